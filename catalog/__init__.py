@@ -1,0 +1,1 @@
+"""What datasets exist, and how to reach them: shared by ingestion and the API."""

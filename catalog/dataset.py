@@ -1,0 +1,184 @@
+"""Products, datasets and properties: frozen values made from a contract. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from catalog.types import PropertyType
+
+POSTGRES_NAME_BYTES = 63
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One record-level rule of a property: `name` is what a rejected record's reason is called."""
+
+    name: str
+    argument: Any = None
+
+
+@dataclass(frozen=True)
+class ForeignKey:
+    """A reference from `properties` of this dataset to the key `targets` of `dataset`, in the same product."""
+
+    properties: tuple[str, ...]
+    dataset: str
+    targets: tuple[str, ...]
+    enforced: bool
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One batch-level quality rule: a library metric or a statement, and the bound that it must keep."""
+
+    name: str
+    kind: str  # "metric" or "sql"
+    metric: str | None
+    query: str | None
+    property: str | None
+    operator: str  # an ODCS comparison: mustBe, mustBeGreaterThan, …
+    bound: Any
+    unit: str  # "rows" or "percent"
+    severity: str  # "error" withholds the load, "warning" only reports
+    dimension: str | None
+    description: str | None
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Input:
+    """Where a dataset's raw data comes from."""
+
+    kind: str  # "file" or "query"
+    mode: str  # "snapshot", "upsert" or "append"
+    root: str | None = None  # the server's path, variables filled in
+    path: str | None = None
+    format: str = "csv"
+    delimiter: str = ","
+    encoding: str = "utf-8"
+    null_values: tuple[str, ...] = ("",)
+    order_by: str | None = None
+    query: str | None = None
+    reads: tuple[str, ...] = ()  # tables that the query reads, as "dataset" or "schema.dataset"
+
+
+@dataclass(frozen=True)
+class Property:
+    """One column of a dataset."""
+
+    name: str
+    column: str
+    type: PropertyType
+    logical_type: str
+    required: bool
+    unique: bool
+    rules: tuple[Rule, ...]
+    description: str
+    examples: tuple[Any, ...]
+    classification: str
+    transform: str | None
+    raw_columns: tuple[str, ...]  # what it reads of the raw record
+    indexed: bool
+    options: Mapping[str, Any]
+    enum: tuple[Any, ...] = ()
+    deprecated: bool = False
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One table: its properties in the contract's order, its key, its input and its gates."""
+
+    product: str
+    major: int
+    schema: str
+    name: str
+    table: str
+    title: str
+    description: str
+    properties: Mapping[str, Property]
+    key: tuple[str, ...]
+    foreign_keys: tuple[ForeignKey, ...]
+    input: Input | None
+    gates: tuple[Gate, ...]
+    max_rejected: float  # a share, 0 to 1
+    max_deleted: float  # a share, 0 to 1
+    reject_unknown_columns: bool
+
+    @property
+    def address(self) -> str:
+        """PRODUCT@MAJOR.DATASET, as the command line takes it."""
+        return f"{self.product}@{self.major}.{self.name}"
+
+    @property
+    def path(self) -> str:
+        """The dataset's base path in the API."""
+        return f"/data/{self.product}/v{self.major}/{self.name}"
+
+
+@dataclass(frozen=True)
+class Product:
+    """What one contract declares."""
+
+    id: str
+    major: int
+    version: str
+    name: str
+    status: str
+    schema: str
+    datasets: Mapping[str, Dataset]
+    anonymous: bool  # whether anybody may read
+    sha256: str
+    source: str  # the contract's text
+    document: Mapping[str, Any] = field(repr=False, default_factory=dict)
+    description: str = ""
+
+
+def name_schema(product: str, major: int) -> str:
+    """The Postgres schema of a product: its slugged id, `_v` and the major; over 63 bytes cut, with a hash."""
+    slug = re.sub(r"[^a-z0-9]+", "_", product.lower()).strip("_") or "product"
+    return shorten_name(f"{slug}_v{major}")
+
+
+def shorten_name(name: str) -> str:
+    """A name that Postgres will not cut: over 63 bytes, its end becomes a hash of the whole."""
+    if len(name.encode()) <= POSTGRES_NAME_BYTES:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return name.encode()[: POSTGRES_NAME_BYTES - 9].decode(errors="ignore") + "_" + digest
+
+
+def order_by_dependency(datasets: list[Dataset]) -> list[Dataset]:
+    """The datasets, each after its parents and after what its query reads; a circle is ValueError."""
+    by_name = {(d.schema, d.name): d for d in datasets}
+    done: dict[tuple[str, str], bool] = {}
+    ordered: list[Dataset] = []
+
+    def visit(dataset: Dataset, trail: tuple[str, ...]) -> None:
+        place = (dataset.schema, dataset.name)
+        if place in done:
+            if not done[place]:
+                raise ValueError(" → ".join([*trail, dataset.name]))
+            return
+        done[place] = False
+        for needed in needs_of(dataset):
+            if needed in by_name and needed != place:
+                visit(by_name[needed], (*trail, dataset.name))
+        done[place] = True
+        ordered.append(dataset)
+
+    for dataset in datasets:
+        visit(dataset, ())
+    return ordered
+
+
+def needs_of(dataset: Dataset) -> list[tuple[str, str]]:
+    """The (schema, dataset) pairs that must be loaded before this dataset."""
+    needed = [(dataset.schema, key.dataset) for key in dataset.foreign_keys if key.enforced]
+    for name in dataset.input.reads if dataset.input else ():
+        schema, _, table = name.rpartition(".")
+        needed.append((schema or dataset.schema, table))
+    return needed

@@ -1,0 +1,69 @@
+"""What can go wrong before a record moves.
+
+CatalogError
+├── SettingsError           a DECANT_* variable is missing or unusable
+├── ContractError           contracts with errors; carries every Finding
+├── UnknownDatasetError     no such product or dataset
+├── MigrationError          the schema cannot be, or was not, brought to the contracts
+└── DatabaseError           Postgres could not be reached or refused
+    ├── DatabaseUnavailableError   worth trying again later
+    └── QueryTimeoutError          the statement ran into its time limit
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class CatalogError(Exception):
+    """Something in the catalogue is not as it should be."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (self.__doc__ or "").strip())
+
+
+class SettingsError(CatalogError):
+    """A setting is missing or unusable."""
+
+
+@dataclass(frozen=True, order=True)
+class Finding:
+    """One thing that a contract gets wrong (`error`) or that Decant will not do (`warning`)."""
+
+    file: Path
+    line: int
+    path: str
+    message: str
+    severity: str = "error"
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.path or '(root)'}: {self.message}"
+
+
+class ContractError(CatalogError):
+    """One or more contracts cannot be used."""
+
+    def __init__(self, findings: list[Finding]) -> None:
+        self.findings = sorted(findings)
+        super().__init__("\n".join(str(finding) for finding in self.findings))
+
+
+class UnknownDatasetError(CatalogError):
+    """There is no such product or dataset in the contracts."""
+
+
+class MigrationError(CatalogError):
+    """The database's schema does not fit the contracts. Run `decant migrate`."""
+
+
+class DatabaseError(CatalogError):
+    """Postgres refused the statement."""
+
+
+class DatabaseUnavailableError(DatabaseError):
+    """Postgres cannot be reached at the moment."""
+
+
+class QueryTimeoutError(DatabaseError):
+    """The statement ran into its time limit."""

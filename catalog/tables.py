@@ -1,0 +1,130 @@
+"""Dataset -> SQLAlchemy mapped classes: the current revision, its history, and the staging twin of a load. Pure.
+
+Constraints other than the key are the rules' business, not the table's: loosening a rule, or keeping an old
+record, never rewrites a table. So every column but the key's is nullable and none has a default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import registry
+
+from catalog.dataset import Dataset, Product, shorten_name
+
+STAGING_SCHEMA = "decant_staging"
+REVISION = "_revision"  # which publication wrote the record
+LOAD = "_load"  # which load brought it
+LINE = "_line"  # at which line of the load's raw batch
+UNTIL = "_until"  # history only: the first revision in which the record was no longer there
+
+
+@dataclass(frozen=True)
+class DatasetTables:
+    """The mapped classes of one dataset."""
+
+    dataset: Dataset
+    current_class: type[Any]
+    history_class: type[Any]
+
+    @property
+    def current(self) -> sa.Table:
+        """The table that holds the current revision."""
+        return self.current_class.__table__  # type: ignore[no-any-return]
+
+    @property
+    def history(self) -> sa.Table:
+        """The table that keeps what was replaced or deleted."""
+        return self.history_class.__table__  # type: ignore[no-any-return]
+
+    def staging(self, load_id: int) -> sa.Table:
+        """The unlogged twin that one load is staged in."""
+        return sa.Table(
+            f"load_{load_id}",
+            sa.MetaData(),
+            *(sa.Column(column.name, column.type) for column in self.current.columns),
+            schema=STAGING_SCHEMA,
+            prefixes=["UNLOGGED"],
+        )
+
+    def columns(self) -> list[str]:
+        """The names of the contract's columns, in its order."""
+        return [prop.column for prop in self.dataset.properties.values()]
+
+    def key(self) -> list[str]:
+        """The names of the key's columns."""
+        return [self.dataset.properties[name].column for name in self.dataset.key]
+
+
+@dataclass(frozen=True)
+class CatalogTables:
+    """The mapped classes of every dataset, and the metadata that holds their tables."""
+
+    metadata: sa.MetaData
+    by_dataset: dict[tuple[str, str], DatasetTables]
+
+    def of(self, dataset: Dataset) -> DatasetTables:
+        """The tables of a dataset."""
+        return self.by_dataset[dataset.schema, dataset.name]
+
+
+def build_tables(products: Iterable[Product]) -> CatalogTables:
+    """The mapped classes of all datasets of these products."""
+    mapper = registry()
+    built = {}
+    for product in products:
+        for dataset in product.datasets.values():
+            built[dataset.schema, dataset.name] = DatasetTables(
+                dataset,
+                map_table(mapper, dataset, history=False),
+                map_table(mapper, dataset, history=True),
+            )
+    return CatalogTables(mapper.metadata, built)
+
+
+def map_table(mapper: registry, dataset: Dataset, *, history: bool) -> type[Any]:
+    """A class mapped to the dataset's current table, or to its history."""
+    name = shorten_name(f"{dataset.table}_history") if history else dataset.table
+    key = [dataset.properties[part].column for part in dataset.key]
+    columns = [
+        sa.Column(prop.column, prop.type.sqlalchemy, nullable=prop.column not in key)
+        for prop in dataset.properties.values()
+    ]
+    columns += [
+        sa.Column(REVISION, sa.BigInteger, nullable=not history),
+        sa.Column(LOAD, sa.BigInteger),
+        sa.Column(LINE, sa.BigInteger),
+    ]
+    indexed = [*dict.fromkeys([*find_indexed(dataset, key), REVISION])]
+    primary = list(key)
+    if history:
+        columns.append(sa.Column(UNTIL, sa.BigInteger))
+        indexed.append(UNTIL)
+        # A key may have been replaced many times, but each publication wrote it once.
+        primary.append(REVISION)
+    table = sa.Table(
+        name,
+        mapper.metadata,
+        *columns,
+        sa.PrimaryKeyConstraint(*primary, name=shorten_name(f"pk_{name}")),
+        *(sa.Index(shorten_name(f"ix_{name}_{column}"), column) for column in indexed if [column] != primary),
+        schema=dataset.schema,
+    )
+    mapped = type(f"{dataset.schema}.{name}", (), {})
+    mapper.map_imperatively(mapped, table, properties={f"c_{column.name}": column for column in table.columns})
+    mapped.__table__ = table  # type: ignore[attr-defined]
+    return mapped
+
+
+def find_indexed(dataset: Dataset, key: list[str]) -> list[str]:
+    """The columns that the contract wants found fast: foreign keys, and what is marked `indexed`."""
+    marked = [prop.column for prop in dataset.properties.values() if prop.indexed]
+    linked = [
+        dataset.properties[foreign.properties[0]].column
+        for foreign in dataset.foreign_keys
+        if len(foreign.properties) == 1
+    ]
+    return [column for column in dict.fromkeys([*linked, *marked]) if column != key[0]]

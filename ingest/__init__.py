@@ -1,0 +1,1 @@
+"""How records get in: inputs, landing zone, cleaning, gates, publishing, quarantine."""

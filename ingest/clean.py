@@ -1,0 +1,237 @@
+"""A dataset's contract -> one SQL statement that trims, casts, derives and judges raw records. Pure.
+
+The statement (DuckDB) reads the reader's records and makes the table `judged`: the line, every property's value, and
+`reasons`, null for a good record, else a JSON array with one entry for each rule that the record breaks. Reasons are
+built inside a CASE, which DuckDB evaluates for broken records only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from catalog.dataset import Dataset, Property, Rule
+
+RECORDS_FILE = "{records}"  # stands for the reader's file in the compiled statement
+NULL_MARK = "{null}"  # stands for a text that no field holds
+SHOWN_VALUE_CHARACTERS = 200
+
+
+@dataclass(frozen=True)
+class Check:
+    """One rule in SQL: `broken` is true where `value` breaks it."""
+
+    property: str
+    rule: str
+    broken: str
+    value: str
+    message: str
+
+
+@dataclass(frozen=True)
+class CleaningPlan:
+    """How one dataset's raw records are cleaned."""
+
+    dataset: Dataset
+    header: tuple[str, ...]
+    statement: str
+    key: tuple[str, ...]  # columns
+    order_by: str | None  # the column that says which of two records with one key is the newer
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of `judged` that go to Postgres, in the contract's order."""
+        return [prop.column for prop in self.dataset.properties.values()]
+
+
+def compile_cleaning(dataset: Dataset, header: tuple[str, ...]) -> CleaningPlan:
+    """The plan for raw records with these columns."""
+    source = dataset.input
+    delimiter = source.delimiter if source and source.kind == "file" else ","
+    nulls = source.null_values if source and source.kind == "file" else ("",)
+    properties = list(dataset.properties.values())
+    needed = {name for prop in properties for name in prop.raw_columns}
+    # Columns that nothing reads get names that cannot clash: DuckDB's are not case-sensitive.
+    names = [name if name in needed else f"_unread_{index}" for index, name in enumerate(header)]
+    declared = ", ".join(f"{quote_text(name)}: 'VARCHAR'" for name in names)
+    texts = ",\n    ".join(
+        [f"{clean_text(quote_name(name), nulls)} AS {quote_name(name)}" for name in names if name in needed]
+    )
+    checks = list(compile_checks(properties))
+    broken = "\n    OR ".join(f"({check.broken}) IS TRUE" for check in checks) or "FALSE"
+    reasons = ",\n    ".join(compile_reason(check) for check in checks) or "NULL"
+    statement = f"""CREATE TABLE judged AS
+WITH raw AS (
+  SELECT _line,
+    {texts}
+  FROM read_csv('{RECORDS_FILE}', columns = {{'_line': 'BIGINT', {declared}}}, auto_detect = false, header = false,
+    delim = {quote_text(delimiter)}, quote = '"', escape = '"', nullstr = '{NULL_MARK}', strict_mode = true,
+    new_line = '\\n', max_line_size = 4000000)
+), texts AS (
+  SELECT _line,
+    {", ".join(compile_text(index, prop) for index, prop in enumerate(properties))}
+  FROM raw
+), typed AS (
+  SELECT *,
+    {", ".join(compile_value(index, prop) for index, prop in enumerate(properties))}
+  FROM texts
+), judged AS (
+  SELECT *, ({broken}) AS broken
+  FROM typed
+)
+SELECT _line,
+  {", ".join(f"v{index} AS {quote_name(prop.column)}" for index, prop in enumerate(properties))},
+  CASE WHEN broken THEN to_json(list_filter([
+    {reasons}], lambda reason: reason IS NOT NULL))::VARCHAR END AS reasons
+FROM judged"""
+    return CleaningPlan(
+        dataset=dataset,
+        header=header,
+        statement=statement,
+        key=tuple(dataset.properties[name].column for name in dataset.key),
+        order_by=dataset.properties[source.order_by].column if source and source.order_by else None,
+    )
+
+
+def needed_columns(dataset: Dataset) -> list[str]:
+    """The raw columns that the dataset's properties read."""
+    return list(dict.fromkeys(name for prop in dataset.properties.values() for name in prop.raw_columns))
+
+
+def digest_cleaning(dataset: Dataset) -> str:
+    """The SHA-256 of all that decides a load's outcome, and of nothing else: words may change freely."""
+    facts = {
+        "statement": compile_cleaning(dataset, tuple(sorted(needed_columns(dataset)))).statement,
+        "key": dataset.key,
+        "input": asdict(dataset.input) if dataset.input else None,
+        "unique": [prop.name for prop in dataset.properties.values() if prop.unique],
+        "foreign_keys": [asdict(key) for key in dataset.foreign_keys if key.enforced],
+        "gates": [{**asdict(gate), "description": None} for gate in dataset.gates],
+        "shares": [dataset.max_rejected, dataset.max_deleted, dataset.reject_unknown_columns],
+    }
+    # Where the files lie decides nothing about what they say.
+    if facts["input"]:
+        facts["input"] |= {"root": None, "path": None}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def clean_text(column: str, nulls: tuple[str, ...]) -> str:
+    """A raw column without blanks around it, null where it is one of the null tokens."""
+    trimmed = f"trim({column}, ' \t')"
+    if not nulls:
+        return trimmed
+    tokens = ", ".join(quote_text(token) for token in nulls)
+    return f"CASE WHEN {trimmed} NOT IN ({tokens}) THEN {trimmed} END"
+
+
+def compile_text(index: int, prop: Property) -> str:
+    """`t` is the property's text, and with a transform `x` is null where the expression failed."""
+    if prop.transform is None:
+        return f"{quote_name(prop.raw_columns[0])} AS t{index}"
+    # TRY gives null on an error; the list around it keeps a null result apart from that.
+    expression = f"TRY([({prop.transform})])"
+    return f"{expression} AS x{index}, CAST(x{index}[1] AS VARCHAR) AS t{index}"
+
+
+def compile_value(index: int, prop: Property) -> str:
+    """`v` is the property's value: null where the text is null, or is no value of the type."""
+    kind = prop.type
+    text = f"t{index}"
+    if kind.lexical == "TRUE":
+        return f"{kind.cast_text(text)} AS v{index}"
+    return f"CASE WHEN {kind.is_lexical(text)} THEN {kind.cast_text(text)} END AS v{index}"
+
+
+def compile_checks(properties: list[Property]) -> Iterator[Check]:
+    """Every record-level rule of every property."""
+    for index, prop in enumerate(properties):
+        text, value = f"t{index}", f"v{index}"
+        failed = f"x{index} IS NULL" if prop.transform else "FALSE"
+        if prop.transform:
+            yield Check(prop.name, "transform", failed, "NULL", f"the expression failed: {prop.transform[:200]}")
+        if prop.required:
+            yield Check(prop.name, "required", f"{text} IS NULL AND NOT {failed}", "NULL", "a value is required")
+        rule = "invalid_text" if prop.type.name == "string" else "type"
+        yield Check(
+            prop.name, rule, f"{text} IS NOT NULL AND {value} IS NULL", text, f"expected {prop.type.expected}"
+        )
+        for extra in prop.rules:
+            yield Check(prop.name, extra.name, compile_rule(extra, prop, value), text, say_rule(extra))
+
+
+def compile_rule(rule: Rule, prop: Property, value: str) -> str:
+    """SQL that is true where a value breaks the rule; null values break none."""
+    argument = rule.argument
+    match rule.name:
+        case "pattern":
+            return f"NOT regexp_matches({value}, {quote_text(argument)})"
+        case "minLength":
+            return f"length({value}) < {int(argument)}"
+        case "maxLength":
+            return f"length({value}) > {int(argument)}"
+        case "minimum":
+            return f"{value} < {literal(argument, prop)}"
+        case "maximum":
+            return f"{value} > {literal(argument, prop)}"
+        case "exclusiveMinimum":
+            return f"{value} <= {literal(argument, prop)}"
+        case "exclusiveMaximum":
+            return f"{value} >= {literal(argument, prop)}"
+        case "multipleOf" if prop.type.name == "number":
+            step = float(argument)
+            return f"abs({value} / {step!r} - round({value} / {step!r})) > 1e-9"
+        case "multipleOf":
+            return f"{value} % {literal(argument, prop)} <> 0"
+        case "enum":
+            return f"{value} NOT IN ({', '.join(literal(item, prop) for item in argument)})"
+        case "minItems":
+            return f"json_array_length({value}) < {int(argument)}"
+        case "maxItems":
+            return f"json_array_length({value}) > {int(argument)}"
+        case "uniqueItems" if argument:
+            return f"len(list_distinct(from_json({value}, '[\"JSON\"]'))) < json_array_length({value})"
+    return "FALSE"
+
+
+def literal(argument: Any, prop: Property) -> str:
+    """A contract's value as a SQL literal of the property's type."""
+    if isinstance(argument, bool):
+        return "TRUE" if argument else "FALSE"
+    if isinstance(argument, int | float) and prop.type.name in {"integer", "smallint", "number", "numeric"}:
+        return repr(argument) if math.isfinite(argument) else "NULL"
+    return f"CAST({quote_text(str(argument))} AS {prop.type.duckdb})"
+
+
+def say_rule(rule: Rule) -> str:
+    """What a person is told about a broken rule."""
+    match rule.name:
+        case "enum":
+            return "must be one of " + ", ".join(str(item) for item in rule.argument[:20])
+        case "pattern":
+            return f"must match {rule.argument}"
+        case "uniqueItems":
+            return "items must differ"
+    return f"{rule.name} is {rule.argument}"
+
+
+def compile_reason(check: Check) -> str:
+    """SQL for the reason that a broken check leaves, null where it is kept."""
+    return (
+        f"CASE WHEN {check.broken} THEN json_object('property', {quote_text(check.property)},"
+        f" 'rule', {quote_text(check.rule)}, 'value', left({check.value}, {SHOWN_VALUE_CHARACTERS}),"
+        f" 'message', {quote_text(check.message)}) END"
+    )
+
+
+def quote_name(name: str) -> str:
+    """A DuckDB identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def quote_text(text: str) -> str:
+    """A DuckDB string literal."""
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,190 @@
+"""Runs the cleaning statement over a cut batch in DuckDB. Another engine would go here."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from catalog.dataset import Dataset, Property
+from catalog.settings import Settings
+from catalog.tables import LINE, LOAD, REVISION
+from ingest.clean import (
+    NULL_MARK,
+    RECORDS_FILE,
+    CleaningPlan,
+    compile_cleaning,
+    needed_columns,
+    quote_name,
+    quote_text,
+)
+from ingest.errors import CleaningError
+from ingest.reader import CutBatch
+
+# Fixed within a statement, but not from one load to the next: the same bytes would end differently.
+UNSTEADY_WORDS = frozenset({"CURRENT_DATE", "CURRENT_TIME", "CURRENT_TIMESTAMP", "LOCALTIME", "LOCALTIMESTAMP"})
+
+
+@dataclass(frozen=True)
+class CleanBatch:
+    """A cleaned batch, as files that COPY takes."""
+
+    accepted_file: Path  # the contract's columns, then _revision, _load, _line
+    rejected_file: Path  # line, key, raw text (empty), reasons, candidate
+    accepted: int
+    rejected: int
+    duplicates: int
+
+
+@contextmanager
+def open_engine(settings: Settings, folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A DuckDB connection that sees nothing but `folder`, and cannot be told otherwise."""
+    connection = duckdb.connect(
+        config={
+            "threads": settings.duckdb_threads,
+            "memory_limit": settings.duckdb_memory,
+            "temp_directory": str(folder / "spill"),
+            "preserve_insertion_order": False,
+        }
+    )
+    try:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute(f"SET allowed_directories = [{quote_text(str(folder))}]")
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+        yield connection
+    finally:
+        connection.close()
+
+
+def clean_batch(
+    plan: CleaningPlan, cut: CutBatch, folder: Path, settings: Settings, *, revision: int, load_id: int
+) -> CleanBatch:
+    """The batch's good records and its rejected ones; CleaningError where the statement cannot run."""
+    accepted_file, rejected_file = folder / "accepted.csv", folder / "rejected.csv"
+    statement = plan.statement.replace(RECORDS_FILE, str(cut.records).replace("'", "''"))
+    statement = statement.replace(NULL_MARK, uuid.uuid4().hex)
+    try:
+        with open_engine(settings, folder) as engine:
+            engine.execute(statement)
+            judged, rejected = count(engine, "SELECT count(*), count(reasons) FROM judged")
+            if judged != cut.raw - cut.malformed_count:
+                raise CleaningError(f"{cut.raw - cut.malformed_count} records were cut, but {judged} were read.")
+            keys = ", ".join(quote_name(column) for column in plan.key)
+            (distinct,) = count(
+                engine, f"SELECT count(*) FROM (SELECT DISTINCT {keys} FROM judged WHERE reasons IS NULL)"
+            )
+            duplicates = judged - rejected - distinct
+            columns = [quote_name(column) for column in plan.columns]
+            picked = ", ".join([*columns, f"{revision} AS {REVISION}", f"{load_id} AS {LOAD}", f"_line AS {LINE}"])
+            newest = f" QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {newest_first(plan)}) = 1"
+            latest = newest if duplicates else ""
+            engine.execute(
+                f"COPY (SELECT {picked} FROM judged WHERE reasons IS NULL{latest} ORDER BY {keys})"
+                f" TO {quote_text(str(accepted_file))} (FORMAT csv, HEADER false)"
+            )
+            engine.execute(
+                f"COPY (SELECT _line, {key_text(plan)}, NULL, reasons, {candidate(plan.dataset)} FROM judged"
+                f" WHERE reasons IS NOT NULL) TO {quote_text(str(rejected_file))} (FORMAT csv, HEADER false)"
+            )
+    except duckdb.Error as error:
+        raise CleaningError(f"DuckDB: {str(error).splitlines()[0]}") from error
+    return CleanBatch(accepted_file, rejected_file, distinct, rejected, duplicates)
+
+
+def count(engine: duckdb.DuckDBPyConnection, query: str) -> tuple[int, ...]:
+    """The one row of numbers that a query gives."""
+    row = engine.execute(query).fetchone()
+    return tuple(int(value) for value in row or ())
+
+
+def newest_first(plan: CleaningPlan) -> str:
+    """The order in which the first of several records with one key is the newest."""
+    order = f"{quote_name(plan.order_by)} DESC NULLS LAST, " if plan.order_by else ""
+    return f"{order}_line DESC"
+
+
+def key_text(plan: CleaningPlan) -> str:
+    """SQL for a record's key as text, its parts joined by commas; null where a part is missing."""
+    return " || ',' || ".join(f"CAST({quote_name(column)} AS VARCHAR)" for column in plan.key)
+
+
+def candidate(dataset: Dataset) -> str:
+    """SQL for the values of a rejected record that Postgres still has to judge: its foreign keys."""
+    names = dict.fromkeys(name for key in dataset.foreign_keys if key.enforced for name in key.properties)
+    columns = [dataset.properties[name].column for name in names]
+    if not columns:
+        return "NULL"
+    pairs = ", ".join(f"{quote_text(column)}, CAST({quote_name(column)} AS VARCHAR)" for column in columns)
+    return f"json_object({pairs})"
+
+
+def check_cleaning(dataset: Dataset) -> list[str]:
+    """What keeps the dataset's transforms and rules from running, one line each; none where all is well."""
+    problems = []
+    with duckdb.connect() as engine:
+        unsteady = {
+            str(row[0]).upper()
+            for row in engine.execute(
+                "SELECT DISTINCT function_name FROM duckdb_functions() WHERE stability NOT IN ('CONSISTENT')"
+                " AND function_type IN ('scalar', 'macro')"
+            ).fetchall()
+        } - {"ERROR"}
+        for prop in dataset.properties.values():
+            if prop.transform:
+                problems += [f"{prop.name}: transformLogic: {p}" for p in check_transform(engine, prop, unsteady)]
+            for rule in prop.rules:
+                if rule.name == "pattern" and (problem := check_pattern(engine, str(rule.argument))):
+                    problems.append(f"{prop.name}: pattern: {problem}")
+        if not problems:
+            problems += check_statement(engine, dataset)
+    return problems
+
+
+def check_transform(engine: duckdb.DuckDBPyConnection, prop: Property, unsteady: set[str]) -> Iterator[str]:
+    """What DuckDB has against an expression."""
+    for word in sorted(find_calls(prop.transform or "") & (unsteady | UNSTEADY_WORDS)):
+        yield f"{word.lower()} gives another value at each load; use raw columns only"
+        return
+    columns = ", ".join(f"NULL::VARCHAR AS {quote_name(name)}" for name in prop.raw_columns) or "1"
+    try:
+        engine.execute(f"SELECT TRY([({prop.transform})]) FROM (SELECT {columns}) LIMIT 0")
+    except duckdb.Error as error:
+        yield str(error).splitlines()[0]
+
+
+def find_calls(expression: str) -> set[str]:
+    """The functions that a SQL expression calls, and its keywords for the time, in capitals."""
+    bare = re.sub(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"", " ", expression)
+    called = {word.upper() for word in re.findall(r"([A-Za-z_][A-Za-z0-9_]*)\s*\(", bare)}
+    words = {word.upper() for word in re.findall(r"[A-Za-z_][A-Za-z0-9_]*", bare)}
+    return called | (words & UNSTEADY_WORDS)
+
+
+def check_pattern(engine: duckdb.DuckDBPyConnection, pattern: str) -> str | None:
+    """Why a regular expression cannot run in linear time, or None: RE2 refuses look-around and back-references."""
+    try:
+        engine.execute("SELECT regexp_matches('', ?)", [pattern])
+    except duckdb.Error as error:
+        return f"{pattern!r} cannot run in linear time or is no regular expression ({str(error).splitlines()[0]})"
+    return None
+
+
+def check_statement(engine: duckdb.DuckDBPyConnection, dataset: Dataset) -> list[str]:
+    """What DuckDB has against the whole statement, tried on no record."""
+    plan = compile_cleaning(dataset, tuple(needed_columns(dataset)))
+    begin = plan.statement.index("  FROM read_csv(")
+    end = plan.statement.index("\n), texts AS (")
+    columns = ", ".join(f"NULL::VARCHAR AS {quote_name(name)}" for name in plan.header)
+    empty = f"  FROM (SELECT NULL::BIGINT AS _line{', ' + columns if columns else ''}) LIMIT 0"
+    try:
+        engine.execute(plan.statement[:begin] + empty + plan.statement[end:])
+        engine.execute("DROP TABLE judged")
+    except duckdb.Error as error:
+        return [str(error).splitlines()[0]]
+    return []

@@ -1,0 +1,85 @@
+"""What can go wrong while records get in.
+
+IngestError                      `code` is what the ledger keeps as a load's error
+├── SourceError                  the input could not be read as it is
+│   ├── SourceMissingError       there is no such file
+│   ├── PathOutsideRootError     the path leads out of the server's folder
+│   ├── SourceTooLargeError      larger than the cap, or an archive that unpacks to too much
+│   ├── UnsafeArchiveError       an archive that holds more than one plain file
+│   └── MissingColumnsError      the raw columns that the contract reads are not all there
+├── QueryInputError              the query of a derived dataset failed
+├── CleaningError                the cleaning statement cannot be run
+├── DatasetBusyError             another worker is loading the dataset
+└── LoadSupersededError          a later load took over; this one must not publish
+"""
+
+from __future__ import annotations
+
+
+class IngestError(Exception):
+    """A load could not be done."""
+
+    code = "ingest_error"
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (self.__doc__ or "").strip())
+
+
+class SourceError(IngestError):
+    """The input cannot be read."""
+
+    code = "source_unreadable"
+
+
+class SourceMissingError(SourceError):
+    """There is no such file."""
+
+    code = "source_missing"
+
+
+class PathOutsideRootError(SourceError):
+    """The path leads out of the server's folder."""
+
+    code = "path_outside_root"
+
+
+class SourceTooLargeError(SourceError):
+    """The source is larger than DECANT_SOURCE_LIMIT_BYTES, or unpacks to over 100 times its size."""
+
+    code = "source_too_large"
+
+
+class UnsafeArchiveError(SourceError):
+    """The archive must hold exactly one plain file."""
+
+    code = "unsafe_archive"
+
+
+class MissingColumnsError(SourceError):
+    """The raw columns that the contract reads are not all there."""
+
+    code = "missing_columns"
+
+
+class QueryInputError(IngestError):
+    """The query of a derived dataset failed."""
+
+    code = "query_failed"
+
+
+class CleaningError(IngestError):
+    """The cleaning statement cannot be run."""
+
+    code = "cleaning_failed"
+
+
+class DatasetBusyError(IngestError):
+    """Another worker is loading this dataset. Try again when it is done."""
+
+    code = "dataset_busy"
+
+
+class LoadSupersededError(IngestError):
+    """A later load took over this dataset while this one was stopped; nothing was published."""
+
+    code = "load_superseded"

@@ -1,0 +1,43 @@
+"""Files below the folder of a `local` server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from catalog.dataset import Input
+from ingest.errors import PathOutsideRootError, SourceError, SourceMissingError
+from ingest.inputs.batch import RawBatch
+
+CHUNK_BYTES = 1 << 20
+
+
+@contextmanager
+def open_file_batch(source: Input) -> Iterator[RawBatch]:
+    """The bytes of the input's file, packed or not, as they lie there."""
+    path = resolve_path(source)
+    try:
+        with path.open("rb") as file:
+            yield RawBatch(source.path or path.name, read_chunks(file), os.fstat(file.fileno()).st_size)
+    except FileNotFoundError:
+        raise SourceMissingError(f"There is no file {source.path!r} in {source.root!r}.") from None
+    except (PermissionError, IsADirectoryError) as error:
+        raise SourceError(f"The file {source.path!r} cannot be read: {error.strerror}.") from None
+
+
+def resolve_path(source: Input) -> Path:
+    """The file's real path; PathOutsideRootError where it, or a link on its way, leads out of the root."""
+    root = Path(source.root or ".").resolve()
+    path = (root / (source.path or "").lstrip("/")).resolve()
+    if not path.is_relative_to(root):
+        raise PathOutsideRootError(f"The path {source.path!r} leads out of {source.root!r}.")
+    return path
+
+
+def read_chunks(file: BinaryIO) -> Iterator[bytes]:
+    """The file's bytes, a megabyte at a time."""
+    while chunk := file.read(CHUNK_BYTES):
+        yield chunk

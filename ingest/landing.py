@@ -1,0 +1,122 @@
+"""The landing zone: raw batches as they came, under their SHA-256, unpacked only while they are read."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import stat
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from ingest.errors import SourceError, SourceTooLargeError, UnsafeArchiveError
+from ingest.inputs.batch import RawBatch
+
+RATIO_LIMIT = 100  # an archive may unpack to this many times its size
+RATIO_FLOOR_BYTES = 10_000_000  # below it, the ratio does not matter
+GZIP_MAGIC = b"\x1f\x8b"
+ZIP_MAGIC = b"PK\x03\x04"
+EMPTY_ZIP_MAGIC = b"PK\x05\x06"
+
+
+@dataclass(frozen=True)
+class LandedBatch:
+    """A raw batch in the landing zone."""
+
+    sha256: str
+    path: Path
+    size: int  # bytes, as it came
+
+
+def land(batch: RawBatch, folder: Path, limit: int, advance: Callable[[int], None]) -> LandedBatch:
+    """The batch, written under its SHA-256; the same bytes again are kept once.
+
+    SourceTooLargeError once more than `limit` bytes have come.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256()
+    size = 0
+    descriptor, name = tempfile.mkstemp(dir=folder, prefix="incoming-")
+    draft = Path(name)
+    try:
+        with open(descriptor, "wb") as file:
+            for chunk in batch.chunks:
+                size += len(chunk)
+                if size > limit:
+                    raise SourceTooLargeError()
+                digest.update(chunk)
+                file.write(chunk)
+                advance(len(chunk))
+            file.flush()
+            os.fsync(file.fileno())
+        sha256 = digest.hexdigest()
+        path = locate(folder, sha256)
+        path.parent.mkdir(exist_ok=True)
+        # A rename is whole or has not happened: nobody ever sees half a batch under its digest.
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    return LandedBatch(sha256, path, size)
+
+
+def locate(folder: Path, sha256: str) -> Path:
+    """Where the batch with this digest lies."""
+    return folder / sha256[:2] / sha256
+
+
+@contextmanager
+def open_landed(batch: LandedBatch, limit: int) -> Iterator[IO[bytes]]:
+    """The batch's bytes, unpacked where they are gzip or a zip of one file, held to the limits."""
+    with batch.path.open("rb") as file:
+        magic = file.read(4)
+        file.seek(0)
+        try:
+            if magic in {ZIP_MAGIC, EMPTY_ZIP_MAGIC}:
+                with zipfile.ZipFile(file) as archive, archive.open(only_member(archive)) as member:
+                    yield Measured(member, batch.size, limit)
+            elif magic.startswith(GZIP_MAGIC):
+                with gzip.open(file) as unpacked:
+                    yield Measured(unpacked, batch.size, limit)
+            else:
+                yield file
+        except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, NotImplementedError) as error:
+            raise SourceError(f"The archive is damaged: {error}.") from error
+
+
+def only_member(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
+    """The archive's one plain file; UnsafeArchiveError for links, for paths that climb, for several."""
+    members = [member for member in archive.infolist() if not member.is_dir()]
+    for member in members:
+        parts = Path(member.filename.replace("\\", "/")).parts
+        if stat.S_ISLNK(member.external_attr >> 16) or ".." in parts or member.filename.startswith(("/", "\\")):
+            raise UnsafeArchiveError(
+                f"The archive holds a link or a path that climbs out of it: {member.filename!r}."
+            )
+        if member.flag_bits & 1:
+            raise UnsafeArchiveError("The archive is encrypted.")
+    if len(members) != 1:
+        raise UnsafeArchiveError(f"The archive must hold exactly one file; it holds {len(members)}.")
+    return members[0]
+
+
+class Measured:
+    """A stream that refuses to give more than an honest archive would."""
+
+    def __init__(self, stream: IO[bytes], packed_bytes: int, limit: int) -> None:
+        self.stream = stream
+        self.left = min(limit, max(packed_bytes * RATIO_LIMIT, RATIO_FLOOR_BYTES))
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes; SourceTooLargeError past the limit."""
+        # Even "everything" is read in bounded pieces: a bomb must not unpack before it is measured.
+        chunk = self.stream.read(size if 0 <= size <= self.left + 1 else self.left + 1)
+        self.left -= len(chunk)
+        if self.left < 0:
+            raise SourceTooLargeError()
+        return chunk

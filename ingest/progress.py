@@ -1,0 +1,16 @@
+"""What a load tells whoever watches it."""
+
+from __future__ import annotations
+
+
+class Progress:
+    """Silence; the command line shows bars instead."""
+
+    def start(self, step: str, total: int | None) -> None:
+        """A step begins; `total` counts what it will advance by, where that is known."""
+
+    def advance(self, amount: int) -> None:
+        """The step has got further."""
+
+    def done(self) -> None:
+        """The step has ended."""

@@ -1,0 +1,216 @@
+"""Rejected records: gathered while a load runs, kept in the ledger when it ends."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB, insert
+
+from catalog.dataset import ForeignKey
+from catalog.models import RejectedRecord
+from catalog.tables import LINE, REVISION, DatasetTables
+
+RAW_BATCH_LINES = 10_000
+COPY_BLOCK_BYTES = 1 << 18
+REJECT_COLUMNS = "line, key, raw, reasons, candidate"
+
+# One load's rejected records, on its own connection. `candidate` holds the values that Postgres still judges.
+REJECTS = sa.Table(
+    "rejects",
+    sa.MetaData(),
+    sa.Column("line", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("key", sa.Text),
+    sa.Column("raw", sa.Text),
+    sa.Column("reasons", JSONB, nullable=False),
+    sa.Column("candidate", JSONB),
+    prefixes=["TEMPORARY"],
+)
+
+
+def driver_of(connection: sa.Connection) -> psycopg.Connection[Any]:
+    """The psycopg connection below, for COPY."""
+    return connection.connection.driver_connection  # type: ignore[return-value]
+
+
+def copy_file(connection: sa.Connection, target: str, file: Path) -> None:
+    """COPYs a CSV file without header into `target`, on the connection's own transaction."""
+    statement = f"COPY {target} FROM STDIN (FORMAT csv)".encode()
+    with file.open("rb") as source, driver_of(connection).cursor() as cursor, cursor.copy(statement) as copy:
+        while block := source.read(COPY_BLOCK_BYTES):
+            copy.write(block)
+
+
+def gather_rejects(connection: sa.Connection, files: Iterable[Path]) -> None:
+    """Makes the load's table of rejected records, from the reader's and the engine's files."""
+    connection.execute(sa.schema.CreateTable(REJECTS, if_not_exists=True))
+    connection.execute(sa.text("TRUNCATE rejects"))
+    for file in files:
+        copy_file(connection, f"rejects ({REJECT_COLUMNS})", file)
+
+
+def save_rejects(connection: sa.Connection, file: Path) -> None:
+    """Writes the load's rejected records to a file that `gather_rejects` takes."""
+    statement = f"COPY rejects ({REJECT_COLUMNS}) TO STDOUT (FORMAT csv)".encode()
+    with file.open("wb") as target, driver_of(connection).cursor() as cursor, cursor.copy(statement) as copy:
+        for block in copy:
+            target.write(block)
+
+
+def reject_orphans(
+    connection: sa.Connection, tables: DatasetTables, staged: sa.Table, key: ForeignKey, parent: DatasetTables
+) -> None:
+    """Adds the reason `foreign_key` to every record, staged or rejected, whose parent does not exist."""
+    columns = [tables.dataset.properties[name].column for name in key.properties]
+    targets = [parent.current.c[parent.dataset.properties[name].column] for name in key.targets]
+    shown = ",".join(key.properties)
+    for source, line, values in (
+        (staged, staged.c[LINE], [staged.c[column] for column in columns]),
+        (
+            REJECTS,
+            REJECTS.c.line,
+            [
+                sa.cast(REJECTS.c.candidate[column].astext, target.type)
+                for column, target in zip(columns, targets, strict=True)
+            ],
+        ),
+    ):
+        text = sa.func.concat_ws(",", *values)
+        reason = sa.func.jsonb_build_array(
+            sa.func.jsonb_build_object(
+                "property", shown, "rule", "foreign_key", "value", text,
+                "message", f"there is no such record in {key.dataset}",
+            )
+        )  # fmt: skip
+        orphan = sa.and_(
+            *(value.is_not(None) for value in values),
+            ~sa.exists().where(*(target == value for target, value in zip(targets, values, strict=True))),
+        )
+        keyed = key_of(tables, staged) if source is staged else sa.null()
+        add_reasons(connection, sa.select(line, keyed, reason).select_from(source).where(orphan))
+
+
+def reject_repeats(
+    connection: sa.Connection, tables: DatasetTables, staged: sa.Table, name: str, *, snapshot: bool
+) -> None:
+    """Adds the reason `unique` to records whose value another record holds; within a batch, the newest keeps it."""
+    column = tables.dataset.properties[name].column
+    twin = staged.alias("twin")
+    conflicts = [sa.exists().where(twin.c[column] == staged.c[column], twin.c[LINE] > staged.c[LINE])]
+    if not snapshot and staged is not tables.current:
+        # What a snapshot lacks will be gone; in other modes it stays, and so does its value.
+        replaced = staged.alias("replaced")
+        same_key = [replaced.c[part] == tables.current.c[part] for part in tables.key()]
+        conflicts.append(
+            sa.exists().where(
+                tables.current.c[column] == staged.c[column], ~sa.exists().where(*same_key).correlate(tables.current)
+            )
+        )
+    reason = sa.func.jsonb_build_array(
+        sa.func.jsonb_build_object(
+            "property", name, "rule", "unique", "value", sa.cast(staged.c[column], sa.Text),
+            "message", "another record has this value",
+        )
+    )  # fmt: skip
+    add_reasons(connection, sa.select(staged.c[LINE], key_of(tables, staged), reason).where(sa.or_(*conflicts)))
+
+
+def add_reasons(connection: sa.Connection, found: sa.Select[Any]) -> None:
+    """Adds (line, key, reasons) to the load's rejected records, beside the reasons that a line has already."""
+    statement = insert(REJECTS).from_select(["line", "key", "reasons"], found)
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["line"], set_={"reasons": REJECTS.c.reasons.op("||")(statement.excluded.reasons)}
+        )
+    )
+
+
+def key_of(tables: DatasetTables, table: Any) -> sa.ColumnElement[str]:
+    """SQL for a record's key as text, its parts joined by commas."""
+    return sa.func.concat_ws(",", *(sa.cast(table.c[column], sa.Text) for column in tables.key()))
+
+
+def lines_without_raw(connection: sa.Connection) -> Iterator[int]:
+    """The lines, ascending, of the rejected records whose raw text is still to be fetched."""
+    last = -1
+    while True:
+        rows = connection.execute(
+            sa.text("SELECT line FROM rejects WHERE raw IS NULL AND line > :last ORDER BY line LIMIT :most"),
+            {"last": last, "most": RAW_BATCH_LINES},
+        )
+        lines = [row[0] for row in rows]
+        yield from lines
+        if len(lines) < RAW_BATCH_LINES:
+            return
+        last = lines[-1]
+
+
+def fill_raw(connection: sa.Connection, found: Iterator[tuple[int, str]]) -> None:
+    """Notes the raw text of rejected records, by line."""
+    while batch := list(itertools.islice(found, RAW_BATCH_LINES)):
+        connection.execute(
+            sa.text(
+                "UPDATE rejects SET raw = given.raw FROM jsonb_to_recordset(CAST(:rows AS jsonb))"
+                " AS given (line bigint, raw text) WHERE rejects.line = given.line"
+            ),
+            {"rows": json.dumps([{"line": line, "raw": raw} for line, raw in batch])},
+        )
+
+
+def keep_rejects(connection: sa.Connection, dataset_id: int, load_id: int, file: str) -> None:
+    """Writes the load's rejected records to the ledger.
+
+    One that lies there open from an earlier load, with the same raw text, is only seen again.
+    """
+    table = RejectedRecord.__table__.fullname  # type: ignore[attr-defined]
+    facts = {"dataset_id": dataset_id, "load_id": load_id, "file": file}
+    connection.execute(
+        sa.text(
+            f"UPDATE {table} AS old SET last_seen = now() FROM rejects"
+            " WHERE old.dataset_id = :dataset_id AND old.state = 'open' AND old.load_id <> :load_id"
+            " AND old.raw_sha256 = encode(sha256(convert_to(coalesce(rejects.raw, ''), 'UTF8')), 'hex')"
+        ),
+        facts,
+    )
+    connection.execute(
+        sa.text(
+            f"INSERT INTO {table} (dataset_id, load_id, file, line, key, raw, raw_sha256, reasons)"
+            " SELECT :dataset_id, :load_id, :file, line, key, coalesce(raw, ''),"
+            " encode(sha256(convert_to(coalesce(raw, ''), 'UTF8')), 'hex'), reasons FROM rejects"
+            f" WHERE NOT EXISTS (SELECT FROM {table} AS old WHERE old.dataset_id = :dataset_id"
+            " AND old.state = 'open' AND old.load_id <> :load_id"
+            " AND old.raw_sha256 = encode(sha256(convert_to(coalesce(rejects.raw, ''), 'UTF8')), 'hex'))"
+            " ON CONFLICT (load_id, line) DO NOTHING"
+        ),
+        facts,
+    )
+
+
+def supersede_rejects(
+    connection: sa.Connection, dataset_id: int, load_id: int, tables: DatasetTables, revision: int
+) -> None:
+    """Marks open rejected records of earlier loads whose key this revision wrote in good order."""
+    written = sa.select(key_of(tables, tables.current)).where(tables.current.c[REVISION] == revision)
+    connection.execute(
+        sa.update(RejectedRecord)
+        .where(RejectedRecord.dataset_id == dataset_id, RejectedRecord.load_id != load_id)
+        .where(RejectedRecord.state == "open", RejectedRecord.key.in_(written))
+        .values(state="superseded")
+        .execution_options(synchronize_session=False)
+    )
+
+
+def count_reasons(connection: sa.Connection) -> dict[str, int]:
+    """How many of the load's rejected records broke each rule, as `property: rule`."""
+    rows = connection.execute(
+        sa.text(
+            "SELECT coalesce(reason ->> 'property' || ': ', '') || (reason ->> 'rule'), count(*)"
+            " FROM rejects, jsonb_array_elements(reasons) AS reason GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 20"
+        )
+    )
+    return dict(rows.tuples().all())
