@@ -80,7 +80,13 @@ def build_product(
             datasets=datasets,
             anonymous=is_anonymous(contract, product_id),
             sha256=sha256,
+            file=document.file,
             source=document.text,
+            dataset_lines={
+                part.name: document.line_of(("schema", i))
+                for i, part in enumerate(contract.schema_ or [])
+                if part.name
+            },
             document=document.data,
             description=(contract.description.purpose or "") if contract.description else "",
         ),

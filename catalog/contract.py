@@ -148,7 +148,7 @@ def standard_schema() -> dict[str, Any]:
     In 3.2.0 the conditions on `logicalType` also hold where there is none, so that a property without a
     logicalType is told that 'map' is missing.
     """
-    schema = json.loads(OpenDataContractStandard.json_schema())
+    schema = json.loads(OpenDataContractStandard.json_schema())  # type: ignore[no-untyped-call]
 
     def mend(part: Any) -> None:
         if isinstance(part, dict):

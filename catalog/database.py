@@ -149,4 +149,4 @@ def translate_errors() -> Iterator[None]:
     except (psycopg.Error, PoolTimeout) as error:
         raise translate_error(error) from error
     except sa.exc.DBAPIError as error:
-        raise translate_error(error.orig or error) from error  # type: ignore[arg-type]
+        raise translate_error(error.orig or error) from error

@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from catalog.types import PropertyType
@@ -132,8 +133,10 @@ class Product:
     datasets: Mapping[str, Dataset]
     anonymous: bool  # whether anybody may read
     sha256: str
+    file: Path
     source: str  # the contract's text
     document: Mapping[str, Any] = field(repr=False, default_factory=dict)
+    dataset_lines: Mapping[str, int] = field(repr=False, default_factory=dict)  # where each dataset begins
     description: str = ""
 
 

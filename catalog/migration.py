@@ -280,7 +280,7 @@ def ingest_grants(catalog: Catalog) -> Iterator[str]:
     yield f"USAGE ON SCHEMA {SCHEMA}"
     yield f"USAGE, CREATE ON SCHEMA {STAGING_SCHEMA}"
     for model in INGEST_TABLES:
-        yield f"SELECT, INSERT, UPDATE, DELETE ON {model.__table__.fullname}"
+        yield f"SELECT, INSERT, UPDATE, DELETE ON {SCHEMA}.{model.__tablename__}"
     for schema in schemas_of(catalog):
         yield f"USAGE ON SCHEMA {schema}"
         yield f"SELECT, INSERT, UPDATE, DELETE, MAINTAIN ON ALL TABLES IN SCHEMA {schema}"
@@ -290,7 +290,7 @@ def read_grants(catalog: Catalog) -> Iterator[str]:
     """Reads datasets, ledger and keys; writes nothing."""
     yield f"USAGE ON SCHEMA {SCHEMA}"
     for model in (*INGEST_TABLES, ApiKey):
-        yield f"SELECT ON {model.__table__.fullname}"
+        yield f"SELECT ON {SCHEMA}.{model.__tablename__}"
     for schema in schemas_of(catalog):
         yield f"USAGE ON SCHEMA {schema}"
         yield f"SELECT ON ALL TABLES IN SCHEMA {schema}"
@@ -299,7 +299,7 @@ def read_grants(catalog: Catalog) -> Iterator[str]:
 def write_grants() -> Iterator[str]:
     """Writes keys."""
     yield f"USAGE ON SCHEMA {SCHEMA}"
-    yield f"SELECT, INSERT, UPDATE ON {ApiKey.__table__.fullname}"  # type: ignore[attr-defined]
+    yield f"SELECT, INSERT, UPDATE ON {SCHEMA}.{ApiKey.__tablename__}"
 
 
 def register_datasets(connection: sa.Connection, catalog: Catalog) -> None:

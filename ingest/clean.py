@@ -19,6 +19,24 @@ from catalog.dataset import Dataset, Property, Rule
 RECORDS_FILE = "{records}"  # stands for the reader's file in the compiled statement
 NULL_MARK = "{null}"  # stands for a text that no field holds
 SHOWN_VALUE_CHARACTERS = 200
+# Transforms that give one of these types need no way through text; the guard keeps what Postgres can hold.
+NATIVE_TYPES = {
+    "SMALLINT": ("TINYINT", "SMALLINT"),
+    "INTEGER": ("TINYINT", "SMALLINT", "INTEGER"),
+    "BIGINT": ("TINYINT", "SMALLINT", "INTEGER", "BIGINT"),
+    "DOUBLE": ("DOUBLE",),
+    "BOOLEAN": ("BOOLEAN",),
+    "DATE": ("DATE",),
+    "TIMESTAMP": ("TIMESTAMP",),
+    "TIMESTAMPTZ": ("TIMESTAMP WITH TIME ZONE",),
+}
+GUARDS = {
+    "DOUBLE": "isfinite({value})",
+    "DATE": "{value} BETWEEN DATE '0001-01-01' AND DATE '9999-12-31'",
+    "TIMESTAMP": "{value} >= TIMESTAMP '0001-01-01' AND {value} < TIMESTAMP '10000-01-01'",
+    "TIMESTAMPTZ": "{value} >= TIMESTAMPTZ '0001-01-01 00:00:00+00'"
+    " AND {value} < TIMESTAMPTZ '10000-01-01 00:00:00+00'",
+}
 
 
 @dataclass(frozen=True)
@@ -48,8 +66,12 @@ class CleaningPlan:
         return [prop.column for prop in self.dataset.properties.values()]
 
 
-def compile_cleaning(dataset: Dataset, header: tuple[str, ...]) -> CleaningPlan:
-    """The plan for raw records with these columns."""
+def compile_cleaning(dataset: Dataset, header: tuple[str, ...], native: frozenset[str] = frozenset()) -> CleaningPlan:
+    """The plan for raw records with these columns.
+
+    `native` names the properties whose transform gives a value of the right type as it is; the result is the same
+    without it, only slower.
+    """
     source = dataset.input
     delimiter = source.delimiter if source and source.kind == "file" else ","
     nulls = source.null_values if source and source.kind == "file" else ("",)
@@ -58,26 +80,28 @@ def compile_cleaning(dataset: Dataset, header: tuple[str, ...]) -> CleaningPlan:
     # Columns that nothing reads get names that cannot clash: DuckDB's are not case-sensitive.
     names = [name if name in needed else f"_unread_{index}" for index, name in enumerate(header)]
     declared = ", ".join(f"{quote_text(name)}: 'VARCHAR'" for name in names)
-    texts = ",\n    ".join(
-        [f"{clean_text(quote_name(name), nulls)} AS {quote_name(name)}" for name in names if name in needed]
-    )
-    checks = list(compile_checks(properties))
+    read = [quote_name(name) for name in names if name in needed]
+    trimmed = ", ".join(f"trim({name}, ' \t') AS {name}" for name in read)
+    texts = ", ".join(f"{clear_nulls(name, nulls)} AS {name}" for name in read)
+    checks = list(compile_checks(properties, native))
     broken = "\n    OR ".join(f"({check.broken}) IS TRUE" for check in checks) or "FALSE"
     reasons = ",\n    ".join(compile_reason(check) for check in checks) or "NULL"
     statement = f"""CREATE TABLE judged AS
-WITH raw AS (
-  SELECT _line,
-    {texts}
+WITH trimmed AS (
+  SELECT _line, {trimmed}
   FROM read_csv('{RECORDS_FILE}', columns = {{'_line': 'BIGINT', {declared}}}, auto_detect = false, header = false,
     delim = {quote_text(delimiter)}, quote = '"', escape = '"', nullstr = '{NULL_MARK}', strict_mode = true,
     new_line = '\\n', max_line_size = 4000000)
+), raw AS (
+  SELECT _line, {texts}
+  FROM trimmed
 ), texts AS (
   SELECT _line,
     {", ".join(compile_text(index, prop) for index, prop in enumerate(properties))}
   FROM raw
 ), typed AS (
   SELECT *,
-    {", ".join(compile_value(index, prop) for index, prop in enumerate(properties))}
+    {", ".join(compile_value(index, prop, native) for index, prop in enumerate(properties))}
   FROM texts
 ), judged AS (
   SELECT *, ({broken}) AS broken
@@ -104,28 +128,24 @@ def needed_columns(dataset: Dataset) -> list[str]:
 
 def digest_cleaning(dataset: Dataset) -> str:
     """The SHA-256 of all that decides a load's outcome, and of nothing else: words may change freely."""
-    facts = {
+    facts: dict[str, Any] = {
         "statement": compile_cleaning(dataset, tuple(sorted(needed_columns(dataset)))).statement,
         "key": dataset.key,
-        "input": asdict(dataset.input) if dataset.input else None,
+        # Where the files lie decides nothing about what they say.
+        "input": asdict(dataset.input) | {"root": None, "path": None} if dataset.input else None,
         "unique": [prop.name for prop in dataset.properties.values() if prop.unique],
         "foreign_keys": [asdict(key) for key in dataset.foreign_keys if key.enforced],
         "gates": [{**asdict(gate), "description": None} for gate in dataset.gates],
         "shares": [dataset.max_rejected, dataset.max_deleted, dataset.reject_unknown_columns],
     }
-    # Where the files lie decides nothing about what they say.
-    if facts["input"]:
-        facts["input"] |= {"root": None, "path": None}
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def clean_text(column: str, nulls: tuple[str, ...]) -> str:
-    """A raw column without blanks around it, null where it is one of the null tokens."""
-    trimmed = f"trim({column}, ' \t')"
-    if not nulls:
-        return trimmed
-    tokens = ", ".join(quote_text(token) for token in nulls)
-    return f"CASE WHEN {trimmed} NOT IN ({tokens}) THEN {trimmed} END"
+def clear_nulls(column: str, nulls: tuple[str, ...]) -> str:
+    """A trimmed raw column, null where it is one of the null tokens."""
+    for token in nulls:
+        column = f"nullif({column}, {quote_text(token)})"
+    return column
 
 
 def compile_text(index: int, prop: Property) -> str:
@@ -133,32 +153,38 @@ def compile_text(index: int, prop: Property) -> str:
     if prop.transform is None:
         return f"{quote_name(prop.raw_columns[0])} AS t{index}"
     # TRY gives null on an error; the list around it keeps a null result apart from that.
-    expression = f"TRY([({prop.transform})])"
-    return f"{expression} AS x{index}, CAST(x{index}[1] AS VARCHAR) AS t{index}"
+    return f"TRY([({prop.transform})]) AS x{index}, CAST(x{index}[1] AS VARCHAR) AS t{index}"
 
 
-def compile_value(index: int, prop: Property) -> str:
+def compile_value(index: int, prop: Property, native: frozenset[str]) -> str:
     """`v` is the property's value: null where the text is null, or is no value of the type."""
     kind = prop.type
-    text = f"t{index}"
+    text, result = f"t{index}", f"x{index}[1]"
+    if prop.name in native:
+        guard = GUARDS.get(kind.duckdb, "TRUE").replace("{value}", result)
+        return f"CASE WHEN {guard} THEN CAST({result} AS {kind.duckdb}) END AS v{index}"
     if kind.lexical == "TRUE":
         return f"{kind.cast_text(text)} AS v{index}"
     return f"CASE WHEN {kind.is_lexical(text)} THEN {kind.cast_text(text)} END AS v{index}"
 
 
-def compile_checks(properties: list[Property]) -> Iterator[Check]:
+def compile_checks(properties: list[Property], native: frozenset[str]) -> Iterator[Check]:
     """Every record-level rule of every property."""
     for index, prop in enumerate(properties):
         text, value = f"t{index}", f"v{index}"
-        failed = f"x{index} IS NULL" if prop.transform else "FALSE"
+        # Where no text is needed, none is made.
+        missing = f"x{index}[1] IS NULL" if prop.name in native else f"{text} IS NULL"
         if prop.transform:
-            yield Check(prop.name, "transform", failed, "NULL", f"the expression failed: {prop.transform[:200]}")
-        if prop.required:
-            yield Check(prop.name, "required", f"{text} IS NULL AND NOT {failed}", "NULL", "a value is required")
+            message = f"the expression failed: {prop.transform[:200]}"
+            yield Check(prop.name, "transform", f"x{index} IS NULL", "NULL", message)
+            if prop.required:
+                missed = f"x{index} IS NOT NULL AND {missing}"
+                yield Check(prop.name, "required", missed, "NULL", "a value is required")
+        elif prop.required:
+            yield Check(prop.name, "required", missing, "NULL", "a value is required")
         rule = "invalid_text" if prop.type.name == "string" else "type"
-        yield Check(
-            prop.name, rule, f"{text} IS NOT NULL AND {value} IS NULL", text, f"expected {prop.type.expected}"
-        )
+        unread = f"NOT ({missing}) AND {value} IS NULL"
+        yield Check(prop.name, rule, unread, text, f"expected {prop.type.expected}")
         for extra in prop.rules:
             yield Check(prop.name, extra.name, compile_rule(extra, prop, value), text, say_rule(extra))
 

@@ -15,6 +15,7 @@ from catalog.dataset import Dataset, Property
 from catalog.settings import Settings
 from catalog.tables import LINE, LOAD, REVISION
 from ingest.clean import (
+    NATIVE_TYPES,
     NULL_MARK,
     RECORDS_FILE,
     CleaningPlan,
@@ -95,6 +96,19 @@ def clean_batch(
     except duckdb.Error as error:
         raise CleaningError(f"DuckDB: {str(error).splitlines()[0]}") from error
     return CleanBatch(accepted_file, rejected_file, distinct, rejected, duplicates)
+
+
+def find_native(dataset: Dataset) -> frozenset[str]:
+    """The names of the properties whose transform gives a value of the property's type as it is."""
+    found = set()
+    with duckdb.connect() as engine:
+        for prop in dataset.properties.values():
+            if prop.transform and prop.type.duckdb in NATIVE_TYPES:
+                columns = ", ".join(f"NULL::VARCHAR AS {quote_name(name)}" for name in prop.raw_columns) or "1"
+                described = engine.execute(f"DESCRIBE SELECT ({prop.transform}) FROM (SELECT {columns})").fetchone()
+                if described and described[1] in NATIVE_TYPES[prop.type.duckdb]:
+                    found.add(prop.name)
+    return frozenset(found)
 
 
 def count(engine: duckdb.DuckDBPyConnection, query: str) -> tuple[int, ...]:

@@ -18,6 +18,7 @@ from catalog.dataset import Dataset, Gate
 from catalog.tables import DatasetTables
 
 GATE_TIMEOUT = "30s"
+DIALECT: sa.Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
 COMPARISONS = {
     "mustBe": "=",
     "mustNotBe": "≠",
@@ -119,7 +120,7 @@ def compile_gate(tables: DatasetTables, gate: Gate) -> str:
     counted = count_metric(tables, gate)
     value = counted if gate.unit == "rows" else 100.0 * counted / sa.func.nullif(total, 0)
     statement = sa.select(value).select_from(current)
-    return str(statement.compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True}))
+    return str(statement.compile(dialect=DIALECT, compile_kwargs={"literal_binds": True}))
 
 
 def count_metric(tables: DatasetTables, gate: Gate) -> sa.ColumnElement[Any]:
@@ -154,19 +155,16 @@ def compare(measured: float | None, operator: str, bound: Any) -> bool:
     """Whether a measurement keeps its bound; `mustBeBetween` includes both ends."""
     if measured is None:
         return False
+    low, high = map(float, bound if isinstance(bound, list) else (bound, bound))
     match operator:
-        case "mustBe":
-            return measured == float(bound)
-        case "mustNotBe":
-            return measured != float(bound)
+        case "mustNotBe" | "mustNotBeBetween":
+            return not low <= measured <= high
         case "mustBeGreaterThan":
-            return measured > bound
+            return measured > low
         case "mustBeGreaterOrEqualTo":
-            return measured >= bound
+            return measured >= low
         case "mustBeLessThan":
-            return measured < bound
+            return measured < high
         case "mustBeLessOrEqualTo":
-            return measured <= bound
-        case "mustBeBetween":
-            return bound[0] <= measured <= bound[1]
-    return not bound[0] <= measured <= bound[1]
+            return measured <= high
+    return low <= measured <= high

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import Protocol
 
 from ingest.errors import SourceError, SourceTooLargeError, UnsafeArchiveError
 from ingest.inputs.batch import RawBatch
@@ -23,6 +23,13 @@ RATIO_FLOOR_BYTES = 10_000_000  # below it, the ratio does not matter
 GZIP_MAGIC = b"\x1f\x8b"
 ZIP_MAGIC = b"PK\x03\x04"
 EMPTY_ZIP_MAGIC = b"PK\x05\x06"
+
+
+class ByteStream(Protocol):
+    """Whatever bytes can be read from."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """The next bytes, none at the end."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +78,7 @@ def locate(folder: Path, sha256: str) -> Path:
 
 
 @contextmanager
-def open_landed(batch: LandedBatch, limit: int) -> Iterator[IO[bytes]]:
+def open_landed(batch: LandedBatch, limit: int) -> Iterator[ByteStream]:
     """The batch's bytes, unpacked where they are gzip or a zip of one file, held to the limits."""
     with batch.path.open("rb") as file:
         magic = file.read(4)
@@ -108,7 +115,7 @@ def only_member(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
 class Measured:
     """A stream that refuses to give more than an honest archive would."""
 
-    def __init__(self, stream: IO[bytes], packed_bytes: int, limit: int) -> None:
+    def __init__(self, stream: ByteStream, packed_bytes: int, limit: int) -> None:
         self.stream = stream
         self.left = min(limit, max(packed_bytes * RATIO_LIMIT, RATIO_FLOOR_BYTES))
 

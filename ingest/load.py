@@ -24,7 +24,7 @@ from catalog.settings import Settings
 from catalog.tables import CatalogTables, DatasetTables
 from catalog.telemetry import TRACER, current_trace_id
 from ingest.clean import compile_cleaning, digest_cleaning, needed_columns
-from ingest.engine import CleanBatch, clean_batch
+from ingest.engine import CleanBatch, clean_batch, find_native
 from ingest.errors import DatasetBusyError, IngestError, SourceError
 from ingest.inputs import open_batch
 from ingest.landing import LandedBatch, land, open_landed
@@ -126,7 +126,7 @@ class Loader:
             batch_cut = self.cut(dataset, landed, folder, progress)
             note_unread(dataset, batch_cut.header, ticket)
         with self.step(ticket, "clean", None, progress):
-            plan = compile_cleaning(dataset, batch_cut.header)
+            plan = compile_cleaning(dataset, batch_cut.header, find_native(dataset))
             revision = ticket.head_revision + 1
             clean = clean_batch(plan, batch_cut, folder, self.settings, revision=revision, load_id=ticket.load_id)
         tables = self.tables.of(dataset)

@@ -219,7 +219,8 @@ def apply_changes(
 ) -> tuple[int, int]:
     """Writes what is new and what is changed; how many of each. A repeated record is not touched.
 
-    The difference is found once and kept by line: `INSERT … ON CONFLICT` over the whole batch takes four times as long.
+    The difference is found once and kept by line: `INSERT … ON CONFLICT` over the whole batch takes four
+    times as long.
     """
     current, history = tables.current, tables.history
     same_key = sa.and_(*(current.c[name] == staging.c[name] for name in tables.key()))

@@ -12,22 +12,15 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from ingest.errors import MissingColumnsError, SourceError
+from ingest.landing import ByteStream
 
 BLOCK_BYTES = 4 << 20
 RECORD_LIMIT_BYTES = 1 << 20  # a longer record is rejected
 LINE_LIMIT_BYTES = 64 << 20  # a longer line is no line: the load fails
 QUOTE = b'"'
 BOM = b"\xef\xbb\xbf"
-
-
-class ByteStream(Protocol):
-    """Whatever can be read from."""
-
-    def read(self, size: int = -1, /) -> bytes:
-        """The next bytes, none at the end."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +55,8 @@ class CsvReader:
         escaped = re.escape(self.delimiter)
         self.field = re.compile(rb'(?:"((?:[^"]|"")*)"|([^"' + escaped + rb"\r\n]*))(" + escaped + rb"|$)", re.DOTALL)
 
-    def blocks(self) -> Iterator[tuple[int, list[bytes] | list[RawRecord], bool]]:
-        """(first line, content, plain): `plain` content is lines that need no look inside, else RawRecords."""
+    def blocks(self) -> Iterator[tuple[int, list[bytes], list[RawRecord] | None]]:
+        """(first line, lines, records): records is None where each line is one, with nothing to look at inside."""
         line = 1
         carry = b""
         ended = False
@@ -88,11 +81,11 @@ class CsvReader:
             if not self.header:
                 line, lines = self.take_header(line, lines)
             if self.is_plain(body, lines):
-                yield line, lines, True
+                yield line, lines, None
                 line += len(lines)
                 continue
             records, used = self.parse_lines(line, lines, ended)
-            yield line, records, False
+            yield line, lines[:used], records
             line += used
             carry = b"\n".join([*lines[used:], carry]) if used < len(lines) else carry
 
@@ -197,22 +190,18 @@ def cut(stream: ByteStream, delimiter: str, encoding: str, folder: Path, advance
     records, malformed = folder / "records.csv", folder / "malformed.csv"
     with records.open("wb") as out, malformed.open("w", newline="", encoding="utf-8") as bad:
         rejects = csv.writer(bad, lineterminator="\n")
-        for line, content, plain in reader.blocks():
-            if plain:
-                numbered = enumerate(content, line)
-                out.writelines([b"%d%b%b\n" % (number, separator, text) for number, text in numbered])  # type: ignore[str-bytes-safe]
-                raw += len(content)
-                advance(len(content))
-                continue
-            for record in content:
-                assert isinstance(record, RawRecord)  # noqa: S101
+        for first, lines, parsed in reader.blocks():
+            if parsed is None:
+                out.writelines([b"%d%b%b\n" % (line, separator, text) for line, text in enumerate(lines, first)])
+                raw += len(lines)
+            for record in parsed or ():
                 raw += 1
                 if record.fields is not None:
                     out.write(separator.join([b"%d" % record.line, *map(quote_field, record.fields)]) + b"\n")
                 else:
                     malformed_count += 1
                     rejects.writerow(malformed_row(record))
-            advance(len(content))
+            advance(len(lines))
     return CutBatch(records, malformed, reader.header, raw, malformed_count)
 
 
@@ -236,16 +225,14 @@ def pick_raw(stream: ByteStream, delimiter: str, encoding: str, lines: Iterable[
     """(line, raw text) of the records at these ascending lines: a second pass of the same cut."""
     wanted = iter(lines)
     target = next(wanted, None)
-    for first, content, plain in CsvReader(stream, delimiter, encoding).blocks():
+    for first, content, parsed in CsvReader(stream, delimiter, encoding).blocks():
         if target is None:
             return
-        if plain:
+        if parsed is None:
             while target is not None and target < first + len(content):
-                yield target, show_raw(content[target - first])  # type: ignore[arg-type]
+                yield target, show_raw(content[target - first])
                 target = next(wanted, None)
-            continue
-        for record in content:
-            assert isinstance(record, RawRecord)  # noqa: S101
+        for record in parsed or ():
             if record.line == target:
                 yield record.line, show_raw(record.raw)
                 target = next(wanted, None)

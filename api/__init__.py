@@ -1,0 +1,1 @@
+"""How records get out: the HTTP service."""

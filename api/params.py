@@ -1,0 +1,220 @@
+"""The query string of a dataset -> RecordQuery, or a problem that names the parameter. Pure.
+
+One validator is compiled per view of a dataset; it knows every parameter, so that one which it does not know is
+refused, with the closest one that it does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from api.problems import Problem, closest, parameter_problem
+from catalog.dataset import Dataset, Property
+from catalog.types import InvalidValueError, parse_timestamp
+
+LIMIT_DEFAULT = 100
+LIMIT_MAXIMUM = 1000
+FILTERS_MAXIMUM = 20
+IN_VALUES_MAXIMUM = 200
+PATTERN_MAXIMUM_CHARACTERS = 128
+REVISION_DIGITS = 18
+RESERVED = ("limit", "sort", "properties", "cursor", "at")
+# Names that later parameters will have: kept free from the start, so that no filter changes its meaning.
+KEPT_FREE = ("count", "expand", "q", "since", "until", "format", "group_by", "measure", "timezone")
+
+
+@dataclass(frozen=True)
+class Filter:
+    """One condition of a query; its value travels beside it, so that filters alone name the statement."""
+
+    property: str
+    operator: str
+
+
+@dataclass(frozen=True)
+class RecordQuery:
+    """What a request for records asks for."""
+
+    filters: tuple[Filter, ...] = ()
+    values: tuple[Any, ...] = ()
+    sort: tuple[tuple[str, bool], ...] = ()  # (property, descending)
+    properties: tuple[str, ...] | None = None
+    limit: int = LIMIT_DEFAULT
+    cursor: str | None = None
+    at: int | datetime | None = None
+
+
+Reader = Callable[[str, str, "Draft"], None]
+
+
+class Draft:
+    """A query while its parameters are read."""
+
+    def __init__(self) -> None:
+        self.filters: list[tuple[Filter, Any]] = []
+        self.facts: dict[str, Any] = {}
+
+
+class Validator:
+    """Reads the query strings of one dataset, as one caller may see it."""
+
+    def __init__(self, dataset: Dataset, hidden: frozenset[str]) -> None:
+        self.visible = {name: p for name, p in dataset.properties.items() if name not in hidden}
+        self.readers: dict[str, Reader] = {
+            "limit": read_limit,
+            "sort": self.read_sort,
+            "properties": self.read_properties,
+            "cursor": read_cursor,
+            "at": read_at,
+        }
+        for prop in self.visible.values():
+            for operator in prop.type.operators:
+                self.readers[f"{prop.name}[{operator}]"] = filter_reader(prop, operator)
+            if prop.name not in RESERVED and prop.name not in KEPT_FREE and "eq" in prop.type.operators:
+                self.readers[prop.name] = filter_reader(prop, "eq")
+
+    def parse(self, query_string: bytes, allowed: tuple[str, ...] | None = None) -> RecordQuery:
+        """The query that a raw query string asks for; Problem for the first parameter that is wrong.
+
+        With `allowed`, only these parameters are known.
+        """
+        draft = Draft()
+        seen = set()
+        for name, value in split_query(query_string):
+            reader = self.readers.get(name) if allowed is None or name in allowed else None
+            if reader is None:
+                known = list(allowed if allowed is not None else self.readers)
+                raise parameter_problem("unknown_parameter", name, "unknown parameter", closest(name, known))
+            if name in seen:
+                raise parameter_problem("duplicate_parameter", name, "stands here twice")
+            seen.add(name)
+            reader(name, value, draft)
+        if len(draft.filters) > FILTERS_MAXIMUM:
+            raise Problem("query_too_complex", f"At most {FILTERS_MAXIMUM} filters are taken.")
+        # In one order, whatever the caller's: the same question is one statement and one cache entry.
+        ordered = sorted(draft.filters, key=lambda pair: (pair[0].property, pair[0].operator))
+        return RecordQuery(tuple(f for f, _ in ordered), tuple(v for _, v in ordered), **draft.facts)
+
+    def read_sort(self, name: str, value: str, draft: Draft) -> None:
+        """`-distance,carrier`: by distance, descending, then by carrier."""
+        order: list[tuple[str, bool]] = []
+        for part in value.split(","):
+            prop = self.find(name, part.removeprefix("-"))
+            if not prop.type.ordered:
+                raise parameter_problem("invalid_value", name, f"{prop.name} has no order")
+            if prop.name in {other for other, _ in order}:
+                raise parameter_problem("duplicate_parameter", name, f"{prop.name} stands here twice")
+            order.append((prop.name, part.startswith("-")))
+        draft.facts["sort"] = tuple(order)
+
+    def read_properties(self, name: str, value: str, draft: Draft) -> None:
+        """`carrier,distance`: only these, in the contract's order."""
+        wanted = {self.find(name, part).name for part in value.split(",")}
+        draft.facts["properties"] = tuple(known for known in self.visible if known in wanted)
+
+    def find(self, parameter: str, name: str) -> Property:
+        """The property of that name; a problem with the closest one otherwise."""
+        prop = self.visible.get(name)
+        if prop is None:
+            message = f"there is no property {name!r}"
+            raise parameter_problem("unknown_parameter", parameter, message, closest(name, self.visible))
+        return prop
+
+
+def split_query(query_string: bytes) -> list[tuple[str, str]]:
+    """(name, value) of each parameter, from the raw bytes; `invalid_text` unless they are UTF-8 without NUL."""
+    pairs = []
+    for part in query_string.split(b"&") if query_string else ():
+        if not part:
+            continue
+        name, _, value = part.partition(b"=")
+        pairs.append((decode_part(name), decode_part(value)))
+    return pairs
+
+
+def decode_part(part: bytes) -> str:
+    """One name or value, percent-decoded."""
+    if b"+" in part:
+        part = part.replace(b"+", b" ")
+    try:
+        text = (unquote_to_bytes(part) if b"%" in part else part).decode()
+    except UnicodeDecodeError:
+        raise Problem("invalid_text", "The query string is not UTF-8.") from None
+    if "\0" in text:
+        raise Problem("invalid_text", "The query string holds a NUL character.")
+    return text
+
+
+def read_limit(name: str, value: str, draft: Draft) -> None:
+    """How many records a page holds."""
+    if not (value.isascii() and value.isdigit() and len(value) <= 4 and 1 <= int(value) <= LIMIT_MAXIMUM):
+        raise parameter_problem("limit_out_of_range", name, f"must be a whole number from 1 to {LIMIT_MAXIMUM}")
+    draft.facts["limit"] = int(value)
+
+
+def read_cursor(_name: str, value: str, draft: Draft) -> None:
+    """Where a walk goes on; judged where the secret is known."""
+    draft.facts["cursor"] = value
+
+
+def read_at(name: str, value: str, draft: Draft) -> None:
+    """Digits are a revision, anything else is a moment."""
+    if value.isascii() and value.isdigit() and len(value) <= REVISION_DIGITS:
+        draft.facts["at"] = int(value)
+        return
+    try:
+        draft.facts["at"] = parse_timestamp(value)
+    except InvalidValueError as error:
+        raise parameter_problem("invalid_value", name, f"a revision such as 42, or a moment: {error}") from None
+
+
+def filter_reader(prop: Property, operator: str) -> Reader:
+    """The reader of one filter parameter."""
+
+    def read(name: str, value: str, draft: Draft) -> None:
+        try:
+            draft.filters.append((Filter(prop.name, operator), read_operand(prop, operator, value)))
+        except InvalidValueError as error:
+            raise parameter_problem("invalid_value", name, str(error)) from None
+
+    return read
+
+
+def read_operand(prop: Property, operator: str, value: str) -> Any:
+    """What a filter compares with; InvalidValueError where it is not of the property's type."""
+    match operator:
+        case "null":
+            if value.lower() not in {"true", "false"}:
+                raise InvalidValueError("expected true or false")
+            return value.lower() == "true"
+        case "in":
+            parts = value.split(",")
+            if len(parts) > IN_VALUES_MAXIMUM:
+                raise Problem("query_too_complex", f"[in] takes at most {IN_VALUES_MAXIMUM} values.")
+            return [prop.type.parse(part) for part in parts]
+        case "like" | "ilike":
+            if len(value) > PATTERN_MAXIMUM_CHARACTERS:
+                raise Problem("query_too_complex", f"A pattern has at most {PATTERN_MAXIMUM_CHARACTERS} characters.")
+            escaped = value.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+            return escaped.replace("*", "%")
+    return prop.type.parse(value)
+
+
+def describe_operators() -> Mapping[str, str]:
+    """What each operator means, for documentation."""
+    return {
+        "eq": "equal to",
+        "ne": "not equal to (a record without a value is not found)",
+        "in": "one of several, separated by commas",
+        "gt": "greater than",
+        "gte": "greater than or equal to",
+        "lt": "less than",
+        "lte": "less than or equal to",
+        "null": "true: has no value; false: has one",
+        "like": "matches a pattern in which * stands for any text",
+        "ilike": "the same, without regard to case",
+    }

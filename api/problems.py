@@ -1,0 +1,137 @@
+"""Errors as problems (RFC 9457): the one table of codes, and the one place that knows their HTTP status."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from catalog.errors import DatabaseUnavailableError, QueryTimeoutError
+from catalog.telemetry import current_trace_id
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_SECONDS = 1
+
+
+@dataclass(frozen=True)
+class ProblemKind:
+    """What one code always means."""
+
+    status: int
+    title: str
+    meaning: str
+
+
+KINDS: dict[str, ProblemKind] = {
+    "bad_request": ProblemKind(400, "Bad request", "The request cannot be read."),
+    "key_in_url": ProblemKind(400, "Credential in the URL", "Keys and tokens belong in a header: URLs are logged."),
+    "unauthorized": ProblemKind(401, "Credential needed", "No valid credential was sent for what is not open."),
+    "insufficient_scope": ProblemKind(403, "Scope missing", "The credential is valid but lacks the scope."),
+    "not_found": ProblemKind(404, "Not found", "There is nothing at this address for this caller."),
+    "record_not_found": ProblemKind(404, "Record not found", "No record of this revision has this key."),
+    "method_not_allowed": ProblemKind(405, "Method not allowed", "The Allow header lists what the address takes."),
+    "revision_gone": ProblemKind(410, "Revision gone", "History no longer reaches this revision: start again."),
+    "product_retired": ProblemKind(410, "Product retired", "The contract of this product is retired."),
+    "unknown_parameter": ProblemKind(422, "Unknown parameter", "The dataset has no such parameter or property."),
+    "duplicate_parameter": ProblemKind(422, "Doubled parameter", "A parameter that takes one value came twice."),
+    "invalid_value": ProblemKind(422, "Invalid value", "A value is not of its parameter's type."),
+    "invalid_text": ProblemKind(422, "Invalid text", "Text must be UTF-8 without NUL characters."),
+    "limit_out_of_range": ProblemKind(422, "Limit out of range", "`limit` is a whole number from 1 to 1000."),
+    "query_too_complex": ProblemKind(422, "Query too complex", "Too many filters or values, or a long pattern."),
+    "invalid_cursor": ProblemKind(422, "Invalid cursor", "The cursor was not made for this query, or was changed."),
+    "internal_error": ProblemKind(500, "Internal error", "Something broke here; the trace id leads to it."),
+    "unavailable": ProblemKind(503, "Unavailable", "The database cannot be reached at the moment: try again."),
+    "query_timeout": ProblemKind(504, "Query timeout", "The query took too long: filter more, or sort by an index."),
+}
+
+
+class Problem(Exception):  # noqa: N818 - the field's word for an error answer
+    """An error that a client can cause; becomes the documented answer."""
+
+    def __init__(
+        self,
+        code: str,
+        detail: str | None = None,
+        *,
+        errors: list[dict[str, Any]] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        self.code = code
+        self.detail = detail or KINDS[code].meaning
+        self.errors = errors
+        self.headers = headers or {}
+        super().__init__(f"{code}: {self.detail}")
+
+
+def parameter_problem(code: str, parameter: str, message: str, allowed: Iterable[str] = ()) -> Problem:
+    """A problem with one query parameter; `allowed` names what could have stood there."""
+    error: dict[str, Any] = {"parameter": parameter, "message": message}
+    if allowed := list(allowed):
+        error["allowed"] = allowed
+    return Problem(code, f"{parameter}: {message}", errors=[error])
+
+
+def closest(name: str, known: Iterable[str]) -> list[str]:
+    """The names that `name` may have been meant to be, best first."""
+    names = list(known)
+    folded = {candidate.lower(): candidate for candidate in names}
+    return [folded[match] for match in difflib.get_close_matches(name.lower(), folded, n=3, cutoff=0.6)]
+
+
+def render_problem(request: Request, problem: Problem) -> Response:
+    """The answer that a problem becomes."""
+    kind = KINDS[problem.code]
+    body: dict[str, Any] = {
+        "type": f"/docs/problems/{problem.code}",
+        "title": kind.title,
+        "status": kind.status,
+        "detail": problem.detail,
+        "instance": request.url.path,
+        "code": problem.code,
+        # Without tracing a random id still ties the answer to a log line.
+        "trace_id": current_trace_id() or secrets.token_hex(16),
+    }
+    if problem.errors:
+        body["errors"] = problem.errors
+    headers = {"Cache-Control": "no-store", **problem.headers}
+    if kind.status in {503, 504}:
+        headers.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
+    content = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+    return Response(content, kind.status, headers, MEDIA_TYPE)
+
+
+def install_problems(app: FastAPI) -> None:
+    """Makes every error of the service a problem, the framework's own too."""
+
+    @app.exception_handler(Problem)
+    async def own(request: Request, error: Problem) -> Response:
+        return render_problem(request, error)
+
+    @app.exception_handler(HTTPException)
+    async def framework(request: Request, error: HTTPException) -> Response:
+        code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "bad_request")
+        return render_problem(request, Problem(code, headers=dict(error.headers or {})))
+
+    @app.exception_handler(RequestValidationError)
+    async def validation(request: Request, _error: RequestValidationError) -> Response:
+        return render_problem(request, Problem("bad_request"))
+
+    @app.exception_handler(DatabaseUnavailableError)
+    async def unavailable(request: Request, _error: DatabaseUnavailableError) -> Response:
+        return render_problem(request, Problem("unavailable"))
+
+    @app.exception_handler(QueryTimeoutError)
+    async def timeout(request: Request, _error: QueryTimeoutError) -> Response:
+        return render_problem(request, Problem("query_timeout"))
+
+    @app.exception_handler(Exception)
+    async def unexpected(request: Request, _error: Exception) -> Response:
+        return render_problem(request, Problem("internal_error"))

@@ -1,0 +1,103 @@
+"""The pages for people: Swagger UI with its files served from here, and a page for each kind of problem."""
+
+from __future__ import annotations
+
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+
+from fastapi import APIRouter, Request
+from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+
+from api.problems import KINDS, Problem
+
+router = APIRouter()
+SWAGGER_FILES = {
+    "swagger-ui.css": "text/css",
+    "swagger-ui-bundle.js": "text/javascript",
+    "favicon-32x32.png": "image/png",
+}
+PORTAL_FILES = {"docs.js": "text/javascript", "portal.css": "text/css"}
+PORTAL = Path(__file__).resolve().parent.parent / "portal"
+# Nothing from another host, no inline script; Swagger UI sets styles of its own and draws with data: images.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self';"
+    " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+PAGE_HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<link rel="icon" href="/static/favicon-32x32.png">
+{head}
+</head>
+<body>
+{body}
+</body>
+</html>
+"""
+
+
+@router.get("/", include_in_schema=False)
+async def index() -> Response:
+    """Leads to the documentation."""
+    return RedirectResponse("/docs", 307)
+
+
+@router.get("/docs", include_in_schema=False)
+async def swagger() -> Response:
+    """Swagger UI."""
+    head = '<link rel="stylesheet" href="/static/swagger-ui.css"><link rel="stylesheet" href="/static/portal.css">'
+    body = (
+        '<div id="swagger-ui"></div>'
+        '<script src="/static/swagger-ui-bundle.js"></script><script src="/static/docs.js"></script>'
+    )
+    return page("Decant", head, body)
+
+
+@router.get("/static/{name}", include_in_schema=False)
+async def static(name: str) -> Response:
+    """One of the few files that the pages are made of."""
+    headers = PAGE_HEADERS | {"Cache-Control": "public, max-age=3600"}
+    if name in PORTAL_FILES:
+        return FileResponse(PORTAL / name, media_type=PORTAL_FILES[name], headers=headers)
+    if name in SWAGGER_FILES:
+        return FileResponse(swagger_folder() / name, media_type=SWAGGER_FILES[name], headers=headers)
+    raise Problem("not_found")
+
+
+@router.get("/docs/problems/{code}", include_in_schema=False)
+async def problem_page(code: str) -> Response:
+    """What a kind of problem means."""
+    kind = KINDS.get(code)
+    if kind is None:
+        raise Problem("not_found")
+    body = (
+        f'<main class="page"><p class="code">{kind.status} {escape(code)}</p><h1>{escape(kind.title)}</h1>'
+        f"<p>{escape(kind.meaning)}</p><p><a href='/docs'>Documentation</a></p></main>"
+    )
+    return page(kind.title, '<link rel="stylesheet" href="/static/portal.css">', body)
+
+
+@router.get("/openapi.json", include_in_schema=False)
+async def openapi(request: Request) -> Response:
+    """The specification."""
+    return Response(request.app.state.openapi, 200, {"Cache-Control": "no-cache"}, "application/json")
+
+
+def page(title: str, head: str, body: str) -> Response:
+    """An HTML page under the strict policy."""
+    return HTMLResponse(PAGE.format(title=escape(title), head=head, body=body), headers=PAGE_HEADERS)
+
+
+def swagger_folder() -> Path:
+    """Where the installed Swagger UI lies."""
+    vendor = Path(str(files("swagger_ui_bundle"))) / "vendor"
+    return next(vendor.glob("swagger-ui-*"))

@@ -1,0 +1,42 @@
+"""Health for machines."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+from starlette.responses import Response
+
+from api.service import service_of
+
+router = APIRouter()
+READY_TIMEOUT_SECONDS = 2.0
+CONTRACTS = "SELECT product, major, dataset, contract_sha256 FROM decant.datasets"
+
+
+@router.api_route("/livez", methods=["GET", "HEAD"])
+async def livez() -> Response:
+    """200 as long as the process answers."""
+    return JSONResponse({"status": "ok"}, headers={"Cache-Control": "no-store"})
+
+
+@router.api_route("/readyz", methods=["GET", "HEAD"])
+async def readyz(request: Request) -> Response:
+    """200 when requests can be served: the database answers, and follows the contracts that this process read."""
+    service = service_of(request)
+    problem = None
+    try:
+        async with asyncio.timeout(READY_TIMEOUT_SECONDS), service.pool.connection() as connection:
+            rows = await (await connection.execute(CONTRACTS)).fetchall()
+        known = {(row[0].decode(), row[1], row[2].decode()): row[3].decode() for row in rows}
+        for product in service.catalog.products.values():
+            for dataset in product.datasets.values():
+                if known.get((product.id, product.major, dataset.name)) != product.sha256:
+                    problem = f"{dataset.address}: the database follows another contract; run `decant migrate`"
+    except Exception:
+        # Whatever it is, this process cannot serve; what it was stands in the log of the database.
+        problem = "the database cannot be reached"
+    headers = {"Cache-Control": "no-store"} | ({"Retry-After": "1"} if problem else {})
+    body = {"status": "unavailable", "reason": problem} if problem else {"status": "ok"}
+    return JSONResponse(body, 503 if problem else 200, headers)
