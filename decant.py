@@ -80,7 +80,7 @@ def demo(
             raise typer.Exit(1)
         if serve_after:
             key = demo_key(settings, urls)
-            run_server(settings, urls, catalog, lambda url: out.print(demo_text(url, key), highlight=False))
+            run_server(settings, urls, catalog, lambda url: typer.echo(demo_text(url, key)))
 
 
 @app.command()
@@ -273,7 +273,7 @@ def demo_text(url: str, key: str) -> str:
     """What the demo says when it serves."""
     flights = f"{url}/data/{DEMO_PRODUCT}/v1/flights/records"
     return f"""
-[bold green]Decant is serving[/] [bold]{url}[/]
+Decant is serving {url}
 
   Swagger UI      {url}/docs
   catalogue       {url}/data

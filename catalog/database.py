@@ -87,10 +87,14 @@ def create_roles(connection: psycopg.Connection[Any]) -> None:
 
 
 def make_engine(url: str) -> sa.Engine:
-    """An engine for everything but the read path; times are UTC."""
+    """An engine for everything but the read path; times are UTC.
+
+    The search path is fixed: a login named `decant` would have the ledger's schema as its default one, and Alembic
+    would no longer see that schema by its name.
+    """
     return sa.create_engine(
         "postgresql+psycopg://" + url.partition("://")[2],
-        connect_args={"application_name": APPLICATION_NAME, "options": "-c TimeZone=UTC"},
+        connect_args={"application_name": APPLICATION_NAME, "options": "-c TimeZone=UTC -c search_path=public"},
         poolclass=sa.pool.NullPool,
     )
 

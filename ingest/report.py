@@ -20,6 +20,7 @@ from catalog.errors import Finding
 from catalog.models import DatasetHead, Load, RejectedRecord
 from ingest.load import LoadReport
 from ingest.progress import Progress
+from ingest.publish import Outcome
 
 COLORS = {"published": "green", "unchanged": "cyan", "withheld": "yellow", "failed": "red", "running": "blue"}
 STEP_WORDS = {
@@ -72,23 +73,30 @@ def show_reports(reports: Iterable[LoadReport], console: Console) -> None:
     """One line for each load, and below it whatever its owner should know."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("dataset", "outcome"):
-        table.add_column(name)
-    for name in ("records", "accepted", "rejected", "duplicates", "new", "changed", "deleted", "seconds"):
-        table.add_column(name, justify="right")
+        table.add_column(name, no_wrap=True, overflow="fold")
+    for name in ("records", "accepted", "rejected", "doubled", "changes", "seconds"):
+        table.add_column(name, justify="right", no_wrap=True)
     notes: list[str] = []
     for report in reports:
         outcome = report.outcome
         color = COLORS.get(report.status, "white")
-        counts = ["", "", "", "", "", "", ""]
+        counts = [""] * 5
         if outcome and outcome.raw:
-            numbers = [outcome.raw, outcome.accepted, outcome.rejected, outcome.duplicates]
-            numbers += [outcome.inserted, outcome.updated, outcome.deleted]
-            counts = [f"{number:,}" for number in numbers]
-        table.add_row(report.dataset, f"[{color}]{report.status}[/]", *counts, f"{report.seconds:.1f}")
+            numbers = (outcome.raw, outcome.accepted, outcome.rejected, outcome.duplicates)
+            counts = [*(f"{number:,}" for number in numbers), show_changes(outcome)]
+        # The product stands in the address of every line below; here its datasets are enough.
+        name = report.dataset.partition(".")[2]
+        table.add_row(name, f"[{color}]{report.status}[/]", *counts, f"{report.seconds:.1f}")
         notes += list(explain(report))
     console.print(table)
     for note in notes:
         console.print(note, highlight=False)
+
+
+def show_changes(outcome: Outcome) -> str:
+    """What became new, changed or was deleted: `+12 ~3 -1`."""
+    signs = (("+", outcome.inserted), ("~", outcome.updated), ("-", outcome.deleted))
+    return " ".join(f"{sign}{number:,}" for sign, number in signs if number)
 
 
 def explain(report: LoadReport) -> Iterable[str]:
