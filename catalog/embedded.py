@@ -66,8 +66,8 @@ SETTINGS = (
     " wal_level=replica max_wal_size=4GB checkpoint_timeout=15min timezone=UTC log_timezone=UTC"
 ).split()
 
-# What a child runs before Postgres takes its place, in an interpreter of its own: `preexec_fn` is unsafe once
-# there are threads. The server's user may be unable to reach any interpreter, hence it changes in here; and it
+# What a child runs before Postgres takes its place, in an interpreter of its own: `preexec_fn` is unsafe
+# once there are threads. The server's user may be unable to reach any interpreter, hence it changes in here; and it
 # changes first, because the kernel then forgets the death signal.
 LAUNCHER = """
 import ctypes, os, signal, sys
@@ -132,7 +132,7 @@ class Site:
 
 
 def choose_folder(home: Path) -> Path:
-    """The folder for `run_embedded`: in `home`, or in /var/lib/decant where root's server cannot reach that."""
+    """The folder for `run_embedded`: in `home`, or in /var/lib/decant where the server cannot reach that."""
     home = home.resolve()
     site = find_site(home / "postgres")
     if find_closed_folder(site) is None:

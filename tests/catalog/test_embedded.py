@@ -117,18 +117,22 @@ def ask(server: EmbeddedPostgres, statement: str) -> object:
 
 
 @contextmanager
-def run_command(folder: Path, *, wait: bool = True) -> Iterator[subprocess.Popen[str]]:
-    """Another command that uses the folder; with `wait` it has reached a server."""
+def run_command(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another command that uses the folder, until the context ends."""
     command = [sys.executable, "-c", COMMAND, str(folder)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=PROJECT_ROOT) as process:
         try:
-            if wait:
-                assert process.stdout is not None
-                assert process.stdout.readline().strip() in {"started", "attached"}
             yield process
+            process.communicate(timeout=PATIENCE)
         finally:
             process.kill()
+
+
+def read_answer(process: subprocess.Popen[str]) -> str:
+    """What the command says when it has reached a server: started or attached."""
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
 
 
 def kill_all(pids: set[int]) -> None:
@@ -188,6 +192,7 @@ def test_names_in_the_url_are_quoted() -> None:
 
 def test_a_second_use_attaches_to_the_same_server_and_the_starter_waits_for_it(folder: Path) -> None:
     with run_command(folder) as starter:
+        assert read_answer(starter) == "started"
         with run_embedded(folder) as server:
             assert not server.started_here
             assert (server.binaries / "psql").exists()
@@ -212,22 +217,24 @@ def test_the_starter_waits_no_longer_than_its_limit(folder: Path, monkeypatch: p
 
 
 def test_whoever_comes_while_the_starter_leaves_gets_a_server_of_its_own(folder: Path) -> None:
-    with run_command(folder) as starter, run_embedded(folder) as first:
-        starter.send_signal(signal.SIGTERM)
-        wait_until(lambda: not (first.socket_folder / embedded.OPEN_MARK).exists())
-        with run_command(folder, wait=False) as latecomer:
-            # It neither uses the server that is about to go, nor keeps it from going.
+    with ExitStack() as stack:
+        starter = stack.enter_context(run_command(folder))
+        assert read_answer(starter) == "started"
+        with run_embedded(folder) as first:
+            starter.send_signal(signal.SIGTERM)
+            wait_until(lambda: not (first.socket_folder / embedded.OPEN_MARK).exists())
+            latecomer = stack.enter_context(run_command(folder))
             with pytest.raises(subprocess.TimeoutExpired):
-                latecomer.wait(0.3)
+                latecomer.wait(0.5)
+            # It neither uses the server that is about to go, nor keeps it from going.
             assert ask(first, COUNT_CLIENTS) == 1
-            latecomer.kill()
+        assert read_answer(latecomer) == "started"
 
 
 def test_of_commands_that_start_at_once_one_starts_the_server(base: Path) -> None:
     with ExitStack() as stack:
-        commands = [stack.enter_context(run_command(base / "postgres", wait=False)) for _ in range(4)]
-        answers = [command.stdout.readline().strip() for command in commands if command.stdout is not None]
-        assert sorted(answers) == ["attached", "attached", "attached", "started"]
+        commands = [stack.enter_context(run_command(base / "postgres")) for _ in range(4)]
+        assert sorted(map(read_answer, commands)) == ["attached", "attached", "attached", "started"]
         for command in commands:
             assert command.stdin is not None
             command.stdin.close()
@@ -263,6 +270,7 @@ def test_a_stale_process_number_is_recognised_and_its_process_survives(folder: P
 
 def test_a_killed_starter_leaves_no_server_and_what_was_committed_is_there(folder: Path) -> None:
     with run_command(folder) as starter:
+        assert read_answer(starter) == "started"
         with run_embedded(folder) as server, psycopg.connect(server.url()) as connection:
             connection.execute("CREATE TABLE kept AS SELECT 7 AS n")
         starter.kill()
@@ -277,6 +285,7 @@ def test_a_killed_starter_leaves_no_server_and_what_was_committed_is_there(folde
 
 def test_a_start_works_after_everything_was_killed(folder: Path) -> None:
     with run_command(folder) as starter:
+        assert read_answer(starter) == "started"
         with run_embedded(folder) as server, psycopg.connect(server.url()) as connection:
             connection.execute("CREATE TABLE kept AS SELECT 7 AS n")
         # The starter is stopped first, so that its end cannot stop the server in order.
@@ -306,7 +315,7 @@ def test_a_server_that_dies_is_replaced_and_its_starter_does_no_harm(folder: Pat
 
 def test_a_kill_during_initdb_leaves_no_half_cluster(base: Path) -> None:
     folder = base / "postgres"
-    with run_command(folder, wait=False) as command:
+    with run_command(folder) as command:
         wait_until((folder / "data.new" / "PG_VERSION").exists)
         command.kill()
     assert not (folder / "data").exists()

@@ -1,0 +1,48 @@
+# Two commands for a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint types check bench lock clean
+
+demo: $(VENV)/.demo
+	@exec $(BIN)/decant demo
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+# What the contracts decide and what is committed must agree.
+check: $(VENV)/.dev
+	$(BIN)/decant contract lint contracts
+	$(BIN)/decant openapi --check
+	@home=$$(mktemp -d) && trap 'rm -rf "$$home"' EXIT && \
+		DECANT_HOME=$$home $(BIN)/decant migrate --no-revise >/dev/null && echo "The migrations fit the contracts."
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m bench
+
+$(VENV)/.demo: requirements.lock pyproject.toml
+	@sh scripts/install.sh $(PYTHON) $(VENV) requirements.lock
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock pyproject.toml
+	@sh scripts/install.sh $(PYTHON) $(VENV) requirements-dev.lock
+	@touch $@ $(VENV)/.demo
+
+# Hashes, and no address of any index or download.
+LOCK := uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	--no-header --no-annotate --no-emit-package pandas --no-emit-package numpy --extra demo --extra build pyproject.toml
+lock:
+	$(LOCK) --extra dev -o requirements-dev.lock
+	$(LOCK) -c requirements-dev.lock -o requirements.lock
+
+clean:
+	rm -rf $(VENV) .decant build *.egg-info
