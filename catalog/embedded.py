@@ -66,9 +66,9 @@ SETTINGS = (
     " wal_level=replica max_wal_size=4GB checkpoint_timeout=15min timezone=UTC log_timezone=UTC"
 ).split()
 
-# What a child runs before Postgres takes its place, in an interpreter of its own: `preexec_fn` is unsafe
-# once there are threads. The server's user may be unable to reach any interpreter, hence it changes in here; and it
-# changes first, because the kernel then forgets the death signal.
+# What a child runs before Postgres takes its place, in an interpreter of its own: `preexec_fn` is unsafe once
+# there are threads. The server's user may be unable to reach any interpreter, hence it changes in here; and it
+# changes first, because the kernel forgets the death signal when it does.
 LAUNCHER = """
 import ctypes, os, signal, sys
 parent, user, group = map(int, sys.argv[1:4])

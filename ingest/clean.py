@@ -16,8 +16,7 @@ from typing import Any
 
 from catalog.dataset import Dataset, Property, Rule
 
-RECORDS_FILE = "{records}"  # stands for the reader's file in the compiled statement
-NULL_MARK = "{null}"  # stands for a text that no field holds
+RECORDS = "{records}"  # stands for where the raw records are read from in the compiled statement
 SHOWN_VALUE_CHARACTERS = 200
 # Transforms that give one of these types need no way through text; the guard keeps what Postgres can hold.
 NATIVE_TYPES = {
@@ -55,10 +54,26 @@ class CleaningPlan:
     """How one dataset's raw records are cleaned."""
 
     dataset: Dataset
-    header: tuple[str, ...]
+    columns_read: tuple[str, ...]  # what the raw columns are called, in their order
+    delimiter: str
     statement: str
     key: tuple[str, ...]  # columns
     order_by: str | None  # the column that says which of two records with one key is the newer
+
+    def read_from(self, records: str, null_mark: str) -> str:
+        """The statement over the reader's file; `null_mark` is a text that no field holds."""
+        declared = ", ".join(f"{quote_text(name)}: 'VARCHAR'" for name in self.columns_read)
+        return self.statement.replace(
+            RECORDS,
+            f"read_csv({quote_text(records)}, columns = {{'_line': 'BIGINT', {declared}}}, auto_detect = false,"
+            f" header = false, delim = {quote_text(self.delimiter)}, quote = '\"', escape = '\"',"
+            f" nullstr = {quote_text(null_mark)}, strict_mode = true, new_line = '\\n', max_line_size = 4000000)",
+        )
+
+    def read_nothing(self) -> str:
+        """The statement over no record at all: what is wrong with it shows all the same."""
+        columns = "".join(f", NULL::VARCHAR AS {quote_name(name)}" for name in self.columns_read)
+        return self.statement.replace(RECORDS, f"(SELECT NULL::BIGINT AS _line{columns} LIMIT 0)")
 
     @property
     def columns(self) -> list[str]:
@@ -79,7 +94,6 @@ def compile_cleaning(dataset: Dataset, header: tuple[str, ...], native: frozense
     needed = {name for prop in properties for name in prop.raw_columns}
     # Columns that nothing reads get names that cannot clash: DuckDB's are not case-sensitive.
     names = [name if name in needed else f"_unread_{index}" for index, name in enumerate(header)]
-    declared = ", ".join(f"{quote_text(name)}: 'VARCHAR'" for name in names)
     read = [quote_name(name) for name in names if name in needed]
     trimmed = ", ".join(f"trim({name}, ' \t') AS {name}" for name in read)
     texts = ", ".join(f"{clear_nulls(name, nulls)} AS {name}" for name in read)
@@ -89,9 +103,7 @@ def compile_cleaning(dataset: Dataset, header: tuple[str, ...], native: frozense
     statement = f"""CREATE TABLE judged AS
 WITH trimmed AS (
   SELECT _line, {trimmed}
-  FROM read_csv('{RECORDS_FILE}', columns = {{'_line': 'BIGINT', {declared}}}, auto_detect = false, header = false,
-    delim = {quote_text(delimiter)}, quote = '"', escape = '"', nullstr = '{NULL_MARK}', strict_mode = true,
-    new_line = '\\n', max_line_size = 4000000)
+  FROM {RECORDS}
 ), raw AS (
   SELECT _line, {texts}
   FROM trimmed
@@ -114,7 +126,8 @@ SELECT _line,
 FROM judged"""
     return CleaningPlan(
         dataset=dataset,
-        header=header,
+        columns_read=tuple(names),
+        delimiter=delimiter,
         statement=statement,
         key=tuple(dataset.properties[name].column for name in dataset.key),
         order_by=dataset.properties[source.order_by].column if source and source.order_by else None,

@@ -16,8 +16,6 @@ from catalog.settings import Settings
 from catalog.tables import LINE, LOAD, REVISION
 from ingest.clean import (
     NATIVE_TYPES,
-    NULL_MARK,
-    RECORDS_FILE,
     CleaningPlan,
     compile_cleaning,
     needed_columns,
@@ -68,8 +66,7 @@ def clean_batch(
 ) -> CleanBatch:
     """The batch's good records and its rejected ones; CleaningError where the statement cannot run."""
     accepted_file, rejected_file = folder / "accepted.csv", folder / "rejected.csv"
-    statement = plan.statement.replace(RECORDS_FILE, str(cut.records).replace("'", "''"))
-    statement = statement.replace(NULL_MARK, uuid.uuid4().hex)
+    statement = plan.read_from(str(cut.records), null_mark=uuid.uuid4().hex)
     try:
         with open_engine(settings, folder) as engine:
             engine.execute(statement)
@@ -191,13 +188,9 @@ def check_pattern(engine: duckdb.DuckDBPyConnection, pattern: str) -> str | None
 
 def check_statement(engine: duckdb.DuckDBPyConnection, dataset: Dataset) -> list[str]:
     """What DuckDB has against the whole statement, tried on no record."""
-    plan = compile_cleaning(dataset, tuple(needed_columns(dataset)))
-    begin = plan.statement.index("  FROM read_csv(")
-    end = plan.statement.index("\n), texts AS (")
-    columns = ", ".join(f"NULL::VARCHAR AS {quote_name(name)}" for name in plan.header)
-    empty = f"  FROM (SELECT NULL::BIGINT AS _line{', ' + columns if columns else ''}) LIMIT 0"
+    plan = compile_cleaning(dataset, tuple(needed_columns(dataset)), find_native(dataset))
     try:
-        engine.execute(plan.statement[:begin] + empty + plan.statement[end:])
+        engine.execute(plan.read_nothing())
         engine.execute("DROP TABLE judged")
     except duckdb.Error as error:
         return [str(error).splitlines()[0]]
