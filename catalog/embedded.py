@@ -57,7 +57,7 @@ STOP_STEPS = ((signal.SIGINT, 30.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10
 LOG_END_BYTES = 1500
 
 INITDB_OPTIONS = (
-    f"--username={OWNER} --auth=trust --encoding=UTF8 --no-sync --no-instructions"
+    f"--username={OWNER} --auth=trust --encoding=UTF8 --no-sync --no-clean --no-instructions"
     " --locale-provider=builtin --builtin-locale=C.UTF-8 --locale=C"
 ).split()
 SETTINGS = (

@@ -16,7 +16,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from alembic import command
-from alembic.autogenerate import compare_metadata
+from alembic.autogenerate import compare_metadata, produce_migrations, render_python_code
 from alembic.config import Config
 from alembic.operations import ops
 from alembic.runtime.migration import MigrationContext
@@ -91,7 +91,7 @@ def migrate(
                 upgrade(config, branch)
             may_write = branch.folder != SHIPPED_VERSIONS if revise is None else revise
             if may_write and find_differences(connection, branch):
-                written.append(write_revision(config, branch, allow_loss=allow_loss))
+                written.append(write_revision(config, branch, connection, allow_loss=allow_loss))
                 upgrade(config, branch)
         require_agreement(settings, connection, catalog)
         grant_access(connection, catalog)
@@ -175,35 +175,43 @@ def upgrade(config: Config, branch: Branch) -> None:
         raise MigrationError(f"{error}. Are the scripts in HOME/migrations those that made this database?") from error
 
 
-def write_revision(config: Config, branch: Branch, *, allow_loss: bool) -> Path:
-    """The path of a new script that brings a schema from what it is to what the contract says."""
+def write_revision(config: Config, branch: Branch, connection: sa.Connection, *, allow_loss: bool) -> Path:
+    """The path of a new script that brings a schema from what it is to what the contract says.
+
+    Alembic's own `revision` command wants every branch at its head first, also those of products that are not served
+    here; so the script is rendered without it.
+    """
     existing = find_scripts(config, branch)
-    config.attributes |= {"metadata": branch.metadata, "schema": branch.schema}
-
-    def finish(_context: object, _revision: object, directives: list[Any]) -> None:
-        script = directives[0]
-        if not allow_loss and (lost := list(find_losses(script.upgrade_ops))):
-            raise MigrationError(
-                f"{branch.title} would lose data: {'; '.join(lost)}."
-                " Add a new major version beside this one, or run again with --allow-data-loss."
-            )
-        if not existing:
-            script.upgrade_ops.ops.insert(0, ops.ExecuteSQLOp(f'CREATE SCHEMA IF NOT EXISTS "{branch.schema}"'))
-
-    script = command.revision(
-        config,
-        message=branch.title,
-        autogenerate=True,
+    context = make_context(connection, branch)
+    changes = produce_migrations(context, branch.metadata)
+    upgrades, downgrades = changes.upgrade_ops, changes.downgrade_ops
+    if upgrades is None or downgrades is None:
+        raise MigrationError("Alembic found nothing to write.")
+    if not allow_loss and (lost := list(find_losses(upgrades))):
+        raise MigrationError(
+            f"{branch.title} would lose data: {'; '.join(lost)}."
+            " Add a new major version beside this one, or run again with --allow-data-loss."
+        )
+    if not existing:
+        upgrades.ops.insert(0, ops.ExecuteSQLOp(f'CREATE SCHEMA IF NOT EXISTS "{branch.schema}"'))
+    script = ScriptDirectory.from_config(config).generate_revision(
+        f"{branch.schema}_{len(existing) + 1:04d}",
+        branch.title,
         head=f"{branch.schema}@head" if existing else "base",
-        branch_label=None if existing else branch.schema,
+        branch_labels=None if existing else branch.schema,
         version_path=str(branch.folder),
-        rev_id=f"{branch.schema}_{len(existing) + 1:04d}",
         depends_on=None if existing else branch.depends_on,
-        process_revision_directives=finish,
+        upgrades=render(upgrades, context),
+        downgrades=render(downgrades, context),
     )
-    if script is None or isinstance(script, list):
+    if script is None:
         raise MigrationError("Alembic wrote no script.")
     return Path(script.path)
+
+
+def render(operations: ops.UpgradeOps | ops.DowngradeOps, context: MigrationContext) -> str:
+    """The operations as the body of a Python function."""
+    return render_python_code(operations, migration_context=context)
 
 
 def find_losses(operation: Any) -> Iterator[str]:
@@ -233,11 +241,20 @@ def only_schema(schema: str) -> Callable[[str | None, str, Any], bool]:
 
 def find_differences(connection: sa.Connection, branch: Branch) -> list[Any]:
     """Alembic's list of differences between the database and a branch's metadata."""
-    context = MigrationContext.configure(
+    return list(compare_metadata(make_context(connection, branch), branch.metadata))
+
+
+def make_context(connection: sa.Connection, branch: Branch) -> MigrationContext:
+    """Alembic's view of one schema of the database."""
+    return MigrationContext.configure(
         connection,
-        opts={"include_schemas": True, "include_name": only_schema(branch.schema), "compare_type": True},
+        opts={
+            "include_schemas": True,
+            "include_name": only_schema(branch.schema),
+            "compare_type": True,
+            "target_metadata": branch.metadata,
+        },
     )
-    return list(compare_metadata(context, branch.metadata))
 
 
 def describe(difference: Any) -> str:

@@ -21,7 +21,7 @@ from catalog.database import translate_errors
 from catalog.dataset import Dataset
 from catalog.models import DatasetHead, Load
 from catalog.settings import Settings
-from catalog.tables import CatalogTables, DatasetTables
+from catalog.tables import STAGING_SCHEMA, CatalogTables, DatasetTables
 from catalog.telemetry import TRACER, current_trace_id
 from ingest.clean import compile_cleaning, digest_cleaning, needed_columns
 from ingest.engine import CleanBatch, clean_batch, find_native
@@ -90,8 +90,10 @@ class Loader:
             translate_errors(),
             hold_dataset(self.engine, dataset) as dataset_id,
         ):
+            self.sweep(dataset, dataset_id)
             ticket = open_load(self.engine, dataset_id, "refresh" if reads_query(dataset) else "ingest")
-            folder = self.make_folder(ticket)
+            folder = self.load_folder(ticket.load_id)
+            folder.mkdir(parents=True)
             outcome = None
             failure: IngestError | None = None
             try:
@@ -217,12 +219,29 @@ class Loader:
             record_count=ticket.head_records,
         )
 
-    def make_folder(self, ticket: Ticket) -> Path:
-        """A folder for this load's files, empty even if an earlier attempt was killed half-way."""
-        folder = (self.settings.work_folder / f"load-{ticket.load_id}").resolve()
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        return folder
+    def load_folder(self, load_id: int) -> Path:
+        """Where a load keeps its files while it runs."""
+        return (self.settings.work_folder / f"load-{load_id}").resolve()
+
+    def sweep(self, dataset: Dataset, dataset_id: int) -> None:
+        """Removes what killed loads of this dataset left behind: nobody else is loading it now."""
+        name = sa.func.concat("load_", sa.cast(Load.id, sa.Text))
+        staged = sa.table("pg_tables", sa.column("tablename"), sa.column("schemaname"))
+        left = (
+            sa.select(Load.id)
+            .join(staged, staged.c.tablename == name)
+            .where(Load.dataset_id == dataset_id, staged.c.schemaname == STAGING_SCHEMA)
+        )
+        running = sa.select(Load.id).where(Load.dataset_id == dataset_id, Load.status == "running")
+        recent = sa.select(sa.func.max(Load.id)).where(Load.dataset_id == dataset_id)
+        with self.engine.connect() as connection:
+            tables = list(connection.scalars(left))
+            loads = [*tables, *connection.scalars(running), *connection.scalars(recent)]
+        for load_id in tables:
+            unstage(self.engine, self.tables.of(dataset), load_id)
+        for load_id in loads:
+            if load_id is not None:
+                shutil.rmtree(self.load_folder(load_id), ignore_errors=True)
 
     @contextmanager
     def step(self, ticket: Ticket, name: str, total: int | None, progress: Progress) -> Iterator[None]:

@@ -252,17 +252,19 @@ def apply_changes(
             sa.select(*(current.c[name] for name in names), sa.literal(revision, sa.BigInteger)).where(match_changed),
         )
     )
-    updated = connection.execute(
+    updated = write(
+        connection,
         sa.update(current)
         .where(match_changed)
-        .values({**{name: changed.c[name] for name in [*values, LOAD, LINE]}, REVISION: revision})
-    ).rowcount
+        .values({**{name: changed.c[name] for name in [*values, LOAD, LINE]}, REVISION: revision}),
+    )
     fresh = [sa.literal(revision, sa.BigInteger) if name == REVISION else staging.c[name] for name in names]
-    inserted = connection.execute(
+    inserted = write(
+        connection,
         sa.insert(current).from_select(
             names, sa.select(*fresh).join(delta, delta.c[LINE] == staging.c[LINE]).where(delta.c.is_new)
-        )
-    ).rowcount
+        ),
+    )
     return inserted, updated
 
 
@@ -274,11 +276,12 @@ def delete_missing(connection: sa.Connection, tables: DatasetTables, staging: sa
     kept = sa.exists().where(REJECTS.c.key == key)
     gone = sa.delete(current).where(~present, ~kept).returning(*current.columns).cte("gone")
     names = [*tables.columns(), REVISION, LOAD, LINE]
-    return connection.execute(
+    return write(
+        connection,
         sa.insert(history).from_select(
             [*names, UNTIL], sa.select(*(gone.c[name] for name in names), sa.literal(revision, sa.BigInteger))
-        )
-    ).rowcount
+        ),
+    )
 
 
 def move_head(connection: sa.Connection, candidate: Candidate, outcome: Outcome, *, first: bool) -> None:
@@ -352,6 +355,12 @@ def vacuum(engine: sa.Engine, tables: DatasetTables) -> None:
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         for table in (tables.current, tables.history):
             connection.exec_driver_sql(f"VACUUM (ANALYZE) {quote_table(connection, table)}")
+
+
+def write(connection: sa.Connection, statement: sa.Insert | sa.Update) -> int:
+    """How many rows a statement wrote."""
+    # SQLAlchemy keeps the count of updates only, unless it is told that somebody wants it.
+    return connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount
 
 
 def quote_table(connection: sa.Connection, table: sa.Table) -> str:

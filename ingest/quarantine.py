@@ -213,4 +213,4 @@ def count_reasons(connection: sa.Connection) -> dict[str, int]:
             " FROM rejects, jsonb_array_elements(reasons) AS reason GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 20"
         )
     )
-    return dict(rows.tuples().all())
+    return {str(name): int(number) for name, number in rows}

@@ -135,7 +135,7 @@ def read_status(engine: sa.Engine, catalog: Catalog, datasets: Iterable[Dataset]
     with engine.connect() as connection:
         head_rows = {(h.product, h.major, h.dataset): h for h in connection.execute(heads)}
         load_rows = {row.dataset_id: row for row in connection.execute(loads)}
-        open_rejects = dict(connection.execute(rejects).tuples().all())
+        open_rejects = {row[0]: row[1] for row in connection.execute(rejects)}
     found = []
     for dataset in datasets:
         head = head_rows.get((dataset.product, dataset.major, dataset.name))

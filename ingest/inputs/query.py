@@ -56,7 +56,7 @@ def read_revisions(connection: sa.Connection, dataset: Dataset) -> dict[str, int
         .where(DatasetHead.product == dataset.product, DatasetHead.major == dataset.major)
         .where(DatasetHead.dataset.in_(names))
     )
-    return dict(rows.tuples().all())
+    return {str(name): int(revision) for name, revision in rows}
 
 
 def copy_out(connection: sa.Connection, dataset: Dataset) -> Iterator[bytes]:

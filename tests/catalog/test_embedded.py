@@ -236,8 +236,7 @@ def test_of_commands_that_start_at_once_one_starts_the_server(base: Path) -> Non
         commands = [stack.enter_context(run_command(base / "postgres")) for _ in range(4)]
         assert sorted(map(read_answer, commands)) == ["attached", "attached", "attached", "started"]
         for command in commands:
-            assert command.stdin is not None
-            command.stdin.close()
+            command.terminate()
         assert [command.wait(PATIENCE) for command in commands] == [0, 0, 0, 0]
     assert not find_processes(base / "postgres")
 

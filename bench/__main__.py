@@ -1,0 +1,94 @@
+"""Measures ingestion and serving: `python -m bench`, from the checkout."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from rich.console import Console
+
+from bench.errors import BenchError
+from bench.ground import describe_machine, open_ground
+from bench.ingest import measure_ingest
+from bench.report import show_ingest, show_machine, show_serve
+from bench.serve import measure_serve
+from bench.wrk import require_wrk
+from catalog.errors import CatalogError
+from ingest.errors import IngestError
+
+RUNS = 5
+ROUNDS = 3
+ROUND_SECONDS = 6
+QUICK_SECONDS = 2
+
+out = Console()
+err = Console(stderr=True)
+
+
+def main() -> None:
+    """Nothing comes back; exit status 1 where something was wrong, never where something was slow."""
+    # For the embedded Postgres to be stopped in order.
+    signal.signal(signal.SIGTERM, end_in_order)
+    options = parse_arguments()
+    try:
+        if options.only != "ingest":
+            # Before anything is loaded, not minutes later.
+            require_wrk()
+        run(options)
+    except (BenchError, CatalogError, IngestError) as error:
+        err.print(str(error), style="red", highlight=False, markup=False)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The options."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--runs", type=positive, default=RUNS, help=f"counted runs of each load (default: {RUNS})")
+    parser.add_argument("--quick", action="store_true", help="one run, one short round: to see that it works")
+    parser.add_argument("--only", choices=("ingest", "serve"), help="one half of it")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to a file")
+    return parser.parse_args()
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 on."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number
+
+
+def run(options: argparse.Namespace) -> None:
+    """Nothing comes back; measures, prints and writes."""
+    runs, rounds, seconds = (1, 1, QUICK_SECONDS) if options.quick else (options.runs, ROUNDS, ROUND_SECONDS)
+    document: dict[str, Any] = {"measured_at": datetime.now(UTC).isoformat(timespec="seconds")}
+    with out.status("starting Postgres") as status, open_ground() as ground:
+        document["machine"] = describe_machine(ground)
+        show_machine(document["machine"], out)
+        if options.only != "serve":
+            loads = measure_ingest(ground, runs, status.update)
+            show_ingest(loads, out)
+            document["ingest"] = loads.as_json()
+        if options.only != "ingest":
+            cases = measure_serve(ground, rounds, seconds, status.update)
+            show_serve(cases, out)
+            document["serve"] = {case.name: case.as_json() for case in cases}
+    if options.json:
+        options.json.write_text(json.dumps(document, indent=2) + "\n")
+
+
+def end_in_order(_signal: int, _frame: FrameType | None) -> None:
+    """Nothing comes back; turns SIGTERM into an exit that closes what is open."""
+    raise SystemExit(143)
+
+
+if __name__ == "__main__":
+    main()

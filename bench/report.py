@@ -1,0 +1,75 @@
+"""What was measured, as tables for people and as one JSON document."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.ingest import IngestResult, median_steps
+from bench.serve import SERVICES, Case
+
+
+def show_machine(machine: dict[str, Any], out: Console) -> None:
+    """Nothing comes back; prints what the figures depend on."""
+    out.print(
+        f"{machine['cores']} cores, load {machine['load_average_before']} before the start,"
+        f" Python {machine['python']}, PostgreSQL {machine['postgres']}",
+        style="dim",
+        highlight=False,
+    )
+
+
+def show_ingest(result: IngestResult, out: Console) -> None:
+    """Nothing comes back; prints the loads beside their yardstick."""
+    runs = len(result.yardstick_seconds)
+    table = Table(title=f"Ingestion of {result.records:,} flights ({runs} counted, medians)", title_justify="left")
+    for name in ("", "seconds", "times as fast as COPY", "target", "seconds by step"):
+        table.add_column(name, justify="left" if name in {"", "seconds by step"} else "right")
+    table.add_row("bare COPY (yardstick)", f"{median(result.yardstick_seconds):.2f}", "1", "", spread(result))
+    for case in result.cases:
+        steps = ", ".join(f"{name} {seconds:.2f}" for name, seconds in median_steps(case).items())
+        seconds, ratio = median(case.seconds), result.ratio(case)
+        table.add_row(case.title, f"{seconds:.2f}", judge(ratio, case.target), f"≥ {case.target:g}", steps)
+    out.print(table)
+
+
+def show_serve(cases: list[Case], out: Console) -> None:
+    """Nothing comes back; prints requests per second, ratios and latencies."""
+    rounds = len(cases[0].rounds["decant"])
+    table = Table(title=f"Serving, one process each ({rounds} rounds, medians)", title_justify="left")
+    table.add_column("")
+    for name in SERVICES:
+        table.add_column(f"{name}\nreq/s (p50, p99 ms)", justify="right")
+    for name in ("÷ idiomatic", "target", "÷ bare"):
+        table.add_column(name, justify="right")
+    for case in cases:
+        facts = case.as_json()
+        table.add_row(
+            case.title,
+            *(service_text(facts["services"][name]) for name in SERVICES),
+            judge(facts["ratio_to_idiomatic"], case.target),
+            f"≥ {case.target:g}" if case.target else "",
+            f"{facts['ratio_to_bare']:.2f}",
+        )
+    out.print(table)
+
+
+def service_text(facts: dict[str, Any]) -> str:
+    """Requests per second and latencies of one service."""
+    return f"{facts['requests_per_second']:,.0f} ({facts['p50_ms']:.1f}, {facts['p99_ms']:.1f})"
+
+
+def judge(ratio: float, target: float | None) -> str:
+    """The ratio, green where it reaches its target."""
+    text = f"{ratio:.2f}"
+    if target is None:
+        return text
+    return f"[green]{text}[/]" if ratio >= target else f"[yellow]{text}[/]"
+
+
+def spread(result: IngestResult) -> str:
+    """The fastest and the slowest run of the yardstick: how noisy the machine was."""
+    return f"from {min(result.yardstick_seconds):.2f} to {max(result.yardstick_seconds):.2f}"

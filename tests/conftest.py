@@ -1,0 +1,94 @@
+"""One embedded Postgres for all tests, and a fresh database for each that asks for one."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from catalog.database import ROLES, DatabaseUrls, create_roles
+from catalog.embedded import EmbeddedPostgres, run_embedded
+from tests.lab import Lab
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[EmbeddedPostgres]:
+    """The server. Its folder must be open to the unprivileged user that runs it, which pytest's own is not."""
+    folder = Path(tempfile.mkdtemp(prefix="decant-tests-", dir="/tmp"))
+    folder.chmod(0o755)
+    try:
+        with run_embedded(folder / "postgres") as running:
+            with psycopg.connect(running.url(), autocommit=True) as connection:
+                create_roles(connection)
+            yield running
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class Databases:
+    """Makes databases, and clones those that have been migrated before instead of migrating again."""
+
+    def __init__(self, server: EmbeddedPostgres) -> None:
+        self.server = server
+        self.numbers = count(1)
+        self.templates: dict[tuple[str, ...], str] = {}
+
+    def create(self, template: str = "template1") -> str:
+        """The name of a new database."""
+        name = f"test_{next(self.numbers)}"
+        self.run(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        return name
+
+    def urls(self, name: str) -> DatabaseUrls:
+        """The four logins of a database."""
+        url = self.server.url
+        return DatabaseUrls(url(database=name), *(url(user=role, database=name) for role in ROLES))
+
+    def run(self, statement: str) -> None:
+        """Runs a statement as the owner of the server."""
+        with psycopg.connect(self.server.url(), autocommit=True) as connection:
+            connection.execute(statement.encode())
+
+
+@pytest.fixture(scope="session")
+def databases(server: EmbeddedPostgres) -> Databases:
+    """The maker of databases."""
+    return Databases(server)
+
+
+@pytest.fixture
+def urls(databases: Databases) -> Iterator[DatabaseUrls]:
+    """The four logins of a new, empty database."""
+    name = databases.create()
+    yield databases.urls(name)
+    databases.run(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def make_lab(tmp_path: Path, databases: Databases) -> Iterator[Callable[..., Lab]]:
+    """Builds the product of some contracts, on a database of its own."""
+    made = []
+
+    def make(*contracts: str, **settings: Any) -> Lab:
+        if contracts not in databases.templates:
+            template = databases.create()
+            Lab.build(tmp_path, databases.urls(template), *contracts, **settings).migrate()
+            databases.templates[contracts] = template
+        made.append(databases.create(databases.templates[contracts]))
+        return Lab.build(tmp_path, databases.urls(made[-1]), *contracts, **settings)
+
+    yield make
+    for name in made:
+        databases.run(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def lab(make_lab: Callable[..., Lab]) -> Lab:
+    """The product `people`."""
+    return make_lab()

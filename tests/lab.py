@@ -1,0 +1,145 @@
+"""A product made of a contract and files in a folder of its own, on a database of its own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import httpx
+import psycopg
+import uvicorn
+
+from api.app import create_app
+from catalog.contract import Catalog, load_catalog
+from catalog.database import DatabaseUrls, make_engine
+from catalog.dataset import Dataset
+from catalog.migration import migrate
+from catalog.settings import Settings, load_settings
+from catalog.tables import build_tables
+from ingest.load import Loader, LoadReport
+
+PEOPLE = """
+apiVersion: v3.1.0
+kind: DataContract
+id: people
+name: People
+version: 1.0.0
+status: active
+servers:
+  - {server: here, type: local, path: "${DECANT_DATA}", format: csv}
+schema:
+  - name: people
+    customProperties:
+      - property: input
+        value: {server: here, path: people.csv, mode: snapshot, nullValues: ["", NA]}
+      - {property: maxDeleted, value: 100}
+      - {property: maxRejected, value: 100}
+    properties:
+      - {name: id, logicalType: integer, primaryKey: true}
+      - {name: name, logicalType: string, required: true, logicalTypeOptions: {maxLength: 20}}
+      - {name: age, logicalType: integer, logicalTypeOptions: {minimum: 0, maximum: 150}}
+      - {name: born, logicalType: date}
+roles:
+  - {role: "people:read", access: read, customProperties: [{property: anonymous, value: true}]}
+"""
+
+
+@dataclass
+class Lab:
+    """One product on one database."""
+
+    settings: Settings
+    urls: DatabaseUrls
+    catalog: Catalog = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.catalog = load_catalog(self.settings)
+
+    @classmethod
+    def build(cls, folder: Path, urls: DatabaseUrls, *contracts: str, **settings: Any) -> Lab:
+        """The product of these contracts' texts, not yet migrated."""
+        (folder / "contracts").mkdir(parents=True, exist_ok=True)
+        (folder / "data").mkdir(exist_ok=True)
+        for index, text in enumerate(contracts or (PEOPLE,)):
+            (folder / "contracts" / f"contract{index}.odcs.yaml").write_text(dedent(text))
+        chosen = {"home": folder / "home", "contracts": folder / "contracts", "data": folder / "data"} | settings
+        return cls(load_settings(**chosen), urls)
+
+    def migrate(self) -> None:
+        """Brings the database to the contracts."""
+        migrate(self.settings, self.urls.owner, self.catalog)
+
+    def dataset(self, address: str) -> Dataset:
+        """The dataset at an address."""
+        return self.catalog.find(address)[0]
+
+    def write(self, name: str, content: str | bytes) -> Path:
+        """A file where the contract's server looks for it."""
+        path = self.settings.data_folder / name
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    def loader(self) -> Loader:
+        """What loads; on the login of ingestion."""
+        tables = build_tables(self.catalog.products.values())
+        return Loader(self.settings, self.catalog, tables, make_engine(self.urls.ingest))
+
+    def ingest(self, address: str, content: str | bytes | None = None, name: str = "people.csv") -> LoadReport:
+        """The report of one load, after writing the file where there is one."""
+        if content is not None:
+            self.write(name, content)
+        return self.loader().run(self.dataset(address))
+
+    def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        """What a query gives the owner."""
+        with psycopg.connect(self.urls.owner, autocommit=True) as connection:
+            return connection.execute(query.encode(), values or None).fetchall()
+
+    @contextmanager
+    def serve(self) -> Iterator[httpx.Client]:
+        """A client of the running service; a real server on a free port."""
+        config = uvicorn.Config(
+            create_app(self.settings, self.urls, self.catalog),
+            host="127.0.0.1",
+            port=0,
+            log_level="warning",
+            ws="none",
+        )
+        server = uvicorn.Server(config)
+        started = threading.Event()
+        original = server.startup
+
+        async def startup(*args: Any, **kwargs: Any) -> None:
+            await original(*args, **kwargs)
+            started.set()
+
+        server.startup = startup  # type: ignore[method-assign]
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        try:
+            assert started.wait(20), "the service did not start"
+            port = server.servers[0].sockets[0].getsockname()[1]
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+                yield client
+        finally:
+            server.should_exit = True
+            thread.join(20)
+
+
+def walk(client: httpx.Client, url: str, most: int = 100_000) -> list[dict[str, Any]]:
+    """Every record of a walk, by following `next`."""
+    records: list[dict[str, Any]] = []
+    following: str | None = url
+    for _ in range(most):
+        if following is None:
+            return records
+        answer = client.get(following)
+        assert answer.status_code == 200, answer.text
+        records += answer.json()["data"]
+        following = answer.json()["next"]
+    raise AssertionError("the walk did not end")
