@@ -106,8 +106,6 @@ class RecordReader:
         if query.cursor is not None:
             digest = self.digest(view, query)
             cursor = self.open_cursor(query.cursor, digest)
-            if query.at is not None:
-                raise parameter_problem("invalid_value", "at", "a cursor names its revision already")
         revision = cursor.revision if cursor else await self.revision_at(view, query.at)
         shape = PageShape(
             filters=query.filters,
@@ -179,7 +177,7 @@ class RecordReader:
         }
 
     def digest(self, view: View, query: RecordQuery) -> str:
-        """What a cursor binds: filters, sort, properties and view, but neither limit nor format."""
+        """What a cursor binds: filters, sort, properties, `at` and view, but neither limit nor format."""
         return digest_query(
             view.dataset.address,
             sorted(view.hidden),
@@ -187,6 +185,7 @@ class RecordReader:
             query.values,
             query.sort,
             query.properties,
+            query.at,
         )
 
     def open_cursor(self, text: str, digest: str) -> Cursor:

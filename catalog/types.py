@@ -236,7 +236,6 @@ BOOLEAN = PropertyType(
     cast="(lower({text}) IN ('true', '1'))",
     parse=parse_boolean,
     expected="true, false, 1 or 0",
-    ordered=False,
 )
 DATE = PropertyType(
     name="date",
