@@ -17,18 +17,24 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from catalog.contract import Catalog, load_catalog
-from catalog.database import DatabaseUrls, open_database
+from catalog.database import DatabaseUrls, open_database, translate_errors
 from catalog.dataset import Dataset
-from catalog.errors import CatalogError
+from catalog.errors import CatalogError, DatabaseError
 from catalog.settings import PROJECT_ROOT, Settings, load_settings
 from catalog.telemetry import open_telemetry
 from ingest.errors import IngestError
 from ingest.load import LoadReport
 from ingest.report import reports_as_json, show_reports
 
-app = typer.Typer(help="Data contracts in, a served data product out.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    help="Data contracts in, a served data product out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
 contract_app = typer.Typer(help="Work on contracts.", no_args_is_help=True)
 keys_app = typer.Typer(help="API keys.", no_args_is_help=True)
 app.add_typer(contract_app, name="contract")
@@ -48,9 +54,13 @@ def main() -> None:
     # A service manager's SIGTERM ends things in order, as Ctrl-C does.
     signal.signal(signal.SIGTERM, end_in_order)
     try:
-        app()
+        with translate_errors():
+            app()
     except (CatalogError, IngestError) as error:
-        err.print(f"[bold red]error:[/] {error}", highlight=False, markup=True, soft_wrap=True)
+        err.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        if isinstance(error, DatabaseError) and error.__cause__ is not None:
+            # The owner of the database may know what Postgres said; the API's callers never do.
+            err.print(f"[dim]{escape(str(error.__cause__).splitlines()[0])}[/]", highlight=False, soft_wrap=True)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
