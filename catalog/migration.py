@@ -89,6 +89,7 @@ def migrate(
         for branch in find_branches(settings, catalog):
             if find_scripts(config, branch):
                 upgrade(config, branch)
+            restore_indexes(connection, branch)
             may_write = branch.folder != SHIPPED_VERSIONS if revise is None else revise
             if may_write and find_differences(connection, branch):
                 written.append(write_revision(config, branch, connection, allow_loss=allow_loss))
@@ -99,6 +100,18 @@ def migrate(
         connection.commit()
         applied = sorted(current_revisions(connection) - before)
     return MigrationReport(written, applied)
+
+
+def restore_indexes(connection: sa.Connection, branch: Branch) -> None:
+    """Builds the indexes that a first load which was killed left away."""
+    for table in branch.metadata.tables.values():
+        name = connection.dialect.identifier_preparer.format_table(table)
+        if branch.schema != SCHEMA:
+            connection.execute(
+                sa.text(f"SELECT {SCHEMA}.restore_indexes(to_regclass(:name)) WHERE to_regclass(:name) IS NOT NULL"),
+                {"name": name},
+            )
+    connection.commit()
 
 
 def plan_migration(settings: Settings, url: str, catalog: Catalog) -> list[str]:
@@ -296,6 +309,7 @@ def ingest_grants(catalog: Catalog) -> Iterator[str]:
     """Writes datasets and ledger; sees no keys."""
     yield f"USAGE ON SCHEMA {SCHEMA}"
     yield f"USAGE, CREATE ON SCHEMA {STAGING_SCHEMA}"
+    yield f"EXECUTE ON FUNCTION {SCHEMA}.park_indexes(regclass), {SCHEMA}.restore_indexes(regclass)"
     for model in INGEST_TABLES:
         yield f"SELECT, INSERT, UPDATE, DELETE ON {SCHEMA}.{model.__tablename__}"
     for schema in schemas_of(catalog):

@@ -172,6 +172,16 @@ class InputState(Model):
     last_success: Mapped[datetime | None]
 
 
+class ParkedIndex(Model):
+    """An index that is away while a first load runs: built at once at its end, it costs a third."""
+
+    __tablename__ = "parked_indexes"
+
+    table: Mapped[str] = mapped_column(primary_key=True)  # as a regclass prints it
+    name: Mapped[str] = mapped_column(primary_key=True)
+    definition: Mapped[str]
+
+
 class ApiKey(Model):
     """One API key: only a keyed hash of its secret is kept."""
 

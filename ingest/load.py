@@ -29,7 +29,7 @@ from ingest.errors import DatasetBusyError, IngestError, SourceError
 from ingest.inputs import open_batch
 from ingest.landing import LandedBatch, land, open_landed
 from ingest.progress import Progress
-from ingest.publish import VACUUM_SHARE, Candidate, Outcome, publish, stage, unstage, vacuum
+from ingest.publish import VACUUM_SHARE, Candidate, Outcome, park_indexes, publish, stage, unstage, vacuum
 from ingest.reader import CutBatch, cut, pick_raw, require_columns
 
 LEASE_SECONDS = 600
@@ -164,6 +164,8 @@ class Loader:
             with self.step(ticket, "stage", None, progress):
                 stage(self.engine, tables, candidate)
         with self.step(ticket, "publish", None, progress):
+            if candidate.direct:
+                park_indexes(self.engine, tables)
             outcome = publish(
                 self.engine,
                 self.tables,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable, DropTable
 
 from catalog.models import DatasetHead, Load, QualityResult, Revision
@@ -98,6 +99,26 @@ def unstage(engine: sa.Engine, tables: DatasetTables, load_id: int) -> None:
         connection.execute(DropTable(tables.staging(load_id), if_exists=True))
 
 
+def park_indexes(engine: sa.Engine, tables: DatasetTables) -> None:
+    """Takes an empty table's secondary indexes away; the publication builds them when the table is full.
+
+    A transaction of its own, and a short one: readers of the empty dataset are not held up while it is loaded.
+    """
+    with engine.begin() as connection:
+        connection.exec_driver_sql("SET LOCAL lock_timeout = '2s'")
+        connection.execute(sa.select(sa.func.decant.park_indexes(regclass(connection, tables.current))))
+
+
+def restore_indexes(connection: sa.Connection, tables: DatasetTables) -> None:
+    """Builds the indexes that `park_indexes` took away."""
+    connection.execute(sa.select(sa.func.decant.restore_indexes(regclass(connection, tables.current))))
+
+
+def regclass(connection: sa.Connection, table: sa.Table) -> sa.ColumnElement[Any]:
+    """The table as an argument of a function."""
+    return sa.cast(quote_table(connection, table), postgresql.REGCLASS)
+
+
 def publish(
     engine: sa.Engine, catalog: CatalogTables, tables: DatasetTables, candidate: Candidate, pick_raw: RawPicker
 ) -> Outcome:
@@ -134,6 +155,8 @@ def publish_in_transaction(
         copy_file(connection, quote_table(connection, staged), candidate.accepted_file)
     gather_rejects(connection, candidate.reject_files)
     judge_relations(connection, catalog, tables, staged)
+    if candidate.direct:
+        restore_indexes(connection, tables)
     rejected = count(connection, sa.select(sa.func.count()).select_from(REJECTS))
     accepted = candidate.raw - candidate.duplicates - rejected
     if candidate.direct:

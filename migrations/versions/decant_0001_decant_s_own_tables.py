@@ -42,6 +42,13 @@ def upgrade() -> None:
     sa.UniqueConstraint('product', 'major', 'dataset', name=op.f('uq_datasets_product_major_dataset')),
     schema='decant'
     )
+    op.create_table('parked_indexes',
+    sa.Column('table', sa.Text(), nullable=False),
+    sa.Column('name', sa.Text(), nullable=False),
+    sa.Column('definition', sa.Text(), nullable=False),
+    sa.PrimaryKeyConstraint('table', 'name', name=op.f('pk_parked_indexes')),
+    schema='decant'
+    )
     op.create_table('input_states',
     sa.Column('dataset_id', sa.BigInteger(), nullable=False),
     sa.Column('position', postgresql.JSONB(astext_type=sa.Text()), nullable=True),
@@ -146,6 +153,7 @@ def downgrade() -> None:
     op.drop_index('ix_loads_dataset_id_id', table_name='loads', schema='decant')
     op.drop_table('loads', schema='decant')
     op.drop_table('input_states', schema='decant')
+    op.drop_table('parked_indexes', schema='decant')
     op.drop_table('datasets', schema='decant')
     op.drop_table('api_keys', schema='decant')
     # ### end Alembic commands ###

@@ -18,7 +18,12 @@ from catalog.dataset import (
 
 
 def make_dataset(
-    name: str, parents: tuple[str, ...] = (), *, enforced: bool = True, reads: tuple[str, ...] = (), schema: str = "p_v1"
+    name: str,
+    parents: tuple[str, ...] = (),
+    *,
+    enforced: bool = True,
+    reads: tuple[str, ...] = (),
+    schema: str = "p_v1",
 ) -> Dataset:
     """A dataset that refers to `parents` and whose query reads `reads`."""
     return Dataset(
@@ -114,7 +119,7 @@ def test_each_dataset_comes_after_all_that_it_needs(datasets: list[Dataset]) -> 
     ],
 )
 def test_a_circle_is_named(datasets: list[Dataset]) -> None:
-    with pytest.raises(ValueError, match="a → b → .*a"):
+    with pytest.raises(ValueError, match=r"a → b → .*a"):
         order_by_dependency(datasets)
 
 

@@ -69,7 +69,9 @@ def test_all_bad_variables_are_named_at_once(monkeypatch: pytest.MonkeyPatch) ->
     ]
 
 
-@pytest.mark.parametrize("name", ["port", "read_pool_size", "duckdb_threads", "source_limit_bytes", "pool_timeout_ms"])
+@pytest.mark.parametrize(
+    "name", ["port", "read_pool_size", "duckdb_threads", "source_limit_bytes", "pool_timeout_ms"]
+)
 def test_a_number_below_what_can_work_is_refused(name: str) -> None:
     with pytest.raises(SettingsError, match=f"DECANT_{name.upper()}"):
         load_settings(**{name: -1})
