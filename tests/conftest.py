@@ -37,7 +37,7 @@ class Databases:
     def __init__(self, server: EmbeddedPostgres) -> None:
         self.server = server
         self.numbers = count(1)
-        self.templates: dict[tuple[str, ...], str] = {}
+        self.templates: dict[tuple[str, ...], tuple[str, dict[str, str]]] = {}
 
     def create(self, template: str = "template1") -> str:
         """The name of a new database."""
@@ -79,9 +79,16 @@ def make_lab(tmp_path: Path, databases: Databases) -> Iterator[Callable[..., Lab
         if contracts not in databases.templates:
             template = databases.create()
             Lab.build(tmp_path, databases.urls(template), *contracts, **settings).migrate()
-            databases.templates[contracts] = template
-        made.append(databases.create(databases.templates[contracts]))
-        return Lab.build(tmp_path, databases.urls(made[-1]), *contracts, **settings)
+            written = {p.name: p.read_text() for p in (tmp_path / "home" / "migrations").glob("*.py")}
+            databases.templates[contracts] = (template, written)
+        template, scripts = databases.templates[contracts]
+        made.append(databases.create(template))
+        lab = Lab.build(tmp_path, databases.urls(made[-1]), *contracts, **settings)
+        # The scripts that made the template belong to its clones too.
+        (tmp_path / "home" / "migrations").mkdir(parents=True, exist_ok=True)
+        for name, text in scripts.items():
+            (tmp_path / "home" / "migrations" / name).write_text(text)
+        return lab
 
     yield make
     for name in made:

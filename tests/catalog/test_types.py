@@ -1,4 +1,4 @@
-"""Texts and values: DuckDB's judgement of raw records, Python's of filters, and what Postgres stores, held together."""
+"""Texts and values: DuckDB judges raw records, Python filters, Postgres stores; here they are held together."""
 
 from __future__ import annotations
 
