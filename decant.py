@@ -246,7 +246,7 @@ def run_loads(
     reports = []
     with make_bars(out) as bars:
         for dataset in datasets:
-            bar = None if silent else LoadBar(bars, dataset.address)
+            bar = None if silent else LoadBar(bars, dataset.name)
             reports.append(loader.run(dataset, bar or Progress()))
             if bar:
                 bar.finish(reports[-1])

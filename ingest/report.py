@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
 
@@ -34,36 +34,46 @@ STEP_WORDS = {
 
 
 class LoadBar(Progress):
-    """A bar for each step of one load, in the place of the one before."""
+    """A bar for one load, which runs anew for each of its steps."""
 
     def __init__(self, bars: Bars, dataset: str) -> None:
         self.bars = bars
-        self.dataset = dataset
-        self.task: TaskID = bars.add_task(dataset, total=None, step="waiting")
+        self.step = ""
+        self.done_so_far = 0
+        self.task: TaskID = bars.add_task(dataset, total=None, step="waiting", amount="")
 
     def start(self, step: str, total: int | None) -> None:
         """Shows the step."""
-        self.bars.reset(self.task, total=total, step=STEP_WORDS.get(step, step))
+        self.step, self.done_so_far = step, 0
+        # One more than there is: a bar that reaches its total has stopped its clock for good.
+        total = None if total is None else total + 1
+        self.bars.update(self.task, total=total, completed=0, step=STEP_WORDS.get(step, step))
 
     def advance(self, amount: int) -> None:
-        """Moves the bar."""
-        self.bars.advance(self.task, amount)
+        """Moves the bar: bytes while landing, records while cutting."""
+        self.done_so_far += amount
+        shown = f"{self.done_so_far / 1e6:.1f} MB" if self.step == "land" else f"{self.done_so_far:,} records"
+        self.bars.update(self.task, completed=self.done_so_far, amount=shown)
 
     def finish(self, report: LoadReport) -> None:
         """Leaves the outcome where the bar was."""
         color = COLORS.get(report.status, "white")
-        self.bars.update(self.task, total=1, completed=1, step=f"[{color}]{report.status}[/]")
+        outcome = report.outcome
+        amount = f"{outcome.raw:,} records" if outcome and outcome.raw else ""
+        if outcome and outcome.rejected:
+            amount += f", {outcome.rejected:,} rejected"
+        self.bars.update(self.task, total=1, completed=1, amount=amount, step=f"[{color}]{report.status}[/]")
 
 
 def make_bars(console: Console) -> Bars:
     """The bars of a run of loads; outside a terminal they are silent."""
     return Bars(
         SpinnerColumn(finished_text="✓"),
-        TextColumn("{task.description}", justify="left"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=16),
         TimeElapsedColumn(),
         TextColumn("{task.fields[step]}"),
+        TextColumn("[dim]{task.fields[amount]}[/]"),
         console=console,
         disable=not console.is_terminal,
     )
