@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 .PHONY: demo test lint types check bench lock clean
 
 demo: $(VENV)/.demo
-	@exec $(BIN)/decant demo
+	@$(BIN)/decant demo || [ $$? -eq 130 ]
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +24,11 @@ from alembic.script import Script, ScriptDirectory
 from alembic.util.exc import CommandError
 from sqlalchemy.dialects.postgresql import insert
 
+from catalog.access import grant_access
 from catalog.contract import Catalog
-from catalog.database import INGEST_ROLE, READ_ROLE, WRITE_ROLE, make_engine, translate_errors
+from catalog.database import make_engine, translate_errors
 from catalog.errors import MigrationError
-from catalog.models import INGEST_TABLES, SCHEMA, ApiKey, DatasetHead, Model
+from catalog.models import SCHEMA, DatasetHead, Model
 from catalog.settings import PROJECT_ROOT, Settings
 from catalog.tables import STAGING_SCHEMA, build_tables
 
@@ -285,52 +286,6 @@ def current_revisions(connection: sa.Connection) -> set[str]:
         connection, opts={"version_table": VERSION_TABLE, "version_table_schema": SCHEMA}
     )
     return set(context.get_current_heads())
-
-
-def grant_access(connection: sa.Connection, catalog: Catalog) -> None:
-    """Gives each login what it needs and nothing else; a login that does not exist is passed over."""
-    known = set(connection.scalars(sa.text("SELECT rolname FROM pg_roles")))
-    for role, statements in (
-        (INGEST_ROLE, ingest_grants(catalog)),
-        (READ_ROLE, read_grants(catalog)),
-        (WRITE_ROLE, write_grants()),
-    ):
-        if role in known:
-            for statement in statements:
-                connection.execute(sa.text(f"GRANT {statement} TO {role}"))
-
-
-def schemas_of(catalog: Catalog) -> Iterable[str]:
-    """The quoted schemas of the products."""
-    return [f'"{product.schema}"' for product in catalog.products.values()]
-
-
-def ingest_grants(catalog: Catalog) -> Iterator[str]:
-    """Writes datasets and ledger; sees no keys."""
-    yield f"USAGE ON SCHEMA {SCHEMA}"
-    yield f"USAGE, CREATE ON SCHEMA {STAGING_SCHEMA}"
-    yield f"EXECUTE ON FUNCTION {SCHEMA}.park_indexes(regclass), {SCHEMA}.restore_indexes(regclass)"
-    for model in INGEST_TABLES:
-        yield f"SELECT, INSERT, UPDATE, DELETE ON {SCHEMA}.{model.__tablename__}"
-    for schema in schemas_of(catalog):
-        yield f"USAGE ON SCHEMA {schema}"
-        yield f"SELECT, INSERT, UPDATE, DELETE, MAINTAIN ON ALL TABLES IN SCHEMA {schema}"
-
-
-def read_grants(catalog: Catalog) -> Iterator[str]:
-    """Reads datasets, ledger and keys; writes nothing."""
-    yield f"USAGE ON SCHEMA {SCHEMA}"
-    for model in (*INGEST_TABLES, ApiKey):
-        yield f"SELECT ON {SCHEMA}.{model.__tablename__}"
-    for schema in schemas_of(catalog):
-        yield f"USAGE ON SCHEMA {schema}"
-        yield f"SELECT ON ALL TABLES IN SCHEMA {schema}"
-
-
-def write_grants() -> Iterator[str]:
-    """Writes keys."""
-    yield f"USAGE ON SCHEMA {SCHEMA}"
-    yield f"SELECT, INSERT, UPDATE ON {SCHEMA}.{ApiKey.__tablename__}"
 
 
 def register_datasets(connection: sa.Connection, catalog: Catalog) -> None:

@@ -24,5 +24,5 @@ if [ ! -x "$venv/bin/python" ]; then
 fi
 echo "Installing what $lock pins …"
 # The lock holds everything, so nothing is resolved; each file is checked against its hash.
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r "$lock"
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
+"$venv/bin/python" -m pip install -qq --disable-pip-version-check --no-deps --require-hashes --use-pep517 -r "$lock"
+"$venv/bin/python" -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .

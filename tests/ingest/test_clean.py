@@ -78,12 +78,9 @@ class Cleaner:
 
 def read_csv(file: Path) -> list[list[str | None]]:
     """The rows of a file that COPY would take: null is an empty field, an empty text is in quotes."""
-    rows = []
-    text = file.read_text()
-    quoted = text.replace('""', "\1\1")  # an empty quoted field must not be read as null
-    for row in csv.reader(io.StringIO(quoted, newline=""), quoting=csv.QUOTE_MINIMAL):
-        rows.append([None if cell == "" else restore(cell) for cell in row])
-    return rows
+    # An empty field in quotes must not be read as null, hence doubled quotes are set apart.
+    text = io.StringIO(file.read_text().replace('""', "\1\1"), newline="")
+    return [[None if cell == "" else restore(cell) for cell in row] for row in csv.reader(text)]
 
 
 def restore(cell: str) -> str:
@@ -152,7 +149,7 @@ RULES = [
     ("integer", "multipleOf: 3", ["0", "-6", "9"], ["4", "-1"], "multipleOf"),
     ("integer", "minimum: 9223372036854775807", ["9223372036854775807"], ["9223372036854775806"], "minimum"),
     ("number", "minimum: 0.5", ["0.5", "1e3"], ["0.4999"], "minimum"),
-    ("number", "exclusiveMaximum: 1e-7", ["0", "-1"], ["1e-7", "1"], "exclusiveMaximum"),
+    ("number", "exclusiveMaximum: 1.0e-7", ["0", "-1"], ["1e-7", "1"], "exclusiveMaximum"),
     ("number", "multipleOf: 0.1", ["0.3", "1234.5", "-0.7"], ["0.25"], "multipleOf"),
     ("date", "minimum: 2013-01-02", ["2013-01-02"], ["2013-01-01"], "minimum"),
     ("date", "exclusiveMaximum: 2013-01-02", ["2013-01-01"], ["2013-01-02"], "exclusiveMaximum"),
@@ -349,6 +346,21 @@ def test_a_native_plan_gives_what_the_way_through_text_gives(cleaner: Cleaner, l
         assert cleaner.clean(dataset, content, native=True) == cleaner.clean(dataset, content, native=False)
 
     agree()
+
+
+SHARED = "make_date(b::int // 100, b::int % 100, 1)"
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_a_failing_part_that_transforms_share_fails_their_records_only(cleaner: Cleaner, native: bool) -> None:
+    dataset = cleaner.dataset(
+        f"{{name: a, logicalType: date, transformLogic: '{SHARED}'}}",
+        f"{{name: c, logicalType: date, transformLogic: '{SHARED} + 1'}}",
+    )
+    found = cleaner.clean(dataset, "id,b\n1,201301\n2,many\n3,201313\n", native=native)
+    assert found.accepted == [["1", "2013-01-01", "2013-01-02"]]
+    failed = [("a", "transform", None), ("c", "transform", None)]
+    assert {line: found.reasons(line) for line in found.rejected} == {3: failed, 4: failed}
 
 
 def test_transforms_that_give_the_type_itself_are_found(cleaner: Cleaner) -> None:

@@ -1,0 +1,58 @@
+"""What each database login may do, as grants. One place, so that a test can hold every login against it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import sqlalchemy as sa
+
+from catalog.contract import Catalog
+from catalog.database import INGEST_ROLE, READ_ROLE, WRITE_ROLE
+from catalog.models import INGEST_TABLES, SCHEMA, ApiKey
+from catalog.tables import STAGING_SCHEMA
+
+
+def grant_access(connection: sa.Connection, catalog: Catalog) -> None:
+    """Gives each login what it needs and nothing else; a login that does not exist is passed over."""
+    known = set(connection.scalars(sa.text("SELECT rolname FROM pg_roles")))
+    for role, statements in (
+        (INGEST_ROLE, ingest_grants(catalog)),
+        (READ_ROLE, read_grants(catalog)),
+        (WRITE_ROLE, write_grants()),
+    ):
+        if role in known:
+            for statement in statements:
+                connection.execute(sa.text(f"GRANT {statement} TO {role}"))
+
+
+def schemas_of(catalog: Catalog) -> Iterable[str]:
+    """The quoted schemas of the products."""
+    return [f'"{product.schema}"' for product in catalog.products.values()]
+
+
+def ingest_grants(catalog: Catalog) -> Iterator[str]:
+    """Writes datasets and ledger; sees no keys."""
+    yield f"USAGE ON SCHEMA {SCHEMA}"
+    yield f"USAGE, CREATE ON SCHEMA {STAGING_SCHEMA}"
+    yield f"EXECUTE ON FUNCTION {SCHEMA}.park_indexes(regclass), {SCHEMA}.restore_indexes(regclass)"
+    for model in INGEST_TABLES:
+        yield f"SELECT, INSERT, UPDATE, DELETE ON {SCHEMA}.{model.__tablename__}"
+    for schema in schemas_of(catalog):
+        yield f"USAGE ON SCHEMA {schema}"
+        yield f"SELECT, INSERT, UPDATE, DELETE, MAINTAIN ON ALL TABLES IN SCHEMA {schema}"
+
+
+def read_grants(catalog: Catalog) -> Iterator[str]:
+    """Reads datasets, ledger and keys; writes nothing."""
+    yield f"USAGE ON SCHEMA {SCHEMA}"
+    for model in (*INGEST_TABLES, ApiKey):
+        yield f"SELECT ON {SCHEMA}.{model.__tablename__}"
+    for schema in schemas_of(catalog):
+        yield f"USAGE ON SCHEMA {schema}"
+        yield f"SELECT ON ALL TABLES IN SCHEMA {schema}"
+
+
+def write_grants() -> Iterator[str]:
+    """Writes keys."""
+    yield f"USAGE ON SCHEMA {SCHEMA}"
+    yield f"SELECT, INSERT, UPDATE ON {SCHEMA}.{ApiKey.__tablename__}"
