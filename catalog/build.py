@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -11,6 +12,7 @@ from open_data_contract_standard.model import (
     OpenDataContractStandard,
     Relationship,
     SchemaObject,
+    SchemaProperty,
 )
 
 from catalog.build_input import build_input
@@ -119,6 +121,7 @@ def build_dataset(
     for index, child in enumerate(part.properties or []):
         place = (*trail, "properties", index)
         marks = read_customs(child.customProperties, (*place, "customProperties"), findings)
+        check_keys(child, place, findings)
         built = build_property(child, place, marks, findings)
         if built is None:
             continue
@@ -147,6 +150,19 @@ def build_dataset(
         max_deleted=read_share(custom.get("maxDeleted"), DEFAULT_MAX_DELETED, "maxDeleted", trail, findings),
         reject_unknown_columns=custom.get("unknownColumns") == "reject",
     )
+
+
+def check_keys(part: SchemaProperty, trail: Trail, findings: Findings) -> None:
+    """Errors for keys that a property does not have: the standard's schema lets them pass."""
+    raw: Any = findings.document.data
+    for step in trail:
+        raw = raw[step]
+    known = set(type(part).model_fields)
+    for key in raw:
+        if key not in known:
+            close = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            findings.error(trail, f"a property has no {str(key)!r}{hint}")
 
 
 def find_key(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 from typing import Any
@@ -78,7 +79,11 @@ def build_query_input(
     except sqlglot.errors.SqlglotError as error:
         findings.error(trail, f"input.query: {str(error).splitlines()[0]}")
         return None
-    if len(parsed) != 1 or not isinstance(parsed[0], exp.Query) or parsed[0].find(exp.DML, exp.DDL, exp.Command):
+    if (
+        len(parsed) != 1
+        or not isinstance(parsed[0], exp.Query)
+        or parsed[0].find(exp.DML, exp.DDL, exp.Command, exp.Into)
+    ):
         findings.error(trail, "input.query: must be one SELECT")
         return None
     inner = {cte.alias for cte in parsed[0].find_all(exp.CTE)}
@@ -124,6 +129,12 @@ def build_file_input(
     if not isinstance(delimiter, str) or len(delimiter.encode()) != 1 or delimiter in '"\r\n\0':
         findings.error(trail, "input.delimiter: must be one plain character")
         return None
+    encoding = str(value.get("encoding") or "utf-8")
+    if not is_line_encoding(encoding):
+        findings.error(
+            trail, f"input.encoding: {encoding!r} is not read; UTF-8, Latin-1 and others that keep ASCII are"
+        )
+        return None
     root, missing = fill_variables(server.path or ".", settings)
     path, also = fill_variables(path, settings)
     for name in [*missing, *also]:
@@ -135,10 +146,19 @@ def build_file_input(
         path=path,
         format=format_,
         delimiter=delimiter,
-        encoding=str(value.get("encoding") or "utf-8"),
+        encoding=codecs.lookup(encoding).name,
         null_values=nulls,
         order_by=order_by,
     )
+
+
+def is_line_encoding(name: str) -> bool:
+    """Whether Python knows the encoding, and lines, quotes and delimiters are the same bytes in it as in ASCII."""
+    structure = '\r\n",;|\t0aZ'
+    try:
+        return structure.encode(name) == structure.encode("ascii")
+    except (LookupError, UnicodeError):
+        return False
 
 
 def fill_variables(text: str, settings: Settings) -> tuple[str, list[str]]:

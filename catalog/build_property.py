@@ -12,7 +12,7 @@ from sqlglot import expressions as exp
 
 from catalog.dataset import Property, Rule, shorten_name
 from catalog.document import Findings, Trail
-from catalog.types import resolve_type
+from catalog.types import InvalidValueError, PropertyType, resolve_type
 
 # What a physicalType of another system says about a property that has no logicalType.
 GUESSES = (
@@ -45,6 +45,8 @@ OPTION_NAMES = {
     "object": (),
     "array": ("minItems", "maxItems", "uniqueItems"),
 }
+BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+COUNTS = ("minLength", "maxLength", "minItems", "maxItems")
 NO_RULES = frozenset({"timezone", "defaultTimezone", "format"})
 
 
@@ -80,7 +82,7 @@ def build_property(part: SchemaProperty, trail: Trail, custom: dict[str, Any], f
         logical_type=logical,
         required=bool(part.required or part.primaryKey) or forbids_nulls(part),
         unique=bool(part.unique),
-        rules=tuple(find_rules(logical, options, enum, trail, findings)),
+        rules=tuple(find_rules(logical, kind, options, enum, trail, findings)),
         description=(part.description or "").strip(),
         examples=tuple(part.examples or ()),
         classification=classification,
@@ -96,7 +98,9 @@ def build_property(part: SchemaProperty, trail: Trail, custom: dict[str, Any], f
 def choose_logical_type(part: SchemaProperty) -> str:
     """The logicalType, or the one that the physicalType suggests; text where nothing does."""
     if part.logicalType:
-        return REPLACED_TYPES.get(part.logicalType, part.logicalType)
+        chosen = REPLACED_TYPES.get(part.logicalType, part.logicalType)
+        # A word that is none is the standard's schema's to refuse; text serves until then.
+        return chosen if chosen in OPTION_NAMES else "string"
     if part.properties:
         return "object"
     physical = (part.physicalType or "").lower()
@@ -123,7 +127,12 @@ def forbids_nulls(part: SchemaProperty) -> bool:
 
 
 def find_rules(
-    logical: str, options: dict[str, Any], enum: tuple[Any, ...], trail: Trail, findings: Findings
+    logical: str,
+    kind: PropertyType,
+    options: dict[str, Any],
+    enum: tuple[Any, ...],
+    trail: Trail,
+    findings: Findings,
 ) -> Iterator[Rule]:
     """The record-level rules of logicalTypeOptions and the enum."""
     place = (*trail, "logicalTypeOptions")
@@ -142,9 +151,35 @@ def find_rules(
                     "only UTC is applied yet; use transformLogic with timezone(…) for others",
                 )
         elif option not in NO_RULES:
-            yield Rule(option, argument)
-    if enum:
+            if problem := check_argument(kind, option, argument):
+                findings.error((*place, option), problem)
+            else:
+                yield Rule(option, argument)
+    if wrong := [value for value in enum if not is_value(kind, value)]:
+        findings.error(trail, f"the allowed values {', '.join(map(repr, wrong))} are not {kind.expected}")
+    elif enum:
         yield Rule("enum", enum)
+
+
+def check_argument(kind: PropertyType, option: str, argument: Any) -> str | None:
+    """Why a rule cannot be held with this argument, or None."""
+    if option in BOUNDS and not is_value(kind, argument):
+        return f"{argument!r} is not {kind.expected}"
+    if option in COUNTS and (not isinstance(argument, int) or isinstance(argument, bool) or argument < 0):
+        return f"{argument!r} is not a whole number from 0"
+    if option == "multipleOf" and (not isinstance(argument, int | float) or argument <= 0):
+        return f"{argument!r} is not a number above 0"
+    return None
+
+
+def is_value(kind: PropertyType, value: Any) -> bool:
+    """Whether a contract's value is one of the property's type."""
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    try:
+        kind.parse(text)
+    except InvalidValueError:
+        return False
+    return True
 
 
 def find_raw_columns(transform: str, trail: Trail, findings: Findings) -> tuple[str, ...]:
@@ -159,7 +194,16 @@ def find_raw_columns(transform: str, trail: Trail, findings: Findings) -> tuple[
         findings.error(place, "must be one DuckDB expression")
         return ()
     tree = parsed[0]
-    if tree.find(exp.Query, exp.Table, exp.Command, exp.DDL, exp.DML):
-        findings.error(place, "must be an expression over the raw columns: no SELECT, no table, no statement")
+    if tree.find(exp.Query, exp.Table, exp.Command, exp.DDL, exp.DML, exp.Star, exp.Columns):
+        findings.error(place, "must be an expression over the raw columns: no SELECT, no table, no *, no statement")
         return ()
-    return tuple(dict.fromkeys(column.name for column in tree.find_all(exp.Column)))
+    # The variable of a list comprehension looks like a column.
+    own = {
+        name.name
+        for comprehension in tree.find_all(exp.Comprehension)
+        for name in comprehension.args["expression"].find_all(exp.Column, exp.Identifier)
+    }
+    if hidden := [c.name for c in tree.find_all(exp.Column) if c.name.lower().startswith("_decant")]:
+        findings.error(place, f"{hidden[0]}: names that start with '_decant' are Decant's own")
+        return ()
+    return tuple(dict.fromkeys(c.name for c in tree.find_all(exp.Column) if c.name not in own))

@@ -90,4 +90,8 @@ def is_one_query(query: str) -> bool:
         parsed = sqlglot.parse(text, dialect="postgres")
     except sqlglot.errors.SqlglotError:
         return False
-    return len(parsed) == 1 and isinstance(parsed[0], exp.Query) and not parsed[0].find(exp.DML, exp.DDL, exp.Command)
+    return (
+        len(parsed) == 1
+        and isinstance(parsed[0], exp.Query)
+        and not parsed[0].find(exp.DML, exp.DDL, exp.Command, exp.Into)
+    )

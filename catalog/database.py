@@ -49,7 +49,7 @@ class DatabaseUrls:
 @contextmanager
 def open_database(settings: Settings) -> Iterator[DatabaseUrls]:
     """The logins of the configured server, or of the embedded one, which runs as long as the context does."""
-    if settings.database_url is not None:
+    if settings.database_url is not None and settings.database_url.get_secret_value():
         owner = settings.database_url.get_secret_value()
 
         def pick(url: Any) -> str:

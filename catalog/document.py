@@ -14,6 +14,15 @@ from catalog.errors import Finding
 DOCUMENT_LIMIT_BYTES = 1_000_000
 NESTING_LIMIT = 50
 
+SURROGATE = re.compile("[\ud800-\udfff]")
+# What a tag that is written out must hold; implicit ones hold it by the way they were found.
+STRICT_TAGS = {
+    "tag:yaml.org,2002:int": re.compile(r"^(?:[-+]?[0-9]{1,300}|0o[0-7]{1,300}|0x[0-9a-fA-F]{1,300})$"),
+    "tag:yaml.org,2002:float": re.compile(r"^[-+]?(?:[0-9.]+(?:[eE][-+]?[0-9]+)?|\.(?:inf|Inf|INF|nan|NaN|NAN))$"),
+    "tag:yaml.org,2002:bool": re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"),
+    "tag:yaml.org,2002:timestamp": re.compile(r"^\d{4}-\d\d-\d\d$"),
+}
+
 Trail = tuple[str | int, ...]
 
 
@@ -21,17 +30,27 @@ class PlainLoader(yaml.SafeLoader):
     """YAML 1.2's core types: `no` is a word, and a date stays the text that it is."""
 
 
-PlainLoader.yaml_implicit_resolvers = {
-    first: [
-        (tag, regexp)
-        for tag, regexp in resolvers
-        if tag not in {"tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:bool"}
-    ]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-PlainLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
-)
+PlainLoader.yaml_implicit_resolvers = {}
+for tag, pattern, first in (
+    ("null", r"^(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
+    ("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", list("tTfF")),
+    ("int", r"^(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$", list("-+0123456789")),
+    (
+        "float",
+        r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$",
+        list("-+0123456789."),
+    ),
+):
+    PlainLoader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(pattern), first)
+
+
+def construct_integer(loader: PlainLoader, node: yaml.ScalarNode) -> int:
+    """A whole number as YAML 1.2 writes it: a leading zero means nothing, a colon is no base 60."""
+    text = str(loader.construct_scalar(node))
+    return int(text, 0) if text[:2] in {"0x", "0o"} else int(text)
+
+
+PlainLoader.add_constructor("tag:yaml.org,2002:int", construct_integer)
 
 
 @dataclass(frozen=True)
@@ -115,6 +134,8 @@ def read_document(file: Path) -> tuple[Document | None, list[Finding]]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         return None, [Finding(file, line, "", f"is not YAML: {error.problem}")]
+    except (ValueError, KeyError, AttributeError, TypeError, OverflowError):
+        return None, [Finding(file, 1, "", "holds a value that does not fit its tag, or a number that is too long")]
 
 
 def check_events(file: Path, events: Any) -> Any:
@@ -138,6 +159,11 @@ def check_events(file: Path, events: Any) -> Any:
 def walk_node(file: Path, node: yaml.Node, trail: Trail, lines: dict[Trail, int]) -> Any:
     """Notes the line of every part in `lines`; findings for duplicate keys."""
     lines[trail] = node.start_mark.line + 1
+    if isinstance(node, yaml.ScalarNode) and (SURROGATE.search(node.value) or "\0" in node.value):
+        yield Finding(file, node.start_mark.line + 1, show_trail(trail), "holds a character that is no text")
+    if isinstance(node, yaml.ScalarNode) and node.tag in STRICT_TAGS and not STRICT_TAGS[node.tag].match(node.value):
+        message = f"is not YAML: {node.value[:40]!r} does not fit its tag"
+        yield Finding(file, node.start_mark.line + 1, show_trail(trail), message)
     if isinstance(node, yaml.MappingNode):
         seen = set()
         for key, value in node.value:

@@ -102,7 +102,7 @@ def load_settings(**overrides: object) -> Settings:
     if settings.env == "production":
         if settings.secret is None or len(settings.secret.get_secret_value()) < SECRET_BYTES:
             raise SettingsError(f"DECANT_SECRET must hold at least {SECRET_BYTES} characters in production.")
-        if settings.database_url is None:
+        if settings.database_url is None or not settings.database_url.get_secret_value():
             raise SettingsError(
                 "DECANT_DATABASE_URL must be set in production: the embedded Postgres is for development."
             )

@@ -24,6 +24,8 @@ BIGINT = (-(2**63), 2**63 - 1)
 SAFE_INTEGER = 2**53 - 1  # beyond it, JavaScript and many JSON readers lose digits
 NUMERIC_MAX_PRECISION = 38  # DuckDB's DECIMAL, where values are judged
 
+JSON_DEPTH = 500  # levels; Postgres' stack takes some thousands
+
 COMPARISONS = ("eq", "ne", "in", "gt", "gte", "lt", "lte", "null")
 EQUALITY = ("eq", "ne", "in", "null")
 PATTERNS = ("like", "ilike")
@@ -31,10 +33,16 @@ PATTERNS = ("like", "ilike")
 INTEGER_TEXT = re.compile(r"[+-]?[0-9]+")
 NUMBER_TEXT = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 DATE_TEXT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-TIME_TEXT = re.compile(r"[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?")
-TIMESTAMP_TEXT = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?"
-    r"(Z|z|[+-][0-9]{2}(:?[0-9]{2})?)?"
+CLOCK = r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,6})?)?"
+OFFSET = r"(Z|z|[+-](0[0-9]|1[0-5])(:?[0-5][0-9])?)?"  # what Postgres takes: less than 16 hours
+LOCAL_TEXT = rf"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}[T ]{CLOCK}"
+TIME_TEXT = re.compile(CLOCK)
+TIMESTAMP_TEXT = re.compile(LOCAL_TEXT + OFFSET)
+UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+# DuckDB wants seconds before an offset.
+WITH_SECONDS = (
+    "CASE WHEN length({text}) > 16 AND substr({text}, 17, 1) <> ':'"
+    " THEN substr({text}, 1, 16) || ':00' || substr({text}, 17) ELSE {text} END"
 )
 
 
@@ -72,8 +80,9 @@ def parse_integer(bounds: tuple[int, int]) -> Callable[[str], int]:
     """A parser of whole numbers within `bounds`."""
 
     def parse(text: str) -> int:
-        # Twenty digits cover every bigint; longer input is refused before int() looks at it.
-        if not INTEGER_TEXT.fullmatch(text) or len(text) > 20 or not bounds[0] <= int(text) <= bounds[1]:
+        # Nineteen digits cover every bigint; longer input is refused before int() looks at it.
+        short = len(text.lstrip("+-").lstrip("0")) <= 19
+        if not INTEGER_TEXT.fullmatch(text) or not short or not bounds[0] <= int(text) <= bounds[1]:
             raise InvalidValueError(f"expected a whole number from {bounds[0]} to {bounds[1]}")
         return int(text)
 
@@ -138,8 +147,8 @@ def parse_timestamp(text: str) -> datetime:
     """A moment; one without an offset is taken as UTC."""
     try:
         if TIMESTAMP_TEXT.fullmatch(text):
-            moment = datetime.fromisoformat(text)
-            return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+            moment = datetime.fromisoformat(text.replace("z", "Z"))
+            return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         pass
     # A plus sign in a URL means a space; whoever forgot to encode it is told so by the example.
@@ -156,10 +165,17 @@ def parse_local_timestamp(text: str) -> datetime:
 
 def parse_uuid(text: str) -> uuid.UUID:
     """A UUID in its usual form."""
-    try:
-        return uuid.UUID(text)
-    except ValueError:
-        raise InvalidValueError("expected a UUID such as 6f1e2d3c-0000-4000-8000-000000000000") from None
+    if not UUID_TEXT.fullmatch(text):
+        raise InvalidValueError("expected a UUID such as 6f1e2d3c-0000-4000-8000-000000000000")
+    return uuid.UUID(text)
+
+
+def in_range(value: str, kind: str, zone: str) -> str:
+    """DuckDB SQL: a moment in the years 1 to 9999, else null."""
+    return (
+        f"CASE WHEN {value} >= {kind} '0001-01-01 00:00:00{zone}'"
+        f" AND {value} < {kind} '10000-01-01 00:00:00{zone}' THEN {value} END"
+    )
 
 
 def integer_type(name: str, postgres: str, bounds: tuple[int, int]) -> PropertyType:
@@ -201,6 +217,31 @@ def numeric_type(precision: int, scale: int) -> PropertyType:
     )
 
 
+def plain_json(kind: str) -> str:
+    """DuckDB SQL: whether {text} is JSON of a kind that Postgres stores.
+
+    DuckDB also reads NaN, trailing commas and numbers of any size; Postgres would refuse the whole COPY for one.
+    """
+    # What is left without strings: structure and numbers.
+    bare = r"""regexp_replace({text}, '"([^"\\]|\\.)*"', '""', 'g')"""
+    # Pairs of surrogates are characters; one alone is none, and neither is NUL.
+    escapes = r"regexp_replace(replace({text}, '\\', ''), '(?i)\\ud[89ab]..\\ud[c-f]..', '', 'g')"
+    brackets = f"regexp_replace({bare}, '[^][{{}}]', '', 'g')"
+    step = "{'d': CASE WHEN c IN ('[', '{') THEN 1 ELSE -1 END, 'm': 0}"
+    steps = f"list_transform(string_split({brackets}, ''), lambda c: {step})"
+    depth = (
+        f"list_reduce(list_concat([{{'d': 0, 'm': 0}}], {steps}),"
+        " lambda a, b: {'d': a.d + b.d, 'm': greatest(a.m, a.d + b.d)}).m"
+    )
+    return (
+        "CASE WHEN NOT json_valid({text}) THEN FALSE"
+        f" WHEN json_type({{text}}) <> '{kind}' OR contains({{text}}, chr(0)) THEN FALSE"
+        f" WHEN regexp_matches({escapes}, '(?i)\\\\u(0000|d[89a-f])') THEN FALSE"
+        f" WHEN regexp_matches({bare}, '(?i)nan|inf|[eE][+-]?0*[1-9][0-9]{{3}}|[0-9]{{300}}|,\\s*[]}}]') THEN FALSE"
+        f" WHEN length({brackets}) > {2 * JSON_DEPTH} THEN {depth} <= {JSON_DEPTH} ELSE TRUE END"
+    )
+
+
 STRING = PropertyType(
     name="string",
     postgres="text",
@@ -208,7 +249,7 @@ STRING = PropertyType(
     sqlalchemy=sa.Text(),
     json_schema={"type": "string"},
     operators=(*COMPARISONS, *PATTERNS),
-    lexical="TRUE",
+    lexical="NOT contains({text}, chr(0))",
     cast="{text}",
     parse=parse_text,
     expected="text",
@@ -256,7 +297,7 @@ TIME = PropertyType(
     sqlalchemy=sa.Time(),
     json_schema={"type": "string", "pattern": r"^[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?$"},
     operators=COMPARISONS,
-    lexical=r"regexp_full_match({text}, '[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?')",
+    lexical="regexp_full_match({text}, '" + CLOCK + "')",
     cast="TRY_CAST(CASE WHEN length({text}) = 5 THEN {text} || ':00' ELSE {text} END AS TIME)",
     parse=parse_time,
     expected="a time such as 17:30:00",
@@ -268,9 +309,8 @@ TIMESTAMP = PropertyType(
     sqlalchemy=pg.TIMESTAMP(timezone=True),
     json_schema={"type": "string", "format": "date-time"},
     operators=COMPARISONS,
-    lexical=r"regexp_full_match({text}, '[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}"
-    r"(:[0-9]{2}(\.[0-9]{1,6})?)?(Z|z|[+-][0-9]{2}(:?[0-9]{2})?)?') AND {text} >= '0001'",
-    cast="TRY_CAST({text} AS TIMESTAMPTZ)",
+    lexical="regexp_full_match({text}, '" + LOCAL_TEXT + OFFSET + "') AND {text} >= '0001'",
+    cast=in_range("TRY_CAST(upper(" + WITH_SECONDS + ") AS TIMESTAMPTZ)", "TIMESTAMPTZ", "+00"),
     parse=parse_timestamp,
     expected="a timestamp such as 2013-01-31T17:30:00Z",
 )
@@ -284,8 +324,7 @@ LOCAL_TIMESTAMP = PropertyType(
         "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?$",
     },
     operators=COMPARISONS,
-    lexical=r"regexp_full_match({text}, '[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}"
-    r"(:[0-9]{2}(\.[0-9]{1,6})?)?') AND {text} >= '0001'",
+    lexical="regexp_full_match({text}, '" + LOCAL_TEXT + "') AND {text} >= '0001'",
     cast="TRY_CAST({text} AS TIMESTAMP)",
     parse=parse_local_timestamp,
     expected="a timestamp without a time zone such as 2013-01-31T17:30:00",
@@ -309,8 +348,8 @@ OBJECT = PropertyType(
     sqlalchemy=pg.JSONB(),
     json_schema={"type": "object"},
     operators=("null",),
-    lexical="json_valid({text}) AND json_type({text}) = 'OBJECT' AND NOT contains({text}, '\\u0000')",
-    cast="CAST({text} AS JSON)",
+    lexical=plain_json("OBJECT"),
+    cast="CAST(json({text}) AS JSON)",
     parse=parse_text,
     expected="a JSON object",
     ordered=False,
@@ -320,7 +359,7 @@ ARRAY = replace(
     name="array",
     json_schema={"type": "array"},
     operators=("null",),
-    lexical="json_valid({text}) AND json_type({text}) = 'ARRAY' AND NOT contains({text}, '\\u0000')",
+    lexical=plain_json("ARRAY"),
     expected="a JSON array",
 )
 

@@ -16,8 +16,10 @@ from typing import Any
 
 from catalog.dataset import Dataset, Property, Rule
 
-RECORDS = "{records}"  # stands for where the raw records are read from in the compiled statement
 SHOWN_VALUE_CHARACTERS = 200
+# What the raw columns and the line are called beside the names that transforms use.
+PLACE = "_decant_"
+LINE = "_decant_line"
 # Transforms that give one of these types need no way through text; the guard keeps what Postgres can hold.
 NATIVE_TYPES = {
     "SMALLINT": ("TINYINT", "SMALLINT"),
@@ -51,34 +53,46 @@ class Check:
 
 @dataclass(frozen=True)
 class CleaningPlan:
-    """How one dataset's raw records are cleaned."""
+    """How one dataset's raw records are cleaned: a statement around the place that they are read from.
+
+    In `judged` the properties are v0, v1, … in the contract's order: their own names might clash with ours, or with
+    one another, since DuckDB's names are not case-sensitive.
+    """
 
     dataset: Dataset
-    columns_read: tuple[str, ...]  # what the raw columns are called, in their order
+    width: int  # raw columns
     delimiter: str
-    statement: str
-    key: tuple[str, ...]  # columns
-    order_by: str | None  # the column that says which of two records with one key is the newer
+    before: str
+    after: str
 
     def read_from(self, records: str, null_mark: str) -> str:
         """The statement over the reader's file; `null_mark` is a text that no field holds."""
-        declared = ", ".join(f"{quote_text(name)}: 'VARCHAR'" for name in self.columns_read)
-        return self.statement.replace(
-            RECORDS,
-            f"read_csv({quote_text(records)}, columns = {{'_line': 'BIGINT', {declared}}}, auto_detect = false,"
+        declared = "".join(f", '{PLACE}{index}': 'VARCHAR'" for index in range(self.width))
+        source = (
+            f"read_csv({quote_text(records)}, columns = {{'{LINE}': 'BIGINT'{declared}}}, auto_detect = false,"
             f" header = false, delim = {quote_text(self.delimiter)}, quote = '\"', escape = '\"',"
-            f" nullstr = {quote_text(null_mark)}, strict_mode = true, new_line = '\\n', max_line_size = 4000000)",
+            f" nullstr = {quote_text(null_mark)}, strict_mode = true, new_line = '\\n', max_line_size = 4000000)"
         )
+        return self.before + source + self.after
 
     def read_nothing(self) -> str:
         """The statement over no record at all: what is wrong with it shows all the same."""
-        columns = "".join(f", NULL::VARCHAR AS {quote_name(name)}" for name in self.columns_read)
-        return self.statement.replace(RECORDS, f"(SELECT NULL::BIGINT AS _line{columns} LIMIT 0)")
+        columns = "".join(f", NULL::VARCHAR AS {PLACE}{index}" for index in range(self.width))
+        return f"{self.before}(SELECT NULL::BIGINT AS {LINE}{columns} LIMIT 0){self.after}"
+
+    def value(self, name: str) -> str:
+        """The column of `judged` that holds a property."""
+        return f"v{list(self.dataset.properties).index(name)}"
 
     @property
-    def columns(self) -> list[str]:
-        """The columns of `judged` that go to Postgres, in the contract's order."""
-        return [prop.column for prop in self.dataset.properties.values()]
+    def values(self) -> list[str]:
+        """The columns of `judged` that hold the properties, in the contract's order."""
+        return [f"v{index}" for index in range(len(self.dataset.properties))]
+
+    @property
+    def key(self) -> list[str]:
+        """The columns of `judged` that hold the key."""
+        return [self.value(name) for name in self.dataset.key]
 
 
 def compile_cleaning(dataset: Dataset, header: tuple[str, ...], native: frozenset[str] = frozenset()) -> CleaningPlan:
@@ -88,50 +102,55 @@ def compile_cleaning(dataset: Dataset, header: tuple[str, ...], native: frozense
     without it, only slower.
     """
     source = dataset.input
-    delimiter = source.delimiter if source and source.kind == "file" else ","
-    nulls = source.null_values if source and source.kind == "file" else ("",)
+    from_file = source if source and source.kind == "file" else None
+    nulls = from_file.null_values if from_file else ("",)
     properties = list(dataset.properties.values())
     needed = {name for prop in properties for name in prop.raw_columns}
-    # Columns that nothing reads get names that cannot clash: DuckDB's are not case-sensitive.
-    names = [name if name in needed else f"_unread_{index}" for index, name in enumerate(header)]
-    read = [quote_name(name) for name in names if name in needed]
-    trimmed = ", ".join(f"trim({name}, ' \t') AS {name}" for name in read)
-    texts = ", ".join(f"{clear_nulls(name, nulls)} AS {name}" for name in read)
+    places = {name: f"{PLACE}{index}" for index, name in enumerate(header) if name in needed}
+    trimmed = ", ".join([LINE, *(f"trim({place}, ' \t') AS {place}" for place in places.values())])
+    cleared = ", ".join([LINE, *(f"{clear_nulls(place, nulls)} AS {place}" for place in places.values())])
+    texts = [compile_source(index, prop, places) for index, prop in enumerate(properties)]
+    # Only transforms see the raw columns under their own names.
+    shown = {name: place for prop in properties if prop.transform for name, place in pick(places, prop.raw_columns)}
+    named = ", ".join(["raw.*", *(f"{place} AS {quote_name(name)}" for name, place in shown.items())])
+    casts = [f"CAST(x{index}[1] AS VARCHAR) AS t{index}" for index, prop in enumerate(properties) if prop.transform]
+    values = ", ".join(compile_value(index, prop, native) for index, prop in enumerate(properties))
     checks = list(compile_checks(properties, native))
     broken = "\n    OR ".join(f"({check.broken}) IS TRUE" for check in checks) or "FALSE"
     reasons = ",\n    ".join(compile_reason(check) for check in checks) or "NULL"
-    statement = f"""CREATE TABLE judged AS
-WITH trimmed AS (
-  SELECT _line, {trimmed}
-  FROM {RECORDS}
-), raw AS (
-  SELECT _line, {texts}
-  FROM trimmed
-), texts AS (
-  SELECT _line,
-    {", ".join(compile_text(index, prop) for index, prop in enumerate(properties))}
-  FROM raw
-), typed AS (
-  SELECT *,
-    {", ".join(compile_value(index, prop, native) for index, prop in enumerate(properties))}
-  FROM texts
-), judged AS (
-  SELECT *, ({broken}) AS broken
-  FROM typed
-)
-SELECT _line,
-  {", ".join(f"v{index} AS {quote_name(prop.column)}" for index, prop in enumerate(properties))},
-  CASE WHEN broken THEN to_json(list_filter([
-    {reasons}], lambda reason: reason IS NOT NULL))::VARCHAR END AS reasons
-FROM judged"""
     return CleaningPlan(
         dataset=dataset,
-        columns_read=tuple(names),
-        delimiter=delimiter,
-        statement=statement,
-        key=tuple(dataset.properties[name].column for name in dataset.key),
-        order_by=dataset.properties[source.order_by].column if source and source.order_by else None,
+        width=len(header),
+        delimiter=from_file.delimiter if from_file else ",",
+        before=f"CREATE TABLE judged AS\nWITH trimmed AS (\n  SELECT {trimmed}\n  FROM ",
+        after=f"""
+), raw AS (
+  SELECT {cleared} FROM trimmed
+), derived AS (
+  SELECT {LINE} AS line, {", ".join(texts)}
+  FROM (SELECT {named} FROM raw) AS named
+), texts AS (
+  SELECT {", ".join(["*", *casts])} FROM derived
+), typed AS (
+  SELECT *, {values} FROM texts
+), checked AS (
+  SELECT *, ({broken}) AS broken FROM typed
+)
+SELECT line, {", ".join(f"v{index}" for index in range(len(properties)))},
+  CASE WHEN broken THEN to_json(list_filter([
+    {reasons}], lambda reason: reason IS NOT NULL))::VARCHAR END AS reasons
+FROM checked""",
     )
+
+
+def pick(places: dict[str, str], names: tuple[str, ...]) -> list[tuple[str, str]]:
+    """The places of these raw columns; names in a transform are not case-sensitive, as in DuckDB."""
+    folded = {name.lower(): (name, place) for name, place in places.items()}
+    return [
+        (name, places[name]) if name in places else folded[name.lower()]
+        for name in names
+        if name in places or name.lower() in folded
+    ]
 
 
 def needed_columns(dataset: Dataset) -> list[str]:
@@ -142,7 +161,8 @@ def needed_columns(dataset: Dataset) -> list[str]:
 def digest_cleaning(dataset: Dataset) -> str:
     """The SHA-256 of all that decides a load's outcome, and of nothing else: words may change freely."""
     facts: dict[str, Any] = {
-        "statement": compile_cleaning(dataset, tuple(sorted(needed_columns(dataset)))).statement,
+        "statement": compile_cleaning(dataset, tuple(sorted(needed_columns(dataset)))).read_nothing(),
+        "columns": [(prop.column, prop.raw_columns) for prop in dataset.properties.values()],
         "key": dataset.key,
         # Where the files lie decides nothing about what they say.
         "input": asdict(dataset.input) | {"root": None, "path": None} if dataset.input else None,
@@ -161,12 +181,12 @@ def clear_nulls(column: str, nulls: tuple[str, ...]) -> str:
     return column
 
 
-def compile_text(index: int, prop: Property) -> str:
-    """`t` is the property's text, and with a transform `x` is null where the expression failed."""
+def compile_source(index: int, prop: Property, places: dict[str, str]) -> str:
+    """`t` is the property's text; with a transform `x` comes first, null where the expression failed."""
     if prop.transform is None:
-        return f"{quote_name(prop.raw_columns[0])} AS t{index}"
+        return f"{places.get(prop.raw_columns[0], 'NULL')} AS t{index}"
     # TRY gives null on an error; the list around it keeps a null result apart from that.
-    return f"TRY([({prop.transform})]) AS x{index}, CAST(x{index}[1] AS VARCHAR) AS t{index}"
+    return f"TRY([({prop.transform})]) AS x{index}"
 
 
 def compile_value(index: int, prop: Property, native: frozenset[str]) -> str:
@@ -176,8 +196,8 @@ def compile_value(index: int, prop: Property, native: frozenset[str]) -> str:
     if prop.name in native:
         guard = GUARDS.get(kind.duckdb, "TRUE").replace("{value}", result)
         return f"CASE WHEN {guard} THEN CAST({result} AS {kind.duckdb}) END AS v{index}"
-    if kind.lexical == "TRUE":
-        return f"{kind.cast_text(text)} AS v{index}"
+    if kind.name == "string" and prop.transform is None:
+        return f"{text} AS v{index}"  # the reader lets no NUL through
     return f"CASE WHEN {kind.is_lexical(text)} THEN {kind.cast_text(text)} END AS v{index}"
 
 
@@ -232,14 +252,16 @@ def compile_rule(rule: Rule, prop: Property, value: str) -> str:
         case "maxItems":
             return f"json_array_length({value}) > {int(argument)}"
         case "uniqueItems" if argument:
-            return f"len(list_distinct(from_json({value}, '[\"JSON\"]'))) < json_array_length({value})"
+            # A null in the list is null to SQL too, and not counted among the distinct.
+            items = f"list_transform(from_json({value}, '[\"JSON\"]'), lambda i: coalesce(i::VARCHAR, 'null'))"
+            return f"len(list_distinct({items})) < json_array_length({value})"
     return "FALSE"
 
 
 def literal(argument: Any, prop: Property) -> str:
     """A contract's value as a SQL literal of the property's type."""
     if isinstance(argument, bool):
-        return "TRUE" if argument else "FALSE"
+        argument = "true" if argument else "false"
     if isinstance(argument, int | float) and prop.type.name in {"integer", "smallint", "number", "numeric"}:
         return repr(argument) if math.isfinite(argument) else "NULL"
     return f"CAST({quote_text(str(argument))} AS {prop.type.duckdb})"

@@ -13,7 +13,6 @@ import duckdb
 
 from catalog.dataset import Dataset, Property
 from catalog.settings import Settings
-from catalog.tables import LINE, LOAD, REVISION
 from ingest.clean import (
     NATIVE_TYPES,
     CleaningPlan,
@@ -26,7 +25,9 @@ from ingest.errors import CleaningError
 from ingest.reader import CutBatch
 
 # Fixed within a statement, but not from one load to the next: the same bytes would end differently.
-UNSTEADY_WORDS = frozenset({"CURRENT_DATE", "CURRENT_TIME", "CURRENT_TIMESTAMP", "LOCALTIME", "LOCALTIMESTAMP"})
+UNSTEADY_WORDS = frozenset(
+    {"AGE", "CURRENT_DATE", "CURRENT_TIME", "CURRENT_TIMESTAMP", "LOCALTIME", "LOCALTIMESTAMP"}
+)
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,12 @@ class CleanBatch:
 
 
 @contextmanager
-def open_engine(settings: Settings, folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A DuckDB connection that sees nothing but `folder`, and cannot be told otherwise."""
+def open_engine(settings: Settings, folder: Path, *, careful: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A DuckDB connection that sees nothing but `folder`, and cannot be told otherwise.
+
+    A `careful` one computes what expressions share in each of them: otherwise DuckDB takes it out of them, and out
+    of the TRY that keeps an error to its record.
+    """
     connection = duckdb.connect(
         config={
             "threads": settings.duckdb_threads,
@@ -53,6 +58,8 @@ def open_engine(settings: Settings, folder: Path) -> Iterator[duckdb.DuckDBPyCon
     )
     try:
         connection.execute("SET TimeZone = 'UTC'")
+        if careful:
+            connection.execute("SET disabled_optimizers = 'common_subexpressions'")
         connection.execute(f"SET allowed_directories = [{quote_text(str(folder))}]")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
@@ -65,33 +72,49 @@ def clean_batch(
     plan: CleaningPlan, cut: CutBatch, folder: Path, settings: Settings, *, revision: int, load_id: int
 ) -> CleanBatch:
     """The batch's good records and its rejected ones; CleaningError where the statement cannot run."""
+    try:
+        return run_cleaning(plan, cut, folder, settings, revision=revision, load_id=load_id)
+    except duckdb.Error:
+        # A value that fails a transform may have failed all of it; a third slower, it fails its own record.
+        try:
+            return run_cleaning(plan, cut, folder, settings, revision=revision, load_id=load_id, careful=True)
+        except duckdb.Error as error:
+            raise CleaningError(f"DuckDB: {str(error).splitlines()[0]}") from error
+
+
+def run_cleaning(
+    plan: CleaningPlan,
+    cut: CutBatch,
+    folder: Path,
+    settings: Settings,
+    *,
+    revision: int,
+    load_id: int,
+    careful: bool = False,
+) -> CleanBatch:
+    """One run of the statement, and what it found in files."""
     accepted_file, rejected_file = folder / "accepted.csv", folder / "rejected.csv"
     statement = plan.read_from(str(cut.records), null_mark=uuid.uuid4().hex)
-    try:
-        with open_engine(settings, folder) as engine:
-            engine.execute(statement)
-            judged, rejected = count(engine, "SELECT count(*), count(reasons) FROM judged")
-            if judged != cut.raw - cut.malformed_count:
-                raise CleaningError(f"{cut.raw - cut.malformed_count} records were cut, but {judged} were read.")
-            keys = ", ".join(quote_name(column) for column in plan.key)
-            (distinct,) = count(
-                engine, f"SELECT count(*) FROM (SELECT DISTINCT {keys} FROM judged WHERE reasons IS NULL)"
-            )
-            duplicates = judged - rejected - distinct
-            columns = [quote_name(column) for column in plan.columns]
-            picked = ", ".join([*columns, f"{revision} AS {REVISION}", f"{load_id} AS {LOAD}", f"_line AS {LINE}"])
-            newest = f" QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {newest_first(plan)}) = 1"
-            latest = newest if duplicates else ""
-            engine.execute(
-                f"COPY (SELECT {picked} FROM judged WHERE reasons IS NULL{latest} ORDER BY {keys})"
-                f" TO {quote_text(str(accepted_file))} (FORMAT csv, HEADER false)"
-            )
-            engine.execute(
-                f"COPY (SELECT _line, {key_text(plan)}, NULL, reasons, {candidate(plan.dataset)} FROM judged"
-                f" WHERE reasons IS NOT NULL) TO {quote_text(str(rejected_file))} (FORMAT csv, HEADER false)"
-            )
-    except duckdb.Error as error:
-        raise CleaningError(f"DuckDB: {str(error).splitlines()[0]}") from error
+    with open_engine(settings, folder, careful=careful) as engine:
+        engine.execute(statement)
+        judged, rejected = count(engine, "SELECT count(*), count(reasons) FROM judged")
+        if judged != cut.raw - cut.malformed_count:
+            raise CleaningError(f"{cut.raw - cut.malformed_count} records were cut, but {judged} were read.")
+        keys = ", ".join(plan.key)
+        (distinct,) = count(
+            engine, f"SELECT count(*) FROM (SELECT DISTINCT {keys} FROM judged WHERE reasons IS NULL)"
+        )
+        duplicates = judged - rejected - distinct
+        newest = f" QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {newest_first(plan)}) = 1"
+        engine.execute(
+            f"COPY (SELECT {', '.join(plan.values)}, {revision}, {load_id}, line FROM judged"
+            f" WHERE reasons IS NULL{newest if duplicates else ''} ORDER BY {keys})"
+            f" TO {quote_text(str(accepted_file))} (FORMAT csv, HEADER false)"
+        )
+        engine.execute(
+            f"COPY (SELECT line, {key_text(plan)}, NULL, reasons, {candidate(plan)} FROM judged"
+            f" WHERE reasons IS NOT NULL) TO {quote_text(str(rejected_file))} (FORMAT csv, HEADER false)"
+        )
     return CleanBatch(accepted_file, rejected_file, distinct, rejected, duplicates)
 
 
@@ -116,22 +139,23 @@ def count(engine: duckdb.DuckDBPyConnection, query: str) -> tuple[int, ...]:
 
 def newest_first(plan: CleaningPlan) -> str:
     """The order in which the first of several records with one key is the newest."""
-    order = f"{quote_name(plan.order_by)} DESC NULLS LAST, " if plan.order_by else ""
-    return f"{order}_line DESC"
+    chosen = plan.dataset.input.order_by if plan.dataset.input else None
+    order = f"{plan.value(chosen)} DESC NULLS LAST, " if chosen else ""
+    return f"{order}line DESC"
 
 
 def key_text(plan: CleaningPlan) -> str:
     """SQL for a record's key as text, its parts joined by commas; null where a part is missing."""
-    return " || ',' || ".join(f"CAST({quote_name(column)} AS VARCHAR)" for column in plan.key)
+    return " || ',' || ".join(f"CAST({column} AS VARCHAR)" for column in plan.key)
 
 
-def candidate(dataset: Dataset) -> str:
+def candidate(plan: CleaningPlan) -> str:
     """SQL for the values of a rejected record that Postgres still has to judge: its foreign keys."""
-    names = dict.fromkeys(name for key in dataset.foreign_keys if key.enforced for name in key.properties)
-    columns = [dataset.properties[name].column for name in names]
-    if not columns:
+    properties = plan.dataset.properties
+    names = dict.fromkeys(name for key in plan.dataset.foreign_keys if key.enforced for name in key.properties)
+    if not names:
         return "NULL"
-    pairs = ", ".join(f"{quote_text(column)}, CAST({quote_name(column)} AS VARCHAR)" for column in columns)
+    pairs = ", ".join(f"{quote_text(properties[n].column)}, CAST({plan.value(n)} AS VARCHAR)" for n in names)
     return f"json_object({pairs})"
 
 

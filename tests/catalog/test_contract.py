@@ -475,7 +475,6 @@ TRANSFORMS = {
     "asks the local time": ("localtimestamp", "another value at each load"),
     "measures the age of today": ("age(b::timestamp)", "another value at each load"),
     "counts": ("nextval('s')", "another value at each load"),
-    "reads our line": ("_line", ""),
 }
 
 

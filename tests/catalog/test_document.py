@@ -40,10 +40,10 @@ def read_well(folder: Path, content: str | bytes) -> Document:
         pytest.param("a: 1\n---\nb: 2\n", 2, "", "is not YAML", id="two documents"),
         pytest.param("a: 1\n? [b]\n: 2\n", 2, "", "is not YAML", id="a list as a key"),
         pytest.param("a: !!python/object:os.system x\n", 1, "", "is not YAML", id="a Python object"),
-        pytest.param("a: 1\nb: !!int x\n", 2, "", "is not YAML", id="a tag that its text does not fit"),
-        pytest.param("a: 1\nb: !!bool maybe\n", 2, "", "is not YAML", id="a Boolean that is none"),
-        pytest.param("a: 1\nb: !!timestamp noon\n", 2, "", "is not YAML", id="a time that is none"),
-        pytest.param("a: 1\nb: " + "9" * 5000 + "\n", 2, "", "is not YAML", id="a number of 5,000 digits"),
+        pytest.param("a: 1\nb: !!int x\n", 2, "b", "is not YAML", id="a tag that its text does not fit"),
+        pytest.param("a: 1\nb: !!bool maybe\n", 2, "b", "is not YAML", id="a Boolean that is none"),
+        pytest.param("a: 1\nb: !!timestamp noon\n", 2, "b", "is not YAML", id="a time that is none"),
+        pytest.param("a: 1\nb: " + "9" * 5000 + "\n", 2, "b", "is not YAML", id="a number of 5,000 digits"),
         pytest.param("a: \x01\n", 1, "", "is not YAML", id="a control character"),
         pytest.param(b"a: caf\xe9\n", 1, "", "is not UTF-8 (byte 6)", id="Latin-1"),
         pytest.param("", 1, "", "is empty", id="nothing"),
@@ -225,7 +225,7 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(PIECES, max_size=12).map("".join))
 def test_whatever_the_file_holds_there_is_a_document_or_a_finding(tmp_path: Path, content: str) -> None:
     document, findings = read(tmp_path, content)

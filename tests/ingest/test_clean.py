@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,15 +78,15 @@ class Cleaner:
 
 
 def read_csv(file: Path) -> list[list[str | None]]:
-    """The rows of a file that COPY would take: null is an empty field, an empty text is in quotes."""
-    # An empty field in quotes must not be read as null, hence doubled quotes are set apart.
-    text = io.StringIO(file.read_text().replace('""', "\1\1"), newline="")
-    return [[None if cell == "" else restore(cell) for cell in row] for row in csv.reader(text)]
-
-
-def restore(cell: str) -> str:
-    """A cell whose doubled quotes were set apart."""
-    return "" if cell == "\1\1" else cell.replace("\1\1", '"')
+    """The rows of a file as COPY takes them: null is an empty field, an empty text is in quotes."""
+    rows: list[list[str | None]] = [[]]
+    for match in re.finditer(r'(?:"((?:[^"]|"")*)"|([^",\r\n]*))([,\n])', file.read_bytes().decode()):
+        quoted, bare, separator = match.groups()
+        rows[-1].append(bare or None if quoted is None else quoted.replace('""', '"'))
+        if separator == "\n":
+            rows.append([])
+    assert rows.pop() == []
+    return rows
 
 
 @pytest.fixture
@@ -176,7 +177,8 @@ RULES = [
 def make_csv(*rows: tuple[str, ...]) -> str:
     """A CSV text of these rows."""
     text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    # Quoted throughout: a field that ends in a carriage return is no end of a line then.
+    csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL).writerows(rows)
     return text.getvalue()
 
 
@@ -339,8 +341,8 @@ def test_a_native_plan_gives_what_the_way_through_text_gives(cleaner: Cleaner, l
     )
     assert check_cleaning(dataset) == []
 
-    @settings(max_examples=5, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-    @given(st.lists(TEXTS, min_size=10, max_size=30))
+    @settings(max_examples=2, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(st.lists(TEXTS, min_size=20, max_size=40))
     def agree(texts: list[str]) -> None:
         content = make_csv(("id", "b"), *((str(number), text) for number, text in enumerate(texts)))
         assert cleaner.clean(dataset, content, native=True) == cleaner.clean(dataset, content, native=False)
@@ -431,14 +433,13 @@ def test_a_property_may_have_any_name(cleaner: Cleaner, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*NAMES, *ODD_NAMES])
-@pytest.mark.parametrize("native", [True, False])
-def test_a_transform_may_read_a_raw_column_of_any_name(cleaner: Cleaner, name: str, native: bool) -> None:
+def test_a_transform_may_read_a_raw_column_of_any_name(cleaner: Cleaner, name: str) -> None:
     column = '"' + name.replace('"', '""') + '"'
     dataset = cleaner.dataset(
         f"{{name: a, logicalType: string, transformLogic: {quoted(column)}}}",
         f"{{name: n, logicalType: integer, transformLogic: {quoted(f'length({column})')}}}",
     )
-    found = cleaner.clean(dataset, make_csv(("id", name), ("1", "hello"), ("2", "you")), native=native)
+    found = cleaner.clean(dataset, make_csv(("id", name), ("1", "hello"), ("2", "you")))
     assert found.accepted == [["1", "hello", "5"], ["2", "you", "3"]]
 
 
@@ -475,7 +476,7 @@ def test_no_record_at_all_is_cleaned_to_none(cleaner: Cleaner) -> None:
     assert (found.accepted, found.rejected, found.duplicates) == ([], {}, 0)
 
 
-@settings(max_examples=25, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8), max_size=30))
 def test_any_text_comes_through_as_it_is_but_for_its_edges(cleaner: Cleaner, texts: list[str]) -> None:
     dataset = cleaner.dataset("{name: a, logicalType: string}", source=", nullValues: []")
