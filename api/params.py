@@ -88,6 +88,9 @@ class Validator:
             reader = self.readers.get(name) if allowed is None or name in allowed else None
             if reader is None:
                 known = list(allowed if allowed is not None else self.readers)
+                if "[" not in name:
+                    # Who wrote no operator meant a name, not another operator of it.
+                    known = [other for other in known if "[" not in other]
                 raise parameter_problem("unknown_parameter", name, "unknown parameter", closest(name, known))
             if name in seen:
                 raise parameter_problem("duplicate_parameter", name, "stands here twice")

@@ -1,4 +1,4 @@
-"""The ground that everything is measured on: one embedded Postgres and a template of databases, in a temporary folder."""
+"""The ground that everything is measured on: one embedded Postgres and a template of databases, in a folder."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -162,7 +163,8 @@ def make_config(settings: Settings, connection: sa.Connection) -> Config:
     """Alembic's configuration, made in code: there is no alembic.ini to keep in step."""
     home = (settings.home / "migrations").resolve()
     home.mkdir(parents=True, exist_ok=True)
-    config = Config(stdout=io.StringIO())
+    # Quiet: what was written and applied is reported in our own words.
+    config = Config(stdout=io.StringIO(), cmd_opts=Namespace(quiet=True))
     config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     locations = os.pathsep.join([str(SHIPPED_VERSIONS), str(home)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import lzma
 import os
 import stat
 import tempfile
@@ -92,7 +93,7 @@ def open_landed(batch: LandedBatch, limit: int) -> Iterator[ByteStream]:
                     yield Measured(unpacked, batch.size, limit)
             else:
                 yield file
-        except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, NotImplementedError) as error:
+        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, UnicodeError) as error:
             raise SourceError(f"The archive is damaged: {error}.") from error
 
 
@@ -122,7 +123,10 @@ class Measured:
     def read(self, size: int = -1) -> bytes:
         """The next bytes; SourceTooLargeError past the limit."""
         # Even "everything" is read in bounded pieces: a bomb must not unpack before it is measured.
-        chunk = self.stream.read(size if 0 <= size <= self.left + 1 else self.left + 1)
+        try:
+            chunk = self.stream.read(size if 0 <= size <= self.left + 1 else self.left + 1)
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError) as error:
+            raise SourceError(f"The archive is damaged: {error}.") from error
         self.left -= len(chunk)
         if self.left < 0:
             raise SourceTooLargeError()

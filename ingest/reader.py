@@ -53,7 +53,7 @@ class CsvReader:
         self.encoding = encoding
         self.header: tuple[str, ...] = ()
         escaped = re.escape(self.delimiter)
-        self.field = re.compile(rb'(?:"((?:[^"]|"")*)"|([^"' + escaped + rb"\r\n]*))(" + escaped + rb"|$)", re.DOTALL)
+        self.field = re.compile(rb'(?:"((?:[^"]|"")*)"|([^"' + escaped + rb"\n]*))(" + escaped + rb"|$)", re.DOTALL)
 
     def blocks(self) -> Iterator[tuple[int, list[bytes], list[RawRecord] | None]]:
         """(first line, lines, records): records is None where each line is one, with nothing to look at inside."""
@@ -189,7 +189,8 @@ def cut(stream: ByteStream, delimiter: str, encoding: str, folder: Path, advance
     raw = malformed_count = 0
     records, malformed = folder / "records.csv", folder / "malformed.csv"
     with records.open("wb") as out, malformed.open("w", newline="", encoding="utf-8") as bad:
-        rejects = csv.writer(bad, lineterminator="\n")
+        # With this line end, a lone carriage return in a raw text is quoted too.
+        rejects = csv.writer(bad, lineterminator="\r\n")
         for first, lines, parsed in reader.blocks():
             if parsed is None:
                 out.writelines([b"%d%b%b\n" % (line, separator, text) for line, text in enumerate(lines, first)])
@@ -200,7 +201,7 @@ def cut(stream: ByteStream, delimiter: str, encoding: str, folder: Path, advance
                     out.write(separator.join([b"%d" % record.line, *map(quote_field, record.fields)]) + b"\n")
                 else:
                     malformed_count += 1
-                    rejects.writerow(malformed_row(record))
+                    rejects.writerow(malformed_row(record, encoding))
             advance(len(lines))
     return CutBatch(records, malformed, reader.header, raw, malformed_count)
 
@@ -210,15 +211,15 @@ def quote_field(field: bytes) -> bytes:
     return b'"' + field.replace(b'"', b'""') + b'"'
 
 
-def malformed_row(record: RawRecord) -> list[object]:
+def malformed_row(record: RawRecord, encoding: str) -> list[object]:
     """What quarantine keeps of a malformed record: line, key, raw text, reasons, candidate."""
     reason = {"property": None, "rule": "malformed", "value": None, "message": f"the record {record.problem}"}
-    return [record.line, None, show_raw(record.raw), json.dumps([reason]), None]
+    return [record.line, None, show_raw(record.raw, encoding), json.dumps([reason]), None]
 
 
-def show_raw(raw: bytes) -> str:
+def show_raw(raw: bytes, encoding: str) -> str:
     """Raw bytes as text that Postgres can keep."""
-    return raw.decode("utf-8", "replace").replace("\0", "\ufffd")
+    return raw.decode(encoding, "replace").replace("\0", "\ufffd")
 
 
 def pick_raw(stream: ByteStream, delimiter: str, encoding: str, lines: Iterable[int]) -> Iterator[tuple[int, str]]:
@@ -230,11 +231,11 @@ def pick_raw(stream: ByteStream, delimiter: str, encoding: str, lines: Iterable[
             return
         if parsed is None:
             while target is not None and target < first + len(content):
-                yield target, show_raw(content[target - first])
+                yield target, show_raw(content[target - first], encoding)
                 target = next(wanted, None)
         for record in parsed or ():
             if record.line == target:
-                yield record.line, show_raw(record.raw)
+                yield record.line, show_raw(record.raw, encoding)
                 target = next(wanted, None)
 
 

@@ -100,7 +100,7 @@ def show_reports(reports: Iterable[LoadReport], console: Console) -> None:
         notes += list(explain(report))
     console.print(table)
     for note in notes:
-        console.print(note, highlight=False)
+        console.print(note, highlight=False, soft_wrap=True)
 
 
 def show_changes(outcome: Outcome) -> str:
@@ -185,7 +185,7 @@ def show_status(rows: list[dict[str, Any]], console: Console) -> None:
     console.print(table)
     for row in rows:
         if row["error"]:
-            console.print(f"[red]{row['dataset']}:[/] {escape(row['error'])}", highlight=False)
+            console.print(f"[red]{row['dataset']}:[/] {escape(row['error'])}", highlight=False, soft_wrap=True)
 
 
 def show_findings(findings: list[Finding], datasets: int, console: Console) -> None:

@@ -12,6 +12,7 @@ from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Re
 from api.problems import KINDS, Problem
 
 router = APIRouter()
+READ = ["GET", "HEAD"]
 SWAGGER_FILES = {
     "swagger-ui.css": "text/css",
     "swagger-ui-bundle.js": "text/javascript",
@@ -45,13 +46,13 @@ PAGE = """<!doctype html>
 """
 
 
-@router.get("/", include_in_schema=False)
+@router.api_route("/", methods=READ, include_in_schema=False)
 async def index() -> Response:
     """Leads to the documentation."""
     return RedirectResponse("/docs", 307)
 
 
-@router.get("/docs", include_in_schema=False)
+@router.api_route("/docs", methods=READ, include_in_schema=False)
 async def swagger() -> Response:
     """Swagger UI."""
     head = '<link rel="stylesheet" href="/static/swagger-ui.css"><link rel="stylesheet" href="/static/portal.css">'
@@ -62,7 +63,7 @@ async def swagger() -> Response:
     return page("Decant", head, body)
 
 
-@router.get("/static/{name}", include_in_schema=False)
+@router.api_route("/static/{name}", methods=READ, include_in_schema=False)
 async def static(name: str) -> Response:
     """One of the few files that the pages are made of."""
     headers = PAGE_HEADERS | {"Cache-Control": "public, max-age=3600"}
@@ -73,7 +74,7 @@ async def static(name: str) -> Response:
     raise Problem("not_found")
 
 
-@router.get("/docs/problems/{code}", include_in_schema=False)
+@router.api_route("/docs/problems/{code}", methods=READ, include_in_schema=False)
 async def problem_page(code: str) -> Response:
     """What a kind of problem means."""
     kind = KINDS.get(code)
@@ -86,7 +87,7 @@ async def problem_page(code: str) -> Response:
     return page(kind.title, '<link rel="stylesheet" href="/static/portal.css">', body)
 
 
-@router.get("/openapi.json", include_in_schema=False)
+@router.api_route("/openapi.json", methods=READ, include_in_schema=False)
 async def openapi(request: Request) -> Response:
     """The specification."""
     return Response(request.app.state.openapi, 200, {"Cache-Control": "no-cache"}, "application/json")

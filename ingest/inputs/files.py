@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,14 +19,18 @@ CHUNK_BYTES = 1 << 20
 @contextmanager
 def open_file_batch(source: Input) -> Iterator[RawBatch]:
     """The bytes of the input's file, packed or not, as they lie there."""
-    path = resolve_path(source)
     try:
+        path = resolve_path(source)
+        # Looked at before it is opened: a pipe would be waited for.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise SourceError(f"{source.path!r} is no file.")
         with path.open("rb") as file:
             yield RawBatch(source.path or path.name, read_chunks(file), os.fstat(file.fileno()).st_size)
     except FileNotFoundError:
         raise SourceMissingError(f"There is no file {source.path!r} in {source.root!r}.") from None
-    except (PermissionError, IsADirectoryError) as error:
-        raise SourceError(f"The file {source.path!r} cannot be read: {error.strerror}.") from None
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or "its path is no path"
+        raise SourceError(f"The file {source.path!r} cannot be read: {reason}.") from None
 
 
 def resolve_path(source: Input) -> Path:

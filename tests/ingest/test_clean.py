@@ -341,8 +341,8 @@ def test_a_native_plan_gives_what_the_way_through_text_gives(cleaner: Cleaner, l
     )
     assert check_cleaning(dataset) == []
 
-    @settings(max_examples=2, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-    @given(st.lists(TEXTS, min_size=20, max_size=40))
+    @settings(max_examples=1, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(st.lists(TEXTS, min_size=30, max_size=60))
     def agree(texts: list[str]) -> None:
         content = make_csv(("id", "b"), *((str(number), text) for number, text in enumerate(texts)))
         assert cleaner.clean(dataset, content, native=True) == cleaner.clean(dataset, content, native=False)
