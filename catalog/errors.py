@@ -4,6 +4,7 @@ CatalogError
 ├── SettingsError           a DECANT_* variable is missing or unusable
 ├── ContractError           contracts with errors; carries every Finding
 ├── UnknownDatasetError     no such product or dataset
+├── EmbeddedPostgresError   the embedded server cannot start or be reached (embedded.py)
 ├── MigrationError          the schema cannot be, or was not, brought to the contracts
 └── DatabaseError           Postgres could not be reached or refused
     ├── DatabaseUnavailableError   worth trying again later

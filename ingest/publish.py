@@ -18,6 +18,7 @@ from ingest.errors import LoadSupersededError
 from ingest.gate import Measurement, judge_counts, measure_gates
 from ingest.quarantine import (
     REJECTS,
+    ReasonCount,
     copy_file,
     count_reasons,
     fill_raw,
@@ -70,7 +71,7 @@ class Outcome:
     deleted: int = 0
     unchanged: int = 0
     record_count: int = 0
-    reasons: dict[str, int] | None = None
+    reasons: tuple[ReasonCount, ...] = ()
     measurements: tuple[Measurement, ...] = ()
 
 
@@ -184,7 +185,7 @@ def publish_in_transaction(
         deleted=deleted,
         unchanged=accepted - inserted - updated,
         record_count=head.record_count + (0 if withheld else inserted - deleted),
-        reasons=count_reasons(connection) if rejected else {},
+        reasons=count_reasons(connection) if rejected else (),
         measurements=tuple(measurements),
     )
     if withheld:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from catalog.models import RejectedRecord
 from catalog.tables import LINE, REVISION, DatasetTables
 
 RAW_BATCH_LINES = 10_000
+REASONS_SHOWN = 20
 COPY_BLOCK_BYTES = 1 << 18
 REJECT_COLUMNS = "line, key, raw, reasons, candidate"
 
@@ -31,6 +33,21 @@ REJECTS = sa.Table(
     sa.Column("candidate", JSONB),
     prefixes=["TEMPORARY"],
 )
+
+
+@dataclass(frozen=True)
+class ReasonCount:
+    """One reason for which records were rejected: how many, and the first of them."""
+
+    reason: str  # `property: rule`
+    records: int
+    line: int
+    value: str | None
+    message: str
+
+    def __str__(self) -> str:
+        shown = f"{self.value!r}, " if self.value is not None else ""
+        return f"{self.records:,} × {self.reason} (line {self.line}: {shown}{self.message})"
 
 
 def driver_of(connection: sa.Connection) -> psycopg.Connection[Any]:
@@ -205,12 +222,14 @@ def supersede_rejects(
     )
 
 
-def count_reasons(connection: sa.Connection) -> dict[str, int]:
-    """How many of the load's rejected records broke each rule, as `property: rule`."""
+def count_reasons(connection: sa.Connection) -> tuple[ReasonCount, ...]:
+    """How many of the load's rejected records broke each rule, most first, with the first of them as a sample."""
     rows = connection.execute(
         sa.text(
-            "SELECT coalesce(reason ->> 'property' || ': ', '') || (reason ->> 'rule'), count(*)"
-            " FROM rejects, jsonb_array_elements(reasons) AS reason GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 20"
-        )
+            "SELECT coalesce(reason ->> 'property' || ': ', '') || (reason ->> 'rule'), count(*), min(line),"
+            " (array_agg(reason ->> 'value' ORDER BY line))[1], (array_agg(reason ->> 'message' ORDER BY line))[1]"
+            " FROM rejects, jsonb_array_elements(reasons) AS reason GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT :most"
+        ),
+        {"most": REASONS_SHOWN},
     )
-    return {str(name): int(number) for name, number in rows}
+    return tuple(ReasonCount(*row) for row in rows)

@@ -118,8 +118,8 @@ def explain(report: LoadReport) -> Iterable[str]:
         yield f"[dim]{name}: {escape(note)}[/]"
     if report.outcome is None:
         return
-    for reason, number in (report.outcome.reasons or {}).items():
-        yield f"[yellow]{name}: rejected:[/] {number:,} × {escape(reason)}"
+    for reason in report.outcome.reasons:
+        yield f"[yellow]{name}: rejected:[/] {escape(str(reason))}"
     for measurement in report.outcome.measurements:
         if not measurement.passed:
             color = "red" if measurement.withholds else "yellow"
