@@ -17,7 +17,7 @@ from bench.errors import BenchError
 from bench.ground import describe_machine, open_ground
 from bench.ingest import measure_ingest
 from bench.report import show_ingest, show_machine, show_serve
-from bench.serve import measure_serve
+from bench.serve import measure_serve, require_yardstick
 from bench.wrk import require_wrk
 from catalog.errors import CatalogError
 from ingest.errors import IngestError
@@ -40,6 +40,7 @@ def main() -> None:
         if options.only != "ingest":
             # Before anything is loaded, not minutes later.
             require_wrk()
+            require_yardstick()
         run(options)
     except (BenchError, CatalogError, IngestError) as error:
         err.print(str(error), style="red", highlight=False, markup=False)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -66,6 +67,13 @@ class Case:
                 for name, rounds in self.rounds.items()
             },
         }
+
+
+def require_yardstick() -> None:
+    """Nothing comes back; BenchError that names what the idiomatic service lacks."""
+    missing = [name for name in ("asyncpg", "greenlet") if find_spec(name) is None]
+    if missing:
+        raise BenchError(f"The idiomatic service needs {' and '.join(missing)}: pip install {' '.join(missing)}")
 
 
 def measure_serve(ground: Ground, rounds: int, seconds: int, say: Callable[[str], None]) -> list[Case]:
