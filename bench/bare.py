@@ -16,8 +16,8 @@ from psycopg.adapt import Loader
 from psycopg_pool import AsyncConnectionPool
 
 from bench.listen import DATABASE_VARIABLE, listen
+from bench.wrk import CONNECTIONS
 
-POOL_SIZE = 8  # Decant's own default
 COLUMNS = """flight_id, flight_date, carrier, flight_number, tailnum, origin, destination, scheduled_departure,
   departure, departure_delay, scheduled_arrival, arrival, arrival_delay, cancelled, air_time, distance"""
 PAGE = f"""SELECT '{{"data":' || json_agg(page)::text || '}}'
@@ -52,8 +52,8 @@ async def run(app: FastAPI) -> AsyncIterator[None]:
         os.environ[DATABASE_VARIABLE],
         kwargs={"autocommit": True},
         configure=configure,
-        min_size=POOL_SIZE,
-        max_size=POOL_SIZE,
+        min_size=CONNECTIONS,
+        max_size=CONNECTIONS,
         open=False,
     )
     async with app.state.pool:
