@@ -8,7 +8,17 @@ import sqlalchemy as sa
 
 from catalog.contract import Catalog
 from catalog.database import INGEST_ROLE, READ_ROLE, WRITE_ROLE
-from catalog.models import INGEST_TABLES, SCHEMA, ApiKey
+from catalog.models import (
+    APPENDED_TABLES,
+    CHANGED_TABLES,
+    LEDGER_TABLES,
+    SCHEMA,
+    ApiKey,
+    AppliedContract,
+    AuditEntry,
+    IdempotencyKey,
+    Load,
+)
 from catalog.tables import STAGING_SCHEMA
 
 
@@ -35,8 +45,11 @@ def ingest_grants(catalog: Catalog) -> Iterator[str]:
     yield f"USAGE ON SCHEMA {SCHEMA}"
     yield f"USAGE, CREATE ON SCHEMA {STAGING_SCHEMA}"
     yield f"EXECUTE ON FUNCTION {SCHEMA}.park_indexes(regclass), {SCHEMA}.restore_indexes(regclass)"
-    for model in INGEST_TABLES:
+    for model in LEDGER_TABLES:
         yield f"SELECT, INSERT, UPDATE, DELETE ON {SCHEMA}.{model.__tablename__}"
+    yield f"SELECT ON {SCHEMA}.{AppliedContract.__tablename__}"
+    yield f"SELECT, INSERT ON {SCHEMA}.{AuditEntry.__tablename__}"
+    yield f"SELECT, DELETE ON {SCHEMA}.{IdempotencyKey.__tablename__}"
     for schema in schemas_of(catalog):
         yield f"USAGE ON SCHEMA {schema}"
         yield f"SELECT, INSERT, UPDATE, DELETE, MAINTAIN ON ALL TABLES IN SCHEMA {schema}"
@@ -45,7 +58,7 @@ def ingest_grants(catalog: Catalog) -> Iterator[str]:
 def read_grants(catalog: Catalog) -> Iterator[str]:
     """Reads datasets, ledger and keys; writes nothing."""
     yield f"USAGE ON SCHEMA {SCHEMA}"
-    for model in (*INGEST_TABLES, ApiKey):
+    for model in (*LEDGER_TABLES, AppliedContract, AuditEntry, ApiKey):
         yield f"SELECT ON {SCHEMA}.{model.__tablename__}"
     for schema in schemas_of(catalog):
         yield f"USAGE ON SCHEMA {schema}"
@@ -53,6 +66,13 @@ def read_grants(catalog: Catalog) -> Iterator[str]:
 
 
 def write_grants() -> Iterator[str]:
-    """Writes keys."""
+    """Writes keys, pushed events and the log of who did what; queues loads, and changes none."""
     yield f"USAGE ON SCHEMA {SCHEMA}"
-    yield f"SELECT, INSERT, UPDATE ON {SCHEMA}.{ApiKey.__tablename__}"
+    for model in APPENDED_TABLES:
+        yield f"SELECT, INSERT ON {SCHEMA}.{model.__tablename__}"
+    for model in CHANGED_TABLES:
+        yield f"SELECT, INSERT, UPDATE ON {SCHEMA}.{model.__tablename__}"
+    yield f"DELETE ON {SCHEMA}.{IdempotencyKey.__tablename__}"
+    columns = "dataset_id, kind, status, request, requested_by"
+    yield f"SELECT, INSERT ({columns}) ON {SCHEMA}.{Load.__tablename__}"
+    yield f"SELECT ON {SCHEMA}.datasets"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import datetime
 from typing import Any
 
@@ -41,6 +42,7 @@ class Model(DeclarativeBase):
         str: sa.Text,
         dict[str, Any]: JSONB,
         list[Any]: JSONB,
+        uuid.UUID: sa.Uuid(),
     }
 
 
@@ -63,6 +65,19 @@ class DatasetHead(Model):
     fencing_token: Mapped[int] = mapped_column(server_default="0")  # the last one given to a load
 
 
+class AppliedContract(Model):
+    """The contract that a product was migrated to last: what the next one is compared with."""
+
+    __tablename__ = "contracts"
+
+    product: Mapped[str] = mapped_column(primary_key=True)
+    major: Mapped[int] = mapped_column(sa.Integer, primary_key=True)
+    version: Mapped[str]
+    sha256: Mapped[str]
+    source: Mapped[str]  # the contract's text
+    applied_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+
+
 class Load(Model):
     """One attempt to bring one raw batch into one dataset."""
 
@@ -71,6 +86,7 @@ class Load(Model):
         one_of("kind", LOAD_KINDS),
         one_of("status", LOAD_STATUSES),
         sa.Index("ix_loads_dataset_id_id", "dataset_id", "id"),
+        sa.Index("ix_loads_unfinished", "id", postgresql_where=sa.text("status IN ('queued', 'running')")),
     )
 
     id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(), primary_key=True)
@@ -79,10 +95,15 @@ class Load(Model):
     status: Mapped[str]
     batch_sha256: Mapped[str | None]
     cleaning_sha256: Mapped[str | None]
-    source: Mapped[str | None]  # the file or query that the raw batch came from
+    source: Mapped[str | None]  # the file, address or query that the raw batch came from
+    parts: Mapped[list[Any] | None]  # of the landed batch, in order: [{name, sha256, size, first_line}]
+    raw_form: Mapped[dict[str, Any] | None]  # how the raw texts of its rejected records are cut again
+    request: Mapped[dict[str, Any] | None]  # what was asked for beside the input: a replay, a publication anyway
+    requested_by: Mapped[str | None]
     position: Mapped[dict[str, Any] | None]  # where the input stood; for a query, the revisions that it read
     revision: Mapped[int | None]  # what it published
     attempt: Mapped[int] = mapped_column(sa.Integer, server_default="1")
+    retry_at: Mapped[datetime | None]  # when a load that failed in passing may be tried again
     lease_until: Mapped[datetime | None]
     fencing_token: Mapped[int | None]
     raw: Mapped[int | None]
@@ -139,7 +160,8 @@ class RejectedRecord(Model):
     __tablename__ = "rejected_records"
     __table_args__ = (
         one_of("state", REJECT_STATES),
-        sa.UniqueConstraint("load_id", "line"),
+        sa.UniqueConstraint("load_id", "file", "line"),
+        sa.Index("ix_rejected_records_dataset_id_state", "dataset_id", "state", "id"),
         sa.Index(
             "ix_rejected_records_open",
             "dataset_id",
@@ -151,8 +173,8 @@ class RejectedRecord(Model):
     id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(), primary_key=True)
     dataset_id: Mapped[int] = mapped_column(sa.ForeignKey(DatasetHead.id))
     load_id: Mapped[int] = mapped_column(sa.ForeignKey(Load.id))
-    file: Mapped[str | None]
-    line: Mapped[int]
+    file: Mapped[str]  # the part of the raw batch: a file's name, a page
+    line: Mapped[int]  # within that part
     key: Mapped[str | None]
     raw: Mapped[str]
     raw_sha256: Mapped[str]
@@ -160,6 +182,8 @@ class RejectedRecord(Model):
     state: Mapped[str] = mapped_column(server_default="open")
     first_seen: Mapped[datetime] = mapped_column(server_default=sa.func.now())
     last_seen: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+    closed_at: Mapped[datetime | None]
+    closed_by: Mapped[str | None]  # who dismissed it, or the load that replayed or superseded it
 
 
 class InputState(Model):
@@ -170,6 +194,77 @@ class InputState(Model):
     dataset_id: Mapped[int] = mapped_column(sa.ForeignKey(DatasetHead.id), primary_key=True)
     position: Mapped[dict[str, Any] | None]
     last_success: Mapped[datetime | None]
+
+
+class Receipt(Model):
+    """What somebody who pushed events was told: which records came with one request."""
+
+    __tablename__ = "receipts"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    dataset_id: Mapped[int] = mapped_column(sa.ForeignKey(DatasetHead.id))
+    principal: Mapped[str]
+    received_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+    records: Mapped[int] = mapped_column(sa.Integer)  # new ones, and those that had come before
+    repeated: Mapped[int] = mapped_column(sa.Integer, server_default="0")
+
+
+class Event(Model):
+    """One pushed raw record, kept before it is acknowledged; `load_id` and `line` say which load took it."""
+
+    __tablename__ = "events"
+    __table_args__ = (
+        sa.UniqueConstraint("dataset_id", "source", "event_id"),
+        sa.Index("ix_events_waiting", "dataset_id", "id", postgresql_where=sa.text("load_id IS NULL")),
+        sa.Index("ix_events_load_id", "load_id"),
+    )
+
+    id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(), primary_key=True)
+    dataset_id: Mapped[int] = mapped_column(sa.ForeignKey(DatasetHead.id))
+    source: Mapped[str]  # with `event_id`, the event's identity; made up where the sender gave none
+    event_id: Mapped[str]
+    payload: Mapped[str]  # the raw record as JSON, as it came
+    received_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+    load_id: Mapped[int | None] = mapped_column(sa.ForeignKey(Load.id))
+    line: Mapped[int | None]
+
+
+class ReceiptEvent(Model):
+    """Which events one request brought, in its order: new ones, and those that had come before."""
+
+    __tablename__ = "receipt_events"
+
+    receipt_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey(Receipt.id), primary_key=True)
+    position: Mapped[int] = mapped_column(sa.Integer, primary_key=True)
+    event: Mapped[int] = mapped_column(sa.ForeignKey(Event.id), index=True)
+
+
+class IdempotencyKey(Model):
+    """The answer to a request that its sender may repeat."""
+
+    __tablename__ = "idempotency_keys"
+
+    principal: Mapped[str] = mapped_column(primary_key=True)
+    operation: Mapped[str] = mapped_column(primary_key=True)  # method and path
+    key: Mapped[str] = mapped_column(primary_key=True)
+    body_sha256: Mapped[str]
+    answer: Mapped[dict[str, Any] | None]  # null while the first request is in flight
+    created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+
+
+class AuditEntry(Model):
+    """Who did what; never which values."""
+
+    __tablename__ = "audit_log"
+
+    id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(), primary_key=True)
+    at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+    principal: Mapped[str]
+    operation: Mapped[str]
+    product: Mapped[str | None]
+    dataset: Mapped[str | None]
+    records: Mapped[int | None]
+    facts: Mapped[dict[str, Any] | None]
 
 
 class ParkedIndex(Model):
@@ -198,4 +293,7 @@ class ApiKey(Model):
     last_used_at: Mapped[datetime | None]
 
 
-INGEST_TABLES = (DatasetHead, Load, Revision, QualityResult, RejectedRecord, InputState)
+LEDGER_TABLES = (DatasetHead, Load, Revision, QualityResult, RejectedRecord, InputState, Receipt, Event, ReceiptEvent)
+# What the API's second login may add to, and whether it may change what it added.
+APPENDED_TABLES = (Receipt, Event, ReceiptEvent, AuditEntry)
+CHANGED_TABLES = (ApiKey, IdempotencyKey)
