@@ -68,10 +68,10 @@ def read_grants(catalog: Catalog) -> Iterator[str]:
 def write_grants() -> Iterator[str]:
     """Writes keys, pushed events and the log of who did what; queues loads, and changes none."""
     yield f"USAGE ON SCHEMA {SCHEMA}"
-    for model in APPENDED_TABLES:
-        yield f"SELECT, INSERT ON {SCHEMA}.{model.__tablename__}"
-    for model in CHANGED_TABLES:
-        yield f"SELECT, INSERT, UPDATE ON {SCHEMA}.{model.__tablename__}"
+    for appended in APPENDED_TABLES:
+        yield f"SELECT, INSERT ON {SCHEMA}.{appended.__tablename__}"
+    for changed in CHANGED_TABLES:
+        yield f"SELECT, INSERT, UPDATE ON {SCHEMA}.{changed.__tablename__}"
     yield f"DELETE ON {SCHEMA}.{IdempotencyKey.__tablename__}"
     columns = "dataset_id, kind, status, request, requested_by"
     yield f"SELECT, INSERT ({columns}) ON {SCHEMA}.{Load.__tablename__}"

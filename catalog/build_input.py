@@ -5,19 +5,32 @@ from __future__ import annotations
 import codecs
 import os
 import re
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import sqlglot
 from open_data_contract_standard.model import OpenDataContractStandard, Server
 from sqlglot import expressions as exp
 
-from catalog.dataset import Input, Property
+from catalog.dataset import Input, Property, RawForm
 from catalog.document import Findings, Trail
 from catalog.settings import Settings
 
 MODES = ("snapshot", "upsert", "append")
-FORMATS = ("csv",)
-INPUT_KEYS = ("server", "path", "format", "mode", "nullValues", "orderBy", "query", "delimiter", "encoding")
+FORMATS = ("csv",)  # and tsv, which is csv with tabs
+INPUT_KEYS = (
+    "server",
+    "path",
+    "format",
+    "mode",
+    "nullValues",
+    "orderBy",
+    "query",
+    "delimiter",
+    "encoding",
+    "columns",
+)
 LATER_KEYS = (
     "records",
     "events",
@@ -64,14 +77,24 @@ def build_input(
     if not isinstance(nulls, list) or not all(isinstance(token, str) for token in nulls):
         findings.error(trail, 'input.nullValues: must be a list of texts such as ["", "NA"]')
         return None
+    common = Input(kind="", mode=mode, null_values=tuple(nulls), order_by=order_by)
     if value.get("query"):
-        return build_query_input(value, mode, order_by, trail, findings)
-    return build_file_input(value, mode, order_by, tuple(nulls), trail, contract, findings, settings)
+        return build_query_input(value, common, trail, findings)
+    servers = {server.server: server for server in contract.servers or []}
+    server: Server | None = servers.get(value.get("server"))
+    if server is None:
+        known = ", ".join(str(name) for name in servers) or "none"
+        findings.error(trail, f"input.server: {value.get('server')!r} is not one of servers[]: {known}")
+        return None
+    build = SERVER_INPUTS.get(str(server.type))
+    if build is None:
+        known = ", ".join(SERVER_INPUTS)
+        findings.error(trail, f"input.server: a server of type {server.type!r} is not read yet; {known} are")
+        return None
+    return build(value, common, server, trail, findings, settings)
 
 
-def build_query_input(
-    value: dict[str, Any], mode: str, order_by: str | None, trail: Trail, findings: Findings
-) -> Input | None:
+def build_query_input(value: dict[str, Any], common: Input, trail: Trail, findings: Findings) -> Input | None:
     """The input of a derived dataset: a Postgres query over other datasets."""
     query = str(value["query"]).strip().rstrip(";")
     try:
@@ -88,44 +111,41 @@ def build_query_input(
         return None
     inner = {cte.alias for cte in parsed[0].find_all(exp.CTE)}
     reads = [".".join(filter(None, (table.db, table.name))) for table in parsed[0].find_all(exp.Table)]
-    return Input(
+    return replace(
+        common,
         kind="query",
-        mode=mode,
-        order_by=order_by,
+        null_values=("",),
         query=query,
         reads=tuple(dict.fromkeys(name for name in reads if name and name not in inner)),
     )
 
 
 def build_file_input(
-    value: dict[str, Any],
-    mode: str,
-    order_by: str | None,
-    nulls: tuple[str, ...],
-    trail: Trail,
-    contract: OpenDataContractStandard,
-    findings: Findings,
-    settings: Settings,
+    value: dict[str, Any], common: Input, server: Server, trail: Trail, findings: Findings, settings: Settings
 ) -> Input | None:
-    """The input of a dataset that files feed."""
-    servers = {server.server: server for server in contract.servers or []}
-    server: Server | None = servers.get(value.get("server"))
-    if server is None:
-        known = ", ".join(str(name) for name in servers) or "none"
-        findings.error(trail, f"input.server: {value.get('server')!r} is not one of servers[]: {known}")
-        return None
-    if server.type != "local":
-        findings.error(trail, f"input.server: a server of type {server.type!r} is not read yet; local is")
-        return None
+    """The input of a dataset that files of a folder feed."""
     path = value.get("path")
     if not isinstance(path, str) or not path:
         findings.error(trail, "input.path: the file's path below the server's is needed")
         return None
-    format_ = value.get("format") or server.format or "csv"
-    if format_ not in FORMATS:
-        findings.error(trail, f"input.format: {format_!r} is not read yet; {', '.join(FORMATS)} is")
+    form = build_form(value, server, trail, findings)
+    if form is None:
         return None
-    delimiter = value.get("delimiter") or server.delimiter or ","
+    root, missing = fill_variables(server.path or ".", settings)
+    path, also = fill_variables(path, settings)
+    for name in [*missing, *also]:
+        findings.error(trail, f"input: the environment variable {name} is not set")
+    return replace(common, kind="file", form=form, root=root, path=path)
+
+
+def build_form(value: dict[str, Any], server: Server, trail: Trail, findings: Findings) -> RawForm | None:
+    """How the raw records are cut, from the input and its server; None where it cannot be done."""
+    format_ = str(value.get("format") or server.format or "csv").lower()
+    tabs = format_ == "tsv"
+    if not tabs and format_ not in FORMATS:
+        findings.error(trail, f"input.format: {format_!r} is not read; {', '.join(FORMATS)}, tsv are")
+        return None
+    delimiter = value.get("delimiter") or server.delimiter or ("\t" if tabs else ",")
     if not isinstance(delimiter, str) or len(delimiter.encode()) != 1 or delimiter in '"\r\n\0':
         findings.error(trail, "input.delimiter: must be one plain character")
         return None
@@ -135,20 +155,20 @@ def build_file_input(
             trail, f"input.encoding: {encoding!r} is not read; UTF-8, Latin-1 and others that keep ASCII are"
         )
         return None
-    root, missing = fill_variables(server.path or ".", settings)
-    path, also = fill_variables(path, settings)
-    for name in [*missing, *also]:
-        findings.error(trail, f"input: the environment variable {name} is not set")
-    return Input(
-        kind="file",
-        mode=mode,
-        root=root,
-        path=path,
-        format=format_,
+    columns = value.get("columns")
+    if columns is not None and (
+        not isinstance(columns, list)
+        or not columns
+        or not all(isinstance(name, str) and name.strip() for name in columns)
+        or len(set(columns)) != len(columns)
+    ):
+        findings.error(trail, "input.columns: must be a list of the columns' names, each once")
+        return None
+    return RawForm(
+        format="csv" if tabs else format_,
         delimiter=delimiter,
         encoding=codecs.lookup(encoding).name,
-        null_values=nulls,
-        order_by=order_by,
+        columns=tuple(columns) if columns else None,
     )
 
 
@@ -173,3 +193,8 @@ def fill_variables(text: str, settings: Settings) -> tuple[str, list[str]]:
         return os.environ.get(match[1], "")
 
     return VARIABLE.sub(fill, text), missing
+
+
+InputBuilder = Callable[[dict[str, Any], Input, Server, Trail, Findings, Settings], Input | None]
+# What a server's type makes of an input.
+SERVER_INPUTS: dict[str, InputBuilder] = {"local": build_file_input}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from catalog.sources import BucketSource, DatabaseSource, HttpSource
 from catalog.types import PropertyType
 
 POSTGRES_NAME_BYTES = 63
@@ -51,18 +52,34 @@ class Gate:
 
 
 @dataclass(frozen=True)
+class RawForm:
+    """How raw records are cut out of bytes."""
+
+    format: str = "csv"  # csv, ndjson, json, parquet or xlsx
+    delimiter: str = ","
+    encoding: str = "utf-8"
+    columns: tuple[str, ...] | None = None  # of a file that has no header
+    records: str | None = None  # json: the path to the records, such as $.features[*]
+    sheet: str | None = None  # xlsx: the sheet's name; the first where left out
+
+    @property
+    def is_json(self) -> bool:
+        """Whether each raw record is one JSON object, which transforms see as `raw`."""
+        return self.format in {"json", "ndjson"}
+
+
+@dataclass(frozen=True)
 class Input:
     """Where a dataset's raw data comes from."""
 
-    kind: str  # "file" or "query"
+    kind: str  # "file", "bucket", "http", "database", "events" or "query"
     mode: str  # "snapshot", "upsert" or "append"
-    root: str | None = None  # the server's path, variables filled in
-    path: str | None = None
-    format: str = "csv"
-    delimiter: str = ","
-    encoding: str = "utf-8"
+    form: RawForm = RawForm()
     null_values: tuple[str, ...] = ("",)
     order_by: str | None = None
+    root: str | None = None  # file: the server's folder, variables filled in
+    path: str | None = None  # file, bucket: below the root; may hold * and ?
+    source: HttpSource | DatabaseSource | BucketSource | None = None
     query: str | None = None
     reads: tuple[str, ...] = ()  # tables that the query reads, as "dataset" or "schema.dataset"
 

@@ -40,8 +40,8 @@ class Model(DeclarativeBase):
         datetime: TIMESTAMP,
         int: sa.BigInteger,
         str: sa.Text,
-        dict[str, Any]: JSONB,
-        list[Any]: JSONB,
+        dict[str, Any]: JSONB(none_as_null=True),
+        list[Any]: JSONB(none_as_null=True),
         uuid.UUID: sa.Uuid(),
     }
 
@@ -96,8 +96,8 @@ class Load(Model):
     batch_sha256: Mapped[str | None]
     cleaning_sha256: Mapped[str | None]
     source: Mapped[str | None]  # the file, address or query that the raw batch came from
-    parts: Mapped[list[Any] | None]  # of the landed batch, in order: [{name, sha256, size, first_line}]
-    raw_form: Mapped[dict[str, Any] | None]  # how the raw texts of its rejected records are cut again
+    landed: Mapped[dict[str, Any] | None]  # the raw batch in the landing zone: {source, parts, position, …}
+    parts: Mapped[list[Any] | None]  # of the batch as it was cut: [{name, offset, columns}]
     request: Mapped[dict[str, Any] | None]  # what was asked for beside the input: a replay, a publication anyway
     requested_by: Mapped[str | None]
     position: Mapped[dict[str, Any] | None]  # where the input stood; for a query, the revisions that it read

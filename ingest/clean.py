@@ -14,12 +14,14 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from catalog.dataset import Dataset, Property, Rule
+from catalog.dataset import Dataset, Input, Property, Rule
+from ingest.readers.sink import JSON_COLUMN
 
 SHOWN_VALUE_CHARACTERS = 200
 # What the raw columns and the line are called beside the names that transforms use.
 PLACE = "_decant_"
 LINE = "_decant_line"
+RECORD = "_decant_record"  # a raw record that is one JSON object
 # Transforms that give one of these types need no way through text; the guard keeps what Postgres can hold.
 NATIVE_TYPES = {
     "SMALLINT": ("TINYINT", "SMALLINT"),
@@ -61,23 +63,33 @@ class CleaningPlan:
 
     dataset: Dataset
     width: int  # raw columns
+    keys: tuple[str, ...] | None  # of a JSON object, where each raw record is one; they stand for its columns
     delimiter: str
     before: str
     after: str
 
     def read_from(self, records: str, null_mark: str) -> str:
         """The statement over the reader's file; `null_mark` is a text that no field holds."""
-        declared = "".join(f", '{PLACE}{index}': 'VARCHAR'" for index in range(self.width))
+        names = [RECORD] if self.keys is not None else [f"{PLACE}{index}" for index in range(self.width)]
+        declared = "".join(f", '{name}': 'VARCHAR'" for name in names)
         source = (
             f"read_csv({quote_text(records)}, columns = {{'{LINE}': 'BIGINT'{declared}}}, auto_detect = false,"
             f" header = false, delim = {quote_text(self.delimiter)}, quote = '\"', escape = '\"',"
             f" nullstr = {quote_text(null_mark)}, strict_mode = true, new_line = '\\n', max_line_size = 4000000)"
         )
-        return self.before + source + self.after
+        return self.before + (source if self.keys is None else self.unfold(source)) + self.after
+
+    def unfold(self, source: str) -> str:
+        """The columns of records that are JSON objects: texts as they are, all else as JSON."""
+        paths = ", ".join(quote_text(point_to(key)) for key in self.keys or ())
+        values = "".join(f", _decant_values[{i + 1}] AS {PLACE}{i}" for i in range(len(self.keys or ())))
+        found = f"json_extract_string({RECORD}, [{paths}])" if paths else "NULL"
+        return f"(SELECT {LINE}, {RECORD}{values} FROM (SELECT *, {found} AS _decant_values FROM {source}))"
 
     def read_nothing(self) -> str:
         """The statement over no record at all: what is wrong with it shows all the same."""
         columns = "".join(f", NULL::VARCHAR AS {PLACE}{index}" for index in range(self.width))
+        columns += f", NULL::VARCHAR AS {RECORD}" if self.keys is not None else ""
         return f"{self.before}(SELECT NULL::BIGINT AS {LINE}{columns} LIMIT 0){self.after}"
 
     def value(self, name: str) -> str:
@@ -95,23 +107,28 @@ class CleaningPlan:
         return [self.value(name) for name in self.dataset.key]
 
 
-def compile_cleaning(dataset: Dataset, header: tuple[str, ...], native: frozenset[str] = frozenset()) -> CleaningPlan:
-    """The plan for raw records with these columns.
+def compile_cleaning(
+    dataset: Dataset, header: tuple[str, ...], native: frozenset[str] = frozenset(), *, is_json: bool = False
+) -> CleaningPlan:
+    """The plan for raw records with these columns; with `is_json`, for JSON objects, whose keys are the columns.
 
     `native` names the properties whose transform gives a value of the right type as it is; the result is the same
     without it, only slower.
     """
-    source = dataset.input
-    from_file = source if source and source.kind == "file" else None
-    nulls = from_file.null_values if from_file else ("",)
+    nulls = dataset.input.null_values if dataset.input else ("",)
     properties = list(dataset.properties.values())
-    needed = {name for prop in properties for name in prop.raw_columns}
-    places = {name: f"{PLACE}{index}" for index, name in enumerate(header) if name in needed}
-    trimmed = ", ".join([LINE, *(f"trim({place}, ' \t') AS {place}" for place in places.values())])
-    cleared = ", ".join([LINE, *(f"{clear_nulls(place, nulls)} AS {place}" for place in places.values())])
+    needed = needed_columns(dataset)
+    keys = tuple(name for name in needed if name != JSON_COLUMN) if is_json else None
+    columns = header if keys is None else keys
+    places = {name: f"{PLACE}{index}" for index, name in enumerate(columns) if name in needed}
+    own = [LINE] if keys is None else [LINE, RECORD]
+    trimmed = ", ".join([*own, *(f"trim({place}, ' \t') AS {place}" for place in places.values())])
+    cleared = ", ".join([*own, *(f"{clear_nulls(place, nulls)} AS {place}" for place in places.values())])
     texts = [compile_source(index, prop, places) for index, prop in enumerate(properties)]
     # Only transforms see the raw columns under their own names.
     shown = {name: place for prop in properties if prop.transform for name, place in pick(places, prop.raw_columns)}
+    if keys is not None:
+        shown[JSON_COLUMN] = f"CAST({RECORD} AS JSON)"
     named = ", ".join(["raw.*", *(f"{place} AS {quote_name(name)}" for name, place in shown.items())])
     casts = [f"CAST(x{index}[1] AS VARCHAR) AS t{index}" for index, prop in enumerate(properties) if prop.transform]
     values = ", ".join(compile_value(index, prop, native) for index, prop in enumerate(properties))
@@ -120,8 +137,9 @@ def compile_cleaning(dataset: Dataset, header: tuple[str, ...], native: frozense
     reasons = ",\n    ".join(compile_reason(check) for check in checks) or "NULL"
     return CleaningPlan(
         dataset=dataset,
-        width=len(header),
-        delimiter=from_file.delimiter if from_file else ",",
+        width=len(columns),
+        keys=keys,
+        delimiter=dataset.input.form.delimiter if dataset.input else ",",
         before=f"CREATE TABLE judged AS\nWITH trimmed AS (\n  SELECT {trimmed}\n  FROM ",
         after=f"""
 ), raw AS (
@@ -158,20 +176,42 @@ def needed_columns(dataset: Dataset) -> list[str]:
     return list(dict.fromkeys(name for prop in dataset.properties.values() for name in prop.raw_columns))
 
 
+def reads_json(dataset: Dataset) -> bool:
+    """Whether the dataset's raw records are JSON objects."""
+    return dataset.input is not None and dataset.input.form.is_json
+
+
 def digest_cleaning(dataset: Dataset) -> str:
     """The SHA-256 of all that decides a load's outcome, and of nothing else: words may change freely."""
     facts: dict[str, Any] = {
-        "statement": compile_cleaning(dataset, tuple(sorted(needed_columns(dataset)))).read_nothing(),
+        "statement": compile_cleaning(
+            dataset, tuple(sorted(needed_columns(dataset))), is_json=reads_json(dataset)
+        ).read_nothing(),
         "columns": [(prop.column, prop.raw_columns) for prop in dataset.properties.values()],
         "key": dataset.key,
-        # Where the files lie decides nothing about what they say.
-        "input": asdict(dataset.input) | {"root": None, "path": None} if dataset.input else None,
+        "input": describe_input(dataset.input) if dataset.input else None,
         "unique": [prop.name for prop in dataset.properties.values() if prop.unique],
         "foreign_keys": [asdict(key) for key in dataset.foreign_keys if key.enforced],
         "gates": [{**asdict(gate), "description": None} for gate in dataset.gates],
         "shares": [dataset.max_rejected, dataset.max_deleted, dataset.reject_unknown_columns],
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def describe_input(source: Input) -> dict[str, Any]:
+    """What of an input decides about its records: where they lie does not, and secrets are none of it."""
+    return {
+        "kind": source.kind,
+        "mode": source.mode,
+        "form": asdict(source.form),
+        "order_by": source.order_by,
+        "query": source.query,
+    }
+
+
+def point_to(key: str) -> str:
+    """The JSON pointer to a key of an object."""
+    return "/" + key.replace("~", "~0").replace("/", "~1")
 
 
 def clear_nulls(column: str, nulls: tuple[str, ...]) -> str:

@@ -20,9 +20,10 @@ from ingest.clean import (
     needed_columns,
     quote_name,
     quote_text,
+    reads_json,
 )
 from ingest.errors import CleaningError
-from ingest.reader import CutBatch
+from ingest.readers.sink import JSON_COLUMN, CutBatch
 
 # Fixed within a statement, but not from one load to the next: the same bytes would end differently.
 UNSTEADY_WORDS = frozenset(
@@ -124,11 +125,17 @@ def find_native(dataset: Dataset) -> frozenset[str]:
     with duckdb.connect() as engine:
         for prop in dataset.properties.values():
             if prop.transform and prop.type.duckdb in NATIVE_TYPES:
-                columns = ", ".join(f"NULL::VARCHAR AS {quote_name(name)}" for name in prop.raw_columns) or "1"
+                columns = declare_columns(prop, is_json=reads_json(dataset))
                 described = engine.execute(f"DESCRIBE SELECT ({prop.transform}) FROM (SELECT {columns})").fetchone()
                 if described and described[1] in NATIVE_TYPES[prop.type.duckdb]:
                     found.add(prop.name)
     return frozenset(found)
+
+
+def declare_columns(prop: Property, *, is_json: bool) -> str:
+    """What a transform may read, of the right types and without any record."""
+    types = {JSON_COLUMN: "JSON"} if is_json else {}
+    return ", ".join(f"NULL::{types.get(n, 'VARCHAR')} AS {quote_name(n)}" for n in prop.raw_columns) or "1"
 
 
 def count(engine: duckdb.DuckDBPyConnection, query: str) -> tuple[int, ...]:
@@ -172,7 +179,8 @@ def check_cleaning(dataset: Dataset) -> list[str]:
         } - {"ERROR"}
         for prop in dataset.properties.values():
             if prop.transform:
-                problems += [f"{prop.name}: transformLogic: {p}" for p in check_transform(engine, prop, unsteady)]
+                found = check_transform(engine, prop, unsteady, is_json=reads_json(dataset))
+                problems += [f"{prop.name}: transformLogic: {problem}" for problem in found]
             for rule in prop.rules:
                 if rule.name == "pattern" and (problem := check_pattern(engine, str(rule.argument))):
                     problems.append(f"{prop.name}: pattern: {problem}")
@@ -181,14 +189,17 @@ def check_cleaning(dataset: Dataset) -> list[str]:
     return problems
 
 
-def check_transform(engine: duckdb.DuckDBPyConnection, prop: Property, unsteady: set[str]) -> Iterator[str]:
+def check_transform(
+    engine: duckdb.DuckDBPyConnection, prop: Property, unsteady: set[str], *, is_json: bool
+) -> Iterator[str]:
     """What DuckDB has against an expression."""
     for word in sorted(find_calls(prop.transform or "") & (unsteady | UNSTEADY_WORDS)):
         yield f"{word.lower()} gives another value at each load; use raw columns only"
         return
-    columns = ", ".join(f"NULL::VARCHAR AS {quote_name(name)}" for name in prop.raw_columns) or "1"
     try:
-        engine.execute(f"SELECT TRY([({prop.transform})]) FROM (SELECT {columns}) LIMIT 0")
+        engine.execute(
+            f"SELECT TRY([({prop.transform})]) FROM (SELECT {declare_columns(prop, is_json=is_json)}) LIMIT 0"
+        )
     except duckdb.Error as error:
         yield str(error).splitlines()[0]
 
@@ -212,7 +223,8 @@ def check_pattern(engine: duckdb.DuckDBPyConnection, pattern: str) -> str | None
 
 def check_statement(engine: duckdb.DuckDBPyConnection, dataset: Dataset) -> list[str]:
     """What DuckDB has against the whole statement, tried on no record."""
-    plan = compile_cleaning(dataset, tuple(needed_columns(dataset)), find_native(dataset))
+    columns = tuple(needed_columns(dataset))
+    plan = compile_cleaning(dataset, columns, find_native(dataset), is_json=reads_json(dataset))
     try:
         engine.execute(plan.read_nothing())
         engine.execute("DROP TABLE judged")

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import lzma
 import os
 import stat
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from ingest.errors import SourceError, SourceTooLargeError, UnsafeArchiveError
-from ingest.inputs.batch import RawBatch
+from catalog.dataset import RawForm
+from ingest.errors import SourceError, SourceMissingError, SourceTooLargeError, UnsafeArchiveError
+from ingest.inputs.batch import RawBatch, RawPart
 
 RATIO_LIMIT = 100  # an archive may unpack to this many times its size
 RATIO_FLOOR_BYTES = 10_000_000  # below it, the ratio does not matter
@@ -34,19 +36,45 @@ class ByteStream(Protocol):
 
 
 @dataclass(frozen=True)
-class LandedBatch:
-    """A raw batch in the landing zone."""
+class LandedPart:
+    """One part of a raw batch in the landing zone."""
 
+    name: str
     sha256: str
     path: Path
     size: int  # bytes, as it came
+    form: RawForm | None = None  # how it is cut, where not as the input says
+
+
+@dataclass(frozen=True)
+class LandedBatch:
+    """A raw batch in the landing zone; that of one part has its part's digest."""
+
+    sha256: str
+    parts: tuple[LandedPart, ...]
 
 
 def land(batch: RawBatch, folder: Path, limit: int, advance: Callable[[int], None]) -> LandedBatch:
-    """The batch, written under its SHA-256; the same bytes again are kept once.
+    """The batch, each part written under its SHA-256; the same bytes again are kept once.
 
     SourceTooLargeError once more than `limit` bytes have come.
     """
+    parts: list[LandedPart] = []
+    for part in batch.parts:
+        parts.append(land_part(part, folder, limit - sum(landed.size for landed in parts), advance))
+    return LandedBatch(digest_parts(parts), tuple(parts))
+
+
+def digest_parts(parts: Sequence[LandedPart]) -> str:
+    """The SHA-256 of a whole batch, from its parts' names and digests."""
+    if len(parts) == 1:
+        return parts[0].sha256
+    lines = [[part.name, part.sha256] for part in parts]
+    return hashlib.sha256(json.dumps(lines).encode()).hexdigest()
+
+
+def land_part(part: RawPart, folder: Path, limit: int, advance: Callable[[int], None]) -> LandedPart:
+    """One part, written under its SHA-256."""
     folder.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
     size = 0
@@ -54,7 +82,7 @@ def land(batch: RawBatch, folder: Path, limit: int, advance: Callable[[int], Non
     draft = Path(name)
     try:
         with open(descriptor, "wb") as file:
-            for chunk in batch.chunks:
+            for chunk in part.chunks:
                 size += len(chunk)
                 if size > limit:
                     raise SourceTooLargeError()
@@ -70,7 +98,29 @@ def land(batch: RawBatch, folder: Path, limit: int, advance: Callable[[int], Non
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
-    return LandedBatch(sha256, path, size)
+    return LandedPart(part.name, sha256, path, size, part.form)
+
+
+def note_parts(landed: LandedBatch) -> list[dict[str, Any]]:
+    """The parts as the ledger keeps them."""
+    return [
+        {"name": part.name, "sha256": part.sha256, "size": part.size, "form": part.form and asdict(part.form)}
+        for part in landed.parts
+    ]
+
+
+def recall(folder: Path, parts: Iterable[Mapping[str, Any]]) -> LandedBatch:
+    """A batch that was landed before, from what the ledger keeps of it; SourceMissingError where it is gone."""
+    found = []
+    for part in parts:
+        path = locate(folder, part["sha256"])
+        if not path.is_file():
+            raise SourceMissingError(f"The raw batch {part['sha256'][:12]} is no longer in the landing zone.")
+        form = part.get("form")
+        if form and form["columns"] is not None:
+            form = form | {"columns": tuple(form["columns"])}
+        found.append(LandedPart(part["name"], part["sha256"], path, part["size"], RawForm(**form) if form else None))
+    return LandedBatch(digest_parts(found), tuple(found))
 
 
 def locate(folder: Path, sha256: str) -> Path:
@@ -79,18 +129,18 @@ def locate(folder: Path, sha256: str) -> Path:
 
 
 @contextmanager
-def open_landed(batch: LandedBatch, limit: int) -> Iterator[ByteStream]:
-    """The batch's bytes, unpacked where they are gzip or a zip of one file, held to the limits."""
-    with batch.path.open("rb") as file:
+def open_landed(part: LandedPart, limit: int) -> Iterator[ByteStream]:
+    """The part's bytes, unpacked where they are gzip or a zip of one file, held to the limits."""
+    with part.path.open("rb") as file:
         magic = file.read(4)
         file.seek(0)
         try:
             if magic in {ZIP_MAGIC, EMPTY_ZIP_MAGIC}:
                 with zipfile.ZipFile(file) as archive, archive.open(only_member(archive)) as member:
-                    yield Measured(member, batch.size, limit)
+                    yield Measured(member, part.size, limit)
             elif magic.startswith(GZIP_MAGIC):
                 with gzip.open(file) as unpacked:
-                    yield Measured(unpacked, batch.size, limit)
+                    yield Measured(unpacked, part.size, limit)
             else:
                 yield file
         except (zipfile.BadZipFile, NotImplementedError, RuntimeError, UnicodeError) as error:

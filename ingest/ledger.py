@@ -4,19 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
 
 from catalog.dataset import Dataset
-from catalog.models import DatasetHead, Load
+from catalog.models import DatasetHead, InputState, Load
 from catalog.tables import STAGING_SCHEMA
 from catalog.telemetry import current_trace_id
 from ingest.errors import DatasetBusyError, IngestError
 
 LEASE_SECONDS = 600
 LOCK_CLASS = 0x6465_6361  # the first half of the advisory locks that loads hold
+
+
+@dataclass(frozen=True)
+class LandedNote:
+    """A raw batch that lies in the landing zone, as the ledger remembers it."""
+
+    source: str
+    parts: list[dict[str, Any]]
+    position: dict[str, Any] | None
+    may_be_empty: bool = False
 
 
 @dataclass
@@ -29,6 +40,10 @@ class Ticket:
     head_revision: int
     head_records: int
     latest: tuple[str | None, str | None]  # batch and cleaning digests of the latest published batch
+    state: dict[str, Any]  # the input's position that was published last
+    request: dict[str, Any]  # what was asked for beside the input
+    landed: LandedNote | None  # what an earlier attempt has brought to the landing zone
+    more: bool = False  # whether the input holds another batch behind this one
     step_seconds: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -61,39 +76,50 @@ def hold_dataset(engine: sa.Engine, dataset: Dataset) -> Iterator[int]:
         yield row.id
 
 
-def open_load(engine: sa.Engine, dataset_id: int, kind: str) -> Ticket:
-    """A ticket with a new fencing token, for a new load or for one that was left unfinished."""
+def open_load(
+    engine: sa.Engine, dataset_id: int, kind: str, load_id: int | None = None, request: dict[str, Any] | None = None
+) -> Ticket:
+    """A ticket with a new fencing token, for a new load, for a queued one or for one that was left unfinished.
+
+    Without `load_id`, an unfinished load of the same kind is taken up again before a new one is made.
+    """
     with engine.begin() as connection:
         head = connection.execute(
             sa.select(DatasetHead.__table__).where(DatasetHead.id == dataset_id).with_for_update()
         ).one()
         token = head.fencing_token + 1
         connection.execute(sa.update(DatasetHead).where(DatasetHead.id == dataset_id).values(fencing_token=token))
-        facts = {
-            "status": "running",
-            "lease_until": sa.func.now() + sa.cast(f"{LEASE_SECONDS} seconds", sa.Interval),
-            "fencing_token": token,
-            "trace_id": current_trace_id(),
-        }
-        left = connection.execute(
-            sa.select(Load.id)
-            .where(Load.dataset_id == dataset_id, Load.kind == kind, Load.status == "running")
-            .order_by(Load.id)
-            .limit(1)
-        ).scalar_one_or_none()
-        if left is None:
+        if load_id is None and request is None:
+            load_id = find_unfinished(connection, dataset_id, kind)
+        if load_id is None:
             load_id = connection.execute(
-                sa.insert(Load).values(dataset_id=dataset_id, kind=kind, **facts).returning(Load.id)
+                sa.insert(Load)
+                .values(dataset_id=dataset_id, kind=kind, status="queued", attempt=0, request=request)
+                .returning(Load.id)
             ).scalar_one()
-        else:
-            load_id = left
-            connection.execute(sa.update(Load).where(Load.id == left).values(attempt=Load.attempt + 1, **facts))
+        row = connection.execute(
+            sa.update(Load)
+            .where(Load.id == load_id)
+            .values(
+                status="running",
+                attempt=sa.case((Load.status == "queued", 1), else_=Load.attempt + 1),
+                started_at=sa.func.now(),
+                retry_at=None,
+                lease_until=sa.func.now() + sa.cast(f"{LEASE_SECONDS} seconds", sa.Interval),
+                fencing_token=token,
+                trace_id=current_trace_id(),
+            )
+            .returning(Load.landed, Load.request)
+        ).one()
         latest = connection.execute(
             sa.select(Load.batch_sha256, Load.cleaning_sha256)
             .where(Load.dataset_id == dataset_id, Load.status == "published", Load.kind == kind)
             .order_by(Load.revision.desc())
             .limit(1)
         ).one_or_none()
+        state = connection.execute(
+            sa.select(InputState.position).where(InputState.dataset_id == dataset_id)
+        ).scalar_one_or_none()
     return Ticket(
         load_id=load_id,
         dataset_id=dataset_id,
@@ -101,7 +127,37 @@ def open_load(engine: sa.Engine, dataset_id: int, kind: str) -> Ticket:
         head_revision=head.revision,
         head_records=head.record_count,
         latest=(latest.batch_sha256, latest.cleaning_sha256) if latest else (None, None),
+        state=state or {},
+        request=row.request or {},
+        landed=LandedNote(**row.landed) if row.landed is not None else None,
     )
+
+
+def find_unfinished(connection: sa.Connection, dataset_id: int, kind: str) -> int | None:
+    """The oldest load of this kind that was left running by a worker that is gone."""
+    return connection.execute(
+        sa.select(Load.id)
+        .where(Load.dataset_id == dataset_id, Load.kind == kind, Load.status == "running", Load.request.is_(None))
+        .order_by(Load.id)
+        .limit(1)
+    ).scalar_one_or_none()
+
+
+def note_landed(engine: sa.Engine, ticket: Ticket, note: LandedNote, batch_sha256: str) -> None:
+    """Remembers what was brought: whoever takes the load up again need not ask the input a second time."""
+    with engine.begin() as connection:
+        connection.execute(
+            sa.update(Load)
+            .where(Load.id == ticket.load_id, Load.fencing_token == ticket.fencing_token)
+            .values(source=note.source, landed=asdict(note), batch_sha256=batch_sha256)
+        )
+
+
+def move_input(connection: sa.Connection, dataset_id: int, position: dict[str, Any] | None) -> None:
+    """Moves the input on; only ever inside the transaction that ends a load well."""
+    values = {"position": position, "last_success": sa.func.now()}
+    statement = insert(InputState).values(dataset_id=dataset_id, **values)
+    connection.execute(statement.on_conflict_do_update(index_elements=["dataset_id"], set_=values))
 
 
 def renew_lease(engine: sa.Engine, ticket: Ticket) -> None:
@@ -133,9 +189,12 @@ def close_load(engine: sa.Engine, ticket: Ticket, failure: IngestError | None) -
         )
 
 
-def end_unchanged(engine: sa.Engine, ticket: Ticket, batch_sha256: str, cleaning_sha256: str) -> None:
-    """Ends a load whose batch and cleaning are those of the latest publication."""
+def end_unchanged(
+    engine: sa.Engine, ticket: Ticket, batch_sha256: str, cleaning_sha256: str, position: dict[str, Any] | None
+) -> None:
+    """Ends a load that brings nothing new: its batch and cleaning are those of the latest publication."""
     with engine.begin() as connection:
+        move_input(connection, ticket.dataset_id, position)
         connection.execute(
             sa.update(Load)
             .where(Load.id == ticket.load_id)

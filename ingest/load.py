@@ -10,26 +10,39 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
 from catalog.contract import Catalog
 from catalog.database import translate_errors
-from catalog.dataset import Dataset
+from catalog.dataset import Dataset, RawForm
 from catalog.settings import Settings
 from catalog.tables import CatalogTables, DatasetTables
 from catalog.telemetry import TRACER
 from ingest.clean import compile_cleaning, digest_cleaning, needed_columns
-from ingest.engine import CleanBatch, clean_batch, find_native
+from ingest.engine import clean_batch, find_native
 from ingest.errors import IngestError, SourceError
 from ingest.inputs import open_batch
-from ingest.landing import LandedBatch, land, open_landed
-from ingest.ledger import Ticket, close_load, end_unchanged, find_leftovers, hold_dataset, open_load, renew_lease
+from ingest.inputs.batch import InputPlace
+from ingest.landing import LandedBatch, land, note_parts, recall
+from ingest.ledger import (
+    LandedNote,
+    Ticket,
+    close_load,
+    end_unchanged,
+    find_leftovers,
+    hold_dataset,
+    note_landed,
+    open_load,
+    renew_lease,
+)
 from ingest.progress import Progress
-from ingest.publish import VACUUM_SHARE, Candidate, Outcome, park_indexes, publish, stage, unstage, vacuum
-from ingest.reader import CutBatch, cut, pick_raw, require_columns
+from ingest.publish import VACUUM_SHARE, Candidate, Outcome, RawPicker, park_indexes, publish, stage, unstage, vacuum
+from ingest.readers import cut_batch, pick_raw
+from ingest.readers.sink import JSON_COLUMN, CutBatch
 
 
 @dataclass(frozen=True)
@@ -42,6 +55,7 @@ class LoadReport:
     seconds: float
     step_seconds: dict[str, float]
     notes: tuple[str, ...] = ()
+    more: bool = False  # whether the input holds another batch behind this one
     error_code: str | None = None
     error: str | None = None
 
@@ -60,10 +74,17 @@ class Loader:
         self.tables = tables
         self.engine = engine
 
-    def run(self, dataset: Dataset, progress: Progress | None = None) -> LoadReport:
-        """Loads what the dataset's input holds now; what fails is in the report and in the ledger.
+    def run(
+        self,
+        dataset: Dataset,
+        progress: Progress | None = None,
+        *,
+        load_id: int | None = None,
+        request: dict[str, Any] | None = None,
+    ) -> LoadReport:
+        """Loads what the dataset's input holds now, or does what `request` says; what fails is in the report.
 
-        DatasetBusyError where another worker is at it.
+        `load_id` names a load that the ledger knows already. DatasetBusyError where another worker is at it.
         """
         progress = progress or Progress()
         started = time.perf_counter()
@@ -73,7 +94,7 @@ class Loader:
             hold_dataset(self.engine, dataset) as dataset_id,
         ):
             self.sweep(dataset, dataset_id)
-            ticket = open_load(self.engine, dataset_id, "refresh" if reads_query(dataset) else "ingest")
+            ticket = open_load(self.engine, dataset_id, choose_kind(dataset, request), load_id, request)
             folder = self.load_folder(ticket.load_id)
             folder.mkdir(parents=True)
             outcome = None
@@ -93,6 +114,7 @@ class Loader:
             seconds=time.perf_counter() - started,
             step_seconds=ticket.step_seconds,
             notes=tuple(ticket.notes),
+            more=ticket.more and outcome is not None and outcome.status != "withheld",
             error_code=failure.code if failure else None,
             error=str(failure) if failure else None,
         )
@@ -100,20 +122,21 @@ class Loader:
     def bring(self, dataset: Dataset, ticket: Ticket, folder: Path, progress: Progress) -> Outcome:
         """The steps of a load, in order."""
         cleaning_sha256 = digest_cleaning(dataset)
-        with open_batch(dataset, self.tables, self.engine) as batch:
-            with self.step(ticket, "land", batch.size, progress):
-                landed = land(batch, self.settings.landing_folder, self.settings.source_limit_bytes, progress.advance)
-            source, position = batch.source, batch.position
-        if ticket.latest == (landed.sha256, cleaning_sha256):
-            return self.leave_unchanged(ticket, landed, cleaning_sha256)
+        landed, note = self.fetch(dataset, ticket, progress)
+        if not ticket.request and ticket.latest == (landed.sha256, cleaning_sha256):
+            return self.leave_unchanged(ticket, landed, cleaning_sha256, note)
+        form = dataset.input.form if dataset.input else RawForm()
+        limit = self.settings.source_limit_bytes
         with self.step(ticket, "cut", None, progress):
-            batch_cut = self.cut(dataset, landed, folder, progress)
-            note_unread(dataset, batch_cut.header, ticket)
+            needed = needed_columns(dataset)
+            batch_cut = cut_batch(landed, form, needed, folder, limit, progress.advance)
+            note_unread(dataset, batch_cut, ticket)
+        if note.may_be_empty and not batch_cut.raw:
+            return self.leave_unchanged(ticket, landed, cleaning_sha256, note)
         with self.step(ticket, "clean", None, progress):
-            plan = compile_cleaning(dataset, batch_cut.header, find_native(dataset))
+            plan = compile_cleaning(dataset, batch_cut.header, find_native(dataset), is_json=batch_cut.is_json)
             revision = ticket.head_revision + 1
             clean = clean_batch(plan, batch_cut, folder, self.settings, revision=revision, load_id=ticket.load_id)
-        tables = self.tables.of(dataset)
         candidate = Candidate(
             dataset_id=ticket.dataset_id,
             load_id=ticket.load_id,
@@ -122,24 +145,39 @@ class Loader:
             reject_files=(batch_cut.malformed, clean.rejected_file),
             raw=batch_cut.raw,
             duplicates=clean.duplicates,
-            source=source,
+            parts=batch_cut.parts,
             cleaning_sha256=cleaning_sha256,
             batch_sha256=landed.sha256,
-            position=position,
+            position=note.position,
+            may_be_empty=note.may_be_empty,
+            anyway="publish" in ticket.request,
+            replay="replay" in ticket.request,
             expected_revision=revision,
-            direct=ticket.head_records == 0,
+            direct=ticket.head_records == 0 and "replay" not in ticket.request,
         )
-        return self.publish(dataset, tables, ticket, landed, candidate, clean, progress)
+
+        def find_raw(lines: Iterable[int]) -> Iterator[tuple[int, str]]:
+            return pick_raw(landed, form, batch_cut.parts, limit, lines)
+
+        return self.publish(self.tables.of(dataset), ticket, candidate, find_raw, progress)
+
+    def fetch(self, dataset: Dataset, ticket: Ticket, progress: Progress) -> tuple[LandedBatch, LandedNote]:
+        """The raw batch in the landing zone: from the input, or from there where it was brought before."""
+        folder = self.settings.landing_folder
+        if ticket.landed is not None:
+            return recall(folder, ticket.landed.parts), ticket.landed
+        place = InputPlace(
+            dataset, self.settings, self.tables, self.engine, ticket.load_id, ticket.state, ticket.request
+        )
+        with open_batch(place) as batch, self.step(ticket, "land", batch.size, progress):
+            landed = land(batch, folder, self.settings.source_limit_bytes, progress.advance)
+            note = LandedNote(batch.source, note_parts(landed), batch.position(), batch.may_be_empty)
+            ticket.more = batch.more
+        note_landed(self.engine, ticket, note, landed.sha256)
+        return landed, note
 
     def publish(
-        self,
-        dataset: Dataset,
-        tables: DatasetTables,
-        ticket: Ticket,
-        landed: LandedBatch,
-        candidate: Candidate,
-        clean: CleanBatch,
-        progress: Progress,
+        self, tables: DatasetTables, ticket: Ticket, candidate: Candidate, find_raw: RawPicker, progress: Progress
     ) -> Outcome:
         """The last steps: stage where there is something to compare with, publish, tidy up."""
         if not candidate.direct:
@@ -148,40 +186,16 @@ class Loader:
         with self.step(ticket, "publish", None, progress):
             if candidate.direct:
                 park_indexes(self.engine, tables)
-            outcome = publish(
-                self.engine,
-                self.tables,
-                tables,
-                candidate,
-                lambda lines: self.pick_raw(dataset, landed, lines),
-            )
+            outcome = publish(self.engine, self.tables, tables, candidate, find_raw)
         changed = outcome.inserted + outcome.updated + outcome.deleted
         if outcome.status == "published" and changed > VACUUM_SHARE * outcome.record_count:
             with self.step(ticket, "vacuum", None, progress):
                 vacuum(self.engine, tables)
         return outcome
 
-    def cut(self, dataset: Dataset, landed: LandedBatch, folder: Path, progress: Progress) -> CutBatch:
-        """The landed batch cut into raw records; MissingColumnsError before anything is written."""
-        delimiter, encoding = text_form(dataset)
-        with open_landed(landed, self.settings.source_limit_bytes) as stream:
-            batch = cut(stream, delimiter, encoding, folder, progress.advance)
-        if batch.header:
-            require_columns(batch.header, needed_columns(dataset))
-        else:
-            # Nothing at all: no header either. The gates will say that the batch is empty.
-            batch = replace(batch, header=tuple(needed_columns(dataset)))
-        return batch
-
-    def pick_raw(self, dataset: Dataset, landed: LandedBatch, lines: Iterable[int]) -> Iterator[tuple[int, str]]:
-        """(line, raw text) of rejected records, from the landing zone."""
-        delimiter, encoding = text_form(dataset)
-        with open_landed(landed, self.settings.source_limit_bytes) as stream:
-            yield from pick_raw(stream, delimiter, encoding, lines)
-
-    def leave_unchanged(self, ticket: Ticket, landed: LandedBatch, cleaning_sha256: str) -> Outcome:
-        """The outcome of a batch whose bytes and cleaning are those of the latest publication."""
-        end_unchanged(self.engine, ticket, landed.sha256, cleaning_sha256)
+    def leave_unchanged(self, ticket: Ticket, landed: LandedBatch, cleaning_sha256: str, note: LandedNote) -> Outcome:
+        """The outcome of a batch that brings nothing: empty, or the bytes and cleaning of the latest publication."""
+        end_unchanged(self.engine, ticket, landed.sha256, cleaning_sha256, note.position)
         return Outcome(
             status="unchanged",
             revision=ticket.head_revision,
@@ -223,16 +237,19 @@ def reads_query(dataset: Dataset) -> bool:
     return dataset.input is not None and dataset.input.kind == "query"
 
 
-def text_form(dataset: Dataset) -> tuple[str, str]:
-    """Delimiter and encoding of the dataset's raw batches."""
-    if dataset.input is None or reads_query(dataset):
-        return ",", "utf-8"
-    return dataset.input.delimiter, dataset.input.encoding
+def choose_kind(dataset: Dataset, request: dict[str, Any] | None) -> str:
+    """What the ledger calls a load: `replay` where one was asked for, else by the input."""
+    if request and "replay" in request:
+        return "replay"
+    return "refresh" if reads_query(dataset) else "ingest"
 
 
-def note_unread(dataset: Dataset, header: tuple[str, ...], ticket: Ticket) -> None:
+def note_unread(dataset: Dataset, cut: CutBatch, ticket: Ticket) -> None:
     """Notes, once per load, the raw columns that no property reads; SourceError where the contract forbids them."""
-    unread = [name for name in header if name not in needed_columns(dataset)]
+    needed = needed_columns(dataset)
+    if cut.is_json and JSON_COLUMN in needed:
+        return  # an expression over the whole record may read anything
+    unread = [name for name in cut.header if name not in needed]
     if not unread:
         return
     if dataset.reject_unknown_columns:

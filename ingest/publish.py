@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,13 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable, DropTable
 
+from catalog.dataset import Dataset
 from catalog.models import DatasetHead, Load, QualityResult, Revision
 from catalog.tables import LINE, CatalogTables, DatasetTables
 from ingest.changes import apply_changes, delete_missing
 from ingest.errors import LoadSupersededError
 from ingest.gate import Measurement, judge_counts, measure_gates
+from ingest.ledger import move_input
 from ingest.quarantine import (
     REJECTS,
     ReasonCount,
@@ -30,6 +32,7 @@ from ingest.quarantine import (
     save_rejects,
     supersede_rejects,
 )
+from ingest.readers.sink import CutPart
 
 CHANNEL = "decant_revisions"  # NOTIFY: a hint that a dataset has a new revision
 VACUUM_SHARE = 0.10  # of the records changed: then the planner and the visibility map need a look
@@ -48,10 +51,13 @@ class Candidate:
     reject_files: tuple[Path, ...]
     raw: int
     duplicates: int
-    source: str
+    parts: tuple[CutPart, ...]
     cleaning_sha256: str
     batch_sha256: str
     position: dict[str, Any] | None
+    may_be_empty: bool
+    anyway: bool  # the owner decided to publish what the gates hold back
+    replay: bool  # rejected records poured again: newer records stay as they are
     expected_revision: int  # what the accepted file's `_revision` says
     direct: bool  # whether current was empty when the batch was cleaned
 
@@ -137,7 +143,7 @@ def publish(
                 lock_head(connection, candidate)
                 gather_rejects(connection, [closed.rejects_file])
                 fill_raw(connection, pick_raw(lines_without_raw(connection)))
-                keep_rejects(connection, candidate.dataset_id, candidate.load_id, candidate.source)
+                keep_rejects(connection, candidate.dataset_id, candidate.load_id, candidate.parts)
                 finish_load(connection, candidate, closed.outcome)
             return closed.outcome
 
@@ -156,7 +162,7 @@ def publish_in_transaction(
     if candidate.direct:
         copy_file(connection, quote_table(connection, staged), candidate.accepted_file)
     gather_rejects(connection, candidate.reject_files)
-    judge_relations(connection, catalog, tables, staged)
+    judge_relations(connection, catalog, tables, staged, replay=candidate.replay)
     if candidate.direct:
         restore_indexes(connection, tables)
     rejected = count(connection, sa.select(sa.func.count()).select_from(REJECTS))
@@ -165,13 +171,18 @@ def publish_in_transaction(
         inserted, updated, deleted = accepted, 0, 0
     else:
         inserted, updated = apply_changes(connection, tables, staged, revision)
-        snapshot = tables.dataset.input is not None and tables.dataset.input.mode == "snapshot"
+        snapshot = takes_whole(tables.dataset) and not candidate.replay
         deleted = delete_missing(connection, tables, staged, revision) if snapshot else 0
     measurements = judge_counts(
-        tables.dataset, raw=candidate.raw, rejected=rejected, before=head.record_count, deleted=deleted
+        tables.dataset,
+        raw=candidate.raw,
+        rejected=rejected,
+        before=head.record_count,
+        deleted=deleted,
+        may_be_empty=candidate.may_be_empty,
     )
     measurements += measure_gates(connection, tables)
-    withheld = any(measurement.withholds for measurement in measurements)
+    withheld = not candidate.anyway and any(measurement.withholds for measurement in measurements)
     changed = inserted + updated + deleted > 0
     outcome = Outcome(
         status="withheld" if withheld else "published" if changed else "unchanged",
@@ -194,7 +205,7 @@ def publish_in_transaction(
         save_rejects(connection, rejects_file)
         raise GateClosed(outcome, rejects_file)
     fill_raw(connection, pick_raw(lines_without_raw(connection)))
-    keep_rejects(connection, candidate.dataset_id, candidate.load_id, candidate.source)
+    keep_rejects(connection, candidate.dataset_id, candidate.load_id, candidate.parts)
     if changed:
         supersede_rejects(connection, candidate.dataset_id, candidate.load_id, tables, revision)
         move_head(connection, candidate, outcome, first=head.oldest_revision == 0)
@@ -214,8 +225,13 @@ def lock_head(connection: sa.Connection, candidate: Candidate) -> Any:
     return head
 
 
+def takes_whole(dataset: Dataset) -> bool:
+    """Whether a batch is the whole dataset, so that what it lacks is deleted."""
+    return dataset.input is not None and dataset.input.mode == "snapshot"
+
+
 def judge_relations(
-    connection: sa.Connection, catalog: CatalogTables, tables: DatasetTables, staged: sa.Table
+    connection: sa.Connection, catalog: CatalogTables, tables: DatasetTables, staged: sa.Table, *, replay: bool
 ) -> None:
     """Rejects records without their parents, and repeats of unique values; takes them out of `staged`."""
     dataset = tables.dataset
@@ -233,7 +249,7 @@ def judge_relations(
             .with_for_update(read=True)
         )
         reject_orphans(connection, tables, staged, key, parent)
-    snapshot = dataset.input is not None and dataset.input.mode == "snapshot"
+    snapshot = takes_whole(dataset) and not replay
     for name in unique:
         reject_repeats(connection, tables, staged, name, snapshot=snapshot)
     connection.execute(sa.delete(staged).where(staged.c[LINE].in_(sa.select(REJECTS.c.line))))
@@ -274,6 +290,7 @@ def finish_load(connection: sa.Connection, candidate: Candidate, outcome: Outcom
             batch_sha256=candidate.batch_sha256,
             cleaning_sha256=candidate.cleaning_sha256,
             position=candidate.position,
+            parts=[asdict(part) for part in candidate.parts],
             raw=outcome.raw,
             accepted=outcome.accepted,
             rejected=outcome.rejected,
@@ -286,6 +303,8 @@ def finish_load(connection: sa.Connection, candidate: Candidate, outcome: Outcom
             finished_at=sa.func.clock_timestamp(),
         )
     )
+    if outcome.status != "withheld" and not candidate.replay:
+        move_input(connection, candidate.dataset_id, candidate.position)
     rows = [
         {
             "load_id": candidate.load_id,

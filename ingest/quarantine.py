@@ -16,6 +16,7 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 from catalog.dataset import ForeignKey
 from catalog.models import RejectedRecord
 from catalog.tables import LINE, REVISION, DatasetTables
+from ingest.readers.sink import CutPart
 
 RAW_BATCH_LINES = 10_000
 REASONS_SHOWN = 20
@@ -179,30 +180,34 @@ def fill_raw(connection: sa.Connection, found: Iterator[tuple[int, str]]) -> Non
         )
 
 
-def keep_rejects(connection: sa.Connection, dataset_id: int, load_id: int, file: str) -> None:
-    """Writes the load's rejected records to the ledger.
+def keep_rejects(connection: sa.Connection, dataset_id: int, load_id: int, parts: Iterable[CutPart]) -> None:
+    """Writes the load's rejected records to the ledger, each with its part of the batch and its line there.
 
     One that lies there open from an earlier load, with the same raw text, is only seen again.
     """
     table = RejectedRecord.__table__.fullname  # type: ignore[attr-defined]
-    facts = {"dataset_id": dataset_id, "load_id": load_id, "file": file}
+    spans = [{"name": part.name, "start": part.offset} for part in parts]
+    facts = {"dataset_id": dataset_id, "load_id": load_id, "parts": json.dumps(spans)}
     connection.execute(
         sa.text(
             f"UPDATE {table} AS old SET last_seen = now() FROM rejects"
             " WHERE old.dataset_id = :dataset_id AND old.state = 'open' AND old.load_id <> :load_id"
             " AND old.raw_sha256 = encode(sha256(convert_to(coalesce(rejects.raw, ''), 'UTF8')), 'hex')"
         ),
-        facts,
+        {"dataset_id": dataset_id, "load_id": load_id},
     )
     connection.execute(
         sa.text(
-            f"INSERT INTO {table} (dataset_id, load_id, file, line, key, raw, raw_sha256, reasons)"
-            " SELECT :dataset_id, :load_id, :file, line, key, coalesce(raw, ''),"
-            " encode(sha256(convert_to(coalesce(raw, ''), 'UTF8')), 'hex'), reasons FROM rejects"
+            "WITH parts AS (SELECT name, start, lead(start) OVER (ORDER BY start) AS until"
+            " FROM jsonb_to_recordset(CAST(:parts AS jsonb)) AS given (name text, start bigint))"
+            f" INSERT INTO {table} (dataset_id, load_id, file, line, key, raw, raw_sha256, reasons)"
+            " SELECT :dataset_id, :load_id, coalesce(parts.name, ''), line - coalesce(parts.start, 0), key,"
+            " coalesce(raw, ''), encode(sha256(convert_to(coalesce(raw, ''), 'UTF8')), 'hex'), reasons"
+            " FROM rejects LEFT JOIN parts ON line > start AND line <= coalesce(until, line)"
             f" WHERE NOT EXISTS (SELECT FROM {table} AS old WHERE old.dataset_id = :dataset_id"
             " AND old.state = 'open' AND old.load_id <> :load_id"
             " AND old.raw_sha256 = encode(sha256(convert_to(coalesce(rejects.raw, ''), 'UTF8')), 'hex'))"
-            " ON CONFLICT (load_id, line) DO NOTHING"
+            " ON CONFLICT (load_id, file, line) DO NOTHING"
         ),
         facts,
     )

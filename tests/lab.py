@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +18,14 @@ import uvicorn
 from api.app import create_app
 from catalog.contract import Catalog, load_catalog
 from catalog.database import DatabaseUrls, make_engine
-from catalog.dataset import Dataset
+from catalog.dataset import Dataset, RawForm
 from catalog.migration import migrate
 from catalog.settings import Settings, load_settings
 from catalog.tables import build_tables
+from ingest.landing import LandedBatch, LandedPart
 from ingest.load import Loader, LoadReport
+from ingest.readers import cut_batch
+from ingest.readers.sink import CutBatch
 
 PEOPLE = """
 apiVersion: v3.1.0
@@ -129,6 +133,25 @@ class Lab:
         finally:
             server.should_exit = True
             thread.join(20)
+
+
+def land_bytes(folder: Path, content: bytes, name: str = "test") -> LandedPart:
+    """Some content as a part of a batch in the landing zone."""
+    path = folder / f"landed-{name}"
+    path.write_bytes(content)
+    return LandedPart(name, hashlib.sha256(content).hexdigest(), path, len(content))
+
+
+def cut_bytes(
+    folder: Path,
+    *contents: bytes,
+    form: RawForm = RawForm(),  # noqa: B008 - frozen
+    needed: Sequence[str] = (),
+    advance: Callable[[int], None] = lambda amount: None,
+) -> CutBatch:
+    """These contents cut, each a part of its own."""
+    parts = tuple(land_bytes(folder, content, f"part-{index}") for index, content in enumerate(contents))
+    return cut_batch(LandedBatch("test", parts), form, needed, folder, 1 << 40, advance)
 
 
 def walk(client: httpx.Client, url: str, most: int = 100_000) -> list[dict[str, Any]]:

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
-import sqlalchemy as sa
-
-from catalog.dataset import Dataset
-from catalog.tables import CatalogTables
-from ingest.errors import SourceError
-from ingest.inputs.batch import RawBatch
+from ingest.inputs.batch import InputPlace, RawBatch
 from ingest.inputs.files import open_file_batch
 from ingest.inputs.query import open_query_batch
 
+OPENERS: dict[str, Callable[[InputPlace], AbstractContextManager[RawBatch]]] = {
+    "file": open_file_batch,
+    "query": open_query_batch,
+}
 
-@contextmanager
-def open_batch(dataset: Dataset, tables: CatalogTables, engine: sa.Engine) -> Iterator[RawBatch]:
+
+def open_batch(place: InputPlace) -> AbstractContextManager[RawBatch]:
     """The raw batch that the dataset's input holds now; SourceError where it cannot be read."""
-    if dataset.input is None:
-        raise SourceError(f"{dataset.address} has no input in its contract: there is nothing to ingest.")
-    if dataset.input.kind == "query":
-        with open_query_batch(dataset, tables, engine) as batch:
-            yield batch
-    else:
-        with open_file_batch(dataset.input) as batch:
-            yield batch
+    return OPENERS[place.source.kind](place)

@@ -11,21 +11,24 @@ from typing import BinaryIO
 
 from catalog.dataset import Input
 from ingest.errors import PathOutsideRootError, SourceError, SourceMissingError
-from ingest.inputs.batch import RawBatch
+from ingest.inputs.batch import InputPlace, RawBatch, one_part
 
 CHUNK_BYTES = 1 << 20
 
 
 @contextmanager
-def open_file_batch(source: Input) -> Iterator[RawBatch]:
+def open_file_batch(place: InputPlace) -> Iterator[RawBatch]:
     """The bytes of the input's file, packed or not, as they lie there."""
+    source = place.source
     try:
         path = resolve_path(source)
         # Looked at before it is opened: a pipe would be waited for.
         if not stat.S_ISREG(path.stat().st_mode):
             raise SourceError(f"{source.path!r} is no file.")
         with path.open("rb") as file:
-            yield RawBatch(source.path or path.name, read_chunks(file), os.fstat(file.fileno()).st_size)
+            name = source.path or path.name
+            size = os.fstat(file.fileno()).st_size
+            yield RawBatch(name, one_part(name, read_chunks(file), size), size)
     except FileNotFoundError:
         raise SourceMissingError(f"There is no file {source.path!r} in {source.root!r}.") from None
     except (OSError, ValueError, RuntimeError) as error:

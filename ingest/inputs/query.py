@@ -19,21 +19,23 @@ from catalog.errors import DatabaseUnavailableError
 from catalog.models import DatasetHead
 from catalog.tables import CatalogTables
 from ingest.errors import QueryInputError
-from ingest.inputs.batch import RawBatch
+from ingest.inputs.batch import InputPlace, RawBatch, one_part
 
 QUERY_TIMEOUT = "30min"
 
 
 @contextmanager
-def open_query_batch(dataset: Dataset, tables: CatalogTables, engine: sa.Engine) -> Iterator[RawBatch]:
+def open_query_batch(place: InputPlace) -> Iterator[RawBatch]:
     """The query's result as CSV, ordered by the dataset's key."""
-    with engine.connect() as connection:
-        create_views(connection, dataset, tables)
+    dataset = place.dataset
+    with place.engine.connect() as connection:
+        create_views(connection, dataset, place.tables)
         connection.commit()
         connection.execute(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
         connection.execute(sa.text(f"SET LOCAL statement_timeout = '{QUERY_TIMEOUT}'"))
         revisions = read_revisions(connection, dataset)
-        yield RawBatch("query", copy_out(connection, dataset), None, {"revisions": revisions})
+        position = {"revisions": revisions}
+        yield RawBatch("query", one_part("query", copy_out(connection, dataset)), position=lambda: position)
         connection.rollback()
 
 

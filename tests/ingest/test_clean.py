@@ -20,7 +20,7 @@ from catalog.dataset import Dataset
 from catalog.settings import load_settings
 from ingest.clean import compile_cleaning, digest_cleaning, needed_columns
 from ingest.engine import check_cleaning, clean_batch, find_native
-from ingest.reader import cut
+from tests.lab import cut_bytes
 
 KEY = "{name: id, logicalType: integer, primaryKey: true}"
 
@@ -60,7 +60,7 @@ class Cleaner:
 
     def clean(self, dataset: Dataset, content: str, *, native: bool = True) -> Outcome:
         """What becomes of the records of a CSV text."""
-        batch = cut(io.BytesIO(content.encode()), ",", "utf-8", self.folder, lambda lines: None)
+        batch = cut_bytes(self.folder, content.encode())
         plan = compile_cleaning(dataset, batch.header, find_native(dataset) if native else frozenset())
         clean = clean_batch(plan, batch, self.folder, load_settings(duckdb_threads=1), revision=7, load_id=8)
         accepted = read_csv(clean.accepted_file)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from catalog.dataset import Input
 from ingest.errors import PathOutsideRootError, SourceError, SourceMissingError
+from ingest.inputs.batch import InputPlace
 from ingest.inputs.files import CHUNK_BYTES, open_file_batch
 
 
@@ -24,13 +26,15 @@ def root(tmp_path: Path) -> Path:
     return folder
 
 
-def source(root: Path | str, path: str | None) -> Input:
-    return Input(kind="file", mode="snapshot", root=str(root), path=path)
+def source(root: Path | str, path: str | None, mode: str = "snapshot") -> InputPlace:
+    """An input of files and nothing else: it looks at no database."""
+    chosen = Input(kind="file", mode=mode, root=str(root), path=path)
+    return SimpleNamespace(source=chosen, state={}, request={})  # type: ignore[return-value]
 
 
 def read(root: Path | str, path: str | None) -> bytes:
     with open_file_batch(source(root, path)) as batch:
-        return b"".join(batch.chunks)
+        return b"".join(chunk for part in batch.parts for chunk in part.chunks)
 
 
 @pytest.mark.parametrize("path", ["in/a.csv", "./in/a.csv", "in/../in/a.csv", "/in/a.csv", "in//a.csv"])
@@ -40,13 +44,13 @@ def test_a_file_below_the_root_is_read(root: Path, path: str) -> None:
 
 def test_a_batch_says_where_it_came_from_and_how_large_it_is(root: Path) -> None:
     with open_file_batch(source(root, "in/a.csv")) as batch:
-        assert (batch.source, batch.size, batch.position) == ("in/a.csv", 6, None)
+        assert (batch.source, batch.size, batch.position()) == ("in/a.csv", 6, None)
 
 
 def test_a_large_file_comes_in_pieces(root: Path) -> None:
     (root / "large.csv").write_bytes(b"x" * (2 * CHUNK_BYTES + 1))
     with open_file_batch(source(root, "large.csv")) as batch:
-        assert [len(chunk) for chunk in batch.chunks] == [CHUNK_BYTES, CHUNK_BYTES, 1]
+        assert [len(chunk) for part in batch.parts for chunk in part.chunks] == [CHUNK_BYTES, CHUNK_BYTES, 1]
 
 
 def test_an_empty_file_is_a_batch_of_no_bytes(root: Path) -> None:

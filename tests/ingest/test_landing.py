@@ -15,17 +15,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ingest.errors import SourceError, SourceTooLargeError, UnsafeArchiveError
-from ingest.inputs.batch import RawBatch
-from ingest.landing import RATIO_FLOOR_BYTES, LandedBatch, land, locate, open_landed
+from ingest.inputs.batch import RawPart
+from ingest.landing import RATIO_FLOOR_BYTES, LandedPart, land_part, locate, open_landed
 
 LIMIT = 100_000_000
 TEXT = b"id,name\n1,Ann\n2,Ben\n" * 50
 
 
-def land_bytes(folder: Path, content: bytes, limit: int = LIMIT, piece: int = 7) -> LandedBatch:
-    """The batch of some content that comes in pieces."""
+def land_bytes(folder: Path, content: bytes, limit: int = LIMIT, piece: int = 7) -> LandedPart:
+    """The part of some content that comes in pieces."""
     chunks = (content[start : start + piece] for start in range(0, len(content), piece))
-    return land(RawBatch("test", chunks, None), folder, limit, lambda size: None)
+    return land_part(RawPart("test", chunks), folder, limit, lambda size: None)
 
 
 def read_landed(folder: Path, content: bytes, limit: int = LIMIT) -> bytes:
@@ -67,7 +67,7 @@ def make_encrypted_zip() -> bytes:
 
 def test_a_batch_lies_under_its_digest_with_the_bytes_that_came(tmp_path: Path) -> None:
     told: list[int] = []
-    batch = land(RawBatch("test", iter([b"ab", b"", b"c"]), 3), tmp_path / "new", LIMIT, told.append)
+    batch = land_part(RawPart("test", iter([b"ab", b"", b"c"])), tmp_path / "new", LIMIT, told.append)
     assert batch.sha256 == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert batch.path == locate(tmp_path / "new", batch.sha256) == tmp_path / "new" / "ba" / batch.sha256
     assert (batch.path.read_bytes(), batch.size, sum(told)) == (b"abc", 3, 3)
@@ -99,7 +99,7 @@ def test_a_source_larger_than_the_limit_is_not_read_to_its_end(tmp_path: Path) -
             yield b"x" * 100
 
     with pytest.raises(SourceTooLargeError):
-        land(RawBatch("test", endless(), None), tmp_path, 1000, lambda size: None)
+        land_part(RawPart("test", endless()), tmp_path, 1000, lambda size: None)
 
 
 def test_a_source_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_a_source_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
         raise ConnectionResetError
 
     with pytest.raises(ConnectionResetError):
-        land(RawBatch("test", breaking(), None), tmp_path, LIMIT, lambda size: None)
+        land_part(RawPart("test", breaking()), tmp_path, LIMIT, lambda size: None)
     assert files_in(tmp_path) == []
 
 
@@ -249,7 +249,7 @@ def test_however_an_archive_is_damaged_the_load_fails_in_an_orderly_way(
     file = tmp_path / "batch"
     file.write_bytes(damaged[: len(damaged) - cut_off] if cut_off < 30 else damaged)
     try:
-        with open_landed(LandedBatch("x", file, file.stat().st_size), LIMIT) as stream:
+        with open_landed(LandedPart("x", "x", file, file.stat().st_size), LIMIT) as stream:
             content = stream.read(LIMIT)
     except SourceError:
         return

@@ -289,7 +289,7 @@ loader.run(catalog.find("people.people")[0])
 """
 
 
-@pytest.mark.parametrize("step", ["land", "cut", "clean_batch", "stage", "publish"])
+@pytest.mark.parametrize("step", ["land", "cut_batch", "clean_batch", "stage", "publish"])
 def test_a_load_that_was_killed_is_finished_by_the_next(lab: Lab, step: str) -> None:
     lab.ingest("people.people", GOOD)
     lab.write("people.csv", GOOD.replace("Cy,41", "Cy,42") + "9,,1,\n9,Ida,1,\n")

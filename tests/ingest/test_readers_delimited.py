@@ -17,11 +17,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from catalog.dataset import RawForm
 from catalog.embedded import EmbeddedPostgres
-from ingest import reader
 from ingest.clean import CleaningPlan
 from ingest.errors import MissingColumnsError, SourceError
-from ingest.reader import RECORD_LIMIT_BYTES, CutBatch, cut, pick_raw, require_columns
+from ingest.readers import delimited as reader
+from ingest.readers.delimited import RECORD_LIMIT_BYTES, DelimitedReader
+from ingest.readers.sink import CutBatch, require_columns
+from tests.lab import cut_bytes, land_bytes
 
 Row = tuple[Any, ...]
 PROPERTY = settings(max_examples=40, deadline=None, database=None, suppress_health_check=list(HealthCheck))
@@ -54,7 +57,8 @@ class Reading:
     def __init__(self, engines: Engines, content: bytes, delimiter: str = ",", encoding: str = "utf-8") -> None:
         with tempfile.TemporaryDirectory() as folder:
             self.lines_told: list[int] = []
-            self.batch = cut(io.BytesIO(content), delimiter, encoding, Path(folder), self.lines_told.append)
+            form = RawForm(delimiter=delimiter, encoding=encoding)
+            self.batch = cut_bytes(Path(folder), content, form=form, advance=self.lines_told.append)
             self.records = read_records(engines, self.batch, delimiter)
             self.malformed = read_malformed(engines, self.batch)
         assert self.batch.malformed_count == len(self.malformed)
@@ -76,7 +80,7 @@ def read_records(engines: Engines, batch: CutBatch, delimiter: str) -> list[Row]
     if not batch.header:
         assert batch.records.read_bytes() == b""
         return []
-    plan = CleaningPlan(None, len(batch.header), delimiter, "SELECT * FROM ", " ORDER BY 1")  # type: ignore[arg-type]
+    plan = CleaningPlan(None, len(batch.header), None, delimiter, "SELECT * FROM ", " ORDER BY 1")  # type: ignore[arg-type]
     return engines.duckdb.execute(plan.read_from(str(batch.records), null_mark=uuid.uuid4().hex)).fetchall()
 
 
@@ -100,7 +104,9 @@ def read_malformed(engines: Engines, batch: CutBatch) -> list[Row]:
 
 def pick(content: bytes, lines: list[int], delimiter: str = ",", encoding: str = "utf-8") -> list[tuple[int, str]]:
     """What pick_raw gives of a content for these lines."""
-    return list(pick_raw(io.BytesIO(content), delimiter, encoding, lines))
+    with tempfile.TemporaryDirectory() as folder:
+        reader = DelimitedReader(RawForm(delimiter=delimiter, encoding=encoding), 1 << 40)
+        return list(reader.pick(land_bytes(Path(folder), content), lines))
 
 
 TEXTS: dict[str, tuple[bytes, list[Row], list[Row]]] = {

@@ -1,20 +1,19 @@
-"""Our own reader of CSV: cuts a raw batch into raw records, counts them, and knows each one's line and raw text.
+"""Our own reader of CSV and its kin: cuts a stream into raw records, each with its line and raw text.
 
-DuckDB reads what this writes: the same records, each with its line before it, every one well formed. A record that
-is not becomes a malformed one, with its reason; what follows it is cut as if it had not been there.
+A record that is not well formed becomes a malformed one, with its reason; what follows it is cut as if it had not
+been there.
 """
 
 from __future__ import annotations
 
-import csv
-import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-from ingest.errors import MissingColumnsError, SourceError
-from ingest.landing import ByteStream
+from catalog.dataset import RawForm
+from ingest.errors import SourceError
+from ingest.landing import ByteStream, LandedPart, open_landed
+from ingest.readers.sink import RecordSink, show_raw
 
 BLOCK_BYTES = 4 << 20
 RECORD_LIMIT_BYTES = 1 << 20  # a longer record is rejected
@@ -33,25 +32,61 @@ class RawRecord:
     problem: str | None = None
 
 
-@dataclass(frozen=True)
-class CutBatch:
-    """A raw batch, cut: where the records lie, what the header says, how many there are."""
+class DelimitedReader:
+    """Reads parts of CSV, or of its kin with other delimiters."""
 
-    records: Path  # CSV without header: line, then the raw columns
-    malformed: Path  # CSV without header: line, key, raw text, reasons, candidate
-    header: tuple[str, ...]
-    raw: int
-    malformed_count: int
+    def __init__(self, form: RawForm, limit: int) -> None:
+        self.form = form
+        self.limit = limit  # bytes, unpacked
+
+    def cut(self, part: LandedPart, sink: RecordSink) -> None:
+        """Hands the part's records to the sink."""
+        with open_landed(part, self.limit) as stream:
+            cutter = CsvCutter(stream, self.form)
+            opened = False
+            for first, lines, parsed in cutter.blocks():
+                if not opened:
+                    sink.open_part(part.name, cutter.header)
+                    opened = True
+                if parsed is None:
+                    sink.add_plain(first, lines)
+                for record in parsed or ():
+                    if record.fields is not None:
+                        sink.add(record.line, record.fields)
+                    else:
+                        sink.add_malformed(
+                            record.line, show_raw(record.raw, self.form.encoding), record.problem or ""
+                        )
+                sink.advance(len(lines))
+            if not opened and cutter.header:
+                sink.open_part(part.name, cutter.header)
+
+    def pick(self, part: LandedPart, lines: Iterable[int]) -> Iterator[tuple[int, str]]:
+        """(line, raw text) of the records at these ascending lines: a second pass of the same cut."""
+        with open_landed(part, self.limit) as stream:
+            wanted = iter(lines)
+            target = next(wanted, None)
+            for first, content, parsed in CsvCutter(stream, self.form).blocks():
+                if target is None:
+                    return
+                if parsed is None:
+                    while target is not None and target < first + len(content):
+                        yield target, show_raw(content[target - first], self.form.encoding)
+                        target = next(wanted, None)
+                for record in parsed or ():
+                    if record.line == target:
+                        yield record.line, show_raw(record.raw, self.form.encoding)
+                        target = next(wanted, None)
 
 
-class CsvReader:
+class CsvCutter:
     """Cuts one stream of CSV into records."""
 
-    def __init__(self, stream: ByteStream, delimiter: str = ",", encoding: str = "utf-8") -> None:
+    def __init__(self, stream: ByteStream, form: RawForm) -> None:
         self.stream = stream
-        self.delimiter = delimiter.encode()
-        self.encoding = encoding
-        self.header: tuple[str, ...] = ()
+        self.delimiter = form.delimiter.encode()
+        self.encoding = form.encoding
+        self.header: tuple[str, ...] = form.columns or ()
         escaped = re.escape(self.delimiter)
         self.field = re.compile(rb'(?:"((?:[^"]|"")*)"|([^"' + escaped + rb"\n]*))(" + escaped + rb"|$)", re.DOTALL)
 
@@ -180,72 +215,3 @@ class CsvReader:
             position = match.end()
             if not separator:
                 return fields if position == len(raw) else None
-
-
-def cut(stream: ByteStream, delimiter: str, encoding: str, folder: Path, advance: Callable[[int], None]) -> CutBatch:
-    """Writes the stream's records and its malformed ones to files in `folder`; memory stays flat."""
-    reader = CsvReader(stream, delimiter, encoding)
-    separator = reader.delimiter
-    raw = malformed_count = 0
-    records, malformed = folder / "records.csv", folder / "malformed.csv"
-    with records.open("wb") as out, malformed.open("w", newline="", encoding="utf-8") as bad:
-        # With this line end, a lone carriage return in a raw text is quoted too.
-        rejects = csv.writer(bad, lineterminator="\r\n")
-        for first, lines, parsed in reader.blocks():
-            if parsed is None:
-                out.writelines([b"%d%b%b\n" % (line, separator, text) for line, text in enumerate(lines, first)])
-                raw += len(lines)
-            for record in parsed or ():
-                raw += 1
-                if record.fields is not None:
-                    out.write(separator.join([b"%d" % record.line, *map(quote_field, record.fields)]) + b"\n")
-                else:
-                    malformed_count += 1
-                    rejects.writerow(malformed_row(record, encoding))
-            advance(len(lines))
-    return CutBatch(records, malformed, reader.header, raw, malformed_count)
-
-
-def quote_field(field: bytes) -> bytes:
-    """The field in quotes, so that nothing in it can be taken for structure."""
-    return b'"' + field.replace(b'"', b'""') + b'"'
-
-
-def malformed_row(record: RawRecord, encoding: str) -> list[object]:
-    """What quarantine keeps of a malformed record: line, key, raw text, reasons, candidate."""
-    reason = {"property": None, "rule": "malformed", "value": None, "message": f"the record {record.problem}"}
-    return [record.line, None, show_raw(record.raw, encoding), json.dumps([reason]), None]
-
-
-def show_raw(raw: bytes, encoding: str) -> str:
-    """Raw bytes as text that Postgres can keep."""
-    return raw.decode(encoding, "replace").replace("\0", "\ufffd")
-
-
-def pick_raw(stream: ByteStream, delimiter: str, encoding: str, lines: Iterable[int]) -> Iterator[tuple[int, str]]:
-    """(line, raw text) of the records at these ascending lines: a second pass of the same cut."""
-    wanted = iter(lines)
-    target = next(wanted, None)
-    for first, content, parsed in CsvReader(stream, delimiter, encoding).blocks():
-        if target is None:
-            return
-        if parsed is None:
-            while target is not None and target < first + len(content):
-                yield target, show_raw(content[target - first], encoding)
-                target = next(wanted, None)
-        for record in parsed or ():
-            if record.line == target:
-                yield record.line, show_raw(record.raw, encoding)
-                target = next(wanted, None)
-
-
-def require_columns(header: tuple[str, ...], needed: Iterable[str]) -> None:
-    """MissingColumnsError, naming what is missing and what was found."""
-    missing = [name for name in dict.fromkeys(needed) if name not in header]
-    if missing:
-        raise MissingColumnsError(
-            f"The source lacks the columns {', '.join(missing)}; it has {', '.join(header) or 'none'}."
-        )
-    doubled = [name for name in dict.fromkeys(needed) if header.count(name) > 1]
-    if doubled:
-        raise MissingColumnsError(f"The source has the columns {', '.join(doubled)} more than once.")

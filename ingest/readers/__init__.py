@@ -1,0 +1,69 @@
+"""How raw bytes become raw records: a reader for each format, behind `cut_batch` and `pick_raw`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+from catalog.dataset import RawForm
+from ingest.landing import LandedBatch, LandedPart
+from ingest.readers.delimited import DelimitedReader
+from ingest.readers.sink import CutBatch, CutPart, RecordSink, open_sink
+
+
+class Reader(Protocol):
+    """Reads parts of one format; `line` counts from 1 within a part."""
+
+    def cut(self, part: LandedPart, sink: RecordSink) -> None:
+        """Hands the part's records to the sink, and what is none as malformed."""
+
+    def pick(self, part: LandedPart, lines: Iterable[int]) -> Iterator[tuple[int, str]]:
+        """(line, raw text) of the records at these ascending lines, by a second pass of the same cut."""
+
+
+READERS: dict[str, Callable[[RawForm, int], Reader]] = {"csv": DelimitedReader}
+
+
+def make_reader(form: RawForm, limit: int) -> Reader:
+    """The reader of a form; `limit` is the most bytes that a part may unpack to."""
+    return READERS[form.format](form, limit)
+
+
+def cut_batch(
+    batch: LandedBatch, form: RawForm, needed: Iterable[str], folder: Path, limit: int, advance: Callable[[int], None]
+) -> CutBatch:
+    """The batch's records and its malformed ones, in files in `folder`."""
+    with open_sink(folder, form.delimiter, needed, advance) as sink:
+        for part in batch.parts:
+            make_reader(part.form or form, limit).cut(part, sink)
+    return CutBatch(
+        records=folder / "records.csv",
+        malformed=folder / "malformed.csv",
+        # Nothing at all, and no header either: the gates will say that the batch is empty.
+        header=sink.header or tuple(needed),
+        is_json=sink.is_json,
+        raw=sink.raw,
+        malformed_count=sink.malformed_count,
+        parts=tuple(sink.parts),
+    )
+
+
+def pick_raw(
+    batch: LandedBatch, form: RawForm, cut: Iterable[CutPart], limit: int, lines: Iterable[int]
+) -> Iterator[tuple[int, str]]:
+    """(line, raw text) of the records at these ascending lines of the whole batch."""
+    landed = {part.name: part for part in batch.parts}
+    spans = list(cut)
+    wanted = iter(lines)
+    line = next(wanted, None)
+    for index, span in enumerate(spans):
+        end = spans[index + 1].offset if index + 1 < len(spans) else None
+        local = []
+        while line is not None and (end is None or line <= end):
+            local.append(line - span.offset)
+            line = next(wanted, None)
+        if local:
+            part = landed[span.name]
+            for place, raw in make_reader(part.form or form, limit).pick(part, local):
+                yield span.offset + place, raw

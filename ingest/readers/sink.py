@@ -1,0 +1,150 @@
+"""Where readers put what they cut: one file of records for DuckDB, one of malformed records for quarantine.
+
+DuckDB reads the same records that were cut, each with its line before it, every one well formed. Lines count on from
+part to part, so that one number finds a record of the batch; `offsets` leads back to the part and its own line.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from ingest.errors import MissingColumnsError
+
+JSON_COLUMN = "raw"  # what transforms call a record that is one JSON object
+
+
+@dataclass(frozen=True)
+class CutPart:
+    """Where one part of a batch begins among its lines, and its columns."""
+
+    name: str
+    offset: int
+    columns: tuple[str, ...] | None  # None where the records are JSON objects
+
+
+@dataclass(frozen=True)
+class CutBatch:
+    """A raw batch, cut: where the records lie, what their columns are, how many there are."""
+
+    records: Path  # CSV without header: line, then the raw columns, or the one JSON object
+    malformed: Path  # CSV without header: line, key, raw text, reasons, candidate
+    header: tuple[str, ...]  # the columns; for JSON the keys that were seen
+    is_json: bool
+    raw: int
+    malformed_count: int
+    parts: tuple[CutPart, ...]
+
+
+class RecordSink:
+    """Takes the records of one batch, part by part; memory stays flat."""
+
+    def __init__(
+        self, out: BinaryIO, rejects: Callable[[list[object]], object], delimiter: str, needed: Iterable[str]
+    ) -> None:
+        self.out = out
+        self.rejects = rejects
+        self.separator = delimiter.encode()
+        self.needed = tuple(needed)
+        self.advance: Callable[[int], None] = lambda amount: None
+        self.header: tuple[str, ...] = ()
+        self.is_json = False
+        self.order: list[int | None] | None = None  # where this part's columns are not the first part's
+        self.parts: list[CutPart] = []
+        self.last = 0
+        self.raw = 0
+        self.malformed_count = 0
+
+    def open_part(self, name: str, columns: tuple[str, ...] | None) -> None:
+        """Another part begins, with these columns; None where each record is one JSON object.
+
+        MissingColumnsError where a column that the contract reads is missing or there twice.
+        """
+        if columns is None:
+            self.is_json = True
+        else:
+            require_columns(columns, self.needed)
+            self.header = self.header or columns
+            places = {column: index for index, column in enumerate(columns)}
+            same = columns == self.header
+            self.order = None if same else [places.get(column) for column in self.header]
+        self.parts.append(CutPart(name, self.last, columns))
+
+    @property
+    def offset(self) -> int:
+        """How many lines lie before the part that is open."""
+        return self.parts[-1].offset
+
+    def add_plain(self, first: int, lines: list[bytes]) -> None:
+        """Takes whole lines, each of which is one record with nothing to look at inside."""
+        separator = self.separator
+        if self.order is not None:
+            for line, text in enumerate(lines, first):
+                self.add(line, text.split(separator))
+            return
+        start = self.offset + first
+        self.out.writelines([b"%d%b%b\n" % (line, separator, text) for line, text in enumerate(lines, start)])
+        self.raw += len(lines)
+        self.last = start + len(lines) - 1
+
+    def add(self, line: int, fields: list[bytes]) -> None:
+        """Takes one record: its fields, or its one JSON object."""
+        if self.order is not None:
+            fields = [fields[place] if place is not None else b"" for place in self.order]
+        self.raw += 1
+        self.last = self.offset + line
+        self.out.write(self.separator.join([b"%d" % self.last, *map(quote_field, fields)]) + b"\n")
+
+    def add_malformed(self, line: int, raw: str, problem: str) -> None:
+        """Takes what is no record, as text that Postgres can keep, and what is wrong with it."""
+        self.raw += 1
+        self.malformed_count += 1
+        self.last = self.offset + line
+        reason = {"property": None, "rule": "malformed", "value": None, "message": f"the record {problem}"}
+        self.rejects([self.last, None, raw, json.dumps([reason]), None])
+
+    def note_keys(self, keys: Iterable[str]) -> None:
+        """Remembers keys of JSON records: what no property reads is told to the owner."""
+        self.header = tuple(dict.fromkeys([*self.header, *keys]))
+
+
+@contextmanager
+def open_sink(
+    folder: Path, delimiter: str, needed: Iterable[str], advance: Callable[[int], None]
+) -> Iterator[RecordSink]:
+    """A sink that writes into `folder`."""
+    with (
+        (folder / "records.csv").open("wb") as out,
+        (folder / "malformed.csv").open("w", newline="", encoding="utf-8") as bad,
+    ):
+        # With this line end, a lone carriage return in a raw text is quoted too.
+        sink = RecordSink(out, csv.writer(bad, lineterminator="\r\n").writerow, delimiter, needed)
+        sink.advance = advance
+        yield sink
+
+
+def require_columns(header: tuple[str, ...], needed: Iterable[str]) -> None:
+    """MissingColumnsError, naming what is missing and what was found."""
+    missing = [name for name in dict.fromkeys(needed) if name not in header]
+    if missing:
+        raise MissingColumnsError(
+            f"The source lacks the columns {', '.join(missing)}; it has {', '.join(header) or 'none'}."
+        )
+    doubled = [name for name in dict.fromkeys(needed) if header.count(name) > 1]
+    if doubled:
+        raise MissingColumnsError(f"The source has the columns {', '.join(doubled)} more than once.")
+
+
+def quote_field(field: bytes) -> bytes:
+    """The field in quotes, so that nothing in it can be taken for structure."""
+    return b'"' + field.replace(b'"', b'""') + b'"'
+
+
+def show_raw(raw: bytes, encoding: str = "utf-8") -> str:
+    """Raw bytes as text that Postgres can keep."""
+    return raw.decode(encoding, "replace").replace("\0", "\ufffd")
