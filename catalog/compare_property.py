@@ -1,0 +1,222 @@
+"""What changed between two properties of one name, and which semver step each change demands. Pure.
+
+A tightened rule is a breaking change, a loosened one is not: records that were good must stay good.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from catalog.dataset import Property
+from catalog.types import InvalidValueError, PropertyType
+from catalog.version import Step
+
+INTEGER_RANKS = {"smallint": 1, "integer": 2, "bigint": 3}
+NUMERIC = re.compile(r"numeric\((\d+),\s*(\d+)\)")
+CLASSIFICATION_RANKS = {"public": 0, "internal": 1, "confidential": 2, "restricted": 3}
+BOUND_RULES = frozenset({"minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum"})
+LOWER_COUNTS = frozenset({"minLength", "minItems"})
+UPPER_COUNTS = frozenset({"maxLength", "maxItems"})
+
+WORDS = frozenset({"description", "examples", "businessName", "tags", "authoritativeDefinitions", "id"})
+
+Difference = tuple[Step, str]
+Document = Mapping[str, Any]  # a part of a contract's text
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The end of a range; `value` None is no end at all."""
+
+    value: Any = None
+    exclusive: bool = False
+
+
+def compare_property(old: Property, new: Property) -> Iterator[Difference]:
+    """Each difference that means something, words aside."""
+    retyped = list(compare_types(old.type, new.type))
+    yield from retyped
+    if not any(step is Step.MAJOR for step, _ in retyped):
+        yield from compare_rules(old, new)
+    yield from compare_flags(old, new)
+    if old.column != new.column:
+        yield Step.PATCH, f"its column is {new.column!r} instead of {old.column!r}: the old one's data stays behind"
+    if old.transform != new.transform:
+        yield Step.PATCH, "is derived by another transformLogic"
+    ranks = [CLASSIFICATION_RANKS.get(prop.classification, 3) for prop in (old, new)]
+    if ranks[0] != ranks[1]:
+        step = Step.MAJOR if ranks[1] > ranks[0] else Step.MINOR
+        yield step, f"is classified {new.classification} instead of {old.classification}"
+
+
+def compare_flags(old: Property, new: Property) -> Iterator[Difference]:
+    """What is required, unique, indexed or deprecated now and was not, or the other way."""
+    for word, was, is_, harder, softer in (
+        ("required", old.required, new.required, Step.MAJOR, Step.MINOR),
+        ("unique", old.unique, new.unique, Step.MAJOR, Step.MINOR),
+        ("indexed", old.indexed, new.indexed, Step.PATCH, Step.PATCH),
+        ("deprecated", old.deprecated, new.deprecated, Step.MINOR, Step.MINOR),
+    ):
+        if was != is_:
+            yield (harder, f"is {word} now") if is_ else (softer, f"is no longer {word}")
+
+
+def compare_types(old: PropertyType, new: PropertyType) -> Iterator[Difference]:
+    """A type that changed: minor where each value of the old one is one of the new, and looks the same in the API."""
+    if (old.postgres, old.json_schema, old.operators) == (new.postgres, new.json_schema, new.operators):
+        return
+    change = f"becomes {new.postgres} (was {old.postgres})"
+    if old.postgres == new.postgres:
+        change = f"is shown as {describe_schema(new.json_schema)} (was {describe_schema(old.json_schema)})"
+    same = old.json_schema == new.json_schema and set(old.operators) <= set(new.operators)
+    yield (Step.MINOR if same and is_wider(old.postgres, new.postgres) else Step.MAJOR), change
+
+
+def describe_schema(schema: Mapping[str, Any]) -> str:
+    """A JSON type in a word or two."""
+    return " ".join(str(schema[key]) for key in ("type", "format") if key in schema)
+
+
+def is_wider(old: str, new: str) -> bool:
+    """Whether a Postgres type holds each value of another one, unchanged."""
+    if old in INTEGER_RANKS and new in INTEGER_RANKS:
+        return INTEGER_RANKS[old] <= INTEGER_RANKS[new]
+    before, after = NUMERIC.fullmatch(old.lower()), NUMERIC.fullmatch(new.lower())
+    if before and after:
+        (digits, decimals), (more, finer) = map(int, before.groups()), map(int, after.groups())
+        return finer >= decimals and more - finer >= digits - decimals
+    return old == new
+
+
+def compare_rules(old: Property, new: Property) -> Iterator[Difference]:
+    """Record-level rules that were tightened or loosened."""
+    before = {rule.name: rule.argument for rule in old.rules}
+    after = {rule.name: rule.argument for rule in new.rules}
+    for end in ("minimum", "maximum"):
+        yield from compare_bounds(end, find_bound(end, before, old.type), find_bound(end, after, new.type))
+    for name in [*after, *(name for name in before if name not in after)]:
+        if name in BOUND_RULES or before.get(name) == after.get(name):
+            continue
+        if name not in before:
+            # What holds of every value anyway tightens nothing.
+            empty = (name in LOWER_COUNTS and after[name] == 0) or after[name] is False
+            yield Step.PATCH if empty else Step.MAJOR, f"{name} {show(after[name])} is asked for"
+        elif name not in after:
+            yield Step.MINOR, f"{name} {show(before[name])} is no longer asked for"
+        else:
+            yield from compare_arguments(name, before[name], after[name], new.type)
+
+
+def compare_arguments(name: str, old: Any, new: Any, kind: PropertyType) -> Iterator[Difference]:
+    """One rule whose argument is another one now."""
+    if name == "enum":
+        was, is_ = ({str(parse_value(kind, item)) for item in items} for items in (old, new))
+        gone = [str(item) for item in old if str(parse_value(kind, item)) not in is_]
+        more = [str(item) for item in new if str(parse_value(kind, item)) not in was]
+        if gone:
+            yield Step.MAJOR, f"no longer allows {', '.join(gone[:10])}"
+        if more:
+            yield Step.MINOR, f"also allows {', '.join(more[:10])}"
+        return
+    looser = LOOSER.get(name, lambda _old, _new: False)(old, new)
+    yield (Step.MINOR if looser else Step.MAJOR), f"{name} is {show(new)} instead of {show(old)}"
+
+
+# Whether a rule with its new argument lets everything through that the old one did. A pattern cannot be compared.
+LOOSER: dict[str, Callable[[Any, Any], bool]] = {
+    **dict.fromkeys(LOWER_COUNTS, lambda old, new: new <= old),
+    **dict.fromkeys(UPPER_COUNTS, lambda old, new: new >= old),
+    "multipleOf": lambda old, new: Decimal(str(old)) % Decimal(str(new)) == 0,
+    "uniqueItems": lambda _old, new: not new,
+}
+
+
+def find_bound(end: str, rules: Mapping[str, Any], kind: PropertyType) -> Bound:
+    """The stricter of the inclusive and the exclusive bound at one end; whole numbers know only inclusive ones."""
+    upper = end == "maximum"
+    found = Bound()
+    for name, exclusive in ((end, False), ("exclusive" + end.capitalize(), True)):
+        if rules.get(name) is None:
+            continue
+        value = parse_value(kind, rules[name])
+        bound = Bound(value, exclusive)
+        if exclusive and isinstance(value, int):
+            bound = Bound(value - 1 if upper else value + 1)
+        if found.value is None or is_stricter(bound, found, upper=upper):
+            found = bound
+    return found
+
+
+def is_stricter(bound: Bound, other: Bound, *, upper: bool) -> bool:
+    """Whether a bound keeps out something that the other lets in."""
+    if bound.value is None:
+        return False
+    if other.value is None:
+        return True
+    if bound.value == other.value:
+        return bound.exclusive and not other.exclusive
+    return bool(bound.value < other.value if upper else bound.value > other.value)
+
+
+def compare_bounds(end: str, old: Bound, new: Bound) -> Iterator[Difference]:
+    """One end of a range that moved."""
+    if old == new:
+        return
+    step = Step.MAJOR if is_stricter(new, old, upper=end == "maximum") else Step.MINOR
+    yield step, f"{end} is {show_bound(new)} instead of {show_bound(old)}"
+
+
+def show_bound(bound: Bound) -> str:
+    """A bound in words."""
+    if bound.value is None:
+        return "open"
+    return f"{bound.value} (exclusive)" if bound.exclusive else str(bound.value)
+
+
+def show(argument: Any) -> str:
+    """A rule's argument, short enough for one line."""
+    text = ", ".join(map(str, argument)) if isinstance(argument, tuple | list) else str(argument)
+    return text if len(text) <= 80 else text[:79] + "…"
+
+
+def parse_value(kind: PropertyType, value: Any) -> Any:
+    """A contract's value as one of the property's type; as it stands where it is none."""
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    try:
+        return kind.parse(text)
+    except InvalidValueError:
+        return text
+
+
+def compare_nested(old: Document, new: Document, path: str) -> Iterator[Difference]:
+    """What changed inside an object's properties or an array's items; what cannot be judged demands a major step."""
+    if old.get("items") != new.get("items"):
+        before, after = old.get("items") or {}, new.get("items") or {}
+        yield from compare_nested_part(before, after, f"{path}[]")
+    parts = [{part.get("name"): part for part in side.get("properties") or []} for side in (old, new)]
+    for name in {**parts[0], **parts[1]}:
+        inner = f"{path}.{name}".removeprefix(".")
+        if name not in parts[1]:
+            yield Step.MAJOR, f"{inner} removed"
+        elif name not in parts[0]:
+            required = bool(parts[1][name].get("required"))
+            yield (Step.MAJOR if required else Step.MINOR), f"{inner} added"
+        else:
+            yield from compare_nested_part(parts[0][name], parts[1][name], inner)
+
+
+def compare_nested_part(old: Document, new: Document, path: str) -> Iterator[Difference]:
+    """What changed in one nested part."""
+    apart = [key for key in {**old, **new} if old.get(key) != new.get(key) and key not in {"properties", "items"}]
+    meant = [key for key in apart if key not in WORDS]
+    if meant == ["required"] and not new.get("required"):
+        yield Step.MINOR, f"{path} is no longer required"
+    elif meant:
+        yield Step.MAJOR, f"{path} has another {', '.join(meant)}"
+    elif apart:
+        yield Step.PATCH, f"{path} has other words: {', '.join(apart)}"
+    yield from compare_nested(old, new, path)
