@@ -11,6 +11,7 @@ RUN .venv/bin/python -m pip install -qq --disable-pip-version-check --no-deps --
 COPY pyproject.toml README.md decant.py ./
 COPY api ./api
 COPY catalog ./catalog
+COPY commands ./commands
 COPY ingest ./ingest
 COPY migrations ./migrations
 COPY contracts ./contracts

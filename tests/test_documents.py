@@ -26,6 +26,7 @@ from api.keys import create_key
 from api.problems import KINDS
 from catalog.database import DatabaseUrls, make_engine
 from catalog.settings import PROJECT_ROOT, Settings, read_secret
+from commands.demo import demo_text
 from tests.lab import Lab
 
 README = (PROJECT_ROOT / "README.md").read_text(encoding="utf-8")
@@ -227,7 +228,7 @@ def test_every_request_of_the_tour_is_answered_as_it_says(flights: Lab) -> None:
 
 
 def test_the_demo_says_the_addresses_that_the_tour_shows() -> None:
-    said = decant.demo_text(BASE, "dcnt_…")
+    said = demo_text(BASE, "dcnt_…")
     tour = section("A tour of the demo")
     for line in said.strip().splitlines()[:6]:
         assert line in tour

@@ -1,0 +1,1 @@
+"""The commands of the command line: each composes catalog, ingest and api, and holds no logic of its own."""

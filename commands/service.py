@@ -1,0 +1,44 @@
+"""Commands about serving: `serve`, `openapi`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from commands.common import err, given, load_contracts, open_urls, out
+
+OPENAPI_FILE = Path("openapi/openapi.json")
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on; default: DECANT_HOST or 127.0.0.1.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; default: DECANT_PORT or 8000.")] = None,
+) -> None:
+    """Serve the datasets over HTTP."""
+    from api.server import run_server
+
+    settings, catalog = load_contracts(**given(host=host, port=port))
+    with open_urls(settings) as urls:
+        run_server(settings, urls, catalog, lambda url: out.print(f"Serving on {url} (docs: {url}/docs)"))
+
+
+def openapi(
+    write: Annotated[bool, typer.Option("--write", help="Write the file.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Fail where the file is not up to date.")] = False,
+    path: Annotated[Path, typer.Option(help="The file.")] = OPENAPI_FILE,
+) -> None:
+    """Print, write or check the OpenAPI document."""
+    from api.openapi import build_document, is_current, render_document, write_document
+
+    _, catalog = load_contracts()
+    if write:
+        write_document(catalog, path)
+    elif check:
+        if not is_current(catalog, path):
+            err.print(f"{path} is not what the contracts say: run `decant openapi --write`.")
+            raise typer.Exit(1)
+    else:
+        sys.stdout.write(render_document(build_document(catalog)))
