@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from catalog.migration import VERSION_TABLE, only_schema
+from catalog.alterations import VERSION_TABLE, only_schema
 from catalog.models import SCHEMA
 
 attributes = context.config.attributes

@@ -47,13 +47,22 @@ def test_a_changed_contract_is_migrated_and_one_that_loses_data_is_refused(lab: 
     url = databases.urls(name).owner  # type: ignore[attr-defined]
     lab.write("people.csv", "id,name,age,born\n1,Ann,30,\n")
     contract = next(lab.settings.contracts.iterdir())
+    early = PEOPLE.replace("version: 1.0.0", "version: 0.1.0")
+    contract.write_text(early)
     run(lab, "migrate", DECANT_DATABASE_URL=url)
     assert run(lab, "ingest", DECANT_DATABASE_URL=url).returncode == 0
     born = "      - {name: born, logicalType: date}\n"
-    contract.write_text(PEOPLE.replace(born, born + "      - {name: town, logicalType: string}\n"))
-    assert "add column" in run(lab, "migrate", "--plan", DECANT_DATABASE_URL=url).stdout
-    assert "people_v1_0002" in run(lab, "migrate", DECANT_DATABASE_URL=url).stdout
-    contract.write_text(PEOPLE)
+    grown = early.replace(born, born + "      - {name: town, logicalType: string}\n")
+    contract.write_text(grown)
+    plan = run(lab, "migrate", "--plan", DECANT_DATABASE_URL=url).stdout
+    assert "minor  people.town: optional property added" in plan
+    assert "add column" in plan
+    unmoved = run(lab, "migrate", DECANT_DATABASE_URL=url)
+    assert unmoved.returncode == 1
+    assert "set version 0.1.1 or later" in unmoved.stderr
+    contract.write_text(grown.replace("0.1.0", "0.1.1"))
+    assert "people_v0_0002" in run(lab, "migrate", DECANT_DATABASE_URL=url).stdout
+    contract.write_text(early.replace("0.1.0", "0.2.0"))
     refused = run(lab, "migrate", DECANT_DATABASE_URL=url)
     assert refused.returncode == 1
     assert "people.town dropped" in refused.stderr

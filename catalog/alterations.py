@@ -1,0 +1,189 @@
+"""What a schema of the database would have to change to fit the contracts: differences, losses, and Alembic's steps.
+
+Alembic finds tables, columns, types and indexes. What it does not find or cannot write is added here: another primary
+key, and the conversion of a column to another type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata, produce_migrations
+from alembic.operations import ops
+from alembic.runtime.migration import MigrationContext
+
+from catalog.compare_property import is_wider
+from catalog.dataset import shorten_name
+
+VERSION_TABLE = "alembic_version"
+
+
+@dataclass(frozen=True)
+class Branch:
+    """The scripts of one schema: Decant's own, or a product's."""
+
+    schema: str
+    metadata: sa.MetaData
+    title: str
+    folder: Path
+    depends_on: str | None
+
+
+@dataclass(frozen=True)
+class KeyChange:
+    """A table whose primary key is another one than the contract's."""
+
+    table: sa.Table
+    name: str | None  # of the constraint that is there
+    old: tuple[str, ...]
+    new: tuple[str, ...]
+
+
+def find_differences(connection: sa.Connection, branch: Branch) -> list[str]:
+    """Each difference between the database and a branch's metadata, in words."""
+    found = [
+        describe(difference) for difference in compare_metadata(make_context(connection, branch), branch.metadata)
+    ]
+    return found + [
+        f"change key {change.table.name}: {', '.join(change.new)} instead of {', '.join(change.old) or 'none'}"
+        for change in find_key_changes(connection, branch)
+    ]
+
+
+def make_context(connection: sa.Connection, branch: Branch) -> MigrationContext:
+    """Alembic's view of one schema of the database."""
+    return MigrationContext.configure(
+        connection,
+        opts={
+            "include_schemas": True,
+            "include_name": only_schema(branch.schema),
+            "compare_type": True,
+            "target_metadata": branch.metadata,
+        },
+    )
+
+
+def only_schema(schema: str) -> Callable[[str | None, str, Any], bool]:
+    """Alembic's filter for names: one schema, without its table of versions."""
+
+    def include(name: str | None, kind: str, _parents: Any) -> bool:
+        if kind == "schema":
+            return name == schema
+        return not (kind == "table" and name == VERSION_TABLE)
+
+    return include
+
+
+def describe(difference: Any) -> str:
+    """One of Alembic's differences in words."""
+    if isinstance(difference, list):
+        return "; ".join(describe(part) for part in difference)
+    kind, *rest = difference
+    names = [str(getattr(part, "name", part)) for part in rest if part is not None and not isinstance(part, dict)]
+    return f"{kind.replace('_', ' ')} {' '.join(names)}"
+
+
+def find_key_changes(connection: sa.Connection, branch: Branch) -> list[KeyChange]:
+    """The tables whose primary key in the database is not the contract's: Alembic does not look at it."""
+    inspector = sa.inspect(connection)
+    if not inspector.has_schema(branch.schema):
+        return []
+    present = inspector.get_multi_pk_constraint(schema=branch.schema)
+    changes = []
+    for table in branch.metadata.tables.values():
+        found = present.get((branch.schema, table.name))
+        if found is None:
+            continue
+        old, new = tuple(found["constrained_columns"]), tuple(column.name for column in table.primary_key.columns)
+        if old != new:
+            changes.append(KeyChange(table, found["name"], old, new))
+    return changes
+
+
+def plan_changes(connection: sa.Connection, branch: Branch) -> tuple[ops.UpgradeOps, ops.DowngradeOps]:
+    """Alembic's operations there and back, completed by what Alembic leaves out."""
+    script = produce_migrations(make_context(connection, branch), branch.metadata)
+    upgrades = script.upgrade_ops or ops.UpgradeOps()
+    downgrades = script.downgrade_ops or ops.DowngradeOps()
+    for operations in (upgrades, downgrades):
+        convert_types(operations, connection.dialect)
+    for change in find_key_changes(connection, branch):
+        before, after = change_key(change, change.name, change.new, connection.dialect)
+        upgrades.ops = [*before, *upgrades.ops, *after]
+        before, after = change_key(change, str(change.table.primary_key.name), change.old, connection.dialect)
+        downgrades.ops = [*before, *downgrades.ops, *after]
+    return upgrades, downgrades
+
+
+def change_key(
+    change: KeyChange, old_name: str | None, new: tuple[str, ...], dialect: sa.Dialect
+) -> tuple[list[ops.MigrateOperation], list[ops.MigrateOperation]]:
+    """What takes a primary key away before all other changes, and what makes the new one after them."""
+    quote = dialect.identifier_preparer
+    table = quote.format_table(change.table)
+    before = [execute(f"ALTER TABLE {table} DROP CONSTRAINT {quote.quote(old_name)}")] if old_name else []
+    name = quote.quote(shorten_name(f"pk_{change.table.name}"))
+    columns = ", ".join(quote.quote(column) for column in new)
+    after = [execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} PRIMARY KEY ({columns})")] if new else []
+    return list(before), list(after)
+
+
+def convert_types(operation: Any, dialect: sa.Dialect) -> None:
+    """Gives every change of a type its conversion: Postgres casts hardly anything without being told."""
+    children: list[Any] = []
+    for child in getattr(operation, "ops", []):
+        convert_types(child, dialect)
+        if isinstance(child, ops.AlterColumnOp) and child.modify_type is not None:
+            quote = dialect.identifier_preparer
+            table = f"{quote.quote_schema(child.schema or '')}.{quote.quote(child.table_name)}"
+            column, kind = quote.quote(child.column_name), child.modify_type.compile(dialect)
+            children.append(execute(f"ALTER TABLE {table} ALTER COLUMN {column} TYPE {kind} USING {column}::{kind}"))
+            child.modify_type = None
+            if child.modify_nullable is None:
+                continue
+        children.append(child)
+    if hasattr(operation, "ops"):
+        operation.ops = children
+
+
+def execute(statement: str) -> ops.ExecuteSQLOp:
+    """An operation that runs one statement; a colon in a name is no parameter."""
+    return ops.ExecuteSQLOp(statement.replace(":", "\\:"))
+
+
+def find_losses(connection: sa.Connection, branch: Branch) -> list[str]:
+    """What a migration would throw away or convert, in words; tables without a record can lose nothing."""
+    script = produce_migrations(make_context(connection, branch), branch.metadata)
+    losses = list(list_losses(script.upgrade_ops, connection))
+    tables = {table for table, _ in losses}
+    # What happens to a table happens to its history too: that is said once.
+    return [text for table, text in losses if table.removesuffix("_history") not in tables - {table}]
+
+
+def list_losses(operation: Any, connection: sa.Connection) -> Iterator[tuple[str, str]]:
+    """(table, loss) of an autogenerated change."""
+    for child in getattr(operation, "ops", []):
+        match child:
+            case ops.DropTableOp() if holds_records(connection, child.schema, child.table_name):
+                yield child.table_name, f"table {child.table_name} dropped"
+            case ops.DropColumnOp() if holds_records(connection, child.schema, child.table_name):
+                yield child.table_name, f"column {child.table_name}.{child.column_name} dropped"
+            case ops.AlterColumnOp() if child.modify_type is not None:
+                was, is_ = (
+                    kind.compile(connection.dialect).lower() if kind is not None else ""
+                    for kind in (child.existing_type, child.modify_type)
+                )
+                if not is_wider(was, is_) and holds_records(connection, child.schema, child.table_name):
+                    yield child.table_name, f"column {child.table_name}.{child.column_name} becomes {is_} (was {was})"
+            case _:
+                yield from list_losses(child, connection)
+
+
+def holds_records(connection: sa.Connection, schema: str | None, table: str) -> bool:
+    """Whether a table holds any record."""
+    records = sa.exists().select_from(sa.table(table, schema=schema))
+    return bool(connection.execute(sa.select(records)).scalar_one())

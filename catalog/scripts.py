@@ -1,0 +1,175 @@
+"""Alembic's scripts: one branch for Decant's own schema and one for each product and major.
+
+Scripts of the shipped contracts are committed in migrations/versions; those of other contracts go to HOME/migrations.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import sqlalchemy as sa
+from alembic import command
+from alembic.autogenerate import render_python_code
+from alembic.config import Config
+from alembic.operations import ops
+from alembic.runtime.migration import MigrationContext
+from alembic.script import Script, ScriptDirectory
+from alembic.util.exc import CommandError
+
+from catalog.alterations import VERSION_TABLE, Branch, find_differences, find_losses, make_context, plan_changes
+from catalog.dataset import Product
+from catalog.errors import MigrationError
+from catalog.models import SCHEMA, Model
+from catalog.settings import PROJECT_ROOT, Settings
+from catalog.tables import build_tables
+
+SCRIPTS = PROJECT_ROOT / "migrations"
+SHIPPED_VERSIONS = SCRIPTS / "versions"
+STATEMENT_TIMEOUT_MS = 600_000
+OWN_BRANCH = Branch(SCHEMA, Model.metadata, "Decant's own tables", SHIPPED_VERSIONS, None)
+
+
+def make_branch(settings: Settings, product: Product) -> Branch:
+    """The branch of a product."""
+    shipped = settings.contracts.resolve().is_relative_to(PROJECT_ROOT / "contracts")
+    folder = SHIPPED_VERSIONS if shipped else (settings.home / "migrations").resolve()
+    metadata = build_tables([product]).metadata
+    return Branch(product.schema, metadata, f"{product.id} {product.version}", folder, f"{SCHEMA}_0001")
+
+
+def bring_up(
+    config: Config,
+    branch: Branch,
+    connection: sa.Connection,
+    settings: Settings,
+    *,
+    revise: bool | None,
+    allow_loss: bool,
+) -> Path | None:
+    """Applies a branch's scripts; the path of the one that was written first, where one was missing."""
+    with explain_refusals(branch.title, settings):
+        if find_scripts(config, branch):
+            upgrade(config, branch)
+        may_write = branch.folder != SHIPPED_VERSIONS if revise is None else revise
+        if not may_write or not find_differences(connection, branch):
+            return None
+        path = write_revision(config, branch, connection, allow_loss=allow_loss)
+        try:
+            upgrade(config, branch)
+        except BaseException:
+            # Whatever Postgres refused once it would refuse again, before any better script had its turn.
+            path.unlink(missing_ok=True)
+            raise
+        return path
+
+
+@contextmanager
+def explain_refusals(title: str, settings: Settings) -> Iterator[None]:
+    """Turns what Postgres has against a migration into a MigrationError that says what to do."""
+    try:
+        yield
+    except sa.exc.DBAPIError as error:
+        reason = error.orig.diag.message_primary if isinstance(error.orig, psycopg.Error) else None
+        match error.orig:
+            case psycopg.errors.LockNotAvailable():
+                message = (
+                    f"somebody else uses its tables, and {settings.lock_timeout_ms / 1000:g} s of waiting were not"
+                    " enough. Run this again when no load runs, or set DECANT_LOCK_TIMEOUT_MS higher"
+                )
+            case psycopg.errors.QueryCanceled():
+                message = f"a statement ran for more than {STATEMENT_TIMEOUT_MS // 60_000} minutes"
+            case psycopg.errors.DataError() | psycopg.errors.IntegrityError():
+                message = (
+                    f"its records do not fit: {reason}. Mend or delete them first, or write the new major version as"
+                    " a second contract file beside this one"
+                )
+            case psycopg.errors.CannotCoerce() | psycopg.errors.DatatypeMismatch():
+                message = (
+                    f"{reason}. Give the property another name, or write the new major version as a second contract"
+                    " file beside this one"
+                )
+            case _:
+                raise
+        raise MigrationError(f"{title}: {message}. Nothing of it was changed.") from error
+
+
+def make_config(settings: Settings, connection: sa.Connection) -> Config:
+    """Alembic's configuration, made in code: there is no alembic.ini to keep in step."""
+    home = (settings.home / "migrations").resolve()
+    home.mkdir(parents=True, exist_ok=True)
+    # Quiet: what was written and applied is reported in our own words.
+    config = Config(stdout=io.StringIO(), cmd_opts=Namespace(quiet=True))
+    config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    locations = os.pathsep.join([str(SHIPPED_VERSIONS), str(home)])
+    config.set_main_option("version_locations", locations.replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def find_scripts(config: Config, branch: Branch) -> list[Script]:
+    """The scripts of a branch."""
+    return [
+        script
+        for script in ScriptDirectory.from_config(config).walk_revisions()
+        if branch.schema in script.branch_labels
+    ]
+
+
+def upgrade(config: Config, branch: Branch) -> None:
+    """Applies the scripts of one branch."""
+    config.attributes |= {"metadata": branch.metadata, "schema": branch.schema}
+    try:
+        command.upgrade(config, f"{branch.schema}@head")
+    except CommandError as error:
+        raise MigrationError(f"{error}. Are the scripts in HOME/migrations those that made this database?") from error
+
+
+def write_revision(config: Config, branch: Branch, connection: sa.Connection, *, allow_loss: bool) -> Path:
+    """The path of a new script that brings a schema from what it is to what the contract says.
+
+    Alembic's own `revision` command wants every branch at its head first, also those of products that are not served
+    here; so the script is rendered without it.
+    """
+    existing = find_scripts(config, branch)
+    upgrades, downgrades = plan_changes(connection, branch)
+    if not allow_loss and (lost := find_losses(connection, branch)):
+        raise MigrationError(
+            f"{branch.title} would lose data: {'; '.join(lost)}."
+            " Add a new major version beside this one, or run again with --allow-data-loss."
+        )
+    if not existing:
+        upgrades.ops.insert(0, ops.ExecuteSQLOp(f'CREATE SCHEMA IF NOT EXISTS "{branch.schema}"'))
+    context = make_context(connection, branch)
+    script = ScriptDirectory.from_config(config).generate_revision(
+        f"{branch.schema}_{len(existing) + 1:04d}",
+        branch.title,
+        head=f"{branch.schema}@head" if existing else "base",
+        branch_labels=None if existing else branch.schema,
+        version_path=str(branch.folder),
+        depends_on=None if existing else branch.depends_on,
+        upgrades=render(upgrades, context),
+        downgrades=render(downgrades, context),
+    )
+    if script is None:
+        raise MigrationError("Alembic wrote no script.")
+    return Path(script.path)
+
+
+def render(operations: ops.UpgradeOps | ops.DowngradeOps, context: MigrationContext) -> str:
+    """The operations as the body of a Python function."""
+    return render_python_code(operations, migration_context=context)
+
+
+def current_revisions(connection: sa.Connection) -> set[str]:
+    """The revision of each branch that the database stands at."""
+    context = MigrationContext.configure(
+        connection, opts={"version_table": VERSION_TABLE, "version_table_schema": SCHEMA}
+    )
+    return set(context.get_current_heads())
