@@ -122,7 +122,7 @@ def compile_cleaning(
     columns = header if keys is None else keys
     places = {name: f"{PLACE}{index}" for index, name in enumerate(columns) if name in needed}
     own = [LINE] if keys is None else [LINE, RECORD]
-    trimmed = ", ".join([*own, *(f"trim({place}, ' \t') AS {place}" for place in places.values())])
+    trimmed = ", ".join([*own, *(f"{trim(place)} AS {place}" for place in places.values())])
     cleared = ", ".join([*own, *(f"{clear_nulls(place, nulls)} AS {place}" for place in places.values())])
     texts = [compile_source(index, prop, places) for index, prop in enumerate(properties)]
     # Only transforms see the raw columns under their own names.
@@ -130,7 +130,11 @@ def compile_cleaning(
     if keys is not None:
         shown[JSON_COLUMN] = f"CAST({RECORD} AS JSON)"
     named = ", ".join(["raw.*", *(f"{place} AS {quote_name(name)}" for name, place in shown.items())])
-    casts = [f"CAST(x{index}[1] AS VARCHAR) AS t{index}" for index, prop in enumerate(properties) if prop.transform]
+    casts = [
+        f"CAST(x{index}[1] AS VARCHAR) AS t{index}"
+        for index, prop in enumerate(properties)
+        if prop.transform and prop.name not in native
+    ]
     values = ", ".join(compile_value(index, prop, native) for index, prop in enumerate(properties))
     checks = list(compile_checks(properties, native))
     broken = "\n    OR ".join(f"({check.broken}) IS TRUE" for check in checks) or "FALSE"
@@ -214,6 +218,13 @@ def point_to(key: str) -> str:
     return "/" + key.replace("~", "~0").replace("/", "~1")
 
 
+def trim(column: str) -> str:
+    """A raw column without blanks around it; looking for a blank first costs a quarter of trimming them all."""
+    return (
+        f"CASE WHEN contains({column}, ' ') OR contains({column}, '\t') THEN trim({column}, ' \t') ELSE {column} END"
+    )
+
+
 def clear_nulls(column: str, nulls: tuple[str, ...]) -> str:
     """A trimmed raw column, null where it is one of the null tokens."""
     for token in nulls:
@@ -244,8 +255,8 @@ def compile_value(index: int, prop: Property, native: frozenset[str]) -> str:
 def compile_checks(properties: list[Property], native: frozenset[str]) -> Iterator[Check]:
     """Every record-level rule of every property."""
     for index, prop in enumerate(properties):
-        text, value = f"t{index}", f"v{index}"
-        # Where no text is needed, none is made.
+        # Where no text is needed, none is made: in a reason it is, for a broken record alone.
+        text, value = f"CAST(x{index}[1] AS VARCHAR)" if prop.name in native else f"t{index}", f"v{index}"
         missing = f"x{index}[1] IS NULL" if prop.name in native else f"{text} IS NULL"
         if prop.transform:
             message = f"the expression failed: {prop.transform[:200]}"
