@@ -15,11 +15,15 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata, produce_migrations
 from alembic.operations import ops
 from alembic.runtime.migration import MigrationContext
+from sqlalchemy.dialects.postgresql.base import PGDialect
 
 from catalog.compare_property import is_wider
 from catalog.dataset import shorten_name
+from catalog.tables import UNTIL
 
 VERSION_TABLE = "alembic_version"
+# Quotes as Postgres does and no driver: the driver's doubles percent signs for its own use.
+QUOTES = PGDialect(paramstyle="named").identifier_preparer  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,11 @@ class KeyChange:
     name: str | None  # of the constraint that is there
     old: tuple[str, ...]
     new: tuple[str, ...]
+
+    @property
+    def is_history(self) -> bool:
+        """Whether the table keeps what was replaced."""
+        return UNTIL in self.table.columns
 
 
 def find_differences(connection: sa.Connection, branch: Branch) -> list[str]:
@@ -112,24 +121,28 @@ def plan_changes(connection: sa.Connection, branch: Branch) -> tuple[ops.Upgrade
     for operations in (upgrades, downgrades):
         convert_types(operations, connection.dialect)
     for change in find_key_changes(connection, branch):
-        before, after = change_key(change, change.name, change.new, connection.dialect)
+        before, after = change_key(change, change.name, change.new)
         upgrades.ops = [*before, *upgrades.ops, *after]
-        before, after = change_key(change, str(change.table.primary_key.name), change.old, connection.dialect)
+        before, after = change_key(change, str(change.table.primary_key.name), change.old)
         downgrades.ops = [*before, *downgrades.ops, *after]
     return upgrades, downgrades
 
 
 def change_key(
-    change: KeyChange, old_name: str | None, new: tuple[str, ...], dialect: sa.Dialect
+    change: KeyChange, old_name: str | None, new: tuple[str, ...]
 ) -> tuple[list[ops.MigrateOperation], list[ops.MigrateOperation]]:
     """What takes a primary key away before all other changes, and what makes the new one after them."""
-    quote = dialect.identifier_preparer
-    table = quote.format_table(change.table)
-    before = [execute(f"ALTER TABLE {table} DROP CONSTRAINT {quote.quote(old_name)}")] if old_name else []
-    name = quote.quote(shorten_name(f"pk_{change.table.name}"))
-    columns = ", ".join(quote.quote(column) for column in new)
+    table = QUOTES.format_table(change.table)
+    before: list[ops.MigrateOperation] = []
+    if change.is_history:
+        # Two records of an older revision may share the new key: no revision before this one can be read by it.
+        before.append(execute(f"TRUNCATE {table}"))
+    if old_name:
+        before.append(execute(f"ALTER TABLE {table} DROP CONSTRAINT {QUOTES.quote(old_name)}"))
+    name = QUOTES.quote(shorten_name(f"pk_{change.table.name}"))
+    columns = ", ".join(QUOTES.quote(column) for column in new)
     after = [execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} PRIMARY KEY ({columns})")] if new else []
-    return list(before), list(after)
+    return before, list(after)
 
 
 def convert_types(operation: Any, dialect: sa.Dialect) -> None:
@@ -138,9 +151,8 @@ def convert_types(operation: Any, dialect: sa.Dialect) -> None:
     for child in getattr(operation, "ops", []):
         convert_types(child, dialect)
         if isinstance(child, ops.AlterColumnOp) and child.modify_type is not None:
-            quote = dialect.identifier_preparer
-            table = f"{quote.quote_schema(child.schema or '')}.{quote.quote(child.table_name)}"
-            column, kind = quote.quote(child.column_name), child.modify_type.compile(dialect)
+            table = f"{QUOTES.quote_schema(child.schema or '')}.{QUOTES.quote(child.table_name)}"
+            column, kind = QUOTES.quote(child.column_name), child.modify_type.compile(dialect)
             children.append(execute(f"ALTER TABLE {table} ALTER COLUMN {column} TYPE {kind} USING {column}::{kind}"))
             child.modify_type = None
             if child.modify_nullable is None:
@@ -159,6 +171,11 @@ def find_losses(connection: sa.Connection, branch: Branch) -> list[str]:
     """What a migration would throw away or convert, in words; tables without a record can lose nothing."""
     script = produce_migrations(make_context(connection, branch), branch.metadata)
     losses = list(list_losses(script.upgrade_ops, connection))
+    losses += [
+        (change.table.name, f"older revisions in {change.table.name}: their key is another one")
+        for change in find_key_changes(connection, branch)
+        if change.is_history and holds_records(connection, change.table.schema, change.table.name)
+    ]
     tables = {table for table, _ in losses}
     # What happens to a table happens to its history too: that is said once.
     return [text for table, text in losses if table.removesuffix("_history") not in tables - {table}]

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 
 from catalog.access import grant_access
-from catalog.alterations import Branch, find_differences, find_losses
+from catalog.alterations import QUOTES, Branch, find_differences, find_key_changes, find_losses
 from catalog.applied import ContractStep, find_steps, register_contract, rename_heads
 from catalog.contract import Catalog
 from catalog.database import make_engine, translate_errors
@@ -65,10 +65,13 @@ def migrate(
             branch = make_branch(settings, product)
             with explain_refusals(branch.title, settings):
                 restore_indexes(connection, branch)
+            rekeyed = {change.table.name for change in find_key_changes(connection, branch)}
             written.append(bring_up(config, branch, connection, settings, revise=revise, allow_loss=allow_loss))
             require_agreement(connection, branch)
             moved = any(name.startswith(f"{product.schema}_") for name in current_revisions(connection) - before)
             register(connection, product, [step for step in steps if step.product is product], moved=moved)
+            empty_histories(connection, product, rekeyed)
+            connection.commit()
         applied = sorted(current_revisions(connection) - before)
     return MigrationReport(steps, [path for path in written if path], applied)
 
@@ -82,7 +85,6 @@ def register(connection: sa.Connection, product: Product, steps: list[ContractSt
     if moved:
         forget_digests(connection, product)
     register_contract(connection, product)
-    connection.commit()
 
 
 def require_versions(steps: list[ContractStep]) -> None:
@@ -96,7 +98,7 @@ def require_versions(steps: list[ContractStep]) -> None:
 def restore_indexes(connection: sa.Connection, branch: Branch) -> None:
     """Builds the indexes that a first load which was killed left away."""
     for table in branch.metadata.tables.values():
-        name = connection.dialect.identifier_preparer.format_table(table)
+        name = QUOTES.format_table(table)
         connection.execute(
             sa.text(f"SELECT {SCHEMA}.restore_indexes(to_regclass(:name)) WHERE to_regclass(:name) IS NOT NULL"),
             {"name": name},
@@ -156,6 +158,17 @@ def register_datasets(connection: sa.Connection, product: Product) -> None:
         .where(DatasetHead.product == product.id, DatasetHead.major == product.major)
         .where(DatasetHead.dataset.not_in(product.datasets), DatasetHead.record_count > 0)
         .values(record_count=0, oldest_revision=DatasetHead.revision)
+    )
+
+
+def empty_histories(connection: sa.Connection, product: Product, rekeyed: set[str]) -> None:
+    """Notes of the datasets whose key changed that no older revision can be read any more."""
+    names = [dataset.name for dataset in product.datasets.values() if dataset.table in rekeyed]
+    connection.execute(
+        sa.update(DatasetHead)
+        .where(DatasetHead.product == product.id, DatasetHead.major == product.major)
+        .where(DatasetHead.dataset.in_(names))
+        .values(oldest_revision=DatasetHead.revision)
     )
 
 

@@ -96,7 +96,7 @@ def stage(engine: sa.Engine, tables: DatasetTables, candidate: Candidate) -> Non
     with engine.begin() as connection:
         connection.execute(DropTable(staging, if_exists=True))
         connection.execute(CreateTable(staging))
-        copy_file(connection, quote_table(connection, staging), candidate.accepted_file)
+        copy_file(connection, copy_target(connection, staging), candidate.accepted_file)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql(f"ANALYZE {quote_table(connection, staging)}")
 
@@ -124,7 +124,7 @@ def restore_indexes(connection: sa.Connection, tables: DatasetTables) -> None:
 
 def regclass(connection: sa.Connection, table: sa.Table) -> sa.ColumnElement[Any]:
     """The table as an argument of a function."""
-    return sa.cast(quote_table(connection, table), postgresql.REGCLASS)
+    return sa.cast(quote_table(connection, table).replace("%%", "%"), postgresql.REGCLASS)
 
 
 def publish(
@@ -160,7 +160,7 @@ def publish_in_transaction(
     revision = head.revision + 1
     staged = tables.current if candidate.direct else tables.staging(candidate.load_id)
     if candidate.direct:
-        copy_file(connection, quote_table(connection, staged), candidate.accepted_file)
+        copy_file(connection, copy_target(connection, staged), candidate.accepted_file)
     gather_rejects(connection, candidate.reject_files)
     judge_relations(connection, catalog, tables, staged, replay=candidate.replay)
     if candidate.direct:
@@ -334,6 +334,12 @@ def vacuum(engine: sa.Engine, tables: DatasetTables) -> None:
 def quote_table(connection: sa.Connection, table: sa.Table) -> str:
     """The table's qualified name, quoted."""
     return connection.dialect.identifier_preparer.format_table(table)
+
+
+def copy_target(connection: sa.Connection, table: sa.Table) -> str:
+    """The table for COPY, its columns in our files' order: after a migration the database's own is another."""
+    columns = ", ".join(connection.dialect.identifier_preparer.quote(column.name) for column in table.columns)
+    return f"{quote_table(connection, table)} ({columns})".replace("%%", "%")
 
 
 def count(connection: sa.Connection, query: sa.Select[Any]) -> int:
