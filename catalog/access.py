@@ -12,6 +12,7 @@ from catalog.models import (
     APPENDED_TABLES,
     CHANGED_TABLES,
     LEDGER_TABLES,
+    QUEUE_SCHEMA,
     SCHEMA,
     ApiKey,
     AppliedContract,
@@ -44,6 +45,9 @@ def ingest_grants(catalog: Catalog) -> Iterator[str]:
     """Writes datasets and ledger; sees no keys."""
     yield f"USAGE ON SCHEMA {SCHEMA}"
     yield f"USAGE, CREATE ON SCHEMA {STAGING_SCHEMA}"
+    yield f"USAGE ON SCHEMA {QUEUE_SCHEMA}"
+    yield f"SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {QUEUE_SCHEMA}"
+    yield f"USAGE ON ALL SEQUENCES IN SCHEMA {QUEUE_SCHEMA}"
     yield f"EXECUTE ON FUNCTION {SCHEMA}.park_indexes(regclass), {SCHEMA}.restore_indexes(regclass)"
     for model in LEDGER_TABLES:
         yield f"SELECT, INSERT, UPDATE, DELETE ON {SCHEMA}.{model.__tablename__}"

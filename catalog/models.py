@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 SCHEMA = "decant"
+QUEUE_SCHEMA = "decant_queue"  # the task queue's own tables: its jobs are hints, the ledger is the truth
 
 LOAD_KINDS = ("ingest", "replay", "refresh", "prune")
 LOAD_STATUSES = ("queued", "running", "published", "unchanged", "withheld", "failed")
@@ -85,6 +86,7 @@ class Load(Model):
     __table_args__ = (
         one_of("kind", LOAD_KINDS),
         one_of("status", LOAD_STATUSES),
+        sa.UniqueConstraint("dataset_id", "scheduled_at"),  # however many workers see a schedule's tick
         sa.Index("ix_loads_dataset_id_id", "dataset_id", "id"),
         sa.Index("ix_loads_unfinished", "id", postgresql_where=sa.text("status IN ('queued', 'running')")),
     )
@@ -100,6 +102,8 @@ class Load(Model):
     parts: Mapped[list[Any] | None]  # of the batch as it was cut: [{name, offset, columns}]
     request: Mapped[dict[str, Any] | None]  # what was asked for beside the input: a replay, a publication anyway
     requested_by: Mapped[str | None]
+    scheduled_at: Mapped[datetime | None]  # the schedule's tick that made it
+    cause: Mapped[dict[str, Any] | None]  # what else made it: {"revisions": …} of the datasets read, {"more": load}
     position: Mapped[dict[str, Any] | None]  # where the input stood; for a query, the revisions that it read
     revision: Mapped[int | None]  # what it published
     attempt: Mapped[int] = mapped_column(sa.Integer, server_default="1")
