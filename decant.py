@@ -32,6 +32,7 @@ def make_app() -> typer.Typer:
         app.command()(command)
     app.add_typer(contract_app, name="contract")
     contract_app.command()(contracts.lint)
+    contract_app.command()(contracts.diff)
     app.add_typer(keys_app, name="keys")
     keys_app.command()(keys.create)
     return app

@@ -39,16 +39,10 @@ class ContractStep:
 
     def lines(self) -> list[str]:
         """The step and its changes in words, one line each."""
-        comparison = self.comparison
-        step = f"{comparison.step.word} step" if comparison.step else "nothing that means anything changed"
-        head = f"{self.product.id} {comparison.old_version} → {comparison.new_version}: {step}"
-        if not self.promised:
-            head += " (nothing was published yet, or only a draft: any version will do)"
-        return [
-            head,
-            *(f"  {change.step.word:5}  {change}" for change in comparison.changes),
-            *([f"  refused: {self.problem}"] if self.problem else []),
-        ]
+        head, *changes = self.comparison.lines()
+        free = "" if self.promised else " (nothing was published yet, or only a draft: any version will do)"
+        refused = [f"  refused: {self.problem}"] if self.problem else []
+        return [f"{self.product.id} {head}{free}", *changes, *refused]
 
 
 def find_steps(connection: sa.Connection, settings: Settings, catalog: Catalog) -> list[ContractStep]:

@@ -57,6 +57,15 @@ class Comparison:
         """The lowest version that the new contract may carry."""
         return str(parse_version(self.old_version).after(self.step)) if self.step else self.old_version
 
+    def lines(self) -> list[str]:
+        """The demanded step and each change that demands one, the most demanding first."""
+        step = f"{self.step.word} step" if self.step else "nothing that means anything changed"
+        ordered = sorted(self.changes, key=lambda change: -change.step)
+        return [
+            f"{self.old_version} → {self.new_version}: {step}",
+            *(f"  {change.step.word:5}  {change}" for change in ordered),
+        ]
+
 
 def compare_contracts(old: Product, new: Product) -> Comparison:
     """What changed, and whether the version moved far enough for it."""

@@ -1,4 +1,4 @@
-"""Commands about contracts: `migrate`, `contract lint`."""
+"""Commands about contracts: `migrate`, `contract lint`, `contract diff`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
-from catalog.settings import load_settings
+from catalog.contract import read_contract
+from catalog.dataset import Product
+from catalog.errors import CatalogError, ContractError
+from catalog.settings import Settings, load_settings
 from commands.common import AsJson, load_contracts, open_urls, out
 
 
@@ -34,12 +38,14 @@ def migrate(
             out.print("\n".join(lines) or "Nothing to change.", highlight=False, markup=False)
             return
         report = run_migration(settings, urls.owner, catalog, revise=revise, allow_loss=allow_data_loss)
+    for step in report.steps:
+        out.print("\n".join(step.lines()), highlight=False, markup=False)
     for path in report.written:
         out.print(f"written  {path}", highlight=False)
     for name in report.applied:
         out.print(f"applied  {name}", highlight=False)
     if not report.applied:
-        out.print("Nothing to change.")
+        out.print("The database fits already: nothing to change." if report.steps else "Nothing to change.")
 
 
 def lint(
@@ -57,3 +63,44 @@ def lint(
         show_findings(findings, count, out)
     if any(finding.severity == "error" for finding in findings):
         raise typer.Exit(1)
+
+
+def diff(
+    old: Annotated[Path, typer.Argument(help="The contract as it was.")],
+    new: Annotated[Path, typer.Argument(help="The contract as it is to be.")],
+    as_json: AsJson = False,
+) -> None:
+    """List what changed between two contracts and the version step that it demands; fails where NEW moved by less."""
+    from catalog.compatibility import compare_contracts
+
+    settings = load_settings()
+    before, after = (read_valid_contract(file, settings) for file in (old, new))
+    if before.id != after.id:
+        raise CatalogError(f"{old} is of {before.id}, {new} of {after.id}: two products have no steps between them.")
+    comparison = compare_contracts(before, after)
+    if as_json:
+        changes = [asdict(change) | {"step": change.step.word} for change in comparison.changes]
+        facts = {
+            "product": after.id,
+            "old_version": comparison.old_version,
+            "new_version": comparison.new_version,
+            "step": comparison.step.word if comparison.step else None,
+            "lowest_version": comparison.lowest_version,
+            "problem": comparison.problem,
+            "changes": changes,
+        }
+        typer.echo(json.dumps(facts, indent=2))
+    else:
+        out.print(f"{after.id} " + "\n".join(comparison.lines()), highlight=False, markup=False, soft_wrap=True)
+        if comparison.problem:
+            out.print(f"[bold red]refused:[/] {escape(comparison.problem)}", highlight=False, soft_wrap=True)
+    if comparison.problem:
+        raise typer.Exit(1)
+
+
+def read_valid_contract(file: Path, settings: Settings) -> Product:
+    """The product of one contract file; ContractError with all that is wrong with it."""
+    product, findings = read_contract(file, settings)
+    if product is None:
+        raise ContractError([finding for finding in findings if finding.severity == "error"])
+    return product
