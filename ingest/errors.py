@@ -1,7 +1,8 @@
 """What can go wrong while records get in.
 
-IngestError                      `code` is what the ledger keeps as a load's error
+IngestError                      `code` is what the ledger keeps as a load's error; `passing` ones are tried again
 ├── SourceError                  the input could not be read as it is
+│   ├── SourceUnavailableError   it cannot be reached at the moment
 │   ├── SourceMissingError       there is no such file
 │   ├── PathOutsideRootError     the path leads out of the server's folder
 │   ├── SourceTooLargeError      larger than the cap, or an archive that unpacks to too much
@@ -10,6 +11,7 @@ IngestError                      `code` is what the ledger keeps as a load's err
 ├── QueryInputError              the query of a derived dataset failed
 ├── CleaningError                the cleaning statement cannot be run
 ├── DatasetBusyError             another worker is loading the dataset
+├── LoadOverError                the load has ended already
 └── LoadSupersededError          a later load took over; this one must not publish
 """
 
@@ -20,6 +22,7 @@ class IngestError(Exception):
     """A load could not be done."""
 
     code = "ingest_error"
+    passing = False  # whether the same may go well a little later, with nobody doing anything
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or (self.__doc__ or "").strip())
@@ -29,6 +32,13 @@ class SourceError(IngestError):
     """The input cannot be read."""
 
     code = "source_unreadable"
+
+
+class SourceUnavailableError(SourceError):
+    """The input cannot be reached at the moment."""
+
+    code = "source_unavailable"
+    passing = True
 
 
 class SourceMissingError(SourceError):
@@ -77,6 +87,12 @@ class DatasetBusyError(IngestError):
     """Another worker is loading this dataset. Try again when it is done."""
 
     code = "dataset_busy"
+
+
+class LoadOverError(IngestError):
+    """The load has ended already."""
+
+    code = "load_over"
 
 
 class LoadSupersededError(IngestError):

@@ -1,23 +1,20 @@
-"""The ledger's rows of a running load: who may load a dataset now, what is left of loads that were killed."""
+"""The ledger's row of a load, from its opening to its end."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from catalog.dataset import Dataset
 from catalog.models import DatasetHead, InputState, Load
 from catalog.tables import STAGING_SCHEMA
 from catalog.telemetry import current_trace_id
-from ingest.errors import DatasetBusyError, IngestError
-
-LEASE_SECONDS = 600
-LOCK_CLASS = 0x6465_6361  # the first half of the advisory locks that loads hold
+from ingest.attempts import end_attempt
+from ingest.errors import IngestError, LoadOverError
+from ingest.lease import lease_end
+from ingest.lease import renew_lease as renew
 
 
 @dataclass(frozen=True)
@@ -43,37 +40,11 @@ class Ticket:
     state: dict[str, Any]  # the input's position that was published last
     request: dict[str, Any]  # what was asked for beside the input
     landed: LandedNote | None  # what an earlier attempt has brought to the landing zone
+    attempt: int = 1
+    queued: bool = False  # whether the load was queued: nobody sits before it, and a worker may try again
     more: bool = False  # whether the input holds another batch behind this one
     step_seconds: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-
-
-@contextmanager
-def hold_dataset(engine: sa.Engine, dataset: Dataset) -> Iterator[int]:
-    """The id of the dataset's head, held against other loads as long as this process lives.
-
-    The lock goes with its connection: a worker that was killed holds up nobody. One that only sleeps is overtaken
-    when its lease has run out, and its fencing token keeps it from publishing.
-    """
-    with engine.connect() as connection:
-        row = connection.execute(
-            sa.select(DatasetHead.id).where(
-                DatasetHead.product == dataset.product,
-                DatasetHead.major == dataset.major,
-                DatasetHead.dataset == dataset.name,
-            )
-        ).one_or_none()
-        if row is None:
-            raise IngestError(f"{dataset.address} has no table yet. Run `decant migrate`.")
-        lock = sa.func.pg_try_advisory_lock(LOCK_CLASS, sa.cast(row.id, sa.Integer))
-        alone = connection.execute(sa.select(lock)).scalar_one()
-        lease = sa.select(sa.func.max(Load.lease_until) > sa.func.now()).where(
-            Load.dataset_id == row.id, Load.status == "running"
-        )
-        if not alone and connection.execute(lease).scalar_one():
-            raise DatasetBusyError(f"Another worker is loading {dataset.address}. Try again when it is done.")
-        connection.commit()
-        yield row.id
 
 
 def open_load(
@@ -82,7 +53,9 @@ def open_load(
     """A ticket with a new fencing token, for a new load, for a queued one or for one that was left unfinished.
 
     Without `load_id`, an unfinished load of the same kind is taken up again before a new one is made.
+    LoadOverError where the load named has ended.
     """
+    queued = load_id is not None
     with engine.begin() as connection:
         head = connection.execute(
             sa.select(DatasetHead.__table__).where(DatasetHead.id == dataset_id).with_for_update()
@@ -99,18 +72,28 @@ def open_load(
             ).scalar_one()
         row = connection.execute(
             sa.update(Load)
-            .where(Load.id == load_id)
+            .where(Load.id == load_id, Load.dataset_id == dataset_id, Load.status.in_(("queued", "running")))
             .values(
                 status="running",
-                attempt=sa.case((Load.status == "queued", 1), else_=Load.attempt + 1),
+                # A queued load that waits for no further attempt is at its first.
+                attempt=sa.case(
+                    (sa.and_(Load.status == "queued", Load.retry_at.is_(None)), 1), else_=Load.attempt + 1
+                ),
                 started_at=sa.func.now(),
                 retry_at=None,
-                lease_until=sa.func.now() + sa.cast(f"{LEASE_SECONDS} seconds", sa.Interval),
+                lease_until=lease_end(),
                 fencing_token=token,
+                error_code=None,
+                error=None,
                 trace_id=current_trace_id(),
             )
-            .returning(Load.landed, Load.request)
-        ).one()
+            .returning(Load.landed, Load.request, Load.attempt)
+        ).one_or_none()
+        if row is None:
+            raise LoadOverError(f"Load {load_id} has ended already.")
+        landed = row.landed
+        if landed is not None and not row.request and is_outdated(connection, dataset_id, load_id):
+            landed = None
         latest = connection.execute(
             sa.select(Load.batch_sha256, Load.cleaning_sha256)
             .where(Load.dataset_id == dataset_id, Load.status == "published", Load.kind == kind)
@@ -129,8 +112,21 @@ def open_load(
         latest=(latest.batch_sha256, latest.cleaning_sha256) if latest else (None, None),
         state=state or {},
         request=row.request or {},
-        landed=LandedNote(**row.landed) if row.landed is not None else None,
+        landed=LandedNote(**landed) if landed is not None else None,
+        attempt=row.attempt,
+        queued=queued,
     )
+
+
+def is_outdated(connection: sa.Connection, dataset_id: int, load_id: int) -> bool:
+    """Whether a later load was published meanwhile: what this one landed before would undo it.
+
+    Then the input is read again, as it is now.
+    """
+    later = sa.select(Load.id).where(
+        Load.dataset_id == dataset_id, Load.id > load_id, Load.status == "published", Load.request.is_(None)
+    )
+    return bool(connection.execute(sa.select(later.exists())).scalar_one())
 
 
 def find_unfinished(connection: sa.Connection, dataset_id: int, kind: str) -> int | None:
@@ -162,25 +158,18 @@ def move_input(connection: sa.Connection, dataset_id: int, position: dict[str, A
 
 def renew_lease(engine: sa.Engine, ticket: Ticket) -> None:
     """Keeps the load its own for another while."""
-    with engine.begin() as connection:
-        connection.execute(
-            sa.update(Load)
-            .where(Load.id == ticket.load_id, Load.fencing_token == ticket.fencing_token)
-            .values(lease_until=sa.func.now() + sa.cast(f"{LEASE_SECONDS} seconds", sa.Interval))
-        )
+    renew(engine, ticket.load_id, ticket.fencing_token)
 
 
 def close_load(engine: sa.Engine, ticket: Ticket, failure: IngestError | None) -> None:
-    """Writes the last facts of a load: how long each step took, what went wrong."""
+    """Writes the last facts of a load: how long each step took, what went wrong.
+
+    A failure in passing of a load that somebody queued puts it back into the queue, while it has attempts left.
+    """
     values: dict[str, Any] = {"step_seconds": ticket.step_seconds, "notes": ticket.notes or None}
     if failure is not None:
-        values |= {
-            "status": "failed",
-            "error_code": failure.code,
-            "error": str(failure),
-            "lease_until": None,
-            "finished_at": sa.func.clock_timestamp(),
-        }
+        again = ticket.queued and failure.passing
+        values |= end_attempt(failure.code, str(failure), ticket.attempt, passing=again)
     with engine.begin() as connection:
         connection.execute(
             sa.update(Load)

@@ -28,13 +28,13 @@ from ingest.errors import IngestError, SourceError
 from ingest.inputs import open_batch
 from ingest.inputs.batch import InputPlace
 from ingest.landing import LandedBatch, land, note_parts, recall
+from ingest.lease import hold_dataset, keep_lease
 from ingest.ledger import (
     LandedNote,
     Ticket,
     close_load,
     end_unchanged,
     find_leftovers,
-    hold_dataset,
     note_landed,
     open_load,
     renew_lease,
@@ -100,7 +100,8 @@ class Loader:
             outcome = None
             failure: IngestError | None = None
             try:
-                outcome = self.bring(dataset, ticket, folder, progress)
+                with keep_lease(self.engine, ticket.load_id, ticket.fencing_token):
+                    outcome = self.bring(dataset, ticket, folder, progress)
             except IngestError as error:
                 failure = error
             finally:

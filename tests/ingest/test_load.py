@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from catalog.database import make_engine
 from catalog.models import DatasetHead
 from ingest.errors import DatasetBusyError
-from ingest.ledger import hold_dataset
+from ingest.lease import hold_dataset
 from tests.lab import PEOPLE, Lab
 
 GOOD = "id,name,age,born\n1,Ann,30,1990-01-31\n2,Ben,NA,\n3,Cy,41,1980-02-29\n"

@@ -1,0 +1,30 @@
+"""How often a load is tried, and when again. Pure: what to write into the ledger."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import sqlalchemy as sa
+
+MAX_ATTEMPTS = 5
+# A load whose worker was lost is no failure of its own, unless it happens again and again: then it may be the reason.
+MAX_LOST_ATTEMPTS = 25
+FIRST_DELAY_SECONDS = 5.0
+DELAY_GROWTH = 4.0
+LONGEST_DELAY_SECONDS = 600.0
+
+
+def choose_delay(attempt: int, first_seconds: float = FIRST_DELAY_SECONDS) -> float:
+    """Seconds until the next attempt: exponential, capped, and within ± 25 % so that not all come back at once."""
+    seconds = min(first_seconds * DELAY_GROWTH ** (attempt - 1), LONGEST_DELAY_SECONDS)
+    return seconds * random.uniform(0.75, 1.25)  # noqa: S311 - nothing secret
+
+
+def end_attempt(code: str, message: str, attempt: int, *, passing: bool) -> dict[str, Any]:
+    """What the ledger says of a load whose attempt failed: `queued` while it may be tried again, else `failed`."""
+    facts: dict[str, Any] = {"error_code": code, "error": message, "lease_until": None}
+    if passing and attempt < MAX_ATTEMPTS:
+        delay = sa.cast(f"{choose_delay(attempt):.1f} seconds", sa.Interval)
+        return facts | {"status": "queued", "retry_at": sa.func.clock_timestamp() + delay}
+    return facts | {"status": "failed", "finished_at": sa.func.clock_timestamp()}
