@@ -87,6 +87,11 @@ class Settings(BaseSettings):
         return self.home / "landing"
 
     @property
+    def known_folder(self) -> Path:
+        """Where records of current revisions are kept, to compare the next batch with."""
+        return self.home / "known"
+
+    @property
     def work_folder(self) -> Path:
         """Where a running load keeps its temporary files."""
         return self.home / "work"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import sqlalchemy as sa
 from sqlalchemy.schema import CreateTable, DropTable
 
 from catalog.tables import LINE, LOAD, REVISION, UNTIL, DatasetTables
-from ingest.quarantine import REJECTS
+from ingest.quarantine import REJECTS, copy_file
 
 
 def apply_changes(
@@ -63,10 +65,20 @@ def apply_changes(
     return inserted, updated
 
 
-def delete_missing(connection: sa.Connection, tables: DatasetTables, staging: sa.Table, revision: int) -> int:
-    """Moves to history what a snapshot lacks; how many. A key among the rejected records counts as present."""
+def delete_missing(
+    connection: sa.Connection, tables: DatasetTables, staging: sa.Table, revision: int, missing_file: Path | None
+) -> int:
+    """Moves to history what a snapshot lacks; how many. A key among the rejected records counts as present.
+
+    Where the keys that it lacks are known already they come in a file, and `staging` need not hold all the others.
+    """
     current, history = tables.current, tables.history
-    present = sa.exists().where(*(staging.c[name] == current.c[name] for name in tables.key()))
+    present: sa.ColumnElement[bool]
+    if missing_file is None:
+        present = sa.exists().where(*(staging.c[name] == current.c[name] for name in tables.key()))
+    else:
+        missing = gather_missing(connection, tables, missing_file)
+        present = ~sa.exists().where(*(missing.c[name] == current.c[name] for name in tables.key()))
     key = sa.func.concat_ws(",", *(sa.cast(current.c[name], sa.Text) for name in tables.key()))
     kept = sa.exists().where(REJECTS.c.key == key)
     gone = sa.delete(current).where(~present, ~kept).returning(*current.columns).cte("gone")
@@ -77,6 +89,17 @@ def delete_missing(connection: sa.Connection, tables: DatasetTables, staging: sa
             [*names, UNTIL], sa.select(*(gone.c[name] for name in names), sa.literal(revision, sa.BigInteger))
         ),
     )
+
+
+def gather_missing(connection: sa.Connection, tables: DatasetTables, file: Path) -> sa.Table:
+    """The keys in a file, in a temporary table."""
+    columns = [sa.Column(name, tables.current.c[name].type) for name in tables.key()]
+    missing = sa.Table("missing", sa.MetaData(), *columns, prefixes=["TEMPORARY"])
+    connection.execute(DropTable(missing, if_exists=True))
+    connection.execute(CreateTable(missing))
+    copy_file(connection, "missing", file)
+    connection.exec_driver_sql("ANALYZE missing")
+    return missing
 
 
 def write(connection: sa.Connection, statement: sa.Insert | sa.Update) -> int:

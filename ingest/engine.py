@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,8 @@ from ingest.clean import (
     reads_json,
 )
 from ingest.errors import CleaningError
+from ingest.judged import JudgedTables, count, key_text
+from ingest.known import KnownRecords
 from ingest.readers.sink import JSON_COLUMN, CutBatch
 
 # Fixed within a statement, but not from one load to the next: the same bytes would end differently.
@@ -33,18 +35,28 @@ UNSTEADY_WORDS = frozenset(
 
 @dataclass(frozen=True)
 class CleanBatch:
-    """A cleaned batch, as files that COPY takes."""
+    """A cleaned batch: files that COPY takes, and the tables behind them while they are needed."""
 
-    accepted_file: Path  # the contract's columns, then _revision, _load, _line
+    accepted_file: Path  # the contract's columns, then _revision, _load, _line; without what is known to be unchanged
     rejected_file: Path  # line, key, raw text (empty), reasons, candidate
+    missing_file: Path | None  # the keys that a snapshot lacks, where what is current was known
     accepted: int
     rejected: int
     duplicates: int
+    tables: JudgedTables
+
+    def is_known(self) -> bool:
+        """Whether every record was known already, and none is missing."""
+        return self.missing_file is not None and not any(
+            file.stat().st_size for file in (self.accepted_file, self.missing_file)
+        )
 
 
 @contextmanager
-def open_engine(settings: Settings, folder: Path, *, careful: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A DuckDB connection that sees nothing but `folder`, and cannot be told otherwise.
+def open_engine(
+    settings: Settings, folder: Path, known: Path | None = None, *, careful: bool = False
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A DuckDB connection that sees nothing but `folder` and the file `known`, and cannot be told otherwise.
 
     A `careful` one computes what expressions share in each of them: otherwise DuckDB takes it out of them, and out
     of the TRY that keeps an error to its record.
@@ -62,6 +74,8 @@ def open_engine(settings: Settings, folder: Path, *, careful: bool = False) -> I
         if careful:
             connection.execute("SET disabled_optimizers = 'common_subexpressions'")
         connection.execute(f"SET allowed_directories = [{quote_text(str(folder))}]")
+        if known is not None:
+            connection.execute(f"SET allowed_paths = [{quote_text(str(known))}]")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
         yield connection
@@ -69,21 +83,8 @@ def open_engine(settings: Settings, folder: Path, *, careful: bool = False) -> I
         connection.close()
 
 
+@contextmanager
 def clean_batch(
-    plan: CleaningPlan, cut: CutBatch, folder: Path, settings: Settings, *, revision: int, load_id: int
-) -> CleanBatch:
-    """The batch's good records and its rejected ones; CleaningError where the statement cannot run."""
-    try:
-        return run_cleaning(plan, cut, folder, settings, revision=revision, load_id=load_id)
-    except duckdb.Error:
-        # A value that fails a transform may have failed all of it; a third slower, it fails its own record.
-        try:
-            return run_cleaning(plan, cut, folder, settings, revision=revision, load_id=load_id, careful=True)
-        except duckdb.Error as error:
-            raise CleaningError(f"DuckDB: {str(error).splitlines()[0]}") from error
-
-
-def run_cleaning(
     plan: CleaningPlan,
     cut: CutBatch,
     folder: Path,
@@ -91,32 +92,66 @@ def run_cleaning(
     *,
     revision: int,
     load_id: int,
-    careful: bool = False,
+    known: KnownRecords | None = None,
+) -> Iterator[CleanBatch]:
+    """The batch's good records and its rejected ones; CleaningError where the statement cannot run."""
+    file = known.file if known else None
+    with ExitStack() as stack:
+        engine = stack.enter_context(open_engine(settings, folder, file))
+        try:
+            judge(engine, plan, cut)
+        except duckdb.Error:
+            # A value that fails a transform may have failed all of it; a third slower, it fails its own record.
+            stack.close()
+            engine = stack.enter_context(open_engine(settings, folder, file, careful=True))
+            try:
+                judge(engine, plan, cut)
+            except duckdb.Error as error:
+                raise CleaningError(f"DuckDB: {str(error).splitlines()[0]}") from error
+        yield write_files(engine, plan, cut, folder, known, (revision, load_id))
+
+
+def judge(engine: duckdb.DuckDBPyConnection, plan: CleaningPlan, cut: CutBatch) -> None:
+    """Makes the table `judged`, one row for each record that was cut."""
+    engine.execute(plan.read_from(str(cut.records), null_mark=uuid.uuid4().hex))
+    (judged,) = count(engine, "SELECT count(*) FROM judged")
+    if judged != cut.raw - cut.malformed_count:
+        raise CleaningError(f"{cut.raw - cut.malformed_count} records were cut, but {judged} were read.")
+
+
+def write_files(
+    engine: duckdb.DuckDBPyConnection,
+    plan: CleaningPlan,
+    cut: CutBatch,
+    folder: Path,
+    known: KnownRecords | None,
+    mark: tuple[int, int],
 ) -> CleanBatch:
-    """One run of the statement, and what it found in files."""
-    accepted_file, rejected_file = folder / "accepted.csv", folder / "rejected.csv"
-    statement = plan.read_from(str(cut.records), null_mark=uuid.uuid4().hex)
-    with open_engine(settings, folder, careful=careful) as engine:
-        engine.execute(statement)
-        judged, rejected = count(engine, "SELECT count(*), count(reasons) FROM judged")
-        if judged != cut.raw - cut.malformed_count:
-            raise CleaningError(f"{cut.raw - cut.malformed_count} records were cut, but {judged} were read.")
-        keys = ", ".join(plan.key)
-        (distinct,) = count(
-            engine, f"SELECT count(*) FROM (SELECT DISTINCT {keys} FROM judged WHERE reasons IS NULL)"
-        )
-        duplicates = judged - rejected - distinct
-        newest = f" QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {newest_first(plan)}) = 1"
-        engine.execute(
-            f"COPY (SELECT {', '.join(plan.values)}, {revision}, {load_id}, line FROM judged"
-            f" WHERE reasons IS NULL{newest if duplicates else ''} ORDER BY {keys})"
-            f" TO {quote_text(str(accepted_file))} (FORMAT csv, HEADER false)"
-        )
-        engine.execute(
-            f"COPY (SELECT line, {key_text(plan)}, NULL, reasons, {candidate(plan)} FROM judged"
-            f" WHERE reasons IS NOT NULL) TO {quote_text(str(rejected_file))} (FORMAT csv, HEADER false)"
-        )
-    return CleanBatch(accepted_file, rejected_file, distinct, rejected, duplicates)
+    """What `judged` holds, in files; of several records with one key the newest."""
+    tables = JudgedTables(engine, plan, known)
+    rejected, duplicates, accepted = tables.count()
+    accepted_file, rejected_file, missing_file = (folder / f"{n}.csv" for n in ("accepted", "rejected", "missing"))
+    revision, load_id = mark
+    tables.write(
+        accepted_file,
+        f"SELECT {', '.join(plan.values)}, {revision}, {load_id}, line FROM {tables.fresh()}"
+        f" ORDER BY {', '.join(plan.key)}",
+    )
+    tables.write(
+        rejected_file,
+        f"SELECT line, {key_text(plan)}, NULL, reasons, {candidate(plan)} FROM judged WHERE reasons IS NOT NULL",
+    )
+    if known is not None and known.whole:
+        tables.write(missing_file, tables.missing())
+    return CleanBatch(
+        accepted_file,
+        rejected_file,
+        missing_file if known is not None and known.whole else None,
+        accepted,
+        rejected,
+        duplicates,
+        tables,
+    )
 
 
 def find_native(dataset: Dataset) -> frozenset[str]:
@@ -136,24 +171,6 @@ def declare_columns(prop: Property, *, is_json: bool) -> str:
     """What a transform may read, of the right types and without any record."""
     types = {JSON_COLUMN: "JSON"} if is_json else {}
     return ", ".join(f"NULL::{types.get(n, 'VARCHAR')} AS {quote_name(n)}" for n in prop.raw_columns) or "1"
-
-
-def count(engine: duckdb.DuckDBPyConnection, query: str) -> tuple[int, ...]:
-    """The one row of numbers that a query gives."""
-    row = engine.execute(query).fetchone()
-    return tuple(int(value) for value in row or ())
-
-
-def newest_first(plan: CleaningPlan) -> str:
-    """The order in which the first of several records with one key is the newest."""
-    chosen = plan.dataset.input.order_by if plan.dataset.input else None
-    order = f"{plan.value(chosen)} DESC NULLS LAST, " if chosen else ""
-    return f"{order}line DESC"
-
-
-def key_text(plan: CleaningPlan) -> str:
-    """SQL for a record's key as text, its parts joined by commas; null where a part is missing."""
-    return " || ',' || ".join(f"CAST({column} AS VARCHAR)" for column in plan.key)
 
 
 def candidate(plan: CleaningPlan) -> str:

@@ -89,13 +89,14 @@ def land_part(part: RawPart, folder: Path, limit: int, advance: Callable[[int], 
                 digest.update(chunk)
                 file.write(chunk)
                 advance(len(chunk))
-            file.flush()
-            os.fsync(file.fileno())
-        sha256 = digest.hexdigest()
-        path = locate(folder, sha256)
-        path.parent.mkdir(exist_ok=True)
-        # A rename is whole or has not happened: nobody ever sees half a batch under its digest.
-        draft.replace(path)
+            sha256 = digest.hexdigest()
+            path = locate(folder, sha256)
+            if not path.is_file():
+                path.parent.mkdir(exist_ok=True)
+                file.flush()
+                os.fsync(file.fileno())
+                # A rename is whole or has not happened: nobody ever sees half a batch under its digest.
+                draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
     return LandedPart(part.name, sha256, path, size, part.form)

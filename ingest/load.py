@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ from ingest.engine import clean_batch, find_native
 from ingest.errors import IngestError, SourceError
 from ingest.inputs import open_batch
 from ingest.inputs.batch import InputPlace
+from ingest.keeper import KnownKeeper
+from ingest.known import KnownRecords, find_known, read_standing
 from ingest.landing import LandedBatch, land, note_parts, recall
 from ingest.lease import hold_dataset, keep_lease
 from ingest.ledger import (
@@ -40,7 +42,18 @@ from ingest.ledger import (
     renew_lease,
 )
 from ingest.progress import Progress
-from ingest.publish import VACUUM_SHARE, Candidate, Outcome, RawPicker, park_indexes, publish, stage, unstage, vacuum
+from ingest.publish import (
+    VACUUM_SHARE,
+    Candidate,
+    Outcome,
+    Publication,
+    RawPicker,
+    park_indexes,
+    publish,
+    stage,
+    unstage,
+    vacuum,
+)
 from ingest.readers import cut_batch, pick_raw
 from ingest.readers.sink import JSON_COLUMN, CutBatch
 
@@ -134,33 +147,41 @@ class Loader:
             note_unread(dataset, batch_cut, ticket)
         if note.may_be_empty and not batch_cut.raw:
             return self.leave_unchanged(ticket, landed, cleaning_sha256, note)
-        with self.step(ticket, "clean", None, progress):
-            plan = compile_cleaning(dataset, batch_cut.header, find_native(dataset), is_json=batch_cut.is_json)
-            revision = ticket.head_revision + 1
-            clean = clean_batch(plan, batch_cut, folder, self.settings, revision=revision, load_id=ticket.load_id)
-        candidate = Candidate(
-            dataset_id=ticket.dataset_id,
-            load_id=ticket.load_id,
-            fencing_token=ticket.fencing_token,
-            accepted_file=clean.accepted_file,
-            reject_files=(batch_cut.malformed, clean.rejected_file),
-            raw=batch_cut.raw,
-            duplicates=clean.duplicates,
-            parts=batch_cut.parts,
-            cleaning_sha256=cleaning_sha256,
-            batch_sha256=landed.sha256,
-            position=note.position,
-            may_be_empty=note.may_be_empty,
-            anyway="publish" in ticket.request,
-            replay="replay" in ticket.request,
-            expected_revision=revision,
-            direct=ticket.head_records == 0 and "replay" not in ticket.request,
-        )
+        revision = ticket.head_revision + 1
+        known = None if ticket.request else self.find_known(dataset, ticket)
+        with ExitStack() as stack:
+            with self.step(ticket, "clean", None, progress):
+                plan = compile_cleaning(dataset, batch_cut.header, find_native(dataset), is_json=batch_cut.is_json)
+                mark = {"revision": revision, "load_id": ticket.load_id}
+                clean = stack.enter_context(clean_batch(plan, batch_cut, folder, self.settings, **mark, known=known))
+            candidate = Candidate(
+                dataset_id=ticket.dataset_id,
+                load_id=ticket.load_id,
+                fencing_token=ticket.fencing_token,
+                accepted_file=clean.accepted_file,
+                reject_files=(batch_cut.malformed, clean.rejected_file),
+                missing_file=clean.missing_file,
+                raw=batch_cut.raw,
+                duplicates=clean.duplicates,
+                parts=batch_cut.parts,
+                cleaning_sha256=cleaning_sha256,
+                batch_sha256=landed.sha256,
+                position=note.position,
+                may_be_empty=note.may_be_empty,
+                anyway="publish" in ticket.request,
+                replay="replay" in ticket.request,
+                expected_revision=revision,
+                direct=ticket.head_records == 0 and "replay" not in ticket.request,
+            )
 
-        def find_raw(lines: Iterable[int]) -> Iterator[tuple[int, str]]:
-            return pick_raw(landed, form, batch_cut.parts, limit, lines)
+            def find_raw(lines: Iterable[int]) -> Iterator[tuple[int, str]]:
+                return pick_raw(landed, form, batch_cut.parts, limit, lines)
 
-        return self.publish(self.tables.of(dataset), ticket, candidate, find_raw, progress)
+            keeper = KnownKeeper(self.settings, dataset, clean, folder)
+            with keeper.draft(wanted=not ticket.request and not clean.is_known()):
+                publication = self.publish(self.tables.of(dataset), ticket, candidate, find_raw, progress)
+            keeper.keep(publication)
+        return publication.outcome
 
     def fetch(self, dataset: Dataset, ticket: Ticket, progress: Progress) -> tuple[LandedBatch, LandedNote]:
         """The raw batch in the landing zone: from the input, or from there where it was brought before."""
@@ -179,7 +200,7 @@ class Loader:
 
     def publish(
         self, tables: DatasetTables, ticket: Ticket, candidate: Candidate, find_raw: RawPicker, progress: Progress
-    ) -> Outcome:
+    ) -> Publication:
         """The last steps: stage where there is something to compare with, publish, tidy up."""
         if not candidate.direct:
             with self.step(ticket, "stage", None, progress):
@@ -187,12 +208,18 @@ class Loader:
         with self.step(ticket, "publish", None, progress):
             if candidate.direct:
                 park_indexes(self.engine, tables)
-            outcome = publish(self.engine, self.tables, tables, candidate, find_raw)
+            publication = publish(self.engine, self.tables, tables, candidate, find_raw)
+        outcome = publication.outcome
         changed = outcome.inserted + outcome.updated + outcome.deleted
         if outcome.status == "published" and changed > VACUUM_SHARE * outcome.record_count:
             with self.step(ticket, "vacuum", None, progress):
                 vacuum(self.engine, tables)
-        return outcome
+        return publication
+
+    def find_known(self, dataset: Dataset, ticket: Ticket) -> KnownRecords | None:
+        """The records that are current, where they are kept here and nobody published meanwhile."""
+        standing = read_standing(self.engine, dataset, ticket.dataset_id)
+        return find_known(self.settings, dataset, standing) if standing.revision == ticket.head_revision else None
 
     def leave_unchanged(self, ticket: Ticket, landed: LandedBatch, cleaning_sha256: str, note: LandedNote) -> Outcome:
         """The outcome of a batch that brings nothing: empty, or the bytes and cleaning of the latest publication."""

@@ -17,6 +17,7 @@ from catalog.tables import LINE, CatalogTables, DatasetTables
 from ingest.changes import apply_changes, delete_missing
 from ingest.errors import LoadSupersededError
 from ingest.gate import Measurement, judge_counts, measure_gates
+from ingest.known import Standing, read_parents
 from ingest.ledger import move_input
 from ingest.quarantine import (
     REJECTS,
@@ -49,6 +50,7 @@ class Candidate:
     fencing_token: int
     accepted_file: Path
     reject_files: tuple[Path, ...]
+    missing_file: Path | None  # the keys that a snapshot lacks; None: to be found by comparing with all of it
     raw: int
     duplicates: int
     parts: tuple[CutPart, ...]
@@ -81,6 +83,15 @@ class Outcome:
     measurements: tuple[Measurement, ...] = ()
 
 
+@dataclass(frozen=True)
+class Publication:
+    """How a load ended, what the dataset is now, and what fell out on the way to it."""
+
+    outcome: Outcome
+    standing: Standing
+    late: tuple[int, ...]  # lines that only Postgres could reject
+
+
 class GateClosed(Exception):  # noqa: N818 - a way out of the transaction, not an error
     """A gate held the load back; the transaction must be rolled back."""
 
@@ -97,8 +108,6 @@ def stage(engine: sa.Engine, tables: DatasetTables, candidate: Candidate) -> Non
         connection.execute(DropTable(staging, if_exists=True))
         connection.execute(CreateTable(staging))
         copy_file(connection, copy_target(connection, staging), candidate.accepted_file)
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.exec_driver_sql(f"ANALYZE {quote_table(connection, staging)}")
 
 
 def unstage(engine: sa.Engine, tables: DatasetTables, load_id: int) -> None:
@@ -129,7 +138,7 @@ def regclass(connection: sa.Connection, table: sa.Table) -> sa.ColumnElement[Any
 
 def publish(
     engine: sa.Engine, catalog: CatalogTables, tables: DatasetTables, candidate: Candidate, pick_raw: RawPicker
-) -> Outcome:
+) -> Publication:
     """Publishes the candidate, or finds that nothing changed, or withholds it; the ledger says which.
 
     LoadSupersededError where a later load was given the dataset meanwhile.
@@ -145,7 +154,8 @@ def publish(
                 fill_raw(connection, pick_raw(lines_without_raw(connection)))
                 keep_rejects(connection, candidate.dataset_id, candidate.load_id, candidate.parts)
                 finish_load(connection, candidate, closed.outcome)
-            return closed.outcome
+                standing = note_standing(connection, candidate, {})
+            return Publication(closed.outcome, standing, ())
 
 
 def publish_in_transaction(
@@ -154,7 +164,7 @@ def publish_in_transaction(
     tables: DatasetTables,
     candidate: Candidate,
     pick_raw: RawPicker,
-) -> Outcome:
+) -> Publication:
     """Every step of a publication; raises GateClosed to roll back."""
     head = lock_head(connection, candidate)
     revision = head.revision + 1
@@ -162,7 +172,8 @@ def publish_in_transaction(
     if candidate.direct:
         copy_file(connection, copy_target(connection, staged), candidate.accepted_file)
     gather_rejects(connection, candidate.reject_files)
-    judge_relations(connection, catalog, tables, staged, replay=candidate.replay)
+    late = judge_relations(connection, catalog, tables, staged, replay=candidate.replay)
+    parents = read_parents(connection, tables.dataset)
     if candidate.direct:
         restore_indexes(connection, tables)
     rejected = count(connection, sa.select(sa.func.count()).select_from(REJECTS))
@@ -172,7 +183,7 @@ def publish_in_transaction(
     else:
         inserted, updated = apply_changes(connection, tables, staged, revision)
         snapshot = takes_whole(tables.dataset) and not candidate.replay
-        deleted = delete_missing(connection, tables, staged, revision) if snapshot else 0
+        deleted = delete_missing(connection, tables, staged, revision, candidate.missing_file) if snapshot else 0
     measurements = judge_counts(
         tables.dataset,
         raw=candidate.raw,
@@ -210,7 +221,13 @@ def publish_in_transaction(
         supersede_rejects(connection, candidate.dataset_id, candidate.load_id, tables, revision)
         move_head(connection, candidate, outcome, first=head.oldest_revision == 0)
     finish_load(connection, candidate, outcome)
-    return outcome
+    return Publication(outcome, note_standing(connection, candidate, parents), tuple(late))
+
+
+def note_standing(connection: sa.Connection, candidate: Candidate, parents: dict[str, int]) -> Standing:
+    """The dataset's head as this transaction leaves it."""
+    head = connection.execute(sa.select(DatasetHead.__table__).where(DatasetHead.id == candidate.dataset_id)).one()
+    return Standing(candidate.dataset_id, head.revision, head.published_at, head.record_count, parents)
 
 
 def lock_head(connection: sa.Connection, candidate: Candidate) -> Any:
@@ -232,13 +249,13 @@ def takes_whole(dataset: Dataset) -> bool:
 
 def judge_relations(
     connection: sa.Connection, catalog: CatalogTables, tables: DatasetTables, staged: sa.Table, *, replay: bool
-) -> None:
-    """Rejects records without their parents, and repeats of unique values; takes them out of `staged`."""
+) -> list[int]:
+    """The lines of records without their parents, and of repeats of unique values, rejected and out of `staged`."""
     dataset = tables.dataset
     enforced = [key for key in dataset.foreign_keys if key.enforced]
     unique = [prop.name for prop in dataset.properties.values() if prop.unique and (prop.name,) != dataset.key]
     if not enforced and not unique:
-        return
+        return []
     for key in enforced:
         parent = catalog.by_dataset[dataset.schema, key.dataset]
         # The parent's head, held: what was judged stays true until this publication is committed.
@@ -252,7 +269,11 @@ def judge_relations(
     snapshot = takes_whole(dataset) and not replay
     for name in unique:
         reject_repeats(connection, tables, staged, name, snapshot=snapshot)
-    connection.execute(sa.delete(staged).where(staged.c[LINE].in_(sa.select(REJECTS.c.line))))
+    return list(
+        connection.scalars(
+            sa.delete(staged).where(staged.c[LINE].in_(sa.select(REJECTS.c.line))).returning(staged.c[LINE])
+        )
+    )
 
 
 def move_head(connection: sa.Connection, candidate: Candidate, outcome: Outcome, *, first: bool) -> None:

@@ -62,9 +62,10 @@ class Cleaner:
         """What becomes of the records of a CSV text."""
         batch = cut_bytes(self.folder, content.encode())
         plan = compile_cleaning(dataset, batch.header, find_native(dataset) if native else frozenset())
-        clean = clean_batch(plan, batch, self.folder, load_settings(duckdb_threads=1), revision=7, load_id=8)
-        accepted = read_csv(clean.accepted_file)
-        rejected = read_csv(clean.rejected_file)
+        engine = load_settings(duckdb_threads=1)
+        with clean_batch(plan, batch, self.folder, engine, revision=7, load_id=8) as clean:
+            accepted = read_csv(clean.accepted_file)
+            rejected = read_csv(clean.rejected_file)
         assert (len(accepted), len(rejected)) == (clean.accepted, clean.rejected)
         assert batch.raw == clean.accepted + clean.rejected + clean.duplicates + batch.malformed_count
         assert {(row[-3], row[-2]) for row in accepted} <= {("7", "8")}
