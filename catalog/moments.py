@@ -43,29 +43,19 @@ class MomentPattern:
 
     @property
     def lexical(self) -> str:
-        """DuckDB SQL over {text}: whether it has exactly this form."""
-        return f"regexp_full_match({{text}}, {quote(regex_of(self.parts))})"
+        """DuckDB SQL over {text}: whether it has exactly this form, with the right weekday."""
+        return " AND ".join([f"regexp_full_match({{text}}, {quote(regex_of(self.parts))})", *self.echoes()])
 
     @property
     def cast(self) -> str:
-        """DuckDB SQL over {text}, which has this form: the value, null where there is no such day or moment."""
+        """DuckDB SQL over {text}: the value, null where there is no such day or moment."""
         forms = list(expand(self.parts))
         local = self.strptime([form for form in forms if not has_offset(form)])
         if self.kind == "timestamp":
-            moments = []
-            if timed := self.strptime([form for form in forms if has_offset(form)]):
-                moments.append(timed)
-            if local:
-                moments.append(zoned(local, self.zone))
-            value = within("TIMESTAMPTZ", f"coalesce({', '.join(moments)})" if moments[1:] else moments[0])
-        elif self.kind == "date":
-            value = within("DATE", f"CAST({local} AS DATE)")
-        elif self.kind == "time":
-            value = f"CAST({local} AS TIME)"
-        else:
-            value = within("TIMESTAMP", local)
-        echoes = list(self.echoes())
-        return f"CASE WHEN {' AND '.join(echoes)} THEN {value} END" if echoes else value
+            moments = [self.strptime([form for form in forms if has_offset(form)]), zoned(local, self.zone)]
+            chosen = [moment for moment, source in zip(moments, (moments[0], local), strict=True) if source]
+            return f"coalesce({', '.join(chosen)})" if chosen[1:] else chosen[0]
+        return {"date": f"CAST({local} AS DATE)", "time": f"CAST({local} AS TIME)"}.get(self.kind, local)
 
     def strptime(self, forms: list[list[Part]]) -> str:
         """DuckDB SQL for the moment that one of these forms tells; none where there is no form."""
@@ -142,15 +132,6 @@ def zoned(local: str, zone: str) -> str:
     if zone == "UTC":
         return f"make_timestamptz(epoch_us({local}))"  # the same, without asking a calendar
     return f"timezone({quote(zone)}, {local})"
-
-
-def within(kind: str, value: str) -> str:
-    """DuckDB SQL for a value in the years 1 to 9999, else null."""
-    suffix = " 00:00:00+00" if kind == "TIMESTAMPTZ" else ""
-    return (
-        f"CASE WHEN {value} >= {kind} '0001-01-01{suffix}'"
-        f" AND {value} < {kind} '10000-01-01{suffix}' THEN {value} END"
-    )
 
 
 def quote(text: str) -> str:

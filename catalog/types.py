@@ -51,8 +51,9 @@ WITH_SECONDS = (
     "CASE WHEN length({text}) > 16 AND substr({text}, 17, 1) <> ':'"
     " THEN substr({text}, 1, 16) || ':00' || substr({text}, 17) ELSE {text} END"
 )
-ANY_OFFSET = f"TRY_CAST(upper({WITH_SECONDS}) AS TIMESTAMPTZ)"
+WITH_OFFSET = f"TRY_CAST(upper({WITH_SECONDS}) AS TIMESTAMPTZ)"
 UTC_TEXT = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?Z?"
+CANONICAL = "CAST({value} AS VARCHAR) = {text}"  # written just as DuckDB writes the value; nothing else is
 
 
 @dataclass(frozen=True)
@@ -65,46 +66,49 @@ class PropertyType:
     sqlalchemy: sa.types.TypeEngine[Any]
     json_schema: dict[str, Any]
     operators: tuple[str, ...]
-    lexical: str  # DuckDB SQL over {text}: true where the text looks like a value
-    cast: str  # DuckDB SQL over {text}: the value, or null where it is out of range
+    cast: str  # DuckDB SQL over {text}: what DuckDB makes of it, null where nothing; never fails
+    judged: str  # DuckDB SQL over {text} and {value}, the cast's result: the value, or null where it is none
     parse: Callable[[str], Any]
     expected: str  # what a reader of an error message should have sent
+    guard: str = "TRUE"  # DuckDB SQL over {value}, of the right type: whether Postgres can hold it
     json_as_text: bool = False  # numbers that JSON readers would corrupt leave as strings
     ordered: bool = True
-    shortcut: str = ""  # DuckDB SQL over {text}: the value of usual texts, sooner; null where it is not sure
     item: PropertyType | None = None  # of a Postgres array
     pattern: MomentPattern | None = None  # the only form that raw texts may have
     zone: str = "UTC"  # of moments whose text names no offset
 
-    def is_lexical(self, text: str) -> str:
-        """DuckDB SQL: whether the expression `text` looks like a value."""
-        return self.lexical.replace("{text}", text)
-
     def cast_text(self, text: str) -> str:
-        """DuckDB SQL: the value of the expression `text`, null where it is out of range."""
+        """DuckDB SQL: what DuckDB makes of the expression `text`; `judge` repeats it, so give it a column."""
         return self.cast.replace("{text}", text)
+
+    def judge(self, text: str, value: str) -> str:
+        """DuckDB SQL: the value of the expression `text`, null where it is none; `value` is what it was cast to."""
+        # One pass, so that nothing in one of them is taken for the other.
+        return re.sub(r"\{(text|value)\}", lambda found: text if found[1] == "text" else value, self.judged)
 
     def value_of(self, text: str) -> str:
         """DuckDB SQL: the value of the expression `text`, null where it is none."""
-        value = f"CASE WHEN {self.is_lexical(text)} THEN {self.cast_text(text)} END"
-        return f"coalesce({self.shortcut.replace('{text}', text)}, {value})" if self.shortcut else value
+        return self.judge(text, self.cast_text(text))
 
 
-def in_range(value: str, kind: str, zone: str) -> str:
-    """DuckDB SQL: a moment in the years 1 to 9999, else null."""
-    return (
-        f"CASE WHEN {value} >= {kind} '0001-01-01 00:00:00{zone}'"
-        f" AND {value} < {kind} '10000-01-01 00:00:00{zone}' THEN {value} END"
-    )
+def judge_by(lexical: str, *, sure: str = "", guard: str = "", value: str = "{value}") -> str:
+    """`judged` for texts that are values if they are `lexical` and in range.
 
-
-def canonical(duckdb: str, condition: str = "") -> str:
-    """A shortcut for texts that are written just as DuckDB would write their value; nothing else is.
-
-    Casting there and back costs less than a regular expression.
+    What is `sure` is lexical too, and found so sooner than by a regular expression.
     """
-    value = f"TRY_CAST({{text}} AS {duckdb})"
-    return f"CASE WHEN CAST({value} AS VARCHAR) = {{text}}{condition.replace('{value}', value)} THEN {value} END"
+    accepted = f"({sure} OR {lexical})" if sure else lexical
+    return f"CASE WHEN {accepted}{f' AND {guard}' if guard else ''} THEN {value} END"
+
+
+def full_match(pattern: str) -> str:
+    """DuckDB SQL: whether all of {text} matches."""
+    return f"regexp_full_match({{text}}, '{pattern}')"
+
+
+def in_years(kind: str) -> str:
+    """DuckDB SQL: whether {value} lies in the years 1 to 9999."""
+    midnight = " 00:00:00+00" if kind == "TIMESTAMPTZ" else ""
+    return f"{{value}} >= {kind} '0001-01-01{midnight}' AND {{value}} < {kind} '10000-01-01{midnight}'"
 
 
 def integer_type(name: str, postgres: str, bounds: tuple[int, int]) -> PropertyType:
@@ -117,11 +121,10 @@ def integer_type(name: str, postgres: str, bounds: tuple[int, int]) -> PropertyT
         sqlalchemy={"smallint": sa.SmallInteger(), "integer": sa.Integer()}.get(postgres, sa.BigInteger()),
         json_schema={"type": "integer"},
         operators=COMPARISONS,
-        lexical="regexp_full_match({text}, '[+-]?[0-9]+')",
         cast=f"TRY_CAST({{text}} AS {duckdb})",
+        judged=judge_by(full_match("[+-]?[0-9]+"), sure=CANONICAL),
         parse=parse_integer(bounds),
         expected=f"a whole number from {bounds[0]} to {bounds[1]}",
-        shortcut=canonical(duckdb),
     )
 
 
@@ -143,12 +146,11 @@ def numeric_type(precision: int, scale: int, *, whole: bool = False) -> Property
         sqlalchemy=sa.Numeric(precision, scale),
         json_schema={"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?$"},
         operators=COMPARISONS,
-        lexical=f"regexp_full_match({{text}}, '{form}')",
         cast=f"TRY_CAST({{text}} AS {decimal})",
+        judged=judge_by(full_match(form), sure=CANONICAL),
         parse=parse_numeric,
         expected=digits if whole else f"a decimal number of at most {precision} digits, {scale} of them decimals",
         json_as_text=True,
-        shortcut=canonical(decimal),
     )
 
 
@@ -160,20 +162,18 @@ def boolean_type(yes: tuple[str, ...], no: tuple[str, ...]) -> PropertyType:
 
     return replace(
         BOOLEAN,
-        lexical=f"lower({{text}}) IN ({listed((*yes, *no))})",
-        cast=f"(lower({{text}}) IN ({listed(yes)}))",
+        cast="lower({text})",
+        judged=f"CASE WHEN {{value}} IN ({listed(yes)}) THEN TRUE WHEN {{value}} IN ({listed(no)}) THEN FALSE END",
         expected=f"{' or '.join(yes)} for true, {' or '.join(no)} for false",
-        shortcut="",
     )
 
 
 def array_type(item: PropertyType) -> PropertyType:
     """A Postgres array of scalars. Its raw text is a JSON array; its value is what Postgres reads as an array."""
     value = item.value_of("json_extract_string(item, '$')")
-    # A JSON null is no text at all, and an item that is no value is reported before anybody stores it.
-    written = (
-        f"""coalesce('"' || replace(replace(CAST({value} AS VARCHAR), '\\', '\\\\'), '"', '\\"') || '"', 'NULL')"""
-    )
+    escaped = f"replace(replace(CAST({value} AS VARCHAR), '\\', '\\\\'), '\"', '\\\"')"
+    # An item that is no value is a reason to reject the record: what stands for it here is never stored.
+    written = f"coalesce('\"' || {escaped} || '\"', 'NULL')"
     items = f"list_transform(from_json({{text}}, '[\"JSON\"]'), lambda item: {written})"
     return replace(
         ARRAY,
@@ -182,7 +182,7 @@ def array_type(item: PropertyType) -> PropertyType:
         duckdb="VARCHAR",
         sqlalchemy=pg.ARRAY(item.sqlalchemy),
         json_schema={"type": "array", "items": {**item.json_schema, "type": [item.json_schema["type"], "null"]}},
-        cast=f"('{{' || array_to_string({items}, ',') || '}}')",
+        judged=judge_by(plain_json("ARRAY"), value=f"('{{' || array_to_string({items}, ',') || '}}')"),
         expected=f"a JSON array of {item.name} values",
         json_as_text=item.json_as_text,
         item=item,
@@ -197,18 +197,28 @@ def refine_type(kind: PropertyType, options: dict[str, Any]) -> PropertyType:
         pattern = compile_pattern(str(options["format"]), kind.name, zone)
         return replace(
             kind,
-            lexical=pattern.lexical,
             cast=pattern.cast,
+            judged=judge_by(pattern.lexical, guard=kind.guard),
             expected=f"a {kind.name} in the form {pattern.text}",
-            shortcut="",
             pattern=pattern,
             zone=zone,
         )
     if zone != "UTC":
-        local = zoned("TRY_CAST({text} AS TIMESTAMP)", zone)
-        moment = f"CASE WHEN regexp_full_match({{text}}, '{LOCAL_TEXT}') THEN {local} ELSE {ANY_OFFSET} END"
-        return replace(kind, cast=in_range(moment, "TIMESTAMPTZ", "+00"), shortcut="", zone=zone)
+        return replace(
+            kind,
+            judged=f"CASE WHEN {full_match(LOCAL_TEXT)} THEN {within_years(zoned('{value}', zone))}"
+            f" WHEN {full_match(LOCAL_TEXT + OFFSET)} THEN {within_years(WITH_OFFSET)} END",
+            zone=zone,
+        )
     return kind
+
+
+def within_years(moment: str) -> str:
+    """DuckDB SQL: the moment, null outside of the years 1 to 9999."""
+    # Whoever lies well inside need not be looked at twice: asking a calendar takes its time.
+    inside = "{value} >= TIMESTAMP '0001-01-03' AND {value} < TIMESTAMP '9999-12-30'"
+    outside = in_years("TIMESTAMPTZ").replace("{value}", moment)
+    return f"CASE WHEN {inside} THEN {moment} WHEN {outside} THEN {moment} END"
 
 
 STRING = PropertyType(
@@ -218,8 +228,8 @@ STRING = PropertyType(
     sqlalchemy=sa.Text(),
     json_schema={"type": "string"},
     operators=(*COMPARISONS, *PATTERNS),
-    lexical="NOT contains({text}, chr(0))",
     cast="{text}",
+    judged=judge_by("NOT contains({text}, chr(0))", value="{text}"),
     parse=parse_text,
     expected="text",
 )
@@ -230,13 +240,16 @@ NUMBER = PropertyType(
     sqlalchemy=sa.Double(),
     json_schema={"type": "number"},
     operators=COMPARISONS,
-    lexical=r"regexp_full_match({text}, '[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?')",
-    cast="CASE WHEN isfinite(TRY_CAST({text} AS DOUBLE)) THEN TRY_CAST({text} AS DOUBLE) END",
+    cast="TRY_CAST({text} AS DOUBLE)",
+    judged=judge_by(
+        full_match(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?"),
+        # What else DuckDB reads has white space at an end, a plus first, underscores between digits, or no digits.
+        sure="{text} >= '-' AND substr({text}, -1) BETWEEN '.' AND '9' AND NOT contains({text}, '_')",
+        guard="isfinite({value})",
+    ),
+    guard="isfinite({value})",
     parse=parse_number,
     expected="a finite decimal number",
-    # What DuckDB reads beyond the rule has white space at an end, a plus first, or underscores between digits.
-    shortcut="CASE WHEN {text} >= '-' AND right({text}, 1) BETWEEN '.' AND '9' AND NOT contains({text}, '_')"
-    " AND isfinite(TRY_CAST({text} AS DOUBLE)) THEN TRY_CAST({text} AS DOUBLE) END",
 )
 BOOLEAN = PropertyType(
     name="boolean",
@@ -245,8 +258,8 @@ BOOLEAN = PropertyType(
     sqlalchemy=sa.Boolean(),
     json_schema={"type": "boolean"},
     operators=("eq", "ne", "null"),
-    lexical="lower({text}) IN ('true', 'false', '1', '0')",
-    cast="(lower({text}) IN ('true', '1'))",
+    cast="lower({text})",
+    judged="CASE WHEN {value} IN ('true', '1') THEN TRUE WHEN {value} IN ('false', '0') THEN FALSE END",
     parse=parse_boolean,
     expected="true, false, 1 or 0",
 )
@@ -257,11 +270,12 @@ DATE = PropertyType(
     sqlalchemy=sa.Date(),
     json_schema={"type": "string", "format": "date"},
     operators=COMPARISONS,
-    lexical="regexp_full_match({text}, '[0-9]{4}-[0-9]{2}-[0-9]{2}') AND {text} >= '0001'",
     cast="TRY_CAST({text} AS DATE)",
+    # DuckDB writes ten characters for the days of the years 1 to 9999 and for no others.
+    judged=f"CASE WHEN length({{text}}) = 10 AND {CANONICAL} THEN {{value}} END",
+    guard=in_years("DATE"),
     parse=parse_date,
     expected="a date such as 2013-01-31",
-    shortcut=canonical("DATE", " AND length({text}) = 10"),
 )
 TIME = PropertyType(
     name="time",
@@ -270,11 +284,10 @@ TIME = PropertyType(
     sqlalchemy=sa.Time(),
     json_schema={"type": "string", "pattern": r"^[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?$"},
     operators=COMPARISONS,
-    lexical="regexp_full_match({text}, '" + CLOCK + "')",
     cast="TRY_CAST(CASE WHEN length({text}) = 5 THEN {text} || ':00' ELSE {text} END AS TIME)",
+    judged=judge_by(full_match(CLOCK)),
     parse=parse_time,
     expected="a time such as 17:30:00",
-    shortcut=canonical("TIME", " AND {value} < TIME '24:00:00'"),
 )
 TIMESTAMP = PropertyType(
     name="timestamp",
@@ -283,13 +296,13 @@ TIMESTAMP = PropertyType(
     sqlalchemy=pg.TIMESTAMP(timezone=True),
     json_schema={"type": "string", "format": "date-time"},
     operators=COMPARISONS,
-    lexical="regexp_full_match({text}, '" + LOCAL_TEXT + OFFSET + "') AND {text} >= '0001'",
-    cast=in_range(ANY_OFFSET, "TIMESTAMPTZ", "+00"),
+    cast="TRY_CAST({text} AS TIMESTAMP)",
+    # DuckDB asks a calendar about offsets, which takes its time; UTC needs none.
+    judged=f"CASE WHEN {full_match(UTC_TEXT)} AND {{text}} >= '0001' THEN {zoned('{value}', 'UTC')}"
+    f" WHEN {full_match(LOCAL_TEXT + OFFSET)} AND {{text}} >= '0001' THEN {within_years(WITH_OFFSET)} END",
+    guard=in_years("TIMESTAMPTZ"),
     parse=parse_timestamp,
     expected="a timestamp such as 2013-01-31T17:30:00Z",
-    # DuckDB asks a calendar about offsets, which takes its time; UTC needs none.
-    shortcut="CASE WHEN regexp_full_match({text}, '" + UTC_TEXT + "') AND {text} >= '0001'"
-    " THEN " + zoned("TRY_CAST({text} AS TIMESTAMP)", "UTC") + " END",
 )
 LOCAL_TIMESTAMP = PropertyType(
     name="local timestamp",
@@ -301,14 +314,13 @@ LOCAL_TIMESTAMP = PropertyType(
         "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?$",
     },
     operators=COMPARISONS,
-    lexical="regexp_full_match({text}, '" + LOCAL_TEXT + "') AND {text} >= '0001'",
     cast="TRY_CAST({text} AS TIMESTAMP)",
+    judged=judge_by(
+        full_match(LOCAL_TEXT), sure=f"length({{text}}) > 18 AND {CANONICAL}", guard=in_years("TIMESTAMP")
+    ),
+    guard=in_years("TIMESTAMP"),
     parse=parse_local_timestamp,
     expected="a timestamp without a time zone such as 2013-01-31T17:30:00",
-    shortcut=canonical(
-        "TIMESTAMP",
-        " AND {value} >= TIMESTAMP '0001-01-01' AND {value} < TIMESTAMP '10000-01-01' AND length({text}) > 18",
-    ),
 )
 UUID = PropertyType(
     name="uuid",
@@ -317,11 +329,10 @@ UUID = PropertyType(
     sqlalchemy=pg.UUID(),
     json_schema={"type": "string", "format": "uuid"},
     operators=COMPARISONS,
-    lexical="regexp_full_match({text}, '[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}')",
     cast="TRY_CAST({text} AS UUID)",
+    judged=judge_by(full_match("[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"), sure=CANONICAL),
     parse=parse_uuid,
     expected="a UUID",
-    shortcut=canonical("UUID"),
 )
 OBJECT = PropertyType(
     name="object",
@@ -330,8 +341,8 @@ OBJECT = PropertyType(
     sqlalchemy=pg.JSONB(),
     json_schema={"type": "object"},
     operators=("null",),
-    lexical=plain_json("OBJECT"),
     cast="{text}",
+    judged=judge_by(plain_json("OBJECT"), value="{text}"),
     parse=parse_text,
     expected="a JSON object",
     ordered=False,
@@ -341,7 +352,7 @@ ARRAY = replace(
     name="array",
     json_schema={"type": "array"},
     operators=("null",),
-    lexical=plain_json("ARRAY"),
+    judged=judge_by(plain_json("ARRAY"), value="{text}"),
     expected="a JSON array",
 )
 

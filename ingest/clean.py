@@ -33,13 +33,6 @@ NATIVE_TYPES = {
     "TIMESTAMP": ("TIMESTAMP",),
     "TIMESTAMPTZ": ("TIMESTAMP WITH TIME ZONE",),
 }
-GUARDS = {
-    "DOUBLE": "isfinite({value})",
-    "DATE": "{value} BETWEEN DATE '0001-01-01' AND DATE '9999-12-31'",
-    "TIMESTAMP": "{value} >= TIMESTAMP '0001-01-01' AND {value} < TIMESTAMP '10000-01-01'",
-    "TIMESTAMPTZ": "{value} >= TIMESTAMPTZ '0001-01-01 00:00:00+00'"
-    " AND {value} < TIMESTAMPTZ '10000-01-01 00:00:00+00'",
-}
 
 
 @dataclass(frozen=True)
@@ -135,7 +128,7 @@ def compile_cleaning(
         for index, prop in enumerate(properties)
         if prop.transform and prop.name not in native
     ]
-    values = ", ".join(compile_value(index, prop, native) for index, prop in enumerate(properties))
+    tried, values = zip(*(compile_value(i, prop, native) for i, prop in enumerate(properties)), strict=True)
     checks = list(compile_checks(properties, native))
     broken = "\n    OR ".join(f"({check.broken}) IS TRUE" for check in checks) or "FALSE"
     reasons = ",\n    ".join(compile_reason(check) for check in checks) or "NULL"
@@ -153,8 +146,10 @@ def compile_cleaning(
   FROM (SELECT {named} FROM raw) AS named
 ), texts AS (
   SELECT {", ".join(["*", *casts])} FROM derived
+), tried AS (
+  SELECT *, {", ".join(tried)} FROM texts
 ), typed AS (
-  SELECT *, {values} FROM texts
+  SELECT *, {", ".join(values)} FROM tried
 ), checked AS (
   SELECT *, ({broken}) AS broken FROM typed
 )
@@ -240,16 +235,19 @@ def compile_source(index: int, prop: Property, places: dict[str, str]) -> str:
     return f"TRY([({prop.transform})]) AS x{index}"
 
 
-def compile_value(index: int, prop: Property, native: frozenset[str]) -> str:
-    """`v` is the property's value: null where the text is null, or is no value of the type."""
+def compile_value(index: int, prop: Property, native: frozenset[str]) -> tuple[str, str]:
+    """`c` is what DuckDB casts the text to, and `v` the property's value: null where the text is null or is none.
+
+    They are columns of two steps, since DuckDB computes again what a CASE repeats.
+    """
     kind = prop.type
     text, result = f"t{index}", f"x{index}[1]"
     if prop.name in native:
-        guard = GUARDS.get(kind.duckdb, "TRUE").replace("{value}", result)
-        return f"CASE WHEN {guard} THEN CAST({result} AS {kind.duckdb}) END AS v{index}"
+        guard = kind.guard.replace("{value}", f"c{index}")
+        return f"CAST({result} AS {kind.duckdb}) AS c{index}", f"CASE WHEN {guard} THEN c{index} END AS v{index}"
     if kind.name == "string" and prop.transform is None:
-        return f"{text} AS v{index}"  # the reader lets no NUL through
-    return f"CASE WHEN {kind.is_lexical(text)} THEN {kind.cast_text(text)} END AS v{index}"
+        return f"NULL AS c{index}", f"{text} AS v{index}"  # the reader lets no NUL through
+    return f"{kind.cast_text(text)} AS c{index}", f"{kind.judge(text, f'c{index}')} AS v{index}"
 
 
 def compile_checks(properties: list[Property], native: frozenset[str]) -> Iterator[Check]:
