@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from catalog.database import translate_errors
 from catalog.errors import CatalogError, DatabaseError
-from commands import contracts, demo, keys, loads, service
+from commands import contracts, demo, keys, loads, service, worker
 from commands.common import err
 from ingest.errors import IngestError
 
@@ -26,6 +26,7 @@ def make_app() -> typer.Typer:
         contracts.migrate,
         loads.ingest,
         service.serve,
+        worker.worker,
         loads.status,
         service.openapi,
     ):

@@ -86,8 +86,8 @@ def create_roles(connection: psycopg.Connection[Any]) -> None:
                 connection.execute(f'CREATE ROLE "{role}" LOGIN')
 
 
-def make_engine(url: str) -> sa.Engine:
-    """An engine for everything but the read path; times are UTC.
+def make_engine(url: str, *, keep: bool = False) -> sa.Engine:
+    """An engine for everything but the read path; times are UTC. With `keep`, a connection stays open for next time.
 
     The search path is fixed: a login named `decant` would have the ledger's schema as its default one, and Alembic
     would no longer see that schema by its name.
@@ -95,7 +95,7 @@ def make_engine(url: str) -> sa.Engine:
     return sa.create_engine(
         "postgresql+psycopg://" + url.partition("://")[2],
         connect_args={"application_name": APPLICATION_NAME, "options": "-c TimeZone=UTC -c search_path=public"},
-        poolclass=sa.pool.NullPool,
+        poolclass=sa.pool.QueuePool if keep else sa.pool.NullPool,
     )
 
 

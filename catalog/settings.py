@@ -72,6 +72,13 @@ class Settings(BaseSettings):
     source_limit_bytes: Annotated[int, Field(ge=1, description="The largest raw batch, unpacked, in bytes.")] = (
         20 * 2**30
     )
+    worker_concurrency: Annotated[int, Field(ge=1, description="Loads that one worker runs at a time.")] = 2
+    worker_stop_seconds: Annotated[
+        float, Field(ge=0, description="How long a worker that is told to stop lets its loads go on, in seconds.")
+    ] = 30.0
+    worker_poll_seconds: Annotated[
+        float, Field(gt=0, description="How often a worker looks at watched inputs, in seconds.")
+    ] = 5.0
     lock_timeout_ms: Annotated[
         int, Field(ge=1, description="How long a migration waits for a lock, in milliseconds.")
     ] = 10_000

@@ -1,0 +1,30 @@
+"""`decant worker`: runs schedules, queued loads, pushed events."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from commands.common import err, given, load_contracts, open_urls
+
+
+def worker(
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, help="Loads at a time; default: DECANT_WORKER_CONCURRENCY or 2.")
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="Run what is due now, then end.")] = False,
+) -> None:
+    """Run what schedules, events, watched inputs and the queue ask for."""
+    from catalog.logs import open_logs
+    from ingest.supervisor import keep_working, work_once
+
+    settings, catalog = load_contracts(**given(worker_concurrency=concurrency))
+    open_logs()
+    if not once:
+        keep_working(settings, catalog, open_urls)
+        return
+    ended = work_once(settings, catalog, open_urls)
+    err.print(", ".join(f"{count} {word}" for word, count in sorted(ended.items())) or "Nothing is due.")
+    if any(ended.get(word) for word in ("failed", "withheld", "retry")):
+        raise typer.Exit(1)
