@@ -54,14 +54,18 @@ class LandedBatch:
     parts: tuple[LandedPart, ...]
 
 
-def land(batch: RawBatch, folder: Path, limit: int, advance: Callable[[int], None]) -> LandedBatch:
+def land(
+    batch: RawBatch, folder: Path, limit: int, advance: Callable[[int], None], drafts: Path | None = None
+) -> LandedBatch:
     """The batch, each part written under its SHA-256; the same bytes again are kept once.
 
-    SourceTooLargeError once more than `limit` bytes have come.
+    What has not come whole yet lies in `drafts`, on the same file system. SourceTooLargeError once more than `limit`
+    bytes have come.
     """
     parts: list[LandedPart] = []
     for part in batch.parts:
-        parts.append(land_part(part, folder, limit - sum(landed.size for landed in parts), advance))
+        left = limit - sum(landed.size for landed in parts)
+        parts.append(land_part(part, folder, left, advance, drafts))
     return LandedBatch(digest_parts(parts), tuple(parts))
 
 
@@ -73,12 +77,14 @@ def digest_parts(parts: Sequence[LandedPart]) -> str:
     return hashlib.sha256(json.dumps(lines).encode()).hexdigest()
 
 
-def land_part(part: RawPart, folder: Path, limit: int, advance: Callable[[int], None]) -> LandedPart:
+def land_part(
+    part: RawPart, folder: Path, limit: int, advance: Callable[[int], None], drafts: Path | None = None
+) -> LandedPart:
     """One part, written under its SHA-256."""
     folder.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
     size = 0
-    descriptor, name = tempfile.mkstemp(dir=folder, prefix="incoming-")
+    descriptor, name = tempfile.mkstemp(dir=drafts or folder, prefix="incoming-")
     draft = Path(name)
     try:
         with open(descriptor, "wb") as file:

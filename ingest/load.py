@@ -175,7 +175,7 @@ class Loader:
             )
 
             def find_raw(lines: Iterable[int]) -> Iterator[tuple[int, str]]:
-                return pick_raw(landed, form, batch_cut.parts, limit, lines)
+                return pick_raw(landed, form, batch_cut.parts, limit, lines, folder)
 
             keeper = KnownKeeper(self.settings, dataset, clean, folder)
             with keeper.draft(wanted=not ticket.request and not clean.is_known()):
@@ -192,7 +192,8 @@ class Loader:
             dataset, self.settings, self.tables, self.engine, ticket.load_id, ticket.state, ticket.request
         )
         with open_batch(place) as batch, self.step(ticket, "land", batch.size, progress):
-            landed = land(batch, folder, self.settings.source_limit_bytes, progress.advance)
+            limit, drafts = self.settings.source_limit_bytes, self.load_folder(ticket.load_id)
+            landed = land(batch, folder, limit, progress.advance, drafts)
             note = LandedNote(batch.source, note_parts(landed), batch.position(), batch.may_be_empty)
             ticket.more = batch.more
         note_landed(self.engine, ticket, note, landed.sha256)

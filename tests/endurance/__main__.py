@@ -1,0 +1,90 @@
+"""`python -m tests.endurance crash --kills 200` and `python -m tests.endurance volume --records 10000000`."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+
+from catalog.database import ROLES, DatabaseUrls, create_roles
+from catalog.embedded import EmbeddedPostgres, run_embedded
+from tests.endurance import crash, ground, volume
+from tests.lab import Lab
+
+PEAK_BYTES = 1 << 30
+PEAK_RATIO = 1.2  # of ten times the records
+
+
+class Labs:
+    """Products on databases of one server, each in a folder of its own."""
+
+    def __init__(self, folder: Path, server: EmbeddedPostgres) -> None:
+        self.folder = folder
+        self.server = server
+        self.number = 0
+
+    def make(self, contract: str) -> Lab:
+        """The product of a contract, migrated."""
+        self.number += 1
+        name = f"endurance_{self.number}"
+        with psycopg.connect(self.server.url(), autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{name}"'.encode())
+        url = self.server.url
+        urls = DatabaseUrls(url(database=name), *(url(user=role, database=name) for role in ROLES))
+        lab = Lab.build(self.folder / name, urls, contract)
+        lab.migrate()
+        return lab
+
+
+@contextmanager
+def open_labs() -> Iterator[Labs]:
+    """A server and a folder, for as long as they are needed."""
+    folder = Path(tempfile.mkdtemp(prefix="decant-endurance-", dir="/tmp"))
+    folder.chmod(0o755)
+    try:
+        with run_embedded(folder / "postgres") as server:
+            with psycopg.connect(server.url(), autocommit=True) as connection:
+                create_roles(connection)
+            yield Labs(folder, server)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def say(line: str) -> None:
+    """One line for whoever watches."""
+    print(f"{time.strftime('%H:%M:%S')}  {line}", flush=True)
+
+
+def main() -> int:
+    """0 where everything held."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parts = parser.add_subparsers(dest="part", required=True)
+    kill = parts.add_parser("crash", help="loads killed at every step")
+    kill.add_argument("--kills", type=int, default=200)
+    kill.add_argument("--seed", type=int, default=int(time.time()))
+    size = parts.add_parser("volume", help="memory at a tenth of the records, and at all of them")
+    size.add_argument("--records", type=int, default=10_000_000)
+    chosen = parser.parse_args()
+    with open_labs() as labs:
+        if chosen.part == "crash":
+            say(f"seed {chosen.seed}")
+            lab = labs.make(ground.CONTRACT)
+            ground.prepare(lab)
+            for name, number in crash.run_kills(lab, chosen.kills, chosen.seed, say).items():
+                say(f"{number:4}  killed {name}")
+            say("every record is accounted for, nothing is doubled, nothing is left about")
+            return 0
+        small, large = volume.run_volume(labs.make, [chosen.records // 10, chosen.records], say)
+        say(f"peak {small / 1e6:.0f} MB and {large / 1e6:.0f} MB: {large / small:.2f} times")
+        return 0 if large <= PEAK_BYTES and large <= PEAK_RATIO * small else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
