@@ -1,0 +1,71 @@
+"""The operations that do not depend on any contract."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from api.openapi.parts import path_parameter, problem_answers
+
+
+def common_paths() -> Iterator[tuple[str, Any]]:
+    """The operations that do not depend on any contract."""
+    thing = {"type": "object", "required": ["data"], "properties": {"data": {"type": "object"}}}
+    things = {
+        "type": "object",
+        "required": ["data"],
+        "properties": {"data": {"type": "array", "items": {"type": "object"}}},
+    }
+    security: list[dict[str, Any]] = [{}, {"bearer": []}, {"header": []}]
+    product = path_parameter("product", "The product's id.", "nyc-flights")
+    major = path_parameter("major", "Its major version.", "1")
+    dataset = path_parameter("dataset", "The dataset's name.", "flights")
+    operations: list[tuple[str, str, str, str, list[dict[str, Any]], dict[str, Any]]] = [
+        ("/data", "list_products", "What products and datasets there are", "Those that you may read.", [], things),
+        (
+            "/data/{product}/v{major}",
+            "get_product",
+            "One product",
+            "Its description, owner, promises and datasets.",
+            [product, major],
+            thing,
+        ),
+        (
+            "/data/{product}/v{major}/{dataset}",
+            "get_dataset",
+            "One dataset",
+            "Its properties, key and current revision.",
+            [product, major, dataset],
+            thing,
+        ),
+    ]
+    for path, name, summary, says, parameters, schema in operations:
+        content = {"description": summary, "content": {"application/json": {"schema": schema}}}
+        operation = {
+            "tags": ["catalogue"],
+            "operationId": name,
+            "summary": summary,
+            "description": says,
+            "security": security,
+            "parameters": parameters,
+            "responses": {"200": content, **problem_answers(401, 404, 410, 422, 503)},
+        }
+        yield path, {"get": operation}
+    health = {"type": "object", "required": ["status"], "properties": {"status": {"type": "string"}}}
+    for path, name, says in (
+        ("/livez", "livez", "200 as long as the process answers."),
+        ("/readyz", "readyz", "200 when requests can be served, else 503."),
+    ):
+        content = {"application/json": {"schema": health}}
+        answers: dict[str, Any] = {"200": {"description": "Yes.", "content": content}}
+        if name == "readyz":
+            answers["503"] = {"description": "Not now.", "content": content}
+        operation = {
+            "tags": ["health"],
+            "operationId": name,
+            "summary": says,
+            "description": says,
+            "security": [{}],
+            "responses": answers,
+        }
+        yield path, {"get": operation}

@@ -1,0 +1,79 @@
+"""The OpenAPI 3.1 document, made from the contracts: typed operations, descriptions and examples for each dataset.
+
+The requests themselves run through a handful of parametrised routes; only this document knows each dataset's types.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from api.openapi.common import common_paths
+from api.openapi.parts import problem_schema, schema_name, tag_of
+from api.openapi.records import dataset_paths, page_schema, record_schema
+from catalog.contract import Catalog
+
+VERSION = "0.1.0"
+DESCRIPTION = """Curated datasets, each in whole, checked revisions.
+
+Read a page of `/records`, follow `next` until it is null: a walk sees each record of the revision in which it began
+exactly once, whatever is published meanwhile. Every response says in `Decant-Revision` which revision it read.
+
+Filters are parameters such as `carrier=UA` or `distance[gte]=1000`; unknown parameters are refused, never ignored.
+Errors are problems (RFC 9457) with a stable `code`.
+"""
+
+
+def build_document(catalog: Catalog) -> dict[str, Any]:
+    """The whole document for these products."""
+    schemas: dict[str, Any] = {"Problem": problem_schema()}
+    paths: dict[str, Any] = dict(common_paths())
+    tags = [
+        {"name": "catalogue", "description": "What datasets there are."},
+        {"name": "health", "description": "For machines that watch the service."},
+    ]
+    for product in catalog.products.values():
+        if product.status not in {"active", "deprecated"}:
+            continue
+        for dataset in product.datasets.values():
+            tags.append({"name": tag_of(dataset), "description": dataset.description or dataset.title})
+            schemas[schema_name(dataset)] = record_schema(dataset)
+            schemas[f"{schema_name(dataset)}Page"] = page_schema(dataset)
+            paths |= dataset_paths(product, dataset)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Decant",
+            "version": VERSION,
+            "description": DESCRIPTION,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            "contact": {"name": "The owners of this service", "url": "/docs"},
+        },
+        "servers": [{"url": "/"}],
+        "tags": tags,
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "description": "An API key: `dcnt_…`."},
+                "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same API key."},
+            },
+        },
+    }
+
+
+def render_document(document: dict[str, Any]) -> str:
+    """The document as text: the same contracts give the same bytes."""
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+
+
+def write_document(catalog: Catalog, path: Path) -> None:
+    """Writes the document."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(render_document(build_document(catalog)), encoding="utf-8")
+
+
+def is_current(catalog: Catalog, path: Path) -> bool:
+    """Whether the document in `path` is what the contracts say."""
+    return path.exists() and path.read_text(encoding="utf-8") == render_document(build_document(catalog))

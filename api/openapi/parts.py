@@ -1,0 +1,94 @@
+"""What operations are made of: names, parameters, answers, problems."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from api.problems import KINDS, MEDIA_TYPE
+from catalog.dataset import Dataset
+
+PROBLEM = {"$ref": "#/components/schemas/Problem"}
+
+
+def tag_of(dataset: Dataset) -> str:
+    """The tag of a dataset's operations."""
+    return f"{dataset.product} v{dataset.major} · {dataset.name}"
+
+
+def schema_name(dataset: Dataset) -> str:
+    """The name of a record's schema: words in capitals, nothing that a generator would trip over."""
+    words = re.findall(r"[A-Za-z0-9]+", f"{dataset.product} v{dataset.major} {dataset.name}")
+    return "".join(word[:1].upper() + word[1:] for word in words)
+
+
+def operation_id(verb: str, dataset: Dataset) -> str:
+    """A name for an operation that code generators turn into a function."""
+    return "_".join([verb, *re.findall(r"[a-z0-9]+", f"{dataset.product} v{dataset.major} {dataset.name}".lower())])
+
+
+def parameter(name: str, description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """A query parameter.
+
+    Its example stands in the schema: Swagger UI would send a parameter's own `example` along with every trial.
+    """
+    return {"name": name, "in": "query", "description": description, "schema": schema}
+
+
+def answer(description: str, schema: dict[str, Any], *, link: bool = False) -> dict[str, Any]:
+    """A JSON answer with its headers."""
+    headers: dict[str, Any] = {
+        "Decant-Revision": {"description": "The revision that was read.", "schema": {"type": "integer"}}
+    }
+    if link:
+        headers["Link"] = {"description": 'The next page, as rel="next" (RFC 8288).', "schema": {"type": "string"}}
+    return {"description": description, "headers": headers, "content": {"application/json": {"schema": schema}}}
+
+
+def path_parameter(name: str, description: str, example: str) -> dict[str, Any]:
+    """A part of the path."""
+    schema = {"type": "string", "examples": [example]}
+    return {"name": name, "in": "path", "required": True, "description": description, "schema": schema}
+
+
+def problem_answers(*statuses: int) -> dict[str, Any]:
+    """The problems that an operation answers with, by status."""
+    answers = {}
+    for status in statuses:
+        kinds = {code: kind for code, kind in KINDS.items() if kind.status == status}
+        says = " ".join(f"`{code}`: {kind.meaning}" for code, kind in kinds.items())
+        answers[str(status)] = {"description": says, "content": {MEDIA_TYPE: {"schema": PROBLEM}}}
+    return answers
+
+
+def problem_schema() -> dict[str, Any]:
+    """An error (RFC 9457)."""
+    return {
+        "type": "object",
+        "description": "What went wrong, and what would have been right (RFC 9457).",
+        "required": ["type", "title", "status", "detail", "instance", "code", "trace_id"],
+        "properties": {
+            "type": {
+                "type": "string",
+                "format": "uri-reference",
+                "description": "A page about this kind of problem.",
+            },
+            "title": {"type": "string"},
+            "status": {"type": "integer"},
+            "detail": {"type": "string"},
+            "instance": {"type": "string", "description": "The path that was asked for."},
+            "code": {"type": "string", "enum": list(KINDS), "description": "The kind of problem, for programs."},
+            "trace_id": {"type": "string", "description": "Leads to what the service noted about this request."},
+            "errors": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "properties": {
+                        "parameter": {"type": "string"},
+                        "message": {"type": "string"},
+                        "allowed": {"type": "array", "items": {"type": "string"}},
+                    },
+                },
+            },
+        },
+    }

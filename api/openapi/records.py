@@ -1,0 +1,172 @@
+"""The operations that read a dataset, and the schemas of its records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from api.openapi.parts import answer, operation_id, parameter, problem_answers, schema_name, tag_of
+from api.params import KEPT_FREE, LIMIT_DEFAULT, LIMIT_MAXIMUM, RESERVED, describe_operators
+from catalog.dataset import Dataset, Product, Property
+
+
+def record_schema(dataset: Dataset) -> dict[str, Any]:
+    """One record. No property is required: `properties=` may leave any of them out."""
+    return {
+        "type": "object",
+        "title": dataset.title,
+        "description": dataset.description or dataset.title,
+        "properties": {prop.name: property_schema(prop) for prop in dataset.properties.values()},
+    }
+
+
+def property_schema(prop: Property) -> dict[str, Any]:
+    """A property as it is answered; null where it may be."""
+    schema = dict(prop.type.json_schema)
+    if not prop.required:
+        schema["type"] = [schema["type"], "null"]
+    if prop.enum and not prop.type.json_as_text:
+        schema["enum"] = [*prop.enum] if prop.required else [*prop.enum, None]
+    if prop.description:
+        schema["description"] = prop.description
+    if prop.examples:
+        schema["examples"] = list(prop.examples)
+    if prop.deprecated:
+        schema["deprecated"] = True
+    return schema
+
+
+def page_schema(dataset: Dataset) -> dict[str, Any]:
+    """A page of records."""
+    return {
+        "type": "object",
+        "required": ["data", "revision", "next"],
+        "properties": {
+            "data": {"type": "array", "items": {"$ref": f"#/components/schemas/{schema_name(dataset)}"}},
+            "revision": {"type": "integer", "description": "The revision that was read.", "examples": [1]},
+            "next": {
+                "type": ["string", "null"],
+                "description": "The address of the next page of the same revision; null at the end of the walk.",
+            },
+        },
+    }
+
+
+def dataset_paths(product: Product, dataset: Dataset) -> dict[str, Any]:
+    """The operations of one dataset."""
+    security: list[dict[str, Any]] = [{"bearer": []}, {"header": []}]
+    common = {
+        "tags": [tag_of(dataset)],
+        # An empty requirement says that a credential is optional.
+        "security": [{}, *security] if product.anonymous else security,
+        **({"deprecated": True} if product.status == "deprecated" else {}),
+    }
+    name = schema_name(dataset)
+    record = {
+        "type": "object",
+        "required": ["data", "revision"],
+        "properties": {
+            "data": {"$ref": f"#/components/schemas/{name}"},
+            "revision": {"type": "integer", "description": "The revision that was read."},
+        },
+    }
+    return {
+        f"{dataset.path}/records": {
+            "get": {
+                **common,
+                "operationId": operation_id("list", dataset),
+                "summary": f"A page of {dataset.name}",
+                "description": f"{dataset.description}\n\nOrdered by its key "
+                f"({', '.join(dataset.key)}) unless `sort` says otherwise.".strip(),
+                "parameters": [*page_parameters(dataset), *filter_parameters(dataset)],
+                "responses": {
+                    "200": answer("A page of records.", {"$ref": f"#/components/schemas/{name}Page"}, link=True),
+                    **problem_answers(401, 404, 410, 422, 503, 504),
+                },
+            }
+        },
+        f"{dataset.path}/records/{{key}}": {
+            "get": {
+                **common,
+                "operationId": operation_id("get", dataset),
+                "summary": f"One record of {dataset.name}",
+                "description": "The record with this key.",
+                "parameters": [
+                    key_parameter(dataset),
+                    parameter("properties", "Only these properties, separated by commas.", {"type": "string"}),
+                    at_parameter(),
+                ],
+                "responses": {
+                    "200": answer("The record.", record),
+                    **problem_answers(401, 404, 410, 422, 503, 504),
+                },
+            }
+        },
+    }
+
+
+def page_parameters(dataset: Dataset) -> Iterator[dict[str, Any]]:
+    """The parameters that every dataset's page has."""
+    some = [p.name for p in dataset.properties.values() if p.name not in dataset.key][:2] or list(dataset.key)
+    limit = {"type": "integer", "minimum": 1, "maximum": LIMIT_MAXIMUM, "default": LIMIT_DEFAULT}
+    yield parameter("limit", "How many records a page holds.", limit)
+    yield parameter(
+        "sort",
+        "Properties separated by commas, `-` before one for descending; nulls come last in both directions.",
+        {"type": "string", "examples": [f"-{some[0]},{dataset.key[0]}"]},
+    )
+    yield parameter(
+        "properties",
+        "Only these properties, separated by commas.",
+        {"type": "string", "examples": [",".join([dataset.key[0], *some])]},
+    )
+    yield parameter(
+        "cursor", "Where a walk goes on: taken from `next`, valid for the same query.", {"type": "string"}
+    )
+    yield at_parameter()
+
+
+def at_parameter() -> dict[str, Any]:
+    """`at`, which reads an older revision."""
+    return parameter(
+        "at",
+        "An older revision: its number, or a moment (RFC 3339) for the one that was current then.",
+        {"type": "string", "examples": ["1"]},
+    )
+
+
+def filter_parameters(dataset: Dataset) -> Iterator[dict[str, Any]]:
+    """One parameter for each property and operator."""
+    meanings = describe_operators()
+    for prop in dataset.properties.values():
+        value = {k: v for k, v in prop.type.json_schema.items() if k != "pattern" or prop.type.json_as_text}
+        examples = {"examples": [prop.examples[0]]} if prop.examples else {}
+        plain = prop.name not in RESERVED and prop.name not in KEPT_FREE
+        for operator in prop.type.operators:
+            if operator == "eq" and plain:
+                yield parameter(prop.name, f"{prop.description} Equal to.".strip(), value | examples)
+            name = f"{prop.name}[{operator}]"
+            says = f"{prop.name}: {meanings[operator]}."
+            if operator == "null":
+                yield parameter(name, says, {"type": "boolean"})
+            elif operator == "in":
+                several = {"type": "array", "items": value, "maxItems": 200}
+                if prop.examples:
+                    several["examples"] = [list(prop.examples[:2])]
+                yield parameter(name, says, several) | {"style": "form", "explode": False}
+            elif operator in {"like", "ilike"}:
+                pattern = {"examples": [f"{str(prop.examples[0])[:1]}*"]} if prop.examples else {}
+                yield parameter(name, says, {"type": "string", "maxLength": 128} | pattern)
+            else:
+                yield parameter(name, says, value | examples)
+
+
+def key_parameter(dataset: Dataset) -> dict[str, Any]:
+    """The record's key as the last part of the path."""
+    says = f"The record's {', '.join(dataset.key)}."
+    if len(dataset.key) > 1:
+        says += " Its parts are joined by commas; a comma within a part is written %2C."
+    keyed = [dataset.properties[name] for name in dataset.key]
+    example = ",".join(str(prop.examples[0]) for prop in keyed if prop.examples)
+    schema = {"type": "string"} | ({"examples": [example]} if all(prop.examples for prop in keyed) else {})
+    return {"name": "key", "in": "path", "required": True, "description": says, "schema": schema}
