@@ -34,6 +34,7 @@ def make_app() -> typer.Typer:
     app.add_typer(contract_app, name="contract")
     contract_app.command()(contracts.lint)
     contract_app.command()(contracts.diff)
+    contract_app.command()(contracts.init)
     app.add_typer(keys_app, name="keys")
     keys_app.command()(keys.create)
     return app

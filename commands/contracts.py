@@ -1,11 +1,12 @@
-"""Commands about contracts: `migrate`, `contract lint`, `contract diff`."""
+"""Commands about contracts: `migrate`, `contract lint`, `contract diff`, `contract init`."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -14,7 +15,10 @@ from catalog.contract import read_contract
 from catalog.dataset import Product
 from catalog.errors import CatalogError, ContractError
 from catalog.settings import Settings, load_settings
-from commands.common import AsJson, load_contracts, open_urls, out
+from commands.common import AsJson, err, load_contracts, open_urls, out
+
+if TYPE_CHECKING:
+    from ingest.draft import Draft
 
 
 def migrate(
@@ -104,3 +108,45 @@ def read_valid_contract(file: Path, settings: Settings) -> Product:
     if product is None:
         raise ContractError([finding for finding in findings if finding.severity == "error"])
     return product
+
+
+def init(
+    file: Annotated[Path, typer.Argument(help="A sample: CSV, TSV, NDJSON, JSON, Parquet or XLSX, packed or not.")],
+    out_file: Annotated[
+        Path | None, typer.Option("--out", help="Where to write the contract; shown where left out.")
+    ] = None,
+    header: Annotated[
+        bool | None,
+        typer.Option("--header/--no-header", help="Whether the first line names the columns."),
+    ] = None,
+) -> None:
+    """Write a first contract from a sample file: types, null tokens, key, examples."""
+    from ingest.draft import draft_contract
+
+    if out_file is not None and out_file.exists():
+        raise CatalogError(f"{out_file} is there already: choose another name, or move it away.")
+    draft = draft_contract(file, load_settings(), header=header)
+    if out_file is None:
+        typer.echo(draft.text, nl=False)
+    else:
+        out_file.parent.mkdir(parents=True, exist_ok=True)
+        out_file.write_text(draft.text, encoding="utf-8")
+        err.print(f"written  {out_file}", highlight=False, soft_wrap=True)
+    # Beside the contract, so that the contract alone can be piped.
+    for line in describe_draft(draft):
+        err.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def describe_draft(draft: Draft) -> Iterator[str]:
+    """What the author of a drafted contract should know, line by line."""
+    yield f"records  {draft.records:,} read" + (f", {draft.malformed:,} malformed" if draft.malformed else "")
+    if draft.made_up_key:
+        yield (
+            "key      none found: no column, nor up to three together, tell the records apart."
+            f" {draft.key[0]} is made of the whole record; replace it if you know better"
+        )
+    else:
+        yield f"key      {', '.join(draft.key)}"
+    for note in draft.notes:
+        yield f"note     {note}"
+    yield "next     decant contract lint, decant migrate, decant ingest (with DECANT_CONTRACTS naming its folder)"
