@@ -4,50 +4,33 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
-import sqlglot
 from open_data_contract_standard.model import SchemaProperty
-from sqlglot import expressions as exp
 
-from catalog.dataset import Property, Rule, shorten_name
+from catalog.build_rules import OPTION_NAMES, find_enum, find_rules, find_type, forbids_nulls
+from catalog.build_transform import find_raw_columns
+from catalog.dataset import Property, shorten_name
 from catalog.document import Findings, Trail
-from catalog.types import InvalidValueError, PropertyType, resolve_type
+from catalog.formats import TEXT_FORMATS
+from catalog.types import array_type, find_item_logical
 
 # What a physicalType of another system says about a property that has no logicalType.
 GUESSES = (
+    (r"array|\[\]", "array"),
+    (r"json|struct|record|variant|object|map<", "object"),
     (r"bool|bit$", "boolean"),
     (r"timestamp|datetime", "timestamp"),
     (r"date", "date"),
     (r"time", "time"),
     (r"int|serial", "integer"),
     (r"num|dec|float|double|real|money", "number"),
-    (r"json|struct|record|variant|object", "object"),
-    (r"array|\[\]", "array"),
 )
 REPLACED_TYPES = {"map": "object", "vector": "array"}
 CLASSIFICATIONS = ("public", "internal", "confidential", "restricted")
-OPTION_NAMES = {
-    "string": ("pattern", "minLength", "maxLength", "format"),
-    "integer": ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "format"),
-    "number": ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "format"),
-    "boolean": (),
-    "date": ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"),
-    "time": ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "timezone", "defaultTimezone"),
-    "timestamp": (
-        "minimum",
-        "maximum",
-        "exclusiveMinimum",
-        "exclusiveMaximum",
-        "timezone",
-        "defaultTimezone",
-    ),
-    "object": (),
-    "array": ("minItems", "maxItems", "uniqueItems"),
-}
-BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
-COUNTS = ("minLength", "maxLength", "minItems", "maxItems")
-NO_RULES = frozenset({"timezone", "defaultTimezone", "format"})
+# What a part of an object cannot be.
+COLUMN_WORDS = ("primaryKey", "unique", "transformLogic", "relationships")
 
 
 def build_property(part: SchemaProperty, trail: Trail, custom: dict[str, Any], findings: Findings) -> Property | None:
@@ -59,14 +42,6 @@ def build_property(part: SchemaProperty, trail: Trail, custom: dict[str, Any], f
             (*trail, "name"), f"{name!r}: a name is needed, and those that start with '_' are Decant's own"
         )
         return None
-    logical = choose_logical_type(part)
-    options = dict(part.logicalTypeOptions or {})
-    kind, understood = resolve_type(logical, part.physicalType, options)
-    if not understood:
-        findings.warning(
-            (*trail, "physicalType"),
-            f"{part.physicalType!r} is not a type of ours for {logical}: {kind.postgres} is used",
-        )
     if part.partitioned:
         findings.warning((*trail, "partitioned"), "not applied yet")
     transform = (part.transformLogic or "").strip() or None
@@ -74,25 +49,93 @@ def build_property(part: SchemaProperty, trail: Trail, custom: dict[str, Any], f
     if classification not in CLASSIFICATIONS:
         findings.warning((*trail, "classification"), f"{classification!r} is treated as restricted")
         classification = "restricted"
-    enum = find_enum(part)
-    return Property(
-        name=name,
+    value = build_value(part, name, trail, findings)
+    return replace(
+        value,
         column=column,
-        type=kind,
-        logical_type=logical,
-        required=bool(part.required or part.primaryKey) or forbids_nulls(part),
+        required=value.required or bool(part.primaryKey),
         unique=bool(part.unique),
-        rules=tuple(find_rules(logical, kind, options, enum, trail, findings)),
-        description=(part.description or "").strip(),
-        examples=tuple(part.examples or ()),
         classification=classification,
         transform=transform,
         raw_columns=find_raw_columns(transform, trail, findings) if transform else (name,),
         indexed=custom.get("indexed") is True,
-        options=options,
-        enum=enum,
-        deprecated=bool(part.deprecated),
     )
+
+
+def build_value(part: SchemaProperty, name: str, trail: Trail, findings: Findings) -> Property:
+    """A property, or what an object or an array holds: its type and its rules, and those of its parts."""
+    logical = choose_logical_type(part)
+    children = tuple(build_children(part, logical, trail, findings))
+    items = build_items(part, logical, trail, findings)
+    entries = None
+    if part.map is not None and part.map.key is not None and part.map.value is not None:
+        place = (*trail, "map")
+        key = build_part(part.map.key, "key", (*place, "key"), findings)
+        entries = (key, build_part(part.map.value, "value", (*place, "value"), findings))
+    kind = find_type(part, logical, items.logical_type if items else None, trail, findings)
+    if items is not None and kind.item:
+        kind = array_type(items.type)
+    value = Property(
+        name=name,
+        column=name,
+        type=kind,
+        logical_type=logical,
+        required=bool(part.required) or forbids_nulls(part),
+        unique=False,
+        rules=tuple(find_rules(part, logical, kind, trail, findings)),
+        description=(part.description or "").strip(),
+        examples=tuple(part.examples or ()),
+        classification="internal",
+        transform=None,
+        raw_columns=(name,),
+        indexed=False,
+        options=dict(part.logicalTypeOptions or {}),
+        enum=find_enum(part),
+        deprecated=bool(part.deprecated),
+        children=children,
+        items=items,
+        entries=entries,
+    )
+    return replace(value, type=replace(kind, json_schema=describe_value(value)))
+
+
+def build_items(part: SchemaProperty, logical: str, trail: Trail, findings: Findings) -> Property | None:
+    """What an array holds, where the contract or the column's type tells; None where neither does."""
+    if logical != "array":
+        return None
+    given = part.items or SchemaProperty(logicalType="number" if part.logicalType == "vector" else None)
+    physical = (part.physicalType or "").strip()
+    stored = None
+    if physical.endswith("[]"):
+        element = physical.removesuffix("[]")
+        stored = find_item_logical(element, choose_logical_type(given) if part.items else None)
+        if stored and given.physicalType is None:
+            given = given.model_copy(update={"logicalType": stored, "physicalType": element})
+    if part.items is None and stored is None and part.logicalType != "vector":
+        return None
+    return build_part(given, "items", (*trail, "items"), findings)
+
+
+def build_part(part: SchemaProperty, name: str, trail: Trail, findings: Findings) -> Property:
+    """What an object or an array holds under a name."""
+    for word in COLUMN_WORDS:
+        if getattr(part, word):
+            findings.warning((*trail, word), "means nothing within an object or an array: not applied")
+    return build_value(part, name, trail, findings)
+
+
+def build_children(part: SchemaProperty, logical: str, trail: Trail, findings: Findings) -> Iterator[Property]:
+    """The named parts of an object."""
+    seen: set[str] = set()
+    for index, child in enumerate(part.properties or [] if logical == "object" else []):
+        place = (*trail, "properties", index)
+        if not child.name or "\0" in child.name:
+            findings.error((*place, "name"), "a name is needed")
+        elif child.name in seen:
+            findings.error((*place, "name"), f"{child.name!r} stands here twice")
+        else:
+            seen.add(child.name)
+            yield build_part(child, child.name, place, findings)
 
 
 def choose_logical_type(part: SchemaProperty) -> str:
@@ -101,109 +144,57 @@ def choose_logical_type(part: SchemaProperty) -> str:
         chosen = REPLACED_TYPES.get(part.logicalType, part.logicalType)
         # A word that is none is the standard's schema's to refuse; text serves until then.
         return chosen if chosen in OPTION_NAMES else "string"
-    if part.properties:
+    if part.items is not None:
+        return "array"
+    if part.properties or part.map is not None:
         return "object"
     physical = (part.physicalType or "").lower()
     return next((logical for pattern, logical in GUESSES if re.search(pattern, physical)), "string")
 
 
-def find_enum(part: SchemaProperty) -> tuple[Any, ...]:
-    """The only values allowed, from `enum` or from a quality rule that allows no invalid value."""
+def describe_value(value: Property) -> dict[str, Any]:
+    """The JSON Schema of a property as it is answered, null aside."""
+    if value.type.item and value.items:
+        return {"type": "array", "items": allow_null(value.items.type.json_schema, value.items)}
+    if value.logical_type in {"object", "array"}:
+        return describe_json(value)
+    name = value.options.get("format")
+    if value.type.name == "string" and name in TEXT_FORMATS:
+        return {**value.type.json_schema, "format": name}
+    return value.type.json_schema
+
+
+def describe_part(part: Property) -> dict[str, Any]:
+    """The JSON Schema of what stands in an object or an array, which is kept as it came."""
+    schema = allow_null(describe_json(part), part)
     if part.enum:
-        return tuple(value.value for value in part.enum)
-    for rule in part.quality or []:
-        if (
-            (rule.metric or rule.rule) == "invalidValues"
-            and rule.mustBe == 0
-            and (rule.arguments or {}).get("validValues")
-        ):
-            return tuple((rule.arguments or {})["validValues"])
-    return ()
+        schema["enum"] = [*part.enum] if part.required else [*part.enum, None]
+    if part.description:
+        schema["description"] = part.description
+    return schema
 
 
-def forbids_nulls(part: SchemaProperty) -> bool:
-    """Whether a quality rule allows no null."""
-    return any((q.metric or q.rule) == "nullValues" and q.mustBe == 0 for q in part.quality or [])
+def describe_json(part: Property) -> dict[str, Any]:
+    """The JSON Schema of a value that is kept as JSON, null aside."""
+    if part.logical_type == "array":
+        return {"type": "array"} | ({"items": describe_part(part.items)} if part.items else {})
+    if part.logical_type == "object":
+        schema: dict[str, Any] = {"type": "object"}
+        if part.children:
+            schema["properties"] = {child.name: describe_part(child) for child in part.children}
+        needed = {child.name for child in part.children if child.required} | set(part.options.get("required") or [])
+        if needed:
+            schema["required"] = sorted(needed)
+        if part.entries:
+            schema["additionalProperties"] = describe_part(part.entries[1])
+        return schema
+    if part.logical_type in {"integer", "number", "boolean"}:
+        return {"type": part.logical_type}
+    if part.type.pattern is None and part.logical_type in {"string", "date"}:
+        return describe_value(part)
+    return {"type": "string"}  # a moment that is written in the way of its source
 
 
-def find_rules(
-    logical: str,
-    kind: PropertyType,
-    options: dict[str, Any],
-    enum: tuple[Any, ...],
-    trail: Trail,
-    findings: Findings,
-) -> Iterator[Rule]:
-    """The record-level rules of logicalTypeOptions and the enum."""
-    place = (*trail, "logicalTypeOptions")
-    for option, argument in options.items():
-        if option not in OPTION_NAMES[logical]:
-            if not (logical == "object" or (option == "format" and logical in {"date", "time", "timestamp"})):
-                findings.warning((*place, option), f"means nothing for {logical}: not applied")
-                continue
-            findings.warning((*place, option), "not applied yet")
-        elif option == "format" and argument not in {None, "i32", "i64", "f32", "f64"}:
-            findings.warning((*place, option), "shown in the documentation, not checked yet")
-        elif option == "defaultTimezone":
-            if argument not in {"UTC", "Etc/UTC", "Z"}:
-                findings.error(
-                    (*place, option),
-                    "only UTC is applied yet; use transformLogic with timezone(…) for others",
-                )
-        elif option not in NO_RULES:
-            if problem := check_argument(kind, option, argument):
-                findings.error((*place, option), problem)
-            else:
-                yield Rule(option, argument)
-    if wrong := [value for value in enum if not is_value(kind, value)]:
-        findings.error(trail, f"the allowed values {', '.join(map(repr, wrong))} are not {kind.expected}")
-    elif enum:
-        yield Rule("enum", enum)
-
-
-def check_argument(kind: PropertyType, option: str, argument: Any) -> str | None:
-    """Why a rule cannot be held with this argument, or None."""
-    if option in BOUNDS and not is_value(kind, argument):
-        return f"{argument!r} is not {kind.expected}"
-    if option in COUNTS and (not isinstance(argument, int) or isinstance(argument, bool) or argument < 0):
-        return f"{argument!r} is not a whole number from 0"
-    if option == "multipleOf" and (not isinstance(argument, int | float) or argument <= 0):
-        return f"{argument!r} is not a number above 0"
-    return None
-
-
-def is_value(kind: PropertyType, value: Any) -> bool:
-    """Whether a contract's value is one of the property's type."""
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    try:
-        kind.parse(text)
-    except InvalidValueError:
-        return False
-    return True
-
-
-def find_raw_columns(transform: str, trail: Trail, findings: Findings) -> tuple[str, ...]:
-    """The raw columns that an expression reads; an error where it is not one expression over them."""
-    place = (*trail, "transformLogic")
-    try:
-        parsed = sqlglot.parse(transform, dialect="duckdb")
-    except sqlglot.errors.SqlglotError as error:
-        findings.error(place, f"is not a DuckDB expression: {str(error).splitlines()[0]}")
-        return ()
-    if len(parsed) != 1 or parsed[0] is None or not isinstance(parsed[0], exp.Expression):
-        findings.error(place, "must be one DuckDB expression")
-        return ()
-    tree = parsed[0]
-    if tree.find(exp.Query, exp.Table, exp.Command, exp.DDL, exp.DML, exp.Star, exp.Columns):
-        findings.error(place, "must be an expression over the raw columns: no SELECT, no table, no *, no statement")
-        return ()
-    # The variable of a list comprehension looks like a column.
-    own = {
-        name.name
-        for comprehension in tree.find_all(exp.Comprehension)
-        for name in comprehension.args["expression"].find_all(exp.Column, exp.Identifier)
-    }
-    if hidden := [c.name for c in tree.find_all(exp.Column) if c.name.lower().startswith("_decant")]:
-        findings.error(place, f"{hidden[0]}: names that start with '_decant' are Decant's own")
-        return ()
-    return tuple(dict.fromkeys(c.name for c in tree.find_all(exp.Column) if c.name not in own))
+def allow_null(schema: dict[str, Any], part: Property) -> dict[str, Any]:
+    """The schema, for null too unless a value is required."""
+    return dict(schema) if part.required else {**schema, "type": [schema["type"], "null"]}

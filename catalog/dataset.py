@@ -104,6 +104,10 @@ class Property:
     options: Mapping[str, Any]
     enum: tuple[Any, ...] = ()
     deprecated: bool = False
+    # What an object or an array holds; its parts have names and rules, but no column of their own.
+    children: tuple[Property, ...] = ()
+    items: Property | None = None
+    entries: tuple[Property, Property] | None = None  # key and value of a map
 
 
 @dataclass(frozen=True)

@@ -405,8 +405,9 @@ def resolve_type(
         return numeric_type(wide, 0, whole=True) if wide else chosen, True
     name = physical.strip().lower()
     if logical == "array" and name.endswith("[]"):
-        kind = find_item_type(name.removesuffix("[]"), item)
-        return (array_type(kind), True) if kind else (chosen, False)
+        element = name.removesuffix("[]")
+        found = find_item_logical(element, item)
+        return (array_type(resolve_type(found, element, {})[0]), True) if found else (chosen, False)
     if logical in {"number", "integer"} and (match := NUMERIC_TYPE.fullmatch(name)):
         precision, scale = int(match[1]), int(match[2] or 0)
         if 1 <= precision <= NUMERIC_MAX_PRECISION and scale <= precision:
@@ -420,13 +421,11 @@ def resolve_type(
     return known, True
 
 
-def find_item_type(physical: str, logical: str | None) -> PropertyType | None:
-    """The type of an array's items, or None where Postgres would keep them as something else than they are."""
+def find_item_logical(physical: str, logical: str | None) -> str | None:
+    """The logicalType of the items of a Postgres array; None where it would not keep them as what they are."""
     for candidate in (logical,) if logical else ITEM_LOGICAL_TYPES:
-        if candidate in ITEM_LOGICAL_TYPES:
-            kind, understood = resolve_type(candidate, physical.strip(), {})
-            if understood:
-                return kind
+        if candidate in ITEM_LOGICAL_TYPES and resolve_type(candidate, physical, {})[1]:
+            return candidate
     return None
 
 
@@ -434,4 +433,6 @@ def has_safe_bounds(options: dict[str, Any]) -> bool:
     """Whether the rules keep every value where JSON readers keep every digit."""
     lowest = options.get("minimum", options.get("exclusiveMinimum"))
     highest = options.get("maximum", options.get("exclusiveMaximum"))
-    return lowest is not None and highest is not None and lowest >= -SAFE_INTEGER and highest <= SAFE_INTEGER
+    if not isinstance(lowest, int | float) or not isinstance(highest, int | float):
+        return False
+    return lowest >= -SAFE_INTEGER and highest <= SAFE_INTEGER

@@ -310,10 +310,10 @@ def test_an_unknown_key_is_refused_however_deep_it_stands(write: Write, text: st
         ),
         (
             with_properties(
-                "{name: a, logicalType: timestamp, logicalTypeOptions: {defaultTimezone: Europe/Berlin}}"
+                "{name: a, logicalType: timestamp, logicalTypeOptions: {defaultTimezone: Europe/Berln}}"
             ),
             "schema[0].properties[1].logicalTypeOptions.defaultTimezone",
-            "only UTC",
+            "did you mean 'Europe/Berlin'",
         ),
         (with_properties('{name: "\\ud800", logicalType: string}'), "schema[0].properties[1].name", "."),
         (with_properties('{name: "a\\0", logicalType: string}'), "schema[0].properties[1].name", "."),
@@ -340,7 +340,7 @@ def test_an_unknown_key_is_refused_however_deep_it_stands(write: Write, text: st
         "a rule without a bound",
         "a rule that deletes",
         "a rule that deletes in a CTE",
-        "a time zone that is not applied",
+        "a time zone that is none",
         "a lone surrogate",
         "a NUL",
     ],
