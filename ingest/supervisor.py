@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from time import monotonic, sleep
 
 import psycopg
@@ -42,7 +42,9 @@ def keep_working(settings: Settings, catalog: Catalog, open_urls: OpenUrls) -> N
         try:
             with open_urls(settings) as urls:
                 worker = Worker(settings, catalog, urls.ingest)
-                if asyncio.run(run_until_signal(worker)):
+                with closing(worker):
+                    asyncio.run(run_until_signal(worker))
+                if not worker.lost.is_set():
                     break
         except EmbeddedPostgresError:
             if worker is None:
@@ -66,12 +68,13 @@ def work_once(settings: Settings, catalog: Catalog, open_urls: OpenUrls) -> dict
     """Runs what is due until nothing is; how many loads ended in each way."""
     with open_urls(settings) as urls:
         worker = Worker(settings, catalog, urls.ingest)
-        asyncio.run(worker.run_once())
+        with closing(worker):
+            asyncio.run(worker.run_once())
     return worker.ended
 
 
-async def run_until_signal(worker: Worker) -> bool:
-    """Whether a signal ended the worker; False where it lost its database."""
+async def run_until_signal(worker: Worker) -> None:
+    """Works until a signal comes, or the worker has lost its database."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -88,4 +91,3 @@ async def run_until_signal(worker: Worker) -> bool:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, heed, number)
     await worker.run(stop)
-    return stop.is_set()

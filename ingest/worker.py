@@ -107,6 +107,10 @@ class Worker:
                 if isinstance(error, Exception):
                     log(LOGGER, "lane_failed", logging.DEBUG, error=type(error).__name__)
 
+    def close(self) -> None:
+        """Closes the connections that are kept between sweeps."""
+        self.dispatcher.engine.dispose()
+
     async def run_once(self) -> None:
         """Works until nothing is due."""
         app = make_queue(self.url, self.settings.worker_concurrency + EVENTS_CONCURRENCY, self.run_job)

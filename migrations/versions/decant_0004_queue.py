@@ -24,6 +24,10 @@ def upgrade() -> None:
     before = cursor.fetchone()[0]
     cursor.execute('SET LOCAL search_path TO decant_queue')
     cursor.execute(SchemaManager.get_schema())
+    # Its functions find their tables whoever calls them, by hand or by a trigger.
+    cursor.execute("SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = 'decant_queue'::regnamespace")
+    for (function,) in cursor.fetchall():
+        cursor.execute(f'ALTER FUNCTION {function} SET search_path = decant_queue')
     cursor.execute("SELECT set_config('search_path', %s, true)", [before])
     cursor.close()
 
