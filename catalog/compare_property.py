@@ -67,12 +67,16 @@ def compare_flags(old: Property, new: Property) -> Iterator[Difference]:
 
 def compare_types(old: PropertyType, new: PropertyType) -> Iterator[Difference]:
     """A type that changed: minor where each value of the old one is one of the new, and looks the same in the API."""
-    if (old.postgres, old.json_schema, old.operators) == (new.postgres, new.json_schema, new.operators):
+    if (old.postgres, old.json_schema["type"], old.operators) == (
+        new.postgres,
+        new.json_schema["type"],
+        new.operators,
+    ):
         return
     change = f"becomes {new.postgres} (was {old.postgres})"
     if old.postgres == new.postgres:
         change = f"is shown as {describe_schema(new.json_schema)} (was {describe_schema(old.json_schema)})"
-    same = old.json_schema == new.json_schema and set(old.operators) <= set(new.operators)
+    same = old.json_schema["type"] == new.json_schema["type"] and set(old.operators) <= set(new.operators)
     yield (Step.MINOR if same and is_wider(old.postgres, new.postgres) else Step.MAJOR), change
 
 
