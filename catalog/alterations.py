@@ -52,6 +52,15 @@ class KeyChange:
         return UNTIL in self.table.columns
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What brings a schema to its metadata, and back."""
+
+    upgrades: ops.UpgradeOps
+    downgrades: ops.DowngradeOps
+    losses: list[str]  # in words
+
+
 def find_differences(connection: sa.Connection, branch: Branch) -> list[str]:
     """Each difference between the database and a branch's metadata, in words."""
     found = [
@@ -89,8 +98,15 @@ def only_schema(schema: str) -> Callable[[str | None, str, Any], bool]:
 
 def describe(difference: Any) -> str:
     """One of Alembic's differences in words."""
-    if isinstance(difference, list):
-        return "; ".join(describe(part) for part in difference)
+    match difference:
+        case list():
+            return "; ".join(describe(part) for part in difference)
+        case ("add_column" | "remove_column" as kind, _schema, table, column):
+            return f"{kind.replace('_', ' ')} {table}.{column.name}"
+        case ("modify_type", _schema, table, column, _facts, old, new):
+            return f"modify type {table}.{column}: {old} to {new}"
+        case ("modify_nullable", _schema, table, column, _facts, _old, new):
+            return f"modify {table}.{column}: {'may' if new else 'must not'} be null"
     kind, *rest = difference
     names = [str(getattr(part, "name", part)) for part in rest if part is not None and not isinstance(part, dict)]
     return f"{kind.replace('_', ' ')} {' '.join(names)}"
@@ -113,19 +129,21 @@ def find_key_changes(connection: sa.Connection, branch: Branch) -> list[KeyChang
     return changes
 
 
-def plan_changes(connection: sa.Connection, branch: Branch) -> tuple[ops.UpgradeOps, ops.DowngradeOps]:
-    """Alembic's operations there and back, completed by what Alembic leaves out."""
+def plan_changes(connection: sa.Connection, branch: Branch) -> Plan:
+    """Alembic's operations there and back, completed by what Alembic leaves out, and what they would lose."""
     script = produce_migrations(make_context(connection, branch), branch.metadata)
     upgrades = script.upgrade_ops or ops.UpgradeOps()
     downgrades = script.downgrade_ops or ops.DowngradeOps()
+    keys = find_key_changes(connection, branch)
+    losses = find_losses(connection, upgrades, keys)
     for operations in (upgrades, downgrades):
         convert_types(operations, connection.dialect)
-    for change in find_key_changes(connection, branch):
+    for change in keys:
         before, after = change_key(change, change.name, change.new)
         upgrades.ops = [*before, *upgrades.ops, *after]
         before, after = change_key(change, str(change.table.primary_key.name), change.old)
         downgrades.ops = [*before, *downgrades.ops, *after]
-    return upgrades, downgrades
+    return Plan(upgrades, downgrades, losses)
 
 
 def change_key(
@@ -167,13 +185,12 @@ def execute(statement: str) -> ops.ExecuteSQLOp:
     return ops.ExecuteSQLOp(statement.replace(":", "\\:"))
 
 
-def find_losses(connection: sa.Connection, branch: Branch) -> list[str]:
+def find_losses(connection: sa.Connection, upgrades: ops.UpgradeOps, keys: list[KeyChange]) -> list[str]:
     """What a migration would throw away or convert, in words; tables without a record can lose nothing."""
-    script = produce_migrations(make_context(connection, branch), branch.metadata)
-    losses = list(list_losses(script.upgrade_ops, connection))
+    losses = list(list_losses(upgrades, connection))
     losses += [
         (change.table.name, f"older revisions in {change.table.name}: their key is another one")
-        for change in find_key_changes(connection, branch)
+        for change in keys
         if change.is_history and holds_records(connection, change.table.schema, change.table.name)
     ]
     tables = {table for table, _ in losses}

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 
 from catalog.access import grant_access
-from catalog.alterations import QUOTES, Branch, find_differences, find_key_changes, find_losses
+from catalog.alterations import QUOTES, Branch, find_differences, find_key_changes, plan_changes
 from catalog.applied import ContractStep, find_steps, register_contract, rename_heads
 from catalog.contract import Catalog
 from catalog.database import make_engine, translate_errors
@@ -111,8 +111,10 @@ def plan_migration(settings: Settings, url: str, catalog: Catalog) -> list[str]:
     with translate_errors(), lock_migrations(settings, url) as connection:
         lines = [line for step in find_steps(connection, settings, catalog) for line in step.lines()]
         for branch in [OWN_BRANCH, *(make_branch(settings, product) for product in catalog.products.values())]:
-            lines += [f"{branch.schema}: {difference}" for difference in find_differences(connection, branch)]
-            lines += [f"{branch.schema}: would lose data: {loss}" for loss in find_losses(connection, branch)]
+            if differences := find_differences(connection, branch):
+                lines += [f"{branch.schema}: {difference}" for difference in differences]
+                losses = plan_changes(connection, branch).losses
+                lines += [f"{branch.schema}: would lose data: {loss}" for loss in losses]
     return lines
 
 

@@ -22,7 +22,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import Script, ScriptDirectory
 from alembic.util.exc import CommandError
 
-from catalog.alterations import VERSION_TABLE, Branch, find_differences, find_losses, make_context, plan_changes
+from catalog.alterations import VERSION_TABLE, Branch, find_differences, make_context, plan_changes
 from catalog.dataset import Product
 from catalog.errors import MigrationError
 from catalog.models import SCHEMA, Model
@@ -138,14 +138,14 @@ def write_revision(config: Config, branch: Branch, connection: sa.Connection, *,
     here; so the script is rendered without it.
     """
     existing = find_scripts(config, branch)
-    upgrades, downgrades = plan_changes(connection, branch)
-    if not allow_loss and (lost := find_losses(connection, branch)):
+    plan = plan_changes(connection, branch)
+    if not allow_loss and plan.losses:
         raise MigrationError(
-            f"{branch.title} would lose data: {'; '.join(lost)}."
+            f"{branch.title} would lose data: {'; '.join(plan.losses)}."
             " Add a new major version beside this one, or run again with --allow-data-loss."
         )
     if not existing:
-        upgrades.ops.insert(0, ops.ExecuteSQLOp(f'CREATE SCHEMA IF NOT EXISTS "{branch.schema}"'))
+        plan.upgrades.ops.insert(0, ops.ExecuteSQLOp(f'CREATE SCHEMA IF NOT EXISTS "{branch.schema}"'))
     context = make_context(connection, branch)
     script = ScriptDirectory.from_config(config).generate_revision(
         f"{branch.schema}_{len(existing) + 1:04d}",
@@ -154,8 +154,8 @@ def write_revision(config: Config, branch: Branch, connection: sa.Connection, *,
         branch_labels=None if existing else branch.schema,
         version_path=str(branch.folder),
         depends_on=None if existing else branch.depends_on,
-        upgrades=render(upgrades, context),
-        downgrades=render(downgrades, context),
+        upgrades=render(plan.upgrades, context),
+        downgrades=render(plan.downgrades, context),
     )
     if script is None:
         raise MigrationError("Alembic wrote no script.")

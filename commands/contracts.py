@@ -39,15 +39,15 @@ def migrate(
     with open_urls(settings) as urls:
         if plan:
             lines = plan_migration(settings, urls.owner, catalog)
-            out.print("\n".join(lines) or "Nothing to change.", highlight=False, markup=False)
+            out.print("\n".join(lines) or "Nothing to change.", highlight=False, markup=False, soft_wrap=True)
             return
         report = run_migration(settings, urls.owner, catalog, revise=revise, allow_loss=allow_data_loss)
     for step in report.steps:
-        out.print("\n".join(step.lines()), highlight=False, markup=False)
+        out.print("\n".join(step.lines()), highlight=False, markup=False, soft_wrap=True)
     for path in report.written:
-        out.print(f"written  {path}", highlight=False)
+        out.print(f"written  {path}", highlight=False, soft_wrap=True)
     for name in report.applied:
-        out.print(f"applied  {name}", highlight=False)
+        out.print(f"applied  {name}", highlight=False, soft_wrap=True)
     if not report.applied:
         out.print("The database fits already: nothing to change." if report.steps else "Nothing to change.")
 

@@ -156,7 +156,7 @@ def sniff_delimiter(lines: list[str]) -> str:
 
 
 def looks_like_header(rows: list[list[str]]) -> bool:
-    """Whether the first row names columns: distinct words that are no values, and none of them empty but the first."""
+    """Whether the first row names columns: distinct words that are no values, only the first of them may be empty."""
     first = [cell.strip() for cell in rows[0]]
     if len(set(first)) != len(first) or not all(first[1:]) or any(is_datum(cell) for cell in first):
         return False
