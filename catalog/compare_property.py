@@ -22,10 +22,7 @@ BOUND_RULES = frozenset({"minimum", "exclusiveMinimum", "maximum", "exclusiveMax
 LOWER_COUNTS = frozenset({"minLength", "minItems"})
 UPPER_COUNTS = frozenset({"maxLength", "maxItems"})
 
-WORDS = frozenset({"description", "examples", "businessName", "tags", "authoritativeDefinitions", "id"})
-
 Difference = tuple[Step, str]
-Document = Mapping[str, Any]  # a part of a contract's text
 
 
 @dataclass(frozen=True)
@@ -42,6 +39,7 @@ def compare_property(old: Property, new: Property) -> Iterator[Difference]:
     yield from retyped
     if not any(step is Step.MAJOR for step, _ in retyped):
         yield from compare_rules(old, new)
+        yield from compare_nested(old, new)
     yield from compare_flags(old, new)
     if old.column != new.column:
         yield Step.PATCH, f"its column is {new.column!r} instead of {old.column!r}: the old one's data stays behind"
@@ -196,31 +194,34 @@ def parse_value(kind: PropertyType, value: Any) -> Any:
         return text
 
 
-def compare_nested(old: Document, new: Document, path: str) -> Iterator[Difference]:
-    """What changed inside an object's properties or an array's items; what cannot be judged demands a major step."""
-    if old.get("items") != new.get("items"):
-        before, after = old.get("items") or {}, new.get("items") or {}
-        yield from compare_nested_part(before, after, f"{path}[]")
-    parts = [{part.get("name"): part for part in side.get("properties") or []} for side in (old, new)]
-    for name in {**parts[0], **parts[1]}:
-        inner = f"{path}.{name}".removeprefix(".")
-        if name not in parts[1]:
-            yield Step.MAJOR, f"{inner} removed"
-        elif name not in parts[0]:
-            required = bool(parts[1][name].get("required"))
-            yield (Step.MAJOR if required else Step.MINOR), f"{inner} added"
+def compare_nested(old: Property, new: Property, path: str = "") -> Iterator[Difference]:
+    """What changed inside an object, the items of an array, or a map's keys and values; `path` leads there."""
+    before, after = list_parts(old), list_parts(new)
+    for name in {**after, **before}:
+        place = f"{path}.{name}".replace(".[", "[").removeprefix(".")
+        if name.startswith("[") and (name in before) != (name in after):
+            # Without a description of what it holds, an array or a map holds anything.
+            yield (
+                (Step.MAJOR, f"{place} is described now")
+                if name in after
+                else (Step.MINOR, f"{place} may be anything")
+            )
+        elif name not in after:
+            yield Step.MAJOR, f"{place} removed"
+        elif name not in before:
+            yield (Step.MAJOR if after[name].required else Step.MINOR), f"{place} added"
         else:
-            yield from compare_nested_part(parts[0][name], parts[1][name], inner)
+            was, is_ = before[name], after[name]
+            found = [*compare_types(was.type, is_.type), *compare_rules(was, is_), *compare_flags(was, is_)]
+            yield from ((step, f"{place} {message}") for step, message in found)
+            yield from compare_nested(was, is_, place)
 
 
-def compare_nested_part(old: Document, new: Document, path: str) -> Iterator[Difference]:
-    """What changed in one nested part."""
-    apart = [key for key in {**old, **new} if old.get(key) != new.get(key) and key not in {"properties", "items"}]
-    meant = [key for key in apart if key not in WORDS]
-    if meant == ["required"] and not new.get("required"):
-        yield Step.MINOR, f"{path} is no longer required"
-    elif meant:
-        yield Step.MAJOR, f"{path} has another {', '.join(meant)}"
-    elif apart:
-        yield Step.PATCH, f"{path} has other words: {', '.join(apart)}"
-    yield from compare_nested(old, new, path)
+def list_parts(prop: Property) -> dict[str, Property]:
+    """What a property holds, by name; items, keys and values stand in brackets, which no name has."""
+    parts = {child.name: child for child in prop.children}
+    if prop.items is not None:
+        parts["[]"] = prop.items
+    if prop.entries is not None:
+        parts["[key]"], parts["[value]"] = prop.entries
+    return parts

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from catalog.compare_property import WORDS, Difference, Document, compare_nested, compare_property
+from catalog.compare_property import Difference, compare_property
 from catalog.dataset import Dataset, ForeignKey, Gate, Product, Property
 from catalog.version import Step, parse_version
 
@@ -18,7 +18,10 @@ PROMISED_STATUSES = ("active", "deprecated", "retired")
 # Parts of a contract's text that are compared by what they mean, each in a place of its own.
 COMPARED_IN_PRODUCT = frozenset({"version", "status", "schema", "roles", "slaProperties"})
 COMPARED_IN_DATASET = frozenset({"name", "properties", "relationships", "physicalName"})
-COMPARED_IN_PROPERTY = frozenset({"name", "relationships", "physicalName", "properties", "items"})
+COMPARED_IN_PROPERTY = frozenset({"name", "relationships", "physicalName"})
+WORDS = frozenset({"description", "examples", "businessName", "tags", "authoritativeDefinitions", "id"})
+
+Document = Mapping[str, Any]  # a part of a contract's text
 
 
 @dataclass(frozen=True)
@@ -190,7 +193,7 @@ def describe_new(dataset: Dataset, prop: Property) -> Change:
 
 def compare_children(old: Property, new: Property, old_part: Document, new_part: Document) -> Iterator[Difference]:
     """The differences of one property, and of what is nested in it."""
-    found = [*compare_property(old, new), *compare_nested(old_part, new_part, "")]
+    found = list(compare_property(old, new))
     # What a rule or a type already tells is not told again as a word.
     told = COMPARED_IN_PROPERTY if not found else COMPARED_IN_PROPERTY | (set(new_part) | set(old_part)) - WORDS
     yield from found

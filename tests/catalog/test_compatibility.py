@@ -182,10 +182,19 @@ STEPS = [
     ("p('address')['properties'].pop(0)", Step.MAJOR, "orders.address: zip removed"),
     ("p('address')['properties'].append({'name': 'city'})", Step.MINOR, "orders.address: city added"),
     ("p('address')['properties'].append({'name': 'city', 'required': True})", Step.MAJOR, "city added"),
-    ("p('address')['properties'][0].update(logicalType='integer')", Step.MAJOR, "zip has another logicalType"),
+    ("p('address')['properties'][0].update(logicalType='integer')", Step.MAJOR, "zip becomes bigint (was text)"),
     ("p('address')['properties'][1].update(required=False)", Step.MINOR, "street is no longer required"),
-    ("p('address')['properties'][0].update(description='Five.')", Step.PATCH, "zip has other words: description"),
-    ("p('tags').update(items={'logicalType': 'string'})", Step.MAJOR, "orders.tags: [] has another logicalType"),
+    (
+        "p('address')['properties'][0].update(description='Five.')",
+        Step.PATCH,
+        "orders.address: other words: properties",
+    ),
+    ("p('tags').update(items={'logicalType': 'string'})", Step.MAJOR, "orders.tags: [] is described now"),
+    (
+        "p('address')['properties'][0].update(logicalTypeOptions={'pattern': '^[0-9]+$'})",
+        Step.MAJOR,
+        "orders.address: zip pattern ^[0-9]+$ is asked for",
+    ),
     # gates
     ("d('orders')['quality'][0].update(mustBeGreaterThan=100)", Step.MINOR, "orders: quality rule"),
     ("d('orders').pop('quality')", Step.MINOR, "removed"),
