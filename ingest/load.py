@@ -42,20 +42,10 @@ from ingest.ledger import (
     renew_lease,
 )
 from ingest.progress import Progress
-from ingest.publish import (
-    VACUUM_SHARE,
-    Candidate,
-    Outcome,
-    Publication,
-    RawPicker,
-    park_indexes,
-    publish,
-    stage,
-    unstage,
-    vacuum,
-)
+from ingest.publish import VACUUM_SHARE, Candidate, Outcome, Publication, RawPicker, publish
 from ingest.readers import cut_batch, pick_raw
 from ingest.readers.sink import JSON_COLUMN, CutBatch
+from ingest.staging import park_indexes, stage, unstage, vacuum
 
 
 @dataclass(frozen=True)
@@ -205,7 +195,7 @@ class Loader:
         """The last steps: stage where there is something to compare with, publish, tidy up."""
         if not candidate.direct:
             with self.step(ticket, "stage", None, progress):
-                stage(self.engine, tables, candidate)
+                stage(self.engine, tables, candidate.load_id, candidate.accepted_file)
         with self.step(ticket, "publish", None, progress):
             if candidate.direct:
                 park_indexes(self.engine, tables)

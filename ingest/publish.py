@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.schema import CreateTable, DropTable
 
 from catalog.dataset import Dataset
 from catalog.models import DatasetHead, Load, QualityResult, Revision
@@ -34,6 +32,7 @@ from ingest.quarantine import (
     supersede_rejects,
 )
 from ingest.readers.sink import CutPart
+from ingest.staging import copy_target, restore_indexes
 
 CHANNEL = "decant_revisions"  # NOTIFY: a hint that a dataset has a new revision
 VACUUM_SHARE = 0.10  # of the records changed: then the planner and the visibility map need a look
@@ -99,41 +98,6 @@ class GateClosed(Exception):  # noqa: N818 - a way out of the transaction, not a
         self.outcome = outcome
         self.rejects_file = rejects_file
         super().__init__(outcome.status)
-
-
-def stage(engine: sa.Engine, tables: DatasetTables, candidate: Candidate) -> None:
-    """COPYs the accepted records into the load's own unlogged table."""
-    staging = tables.staging(candidate.load_id)
-    with engine.begin() as connection:
-        connection.execute(DropTable(staging, if_exists=True))
-        connection.execute(CreateTable(staging))
-        copy_file(connection, copy_target(connection, staging), candidate.accepted_file)
-
-
-def unstage(engine: sa.Engine, tables: DatasetTables, load_id: int) -> None:
-    """Drops the load's staging table, where there is one."""
-    with engine.begin() as connection:
-        connection.execute(DropTable(tables.staging(load_id), if_exists=True))
-
-
-def park_indexes(engine: sa.Engine, tables: DatasetTables) -> None:
-    """Takes an empty table's secondary indexes away; the publication builds them when the table is full.
-
-    A transaction of its own, and a short one: readers of the empty dataset are not held up while it is loaded.
-    """
-    with engine.begin() as connection:
-        connection.exec_driver_sql("SET LOCAL lock_timeout = '2s'")
-        connection.execute(sa.select(sa.func.decant.park_indexes(regclass(connection, tables.current))))
-
-
-def restore_indexes(connection: sa.Connection, tables: DatasetTables) -> None:
-    """Builds the indexes that `park_indexes` took away."""
-    connection.execute(sa.select(sa.func.decant.restore_indexes(regclass(connection, tables.current))))
-
-
-def regclass(connection: sa.Connection, table: sa.Table) -> sa.ColumnElement[Any]:
-    """The table as an argument of a function."""
-    return sa.cast(quote_table(connection, table).replace("%%", "%"), postgresql.REGCLASS)
 
 
 def publish(
@@ -343,24 +307,6 @@ def finish_load(connection: sa.Connection, candidate: Candidate, outcome: Outcom
     connection.execute(sa.delete(QualityResult).where(QualityResult.load_id == candidate.load_id))
     if rows:
         connection.execute(sa.insert(QualityResult), rows)
-
-
-def vacuum(engine: sa.Engine, tables: DatasetTables) -> None:
-    """Makes the tables quick to read again after a large change."""
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        for table in (tables.current, tables.history):
-            connection.exec_driver_sql(f"VACUUM (ANALYZE) {quote_table(connection, table)}")
-
-
-def quote_table(connection: sa.Connection, table: sa.Table) -> str:
-    """The table's qualified name, quoted."""
-    return connection.dialect.identifier_preparer.format_table(table)
-
-
-def copy_target(connection: sa.Connection, table: sa.Table) -> str:
-    """The table for COPY, its columns in our files' order: after a migration the database's own is another."""
-    columns = ", ".join(connection.dialect.identifier_preparer.quote(column.name) for column in table.columns)
-    return f"{quote_table(connection, table)} ({columns})".replace("%%", "%")
 
 
 def count(connection: sa.Connection, query: sa.Select[Any]) -> int:

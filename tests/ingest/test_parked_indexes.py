@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from catalog.database import make_engine
 from catalog.tables import build_tables
-from ingest.publish import park_indexes
+from ingest.staging import park_indexes
 from tests.lab import PEOPLE, Lab
 
 INDEXED = PEOPLE.replace(
