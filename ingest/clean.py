@@ -9,15 +9,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from catalog.dataset import Dataset, Input, Property, Rule
+from catalog.dataset import Dataset, Input, Property
+from ingest.nested import compile_parts, has_parts, join_lists, point_to
 from ingest.readers.sink import JSON_COLUMN
+from ingest.rules import Check, compile_reason, compile_rule, list_reasons, quote_name, quote_text, say_rule
 
-SHOWN_VALUE_CHARACTERS = 200
+__all__ = [
+    "CleaningPlan",
+    "compile_cleaning",
+    "digest_cleaning",
+    "needed_columns",
+    "point_to",
+    "quote_name",
+    "quote_text",
+]
+
 # What the raw columns and the line are called beside the names that transforms use.
 PLACE = "_decant_"
 LINE = "_decant_line"
@@ -33,17 +43,6 @@ NATIVE_TYPES = {
     "TIMESTAMP": ("TIMESTAMP",),
     "TIMESTAMPTZ": ("TIMESTAMP WITH TIME ZONE",),
 }
-
-
-@dataclass(frozen=True)
-class Check:
-    """One rule in SQL: `broken` is true where `value` breaks it."""
-
-    property: str
-    rule: str
-    broken: str
-    value: str
-    message: str
 
 
 @dataclass(frozen=True)
@@ -124,14 +123,18 @@ def compile_cleaning(
         shown[JSON_COLUMN] = f"CAST({RECORD} AS JSON)"
     named = ", ".join(["raw.*", *(f"{place} AS {quote_name(name)}" for name, place in shown.items())])
     casts = [
-        f"CAST(x{index}[1] AS VARCHAR) AS t{index}"
+        f"{write_result(prop, f'x{index}[1]')} AS t{index}"
         for index, prop in enumerate(properties)
         if prop.transform and prop.name not in native
     ]
-    tried, values = zip(*(compile_value(i, prop, native) for i, prop in enumerate(properties)), strict=True)
+    tried, values = zip(
+        *(compile_value(i, prop, native, is_json=is_json) for i, prop in enumerate(properties)), strict=True
+    )
     checks = list(compile_checks(properties, native))
-    broken = "\n    OR ".join(f"({check.broken}) IS TRUE" for check in checks) or "FALSE"
-    reasons = ",\n    ".join(compile_reason(check) for check in checks) or "NULL"
+    nested = {f"r{i}": compile_parts(prop, f"t{i}", f"v{i}") for i, prop in enumerate(properties) if has_parts(prop)}
+    parts = "".join(f", {found} AS {name}" for name, found in nested.items())
+    broken = [f"({check.broken}) IS TRUE" for check in checks] + [f"coalesce(len({name}), 0) > 0" for name in nested]
+    reasons = join_lists([list_reasons(compile_reason(check) for check in checks), *nested])
     return CleaningPlan(
         dataset=dataset,
         width=len(columns),
@@ -150,12 +153,13 @@ def compile_cleaning(
   SELECT *, {", ".join(tried)} FROM texts
 ), typed AS (
   SELECT *, {", ".join(values)} FROM tried
+), looked_into AS (
+  SELECT *{parts} FROM typed
 ), checked AS (
-  SELECT *, ({broken}) AS broken FROM typed
+  SELECT *, ({" OR ".join(broken) or "FALSE"}) AS broken FROM looked_into
 )
 SELECT line, {", ".join(f"v{index}" for index in range(len(properties)))},
-  CASE WHEN broken THEN to_json(list_filter([
-    {reasons}], lambda reason: reason IS NOT NULL))::VARCHAR END AS reasons
+  CASE WHEN broken THEN to_json({reasons})::VARCHAR END AS reasons
 FROM checked""",
     )
 
@@ -208,11 +212,6 @@ def describe_input(source: Input) -> dict[str, Any]:
     }
 
 
-def point_to(key: str) -> str:
-    """The JSON pointer to a key of an object."""
-    return "/" + key.replace("~", "~0").replace("/", "~1")
-
-
 def trim(column: str) -> str:
     """A raw column without blanks around it; looking for a blank first costs a quarter of trimming them all."""
     return (
@@ -235,7 +234,17 @@ def compile_source(index: int, prop: Property, places: dict[str, str]) -> str:
     return f"TRY([({prop.transform})]) AS x{index}"
 
 
-def compile_value(index: int, prop: Property, native: frozenset[str]) -> tuple[str, str]:
+def write_result(prop: Property, result: str) -> str:
+    """A transform's result as text; a list or a struct of DuckDB's own becomes JSON."""
+    text = f"CAST({result} AS VARCHAR)"
+    if prop.logical_type not in {"object", "array"}:
+        return text
+    return (
+        f"CASE WHEN typeof({result}) IN ('VARCHAR', 'JSON') THEN {text} ELSE CAST(to_json({result}) AS VARCHAR) END"
+    )
+
+
+def compile_value(index: int, prop: Property, native: frozenset[str], *, is_json: bool) -> tuple[str, str]:
     """`c` is what DuckDB casts the text to, and `v` the property's value: null where the text is null or is none.
 
     They are columns of two steps, since DuckDB computes again what a CASE repeats.
@@ -245,8 +254,8 @@ def compile_value(index: int, prop: Property, native: frozenset[str]) -> tuple[s
     if prop.name in native:
         guard = kind.guard.replace("{value}", f"c{index}")
         return f"CAST({result} AS {kind.duckdb}) AS c{index}", f"CASE WHEN {guard} THEN c{index} END AS v{index}"
-    if kind.name == "string" and prop.transform is None:
-        return f"NULL AS c{index}", f"{text} AS v{index}"  # the reader lets no NUL through
+    if kind.name == "string" and prop.transform is None and not is_json:
+        return f"NULL AS c{index}", f"{text} AS v{index}"  # the reader lets no NUL through; JSON may escape one
     return f"{kind.cast_text(text)} AS c{index}", f"{kind.judge(text, f'c{index}')} AS v{index}"
 
 
@@ -267,81 +276,9 @@ def compile_checks(properties: list[Property], native: frozenset[str]) -> Iterat
         rule = "invalid_text" if prop.type.name == "string" else "type"
         unread = f"NOT ({missing}) AND {value} IS NULL"
         yield Check(prop.name, rule, unread, text, f"expected {prop.type.expected}")
+        if prop.type.item:
+            # A Postgres array is written in another way than its rules read it.
+            value = f"CASE WHEN {value} IS NOT NULL THEN {text} END"
         for extra in prop.rules:
-            yield Check(prop.name, extra.name, compile_rule(extra, prop, value), text, say_rule(extra))
-
-
-def compile_rule(rule: Rule, prop: Property, value: str) -> str:
-    """SQL that is true where a value breaks the rule; null values break none."""
-    argument = rule.argument
-    match rule.name:
-        case "pattern":
-            return f"NOT regexp_matches({value}, {quote_text(argument)})"
-        case "minLength":
-            return f"length({value}) < {int(argument)}"
-        case "maxLength":
-            return f"length({value}) > {int(argument)}"
-        case "minimum":
-            return f"{value} < {literal(argument, prop)}"
-        case "maximum":
-            return f"{value} > {literal(argument, prop)}"
-        case "exclusiveMinimum":
-            return f"{value} <= {literal(argument, prop)}"
-        case "exclusiveMaximum":
-            return f"{value} >= {literal(argument, prop)}"
-        case "multipleOf" if prop.type.name == "number":
-            step = float(argument)
-            return f"abs({value} / {step!r} - round({value} / {step!r})) > 1e-9"
-        case "multipleOf":
-            return f"{value} % {literal(argument, prop)} <> 0"
-        case "enum":
-            return f"{value} NOT IN ({', '.join(literal(item, prop) for item in argument)})"
-        case "minItems":
-            return f"json_array_length({value}) < {int(argument)}"
-        case "maxItems":
-            return f"json_array_length({value}) > {int(argument)}"
-        case "uniqueItems" if argument:
-            # A null in the list is null to SQL too, and not counted among the distinct.
-            items = f"list_transform(from_json({value}, '[\"JSON\"]'), lambda i: coalesce(i::VARCHAR, 'null'))"
-            return f"len(list_distinct({items})) < json_array_length({value})"
-    return "FALSE"
-
-
-def literal(argument: Any, prop: Property) -> str:
-    """A contract's value as a SQL literal of the property's type."""
-    if isinstance(argument, bool):
-        argument = "true" if argument else "false"
-    if isinstance(argument, int | float) and prop.type.name in {"integer", "smallint", "number", "numeric"}:
-        return repr(argument) if math.isfinite(argument) else "NULL"
-    return f"CAST({quote_text(str(argument))} AS {prop.type.duckdb})"
-
-
-def say_rule(rule: Rule) -> str:
-    """What a person is told about a broken rule."""
-    match rule.name:
-        case "enum":
-            return "must be one of " + ", ".join(str(item) for item in rule.argument[:20])
-        case "pattern":
-            return f"must match {rule.argument}"
-        case "uniqueItems":
-            return "items must differ"
-    return f"{rule.name} is {rule.argument}"
-
-
-def compile_reason(check: Check) -> str:
-    """SQL for the reason that a broken check leaves, null where it is kept."""
-    return (
-        f"CASE WHEN {check.broken} THEN json_object('property', {quote_text(check.property)},"
-        f" 'rule', {quote_text(check.rule)}, 'value', left({check.value}, {SHOWN_VALUE_CHARACTERS}),"
-        f" 'message', {quote_text(check.message)}) END"
-    )
-
-
-def quote_name(name: str) -> str:
-    """A DuckDB identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def quote_text(text: str) -> str:
-    """A DuckDB string literal."""
-    return "'" + text.replace("'", "''") + "'"
+            if extra.name != "required":  # of an object: its parts are looked at one by one
+                yield Check(prop.name, extra.name, compile_rule(extra, prop, value), text, say_rule(extra))
