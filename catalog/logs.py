@@ -47,3 +47,6 @@ def open_logs() -> None:
     handler.setFormatter(FactsFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("decant").setLevel(logging.INFO)
+    # These tell of an outage again and again, with traces; whoever uses them says once that the database is gone.
+    logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
+    logging.getLogger("procrastinate").setLevel(logging.CRITICAL)

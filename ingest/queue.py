@@ -25,6 +25,7 @@ TASK = "run_load"
 HEARTBEAT_SECONDS = 2.0
 STALLED_SECONDS = 10.0  # without a heartbeat: then a worker's jobs are given to others
 POLLING_SECONDS = 2.0
+CONNECT_SECONDS = 5.0
 
 JOBS = sa.table(
     "procrastinate_jobs",
@@ -87,7 +88,7 @@ def make_queue(url: str, concurrency: int, run: Callable[[int], Awaitable[None]]
         kwargs={"application_name": f"{APPLICATION_NAME}-queue", "options": f"-c search_path={QUEUE_SCHEMA}"},
         min_size=1,
         max_size=concurrency + 4,
-        timeout=STALLED_SECONDS,
+        timeout=CONNECT_SECONDS,
     )
     app = procrastinate.App(connector=connector)
 

@@ -23,7 +23,8 @@ from catalog.logs import log
 from catalog.settings import Settings
 from ingest.worker import LOGGER, Worker
 
-LONGEST_PAUSE_SECONDS = 30.0
+FIRST_PAUSE_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 10.0
 HEALTHY_SECONDS = 60.0  # a worker that ran for so long starts anew at once
 OUTAGES = (psycopg.Error, PoolTimeout, ProcrastinateException, CatalogError, OSError)
 
@@ -35,12 +36,14 @@ def keep_working(settings: Settings, catalog: Catalog, open_urls: OpenUrls) -> N
 
     The logins are opened anew each time: an embedded server that somebody else had started may be another one now.
     """
-    pause = 1.0
+    pause = FIRST_PAUSE_SECONDS
     worker: Worker | None = None
     while True:
         started_at = monotonic()
         try:
             with open_urls(settings) as urls:
+                # Soon known, where a pool would try for half a minute.
+                psycopg.connect(urls.ingest, connect_timeout=5).close()
                 worker = Worker(settings, catalog, urls.ingest)
                 with closing(worker):
                     asyncio.run(run_until_signal(worker))
@@ -53,9 +56,11 @@ def keep_working(settings: Settings, catalog: Catalog, open_urls: OpenUrls) -> N
             log(LOGGER, "database_unavailable", logging.ERROR, error=type(error).__name__)
         if worker is not None:
             catalog = worker.dispatcher.catalog
-        pause = 1.0 if monotonic() - started_at > HEALTHY_SECONDS else min(pause * 2, LONGEST_PAUSE_SECONDS)
+        if monotonic() - started_at > HEALTHY_SECONDS:
+            pause = FIRST_PAUSE_SECONDS
         log(LOGGER, "worker_restarts", logging.WARNING, in_seconds=pause)
         sleep(pause)
+        pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
     left = len(worker.running)
     log(LOGGER, "worker_stopped", left_running=left or None)
     if left:

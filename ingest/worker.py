@@ -105,7 +105,7 @@ class Worker:
             results = await asyncio.gather(*lanes, return_exceptions=True)
             for error in results:
                 if isinstance(error, Exception):
-                    log(LOGGER, "lane_failed", logging.DEBUG, error=type(error).__name__)
+                    log(LOGGER, "queue_lost", logging.ERROR, error=type(error).__name__)
 
     def close(self) -> None:
         """Closes the connections that are kept between sweeps."""
