@@ -53,6 +53,7 @@ class Profile:
     distinct: int
     tokens: tuple[str, ...]  # words for no value that occur in it
     untrimmed: bool
+    blank: bool  # whether any is an empty text
     matching: tuple[Candidate, ...]  # every type that all values fit
     examples: tuple[Any, ...] = ()
     note: str | None = None
@@ -135,16 +136,26 @@ class Profiler:
         fits = "".join(f", count(*) FILTER (real AND ({c.value('t')}) IS NOT NULL)" for c in candidates)
         row = self.engine.execute(
             "SELECT count(*), count(*) FILTER (real), count(DISTINCT t) FILTER (real),"
-            f" list(DISTINCT t) FILTER (NOT real AND t <> ''), coalesce(bool_or(t <> trim(t, ' \t')), false) {fits}"
+            f" list(DISTINCT t) FILTER (NOT real AND t <> ''), coalesce(bool_or(t <> trim(t, ' \t')), false),"
+            f" coalesce(bool_or(trim(t, ' \t') = ''), false) {fits}"
             f" FROM (SELECT *, t IS NOT NULL AND trim(t, ' \t') NOT IN ({words}) AS real"
             f" FROM (SELECT {source.text} AS t FROM sample{limit}))"
         ).fetchone()
         assert row is not None  # noqa: S101 - a statement without GROUP BY gives one row
-        records, filled, distinct, missing, untrimmed, *counts = row
+        records, filled, distinct, missing, untrimmed, blank, *counts = row
         matching = [c for c, count in zip(candidates, counts, strict=True) if count == filled]
         candidate, note = choose(matching) if filled else (TEXT, "holds no value in the sample")
         return Profile(
-            source, candidate, records, filled, distinct, tuple(missing or ()), untrimmed, tuple(matching), note=note
+            source=source,
+            candidate=candidate,
+            records=records,
+            filled=filled,
+            distinct=distinct,
+            tokens=tuple(missing or ()),
+            untrimmed=untrimmed,
+            blank=blank,
+            matching=tuple(matching),
+            note=note,
         )
 
     def add_examples(self, profile: Profile, tokens: tuple[str, ...]) -> Profile:
@@ -165,7 +176,7 @@ class Profiler:
         usable = [p for p in profiles if p.required and p.candidate.logical not in {"number", "object", "array"}]
         single = [p for p in usable if p.unique]
         if single:
-            return [min(single, key=lambda p: not is_key_name(p.source.path[-1]))]
+            return [min(single, key=lambda p: (rank_key_name(p.source.path[-1]), p.source.nested))]
         usable = [p for p in usable if p.distinct > 1][:KEY_CANDIDATES_MAXIMUM]
         for width in range(2, KEY_COLUMNS_MAXIMUM + 1):
             for chosen in itertools.combinations(usable, width):
@@ -208,9 +219,11 @@ def is_odd(key: str) -> bool:
     return not key or bool(re.search(r"[\"'\\]", key))
 
 
-def is_key_name(name: str) -> bool:
-    """Whether a column's name says that it identifies the record."""
-    return bool(re.search(r"(^|[^a-z])(id|key|code|uuid|guid)$|[a-z](Id|ID|Key)$", name) or name.lower() == "id")
+def rank_key_name(name: str) -> int:
+    """How plainly a column's name says that it identifies the record; 0 is the plainest."""
+    if name.lower() in {"id", "uuid", "key"}:
+        return 0
+    return 1 if re.search(r"(^|[^a-z])(id|key|code|uuid|guid)$|[a-z](Id|ID|Key)$", name) else 2
 
 
 def write_transform(profile: Profile) -> str:
@@ -222,7 +235,7 @@ def write_transform(profile: Profile) -> str:
     if profile.untrimmed:
         expression = f"trim({expression}, ' \t')"
     if profile.candidate is not TEXT:
-        for token in ("", *profile.tokens):
+        for token in (*([""] if profile.blank else []), *profile.tokens):
             expression = f"nullif({expression}, {quote_text(token)})"
     return expression
 
