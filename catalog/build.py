@@ -38,6 +38,8 @@ CUSTOM_PROPERTIES = (
 )
 DATASET_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 DEFAULT_MAX_REJECTED = 0.10
+# Pushed records come a few at a time, from many senders: a bad one must not hold up the others.
+DEFAULT_MAX_REJECTED_EVENTS = 1.0
 DEFAULT_MAX_DELETED = 0.50
 
 
@@ -131,6 +133,8 @@ def build_dataset(
         columns[built.column] = built.name
     key = find_key(part, properties, trail, findings)
     product, major, schema = owner
+    source = build_input(custom.get("input"), (*trail, "customProperties"), contract, properties, findings, settings)
+    most = DEFAULT_MAX_REJECTED_EVENTS if source and source.kind == "events" else DEFAULT_MAX_REJECTED
     return Dataset(
         product=product,
         major=major,
@@ -142,11 +146,9 @@ def build_dataset(
         properties=properties,
         key=key,
         foreign_keys=tuple(find_foreign_keys(part, trail, findings)),
-        input=build_input(
-            custom.get("input"), (*trail, "customProperties"), contract, properties, findings, settings
-        ),
+        input=source,
         gates=tuple(build_gates(part, trail, properties, findings)),
-        max_rejected=read_share(custom.get("maxRejected"), DEFAULT_MAX_REJECTED, "maxRejected", trail, findings),
+        max_rejected=read_share(custom.get("maxRejected"), most, "maxRejected", trail, findings),
         max_deleted=read_share(custom.get("maxDeleted"), DEFAULT_MAX_DELETED, "maxDeleted", trail, findings),
         reject_unknown_columns=custom.get("unknownColumns") == "reject",
     )

@@ -13,6 +13,7 @@ import sqlglot
 from open_data_contract_standard.model import OpenDataContractStandard, Server
 from sqlglot import expressions as exp
 
+from catalog.build_events import build_events_input
 from catalog.dataset import Input, Property, RawForm
 from catalog.document import Findings, Trail
 from catalog.settings import Settings
@@ -27,13 +28,13 @@ INPUT_KEYS = (
     "nullValues",
     "orderBy",
     "query",
+    "events",
     "delimiter",
     "encoding",
     "columns",
 )
 LATER_KEYS = (
     "records",
-    "events",
     "method",
     "headers",
     "params",
@@ -58,14 +59,15 @@ def build_input(
     if value is None:
         return None
     if not isinstance(value, dict):
-        findings.error(trail, "input: must be a mapping with server, path and mode, or with query")
+        findings.error(trail, "input: must be a mapping with server, path and mode, with query, or with events: true")
         return None
     for key in value:
         if key in LATER_KEYS:
             findings.error(trail, f"input.{key}: not yet")
         elif key not in INPUT_KEYS:
             findings.error(trail, f"input.{key}: unknown; known are {', '.join(INPUT_KEYS)}")
-    mode = value.get("mode", "snapshot")
+    pushed = value.get("events") is True
+    mode = value.get("mode", "upsert" if pushed else "snapshot")
     if mode not in MODES:
         findings.error(trail, f"input.mode: {mode!r} is not one of {', '.join(MODES)}")
         return None
@@ -78,6 +80,8 @@ def build_input(
         findings.error(trail, 'input.nullValues: must be a list of texts such as ["", "NA"]')
         return None
     common = Input(kind="", mode=mode, null_values=tuple(nulls), order_by=order_by)
+    if "events" in value:
+        return build_events_input(value, common, trail, findings)
     if value.get("query"):
         return build_query_input(value, common, trail, findings)
     servers = {server.server: server for server in contract.servers or []}

@@ -22,6 +22,7 @@ READ_ROLE = "decant_read"
 WRITE_ROLE = "decant_write"
 ROLES = (INGEST_ROLE, READ_ROLE, WRITE_ROLE)
 APPLICATION_NAME = "decant"
+WRITE_TIMEOUT_SECONDS = 10  # for one statement of a request that writes
 
 # What PostgreSQL says when it is going down, coming up, full or gone.
 UNAVAILABLE = (
@@ -133,6 +134,31 @@ def make_read_pool(url: str, settings: Settings) -> AsyncConnectionPool[AsyncCon
         max_waiting=1000,
         open=False,
         name="read",
+    )
+
+
+def make_write_pool(url: str, settings: Settings) -> AsyncConnectionPool[AsyncConnection[Any]]:
+    """A pool of connections on the API's second login, which adds and hardly changes; not yet open."""
+
+    async def configure(connection: AsyncConnection[Any]) -> None:
+        connection.prepare_threshold = 0
+        await connection.execute(
+            "SELECT set_config(name, value, false) FROM (VALUES ('statement_timeout', %s),"
+            " ('idle_in_transaction_session_timeout', '30s'), ('TimeZone', 'UTC'), ('jit', 'off'))"
+            " AS wanted (name, value)",
+            (f"{WRITE_TIMEOUT_SECONDS}s",),
+        )
+
+    return AsyncConnectionPool(
+        url,
+        kwargs={"autocommit": True, "application_name": f"{APPLICATION_NAME}-write", "connect_timeout": 5},
+        configure=configure,
+        min_size=1,
+        max_size=settings.write_pool_size,
+        timeout=settings.pool_timeout_ms / 1000,
+        max_waiting=1000,
+        open=False,
+        name="write",
     )
 
 

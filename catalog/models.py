@@ -15,6 +15,7 @@ QUEUE_SCHEMA = "decant_queue"  # the task queue's own tables: its jobs are hints
 
 LOAD_KINDS = ("ingest", "replay", "refresh", "prune")
 LOAD_STATUSES = ("queued", "running", "published", "unchanged", "withheld", "failed")
+IDEMPOTENCY_HOURS = 24  # how long an Idempotency-Key is remembered
 REJECT_STATES = ("open", "replayed", "superseded", "dismissed")
 TIMESTAMP = sa.TIMESTAMP(timezone=True)
 

@@ -65,6 +65,13 @@ class Settings(BaseSettings):
         int, Field(ge=1, description="How long a read waits for a connection, in milliseconds.")
     ] = 2000
 
+    write_pool_size: Annotated[
+        int, Field(ge=1, description="Connections for pushed events, keys and requests, per process.")
+    ] = 4
+    events_limit_bytes: Annotated[
+        int, Field(ge=1, description="The largest body of pushed events, unpacked, in bytes.")
+    ] = 10_000_000
+
     duckdb_memory: Annotated[str, Field(description="Memory for cleaning one batch; more goes to disk.")] = "512MB"
     duckdb_threads: Annotated[int, Field(ge=1, description="Threads for cleaning one batch.")] = min(
         4, os.cpu_count() or 1

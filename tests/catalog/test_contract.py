@@ -383,7 +383,7 @@ def test_two_majors_of_a_product_live_side_by_side(write: Write) -> None:
         ("{server: here, path: a.csv, encoding: utf-16}", "input.encoding"),
         ("{server: here, path: a.csv, encoding: base64}", "input.encoding"),
         ("{server: here, path: a.csv, color: blue}", "input.color: unknown; known are server, path"),
-        ("{server: here, path: a.csv, events: true}", "input.events: not yet"),
+        ("{server: here, path: a.csv, events: true}", "input.server: says nothing where records are pushed"),
         ("{server: here, path: '${DECANT_TEST_UNSET}/a.csv'}", "DECANT_TEST_UNSET is not set"),
         ("a.csv", "must be a mapping"),
         ("[a.csv]", "must be a mapping"),
