@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import sqlglot
 from sqlglot import expressions as exp
 
@@ -29,7 +31,32 @@ def find_raw_columns(transform: str, trail: Trail, findings: Findings) -> tuple[
         for comprehension in tree.find_all(exp.Comprehension)
         for name in comprehension.args["expression"].find_all(exp.Column, exp.Identifier)
     }
-    if hidden := [c.name for c in tree.find_all(exp.Column) if c.name.lower().startswith("_decant")]:
+    # There are no tables here: of a dotted name, the first part is the column.
+    names = [column.parts[0].name for column in tree.find_all(exp.Column)] + list(find_receivers(tree))
+    if hidden := [name for name in names if name.lower().startswith("_decant")]:
         findings.error(place, f"{hidden[0]}: names that start with '_decant' are Decant's own")
         return ()
-    return tuple(dict.fromkeys(c.name for c in tree.find_all(exp.Column) if c.name not in own))
+    return tuple(dict.fromkeys(name for name in names if name not in own))
+
+
+def find_receivers(tree: exp.Expression) -> Iterator[str]:
+    """The columns in calls such as `b.trim().upper()`, which the parser takes for parts of a name."""
+    for dot in tree.find_all(exp.Dot):
+        for name in dot.find_all(exp.Identifier):
+            around = name.parent
+            if isinstance(
+                around, exp.Column | exp.ColumnDef | exp.Lambda | exp.Alias | exp.PropertyEQ | exp.DataType
+            ):
+                continue
+            if isinstance(around, exp.Dot) and around.expression is name:
+                continue  # what comes after a dot is a part of what stands before it
+            scopes = [scope for scope in iterate_parents(name) if isinstance(scope, exp.Lambda)]
+            if not any(name.name == variable.name for scope in scopes for variable in scope.expressions):
+                yield name.name
+
+
+def iterate_parents(node: exp.Expr) -> Iterator[exp.Expr]:
+    """Everything that the node stands in, from the inside out."""
+    while (around := node.parent) is not None:
+        yield around
+        node = around

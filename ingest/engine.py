@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,8 +15,6 @@ from catalog.settings import Settings
 from ingest.clean import (
     NATIVE_TYPES,
     CleaningPlan,
-    compile_cleaning,
-    needed_columns,
     quote_name,
     quote_text,
     reads_json,
@@ -26,11 +23,6 @@ from ingest.errors import CleaningError
 from ingest.judged import JudgedTables, count, key_text
 from ingest.known import KnownRecords
 from ingest.readers.sink import JSON_COLUMN, CutBatch
-
-# Fixed within a statement, but not from one load to the next: the same bytes would end differently.
-UNSTEADY_WORDS = frozenset(
-    {"AGE", "CURRENT_DATE", "CURRENT_TIME", "CURRENT_TIMESTAMP", "LOCALTIME", "LOCALTIMESTAMP"}
-)
 
 
 @dataclass(frozen=True)
@@ -181,70 +173,3 @@ def candidate(plan: CleaningPlan) -> str:
         return "NULL"
     pairs = ", ".join(f"{quote_text(properties[n].column)}, CAST({plan.value(n)} AS VARCHAR)" for n in names)
     return f"json_object({pairs})"
-
-
-def check_cleaning(dataset: Dataset) -> list[str]:
-    """What keeps the dataset's transforms and rules from running, one line each; none where all is well."""
-    problems = []
-    with duckdb.connect() as engine:
-        unsteady = {
-            str(row[0]).upper()
-            for row in engine.execute(
-                "SELECT DISTINCT function_name FROM duckdb_functions() WHERE stability NOT IN ('CONSISTENT')"
-                " AND function_type IN ('scalar', 'macro')"
-            ).fetchall()
-        } - {"ERROR"}
-        for prop in dataset.properties.values():
-            if prop.transform:
-                found = check_transform(engine, prop, unsteady, is_json=reads_json(dataset))
-                problems += [f"{prop.name}: transformLogic: {problem}" for problem in found]
-            for rule in prop.rules:
-                if rule.name == "pattern" and (problem := check_pattern(engine, str(rule.argument))):
-                    problems.append(f"{prop.name}: pattern: {problem}")
-        if not problems:
-            problems += check_statement(engine, dataset)
-    return problems
-
-
-def check_transform(
-    engine: duckdb.DuckDBPyConnection, prop: Property, unsteady: set[str], *, is_json: bool
-) -> Iterator[str]:
-    """What DuckDB has against an expression."""
-    for word in sorted(find_calls(prop.transform or "") & (unsteady | UNSTEADY_WORDS)):
-        yield f"{word.lower()} gives another value at each load; use raw columns only"
-        return
-    try:
-        engine.execute(
-            f"SELECT TRY([({prop.transform})]) FROM (SELECT {declare_columns(prop, is_json=is_json)}) LIMIT 0"
-        )
-    except duckdb.Error as error:
-        yield str(error).splitlines()[0]
-
-
-def find_calls(expression: str) -> set[str]:
-    """The functions that a SQL expression calls, and its keywords for the time, in capitals."""
-    bare = re.sub(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"", " ", expression)
-    called = {word.upper() for word in re.findall(r"([A-Za-z_][A-Za-z0-9_]*)\s*\(", bare)}
-    words = {word.upper() for word in re.findall(r"[A-Za-z_][A-Za-z0-9_]*", bare)}
-    return called | (words & UNSTEADY_WORDS)
-
-
-def check_pattern(engine: duckdb.DuckDBPyConnection, pattern: str) -> str | None:
-    """Why a regular expression cannot run in linear time, or None: RE2 refuses look-around and back-references."""
-    try:
-        engine.execute("SELECT regexp_matches('', ?)", [pattern])
-    except duckdb.Error as error:
-        return f"{pattern!r} cannot run in linear time or is no regular expression ({str(error).splitlines()[0]})"
-    return None
-
-
-def check_statement(engine: duckdb.DuckDBPyConnection, dataset: Dataset) -> list[str]:
-    """What DuckDB has against the whole statement, tried on no record."""
-    columns = tuple(needed_columns(dataset))
-    plan = compile_cleaning(dataset, columns, find_native(dataset), is_json=reads_json(dataset))
-    try:
-        engine.execute(plan.read_nothing())
-        engine.execute("DROP TABLE judged")
-    except duckdb.Error as error:
-        return [str(error).splitlines()[0]]
-    return []

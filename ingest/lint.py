@@ -7,7 +7,7 @@ from pathlib import Path
 from catalog.contract import lint_contracts
 from catalog.errors import Finding
 from catalog.settings import Settings
-from ingest.engine import check_cleaning
+from ingest.check import check_cleaning
 
 
 def lint(settings: Settings, path: Path | None = None) -> tuple[list[Finding], int]:

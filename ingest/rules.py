@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -33,7 +34,7 @@ def compile_rule(rule: Rule, prop: Property, value: str) -> str:
         value = f"CAST({value} AS VARCHAR)"
     match rule.name:
         case "pattern":
-            return f"NOT regexp_matches({value}, {quote_text(argument)})"
+            return f"NOT regexp_matches({value}, {quote_text(translate_pattern(argument))})"
         case "minLength":
             return f"length({value}) < {int(argument)}"
         case "maxLength":
@@ -67,6 +68,16 @@ def compile_rule(rule: Rule, prop: Property, value: str) -> str:
             items = f"list_transform(from_json({value}, '[\"JSON\"]'), lambda i: coalesce(i::VARCHAR, 'null'))"
             return f"len(list_distinct({items})) < json_array_length({value})"
     return "FALSE"
+
+
+def translate_pattern(pattern: str) -> str:
+    """An ECMAScript regular expression as RE2 writes it: \\u00e9 is \\x{00e9} there."""
+    return re.sub(
+        r"\\u([0-9A-Fa-f]{4})|\\.",
+        lambda found: f"\\x{{{found[1]}}}" if found[1] else found[0],
+        pattern,
+        flags=re.DOTALL,
+    )
 
 
 def compile_multiple(value: str, step: Any) -> str:

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from catalog.contract import load_catalog
 from catalog.dataset import Dataset
 from catalog.settings import load_settings
+from ingest.check import check_cleaning
 from ingest.clean import compile_cleaning, digest_cleaning, needed_columns
-from ingest.engine import check_cleaning, clean_batch, find_native
+from ingest.engine import clean_batch, find_native
 from tests.lab import cut_bytes
 
 KEY = "{name: id, logicalType: integer, primaryKey: true}"
