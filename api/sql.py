@@ -152,7 +152,8 @@ def order_by(column: sa.ColumnElement[Any], descending: bool) -> sa.ColumnElemen
 def shown(source: Any, prop: Property) -> sa.ColumnElement[Any]:
     """A property as the JSON shows it: text where JSON readers would lose digits."""
     column = source.c[prop.column]
-    return (sa.cast(column, sa.Text) if prop.type.json_as_text else column).label(prop.name)
+    text = postgresql.ARRAY(sa.Text()) if prop.type.item else sa.Text()
+    return (sa.cast(column, text) if prop.type.json_as_text else column).label(prop.name)
 
 
 def compile_filter(table: sa.Table, dataset: Dataset, condition: Filter, index: int) -> sa.ColumnElement[bool]:
