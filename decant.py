@@ -28,6 +28,7 @@ def make_app() -> typer.Typer:
         service.serve,
         worker.worker,
         loads.status,
+        loads.loads,
         service.openapi,
     ):
         app.command()(command)

@@ -32,7 +32,8 @@ def demo(
     with open_urls(settings) as urls:
         run_migration(settings, urls.owner, catalog)
         reports = run_loads(settings, urls, catalog, catalog.find(DEMO_PRODUCT))
-        show_reports(reports, out)
+        if out.is_terminal:
+            show_reports(reports, out)
         if any(report.status in {"failed", "withheld"} for report in reports):
             raise typer.Exit(1)
         if serve_after:

@@ -1,14 +1,18 @@
-"""Commands about loads: `ingest`, `status`."""
+"""Commands about loads: `ingest`, `status`, `loads`."""
 
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
+from typing import Annotated
 
 import typer
 
 from catalog.contract import Catalog
 from catalog.database import DatabaseUrls
 from catalog.dataset import Dataset
+from catalog.errors import CatalogError
+from catalog.models import LOAD_STATUSES
 from catalog.settings import Settings
 from commands.common import Address, AsJson, load_contracts, open_urls, out
 from ingest.load import LoadReport
@@ -26,35 +30,69 @@ def ingest(address: Address = None, as_json: AsJson = False) -> None:
         reports = run_loads(settings, urls, catalog, datasets, silent=as_json)
     if as_json:
         typer.echo(reports_as_json(reports))
-    else:
+    elif out.is_terminal:
         show_reports(reports, out)
     if any(report.status in {"failed", "withheld"} for report in reports):
         raise typer.Exit(1)
 
 
 def status(address: Address = None, as_json: AsJson = False) -> None:
-    """Show every dataset's revision, records, last load and open rejected records."""
+    """Show how every dataset stands: its last load, whether it is fresh, what waits or does not fit."""
     from catalog.database import make_engine
-    from ingest.report import read_status, show_status
+    from catalog.tables import build_tables
+    from ingest.status import read_status, show_status
 
     settings, catalog = load_contracts()
+    now = datetime.now(UTC)
+    tables = build_tables(catalog.products.values())
     with open_urls(settings) as urls:
-        rows = read_status(make_engine(urls.read), catalog, catalog.find(address))
+        rows = read_status(make_engine(urls.read), catalog, tables, catalog.find(address), now)
     if as_json:
         typer.echo(json.dumps(rows, indent=2, default=str))
     else:
-        show_status(rows, out)
+        show_status(rows, now, out)
+
+
+def loads(
+    address: Annotated[
+        str | None, typer.Argument(metavar="[ADDRESS|show]", help="PRODUCT[@MAJOR][.DATASET], or `show`.")
+    ] = None,
+    number: Annotated[int | None, typer.Argument(metavar="N", help="With `show`: which load.")] = None,
+    state: Annotated[str | None, typer.Option("--status", help=f"One of {', '.join(LOAD_STATUSES)}.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many, newest first.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List the latest loads, or `show N`: everything about one of them."""
+    from catalog.database import make_engine
+    from ingest.history import list_loads, read_load, show_load, show_loads
+
+    if state is not None and state not in LOAD_STATUSES:
+        raise CatalogError(f"--status must be one of {', '.join(LOAD_STATUSES)}.")
+    if (address == "show") != (number is not None):
+        raise CatalogError("`decant loads show N` shows one load; `decant loads [ADDRESS]` lists them.")
+    settings, catalog = load_contracts()
+    with open_urls(settings) as urls:
+        engine = make_engine(urls.read)
+        if number is not None:
+            load = read_load(engine, number)
+            typer.echo(json.dumps(load, indent=2, default=str)) if as_json else show_load(load, out)
+            return
+        rows = list_loads(engine, catalog.find(address), state, limit)
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2, default=str))
+    else:
+        show_loads(rows, datetime.now(UTC), out)
 
 
 def run_loads(
     settings: Settings, urls: DatabaseUrls, catalog: Catalog, datasets: list[Dataset], *, silent: bool = False
 ) -> list[LoadReport]:
-    """Loads the datasets one after the other, with a bar for each where somebody watches."""
+    """Loads the datasets one after the other: a bar for each where somebody watches, else a line as each ends."""
     from catalog.database import make_engine
     from catalog.tables import build_tables
     from ingest.load import Loader
     from ingest.progress import Progress
-    from ingest.report import LoadBar, make_bars
+    from ingest.report import LoadBar, make_bars, show_line
 
     loader = Loader(settings, catalog, build_tables(catalog.products.values()), make_engine(urls.ingest))
     reports = []
@@ -62,9 +100,11 @@ def run_loads(
         for dataset in datasets:
             more = True
             while more:
-                bar = None if silent else LoadBar(bars, dataset.name)
+                bar = LoadBar(bars, dataset.name) if out.is_terminal and not silent else None
                 reports.append(loader.run(dataset, bar or Progress()))
                 if bar:
                     bar.finish(reports[-1])
+                elif not silent:
+                    show_line(reports[-1], out)
                 more = reports[-1].more
     return reports

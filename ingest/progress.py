@@ -12,5 +12,8 @@ class Progress:
     def advance(self, amount: int) -> None:
         """The step has got further."""
 
+    def reject(self, total: int) -> None:
+        """So many records are rejected so far."""
+
     def done(self) -> None:
         """The step has ended."""

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import sqlalchemy as sa
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
 
-from catalog.contract import Catalog
-from catalog.dataset import Dataset
 from catalog.errors import Finding
-from catalog.models import DatasetHead, Load, RejectedRecord
 from ingest.load import LoadReport
 from ingest.progress import Progress
 from ingest.publish import Outcome
 
 COLORS = {"published": "green", "unchanged": "cyan", "withheld": "yellow", "failed": "red", "running": "blue"}
+COUNTED = ("records", "accepted", "rejected", "duplicates", "changes")
+RIGHT = {*COUNTED, "revision", "load", "seconds", "open rejects"}
+WIDE = 240  # columns, where nobody's window ends
 STEP_WORDS = {
     "land": "landing",
     "cut": "cutting records",
@@ -40,11 +40,13 @@ class LoadBar(Progress):
         self.bars = bars
         self.step = ""
         self.done_so_far = 0
+        self.records = 0
+        self.started_at = time.monotonic()
         self.task: TaskID = bars.add_task(dataset, total=None, step="waiting", amount="")
 
     def start(self, step: str, total: int | None) -> None:
         """Shows the step."""
-        self.step, self.done_so_far = step, 0
+        self.step, self.done_so_far, self.started_at = step, 0, time.monotonic()
         # One more than there is: a bar that reaches its total has stopped its clock for good.
         total = None if total is None else total + 1
         self.bars.update(self.task, total=total, completed=0, step=STEP_WORDS.get(step, step))
@@ -52,14 +54,26 @@ class LoadBar(Progress):
     def advance(self, amount: int) -> None:
         """Moves the bar: bytes while landing, records while cutting."""
         self.done_so_far += amount
-        shown = f"{self.done_so_far / 1e6:.1f} MB" if self.step == "land" else f"{self.done_so_far:,} records"
+        rate = self.done_so_far / max(time.monotonic() - self.started_at, 0.001)
+        if self.step == "land":
+            shown = f"{self.done_so_far / 1e6:.1f} MB, {rate / 1e6:.1f} MB/s"
+        else:
+            self.records = self.done_so_far
+            shown = f"{self.records:,} records, {round(rate, -3):,.0f}/s"
         self.bars.update(self.task, completed=self.done_so_far, amount=shown)
+
+    def reject(self, total: int) -> None:
+        """Shows how many records are rejected so far."""
+        amount = f"{self.records:,} records" + (f", {total:,} rejected" if total else "")
+        self.bars.update(self.task, amount=amount)
 
     def finish(self, report: LoadReport) -> None:
         """Leaves the outcome where the bar was."""
         color = COLORS.get(report.status, "white")
         outcome = report.outcome
-        amount = f"{outcome.raw:,} records" if outcome and outcome.raw else ""
+        amount = ""
+        if outcome and outcome.raw:
+            amount = f"{outcome.raw:,} records, {round(outcome.raw / max(report.seconds, 0.001)):,}/s"
         if outcome and outcome.rejected:
             amount += f", {outcome.rejected:,} rejected"
         self.bars.update(self.task, total=1, completed=1, amount=amount, step=f"[{color}]{report.status}[/]")
@@ -81,25 +95,51 @@ def make_bars(console: Console) -> Bars:
 
 def show_reports(reports: Iterable[LoadReport], console: Console) -> None:
     """One line for each load, and below it whatever its owner should know."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("dataset", "outcome"):
-        table.add_column(name, no_wrap=True, overflow="fold")
-    for name in ("records", "accepted", "rejected", "doubled", "changes", "seconds"):
-        table.add_column(name, justify="right", no_wrap=True)
-    notes: list[str] = []
+    rows, notes = [], []
     for report in reports:
         outcome = report.outcome
         color = COLORS.get(report.status, "white")
-        counts = [""] * 5
+        # The product stands in the address of every line below; here its datasets are enough.
+        row = {"dataset": report.dataset.partition(".")[2], "outcome": f"[{color}]{report.status}[/]"}
+        counts = [""] * len(COUNTED)
         if outcome and outcome.raw:
             numbers = (outcome.raw, outcome.accepted, outcome.rejected, outcome.duplicates)
             counts = [*(f"{number:,}" for number in numbers), show_changes(outcome)]
-        # The product stands in the address of every line below; here its datasets are enough.
-        name = report.dataset.partition(".")[2]
-        table.add_row(name, f"[{color}]{report.status}[/]", *counts, f"{report.seconds:.1f}")
+        rows.append(row | dict(zip(COUNTED, counts, strict=True)) | {"seconds": f"{report.seconds:.1f}"})
         notes += list(explain(report))
-    console.print(table)
+    show_table(rows, console, keep=("dataset", "outcome", *COUNTED, "seconds"))
     for note in notes:
+        console.print(note, highlight=False, soft_wrap=True)
+
+
+def show_table(rows: Sequence[dict[str, str]], console: Console, keep: Sequence[str] = ()) -> None:
+    """The rows as a table. A column in which nothing stands is left out; outside a terminal no cell is cut."""
+    names = [name for name in (rows[0] if rows else ()) if name in keep or any(row[name] for row in rows)]
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in names:
+        table.add_column(
+            name, justify="right" if name in RIGHT else "left", no_wrap=name != "dataset", overflow="fold"
+        )
+    for row in rows:
+        table.add_row(*(row[name] for name in names))
+    width = console.width
+    if not console.is_terminal:
+        console.width = WIDE
+    console.print(table)
+    console.width = width
+
+
+def show_line(report: LoadReport, console: Console) -> None:
+    """One load as it ends, for a log: a line, and one for each thing that its owner should know."""
+    outcome = report.outcome
+    words = [report.dataset, report.status]
+    if outcome and outcome.raw:
+        counts = ("records", outcome.raw), ("accepted", outcome.accepted), ("rejected", outcome.rejected)
+        words += [", ".join(f"{number:,} {name}" for name, number in (*counts, ("duplicates", outcome.duplicates)))]
+        words += [show_changes(outcome)] if show_changes(outcome) else []
+    line = "  ".join([*words, f"{report.seconds:.1f} s"])
+    console.print(escape(line), highlight=False, soft_wrap=True)
+    for note in explain(report):
         console.print(note, highlight=False, soft_wrap=True)
 
 
@@ -128,64 +168,17 @@ def explain(report: LoadReport) -> Iterable[str]:
 
 
 def reports_as_json(reports: Iterable[LoadReport]) -> str:
-    """The same for scripts."""
-    return json.dumps([asdict(report) | {"status": report.status} for report in reports], indent=2, default=str)
+    """The same for scripts. A load that looked no further than its raw batch has counted nothing."""
+    return json.dumps([describe_report(report) for report in reports], indent=2, default=str)
 
 
-def read_status(engine: sa.Engine, catalog: Catalog, datasets: Iterable[Dataset]) -> list[dict[str, Any]]:
-    """Each dataset's head, last load and number of open rejected records."""
-    heads = sa.select(DatasetHead.__table__)
-    last = sa.select(sa.func.max(Load.id)).group_by(Load.dataset_id)
-    loads = sa.select(Load.__table__).where(Load.id.in_(last))
-    rejects = (
-        sa.select(RejectedRecord.dataset_id, sa.func.count())
-        .where(RejectedRecord.state == "open")
-        .group_by(RejectedRecord.dataset_id)
-    )
-    with engine.connect() as connection:
-        head_rows = {(h.product, h.major, h.dataset): h for h in connection.execute(heads)}
-        load_rows = {row.dataset_id: row for row in connection.execute(loads)}
-        open_rejects = {row[0]: row[1] for row in connection.execute(rejects)}
-    found = []
-    for dataset in datasets:
-        head = head_rows.get((dataset.product, dataset.major, dataset.name))
-        load = load_rows.get(head.id) if head else None
-        found.append(
-            {
-                "dataset": dataset.address,
-                "version": catalog.product_of(dataset).version,
-                "revision": head.revision if head else None,
-                "records": head.record_count if head else None,
-                "published_at": head.published_at if head else None,
-                "last_load": load.status if load else None,
-                "last_load_at": (load.finished_at or load.started_at) if load else None,
-                "error": load.error if load else None,
-                "open_rejects": open_rejects.get(head.id, 0) if head else 0,
-            }
-        )
-    return found
-
-
-def show_status(rows: list[dict[str, Any]], console: Console) -> None:
-    """The status as a table."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("dataset", "revision", "records", "published", "last load", "open rejects"):
-        table.add_column(name, justify="right" if name in {"revision", "records", "open rejects"} else "left")
-    for row in rows:
-        published = row["published_at"].strftime("%Y-%m-%d %H:%M:%SZ") if row["published_at"] else "never"
-        color = COLORS.get(row["last_load"] or "", "white")
-        table.add_row(
-            row["dataset"],
-            str(row["revision"] if row["revision"] is not None else "not migrated"),
-            f"{row['records'] or 0:,}",
-            published,
-            f"[{color}]{row['last_load'] or 'none'}[/]",
-            f"{row['open_rejects']:,}",
-        )
-    console.print(table)
-    for row in rows:
-        if row["error"]:
-            console.print(f"[red]{row['dataset']}:[/] {escape(row['error'])}", highlight=False, soft_wrap=True)
+def describe_report(report: LoadReport) -> dict[str, Any]:
+    """One load for a script."""
+    facts = asdict(report) | {"status": report.status}
+    if report.outcome and report.outcome.status == "unchanged" and not report.outcome.raw:
+        facts["outcome"] = {"status": "unchanged", "revision": report.outcome.revision}
+        facts["outcome"] |= {"record_count": report.outcome.record_count}
+    return facts
 
 
 def show_findings(findings: list[Finding], datasets: int, console: Console) -> None:
@@ -194,4 +187,11 @@ def show_findings(findings: list[Finding], datasets: int, console: Console) -> N
         color = "red" if finding.severity == "error" else "yellow"
         console.print(f"[{color}]{finding.severity}[/] {escape(str(finding))}", highlight=False, soft_wrap=True)
     errors = sum(finding.severity == "error" for finding in findings)
-    console.print(f"{datasets} datasets, {errors} errors, {len(findings) - errors} warnings")
+    warnings = len(findings) - errors
+    counted = ((datasets, "dataset"), (errors, "error"), (warnings, "warning"))
+    console.print(", ".join(count_noun(number, noun) for number, noun in counted))
+
+
+def count_noun(number: int, noun: str) -> str:
+    """`1 dataset`, `2 datasets`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
