@@ -163,6 +163,10 @@ def check_parts(parts: Parts, kind: str) -> None:
         raise MomentPatternError("optional sections are not read beside yy, E or DDD")
     if "offset" in fields and kind != "timestamp":
         raise MomentPatternError(f"a {kind} keeps no offset from UTC; timestamp does, unless timezone is false")
+    for section in sections:
+        inside = {part.field for part in flatten(section.parts)} - {""}
+        if "offset" in inside and len(inside) > 1:
+            raise MomentPatternError("an optional offset needs brackets of its own")
     for form in expand(parts):
         check_form(form, kind)
 
@@ -222,6 +226,11 @@ def expand(parts: Parts) -> Iterator[list[Part]]:
 def has_offset(form: list[Part]) -> bool:
     """Whether a form says how far from UTC it is."""
     return any(part.field == "offset" for part in form)
+
+
+def holds_offset(part: Part | Section) -> bool:
+    """Whether a part is an offset, or an optional section with one."""
+    return has_offset([part]) if isinstance(part, Part) else has_offset(list(flatten(part.parts)))
 
 
 def formats_of(form: list[Part]) -> list[str]:

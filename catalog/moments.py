@@ -26,6 +26,7 @@ from catalog.moment_parts import (
     flatten,
     formats_of,
     has_offset,
+    holds_offset,
     read_parts,
     regex_of,
 )
@@ -44,7 +45,11 @@ class MomentPattern:
     @property
     def lexical(self) -> str:
         """DuckDB SQL over {text}: whether it has exactly this form, with the right weekday."""
-        return " AND ".join([f"regexp_full_match({{text}}, {quote(regex_of(self.parts))})", *self.echoes()])
+        conditions = [f"regexp_full_match({{text}}, {quote(regex_of(self.parts))})", *self.echoes()]
+        if any(part.field == "offset" for part in flatten(self.parts)):
+            # Beside an offset, DuckDB takes the 30th of February for the 2nd of March.
+            conditions.append(f"{self.local()} IS NOT NULL")
+        return " AND ".join(conditions)
 
     @property
     def cast(self) -> str:
@@ -57,20 +62,26 @@ class MomentPattern:
             return f"coalesce({', '.join(chosen)})" if chosen[1:] else chosen[0]
         return {"date": f"CAST({local} AS DATE)", "time": f"CAST({local} AS TIME)"}.get(self.kind, local)
 
-    def strptime(self, forms: list[list[Part]]) -> str:
+    def local(self) -> str:
+        """DuckDB SQL for the date and time that the text tells, whatever its offset."""
+        forms = list(expand(tuple(part for part in self.parts if not holds_offset(part))))
+        return self.strptime(forms, cut_offset=True)
+
+    def strptime(self, forms: list[list[Part]], *, cut_offset: bool = False) -> str:
         """DuckDB SQL for the moment that one of these forms tells; none where there is no form."""
         formats = [text for form in forms for text in formats_of(form)]
         if not formats:
             return ""
         listed = ", ".join(quote(text) for text in formats)
-        return f"try_strptime({self.rewritten()}, {f'[{listed}]' if formats[1:] else listed})"
+        chosen = f"[{listed}]" if formats[1:] else listed
+        return f"try_strptime({self.rewritten(cut_offset=cut_offset)}, {chosen})"
 
     def rewritten(self, *, cut_offset: bool = False) -> str:
         """DuckDB SQL for the text with years of four digits, and without its offset where that is asked."""
         pattern, replacement, groups, is_open, is_same = "^", "", 0, False, True
         for part in self.parts:
-            field = part.field if isinstance(part, Part) else ""
-            cut, century = cut_offset and field == "offset", field == "short year"
+            cut = cut_offset and holds_offset(part)
+            century = isinstance(part, Part) and part.field == "short year"
             is_same = is_same and not (cut or century)
             if is_open and (cut or century):
                 pattern, is_open = pattern + ")", False
@@ -84,13 +95,11 @@ class MomentPattern:
 
     def echoes(self) -> Iterator[str]:
         """DuckDB SQL for each name or number in the text that must be the date's own."""
-        form = [part for part in flatten(self.parts) if part.field != "offset"]
         for index, part in enumerate(self.parts):
             if isinstance(part, Part) and part.field in ECHOED:
-                local = f"try_strptime({self.rewritten(cut_offset=True)}, {quote(formats_of(form)[0])})"
                 before, after = regex_of(self.parts[:index]), regex_of(self.parts[index + 1 :])
                 said = f"regexp_extract({{text}}, {quote(f'^{before}({part.regex}){after}$')}, 1)"
-                yield f"strftime({local}, '{part.strptime}') = {said}"
+                yield f"strftime({self.local()}, '{part.strptime}') = {said}"
 
     def parse(self, text: str) -> Any:
         """The value of a text: a date, a time, a moment in UTC or one without a zone."""
