@@ -18,6 +18,7 @@ from open_data_contract_standard.model import (
 from catalog.build_input import build_input
 from catalog.build_property import build_property
 from catalog.build_quality import build_gates
+from catalog.build_sla import build_sla
 from catalog.dataset import Dataset, ForeignKey, Product, Property, name_schema, shorten_name
 from catalog.document import Document, Findings, Trail
 from catalog.errors import Finding
@@ -93,6 +94,7 @@ def build_product(
             },
             document=document.data,
             description=(contract.description.purpose or "") if contract.description else "",
+            sla=build_sla(contract, datasets, findings),
         ),
         findings.found,
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from catalog.sla import Sla
 from catalog.sources import BucketSource, DatabaseSource, HttpSource
 from catalog.types import PropertyType
 
@@ -159,6 +160,7 @@ class Product:
     document: Mapping[str, Any] = field(repr=False, default_factory=dict)
     dataset_lines: Mapping[str, int] = field(repr=False, default_factory=dict)  # where each dataset begins
     description: str = ""
+    sla: Sla = Sla()
 
 
 def name_schema(product: str, major: int) -> str:
