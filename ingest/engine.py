@@ -153,7 +153,12 @@ def find_native(dataset: Dataset) -> frozenset[str]:
         for prop in dataset.properties.values():
             if prop.transform and prop.type.duckdb in NATIVE_TYPES:
                 columns = declare_columns(prop, is_json=reads_json(dataset))
-                described = engine.execute(f"DESCRIBE SELECT ({prop.transform}) FROM (SELECT {columns})").fetchone()
+                try:
+                    described = engine.execute(
+                        f"DESCRIBE SELECT ({prop.transform}) FROM (SELECT {columns})"
+                    ).fetchone()
+                except duckdb.Error:
+                    continue  # the statement will say what is wrong with it
                 if described and described[1] in NATIVE_TYPES[prop.type.duckdb]:
                     found.add(prop.name)
     return frozenset(found)

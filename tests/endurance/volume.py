@@ -26,8 +26,8 @@ schema:
     properties:
       - {name: id, logicalType: integer, primaryKey: true}
       - {name: place, logicalType: string, required: true, logicalTypeOptions: {pattern: "^[A-Z]{3}$"}}
-      - {name: at, logicalType: timestamp, required: true}
-      - {name: day, logicalType: date, transformLogic: "at[:10]::date"}
+      - {name: seen_at, logicalType: timestamp, required: true}
+      - {name: day, logicalType: date, transformLogic: "seen_at[:10]::date"}
       - {name: amount, logicalType: number, logicalTypeOptions: {minimum: 0}}
       - {name: note, logicalType: string}
 """
@@ -57,7 +57,7 @@ print(json.dumps({
 def write_events(file: Path, records: int, *, generation: int = 0) -> None:
     """A file of events; one in a thousand is bad, one in a hundred differs between generations."""
     with file.open("w") as out:
-        out.write("id,place,at,amount,note\n")
+        out.write("id,place,seen_at,amount,note\n")
         for number in range(records):
             amount = -1 if number % BAD_EVERY == 0 else (number + (generation if number % 100 == 1 else 0)) / 4
             out.write(

@@ -370,3 +370,12 @@ def test_the_ledger_names_every_step_of_a_load(lab: Lab) -> None:
         head = connection.execute(sa.select(DatasetHead.__table__)).one()
     assert head.contract_sha256 == lab.catalog.products["people", 1].sha256
     assert json.dumps(steps)
+
+
+def test_a_transform_that_is_no_sql_fails_its_load_in_an_orderly_way(make_lab: Callable[..., Lab]) -> None:
+    lab = make_lab(
+        PEOPLE.replace("{name: born, logicalType: date}", "{name: born, logicalType: date, transformLogic: at + 1}")
+    )
+    report = lab.ingest("people.people", "id,name,age,at\n1,Ann,30,2001-01-01\n")
+    assert (report.status, report.error_code) == ("failed", "cleaning_failed")
+    assert "syntax error" in (report.error or "")
