@@ -36,7 +36,7 @@ def scheduled_datasets(catalog: Catalog) -> Iterator[tuple[Dataset, str]]:
         product = catalog.product_of(dataset)
         if product.status == "retired" or dataset.input is None:
             continue
-        for schedule in getattr(getattr(product, 'sla', None), 'schedules', ()):
+        for schedule in product.sla.schedules:
             if schedule.dataset == dataset.name or (
                 schedule.dataset is None and dataset.input.kind not in FED_OTHERWISE
             ):

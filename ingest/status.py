@@ -149,9 +149,7 @@ def judge_freshness(
 
 def promised_latency(catalog: Catalog, dataset: Dataset) -> timedelta | None:
     """The latency that the contract promises of the dataset; one that names an element is about its dataset only."""
-    sla = getattr(catalog.product_of(dataset), "sla", None)
-    if sla is None:
-        return None
+    sla = catalog.product_of(dataset).sla
     if dataset.input is None or (sla.latency_element is not None and sla.latency_element[0] != dataset.name):
         return None
     return sla.latency
@@ -161,7 +159,7 @@ def find_newest(
     connection: sa.Connection, catalog: Catalog, tables: CatalogTables, dataset: Dataset
 ) -> datetime | None:
     """The newest moment of the property that the contract's latency names; None where it names none."""
-    element = getattr(getattr(catalog.product_of(dataset), "sla", None), "latency_element", None)
+    element = catalog.product_of(dataset).sla.latency_element
     if element is None or element[0] != dataset.name or element[1] not in dataset.properties:
         return None
     column = tables.of(dataset).current.c[dataset.properties[element[1]].column]
