@@ -13,7 +13,7 @@ BYTE = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 IPV4 = rf"{BYTE}(?:\.{BYTE}){{3}}"
 ATOM = "[0-9A-Za-z!#$%&'*+/=?^_`{|}~-]+"
 PERCENT = "%[0-9A-Fa-f]{2}"
-UNRESERVED = "0-9A-Za-z._~!$&'()*+,;=-"  # with what may separate parts of a part
+UNRESERVED = r"0-9A-Za-z._~!$&'()*+,;=\-"  # with what may separate parts of a part
 GROUP = "[0-9A-Fa-f]{1,4}"
 
 
