@@ -54,11 +54,21 @@ class Measurement:
 
 
 def judge_counts(
-    dataset: Dataset, *, raw: int, rejected: int, before: int, deleted: int, may_be_empty: bool
+    dataset: Dataset,
+    *,
+    raw: int,
+    rejected: int,
+    before: int,
+    deleted: int,
+    may_be_empty: bool,
+    known_bad: bool = False,
 ) -> list[Measurement]:
-    """The rules that every dataset has: no empty batch, not too many rejected, not too many deleted."""
+    """The rules that every dataset has: no empty batch, not too many rejected, not too many deleted.
+
+    Of records that were rejected before, any share may be rejected again: `known_bad`.
+    """
     found = [] if may_be_empty else [Measurement("raw records", raw, "> 0", raw > 0)]
-    if raw:
+    if raw and not known_bad:
         found.append(judge_share("maxRejected", rejected / raw, dataset.max_rejected))
     if before:
         found.append(judge_share("maxDeleted", deleted / before, dataset.max_deleted))

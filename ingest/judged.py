@@ -61,6 +61,12 @@ class JudgedTables:
             f" ANTI JOIN judged AS good ON {self.match()}"
         )
 
+    def write_confirmed(self, file: Path, keys: Path) -> None:
+        """The (line, key) of the good records whose key is listed in the file `keys`."""
+        listed = f"SELECT key FROM read_csv({quote_text(str(keys))}, columns = {{'key': 'VARCHAR'}}, header = false)"
+        key = key_text(self.plan)
+        self.write(file, f"SELECT line, {key} FROM {self.good()} WHERE {key} IN ({listed})")
+
     def match(self) -> str:
         """SQL that pairs `good` and `known` by key."""
         return " AND ".join(f"good.{key} = known.{key}" for key in self.plan.key)

@@ -23,7 +23,7 @@ from catalog.settings import Settings
 from catalog.tables import CatalogTables, DatasetTables
 from catalog.telemetry import TRACER
 from ingest.clean import compile_cleaning, digest_cleaning, needed_columns
-from ingest.engine import clean_batch, find_native
+from ingest.engine import CleanBatch, clean_batch, find_native
 from ingest.errors import IngestError, SourceError
 from ingest.inputs import open_batch
 from ingest.inputs.batch import InputPlace
@@ -41,10 +41,12 @@ from ingest.ledger import (
     open_load,
     renew_lease,
 )
+from ingest.pouring import Pouring, list_open_keys, write_origins
 from ingest.progress import Progress
 from ingest.publish import VACUUM_SHARE, Candidate, Outcome, Publication, RawPicker, publish
 from ingest.readers import cut_batch, pick_raw
 from ingest.readers.sink import JSON_COLUMN, CutBatch
+from ingest.replay import is_at_rest, open_replay_batch, recall_note
 from ingest.staging import park_indexes, stage, unstage, vacuum
 
 
@@ -127,7 +129,10 @@ class Loader:
         """The steps of a load, in order."""
         cleaning_sha256 = digest_cleaning(dataset)
         landed, note = self.fetch(dataset, ticket, progress)
-        if not ticket.request and ticket.latest == (landed.sha256, cleaning_sha256):
+        # Each pushed record is told its own outcome, be its bytes those of another one.
+        pushed = dataset.input is not None and dataset.input.kind == "events"
+        known_batch = not ticket.request and not pushed and ticket.latest == (landed.sha256, cleaning_sha256)
+        if known_batch and is_at_rest(self.engine, ticket.dataset_id):
             return self.leave_unchanged(ticket, landed, cleaning_sha256, note)
         form = dataset.input.form if dataset.input else RawForm()
         limit = self.settings.source_limit_bytes
@@ -135,6 +140,7 @@ class Loader:
             needed = needed_columns(dataset)
             batch_cut = cut_batch(landed, form, needed, folder, limit, progress.advance)
             note_unread(dataset, batch_cut, ticket)
+            progress.reject(batch_cut.malformed_count)
         if note.may_be_empty and not batch_cut.raw:
             return self.leave_unchanged(ticket, landed, cleaning_sha256, note)
         revision = ticket.head_revision + 1
@@ -142,8 +148,10 @@ class Loader:
         with ExitStack() as stack:
             with self.step(ticket, "clean", None, progress):
                 plan = compile_cleaning(dataset, batch_cut.header, find_native(dataset), is_json=batch_cut.is_json)
-                mark = {"revision": revision, "load_id": ticket.load_id}
+                # A batch that is poured again keeps the load that brought it.
+                mark = {"revision": revision, "load_id": poured_load(ticket) or ticket.load_id}
                 clean = stack.enter_context(clean_batch(plan, batch_cut, folder, self.settings, **mark, known=known))
+            progress.reject(batch_cut.malformed_count + clean.rejected)
             candidate = Candidate(
                 dataset_id=ticket.dataset_id,
                 load_id=ticket.load_id,
@@ -159,7 +167,8 @@ class Loader:
                 position=note.position,
                 may_be_empty=note.may_be_empty,
                 anyway="publish" in ticket.request,
-                replay="replay" in ticket.request,
+                replay=self.prepare_replay(ticket, landed, folder),
+                confirmed=self.find_confirmed(ticket, clean, folder),
                 expected_revision=revision,
                 direct=ticket.head_records == 0 and "replay" not in ticket.request,
             )
@@ -178,10 +187,15 @@ class Loader:
         folder = self.settings.landing_folder
         if ticket.landed is not None:
             return recall(folder, ticket.landed.parts), ticket.landed
+        if note := recall_note(self.engine, dataset, ticket.dataset_id, ticket.request):
+            landed = recall(folder, note.parts)
+            note_landed(self.engine, ticket, note, landed.sha256)
+            return landed, note
         place = InputPlace(
             dataset, self.settings, self.tables, self.engine, ticket.load_id, ticket.state, ticket.request
         )
-        with open_batch(place) as batch, self.step(ticket, "land", batch.size, progress):
+        opening = open_replay_batch(place) if "replay" in ticket.request else open_batch(place)
+        with opening as batch, self.step(ticket, "land", batch.size, progress):
             limit, drafts = self.settings.source_limit_bytes, self.load_folder(ticket.load_id)
             landed = land(batch, folder, limit, progress.advance, drafts)
             note = LandedNote(batch.source, note_parts(landed), batch.position(), batch.may_be_empty)
@@ -211,6 +225,25 @@ class Loader:
         """The records that are current, where they are kept here and nobody published meanwhile."""
         standing = read_standing(self.engine, dataset, ticket.dataset_id)
         return find_known(self.settings, dataset, standing) if standing.revision == ticket.head_revision else None
+
+    def prepare_replay(self, ticket: Ticket, landed: LandedBatch, folder: Path) -> Pouring | None:
+        """What is poured again, where the load is a replay."""
+        if "replay" not in ticket.request:
+            return None
+        if (load_id := poured_load(ticket)) is not None:
+            return Pouring(load_id, None)
+        write_origins(landed, folder / "origins.csv", self.settings.source_limit_bytes)
+        return Pouring(None, folder / "origins.csv")
+
+    def find_confirmed(self, ticket: Ticket, clean: CleanBatch, folder: Path) -> Path | None:
+        """The file of the good records whose keys lie in quarantine; None where none do."""
+        if "replay" in ticket.request:
+            return None
+        with self.engine.connect() as connection:
+            if not list_open_keys(connection, ticket.dataset_id, ticket.load_id, folder / "open.csv"):
+                return None
+        clean.tables.write_confirmed(folder / "confirmed.csv", folder / "open.csv")
+        return folder / "confirmed.csv"
 
     def leave_unchanged(self, ticket: Ticket, landed: LandedBatch, cleaning_sha256: str, note: LandedNote) -> Outcome:
         """The outcome of a batch that brings nothing: empty, or the bytes and cleaning of the latest publication."""
@@ -249,6 +282,12 @@ class Loader:
         finally:
             ticket.step_seconds[name] = round(time.perf_counter() - started, 4)
             progress.done()
+
+
+def poured_load(ticket: Ticket) -> int | None:
+    """The load whose whole batch is poured again."""
+    load_id: int | None = ticket.request.get("replay", {}).get("load")
+    return load_id
 
 
 def reads_query(dataset: Dataset) -> bool:

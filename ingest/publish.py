@@ -9,7 +9,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from catalog.dataset import Dataset
 from catalog.models import DatasetHead, Load, QualityResult, Revision
 from catalog.tables import LINE, CatalogTables, DatasetTables
 from ingest.changes import apply_changes, delete_missing
@@ -17,6 +16,15 @@ from ingest.errors import LoadSupersededError
 from ingest.gate import Measurement, judge_counts, measure_gates
 from ingest.known import Standing, read_parents
 from ingest.ledger import move_input
+from ingest.pouring import (
+    Pouring,
+    gather_poured,
+    give_origins,
+    leave_newer,
+    settle_poured,
+    supersede_confirmed,
+    supersede_written,
+)
 from ingest.quarantine import (
     REJECTS,
     ReasonCount,
@@ -29,9 +37,9 @@ from ingest.quarantine import (
     reject_orphans,
     reject_repeats,
     save_rejects,
-    supersede_rejects,
 )
 from ingest.readers.sink import CutPart
+from ingest.replay import takes_whole
 from ingest.staging import copy_target, restore_indexes
 
 CHANNEL = "decant_revisions"  # NOTIFY: a hint that a dataset has a new revision
@@ -58,7 +66,8 @@ class Candidate:
     position: dict[str, Any] | None
     may_be_empty: bool
     anyway: bool  # the owner decided to publish what the gates hold back
-    replay: bool  # rejected records poured again: newer records stay as they are
+    replay: Pouring | None  # what is poured again: newer records stay as they are
+    confirmed: Path | None  # the keys brought in good order that open rejected records have
     expected_revision: int  # what the accepted file's `_revision` says
     direct: bool  # whether current was empty when the batch was cleaned
 
@@ -115,8 +124,7 @@ def publish(
             with connection.begin():
                 lock_head(connection, candidate)
                 gather_rejects(connection, [closed.rejects_file])
-                fill_raw(connection, pick_raw(lines_without_raw(connection)))
-                keep_rejects(connection, candidate.dataset_id, candidate.load_id, candidate.parts)
+                keep_what_fell_out(connection, candidate, pick_raw, withheld=True)
                 finish_load(connection, candidate, closed.outcome)
                 standing = note_standing(connection, candidate, {})
             return Publication(closed.outcome, standing, ())
@@ -136,17 +144,23 @@ def publish_in_transaction(
     if candidate.direct:
         copy_file(connection, copy_target(connection, staged), candidate.accepted_file)
     gather_rejects(connection, candidate.reject_files)
-    late = judge_relations(connection, catalog, tables, staged, replay=candidate.replay)
+    outdated = 0
+    if candidate.replay is not None:
+        gather_poured(connection, candidate.dataset_id, candidate.replay, candidate.parts)
+        outdated = leave_newer(connection, tables, staged, candidate.dataset_id, candidate.replay)
+    late = judge_relations(connection, catalog, tables, staged, replay=candidate.replay is not None)
     parents = read_parents(connection, tables.dataset)
     if candidate.direct:
         restore_indexes(connection, tables)
     rejected = count(connection, sa.select(sa.func.count()).select_from(REJECTS))
-    accepted = candidate.raw - candidate.duplicates - rejected
+    # What something newer speaks for is counted with the duplicates: another record has its key.
+    duplicates = candidate.duplicates + outdated
+    accepted = candidate.raw - duplicates - rejected
     if candidate.direct:
         inserted, updated, deleted = accepted, 0, 0
     else:
         inserted, updated = apply_changes(connection, tables, staged, revision)
-        snapshot = takes_whole(tables.dataset) and not candidate.replay
+        snapshot = takes_whole(tables.dataset) and candidate.replay is None
         deleted = delete_missing(connection, tables, staged, revision, candidate.missing_file) if snapshot else 0
     measurements = judge_counts(
         tables.dataset,
@@ -155,6 +169,7 @@ def publish_in_transaction(
         before=head.record_count,
         deleted=deleted,
         may_be_empty=candidate.may_be_empty,
+        known_bad=candidate.replay is not None and candidate.replay.load_id is None,
     )
     measurements += measure_gates(connection, tables)
     withheld = not candidate.anyway and any(measurement.withholds for measurement in measurements)
@@ -165,7 +180,7 @@ def publish_in_transaction(
         raw=candidate.raw,
         accepted=accepted,
         rejected=rejected,
-        duplicates=candidate.duplicates,
+        duplicates=duplicates,
         inserted=inserted,
         updated=updated,
         deleted=deleted,
@@ -179,13 +194,31 @@ def publish_in_transaction(
         rejects_file = candidate.accepted_file.with_name("withheld.csv")
         save_rejects(connection, rejects_file)
         raise GateClosed(outcome, rejects_file)
-    fill_raw(connection, pick_raw(lines_without_raw(connection)))
-    keep_rejects(connection, candidate.dataset_id, candidate.load_id, candidate.parts)
+    keep_what_fell_out(connection, candidate, pick_raw)
+    if candidate.replay is not None:
+        settle_poured(connection, staged, candidate.load_id)
+    if candidate.confirmed is not None:
+        supersede_confirmed(connection, candidate.dataset_id, candidate.load_id, candidate.confirmed)
     if changed:
-        supersede_rejects(connection, candidate.dataset_id, candidate.load_id, tables, revision)
+        if candidate.replay is not None:
+            give_origins(connection, tables, candidate.load_id, revision)
+            supersede_written(connection, candidate.dataset_id, candidate.load_id, tables, revision)
         move_head(connection, candidate, outcome, first=head.oldest_revision == 0)
     finish_load(connection, candidate, outcome)
     return Publication(outcome, note_standing(connection, candidate, parents), tuple(late))
+
+
+def keep_what_fell_out(
+    connection: sa.Connection, candidate: Candidate, pick_raw: RawPicker, *, withheld: bool = False
+) -> None:
+    """Keeps the load's rejected records; those that were poured again lie in quarantine already."""
+    origin = candidate.load_id
+    if candidate.replay is not None:
+        if candidate.replay.load_id is None:
+            return
+        origin = candidate.replay.load_id
+    fill_raw(connection, pick_raw(lines_without_raw(connection)))
+    keep_rejects(connection, candidate.dataset_id, origin, candidate.parts, withheld=withheld)
 
 
 def note_standing(connection: sa.Connection, candidate: Candidate, parents: dict[str, int]) -> Standing:
@@ -197,18 +230,13 @@ def note_standing(connection: sa.Connection, candidate: Candidate, parents: dict
 def lock_head(connection: sa.Connection, candidate: Candidate) -> Any:
     """The dataset's head, locked; LoadSupersededError where the load's token is no longer the last one given."""
     head = connection.execute(
-        sa.select(DatasetHead.__table__).where(DatasetHead.id == candidate.dataset_id).with_for_update()
+        sa.select(DatasetHead.__table__).where(DatasetHead.id == candidate.dataset_id).with_for_update(key_share=True)
     ).one()
     if head.fencing_token != candidate.fencing_token:
         raise LoadSupersededError()
     if candidate.direct and head.revision + 1 != candidate.expected_revision:
         raise LoadSupersededError("The dataset was published by another load while this one was cleaned.")
     return head
-
-
-def takes_whole(dataset: Dataset) -> bool:
-    """Whether a batch is the whole dataset, so that what it lacks is deleted."""
-    return dataset.input is not None and dataset.input.mode == "snapshot"
 
 
 def judge_relations(
@@ -288,7 +316,7 @@ def finish_load(connection: sa.Connection, candidate: Candidate, outcome: Outcom
             finished_at=sa.func.clock_timestamp(),
         )
     )
-    if outcome.status != "withheld" and not candidate.replay:
+    if outcome.status != "withheld" and candidate.replay is None:
         move_input(connection, candidate.dataset_id, candidate.position)
     rows = [
         {

@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from catalog.dataset import ForeignKey
 from catalog.models import RejectedRecord
-from catalog.tables import LINE, REVISION, DatasetTables
+from catalog.tables import LINE, DatasetTables
 from ingest.readers.sink import CutPart
 
 RAW_BATCH_LINES = 10_000
@@ -180,18 +180,23 @@ def fill_raw(connection: sa.Connection, found: Iterator[tuple[int, str]]) -> Non
         )
 
 
-def keep_rejects(connection: sa.Connection, dataset_id: int, load_id: int, parts: Iterable[CutPart]) -> None:
+def keep_rejects(
+    connection: sa.Connection, dataset_id: int, load_id: int, parts: Iterable[CutPart], *, withheld: bool = False
+) -> None:
     """Writes the load's rejected records to the ledger, each with its part of the batch and its line there.
 
-    One that lies there open from an earlier load, with the same raw text, is only seen again.
+    One that lies there from an earlier load, open or dismissed, with the same raw text, is only seen again, and
+    perhaps for other reasons; in a batch that is withheld nothing counts as seen yet.
     """
     table = RejectedRecord.__table__.fullname  # type: ignore[attr-defined]
     spans = [{"name": part.name, "start": part.offset} for part in parts]
     facts = {"dataset_id": dataset_id, "load_id": load_id, "parts": json.dumps(spans)}
+    seen_again = "old.last_seen" if withheld else "now()"
     connection.execute(
         sa.text(
-            f"UPDATE {table} AS old SET last_seen = now() FROM rejects"
-            " WHERE old.dataset_id = :dataset_id AND old.state = 'open' AND old.load_id <> :load_id"
+            f"UPDATE {table} AS old SET last_seen = {seen_again}, reasons = rejects.reasons,"
+            " key = coalesce(rejects.key, old.key) FROM rejects"
+            " WHERE old.dataset_id = :dataset_id AND old.state IN ('open', 'dismissed') AND old.load_id <> :load_id"
             " AND old.raw_sha256 = encode(sha256(convert_to(coalesce(rejects.raw, ''), 'UTF8')), 'hex')"
         ),
         {"dataset_id": dataset_id, "load_id": load_id},
@@ -205,25 +210,11 @@ def keep_rejects(connection: sa.Connection, dataset_id: int, load_id: int, parts
             " coalesce(raw, ''), encode(sha256(convert_to(coalesce(raw, ''), 'UTF8')), 'hex'), reasons"
             " FROM rejects LEFT JOIN parts ON line > start AND line <= coalesce(until, line)"
             f" WHERE NOT EXISTS (SELECT FROM {table} AS old WHERE old.dataset_id = :dataset_id"
-            " AND old.state = 'open' AND old.load_id <> :load_id"
+            " AND old.state IN ('open', 'dismissed') AND old.load_id <> :load_id"
             " AND old.raw_sha256 = encode(sha256(convert_to(coalesce(rejects.raw, ''), 'UTF8')), 'hex'))"
             " ON CONFLICT (load_id, file, line) DO NOTHING"
         ),
         facts,
-    )
-
-
-def supersede_rejects(
-    connection: sa.Connection, dataset_id: int, load_id: int, tables: DatasetTables, revision: int
-) -> None:
-    """Marks open rejected records of earlier loads whose key this revision wrote in good order."""
-    written = sa.select(key_of(tables, tables.current)).where(tables.current.c[REVISION] == revision)
-    connection.execute(
-        sa.update(RejectedRecord)
-        .where(RejectedRecord.dataset_id == dataset_id, RejectedRecord.load_id != load_id)
-        .where(RejectedRecord.state == "open", RejectedRecord.key.in_(written))
-        .values(state="superseded")
-        .execution_options(synchronize_session=False)
     )
 
 

@@ -9,6 +9,8 @@ from typing import Protocol
 from catalog.dataset import RawForm
 from ingest.landing import LandedBatch, LandedPart
 from ingest.readers.delimited import DelimitedReader
+from ingest.readers.rejects import FORMAT as REJECTS
+from ingest.readers.rejects import RejectsReader
 from ingest.readers.sink import CutBatch, CutPart, RecordSink, open_sink
 
 
@@ -22,7 +24,7 @@ class Reader(Protocol):
         """(line, raw text) of the records at these ascending lines, by a second pass of the same cut."""
 
 
-READERS: dict[str, Callable[[RawForm, int], Reader]] = {"csv": DelimitedReader}
+READERS: dict[str, Callable[[RawForm, int], Reader]] = {"csv": DelimitedReader, REJECTS: RejectsReader}
 
 
 def make_reader(form: RawForm, limit: int) -> Reader:
