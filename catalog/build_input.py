@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
-import os
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -13,13 +10,14 @@ import sqlglot
 from open_data_contract_standard.model import OpenDataContractStandard, Server
 from sqlglot import expressions as exp
 
+from catalog.build_bucket import build_bucket_input
 from catalog.build_events import build_events_input
-from catalog.dataset import Input, Property, RawForm
+from catalog.build_file import build_file_input
+from catalog.dataset import Input, Property
 from catalog.document import Findings, Trail
 from catalog.settings import Settings
 
 MODES = ("snapshot", "upsert", "append")
-FORMATS = ("csv",)  # and tsv, which is csv with tabs
 INPUT_KEYS = (
     "server",
     "path",
@@ -32,9 +30,11 @@ INPUT_KEYS = (
     "delimiter",
     "encoding",
     "columns",
+    "records",
+    "sheet",
+    "watch",
 )
 LATER_KEYS = (
-    "records",
     "method",
     "headers",
     "params",
@@ -44,7 +44,6 @@ LATER_KEYS = (
     "timeout",
     "rateLimit",
 )
-VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 def build_input(
@@ -124,81 +123,6 @@ def build_query_input(value: dict[str, Any], common: Input, trail: Trail, findin
     )
 
 
-def build_file_input(
-    value: dict[str, Any], common: Input, server: Server, trail: Trail, findings: Findings, settings: Settings
-) -> Input | None:
-    """The input of a dataset that files of a folder feed."""
-    path = value.get("path")
-    if not isinstance(path, str) or not path:
-        findings.error(trail, "input.path: the file's path below the server's is needed")
-        return None
-    form = build_form(value, server, trail, findings)
-    if form is None:
-        return None
-    root, missing = fill_variables(server.path or ".", settings)
-    path, also = fill_variables(path, settings)
-    for name in [*missing, *also]:
-        findings.error(trail, f"input: the environment variable {name} is not set")
-    return replace(common, kind="file", form=form, root=root, path=path)
-
-
-def build_form(value: dict[str, Any], server: Server, trail: Trail, findings: Findings) -> RawForm | None:
-    """How the raw records are cut, from the input and its server; None where it cannot be done."""
-    format_ = str(value.get("format") or server.format or "csv").lower()
-    tabs = format_ == "tsv"
-    if not tabs and format_ not in FORMATS:
-        findings.error(trail, f"input.format: {format_!r} is not read; {', '.join(FORMATS)}, tsv are")
-        return None
-    delimiter = value.get("delimiter") or server.delimiter or ("\t" if tabs else ",")
-    if not isinstance(delimiter, str) or len(delimiter.encode()) != 1 or delimiter in '"\r\n\0':
-        findings.error(trail, "input.delimiter: must be one plain character")
-        return None
-    encoding = str(value.get("encoding") or "utf-8")
-    if not is_line_encoding(encoding):
-        findings.error(
-            trail, f"input.encoding: {encoding!r} is not read; UTF-8, Latin-1 and others that keep ASCII are"
-        )
-        return None
-    columns = value.get("columns")
-    if columns is not None and (
-        not isinstance(columns, list)
-        or not columns
-        or not all(isinstance(name, str) and name.strip() for name in columns)
-        or len(set(columns)) != len(columns)
-    ):
-        findings.error(trail, "input.columns: must be a list of the columns' names, each once")
-        return None
-    return RawForm(
-        format="csv" if tabs else format_,
-        delimiter=delimiter,
-        encoding=codecs.lookup(encoding).name,
-        columns=tuple(columns) if columns else None,
-    )
-
-
-def is_line_encoding(name: str) -> bool:
-    """Whether Python knows the encoding, and lines, quotes and delimiters are the same bytes in it as in ASCII."""
-    structure = '\r\n",;|\t0aZ'
-    try:
-        return structure.encode(name) == structure.encode("ascii")
-    except (LookupError, UnicodeError):
-        return False
-
-
-def fill_variables(text: str, settings: Settings) -> tuple[str, list[str]]:
-    """The text with ${VARIABLES} filled in from the environment, and the names of those that are not set."""
-    missing: list[str] = []
-
-    def fill(match: re.Match[str]) -> str:
-        if match[1] == "DECANT_DATA":
-            return str(settings.data_folder)
-        if match[1] not in os.environ:
-            missing.append(match[1])
-        return os.environ.get(match[1], "")
-
-    return VARIABLE.sub(fill, text), missing
-
-
 InputBuilder = Callable[[dict[str, Any], Input, Server, Trail, Findings, Settings], Input | None]
 # What a server's type makes of an input.
-SERVER_INPUTS: dict[str, InputBuilder] = {"local": build_file_input}
+SERVER_INPUTS: dict[str, InputBuilder] = {"local": build_file_input, "s3": build_bucket_input}

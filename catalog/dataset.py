@@ -65,8 +65,8 @@ class RawForm:
 
     @property
     def is_json(self) -> bool:
-        """Whether each raw record is one JSON object, which transforms see as `raw`."""
-        return self.format in {"json", "ndjson"}
+        """Whether each raw record is one JSON object, which transforms see as `raw`; a table's rows become such."""
+        return self.format in {"json", "ndjson", "parquet", "xlsx"}
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,7 @@ class Input:
     root: str | None = None  # file: the server's folder, variables filled in
     path: str | None = None  # file, bucket: below the root; may hold * and ?
     source: HttpSource | DatabaseSource | BucketSource | None = None
+    watch: bool = False  # file, bucket: whether a worker looks for news by itself
     query: str | None = None
     reads: tuple[str, ...] = ()  # tables that the query reads, as "dataset" or "schema.dataset"
 

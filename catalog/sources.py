@@ -25,6 +25,8 @@ class DatabaseSource:
 
 @dataclass(frozen=True)
 class BucketSource:
-    """Objects in an S3-compatible store."""
+    """Objects in an S3-compatible store. Who may read them is only ever said by the environment (AWS_…)."""
 
     bucket: str
+    folder: str = ""  # what all names are below
+    endpoint: str | None = None  # of a store that is not AWS

@@ -1,34 +1,60 @@
-"""Files below the folder of a `local` server."""
+"""Files below the folder of a `local` server.
+
+A path may hold `*`, `?`, `[…]` and `**`. In watched folders, a file that was written to within the last seconds is
+left for later; whatever changes while it is read fails the load, which is then tried again. Who writes beside and
+renames is never met half-way: names that begin with a dot fit no pattern.
+"""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 from catalog.dataset import Input
 from ingest.errors import PathOutsideRootError, SourceError, SourceMissingError
-from ingest.inputs.batch import InputPlace, RawBatch, one_part
+from ingest.inputs.batch import InputPlace, RawBatch, RawPart
+from ingest.inputs.choice import choose_files, find_next
+from ingest.inputs.patterns import ANY_DEPTH, has_magic, match_name, split_path
 
 CHUNK_BYTES = 1 << 20
+SETTLE_SECONDS = 2.0  # a watched file that was written to later than this ago may not be whole yet
 
 
 @contextmanager
 def open_file_batch(place: InputPlace) -> Iterator[RawBatch]:
-    """The bytes of the input's file, packed or not, as they lie there."""
+    """The bytes of the input's files, packed or not, as they lie there."""
     source = place.source
+    with refuse_unreadable(source):
+        marks = look_at_files(source)
+    choice = choose_files(source, marks, place.state)
+    if source.mode == "snapshot" and not choice.names:
+        raise SourceMissingError(f"There is no file {source.path!r} in {source.root!r}.")
+    yield RawBatch(
+        source=choice.names[0] if len(choice.names) == 1 else str(source.path),
+        parts=(RawPart(name, read_file(source, name, marks[name]), marks[name][0]) for name in choice.names),
+        size=sum(marks[name][0] for name in choice.names),
+        position=lambda: choice.position,
+        may_be_empty=choice.may_be_empty,
+        more=choice.more,
+    )
+
+
+def find_file_news(place: InputPlace) -> dict[str, Any] | None:
+    """The position that a load would reach now; None where nothing is new. Costs a look at each file, no reading."""
+    with refuse_unreadable(place.source):
+        return find_next(place.source, look_at_files(place.source), place.state)
+
+
+@contextmanager
+def refuse_unreadable(source: Input) -> Iterator[None]:
+    """Turns what the system has against a path into SourceError."""
     try:
-        path = resolve_path(source)
-        # Looked at before it is opened: a pipe would be waited for.
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise SourceError(f"{source.path!r} is no file.")
-        with path.open("rb") as file:
-            name = source.path or path.name
-            size = os.fstat(file.fileno()).st_size
-            yield RawBatch(name, one_part(name, read_chunks(file), size), size)
+        yield
     except FileNotFoundError:
         raise SourceMissingError(f"There is no file {source.path!r} in {source.root!r}.") from None
     except (OSError, ValueError, RuntimeError) as error:
@@ -36,16 +62,66 @@ def open_file_batch(place: InputPlace) -> Iterator[RawBatch]:
         raise SourceError(f"The file {source.path!r} cannot be read: {reason}.") from None
 
 
-def resolve_path(source: Input) -> Path:
+def look_at_files(source: Input) -> dict[str, list[int]]:
+    """The files that the input's path means: name below the root -> size and time of its last change."""
+    pattern = source.path or ""
+    root = Path(source.root or ".").resolve(strict=has_magic(pattern))
+    if not has_magic(pattern):
+        return {pattern: mark_of(resolve_path(root, pattern, source), pattern)}
+    if ".." in split_path(pattern):
+        raise PathOutsideRootError(f"The path {pattern!r} leads out of {source.root!r}.")
+    marks = {}
+    for name in sorted(set(walk(root, "", split_path(pattern)))):
+        path = resolve_path(root, name, source)
+        marks[name] = mark_of(path, name)
+    if source.watch:
+        settled = time.time_ns() - int(SETTLE_SECONDS * 1e9)
+        marks = {name: mark for name, mark in marks.items() if mark[1] <= settled}
+    return marks
+
+
+def walk(root: Path, folder: str, patterns: Sequence[str]) -> Iterator[str]:
+    """The names below the root that fit; `**` follows no links to folders."""
+    if patterns[0] == ANY_DEPTH:
+        yield from walk(root, folder, [*patterns[1:]] or ["*"])
+    with os.scandir(root / folder) as entries:
+        for entry in entries:
+            name = f"{folder}{entry.name}"
+            if patterns[0] == ANY_DEPTH:
+                if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
+                    yield from walk(root, f"{name}/", patterns)
+            elif match_name(entry.name, patterns[0]):
+                if len(patterns) == 1 and not entry.is_dir():
+                    yield name
+                elif len(patterns) > 1 and entry.is_dir():
+                    yield from walk(root, f"{name}/", patterns[1:])
+
+
+def resolve_path(root: Path, name: str, source: Input) -> Path:
     """The file's real path; PathOutsideRootError where it, or a link on its way, leads out of the root."""
-    root = Path(source.root or ".").resolve()
-    path = (root / (source.path or "").lstrip("/")).resolve()
+    path = (root / name.lstrip("/")).resolve()
     if not path.is_relative_to(root):
-        raise PathOutsideRootError(f"The path {source.path!r} leads out of {source.root!r}.")
+        raise PathOutsideRootError(f"The path {name!r} leads out of {source.root!r}.")
     return path
 
 
-def read_chunks(file: BinaryIO) -> Iterator[bytes]:
-    """The file's bytes, a megabyte at a time."""
-    while chunk := file.read(CHUNK_BYTES):
-        yield chunk
+def mark_of(path: Path, name: str) -> list[int]:
+    """What changes when the file does: its size, and when it was written to."""
+    found = path.stat()
+    # Looked at before it is opened: a pipe would be waited for.
+    if not stat.S_ISREG(found.st_mode):
+        raise SourceError(f"{name!r} is no file.")
+    return [found.st_size, found.st_mtime_ns]
+
+
+def read_file(source: Input, name: str, mark: list[int]) -> Iterator[bytes]:
+    """The file's bytes, a megabyte at a time; SourceError where it changes meanwhile."""
+    root = Path(source.root or ".").resolve()
+    with refuse_unreadable(source):
+        descriptor = os.open(resolve_path(root, name, source), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                yield chunk
+            found = os.fstat(file.fileno())
+    if [found.st_size, found.st_mtime_ns] != mark:
+        raise SourceError(f"The file {name!r} was written to while it was read. Try again when it is whole.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
@@ -9,9 +10,13 @@ from typing import Protocol
 from catalog.dataset import RawForm
 from ingest.landing import LandedBatch, LandedPart
 from ingest.readers.delimited import DelimitedReader
+from ingest.readers.document import DocumentReader
+from ingest.readers.lines import NdjsonReader
+from ingest.readers.parquet import ParquetReader
 from ingest.readers.rejects import FORMAT as REJECTS
 from ingest.readers.rejects import RejectsReader
 from ingest.readers.sink import CutBatch, CutPart, RecordSink, open_sink
+from ingest.readers.workbook import WorkbookReader
 
 
 class Reader(Protocol):
@@ -24,12 +29,19 @@ class Reader(Protocol):
         """(line, raw text) of the records at these ascending lines, by a second pass of the same cut."""
 
 
-READERS: dict[str, Callable[[RawForm, int], Reader]] = {"csv": DelimitedReader, REJECTS: RejectsReader}
+READERS: dict[str, Callable[[RawForm, int, Path], Reader]] = {
+    "csv": DelimitedReader,
+    "ndjson": NdjsonReader,
+    "json": DocumentReader,
+    "parquet": ParquetReader,
+    "xlsx": WorkbookReader,
+    REJECTS: RejectsReader,
+}
 
 
-def make_reader(form: RawForm, limit: int) -> Reader:
-    """The reader of a form; `limit` is the most bytes that a part may unpack to."""
-    return READERS[form.format](form, limit)
+def make_reader(form: RawForm, limit: int, folder: Path) -> Reader:
+    """The reader of a form; `limit` is the most bytes that a part may unpack to, `folder` is for its own files."""
+    return READERS[form.format](form, limit, folder)
 
 
 def cut_batch(
@@ -38,7 +50,7 @@ def cut_batch(
     """The batch's records and its malformed ones, in files in `folder`."""
     with open_sink(folder, form.delimiter, needed, advance) as sink:
         for part in batch.parts:
-            make_reader(part.form or form, limit).cut(part, sink)
+            make_reader(part.form or form, limit, folder).cut(part, sink)
     return CutBatch(
         records=folder / "records.csv",
         malformed=folder / "malformed.csv",
@@ -52,9 +64,17 @@ def cut_batch(
 
 
 def pick_raw(
-    batch: LandedBatch, form: RawForm, cut: Iterable[CutPart], limit: int, lines: Iterable[int]
+    batch: LandedBatch,
+    form: RawForm,
+    cut: Iterable[CutPart],
+    limit: int,
+    lines: Iterable[int],
+    folder: Path | None = None,
 ) -> Iterator[tuple[int, str]]:
-    """(line, raw text) of the records at these ascending lines of the whole batch."""
+    """(line, raw text) of the records at these ascending lines of the whole batch.
+
+    Some formats are unpacked into files to be read again: in `folder`, or where the system keeps temporary ones.
+    """
     landed = {part.name: part for part in batch.parts}
     spans = list(cut)
     wanted = iter(lines)
@@ -67,5 +87,6 @@ def pick_raw(
             line = next(wanted, None)
         if local:
             part = landed[span.name]
-            for place, raw in make_reader(part.form or form, limit).pick(part, local):
+            reader = make_reader(part.form or form, limit, folder or Path(tempfile.gettempdir()))
+            for place, raw in reader.pick(part, local):
                 yield span.offset + place, raw

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from catalog.dataset import RawForm
 from ingest.errors import SourceError
-from ingest.landing import ByteStream, LandedPart, open_landed
-from ingest.readers.sink import RecordSink, show_raw
+from ingest.landing import ByteStream, LandedPart
+from ingest.readers.sink import MALFORMED_SHOWN_BYTES, RECORD_LIMIT_BYTES, RecordSink, show_raw
+from ingest.readers.text import BOM, open_text
 
 BLOCK_BYTES = 4 << 20
-RECORD_LIMIT_BYTES = 1 << 20  # a longer record is rejected
 LINE_LIMIT_BYTES = 64 << 20  # a longer line is no line: the load fails
 QUOTE = b'"'
-BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
@@ -35,47 +35,48 @@ class RawRecord:
 class DelimitedReader:
     """Reads parts of CSV, or of its kin with other delimiters."""
 
-    def __init__(self, form: RawForm, limit: int) -> None:
+    def __init__(self, form: RawForm, limit: int, folder: Path) -> None:
         self.form = form
         self.limit = limit  # bytes, unpacked
 
     def cut(self, part: LandedPart, sink: RecordSink) -> None:
         """Hands the part's records to the sink."""
-        with open_landed(part, self.limit) as stream:
-            cutter = CsvCutter(stream, self.form)
+        with open_text(part, self.limit, self.form, always=False) as (stream, encoding):
+            cutter = CsvCutter(stream, replace(self.form, encoding=encoding))
             opened = False
             for first, lines, parsed in cutter.blocks():
                 if not opened:
                     sink.open_part(part.name, cutter.header)
                     opened = True
-                if parsed is None:
+                if parsed is None and cutter.delimiter == sink.separator:
                     sink.add_plain(first, lines)
+                elif parsed is None:
+                    for line, text in enumerate(lines, first):
+                        sink.add(line, text.split(cutter.delimiter))
                 for record in parsed or ():
                     if record.fields is not None:
                         sink.add(record.line, record.fields)
                     else:
-                        sink.add_malformed(
-                            record.line, show_raw(record.raw, self.form.encoding), record.problem or ""
-                        )
+                        sink.add_malformed(record.line, show_raw(record.raw, encoding), record.problem or "")
                 sink.advance(len(lines))
             if not opened and cutter.header:
                 sink.open_part(part.name, cutter.header)
 
     def pick(self, part: LandedPart, lines: Iterable[int]) -> Iterator[tuple[int, str]]:
         """(line, raw text) of the records at these ascending lines: a second pass of the same cut."""
-        with open_landed(part, self.limit) as stream:
+        with open_text(part, self.limit, self.form, always=False) as (stream, encoding):
             wanted = iter(lines)
             target = next(wanted, None)
-            for first, content, parsed in CsvCutter(stream, self.form).blocks():
+            for first, content, parsed in CsvCutter(stream, replace(self.form, encoding=encoding)).blocks():
                 if target is None:
                     return
                 if parsed is None:
                     while target is not None and target < first + len(content):
-                        yield target, show_raw(content[target - first], self.form.encoding)
+                        yield target, show_raw(content[target - first], encoding)
                         target = next(wanted, None)
                 for record in parsed or ():
                     if record.line == target:
-                        yield record.line, show_raw(record.raw, self.form.encoding)
+                        yield record.line, show_raw(record.raw, encoding)
                         target = next(wanted, None)
 
 
@@ -188,7 +189,7 @@ class CsvCutter:
         if b"\0" in raw:
             return RawRecord(line, raw, None, "holds a NUL character")
         if len(raw) > RECORD_LIMIT_BYTES:
-            return RawRecord(line, raw[:1000], None, f"is longer than {RECORD_LIMIT_BYTES:,} bytes")
+            return RawRecord(line, raw[:MALFORMED_SHOWN_BYTES], None, f"is longer than {RECORD_LIMIT_BYTES:,} bytes")
         try:
             text = raw.decode(self.encoding)
         except UnicodeDecodeError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,9 @@ from typing import BinaryIO
 from ingest.errors import MissingColumnsError
 
 JSON_COLUMN = "raw"  # what transforms call a record that is one JSON object
+RECORD_LIMIT_BYTES = 1 << 20  # a longer record is rejected
+MALFORMED_SHOWN_BYTES = 1000  # of one that is too long
+KNOWN_KEYS_LIMIT = 1000  # keys of JSON records that are remembered, to tell which ones no property reads
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,9 @@ class RecordSink:
         """
         if columns is None:
             self.is_json = True
+            self.order = None
         else:
-            require_columns(columns, self.needed)
+            require_columns(columns, self.needed, name)
             self.header = self.header or columns
             places = {column: index for index, column in enumerate(columns)}
             same = columns == self.header
@@ -100,6 +104,15 @@ class RecordSink:
         self.last = self.offset + line
         self.out.write(self.separator.join([b"%d" % self.last, *map(quote_field, fields)]) + b"\n")
 
+    def add_json(self, first: int, records: Sequence[bytes]) -> None:
+        """Takes records that are JSON objects, the first at line `first`, each on one line."""
+        separator = self.separator
+        start = self.offset + first
+        quoted = b"\n".join(records).replace(b'"', b'""').split(b"\n")
+        self.out.writelines([b'%d%b"%b"\n' % (line, separator, text) for line, text in enumerate(quoted, start)])
+        self.raw += len(records)
+        self.last = start + len(records) - 1
+
     def add_malformed(self, line: int, raw: str, problem: str) -> None:
         """Takes what is no record, as text that Postgres can keep, and what is wrong with it."""
         self.raw += 1
@@ -111,6 +124,15 @@ class RecordSink:
     def note_keys(self, keys: Iterable[str]) -> None:
         """Remembers keys of JSON records: what no property reads is told to the owner."""
         self.header = tuple(dict.fromkeys([*self.header, *keys]))
+
+    def open_table(self, name: str, columns: tuple[str, ...]) -> None:
+        """Another part begins: JSON objects that all have these keys, which were a table's columns.
+
+        MissingColumnsError as for columns.
+        """
+        require_columns(columns, [column for column in self.needed if column != JSON_COLUMN], name)
+        self.open_part(name, None)
+        self.note_keys(columns)
 
 
 @contextmanager
@@ -128,16 +150,16 @@ def open_sink(
         yield sink
 
 
-def require_columns(header: tuple[str, ...], needed: Iterable[str]) -> None:
+def require_columns(header: tuple[str, ...], needed: Iterable[str], source: str = "The source") -> None:
     """MissingColumnsError, naming what is missing and what was found."""
     missing = [name for name in dict.fromkeys(needed) if name not in header]
     if missing:
         raise MissingColumnsError(
-            f"The source lacks the columns {', '.join(missing)}; it has {', '.join(header) or 'none'}."
+            f"{source} lacks the columns {', '.join(missing)}; it has {', '.join(header) or 'none'}."
         )
     doubled = [name for name in dict.fromkeys(needed) if header.count(name) > 1]
     if doubled:
-        raise MissingColumnsError(f"The source has the columns {', '.join(doubled)} more than once.")
+        raise MissingColumnsError(f"{source} has the columns {', '.join(doubled)} more than once.")
 
 
 def quote_field(field: bytes) -> bytes:

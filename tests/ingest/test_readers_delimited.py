@@ -22,8 +22,8 @@ from catalog.embedded import EmbeddedPostgres
 from ingest.clean import CleaningPlan
 from ingest.errors import MissingColumnsError, SourceError
 from ingest.readers import delimited as reader
-from ingest.readers.delimited import RECORD_LIMIT_BYTES, DelimitedReader
-from ingest.readers.sink import CutBatch, require_columns
+from ingest.readers.delimited import DelimitedReader
+from ingest.readers.sink import RECORD_LIMIT_BYTES, CutBatch, require_columns
 from tests.lab import cut_bytes, land_bytes
 
 Row = tuple[Any, ...]
@@ -105,7 +105,7 @@ def read_malformed(engines: Engines, batch: CutBatch) -> list[Row]:
 def pick(content: bytes, lines: list[int], delimiter: str = ",", encoding: str = "utf-8") -> list[tuple[int, str]]:
     """What pick_raw gives of a content for these lines."""
     with tempfile.TemporaryDirectory() as folder:
-        reader = DelimitedReader(RawForm(delimiter=delimiter, encoding=encoding), 1 << 40)
+        reader = DelimitedReader(RawForm(delimiter=delimiter, encoding=encoding), 1 << 40, Path(folder))
         return list(reader.pick(land_bytes(Path(folder), content), lines))
 
 

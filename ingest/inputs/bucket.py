@@ -1,0 +1,154 @@
+"""Objects in an S3-compatible store: the same patterns, batches and positions as files, told apart by their ETags.
+
+Who may read is only ever said by the environment, as every tool for such stores does it: AWS_ACCESS_KEY_ID,
+AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION, AWS_SKIP_SIGNATURE, or the machine's own role. Plain HTTP is
+spoken only where the contract's endpointUrl says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import obstore
+from obstore.exceptions import (
+    BaseError,
+    NotFoundError,
+    PermissionDeniedError,
+    PreconditionError,
+    UnauthenticatedError,
+)
+from obstore.store import S3Store
+
+from catalog.build_form import fill_variables
+from catalog.dataset import Input
+from catalog.settings import Settings
+from catalog.sources import BucketSource
+from ingest.errors import PathOutsideRootError, SourceError, SourceMissingError
+from ingest.inputs.batch import InputPlace, RawBatch, RawPart
+from ingest.inputs.choice import choose_files, find_next
+from ingest.inputs.patterns import fixed_prefix, has_magic, match_path, split_path
+
+CHUNK_BYTES = 1 << 20
+CONNECT_TIMEOUT = timedelta(seconds=10)
+READ_TIMEOUT = timedelta(seconds=60)  # without a byte
+TOTAL_TIMEOUT = timedelta(hours=1)  # of one object
+RETRIES = 4
+RETRY_TIMEOUT = timedelta(seconds=60)
+
+
+@contextmanager
+def open_bucket_batch(place: InputPlace) -> Iterator[RawBatch]:
+    """The bytes of the input's objects, packed or not, as they lie there."""
+    source = place.source
+    store = open_store(source, place.settings)
+    marks = look_at_objects(store, source)
+    choice = choose_files(source, marks, place.state)
+    if source.mode == "snapshot" and not choice.names:
+        raise SourceMissingError(f"There is no object {source.path!r} in {describe(source)}.")
+    yield RawBatch(
+        source=choice.names[0] if len(choice.names) == 1 else str(source.path),
+        parts=(
+            RawPart(name, read_object(store, source, name, *marks[name]), marks[name][1]) for name in choice.names
+        ),
+        size=sum(marks[name][1] for name in choice.names),
+        position=lambda: choice.position,
+        may_be_empty=choice.may_be_empty,
+        more=choice.more,
+    )
+
+
+def find_bucket_news(place: InputPlace) -> dict[str, Any] | None:
+    """The position that a load would reach now; None where nothing is new. Costs a listing, no reading."""
+    store = open_store(place.source, place.settings)
+    return find_next(place.source, look_at_objects(store, place.source), place.state)
+
+
+def open_store(source: Input, settings: Settings) -> S3Store:
+    """The store, its variables filled in now; SourceError where one is not set."""
+    bucket = source_of(source)
+    filled, missing = fill_variables("\n".join([bucket.bucket, bucket.folder, bucket.endpoint or ""]), settings)
+    if missing:
+        raise SourceError(f"The environment variable {missing[0]} is not set.")
+    name, folder, endpoint = filled.split("\n")
+    config: Any = {"endpoint": endpoint, "virtual_hosted_style_request": False} if endpoint else {}
+    options: Any = {
+        "allow_http": endpoint.startswith("http://"),
+        "connect_timeout": CONNECT_TIMEOUT,
+        "read_timeout": READ_TIMEOUT,
+        "timeout": TOTAL_TIMEOUT,
+    }
+    try:
+        return S3Store(
+            name,
+            prefix=folder or None,
+            config=config,
+            client_options=options,
+            retry_config={"max_retries": RETRIES, "retry_timeout": RETRY_TIMEOUT},
+        )
+    except (BaseError, ValueError) as error:
+        raise SourceError(f"{describe(source)} is no place in an object store.") from error
+
+
+def look_at_objects(store: S3Store, source: Input) -> dict[str, list[Any]]:
+    """The objects that the input's path means: name below the server's location -> ETag and size."""
+    pattern = source.path or ""
+    if ".." in split_path(pattern):
+        raise PathOutsideRootError(f"The path {pattern!r} leads out of {describe(source)}.")
+    with refuse_unreachable(source, pattern):
+        if not has_magic(pattern):
+            found = obstore.head(store, pattern)
+            return {pattern: [found["e_tag"], found["size"]]}
+        marks = {}
+        patterns = split_path(pattern)
+        for batch in obstore.list(store, prefix=fixed_prefix(pattern) or None):
+            for item in batch:
+                if match_path(item["path"].split("/"), patterns):
+                    marks[item["path"]] = [item["e_tag"], item["size"]]
+        return marks
+
+
+def read_object(store: S3Store, source: Input, name: str, etag: str | None, size: int) -> Iterator[bytes]:
+    """The object's bytes in pieces; SourceError where it is another meanwhile, or does not come whole."""
+    left = size
+    with refuse_unreachable(source, name):
+        result = obstore.get(store, name, options={"if_match": etag} if etag else {})
+        for piece in result.stream(min_chunk_size=CHUNK_BYTES):
+            chunk = bytes(piece)
+            left -= len(chunk)
+            yield chunk
+    if left:
+        raise SourceError(f"The object {name!r} came with {size - left:,} of its {size:,} bytes.")
+
+
+@contextmanager
+def refuse_unreachable(source: Input, name: str) -> Iterator[None]:
+    """Turns what the store answers into SourceError; its own words may hold keys, so they are not passed on."""
+    place = describe(source)
+    try:
+        yield
+    except (NotFoundError, FileNotFoundError):
+        raise SourceMissingError(f"There is no object {name!r} in {place}.") from None
+    except (PermissionDeniedError, UnauthenticatedError):
+        raise SourceError(
+            f"{place} refuses to be read: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY must be of somebody who may."
+        ) from None
+    except PreconditionError:
+        raise SourceError(f"The object {name!r} was replaced while it was read. Try again.") from None
+    except (BaseError, OSError, ValueError):
+        raise SourceError(f"{place} does not answer, or breaks off: {name!r} could not be read. Try again.") from None
+
+
+def describe(source: Input) -> str:
+    """The server's location as the contract writes it."""
+    bucket = source_of(source)
+    return f"s3://{bucket.bucket}/{bucket.folder}".rstrip("/") + (f" at {bucket.endpoint}" if bucket.endpoint else "")
+
+
+def source_of(source: Input) -> BucketSource:
+    """The input's store; SourceError where it has none."""
+    if not isinstance(source.source, BucketSource):
+        raise SourceError("The input is no bucket.")
+    return source.source

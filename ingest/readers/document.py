@@ -1,0 +1,138 @@
+"""JSON documents: each item below the contract's `records` path is a raw record; its line is its number there.
+
+The document is scanned for its brackets and texts only, so that it needs no memory and a record that is no JSON is
+rejected alone. A document whose brackets do not match, or that breaks off, fails the load: what would be lost is not
+known.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from catalog.dataset import RawForm
+from catalog.json_path import RecordsPath, parse_records_path
+from ingest.errors import SourceError
+from ingest.landing import ByteStream, LandedPart
+from ingest.readers.json_hand import JsonHand, show_text
+from ingest.readers.json_object import MalformedJsonError, read_object
+from ingest.readers.scanner import JsonScanner
+from ingest.readers.sink import RecordSink
+from ingest.readers.text import open_text
+
+BATCH_BYTES = 1 << 20
+KEYS_SHOWN = 20
+BREAK = re.compile(rb"\s*\n\s*")
+
+
+class DocumentReader:
+    """Reads parts that are one JSON document each."""
+
+    def __init__(self, form: RawForm, limit: int, folder: Path) -> None:
+        self.form = form
+        self.limit = limit  # bytes, unpacked
+        self.path = parse_records_path(form.records) if form.records else None
+
+    def cut(self, part: LandedPart, sink: RecordSink) -> None:
+        """Hands the part's records to the sink."""
+        sink.open_part(part.name, None)
+        hand = JsonHand(sink)
+        with open_text(part, self.limit, self.form, always=True) as (stream, _):
+            first, records, size = 1, [], 0
+            for raw in find_records(stream, self.path):
+                records.append(raw if b"\n" not in raw else one_line(raw))
+                size += len(raw)
+                if size > BATCH_BYTES:
+                    hand.take(first, records)
+                    first, records, size = first + len(records), [], 0
+            hand.take(first, records)
+
+    def pick(self, part: LandedPart, lines: Iterable[int]) -> Iterator[tuple[int, str]]:
+        """(line, raw text) of the records at these ascending lines.
+
+        A good record is on one line, so that it can be read again as NDJSON; of one that is not, the text is kept.
+        """
+        wanted = iter(lines)
+        target = next(wanted, None)
+        with open_text(part, self.limit, self.form, always=True) as (stream, _):
+            for number, raw in enumerate(find_records(stream, self.path), 1):
+                if target is None:
+                    return
+                if number == target:
+                    yield number, show_text(one_line(raw))
+                    target = next(wanted, None)
+
+
+def one_line(raw: bytes) -> bytes:
+    """A good record without its line breaks, which no text within it holds as they are; another as it is."""
+    try:
+        read_object(raw)
+    except MalformedJsonError:
+        return raw
+    return BREAK.sub(b" ", raw)
+
+
+def find_records(stream: ByteStream, path: RecordsPath | None) -> Iterator[bytes]:
+    """The texts of the records, in order; of one that is too long, a beginning that is too long too.
+
+    SourceError where the document is broken, or where nothing lies at the path.
+    """
+    scanner = JsonScanner(stream)
+    if scanner.peek() == b"":
+        return  # nothing at all: an empty file
+    yield from descend(scanner, path, 0)
+    if scanner.peek() != b"":
+        raise SourceError(
+            f"The JSON document has more behind its end, at {scanner.place()}:"
+            " where each line is a record, the format is ndjson."
+        )
+
+
+def descend(scanner: JsonScanner, path: RecordsPath | None, depth: int) -> Iterator[bytes]:
+    """The records below the value that the scanner has come to, `depth` keys down the path."""
+    if path is None or depth == len(path.keys):
+        yield from list_items(scanner, path)
+        return
+    wanted = path.keys[depth]
+    where = "".join(f".{key}" for key in path.keys[:depth])
+    if scanner.peek() != b"{":
+        raise SourceError(f"The JSON document has no object at ${where}, and so no {wanted!r} in it.")
+    keys: list[str] = []
+    found = False
+    for key in scanner.members():
+        if key != wanted:
+            keys += [key] if len(keys) < KEYS_SHOWN else []
+            scanner.skip()
+            continue
+        if found:
+            raise SourceError(f"The JSON document has the key {wanted!r} twice at ${where}.")
+        found = True
+        yield from descend(scanner, path, depth + 1)
+    if not found:
+        shown = ", ".join(keys) or "none"
+        raise SourceError(f"The JSON document has no {wanted!r} at ${where}; its keys there are: {shown}.")
+
+
+def list_items(scanner: JsonScanner, path: RecordsPath | None) -> Iterator[bytes]:
+    """The items of an array, or the one record that is an object."""
+    start = scanner.peek()
+    if start == b"[":
+        for _ in scanner.items():
+            yield scanner.take()
+    elif start == b"{" and path is None:
+        keys: list[str] = []
+        for key in scanner.members():
+            keys += [key] if len(keys) < KEYS_SHOWN else []
+            scanner.skip()
+        raise SourceError(
+            "The JSON document is no array but an object: `records` of the input must say where in it the records"
+            f" are, such as $.name[*], or $ where it is one itself. Its keys: {', '.join(keys) or 'none'}."
+        )
+    elif start == b"{" and path is not None and path.items:
+        for _ in scanner.members():
+            yield scanner.take()
+    elif start == b"n":
+        scanner.skip()  # null: many services write it for no records
+    else:
+        yield scanner.take()
