@@ -137,7 +137,7 @@ def plan_changes(connection: sa.Connection, branch: Branch) -> Plan:
     keys = find_key_changes(connection, branch)
     losses = find_losses(connection, upgrades, keys)
     for operations in (upgrades, downgrades):
-        convert_types(operations, connection.dialect)
+        convert_types(operations, connection)
     for change in keys:
         before, after = change_key(change, change.name, change.new)
         upgrades.ops = [*before, *upgrades.ops, *after]
@@ -163,21 +163,34 @@ def change_key(
     return before, list(after)
 
 
-def convert_types(operation: Any, dialect: sa.Dialect) -> None:
+def convert_types(operation: Any, connection: sa.Connection) -> None:
     """Gives every change of a type its conversion: Postgres casts hardly anything without being told."""
     children: list[Any] = []
     for child in getattr(operation, "ops", []):
-        convert_types(child, dialect)
+        convert_types(child, connection)
         if isinstance(child, ops.AlterColumnOp) and child.modify_type is not None:
             table = f"{QUOTES.quote_schema(child.schema or '')}.{QUOTES.quote(child.table_name)}"
-            column, kind = QUOTES.quote(child.column_name), child.modify_type.compile(dialect)
-            children.append(execute(f"ALTER TABLE {table} ALTER COLUMN {column} TYPE {kind} USING {column}::{kind}"))
+            column, kind = QUOTES.quote(child.column_name), child.modify_type.compile(connection.dialect)
+            # By way of text everything can be tried: whether it works is up to the records, if there are any.
+            direct = child.existing_type is not None and can_cast(connection, child.existing_type, kind)
+            value = column if direct else f"{column}::text"
+            children.append(execute(f"ALTER TABLE {table} ALTER COLUMN {column} TYPE {kind} USING {value}::{kind}"))
             child.modify_type = None
             if child.modify_nullable is None:
                 continue
         children.append(child)
     if hasattr(operation, "ops"):
         operation.ops = children
+
+
+def can_cast(connection: sa.Connection, old: sa.types.TypeEngine[Any], new: str) -> bool:
+    """Whether Postgres has a cast between the types."""
+    try:
+        with connection.begin_nested():
+            connection.exec_driver_sql(f"SELECT NULL::{old.compile(connection.dialect)}::{new}")
+    except sa.exc.ProgrammingError:
+        return False
+    return True
 
 
 def execute(statement: str) -> ops.ExecuteSQLOp:

@@ -89,11 +89,6 @@ def explain_refusals(title: str, settings: Settings) -> Iterator[None]:
                     f"its records do not fit: {reason}. Mend or delete them first, or write the new major version as"
                     " a second contract file beside this one"
                 )
-            case psycopg.errors.CannotCoerce() | psycopg.errors.DatatypeMismatch():
-                message = (
-                    f"{reason}. Give the property another name, or write the new major version as a second contract"
-                    " file beside this one"
-                )
             case _:
                 raise
         raise MigrationError(f"{title}: {message}. Nothing of it was changed.") from error
