@@ -63,6 +63,7 @@ def open_engine(
     )
     try:
         connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET enable_progress_bar = false")  # it is printed among what scripts read
         if careful:
             connection.execute("SET disabled_optimizers = 'common_subexpressions'")
         connection.execute(f"SET allowed_directories = [{quote_text(str(folder))}]")
