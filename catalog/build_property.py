@@ -13,7 +13,6 @@ from catalog.build_rules import OPTION_NAMES, find_enum, find_rules, find_type, 
 from catalog.build_transform import find_raw_columns
 from catalog.dataset import Property, shorten_name
 from catalog.document import Findings, Trail
-from catalog.formats import TEXT_FORMATS
 from catalog.types import array_type, find_item_logical
 
 # What a physicalType of another system says about a property that has no logicalType.
@@ -159,7 +158,7 @@ def describe_value(value: Property) -> dict[str, Any]:
     if value.logical_type in {"object", "array"}:
         return describe_json(value)
     name = value.options.get("format")
-    if value.type.name == "string" and name in TEXT_FORMATS:
+    if value.type.name == "string" and isinstance(name, str):
         return {**value.type.json_schema, "format": name}
     return value.type.json_schema
 

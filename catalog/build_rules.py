@@ -59,7 +59,8 @@ def find_type(part: SchemaProperty, logical: str, item: str | None, trail: Trail
     if not understood:
         findings.warning(
             (*trail, "physicalType"),
-            f"{part.physicalType!r} is not a type of ours for {logical}: {kind.postgres} is used",
+            f"{part.physicalType!r} is not a type of ours for {logical}{f' of {item}' if item else ''}:"
+            f" {kind.postgres} is used",
         )
     if logical == "boolean" and {"trueValues", "falseValues"} & set(options):
         words = read_words(options, place, findings)

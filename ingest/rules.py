@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from catalog.dataset import Property, Rule
@@ -82,12 +83,13 @@ def translate_pattern(pattern: str) -> str:
 
 def compile_multiple(value: str, step: Any) -> str:
     """SQL that is true where a double is no multiple, judged by its shortest decimal form: 0.3 is three times 0.1."""
-    exact = f"TRY_CAST(CAST({value} AS VARCHAR) AS DECIMAL(38, 18))"
-    part = f"CAST('{step!r}' AS DECIMAL(38, 18))"
-    # What these digits cannot hold is either far larger than its step, or has decimals that no multiple has.
+    places = min(max(0, -int(Decimal(repr(step)).as_tuple().exponent)), NUMERIC_MAX_PRECISION)
+    decimal = f"DECIMAL({NUMERIC_MAX_PRECISION}, {places})"
+    exact = f"TRY_CAST(CAST({value} AS VARCHAR) AS {decimal})"
+    # A value with more places than its step is rounded here, and then is no longer itself.
     return (
-        f"CASE WHEN {exact} IS NULL OR {part} = 0 THEN {value} % {float(step)!r} <> 0"
-        f" ELSE {exact} % {part} <> 0 OR CAST({exact} AS DOUBLE) <> {value} END"
+        f"CASE WHEN {exact} IS NULL THEN {value} % {float(step)!r} <> 0"
+        f" ELSE {exact} % CAST('{step!r}' AS {decimal}) <> 0 OR CAST({exact} AS DOUBLE) <> {value} END"
     )
 
 
