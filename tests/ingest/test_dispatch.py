@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -13,6 +15,7 @@ from ingest.errors import IngestError, SourceUnavailableError
 from ingest.lease import hold_dataset
 from ingest.queue import queue_load
 from ingest.run import run_queued
+from ingest.watch import find_news
 from tests.lab import PEOPLE, Lab
 
 GOOD = "id,name,age,born\n1,Ann,30,1990-01-31\n2,Ben,NA,\n"
@@ -36,6 +39,7 @@ DERIVED = PEOPLE.replace("roles:\n", f"{AGES.lstrip(chr(10))}roles:\n")
 HOURLY = (
     PEOPLE + "slaProperties:\n  - {property: frequency, value: 1, unit: h, scheduler: cron, schedule: '0 * * * *'}\n"
 )
+WATCHED = PEOPLE.replace("path: people.csv, mode: snapshot", 'path: "people-*.csv", mode: upsert, watch: true')
 JOBS = "SELECT (args->>'load_id')::int, status::text FROM decant_queue.procrastinate_jobs ORDER BY id"
 NOON = datetime(2027, 1, 1, 12, 0, tzinfo=UTC)
 
@@ -51,15 +55,16 @@ def loads(lab: Lab) -> list[tuple[object, ...]]:
     )
 
 
-def work(lab: Lab, sweeper: Dispatcher) -> list[str | None]:
+def work(lab: Lab, sweeper: Dispatcher, deferred: list[int] | None = None) -> list[str | None]:
     """Runs what is due until nothing is, as a worker would, without its processes."""
     ended = []
-    while deferred := sweeper.sweep().deferred:
+    deferred = deferred or sweeper.sweep().deferred
+    while deferred:
         for load_id in deferred:
             ended.append(run_queued(lab.loader(), load_id))
-            lab.rows(
-                "DELETE FROM decant_queue.procrastinate_jobs WHERE args->>'load_id' = %s RETURNING 1", str(load_id)
-            )
+            jobs = "DELETE FROM decant_queue.procrastinate_jobs WHERE args->>'load_id' = %s RETURNING 1"
+            lab.rows(jobs, str(load_id))
+        deferred = sweeper.sweep().deferred
     return ended
 
 
@@ -233,6 +238,38 @@ def test_a_load_that_crashes_is_tried_again_and_says_so(lab: Lab, monkeypatch: p
     assert "secret" not in error
     assert run_queued(lab.loader(), load_id) == "published"
     assert lab.rows("SELECT attempt, error FROM decant.loads") == [(2, None)]
+
+
+def test_a_watched_folder_is_loaded_when_a_file_comes_and_once_only(make_lab: Callable[..., Lab]) -> None:
+    lab = make_lab(WATCHED)
+    sweeper = dispatcher(lab)
+
+    def work_news() -> list[str | None]:
+        return work(lab, sweeper, sweeper.sweep(news=find_news(lab.loader())).deferred)
+
+    assert work_news() == []
+    for name, text in (("people-1.csv", GOOD), ("people-2.csv", "id,name,age,born\n3,Cy,41,\n")):
+        long_ago = time.time() - 3600
+        os.utime(lab.write(name, text), (long_ago, long_ago))
+    assert work_news() == ["published", "published"]
+    assert work_news() == []
+    assert lab.rows("SELECT count(*) FROM people_v1.people") == [(3,)]
+
+
+def test_a_watched_file_that_was_withheld_is_not_tried_again_before_it_changes(make_lab: Callable[..., Lab]) -> None:
+    lab = make_lab(WATCHED.replace("{property: maxRejected, value: 100}", "{property: maxRejected, value: 0}"))
+    sweeper = dispatcher(lab)
+
+    def work_news() -> list[str | None]:
+        tomorrow = datetime.now(UTC) + timedelta(days=1)
+        return work(lab, sweeper, sweeper.sweep(now=tomorrow, news=find_news(lab.loader())).deferred)
+
+    long_ago = time.time() - 3600
+    os.utime(lab.write("people-1.csv", GOOD + "x,,1,\n"), (long_ago, long_ago))
+    assert work_news() == ["withheld"]
+    assert work_news() == []
+    os.utime(lab.write("people-1.csv", GOOD), (long_ago, long_ago))
+    assert work_news() == ["published"]
 
 
 def test_a_load_that_no_worker_survives_is_given_up(lab: Lab) -> None:
