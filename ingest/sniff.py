@@ -46,6 +46,8 @@ def sniff_form(file: Path, limit: int, *, header: bool | None = None) -> RawForm
     """
     if not file.is_file():
         raise SourceMissingError(f"There is no file {str(file)!r}.")
+    if is_workbook(file):
+        return RawForm(format="xlsx")
     part = as_part(file)
     head = read_head(part, limit)
     if not head.strip():
@@ -56,15 +58,23 @@ def sniff_form(file: Path, limit: int, *, header: bool | None = None) -> RawForm
         return RawForm(format="json", records=records)
     if format_ != "csv":
         return RawForm(format=format_)
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise SourceError(f"{file.name} is UTF-16, which is not read: save it as UTF-8.")
-    encoding = sniff_encoding(part, limit)
+    wide = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    encoding = "utf-16" if wide else sniff_encoding(part, limit)
     lines = whole_lines(head.decode(encoding, "replace").removeprefix("\ufeff"))
     delimiter = sniff_delimiter(lines)
     rows = [row for row in csv.reader(lines, delimiter=delimiter) if row]
     named = looks_like_header(rows) if header is None else header
     columns = None if named else tuple(f"column_{index + 1}" for index in range(len(rows[0])))
     return RawForm(format="csv", delimiter=delimiter, encoding=encoding, columns=columns)
+
+
+def is_workbook(file: Path) -> bool:
+    """Whether the file is XLSX: a zip of several files, which is no packed file."""
+    with suppress(zipfile.BadZipFile, OSError):
+        if zipfile.is_zipfile(file):
+            with zipfile.ZipFile(file) as archive:
+                return "xl/workbook.xml" in archive.namelist()
+    return False
 
 
 def as_part(file: Path) -> LandedPart:
@@ -82,10 +92,6 @@ def choose_format(file: Path, head: bytes) -> str:
     """The format by what the file begins with where that is plain, else by its name."""
     if head.startswith(b"PAR1"):
         return "parquet"
-    if zipfile.is_zipfile(file):
-        with zipfile.ZipFile(file) as archive:
-            if "xl/workbook.xml" in archive.namelist():
-                return "xlsx"
     names = [file.name.lower()]
     for suffix in PACKED:
         names.append(names[-1].removesuffix(suffix))

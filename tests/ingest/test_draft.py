@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import datetime
 import gzip
 import io
+import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import duckdb
+import openpyxl
 import pytest
 import yaml
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -139,7 +144,9 @@ def pack_zip(content: bytes) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize(("suffix", "pack"), [(".gz", gzip.compress), (".zip", pack_zip)])
+@pytest.mark.parametrize(
+    ("suffix", "pack"), [(".gz", gzip.compress), (".zip", pack_zip), (".zst", zstandard.ZstdCompressor().compress)]
+)
 def test_packed_files_are_read_as_they_are(
     tmp_path: Path, make_lab: Callable[..., Lab], suffix: str, pack: Callable[[bytes], bytes]
 ) -> None:
@@ -159,6 +166,52 @@ def test_a_file_of_western_windows_keeps_its_letters(tmp_path: Path, make_lab: C
         ("Genève",),
         ("50 €",),
     ]
+
+
+def test_a_file_of_wide_characters_is_read(tmp_path: Path, make_lab: Callable[..., Lab]) -> None:
+    drafted, dataset = draft(tmp_path, "wide.csv", "id;name\n1;Köln\n2;Genève\n".encode("utf-16"))
+    assert input_of(dataset)["encoding"] == "utf-16"
+    assert load(make_lab, drafted)[1].accepted == 2
+
+
+def test_parquet_keeps_its_types(tmp_path: Path, make_lab: Callable[..., Lab]) -> None:
+    file, _ = place(tmp_path, "rows.parquet", b"")
+    duckdb.sql(
+        "SELECT range AS id, 'n' || range AS name, range / 4 AS share, DATE '2024-01-31' AS day,"
+        " TIMESTAMPTZ '2024-01-31 10:00:00+00' AS at, range > 1 AS late, [range] AS list, {'x': range} AS part"
+        " FROM range(3)"
+    ).write_parquet(str(file))
+    drafted, dataset = draft(tmp_path, "rows.parquet", file.read_bytes())
+    assert types(dataset) == {
+        "id": "integer",
+        "name": "string",
+        "share": "number",
+        "day": "date",
+        "at": "timestamp",
+        "late": "boolean",
+        "list": "array",
+        "x": "integer",
+    }
+    assert load(make_lab, drafted)[1].accepted == 3
+
+
+def test_a_workbook_is_read(tmp_path: Path, make_lab: Callable[..., Lab]) -> None:
+    workbook = openpyxl.Workbook()
+    sheet = workbook.active
+    assert sheet is not None
+    for row in (
+        ["Order no", "when", "paid", "amount"],
+        [7, datetime.date(2024, 1, 31), True, 1.5],
+        [8, datetime.date(2024, 2, 1), False, None],
+    ):
+        sheet.append(row)
+    buffer = io.BytesIO()
+    workbook.save(buffer)
+    drafted, dataset = draft(tmp_path, "orders.xlsx", buffer.getvalue())
+    assert input_of(dataset)["format"] == "xlsx"
+    assert list(types(dataset)) == ["order_no", "when", "paid", "amount"]
+    assert (types(dataset)["order_no"], drafted.key) == ("integer", ("order_no",))
+    assert load(make_lab, drafted)[1].accepted == 2
 
 
 def test_a_key_of_several_columns_is_found(tmp_path: Path, make_lab: Callable[..., Lab]) -> None:
@@ -251,7 +304,6 @@ def test_names_that_differ_in_case_alone_stay_apart(tmp_path: Path, make_lab: Ca
     [
         ("empty.csv", "", "is empty"),
         ("blank.csv", "  \n ", "is empty"),
-        ("wide.csv", "a,b\n1,2\n".encode("utf-16"), "UTF-16"),
         ("scalar.json", '{"a": [1, 2]}', "no list of JSON objects"),
         ("broken.json", '{"a": [', "is not JSON"),
         ("only.csv", "a,b\n", "no record"),
@@ -269,6 +321,75 @@ def test_what_no_contract_can_be_made_of_is_refused_in_words(
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(IngestError, match="There is no file"):
         draft_contract(tmp_path / "nothing.csv", load_settings(home=tmp_path))
+
+
+FILMS = [
+    {
+        "Title": "A",
+        "US Gross": 12,
+        "Release Date": "Jun 12 1998",
+        "rating": {"imdb": 6.1, "votes": None},
+        "cast": ["x"],
+    },
+    {"Title": 300, "US Gross": None, "Release Date": "Aug 07 1999", "rating": {"imdb": 7, "votes": ""}, "cast": []},
+    {"Title": "C", "Release Date": "Aug 28 2000", "rating": {"imdb": None, "votes": "12"}, "cast": ["y", "z"]},
+]
+
+
+def check_films(make_lab: Callable[..., Lab], drafted: Draft, dataset: dict[str, Any]) -> None:
+    """The draft of FILMS says what they are, and loads them."""
+    assert types(dataset) == {
+        "Title": "string",
+        "us_gross": "integer",
+        "release_date": "date",
+        "imdb": "number",
+        "votes": "integer",
+        "cast": "array",
+    }
+    parts = properties(dataset)
+    assert drafted.key == ("Title",)
+    assert parts["release_date"]["logicalTypeOptions"] == {"format": "MMM dd yyyy"}
+    assert parts["release_date"]["examples"] == ["1998-06-12", "1999-08-07", "2000-08-28"]
+    assert parts["imdb"]["transformLogic"] == "raw->>'$.rating.imdb'"
+    assert parts["votes"]["transformLogic"] == "nullif(raw->>'$.rating.votes', '')"
+    lab, outcome = load(make_lab, drafted)
+    assert (outcome.status, outcome.accepted, outcome.rejected) == ("published", 3, 0)
+    assert lab.rows('SELECT imdb, votes, "cast" FROM films_v0.films ORDER BY "Title"') == [
+        (7.0, None, []),
+        (6.1, None, ["x"]),
+        (None, 12, ["y", "z"]),
+    ]
+
+
+def test_json_within_a_document_is_flattened_where_it_is_plain(tmp_path: Path, make_lab: Callable[..., Lab]) -> None:
+    document = {"generated": 1, "list": {"films": FILMS}}
+    drafted, dataset = draft(tmp_path, "films.json", json.dumps(document))
+    assert input_of(dataset)["records"] == "$.list.films[*]"
+    check_films(make_lab, drafted, dataset)
+
+
+def test_json_that_is_a_list_and_json_lines_are_told_apart(tmp_path: Path, make_lab: Callable[..., Lab]) -> None:
+    drafted, dataset = draft(tmp_path, "films.json", json.dumps(FILMS))
+    assert input_of(dataset)["format"] == "json"
+    assert "records" not in input_of(dataset)
+    check_films(make_lab, drafted, dataset)
+
+
+@pytest.mark.parametrize("name", ["films.ndjson", "films.json"])
+def test_json_lines_are_known_by_what_they_hold(tmp_path: Path, make_lab: Callable[..., Lab], name: str) -> None:
+    drafted, dataset = draft(tmp_path, name, "".join(json.dumps(film) + "\n" for film in FILMS))
+    assert input_of(dataset)["format"] == "ndjson"
+    check_films(make_lab, drafted, dataset)
+
+
+def test_a_day_that_may_be_a_month_stays_text_and_is_pointed_out(tmp_path: Path) -> None:
+    drafted, dataset = draft(tmp_path, "days.csv", "id;day\n1;01/02/2024\n2;03/04/2024\n")
+    assert types(dataset)["day"] == "string"
+    assert any("dd/MM/yyyy and MM/dd/yyyy" in note for note in drafted.notes)
+    _, dataset = draft(tmp_path, "days.csv", "id;day\n1;01/02/2024\n2;13/04/2024\n")
+    assert properties(dataset)["day"]["logicalTypeOptions"] == {"format": "dd/MM/yyyy"}
+    _, dataset = draft(tmp_path, "days.csv", "id;at\n1;31.1.2024 9:30\n2;1.12.2024 10:05\n")
+    assert properties(dataset)["at"]["logicalTypeOptions"] == {"format": "d.M.yyyy H:mm", "timezone": False}
 
 
 CELLS = st.text(alphabet=st.characters(exclude_categories=["Cs", "Cc"]), max_size=8) | st.sampled_from(
