@@ -8,14 +8,15 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from api.auth import Authenticator
+from api.event_store import EventStore
 from api.openapi import build_document, render_document
 from api.problems import install_problems
 from api.reader import RecordReader
 from api.routes import catalog as catalog_routes
-from api.routes import docs, health, records
+from api.routes import docs, events, health, records
 from api.service import Service
 from catalog.contract import Catalog
-from catalog.database import DatabaseUrls, make_read_pool
+from catalog.database import DatabaseUrls, make_read_pool, make_write_pool
 from catalog.settings import Settings, read_secret
 from catalog.tables import build_tables
 
@@ -29,6 +30,8 @@ def create_app(settings: Settings, urls: DatabaseUrls, catalog: Catalog) -> Fast
         pool = make_read_pool(urls.read, settings)
         # Not waited for: a service that starts before its database answers 503 until it is there.
         await pool.open(wait=False)
+        write_pool = make_write_pool(urls.write, settings)
+        await write_pool.open(wait=False)
         try:
             app.state.service = Service(
                 settings=settings,
@@ -36,9 +39,11 @@ def create_app(settings: Settings, urls: DatabaseUrls, catalog: Catalog) -> Fast
                 pool=pool,
                 authenticator=Authenticator(pool, secret),
                 reader=RecordReader(pool, build_tables(catalog.products.values()), secret),
+                events=EventStore(write_pool),
             )
             yield
         finally:
+            await write_pool.close()
             await pool.close()
 
     app = FastAPI(
@@ -51,6 +56,6 @@ def create_app(settings: Settings, urls: DatabaseUrls, catalog: Catalog) -> Fast
     )
     app.state.openapi = render_document(build_document(catalog)).encode()
     install_problems(app)
-    for module in (health, docs, catalog_routes, records):
+    for module in (health, docs, catalog_routes, records, events):
         app.include_router(module.router)
     return app

@@ -134,9 +134,7 @@ def find_product(catalog: Catalog, principal: Principal, name: str, major: str) 
     Without a credential everything that is not open answers 401, existing or not; with one, what is not visible
     does not exist.
     """
-    product = (
-        catalog.products.get((name, int(major))) if major.isascii() and major.isdigit() and len(major) < 9 else None
-    )
+    product = find_known_product(catalog, name, major)
     if product is None or not may_read(principal, product):
         raise refuse(sent=False) if principal.id is None else Problem("not_found")
     if product.status == "retired":
@@ -148,6 +146,58 @@ def find_dataset(catalog: Catalog, principal: Principal, name: str, major: str, 
     """A dataset that the principal may read; refused as `find_product` does."""
     product = find_product(catalog, principal, name, major)
     found = product.datasets.get(dataset)
+    if found is None:
+        raise Problem("not_found")
+    return found
+
+
+def may_write(principal: Principal, product: Product) -> bool:
+    """Whether a principal may push records to a product; nobody may without a credential."""
+    return product.status in (*SERVED, "retired") and f"{product.id}:write" in principal.scopes
+
+
+def find_writable_dataset(catalog: Catalog, principal: Principal, name: str, major: str, dataset: str) -> Dataset:
+    """A dataset that the principal may push records to.
+
+    What it may only read it is told of (`insufficient_scope`); what it may not even see does not exist.
+    """
+    if principal.id is None:
+        raise refuse(sent=False)
+    product = find_known_product(catalog, name, major)
+    if product is None or not (may_write(principal, product) or may_read(principal, product)):
+        raise Problem("not_found")
+    if not may_write(principal, product):
+        scope = f"{product.id}:write"
+        challenge = f'{CHALLENGE["WWW-Authenticate"]}, error="insufficient_scope", scope="{scope}"'
+        detail = f"The credential is valid but lacks the scope {scope}."
+        raise Problem("insufficient_scope", detail, headers={"WWW-Authenticate": challenge})
+    return pick_dataset(product, dataset)
+
+
+def find_watched_dataset(catalog: Catalog, principal: Principal, name: str, major: str, dataset: str) -> Dataset:
+    """A dataset whose receipts the principal may ask for: a writer's, a reader's or an operator's."""
+    if principal.id is None:
+        raise refuse(sent=False)
+    product = find_known_product(catalog, name, major)
+    visible = product is not None and (may_write(principal, product) or may_read(principal, product))
+    operator = product is not None and product.status in SERVED and "ops:read" in principal.scopes
+    if product is None or not (visible or operator):
+        raise Problem("not_found")
+    return pick_dataset(product, dataset)
+
+
+def find_known_product(catalog: Catalog, name: str, major: str) -> Product | None:
+    """The product at an address, whoever asks."""
+    return (
+        catalog.products.get((name, int(major))) if major.isascii() and major.isdigit() and len(major) < 9 else None
+    )
+
+
+def pick_dataset(product: Product, name: str) -> Dataset:
+    """A dataset of a product that the caller knows of."""
+    if product.status == "retired":
+        raise Problem("product_retired")
+    found = product.datasets.get(name)
     if found is None:
         raise Problem("not_found")
     return found

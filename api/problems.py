@@ -32,18 +32,34 @@ class ProblemKind:
 
 KINDS: dict[str, ProblemKind] = {
     "bad_request": ProblemKind(400, "Bad request", "The request cannot be read."),
+    "invalid_json": ProblemKind(400, "Invalid JSON", "The body is no JSON, or is nested over 32 deep."),
+    "invalid_idempotency_key": ProblemKind(
+        400, "Invalid Idempotency-Key", "It is one quoted string of up to 255 printable characters."
+    ),
     "key_in_url": ProblemKind(400, "Credential in the URL", "Keys and tokens belong in a header: URLs are logged."),
     "unauthorized": ProblemKind(401, "Credential needed", "No valid credential was sent for what is not open."),
     "insufficient_scope": ProblemKind(403, "Scope missing", "The credential is valid but lacks the scope."),
     "not_found": ProblemKind(404, "Not found", "There is nothing at this address for this caller."),
     "record_not_found": ProblemKind(404, "Record not found", "No record of this revision has this key."),
     "method_not_allowed": ProblemKind(405, "Method not allowed", "The Allow header lists what the address takes."),
+    "request_in_flight": ProblemKind(
+        409, "Request in flight", "The first request with this Idempotency-Key is not answered yet: try again."
+    ),
     "revision_gone": ProblemKind(410, "Revision gone", "History no longer reaches this revision: start again."),
     "product_retired": ProblemKind(410, "Product retired", "The contract of this product is retired."),
+    "body_too_large": ProblemKind(413, "Body too large", "The body is longer, or holds more, than is taken at once."),
+    "unsupported_media_type": ProblemKind(
+        415, "Unsupported media type", "The Accept-Post or Accept-Encoding header lists what is taken."
+    ),
     "unknown_parameter": ProblemKind(422, "Unknown parameter", "The dataset has no such parameter or property."),
     "duplicate_parameter": ProblemKind(422, "Doubled parameter", "A parameter that takes one value came twice."),
     "invalid_value": ProblemKind(422, "Invalid value", "A value is not of its parameter's type."),
     "invalid_text": ProblemKind(422, "Invalid text", "Text must be UTF-8 without NUL characters."),
+    "invalid_number": ProblemKind(422, "Invalid number", "JSON has no NaN or Infinity, and no 1e400 fits a number."),
+    "invalid_event": ProblemKind(422, "Invalid event", "A record is no JSON object, or breaks CloudEvents 1.0."),
+    "idempotency_key_reused": ProblemKind(
+        422, "Idempotency-Key reused", "The same Idempotency-Key came before with another body."
+    ),
     "limit_out_of_range": ProblemKind(422, "Limit out of range", "`limit` is a whole number from 1 to 1000."),
     "query_too_complex": ProblemKind(422, "Query too complex", "Too many filters or values, or a long pattern."),
     "invalid_cursor": ProblemKind(422, "Invalid cursor", "The cursor was not made for this query, or was changed."),
@@ -102,7 +118,7 @@ def render_problem(request: Request, problem: Problem) -> Response:
     if problem.errors:
         body["errors"] = problem.errors
     headers = {"Cache-Control": "no-store", **problem.headers}
-    if kind.status in {503, 504}:
+    if kind.status in {409, 503, 504}:
         headers.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
     content = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
     return Response(content, kind.status, headers, MEDIA_TYPE)

@@ -9,6 +9,7 @@ from fastapi import Request
 from psycopg_pool import AsyncConnectionPool
 
 from api.auth import Authenticator, Principal
+from api.event_store import EventStore
 from api.problems import Problem
 from api.reader import RecordReader
 from catalog.contract import Catalog
@@ -24,6 +25,7 @@ class Service:
     pool: AsyncConnectionPool[Any]
     authenticator: Authenticator
     reader: RecordReader
+    events: EventStore
 
     async def authenticate(self, request: Request) -> Principal:
         """Who is calling; `key_in_url` where a credential stands in the address."""

@@ -21,6 +21,7 @@ from catalog.models import QUEUE_SCHEMA, DatasetHead, Event, Load
 from ingest.attempts import choose_delay
 from ingest.due import Unfinished, choose_due, is_lost_for_good
 from ingest.lease import held_datasets
+from ingest.pushed import release_events
 from ingest.queue import EVENTS_LANE, LOADS_LANE, defer_job, drop_stalled_jobs, find_jobs, insert_load
 from ingest.schedule import last_tick, scheduled_datasets
 
@@ -250,3 +251,4 @@ def give_up(connection: sa.Connection, load: Unfinished) -> None:
             finished_at=sa.func.clock_timestamp(),
         )
     )
+    release_events(connection, load.id)

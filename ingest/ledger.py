@@ -15,6 +15,7 @@ from ingest.attempts import end_attempt
 from ingest.errors import IngestError, LoadOverError
 from ingest.lease import lease_end
 from ingest.lease import renew_lease as renew
+from ingest.pushed import release_events
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def open_load(
     queued = load_id is not None
     with engine.begin() as connection:
         head = connection.execute(
-            sa.select(DatasetHead.__table__).where(DatasetHead.id == dataset_id).with_for_update()
+            sa.select(DatasetHead.__table__).where(DatasetHead.id == dataset_id).with_for_update(key_share=True)
         ).one()
         token = head.fencing_token + 1
         connection.execute(sa.update(DatasetHead).where(DatasetHead.id == dataset_id).values(fencing_token=token))
@@ -176,6 +177,7 @@ def close_load(engine: sa.Engine, ticket: Ticket, failure: IngestError | None) -
             .where(Load.id == ticket.load_id, Load.fencing_token == ticket.fencing_token)
             .values(values)
         )
+        release_events(connection, ticket.load_id)
 
 
 def end_unchanged(

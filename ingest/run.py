@@ -15,6 +15,7 @@ from catalog.models import DatasetHead, Load
 from ingest.attempts import end_attempt
 from ingest.errors import DatasetBusyError, IngestError, LoadOverError
 from ingest.load import Loader, LoadReport
+from ingest.pushed import release_events
 from ingest.queue import insert_load, wake_workers
 
 LOGGER = logging.getLogger("decant.worker")
@@ -103,6 +104,7 @@ def note_crash(engine: sa.Engine, load_id: int, dataset: Dataset, error: Excepti
                 return None
             values = end_attempt(code, message, attempt, passing=passing)
             connection.execute(sa.update(Load).where(*mine).values(values))
+            release_events(connection, load_id)
             wake_workers(connection)
     except DatabaseError:
         return None  # the sweep finds it running with nobody at it

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from api.openapi.common import common_paths
+from api.openapi.events import event_paths, event_schemas, raw_schema, takes_events
 from api.openapi.parts import problem_schema, schema_name, tag_of
 from api.openapi.records import dataset_paths, page_schema, record_schema
 from catalog.contract import Catalog
@@ -41,6 +42,9 @@ def build_document(catalog: Catalog) -> dict[str, Any]:
             schemas[schema_name(dataset)] = record_schema(dataset)
             schemas[f"{schema_name(dataset)}Page"] = page_schema(dataset)
             paths |= dataset_paths(product, dataset)
+            if takes_events(dataset):
+                schemas |= event_schemas() | {f"{schema_name(dataset)}Raw": raw_schema(dataset)}
+                paths |= event_paths(product, dataset)
     return {
         "openapi": "3.1.0",
         "info": {

@@ -85,6 +85,7 @@ def problem_schema() -> dict[str, Any]:
                     "type": "object",
                     "properties": {
                         "parameter": {"type": "string"},
+                        "pointer": {"type": "string", "description": "A JSON pointer to the record of a body."},
                         "message": {"type": "string"},
                         "allowed": {"type": "array", "items": {"type": "string"}},
                     },

@@ -8,6 +8,7 @@ from typing import Any
 
 from ingest.inputs.batch import InputPlace, RawBatch
 from ingest.inputs.bucket import find_bucket_news, open_bucket_batch
+from ingest.inputs.events import open_events_batch
 from ingest.inputs.files import find_file_news, open_file_batch
 from ingest.inputs.query import open_query_batch
 
@@ -15,6 +16,7 @@ OPENERS: dict[str, Callable[[InputPlace], AbstractContextManager[RawBatch]]] = {
     "file": open_file_batch,
     "bucket": open_bucket_batch,
     "query": open_query_batch,
+    "events": open_events_batch,
 }
 
 # What a watched input would bring: the position that a load would reach now, None where nothing is new.

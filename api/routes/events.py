@@ -1,0 +1,176 @@
+"""Pushed records: taking them in, and telling what became of them. Two routes serve every dataset."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+import zlib
+from collections.abc import Callable
+from typing import NoReturn
+
+from fastapi import APIRouter, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse, Response
+
+from api.auth import find_watched_dataset, find_writable_dataset
+from api.event_store import Push
+from api.events import PushedRecord, PushForm, parse_records, read_form, read_idempotency_key, unsupported
+from api.openapi.events import takes_events
+from api.problems import Problem, closest, parameter_problem
+from api.receipts import describe_receipt
+from api.service import service_of
+from catalog.dataset import Dataset
+
+router = APIRouter()
+READ = ["GET", "HEAD"]
+NO_STORE = {"Cache-Control": "no-store"}
+THREAD_FROM_BYTES = 16_384  # shorter bodies are parsed before a thread would have begun
+PAGE_DEFAULT = 100
+PAGE_MAXIMUM = 1000
+
+
+@router.api_route("/data/{product}/v{major}/{dataset}/events", methods=["POST"])
+async def push_events(request: Request) -> Response:
+    """202 and a receipt, once the records are on disk."""
+    service = service_of(request)
+    principal = await service.authenticate(request)
+    parts = request.path_params
+    dataset = find_writable_dataset(service.catalog, principal, parts["product"], parts["major"], parts["dataset"])
+    refuse_parameters(request, ())
+    require_pushed(dataset)
+    form = read_form(request.headers.get("content-type", ""), request.headers.items())
+    key = read_idempotency_key(request.headers.getlist("idempotency-key"))
+    body = await read_body(request, service.settings.events_limit_bytes)
+    if len(body) < THREAD_FROM_BYTES:
+        records, digest = take_in(form, body)
+    else:
+        records, digest = await run_in_threadpool(take_in, form, body)
+    push = Push(dataset, principal.id or "", records, key, digest)
+    answer = await service.events.keep(push)
+    location = (service.settings.public_url or "").rstrip("/") + answer["status_url"]
+    return JSONResponse(answer | {"status_url": location}, 202, {"Location": location, **NO_STORE})
+
+
+@router.api_route("/data/{product}/v{major}/{dataset}/receipts/{receipt}", methods=READ)
+async def get_receipt(request: Request) -> Response:
+    """What became of the records of one push."""
+    service = service_of(request)
+    principal = await service.authenticate(request)
+    parts = request.path_params
+    dataset = find_watched_dataset(service.catalog, principal, parts["product"], parts["major"], parts["dataset"])
+    refuse_parameters(request, ("limit", "after"))
+    limit = read_count(request, "limit", PAGE_DEFAULT, PAGE_MAXIMUM, "limit_out_of_range")
+    after = read_count(request, "after", 0, 2**31 - 1, "invalid_value")
+    try:
+        receipt_id = uuid.UUID(parts["receipt"])
+    except ValueError:
+        raise Problem("not_found") from None
+    whose = None if "ops:read" in principal.scopes else principal.id
+    described = await describe_receipt(
+        service.pool, service.reader.tables.of(dataset), receipt_id, whose, after=after, limit=limit
+    )
+    base = (service.settings.public_url or "").rstrip("/") + f"{dataset.path}/receipts/{receipt_id}"
+    next_url = None if described.next is None else f"{base}?limit={limit}&after={described.next}"
+    headers = NO_STORE | ({"Link": f'<{next_url}>; rel="next"'} if next_url else {})
+    return JSONResponse({"data": described.data, "next": next_url}, 200, headers)
+
+
+def require_pushed(dataset: Dataset) -> None:
+    """`not_found` for a dataset that is fed in another way."""
+    if not takes_events(dataset):
+        raise Problem(
+            "not_found", f"{dataset.name} takes no pushed records: its contract does not say `events: true`."
+        )
+
+
+def refuse_parameters(request: Request, known: tuple[str, ...]) -> None:
+    """A problem for a query parameter that the address does not take, or that came twice."""
+    names = [name for name, _ in request.query_params.multi_items()]
+    for name in names:
+        if name not in known:
+            raise parameter_problem("unknown_parameter", name, "unknown parameter", closest(name, known))
+        if names.count(name) > 1:
+            raise parameter_problem("duplicate_parameter", name, "came twice")
+
+
+def read_count(request: Request, name: str, default: int, most: int, code: str) -> int:
+    """A whole number from the query; the smallest `limit` is 1."""
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 11 and (name != "limit" or int(text))):
+        raise parameter_problem(code, name, "is no such number")
+    if int(text) > most:
+        raise parameter_problem(code, name, f"is over {most}")
+    return int(text)
+
+
+def take_in(form: PushForm, body: bytes) -> tuple[tuple[PushedRecord, ...], str]:
+    """The records of a body, and the digest that tells it from another."""
+    digest = hashlib.sha256(form.media_type.encode())
+    for name, value in sorted(form.attributes.items()):
+        digest.update(f"\n{name}:{value}".encode())
+    digest.update(b"\n\n" + body)
+    return parse_records(form, body), digest.hexdigest()
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The body, unpacked; `body_too_large` as soon as it is, whatever is still to come."""
+    announced = request.headers.get("content-length", "")
+    if announced.isascii() and announced.isdigit() and int(announced[:20]) > limit:
+        refuse_large(limit)
+    unpack = choose_unpacking(request.headers.get("content-encoding", "identity"), limit)
+    chunks: list[bytes] = []
+    size = packed = 0
+    try:
+        async for packed_chunk in request.stream():
+            packed += len(packed_chunk)
+            chunk = unpack(packed_chunk)
+            size += len(chunk)
+            if size > limit or packed > limit:
+                refuse_large(limit)
+            chunks.append(chunk)
+    except ClientDisconnect:
+        raise Problem("bad_request", "The body ended too early.") from None
+    if getattr(unpack, "decoder", None) is not None and not unpack.decoder.eof:  # type: ignore[attr-defined]
+        raise Problem("bad_request", "The gzip body ended too early.")
+    return b"".join(chunks)
+
+
+def refuse_large(limit: int) -> NoReturn:
+    """The problem with a body over the limit; the connection ends with it, so that the rest is not read."""
+    raise Problem("body_too_large", f"The body is longer than {limit:,} bytes.", headers={"Connection": "close"})
+
+
+class GzipUnpacking:
+    """Unpacks a gzip body piece by piece, and never much more than the limit."""
+
+    def __init__(self, limit: int) -> None:
+        self.left = limit + 1
+        self.decoder = zlib.decompressobj(wbits=31)
+
+    def __call__(self, chunk: bytes) -> bytes:
+        """What a piece unpacks to."""
+        if self.decoder.eof and chunk:
+            raise Problem("bad_request", "There is more behind the end of the gzip body.")
+        try:
+            unpacked = self.decoder.decompress(chunk, max(self.left, 1))
+        except zlib.error:
+            raise Problem("bad_request", "The body is no gzip.") from None
+        self.left -= len(unpacked)
+        if self.decoder.unused_data:
+            raise Problem("bad_request", "There is more behind the end of the gzip body.")
+        return unpacked
+
+
+def choose_unpacking(coding: str, limit: int) -> Callable[[bytes], bytes]:
+    """What undoes a content coding; `unsupported_media_type` for one that is not taken."""
+    word = coding.strip().lower()
+    if word in {"gzip", "x-gzip"}:
+        return GzipUnpacking(limit)
+    if word in {"identity", ""}:
+        return bytes
+    problem = unsupported(f"the content coding {word} is not taken")
+    problem.headers["Accept-Encoding"] = "gzip, identity"
+    raise problem
