@@ -57,6 +57,12 @@ def with_input(value: str, servers: str = SERVERS, *properties: str) -> str:
     return with_properties(*properties, dataset=custom).replace("schema:", f"{servers}schema:")
 
 
+def with_transform(expression: str) -> str:
+    """A contract of one dataset with an input and a property that this expression makes, its quotes doubled."""
+    prop = f"{{name: a, logicalType: string, transformLogic: '{expression}'}}"
+    return with_input("{server: here, path: a.csv}", SERVERS, prop)
+
+
 def with_datasets(*datasets: str) -> str:
     """A contract of these datasets, each a mapping without its properties' key."""
     return f"{HEAD}schema:\n" + "".join(f"  - {part}\n" for part in datasets)
@@ -97,7 +103,7 @@ def test_a_whole_dataset_is_read_into_frozen_values(write: Write) -> None:
     source = dataset.input
     assert source is not None
     assert (source.kind, source.mode, source.root, source.path) == ("file", "upsert", "data", "in/items.csv")
-    assert (source.null_values, source.order_by, source.delimiter) == (("", "NA"), "id", ";")
+    assert (source.null_values, source.order_by, source.form.delimiter) == (("", "NA"), "id", ";")
     assert dataset.properties["price"].type.postgres == "numeric(9,2)"
     with pytest.raises(AttributeError):
         dataset.name = "other"  # type: ignore[misc]
@@ -132,6 +138,7 @@ def test_all_errors_of_a_file_come_at_once_each_with_its_place(tmp_path: Path, w
                 logicalType: number
                 transformLogic: "(select 1)"
                 colour: blue
+            customProperties: [{property: input, value: {server: here, path: orders.csv}}]
         """)
     with pytest.raises(ContractError) as caught:
         load_catalog(write(text))
@@ -309,9 +316,7 @@ def test_an_unknown_key_is_refused_however_deep_it_stands(write: Write, text: st
             "one SELECT",
         ),
         (
-            with_properties(
-                "{name: a, logicalType: timestamp, logicalTypeOptions: {defaultTimezone: Europe/Berln}}"
-            ),
+            with_properties("{name: a, logicalType: timestamp, logicalTypeOptions: {defaultTimezone: Europe/Berln}}"),
             "schema[0].properties[1].logicalTypeOptions.defaultTimezone",
             "did you mean 'Europe/Berlin'",
         ),
@@ -380,12 +385,15 @@ def test_two_majors_of_a_product_live_side_by_side(write: Write) -> None:
         ("{server: here, path: a.csv, delimiter: '\"'}", "input.delimiter"),
         ("{server: here, path: a.csv, delimiter: §}", "input.delimiter"),
         ("{server: here, path: a.csv, encoding: klingon}", "input.encoding"),
-        ("{server: here, path: a.csv, encoding: utf-7}", "input.encoding"),
+        ("{server: here, path: a.csv, encoding: cp037}", "input.encoding"),
         ("{server: here, path: a.csv, format: orc}", "input.format: 'orc' is not read; csv, tsv, ndjson"),
         ("{server: here, path: a.json, records: features}", "input.records: 'features' is no path to records"),
         ("{server: here, path: a.json, records: '$.a[*].b[*]'}", "input.records: '$.a[*].b[*]' is no path"),
         ("{server: here, path: a.csv, records: '$[*]'}", "input.records: says nothing about csv; it is for json"),
-        ("{server: here, path: a.parquet, delimiter: ';'}", "input.delimiter: says nothing about parquet"),
+        (
+            "{server: here, path: a.parquet, format: parquet, delimiter: ';'}",
+            "input.delimiter: says nothing about parquet",
+        ),
         ("{server: here, path: a.csv, sheet: One}", "input.sheet: says nothing about csv; it is for xlsx"),
         ("{server: here, path: a.xlsx, sheet: 1}", "input.sheet: must be the name of a sheet"),
         ("{server: here, path: a.csv, watch: daily}", "input.watch: must be true or false"),
@@ -491,7 +499,7 @@ def test_a_transform_must_be_one_steady_expression_over_raw_columns(
     write: Write, transform: str, message: str
 ) -> None:
     quoted = transform.replace("'", "''")
-    found = find(write(with_properties(f"{{name: a, logicalType: string, transformLogic: '{quoted}'}}")))
+    found = find(write(with_transform(quoted)))
     assert found
     assert any(message in said for _, _, said in found), found
 
@@ -528,7 +536,7 @@ def test_a_transform_reads_its_raw_columns_and_no_variable_of_its_own(
     write: Write, transform: str, columns: list[str]
 ) -> None:
     quoted = transform.replace("'", "''")
-    settings = write(with_properties(f"{{name: a, logicalType: string, transformLogic: '{quoted}'}}"))
+    settings = write(with_transform(quoted))
     assert find(settings) == []
     assert sorted(property_of(settings, "a").raw_columns) == sorted(columns)
 
