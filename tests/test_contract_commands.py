@@ -61,3 +61,17 @@ def test_a_diff_of_what_is_no_contract_or_another_product_says_so(contracts: tup
     missing = run("contract", "diff", old, "nothing.yaml")
     assert "cannot be read" in missing.stderr
     assert "Traceback" not in missing.stderr
+
+
+def test_a_first_contract_is_written_and_never_over_another(tmp_path: Path) -> None:
+    sample, contract = tmp_path / "towns.csv", tmp_path / "contracts" / "towns.odcs.yaml"
+    sample.write_text("id,name\n1,Ulm\n2,Bonn\n")
+    written = run("contract", "init", sample, "--out", contract)
+    assert written.returncode == 0, written.stderr
+    assert "key      id" in written.stderr
+    assert written.stdout == ""
+    assert run("contract", "lint", contract).returncode == 0
+    again = run("contract", "init", sample, "--out", contract)
+    assert (again.returncode, "is there already" in again.stderr) == (1, True)
+    # Without a place to write to, the contract alone is on standard output.
+    assert run("contract", "init", sample).stdout == contract.read_text()
