@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from catalog.database import translate_errors
 from catalog.errors import CatalogError, DatabaseError
-from commands import contracts, demo, keys, loads, service, worker
+from commands import contracts, demo, forgetting, keys, loads, quarantine, service, worker
 from commands.common import err
 from ingest.errors import IngestError
 
@@ -29,6 +29,12 @@ def make_app() -> typer.Typer:
         worker.worker,
         loads.status,
         loads.loads,
+        quarantine.rejects,
+        quarantine.replay,
+        quarantine.dismiss,
+        quarantine.publish,
+        forgetting.prune,
+        forgetting.erase,
         service.openapi,
     ):
         app.command()(command)

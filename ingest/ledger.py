@@ -49,7 +49,12 @@ class Ticket:
 
 
 def open_load(
-    engine: sa.Engine, dataset_id: int, kind: str, load_id: int | None = None, request: dict[str, Any] | None = None
+    engine: sa.Engine,
+    dataset_id: int,
+    kind: str,
+    load_id: int | None = None,
+    request: dict[str, Any] | None = None,
+    requested_by: str | None = None,
 ) -> Ticket:
     """A ticket with a new fencing token, for a new load, for a queued one or for one that was left unfinished.
 
@@ -68,7 +73,14 @@ def open_load(
         if load_id is None:
             load_id = connection.execute(
                 sa.insert(Load)
-                .values(dataset_id=dataset_id, kind=kind, status="queued", attempt=0, request=request)
+                .values(
+                    dataset_id=dataset_id,
+                    kind=kind,
+                    status="queued",
+                    attempt=0,
+                    request=request,
+                    requested_by=requested_by,
+                )
                 .returning(Load.id)
             ).scalar_one()
         row = connection.execute(

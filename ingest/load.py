@@ -48,6 +48,7 @@ from ingest.readers import cut_batch, pick_raw
 from ingest.readers.sink import JSON_COLUMN, CutBatch
 from ingest.replay import is_at_rest, open_replay_batch, recall_note
 from ingest.staging import park_indexes, stage, unstage, vacuum
+from ingest.withdrawal import withdraw_asked, withdraws
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ class Loader:
         *,
         load_id: int | None = None,
         request: dict[str, Any] | None = None,
+        requested_by: str | None = None,
     ) -> LoadReport:
         """Loads what the dataset's input holds now, or does what `request` says; what fails is in the report.
 
@@ -99,7 +101,7 @@ class Loader:
             hold_dataset(self.engine, dataset) as dataset_id,
         ):
             self.sweep(dataset, dataset_id)
-            ticket = open_load(self.engine, dataset_id, choose_kind(dataset, request), load_id, request)
+            ticket = open_load(self.engine, dataset_id, choose_kind(dataset, request), load_id, request, requested_by)
             folder = self.load_folder(ticket.load_id)
             folder.mkdir(parents=True)
             outcome = None
@@ -127,6 +129,10 @@ class Loader:
 
     def bring(self, dataset: Dataset, ticket: Ticket, folder: Path, progress: Progress) -> Outcome:
         """The steps of a load, in order."""
+        if withdraws(ticket.request):
+            with self.step(ticket, "publish", None, progress):
+                tables = self.tables.of(dataset)
+                return withdraw_asked(self.settings, self.engine, self.tables, tables, ticket, folder)
         cleaning_sha256 = digest_cleaning(dataset)
         landed, note = self.fetch(dataset, ticket, progress)
         # Each pushed record is told its own outcome, be its bytes those of another one.
@@ -299,6 +305,8 @@ def choose_kind(dataset: Dataset, request: dict[str, Any] | None) -> str:
     """What the ledger calls a load: `replay` where one was asked for, else by the input."""
     if request and "replay" in request:
         return "replay"
+    if request and withdraws(request):
+        return "prune"
     return "refresh" if reads_query(dataset) else "ingest"
 
 

@@ -15,8 +15,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from catalog.contract import Catalog
 from catalog.dataset import Dataset, RawForm
-from catalog.models import Load, RejectedRecord
+from catalog.models import DatasetHead, Load, RejectedRecord
 from ingest.clean import reads_json
 from ingest.errors import SourceError
 from ingest.inputs.batch import InputPlace, RawBatch, RawPart
@@ -172,18 +173,6 @@ def note_of(row: Any, load_id: int) -> LandedNote:
     return LandedNote(**row.landed)
 
 
-def count_open(engine: sa.Engine, dataset_id: int) -> int:
-    """How many open rejected records a dataset has."""
-    with engine.connect() as connection:
-        return int(
-            connection.execute(
-                sa.select(sa.func.count()).where(
-                    RejectedRecord.dataset_id == dataset_id, RejectedRecord.state == "open"
-                )
-            ).scalar_one()
-        )
-
-
 def is_at_rest(engine: sa.Engine, dataset_id: int) -> bool:
     """Whether nothing lies in quarantine that came after the latest publication: that batch may speak for it."""
     published = sa.select(sa.func.max(Load.id)).where(
@@ -196,3 +185,16 @@ def is_at_rest(engine: sa.Engine, dataset_id: int) -> bool:
     )
     with engine.connect() as connection:
         return not connection.execute(sa.select(later)).scalar_one()
+
+
+def dataset_of(engine: sa.Engine, catalog: Catalog, load_id: int) -> str:
+    """The address of the dataset that a load is for; SourceError where there is no such load."""
+    with engine.connect() as connection:
+        row = connection.execute(
+            sa.select(DatasetHead.product, DatasetHead.major, DatasetHead.dataset)
+            .join(Load, Load.dataset_id == DatasetHead.id)
+            .where(Load.id == load_id)
+        ).one_or_none()
+    if row is None or (row.product, row.major) not in catalog.products:
+        raise SourceError(f"There is no load {load_id} of a dataset that is known here.")
+    return f"{row.product}@{row.major}.{row.dataset}"

@@ -220,3 +220,12 @@ def test_the_batch_before_a_bad_one_still_speaks_for_its_keys(make_lab: Callable
     assert [state for *_, state in states(lab)] == ["superseded"]
     assert replay(mend(lab)).status == "unchanged"
     assert people(lab) == {1: ("Ann", 30)}
+
+
+def test_json_records_are_poured_again_as_json(make_lab: Callable[..., Lab]) -> None:
+    contract = UPSERT.replace("path: people.csv", "path: people.ndjson, format: ndjson")
+    lab = make_lab(contract)
+    lab.ingest("people.people", '{"id": 1, "name": "Ann", "age": 70}\n{"id": 2, "name"\n', "people.ndjson")
+    report = replay(mend(lab))
+    assert (report.outcome.accepted, report.outcome.rejected) == (1, 1), report.error
+    assert people(lab) == {1: ("Ann", 70)}

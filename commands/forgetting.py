@@ -1,0 +1,89 @@
+"""Commands that forget: `prune` what is older than it is kept, `erase` one key."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from catalog.dataset import Dataset
+from catalog.errors import CatalogError
+from commands.common import Address, AsJson, load_contracts, open_urls, out
+from commands.quarantine import DatasetAddress, find_one
+
+
+def prune(address: Address = None, as_json: AsJson = False) -> None:
+    """Forget history, rejected records, events and raw batches that are older than the contract keeps them."""
+    from catalog.database import make_engine
+    from catalog.tables import build_tables
+    from ingest.load import Loader
+    from ingest.retention import prune as prune_datasets
+
+    settings, catalog = load_contracts()
+    datasets = catalog.find(address)
+    tables = build_tables(catalog.products.values())
+    with open_urls(settings) as urls:
+        engine = make_engine(urls.ingest)
+        loader = Loader(settings, catalog, tables, engine)
+
+        def withdraw(dataset: Dataset, request: dict[str, Any]) -> int:
+            report = loader.run(dataset, request=request)
+            return report.outcome.deleted if report.outcome else 0
+
+        found = prune_datasets(engine, settings, catalog, tables, datasets, withdraw)
+    if as_json:
+        typer.echo(json.dumps([asdict(pruned) for pruned in found], indent=2))
+        return
+    if not found:
+        out.print("No contract here says how long anything is kept (slaProperties: retention).")
+    for pruned in found:
+        parts = [
+            f"{pruned.records:,} old records" if pruned.records else "",
+            f"{pruned.history:,} rows of history" if pruned.history else "",
+            f"{pruned.rejected:,} rejected records" if pruned.rejected else "",
+            f"{pruned.events:,} events" if pruned.events else "",
+            f"{pruned.batches:,} raw batches ({pruned.bytes / 1e6:.1f} MB)" if pruned.batches else "",
+        ]
+        gone = ", ".join(part for part in parts if part) or "nothing to forget"
+        out.print(f"{pruned.dataset}: {gone}; readable from revision {pruned.oldest_revision:,}", highlight=False)
+
+
+def erase(
+    address: DatasetAddress,
+    key: Annotated[str, typer.Argument(help="The record's key; parts of a composite one joined by commas.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Erase one key: current, history, quarantine, pushed events and raw batches. It cannot be undone."""
+    from catalog.database import make_engine
+    from catalog.tables import build_tables
+    from ingest.erase import hash_key, parse_key, split_key
+    from ingest.load import Loader
+    from ingest.rejects import note_deed, who_runs_this
+    from ingest.report import reports_as_json, show_reports
+
+    settings, catalog = load_contracts()
+    dataset = find_one(catalog, address)
+    parts = split_key(dataset, key)
+    parse_key(dataset, parts)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise CatalogError("Erasing cannot be undone: add --yes.")
+        typer.confirm(f"Erase one key of {dataset.address}, its history and its raw records?", abort=True)
+    with open_urls(settings) as urls:
+        engine = make_engine(urls.ingest)
+        by = who_runs_this()
+        loader = Loader(settings, catalog, build_tables(catalog.products.values()), engine)
+        report = loader.run(dataset, request={"erase": {"key": parts}}, requested_by=by)
+        facts = {"load": report.load_id, "key_sha256": hash_key(dataset, parts)}
+        with engine.begin() as connection:
+            note_deed(connection, by, "erase", dataset, report.outcome.deleted if report.outcome else None, facts)
+    if as_json:
+        typer.echo(reports_as_json([report]))
+    else:
+        show_reports([report], out)
+    if report.status == "failed":
+        raise typer.Exit(1)

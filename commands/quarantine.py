@@ -1,0 +1,186 @@
+"""Commands about what did not come through: `rejects`, `replay`, `dismiss`, `publish`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from catalog.contract import Catalog
+from catalog.dataset import Dataset
+from catalog.errors import CatalogError
+from catalog.models import REJECT_STATES
+from commands.common import AsJson, load_contracts, open_urls, out
+
+DatasetAddress = Annotated[str, typer.Argument(metavar="PRODUCT.DATASET", help="PRODUCT[@MAJOR].DATASET.")]
+Reason = Annotated[str | None, typer.Option(help="A rule, a property, or `property: rule`.")]
+OfLoad = Annotated[int | None, typer.Option("--load", min=1, help="Only those that this load rejected.")]
+
+
+def rejects(
+    address: DatasetAddress,
+    reason: Reason = None,
+    load: OfLoad = None,
+    state: Annotated[str, typer.Option(help=f"{', '.join(REJECT_STATES)} or all.")] = "open",
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many reasons, most records first.")] = 20,
+    export: Annotated[
+        Path | None, typer.Option(help="Write every record as NDJSON into this file; - is the output.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List rejected records by reason, with samples, or export them."""
+    from catalog.database import make_engine
+    from ingest.rejects import Choice, count_rejects, export_rejects, find_dataset_id, group_rejects
+
+    if state not in (*REJECT_STATES, "all"):
+        raise CatalogError(f"--state must be one of {', '.join(REJECT_STATES)} or all.")
+    settings, catalog = load_contracts()
+    dataset = find_one(catalog, address)
+    with open_urls(settings) as urls:
+        engine = make_engine(urls.read)
+        choice = Choice(find_dataset_id(engine, dataset), state, reason, load)
+        if export is not None:
+            write_lines(export_rejects(engine, choice), export)
+            return
+        total = count_rejects(engine, choice)
+        groups = group_rejects(engine, choice, limit)
+    if as_json:
+        facts = {"dataset": dataset.address, "state": state, "records": total}
+        typer.echo(json.dumps(facts | {"reasons": [asdict(group) for group in groups]}, indent=2))
+        return
+    word = "rejected" if state == "all" else f"{state} rejected"
+    out.print(f"{dataset.address}: {total:,} {word} record{'' if total == 1 else 's'}", highlight=False)
+    show_groups(groups)
+
+
+def replay(
+    address: Annotated[
+        str | None, typer.Argument(metavar="[PRODUCT.DATASET]", help="PRODUCT[@MAJOR].DATASET.")
+    ] = None,
+    load: Annotated[int | None, typer.Option(min=1, help="Pour this load's whole raw batch again.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Pour rejected records again, after the contract or the parents were mended; newer records stay as they are."""
+    if (address is None) == (load is None):
+        raise CatalogError(
+            "`decant replay PRODUCT.DATASET` pours its rejected records, `--load N` a whole raw batch."
+        )
+    run_request(address, load, {"replay": {} if load is None else {"load": load}}, "replay", as_json=as_json)
+
+
+def publish(
+    load: Annotated[int, typer.Argument(min=1, help="The load that a gate held back.")],
+    anyway: Annotated[bool, typer.Option("--anyway", help="Yes: publish what the gates would not.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Publish a withheld load, on record: the gates are measured, and hold nothing back."""
+    if not anyway:
+        raise CatalogError(
+            f"A gate held load {load} back (`decant loads show {load}` says which)."
+            " To publish it nevertheless, on record, add --anyway."
+        )
+    run_request(None, load, {"publish": load}, "publish anyway", as_json=as_json)
+
+
+def dismiss(
+    address: DatasetAddress,
+    reason: Reason = None,
+    record: Annotated[int | None, typer.Option("--id", min=1, help="Only this record.")] = None,
+    load: OfLoad = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every open record of the dataset.")] = False,
+) -> None:
+    """Close rejected records that will never be mended: they stay on record, and are poured no more."""
+    from catalog.database import make_engine
+    from ingest.rejects import Choice, dismiss_rejects, find_dataset_id, who_runs_this
+
+    if not everything and reason is None and record is None and load is None:
+        raise CatalogError("Say which: --reason, --id or --load; --all dismisses every open record.")
+    settings, catalog = load_contracts()
+    dataset = find_one(catalog, address)
+    with open_urls(settings) as urls:
+        engine = make_engine(urls.ingest)
+        choice = Choice(find_dataset_id(engine, dataset), "open", reason, load, record)
+        closed = dismiss_rejects(engine, dataset, choice, who_runs_this())
+    out.print(f"{dataset.address}: {closed:,} dismissed", highlight=False)
+
+
+def run_request(
+    address: str | None, load: int | None, request: dict[str, Any], operation: str, *, as_json: bool
+) -> None:
+    """Queues what was asked for, on record, and runs it at once."""
+    from catalog.database import make_engine
+    from catalog.tables import build_tables
+    from ingest.load import Loader
+    from ingest.rejects import find_dataset_id, note_deed, who_runs_this
+    from ingest.replay import dataset_of, recall_note
+    from ingest.report import reports_as_json, show_reports
+
+    settings, catalog = load_contracts()
+    with open_urls(settings) as urls:
+        engine = make_engine(urls.ingest)
+        dataset = find_one(catalog, address or dataset_of(engine, catalog, load or 0))
+        dataset_id = find_dataset_id(engine, dataset)
+        recall_note(engine, dataset, dataset_id, request)  # what cannot be done is refused before it is on record
+        by = who_runs_this()
+        loader = Loader(settings, catalog, build_tables(catalog.products.values()), engine)
+        report = loader.run(dataset, request=request, requested_by=by)
+        with engine.begin() as connection:
+            note_deed(connection, by, operation, dataset, facts={"load": report.load_id} | request)
+    if as_json:
+        typer.echo(reports_as_json([report]))
+    else:
+        show_reports([report], out)
+    if report.status in {"failed", "withheld"}:
+        raise typer.Exit(1)
+
+
+def find_one(catalog: Catalog, address: str) -> Dataset:
+    """The one dataset at an address."""
+    found = catalog.find(address)
+    if len(found) != 1:
+        names = ", ".join(dataset.address for dataset in found[:10])
+        raise CatalogError(f"{address} names {len(found)} datasets; choose one: {names}.")
+    return found[0]
+
+
+def write_lines(lines: Any, target: Path) -> None:
+    """Writes lines into a file, which is there only when it is whole, or to the output."""
+    if str(target) == "-":
+        for line in lines:
+            sys.stdout.write(line + "\n")
+        return
+    draft = target.with_name(f".{target.name}.part")
+    number = 0
+    try:
+        with draft.open("w", encoding="utf-8") as file:
+            for line in lines:
+                file.write(line + "\n")
+                number += 1
+        draft.replace(target)
+    except OSError as error:
+        raise CatalogError(f"{target} cannot be written: {error.strerror}.") from None
+    finally:
+        draft.unlink(missing_ok=True)
+    out.print(f"{number:,} records written to {escape(str(target))}", highlight=False)
+
+
+def show_groups(groups: list[Any]) -> None:
+    """A line for each reason, and the first records below it."""
+    if not groups:
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("reason", "records", "id", "load", "file", "line", "key", "value", "message"):
+        table.add_column(name, justify="right" if name in {"records", "id", "load", "line"} else "left")
+    for group in groups:
+        head = [escape(group.reason), f"{group.records:,}"]
+        for sample in group.samples:
+            shown = (sample[name] for name in ("id", "load", "file", "line", "key", "value", "message"))
+            table.add_row(*head, *("" if value is None else escape(str(value)[:60]) for value in shown))
+            head = ["", ""]
+    out.print(table)
