@@ -11,6 +11,7 @@ from typing import Any
 
 from api.openapi.common import common_paths
 from api.openapi.events import event_paths, event_schemas, raw_schema, takes_events
+from api.openapi.operations import TAG, load_schema, operation_paths
 from api.openapi.parts import problem_schema, schema_name, tag_of
 from api.openapi.records import dataset_paths, page_schema, record_schema
 from catalog.contract import Catalog
@@ -28,11 +29,12 @@ Errors are problems (RFC 9457) with a stable `code`.
 
 def build_document(catalog: Catalog) -> dict[str, Any]:
     """The whole document for these products."""
-    schemas: dict[str, Any] = {"Problem": problem_schema()}
-    paths: dict[str, Any] = dict(common_paths())
+    schemas: dict[str, Any] = {"Problem": problem_schema(), "Load": load_schema()}
+    paths: dict[str, Any] = dict(common_paths()) | dict(operation_paths())
     tags = [
         {"name": "catalogue", "description": "What datasets there are."},
         {"name": "health", "description": "For machines that watch the service."},
+        TAG,
     ]
     for product in catalog.products.values():
         if product.status not in {"active", "deprecated"}:
