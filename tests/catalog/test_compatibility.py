@@ -158,7 +158,7 @@ STEPS = [
     ("p('code').update(deprecated=True)", Step.MINOR, "is deprecated now"),
     ("p('code').update(classification='confidential')", Step.MAJOR, "is classified confidential instead of internal"),
     ("p('state').update(classification='public')", Step.MINOR, "is classified public instead of internal"),
-    ("p('code').update(transformLogic='upper(code)')", Step.PATCH, "is derived by another transformLogic"),
+    ("p('code').update(transformLogic='upper(code)')", Step.PATCH, "transformLogic"),
     # keys and foreign keys
     ("p('amount').update(primaryKey=True)", Step.MAJOR, "orders: the key is id, amount instead of id"),
     ("p('customer').pop('relationships')", Step.MINOR, "foreign key customer → customers.id removed"),
