@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import IO, Any, BinaryIO, Protocol
 
 import zstandard
 
@@ -156,19 +156,25 @@ def open_landed(part: LandedPart, limit: int) -> Iterator[ByteStream]:
     with part.path.open("rb") as file:
         magic = file.read(4)
         file.seek(0)
-        try:
-            if magic in {ZIP_MAGIC, EMPTY_ZIP_MAGIC}:
-                with zipfile.ZipFile(file) as archive, archive.open(only_member(archive)) as member:
-                    yield Measured(member, part.size, limit)
-            elif magic.startswith(GZIP_MAGIC):
-                with gzip.open(file) as unpacked:
-                    yield Measured(unpacked, part.size, limit)
-            elif magic == ZSTD_MAGIC:
-                yield Measured(ZstdStream(file), part.size, limit)
-            else:
-                yield file
-        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, UnicodeError, IndexError) as error:
-            raise SourceError(f"The archive is damaged: {error}.") from error
+        if magic in {ZIP_MAGIC, EMPTY_ZIP_MAGIC}:
+            with open_member(file) as member:
+                yield Measured(member, part.size, limit)
+        elif magic.startswith(GZIP_MAGIC):
+            with gzip.open(file) as unpacked:
+                yield Measured(unpacked, part.size, limit)
+        elif magic == ZSTD_MAGIC:
+            yield Measured(ZstdStream(file), part.size, limit)
+        else:
+            yield file
+
+
+def open_member(file: BinaryIO) -> IO[bytes]:
+    """The one file of a zip, opened; SourceError where the zip is damaged."""
+    try:
+        archive = zipfile.ZipFile(file)
+        return archive.open(only_member(archive))
+    except (*PACKING_ERRORS, NotImplementedError, RuntimeError, IndexError) as error:
+        raise SourceError(f"The archive is damaged: {error}.") from error
 
 
 @contextmanager

@@ -7,6 +7,7 @@ spoken only where the contract's endpointUrl says so.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -37,6 +38,7 @@ READ_TIMEOUT = timedelta(seconds=60)  # without a byte
 TOTAL_TIMEOUT = timedelta(hours=1)  # of one object
 RETRIES = 4
 RETRY_TIMEOUT = timedelta(seconds=60)
+REFUSED = re.compile(r"\b(401 Unauthorized|403 Forbidden)\b")  # a listing says it in its words only
 
 
 @contextmanager
@@ -131,13 +133,13 @@ def refuse_unreachable(source: Input, name: str) -> Iterator[None]:
         yield
     except (NotFoundError, FileNotFoundError):
         raise SourceMissingError(f"There is no object {name!r} in {place}.") from None
-    except (PermissionDeniedError, UnauthenticatedError):
-        raise SourceError(
-            f"{place} refuses to be read: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY must be of somebody who may."
-        ) from None
     except PreconditionError:
         raise SourceError(f"The object {name!r} was replaced while it was read. Try again.") from None
-    except (BaseError, OSError, ValueError):
+    except (BaseError, OSError, ValueError) as error:
+        if isinstance(error, PermissionDeniedError | UnauthenticatedError) or REFUSED.search(str(error)):
+            raise SourceError(
+                f"{place} refuses to be read: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY must be of somebody who may."
+            ) from None
         raise SourceError(f"{place} does not answer, or breaks off: {name!r} could not be read. Try again.") from None
 
 

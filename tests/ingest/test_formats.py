@@ -61,7 +61,7 @@ def write_parquet(lab: Lab, name: str) -> None:
     rows = lab.write("rows.ndjson", LINES)
     query = (
         "SELECT CAST(id AS VARCHAR) AS id, name, age::SMALLINT AS age, TRY_CAST(born AS DATE) AS born"
-        f" FROM read_json('{rows}', columns = {{'id': 'VARCHAR', 'name': 'VARCHAR', 'age': 'INT', 'born': 'VARCHAR'}})"
+        f" FROM read_json('{rows}', columns = {{id: 'VARCHAR', name: 'VARCHAR', age: 'INT', born: 'VARCHAR'}})"
     )
     duckdb.execute(f"COPY ({query}) TO '{lab.settings.data_folder / name}' (FORMAT parquet)")
 
@@ -135,7 +135,8 @@ def test_lines_that_are_no_json_object_are_rejected_one_by_one(make_lab: MakeLab
     assert counts(report) == (8, 3, 5, 0)
     assert lab.rows(SHOWN) == WANTED
     rejected = lab.rows(
-        "SELECT line, raw, reasons -> 0 ->> 'rule', reasons -> 0 ->> 'message' FROM decant.rejected_records ORDER BY 1"
+        "SELECT line, raw, reasons -> 0 ->> 'rule', reasons -> 0 ->> 'message' FROM decant.rejected_records"
+        " ORDER BY line"
     )
     assert [(line, raw, rule) for line, raw, rule, _ in rejected] == [
         (line, raw, "malformed") for line, raw in enumerate(bad, 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,7 +11,9 @@ import pytest
 
 from catalog.dataset import Input
 from ingest.errors import PathOutsideRootError, SourceError, SourceMissingError
+from ingest.inputs import find_position
 from ingest.inputs.batch import InputPlace
+from ingest.inputs.choice import GONE_NAMES_KEPT, choose_files
 from ingest.inputs.files import CHUNK_BYTES, open_file_batch
 
 
@@ -125,3 +128,100 @@ def test_a_pipe_is_no_file_and_is_not_waited_for(root: Path) -> None:
             pass
     finally:
         os.close(keeper)
+
+
+def tree(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(name.encode())
+
+
+def names(place: InputPlace) -> list[str]:
+    with open_file_batch(place) as batch:
+        found = [(part.name, b"".join(part.chunks)) for part in batch.parts]
+    assert all(content.decode() == name for name, content in found)
+    return [name for name, _ in found]
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("*.csv", ["b-1.csv", "b-10.csv", "b-2.csv"]),
+        ("b-?.csv", ["b-1.csv", "b-2.csv"]),
+        ("b-[!1].csv", ["b-2.csv"]),
+        ("*/*.csv", ["x/c.csv"]),
+        ("**/*.csv", ["b-1.csv", "b-10.csv", "b-2.csv", "x/c.csv", "x/y/d.csv"]),
+        ("x/**", ["x/c.csv", "x/y/d.csv"]),
+        ("x/**/d.csv", ["x/y/d.csv"]),
+        (".*.csv", [".hidden.csv"]),
+    ],
+)
+def test_a_pattern_means_files_by_name_and_none_that_are_hidden(tmp_path: Path, path: str, found: list[str]) -> None:
+    tree(tmp_path, "b-2.csv", "b-10.csv", "b-1.csv", "x/c.csv", "x/y/d.csv", ".hidden.csv", ".h/e.csv", "other.txt")
+    assert names(source(tmp_path, path)) == found
+
+
+def test_a_pattern_that_fits_nothing_is_missing_in_a_snapshot_and_no_news_else(tmp_path: Path) -> None:
+    with pytest.raises(SourceMissingError):
+        names(source(tmp_path, "*.csv"))
+    with open_file_batch(source(tmp_path, "*.csv", "upsert")) as batch:
+        assert (list(batch.parts), batch.may_be_empty, batch.more) == ([], True, False)
+
+
+@pytest.mark.parametrize("path", ["../*.csv", "in/../../*.csv", "link-out*.csv", "folder-out/*.csv"])
+def test_a_pattern_that_leads_out_of_the_root_is_refused(root: Path, path: str) -> None:
+    (root / "link-out.csv").symlink_to(root.parent / "secret.csv")
+    (root / "folder-out").symlink_to(root.parent / "root-2")
+    with pytest.raises(PathOutsideRootError):
+        names(source(root, path))
+
+
+def test_a_pattern_that_fits_a_pipe_is_refused(tmp_path: Path) -> None:
+    tree(tmp_path, "a.csv")
+    os.mkfifo(tmp_path / "b.csv")
+    with pytest.raises(SourceError, match="is no file"):
+        names(source(tmp_path, "*.csv"))
+
+
+def test_each_new_or_changed_file_is_known_by_its_place_in_the_input_afterwards(tmp_path: Path) -> None:
+    tree(tmp_path, "1.csv", "2.csv")
+    place = source(tmp_path, "*.csv", "append")
+    seen = []
+    for change in ("", "", "", "1.csv", "", "0.csv", ""):
+        if change:
+            tree(tmp_path, change)
+            os.utime(tmp_path / change, ns=(0, len(seen)))
+        news = find_position(place)
+        with open_file_batch(place) as batch:
+            seen.append([part.name for part in batch.parts])
+            place.state = batch.position()  # type: ignore[misc, assignment]
+        assert (news is not None) == bool(seen[-1])
+    assert seen == [["1.csv"], ["2.csv"], [], ["1.csv"], [], ["0.csv"], []]
+
+
+def test_a_file_that_comes_back_is_not_new_and_very_many_that_are_gone_are_forgotten() -> None:
+    chosen = Input(kind="file", mode="append", root=".", path="*.csv")
+    known = {"files": {f"{number:06}.csv": [1, 1] for number in range(GONE_NAMES_KEPT + 5)}}
+    choice = choose_files(chosen, {"new.csv": [1, 1], "000000.csv": [1, 1]}, known)
+    assert choice.names == ("new.csv",)
+    assert len(choice.position["files"]) == GONE_NAMES_KEPT + 2
+    assert "000000.csv" in choice.position["files"]
+    assert "000001.csv" not in choice.position["files"]
+
+
+def test_a_watched_file_that_has_just_been_written_to_waits(tmp_path: Path) -> None:
+    tree(tmp_path, "1.csv", "2.csv")
+    os.utime(tmp_path / "1.csv", ns=(0, 0))
+    place = source(tmp_path, "*.csv", "append")
+    place.source = replace(place.source, watch=True)  # type: ignore[misc]
+    assert list((find_position(place) or {})["files"]) == ["1.csv"]
+    assert names(place) == ["1.csv"]
+
+
+def test_a_file_that_changes_while_it_is_read_fails(tmp_path: Path) -> None:
+    tree(tmp_path, "1.csv")
+    with open_file_batch(source(tmp_path, "1.csv")) as batch:
+        (part,) = batch.parts
+        (tmp_path / "1.csv").write_bytes(b"longer than before")
+        with pytest.raises(SourceError, match="was written to while it was read"):
+            list(part.chunks)

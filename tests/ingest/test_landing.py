@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -118,6 +119,11 @@ def test_a_source_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
         pytest.param(lambda text: text, id="plain"),
         pytest.param(gzip.compress, id="gzip"),
         pytest.param(lambda text: gzip.compress(text[:99]) + gzip.compress(text[99:]), id="gzip in two members"),
+        pytest.param(zstandard.compress, id="zstd"),
+        pytest.param(
+            lambda text: zstandard.compress(text[:99]) + zstandard.compress(b"") + zstandard.compress(text[99:]),
+            id="zstd in three frames",
+        ),
         pytest.param(lambda text: make_zip(("data.csv", text)), id="zip"),
         pytest.param(lambda text: make_zip(("data.csv", text), method=zipfile.ZIP_STORED), id="stored zip"),
         pytest.param(lambda text: make_zip(("data.csv", text), method=zipfile.ZIP_BZIP2), id="bzip2 zip"),
@@ -159,7 +165,11 @@ def test_an_archive_of_anything_but_one_plain_file_is_unsafe(tmp_path: Path, pac
 ZEROS = b"\0" * (RATIO_FLOOR_BYTES + 1)
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, lambda text: make_zip(("a.csv", text))], ids=["gzip", "zip"])
+@pytest.mark.parametrize(
+    "pack",
+    [gzip.compress, zstandard.compress, lambda text: make_zip(("a.csv", text))],
+    ids=["gzip", "zstd", "zip"],
+)
 def test_an_archive_that_unpacks_to_over_a_hundred_times_its_size_is_too_large(
     tmp_path: Path, pack: Callable[[bytes], bytes]
 ) -> None:
@@ -184,7 +194,11 @@ def test_a_large_archive_may_unpack_to_a_hundred_times_its_size(tmp_path: Path) 
     assert read_landed(tmp_path, gzip.compress(content)) == content
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, lambda text: make_zip(("a.csv", text))], ids=["gzip", "zip"])
+@pytest.mark.parametrize(
+    "pack",
+    [gzip.compress, zstandard.compress, lambda text: make_zip(("a.csv", text))],
+    ids=["gzip", "zstd", "zip"],
+)
 def test_an_archive_that_unpacks_to_more_than_the_limit_is_too_large(
     tmp_path: Path, pack: Callable[[bytes], bytes]
 ) -> None:
@@ -207,6 +221,11 @@ DAMAGED = {
     "a gzip with a changed byte": change_byte(gzip.compress(TEXT), 40),
     "a gzip with a wrong checksum": change_byte(gzip.compress(TEXT), -8),
     "a gzip with junk behind it": gzip.compress(TEXT) + b"junk",
+    "a zstd cut off": zstandard.compress(NOISE)[:-100],
+    "a zstd cut off at its end": zstandard.compress(TEXT)[:-1],
+    "a zstd of its magic only": b"\x28\xb5\x2f\xfd",
+    "a zstd with a changed byte": change_byte(zstandard.compress(NOISE), 8),
+    "a zstd with junk behind it": zstandard.compress(TEXT) + b"junk",
     "a zip cut off": make_zip(("a.csv", NOISE))[:-100],
     "a zip of its magic only": b"PK\x03\x04",
     "a zip with a changed byte": change_byte(make_zip(("a.csv", TEXT)), 60),
@@ -227,6 +246,7 @@ def test_a_damaged_archive_is_a_source_that_cannot_be_read(tmp_path: Path, packe
 
 ARCHIVES = [
     gzip.compress(TEXT),
+    zstandard.compress(TEXT),
     *(
         make_zip(("in/", b""), ("in/a.csv", TEXT), method=method)
         for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
