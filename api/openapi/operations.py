@@ -9,7 +9,12 @@ from api.openapi.parts import parameter, path_parameter, problem_answers
 from catalog.models import LOAD_KINDS, LOAD_STATUSES
 
 TAG = {"name": "operations", "description": "Running and watching ingestion; for keys with an `ops:` scope."}
-COUNTS = ("raw", "accepted", "rejected", "duplicates", "inserted", "updated", "deleted", "unchanged")
+TEXT: dict[str, Any] = {"type": "string"}
+INTEGER: dict[str, Any] = {"type": "integer"}
+MAYBE_TEXT: dict[str, Any] = {"type": ["string", "null"]}
+MAYBE_INTEGER: dict[str, Any] = {"type": ["integer", "null"]}
+MOMENT: dict[str, Any] = {"type": ["string", "null"], "format": "date-time"}
+EARLY = "2026-01-31T06:00:00.000Z"
 
 
 def operation_paths() -> Iterator[tuple[str, Any]]:
@@ -127,31 +132,42 @@ def queued_schema() -> dict[str, Any]:
     return {"type": "object", "required": ["data"], "properties": {"data": {"type": "array", "items": load}}}
 
 
+# Each member of a load: its schema, what it means, an example.
+LOAD: dict[str, tuple[dict[str, Any], str, Any]] = {
+    "id": (INTEGER, "The load's number.", 7),
+    "product": (TEXT, "The product's id.", "nyc-flights"),
+    "major": (INTEGER, "The product's major version.", 1),
+    "dataset": (TEXT, "The dataset that it brings records into.", "flights"),
+    "kind": (TEXT | {"enum": list(LOAD_KINDS)}, "What it does.", "ingest"),
+    "status": (TEXT | {"enum": list(LOAD_STATUSES)}, "How it stands, or ended.", "published"),
+    "revision": (MAYBE_INTEGER, "The revision that it published.", 42),
+    "raw": (MAYBE_INTEGER, "Raw records in its batch; null where it looked no further than the bytes.", 336776),
+    "accepted": (MAYBE_INTEGER, "Records that kept the contract.", 336742),
+    "rejected": (MAYBE_INTEGER, "Records that broke it.", 34),
+    "duplicates": (MAYBE_INTEGER, "Records whose key came again in the batch, newer.", 0),
+    "inserted": (MAYBE_INTEGER, "Records that were new.", 336742),
+    "updated": (MAYBE_INTEGER, "Records that were changed.", 0),
+    "deleted": (MAYBE_INTEGER, "Records that the batch no longer had.", 0),
+    "unchanged": (MAYBE_INTEGER, "Records that were there already.", 0),
+    "attempt": (INTEGER, "How often it was tried.", 1),
+    "started_at": (MOMENT, "When its latest attempt began; of a queued load, when it was queued.", EARLY),
+    "finished_at": (MOMENT, "When it ended.", EARLY),
+    "retry_at": (MOMENT, "When it is tried again, where it failed in passing.", EARLY),
+    "error_code": (MAYBE_TEXT, "Why it failed, for programs.", "source_missing"),
+    "error": (MAYBE_TEXT, "Why it failed, in words.", "There is no file 'flights.csv.zip'."),
+    "requested_by": (MAYBE_TEXT, "Who asked for it, where somebody did.", "key 4f2c9a"),
+    "url": (TEXT, "Where everything about it stands.", "/operations/loads/7"),
+}
+
+
 def load_schema() -> dict[str, Any]:
     """One attempt to bring one raw batch into one dataset."""
-    text = {"type": ["string", "null"]}
-    moment = {"type": ["string", "null"], "format": "date-time"}
-    properties: dict[str, Any] = {
-        "id": {"type": "integer"},
-        "product": {"type": "string"},
-        "major": {"type": "integer"},
-        "dataset": {"type": "string"},
-        "kind": {"type": "string", "enum": list(LOAD_KINDS)},
-        "status": {"type": "string", "enum": list(LOAD_STATUSES)},
-        "revision": {"type": ["integer", "null"], "description": "What it published."},
-        **{name: {"type": ["integer", "null"]} for name in COUNTS},
-        "attempt": {"type": "integer"},
-        "started_at": moment,
-        "finished_at": moment,
-        "retry_at": {**moment, "description": "When a load that failed in passing is tried again."},
-        "error_code": text,
-        "error": text,
-        "requested_by": text,
-        "url": {"type": "string"},
-    }
     return {
         "type": "object",
         "description": "One attempt to bring one raw batch into one dataset; read alone, it says more.",
-        "required": list(properties),
-        "properties": properties,
+        "required": list(LOAD),
+        "properties": {
+            name: {**schema, "description": says, "examples": [example]}
+            for name, (schema, says, example) in LOAD.items()
+        },
     }
