@@ -13,7 +13,7 @@ from api.openapi import build_document, render_document
 from api.problems import install_problems
 from api.reader import RecordReader
 from api.routes import catalog as catalog_routes
-from api.routes import docs, events, health, operations, records
+from api.routes import docs, events, health, operations, quarantine, records
 from api.service import Service
 from catalog.contract import Catalog
 from catalog.database import DatabaseUrls, make_read_pool, make_write_pool
@@ -56,6 +56,6 @@ def create_app(settings: Settings, urls: DatabaseUrls, catalog: Catalog) -> Fast
     )
     app.state.openapi = render_document(build_document(catalog)).encode()
     install_problems(app)
-    for module in (health, docs, catalog_routes, records, events, operations):
+    for module in (health, docs, catalog_routes, records, events, operations, quarantine):
         app.include_router(module.router)
     return app

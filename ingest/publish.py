@@ -169,7 +169,7 @@ def publish_in_transaction(
         before=head.record_count,
         deleted=deleted,
         may_be_empty=candidate.may_be_empty,
-        known_bad=candidate.replay is not None and candidate.replay.load_id is None,
+        known_bad=pours_rejects(candidate),
     )
     measurements += measure_gates(connection, tables)
     withheld = not candidate.anyway and any(measurement.withholds for measurement in measurements)
@@ -186,7 +186,7 @@ def publish_in_transaction(
         deleted=deleted,
         unchanged=accepted - inserted - updated,
         record_count=head.record_count + (0 if withheld else inserted - deleted),
-        reasons=count_reasons(connection) if rejected else (),
+        reasons=count_reasons(connection, poured=pours_rejects(candidate)) if rejected else (),
         measurements=tuple(measurements),
     )
     if withheld:
@@ -206,6 +206,11 @@ def publish_in_transaction(
         move_head(connection, candidate, outcome, first=head.oldest_revision == 0)
     finish_load(connection, candidate, outcome)
     return Publication(outcome, note_standing(connection, candidate, parents), tuple(late))
+
+
+def pours_rejects(candidate: Candidate) -> bool:
+    """Whether the batch is made of rejected records, and not the whole one of a load."""
+    return candidate.replay is not None and candidate.replay.load_id is None
 
 
 def keep_what_fell_out(

@@ -218,13 +218,18 @@ def keep_rejects(
     )
 
 
-def count_reasons(connection: sa.Connection) -> tuple[ReasonCount, ...]:
-    """How many of the load's rejected records broke each rule, most first, with the first of them as a sample."""
+def count_reasons(connection: sa.Connection, *, poured: bool = False) -> tuple[ReasonCount, ...]:
+    """How many of the load's rejected records broke each rule, most first, with the first of them as a sample.
+
+    Of records that were `poured` again, the line is the one that they first came from.
+    """
+    source = "(SELECT origin_line AS line, reasons FROM rejects JOIN poured USING (line))" if poured else "rejects"
     rows = connection.execute(
         sa.text(
             "SELECT coalesce(reason ->> 'property' || ': ', '') || (reason ->> 'rule'), count(*), min(line),"
             " (array_agg(reason ->> 'value' ORDER BY line))[1], (array_agg(reason ->> 'message' ORDER BY line))[1]"
-            " FROM rejects, jsonb_array_elements(reasons) AS reason GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT :most"
+            f" FROM {source} AS found, jsonb_array_elements(reasons) AS reason"
+            " GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT :most"
         ),
         {"most": REASONS_SHOWN},
     )
