@@ -6,15 +6,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import sqlglot
 from open_data_contract_standard.model import OpenDataContractStandard, Server
-from sqlglot import expressions as exp
 
 from catalog.build_bucket import build_bucket_input
 from catalog.build_events import build_events_input
 from catalog.build_file import build_file_input
 from catalog.dataset import Input, Property
 from catalog.document import Findings, Trail
+from catalog.query import QueryTextError, find_tables, parse_query
 from catalog.settings import Settings
 
 MODES = ("snapshot", "upsert", "append")
@@ -99,28 +98,13 @@ def build_input(
 
 def build_query_input(value: dict[str, Any], common: Input, trail: Trail, findings: Findings) -> Input | None:
     """The input of a derived dataset: a Postgres query over other datasets."""
-    query = str(value["query"]).strip().rstrip(";")
+    query = str(value["query"]).strip().rstrip(";").rstrip()
     try:
-        parsed = sqlglot.parse(query, dialect="postgres")
-    except sqlglot.errors.SqlglotError as error:
-        findings.error(trail, f"input.query: {str(error).splitlines()[0]}")
+        reads = [table.read for table in find_tables(parse_query(query))]
+    except QueryTextError as error:
+        findings.error(trail, f"input.query: {error}")
         return None
-    if (
-        len(parsed) != 1
-        or not isinstance(parsed[0], exp.Query)
-        or parsed[0].find(exp.DML, exp.DDL, exp.Command, exp.Into)
-    ):
-        findings.error(trail, "input.query: must be one SELECT")
-        return None
-    inner = {cte.alias for cte in parsed[0].find_all(exp.CTE)}
-    reads = [".".join(filter(None, (table.db, table.name))) for table in parsed[0].find_all(exp.Table)]
-    return replace(
-        common,
-        kind="query",
-        null_values=("",),
-        query=query,
-        reads=tuple(dict.fromkeys(name for name in reads if name and name not in inner)),
-    )
+    return replace(common, kind="query", null_values=("",), query=query, reads=tuple(dict.fromkeys(reads)))
 
 
 InputBuilder = Callable[[dict[str, Any], Input, Server, Trail, Findings, Settings], Input | None]

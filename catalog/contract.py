@@ -17,6 +17,7 @@ from open_data_contract_standard.model import OpenDataContractStandard
 from pydantic import ValidationError
 
 from catalog.build import build_product
+from catalog.check_queries import check_queries
 from catalog.dataset import Dataset, Product, order_by_dependency
 from catalog.document import Document, Trail, read_document, show_trail
 from catalog.errors import ContractError, Finding, UnknownDatasetError
@@ -92,13 +93,8 @@ def lint_contracts(settings: Settings, path: Path | None = None) -> tuple[Catalo
             continue
         schemas[product.schema] = file
         products[product.id, product.major] = product
-    catalog = Catalog(products)
-    try:
-        catalog.datasets()
-    except ValueError as circle:
-        where = next(iter(schemas.values()))
-        findings.append(Finding(where, 1, "schema", f"datasets need each other in a circle: {circle}"))
-    return catalog, findings
+    findings += check_queries(products, alone=path is not None and path.is_file())
+    return Catalog(products), findings
 
 
 def find_contract_files(path: Path, findings: list[Finding]) -> list[Path]:

@@ -83,7 +83,7 @@ class Input:
     source: HttpSource | DatabaseSource | BucketSource | None = None
     watch: bool = False  # file, bucket: whether a worker looks for news by itself
     query: str | None = None
-    reads: tuple[str, ...] = ()  # tables that the query reads, as "dataset" or "schema.dataset"
+    reads: tuple[str, ...] = ()  # what the query reads, as "dataset" or "schema.dataset": find_read
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ class Product:
     document: Mapping[str, Any] = field(repr=False, default_factory=dict)
     dataset_lines: Mapping[str, int] = field(repr=False, default_factory=dict)  # where each dataset begins
     description: str = ""
-    sla: Sla = Sla()
+    sla: Sla = field(default_factory=Sla)
 
 
 def name_schema(product: str, major: int) -> str:
@@ -178,22 +178,31 @@ def shorten_name(name: str) -> str:
     return name.encode()[: POSTGRES_NAME_BYTES - 9].decode(errors="ignore") + "_" + digest
 
 
+class DependencyCircleError(ValueError):
+    """Datasets need each other in a circle."""
+
+    def __init__(self, circle: list[Dataset]) -> None:
+        alone = len({dataset.schema for dataset in circle}) == 1
+        super().__init__(" → ".join(dataset.name if alone else dataset.address for dataset in circle))
+        self.circle = circle
+
+
 def order_by_dependency(datasets: list[Dataset]) -> list[Dataset]:
     """The datasets, each after its parents and after what its query reads; a circle is ValueError."""
     by_name = {(d.schema, d.name): d for d in datasets}
     done: dict[tuple[str, str], bool] = {}
     ordered: list[Dataset] = []
 
-    def visit(dataset: Dataset, trail: tuple[str, ...]) -> None:
+    def visit(dataset: Dataset, trail: tuple[Dataset, ...]) -> None:
         place = (dataset.schema, dataset.name)
         if place in done:
             if not done[place]:
-                raise ValueError(" → ".join([*trail, dataset.name]))
+                raise DependencyCircleError([*trail[trail.index(dataset) :], dataset])
             return
         done[place] = False
         for needed in needs_of(dataset):
             if needed in by_name and needed != place:
-                visit(by_name[needed], (*trail, dataset.name))
+                visit(by_name[needed], (*trail, dataset))
         done[place] = True
         ordered.append(dataset)
 
@@ -202,10 +211,30 @@ def order_by_dependency(datasets: list[Dataset]) -> list[Dataset]:
     return ordered
 
 
+def derived_from(datasets: list[Dataset], source: Dataset) -> list[Dataset]:
+    """The datasets whose queries read `source`, by way of others too, each after what it reads."""
+    stale = {(source.schema, source.name)}
+    found = []
+    for dataset in order_by_dependency(datasets):
+        place = (dataset.schema, dataset.name)
+        if place not in stale and stale.intersection(reads_of(dataset)):
+            stale.add(place)
+            found.append(dataset)
+    return found
+
+
 def needs_of(dataset: Dataset) -> list[tuple[str, str]]:
     """The (schema, dataset) pairs that must be loaded before this dataset."""
     needed = [(dataset.schema, key.dataset) for key in dataset.foreign_keys if key.enforced]
-    for name in dataset.input.reads if dataset.input else ():
-        schema, _, table = name.rpartition(".")
-        needed.append((schema or dataset.schema, table))
-    return needed
+    return needed + reads_of(dataset)
+
+
+def reads_of(dataset: Dataset) -> list[tuple[str, str]]:
+    """The (schema, dataset) pairs that the dataset's query reads, in the order of `Input.reads`."""
+    return [find_read(dataset, name) for name in (dataset.input.reads if dataset.input else ())]
+
+
+def find_read(dataset: Dataset, name: str) -> tuple[str, str]:
+    """The (schema, dataset) that a name in `Input.reads` means. Schemas hold no dot; datasets may."""
+    schema, _, table = name.partition(".") if "." in name else ("", "", name)
+    return schema or dataset.schema, table

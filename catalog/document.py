@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,11 @@ STRICT_TAGS = {
 Trail = tuple[str | int, ...]
 
 
-class PlainLoader(yaml.SafeLoader):
+# libyaml's is ten times as fast, where PyYAML was built with it.
+FastLoader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class PlainLoader(FastLoader):  # type: ignore[misc, valid-type]
     """YAML 1.2's core types: `no` is a word, and a date stays the text that it is."""
 
 
@@ -97,6 +102,24 @@ class Findings:
         self.found.append(
             Finding(self.document.file, self.document.line_of(trail), show_trail(trail), message, severity)
         )
+
+
+def group_warnings(found: list[Finding]) -> list[Finding]:
+    """The findings, with warnings of the same words told once, at the first place, with the number of the others."""
+    alike = Counter(words_of(finding) for finding in found if finding.severity == "warning")
+    grouped = []
+    for finding in found:
+        words = words_of(finding)
+        count = alike.pop(words, 0) if finding.severity == "warning" else -1
+        if count:
+            more = f" (and {count - 1} more)" if count > 1 else ""
+            grouped.append(replace(finding, message=finding.message + more))
+    return grouped
+
+
+def words_of(finding: Finding) -> tuple[str, str]:
+    """What a finding says, and of what kind of part."""
+    return finding.message, finding.path.rpartition(".")[2].partition("[")[0]
 
 
 def read_document(file: Path) -> tuple[Document | None, list[Finding]]:

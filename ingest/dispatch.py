@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from catalog.contract import Catalog
-from catalog.dataset import Dataset, needs_of
+from catalog.dataset import Dataset, find_read, needs_of
 from catalog.models import QUEUE_SCHEMA, DatasetHead, Event, Load
 from ingest.attempts import choose_delay
 from ingest.due import Unfinished, choose_due, is_lost_for_good
@@ -223,8 +223,7 @@ def current_revisions(dataset: Dataset, heads: Mapping[tuple[str, str], Head]) -
     """The current revision of each dataset that a derived one reads, by the name that its query calls it."""
     revisions = {}
     for name in dataset.input.reads if dataset.input else ():
-        schema, _, table = name.rpartition(".")
-        if head := heads.get((schema or dataset.schema, table)):
+        if head := heads.get(find_read(dataset, name)):
             revisions[name] = head.revision
     return revisions
 

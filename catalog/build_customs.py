@@ -1,0 +1,97 @@
+"""The custom properties that mean something here, and those that do not yet."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+from open_data_contract_standard.model import (
+    CustomProperty,
+    OpenDataContractStandard,
+    SchemaProperty,
+)
+
+from catalog.document import Findings, Trail
+
+CUSTOM_PROPERTIES = (
+    "input",
+    "enforced",
+    "indexed",
+    "searchable",
+    "maxRejected",
+    "maxDeleted",
+    "unknownColumns",
+    "masking",
+    "anonymous",
+    "rows",
+    "rateLimit",
+)
+# With what that means for whoever reads the contract meanwhile.
+NOT_YET = {
+    "rows": "; the role gives no access",
+    "rateLimit": "",
+    "searchable": "",
+    "masking": "; values that are not shown are left out",
+}
+
+
+def read_customs(customs: list[CustomProperty] | None, trail: Trail, findings: Findings) -> dict[str, Any]:
+    """The custom properties by name; a warning for a name that nearly is one of ours."""
+    values: dict[str, Any] = {}
+    for index, custom in enumerate(customs or []):
+        name = custom.property or ""
+        close = [known for known in CUSTOM_PROPERTIES if known.lower() == name.lower() and known != name]
+        if close:
+            findings.warning((*trail, index, "property"), f"{name!r} means nothing here; did you mean {close[0]!r}?")
+        values[name] = custom.value
+    return values
+
+
+def read_share(value: Any, default: float, name: str, trail: Trail, findings: Findings) -> float:
+    """A share from 0 to 1, written as a number of percent or as '10 %'."""
+    if value is None:
+        return default
+    text = str(value).strip().removesuffix("%").strip()
+    try:
+        share = float(text) / 100
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        findings.error((*trail, "customProperties"), f"{name}: {value!r} is not a percentage from 0 to 100")
+        return default
+    return share
+
+
+def check_keys(part: SchemaProperty, trail: Trail, findings: Findings) -> None:
+    """Errors for keys that a property does not have: the standard's schema lets them pass.
+
+    Warnings in contracts of v3.0, which allowed them.
+    """
+    raw: Any = findings.document.data
+    tell = findings.warning if str(raw["apiVersion"]).startswith("v3.0.") else findings.error
+    for step in trail:
+        raw = raw[step]
+    known = set(type(part).model_fields)
+    for key in raw:
+        if key not in known:
+            close = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            tell(trail, f"a property has no {str(key)!r}{hint}")
+
+
+def note_customs(contract: OpenDataContractStandard, findings: Findings) -> None:
+    """Warnings for what is asked of access and search, but not applied yet; nothing is opened by mistake."""
+    for index, role in enumerate(contract.roles or []):
+        note_later(role.customProperties, ("roles", index), findings)
+    for number, part in enumerate(contract.schema_ or []):
+        note_later(part.customProperties, ("schema", number), findings)
+        for index, child in enumerate(part.properties or []):
+            note_later(child.customProperties, ("schema", number, "properties", index), findings)
+
+
+def note_later(customs: list[CustomProperty] | None, trail: Trail, findings: Findings) -> None:
+    """Warnings for those of a part's custom properties that are read, but not applied yet."""
+    for custom in customs or []:
+        if custom.property in NOT_YET:
+            message = f"{custom.property}: not applied yet{NOT_YET[custom.property]}"
+            findings.warning(trail, message)
