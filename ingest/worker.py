@@ -40,12 +40,14 @@ from ingest.queue import (
 )
 from ingest.run import run_queued
 from ingest.schedule import next_tick, scheduled_datasets
+from ingest.tidy import tidy_up
 from ingest.watch import find_news
 
 CHANNELS = (CHANNEL, REVISIONS_CHANNEL, "decant_events")
 SWEEP_SECONDS = 0.5
 EVENTS_CONCURRENCY = 2
 OUTAGE_SECONDS = 5.0  # without the database: then everything starts anew
+TIDY_SECONDS = 3600.0
 RELOAD_SECONDS = 5.0  # between two looks at contracts that are not the migrated ones
 
 LOGGER = logging.getLogger("decant.worker")
@@ -176,11 +178,15 @@ class Worker:
                 self.stopping.wait(OUTAGE_SECONDS)
 
     def keep_watching(self) -> None:
-        """Asks the watched inputs for news, now and again."""
+        """Asks the watched inputs for news, now and again, and tidies up once an hour."""
+        tidied_at = time.monotonic()
         while not self.stopping.wait(self.settings.worker_poll_seconds):
             try:
                 if news := find_news(self.loader):
                     self.sweep(news)
+                if time.monotonic() - tidied_at > TIDY_SECONDS:
+                    tidied_at = time.monotonic()
+                    tidy_up(self.loader)
             except (psycopg.Error, sa.exc.SQLAlchemyError, CatalogError) as error:
                 log(LOGGER, "watch_failed", logging.WARNING, error=type(error).__name__)
             except Exception:

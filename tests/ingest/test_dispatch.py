@@ -15,6 +15,7 @@ from ingest.errors import IngestError, SourceUnavailableError
 from ingest.lease import hold_dataset
 from ingest.queue import queue_load
 from ingest.run import run_queued
+from ingest.tidy import tidy_up
 from ingest.watch import find_news
 from tests.lab import PEOPLE, Lab
 
@@ -277,3 +278,13 @@ def test_a_load_that_no_worker_survives_is_given_up(lab: Lab) -> None:
     lab.rows("UPDATE decant.loads SET status = 'running', attempt = 25 RETURNING 1")
     assert dispatcher(lab).sweep().lost == [load_id]
     assert lab.rows("SELECT status, error_code FROM decant.loads") == [("failed", "worker_lost")]
+
+
+def test_what_the_contract_no_longer_keeps_goes_while_the_worker_tidies_up(make_lab: Callable[..., Lab]) -> None:
+    lab = make_lab(PEOPLE + "slaProperties:\n  - {property: retention, value: 1, unit: d}\n")
+    for name in ("Ann", "Anna", "Hanna"):
+        lab.ingest("people.people", GOOD.replace("Ann", name))
+    lab.rows("UPDATE decant.revisions SET published_at = published_at - interval '3 days' RETURNING 1")
+    assert lab.rows("SELECT count(*) FROM people_v1.people_history") == [(2,)]
+    tidy_up(lab.loader())
+    assert lab.rows("SELECT count(*) FROM people_v1.people_history") == [(0,)]

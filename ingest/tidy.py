@@ -1,0 +1,32 @@
+"""What a worker does once an hour beside its loads: it forgets what the contracts no longer keep."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from catalog.dataset import Dataset
+from catalog.logs import log
+from ingest.errors import DatasetBusyError
+from ingest.load import Loader
+from ingest.retention import prune
+
+LOGGER = logging.getLogger("decant.worker")
+
+
+def tidy_up(loader: Loader) -> None:
+    """Prunes every dataset; one that is being loaded has its turn in an hour. Safe to run by several at once."""
+
+    def withdraw(dataset: Dataset, request: dict[str, Any]) -> int:
+        report = loader.run(dataset, request=request)
+        return report.outcome.deleted if report.outcome else 0
+
+    for dataset in loader.catalog.datasets():
+        try:
+            found = prune(loader.engine, loader.settings, loader.catalog, loader.tables, [dataset], withdraw)
+        except DatasetBusyError:
+            continue
+        for gone in found:
+            if gone.history or gone.records or gone.rejected or gone.batches:
+                counts = {"history": gone.history, "records": gone.records, "rejected": gone.rejected}
+                log(LOGGER, "dataset_pruned", dataset=gone.dataset, **counts, batches=gone.batches)
