@@ -28,8 +28,8 @@ BATCH_ROWS = 2_000
 REPLACED = "\N{REPLACEMENT CHARACTER}"
 LOST = "is no longer known byte by byte; pour its whole batch again, with `replay --load {load}`"
 
-# The open rejected records with the part of the batch that each came in, in the order in which they came. A malformed
-# one's text may not be all that there was.
+# The open rejected records with the part of the batch that each came in; what came last, or came again last, is the
+# newest. A malformed one's text may not be all that there was.
 FIND_OPEN = """
 SELECT r.id, r.load_id, r.file, r.line, r.raw, p.columns, coalesce(p."offset", 0) AS "offset",
        r.reasons @> '[{"rule": "malformed"}]' AS malformed,
@@ -38,7 +38,7 @@ FROM decant.rejected_records AS r
 JOIN decant.loads AS l ON l.id = r.load_id
 LEFT JOIN LATERAL jsonb_to_recordset(l.parts) AS p (name text, "offset" bigint, columns jsonb) ON p.name = r.file
 WHERE r.dataset_id = :dataset_id AND r.state = 'open' AND r.load_id <= :newest
-ORDER BY r.load_id, p."offset", r.line, r.id
+ORDER BY r.last_seen, r.load_id, p."offset", r.line, r.id
 """
 
 
