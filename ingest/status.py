@@ -12,7 +12,7 @@ from rich.markup import escape
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from catalog.contract import Catalog
-from catalog.dataset import Dataset
+from catalog.dataset import Dataset, reads_of
 from catalog.models import DatasetHead, Event, InputState, Load, RejectedRecord
 from catalog.tables import CatalogTables
 from ingest.dispatch import Head, current_revisions, revisions_read
@@ -117,10 +117,7 @@ def find_looks(
             current = current_revisions(dataset, places)
             refreshed = facts["refreshed"].get(head.id)
             if refreshed is not None and revisions_read(refreshed) == current:
-                reads = [
-                    places[schema or dataset.schema, table].dataset.address
-                    for schema, _, table in (name.rpartition(".") for name in current)
-                ]
+                reads = [places[place].dataset.address for place in reads_of(dataset) if place in places]
                 times = [looked.get(address) for address in reads]
                 own = min((time for time in times if time is not None), default=own)
         looked[dataset.address] = own
