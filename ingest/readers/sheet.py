@@ -20,6 +20,7 @@ CELLS_LIMIT = 20_000_000  # of the rectangle, empty ones too: about 1 GB
 UNPACKED_LIMIT_BYTES = 2 << 30
 LISTS_LIMIT_BYTES = 16 << 20  # of the lists of sheets, which are read whole
 BLOCK_BYTES = 1 << 20
+ROW_LIMIT_BYTES = 64 << 20
 SHEETS = "xl/workbook.xml"
 PLACES = "xl/_rels/workbook.xml.rels"
 WORKSHEET = "/worksheet"
@@ -112,6 +113,8 @@ def whole_rows(stream: object) -> Iterator[bytes]:
         block = carry + chunk
         end = block.rfind(b"row>") + 4
         if end < 4:
+            if len(block) > ROW_LIMIT_BYTES:
+                raise SourceTooLargeError(f"A row of the sheet is longer than {ROW_LIMIT_BYTES:,} bytes.")
             carry = block
             continue
         yield block[:end]

@@ -110,7 +110,7 @@ def test_a_cell_of_a_workbook_is_what_the_contract_reads(tmp_path: Path) -> None
         "yes": (True, True),
         "none": (None, None),
         "day": (dt.date(2020, 1, 2), "2020-01-02"),
-        "moment": (dt.datetime(2020, 1, 2, 10, 30), "2020-01-02T10:30:00"),
+        "moment": (dt.datetime.fromisoformat("2020-01-02T10:30:00"), "2020-01-02T10:30:00"),
         "time": (dt.time(10, 5), "10:05:00"),
         "long": (dt.timedelta(hours=30, minutes=5), "PT30H5M0S"),
         "error": ("#N/A", "#N/A"),
