@@ -117,7 +117,7 @@ def build_dataset(
         key=key,
         foreign_keys=tuple(find_foreign_keys(part, trail, findings)),
         input=source,
-        gates=tuple(build_gates(part, trail, properties, findings)),
+        gates=tuple(build_gates(part, trail, properties, findings, is_fed=custom.get("input") is not None)),
         max_rejected=read_share(custom.get("maxRejected"), most, "maxRejected", trail, findings),
         max_deleted=read_share(custom.get("maxDeleted"), DEFAULT_MAX_DELETED, "maxDeleted", trail, findings),
         reject_unknown_columns=custom.get("unknownColumns") == "reject",

@@ -11,6 +11,7 @@ from typing import Any
 
 from open_data_contract_standard.model import SchemaProperty
 
+from catalog.build_quality import is_record_rule
 from catalog.dataset import Rule
 from catalog.document import Findings, Trail
 from catalog.formats import INTEGER_FORMATS, NUMBER_FORMATS, TEXT_FORMATS
@@ -170,18 +171,14 @@ def find_enum(part: SchemaProperty) -> tuple[Any, ...]:
     if part.enum:
         return tuple(value.value for value in part.enum)
     for rule in part.quality or []:
-        if (
-            (rule.metric or rule.rule) == "invalidValues"
-            and rule.mustBe == 0
-            and (rule.arguments or {}).get("validValues")
-        ):
+        if (rule.metric or rule.rule) == "invalidValues" and is_record_rule(rule):
             return tuple((rule.arguments or {})["validValues"])
     return ()
 
 
 def forbids_nulls(part: SchemaProperty) -> bool:
     """Whether a quality rule allows no null."""
-    return any((q.metric or q.rule) == "nullValues" and q.mustBe == 0 for q in part.quality or [])
+    return any((q.metric or q.rule) == "nullValues" and is_record_rule(q) for q in part.quality or [])
 
 
 def check_argument(kind: PropertyType, option: str, argument: Any) -> str | None:

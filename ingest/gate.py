@@ -6,19 +6,26 @@ and inside a savepoint: a rule's SQL cannot end or change the publication that i
 
 from __future__ import annotations
 
-import re
+import json
+import math
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import psycopg
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
+from catalog.build_quality import OBJECT_WORDS, PLACEHOLDER, PROPERTY_WORDS
 from catalog.dataset import Dataset, Gate
 from catalog.tables import DatasetTables
+from catalog.texts import InvalidValueError
+from catalog.types import PropertyType
 
 GATE_TIMEOUT = "30s"
-DIALECT: sa.Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+# Its text is run without parameters: a percent sign and a backslash stand for themselves.
+DIALECT: sa.Dialect = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
+DIALECT._backslash_escapes = False  # type: ignore[attr-defined]
 COMPARISONS = {
     "mustBe": "=",
     "mustNotBe": "≠",
@@ -97,8 +104,16 @@ def measure_gate(connection: sa.Connection, tables: DatasetTables, gate: Gate) -
     try:
         measured = run_alone(connection, compile_gate(tables, gate))
     except (psycopg.Error, ValueError) as error:
+        if lost_connection(connection):
+            raise
         return Measurement(measured=None, passed=False, error=str(error).splitlines()[0], **facts)
     return Measurement(measured=measured, passed=compare(measured, gate.operator, gate.bound), **facts)
+
+
+def lost_connection(connection: sa.Connection) -> bool:
+    """Whether nothing more can be measured: that is no rule's fault."""
+    driver: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment]
+    return driver.closed
 
 
 def run_alone(connection: sa.Connection, statement: str) -> float | None:
@@ -113,25 +128,40 @@ def run_alone(connection: sa.Connection, statement: str) -> float | None:
             cursor.execute(statement.encode(), prepare=True)
             rows = cursor.fetchmany(2)
         finally:
-            cursor.execute("ROLLBACK TO SAVEPOINT gate")
-            cursor.execute("RELEASE SAVEPOINT gate")
+            if not driver.closed:
+                cursor.execute("ROLLBACK TO SAVEPOINT gate")
+                cursor.execute("RELEASE SAVEPOINT gate")
     if len(rows) != 1 or len(rows[0]) != 1:
         raise ValueError("the rule's query must give one row with one number")
-    return None if rows[0][0] is None else float(rows[0][0])
+    return read_number(rows[0][0])
+
+
+def read_number(value: Any) -> float | None:
+    """What a rule measured; true counts as 1. ValueError for anything that no bound can be held against."""
+    if value is None:
+        return None
+    if not isinstance(value, int | float | Decimal):
+        raise ValueError(f"the rule's query must give a number, not a {type(value).__name__}")
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"the rule's query gave {number}, which is no number to compare with")
+    return number
 
 
 def compile_gate(tables: DatasetTables, gate: Gate) -> str:
     """The gate's statement in Postgres SQL."""
     current = tables.current
     if gate.kind == "sql":
-        names = {"object": f'"{current.schema}"."{current.name}"', "property": ""}
+        quotes = DIALECT.identifier_preparer
+        names = dict.fromkeys(OBJECT_WORDS, quotes.format_table(current))
         if gate.property:
-            names["property"] = '"' + tables.dataset.properties[gate.property].column.replace('"', '""') + '"'
-        return re.sub(r"\$?\{(object|property)\}", lambda match: names[match[1]], gate.query or "")
-    total = sa.func.count()
+            column = quotes.quote_identifier(tables.dataset.properties[gate.property].column)
+            names |= dict.fromkeys(PROPERTY_WORDS, column)
+        return PLACEHOLDER.sub(lambda match: names[match[1]], gate.query or "")
     counted = count_metric(tables, gate)
-    value = counted if gate.unit == "rows" else 100.0 * counted / sa.func.nullif(total, 0)
-    statement = sa.select(value).select_from(current)
+    # Of no records at all, none are bad.
+    share = sa.func.coalesce(100.0 * counted / sa.func.nullif(sa.func.count(), 0), 0)
+    statement = sa.select(counted if gate.unit == "rows" else share).select_from(current)
     return str(statement.compile(dialect=DIALECT, compile_kwargs={"literal_binds": True}))
 
 
@@ -140,27 +170,42 @@ def count_metric(tables: DatasetTables, gate: Gate) -> sa.ColumnElement[Any]:
     current = tables.current
     if gate.metric == "rowCount":
         return sa.func.count()
-    names = [gate.property] if gate.property else list(gate.arguments.get("properties") or [])
-    if not names or any(name not in tables.dataset.properties for name in names):
-        raise ValueError(f"{gate.metric} needs a property of the dataset")
-    columns = [current.c[tables.dataset.properties[name].column] for name in names]
-    column = columns[0]
+    properties = [tables.dataset.properties[name] for name in gate.arguments.get("properties") or [gate.property]]
+    columns = [current.c[prop.column] for prop in properties]
+    column, kind = columns[0], properties[0].type
+    text: sa.ColumnElement[str] = sa.cast(column, sa.Text)
     match gate.metric:
         case "nullValues":
             broken: sa.ColumnElement[bool] = column.is_(None)
         case "missingValues":
-            tokens = gate.arguments.get("missingValues") or [None, ""]
-            broken = sa.or_(column.is_(None), sa.cast(column, sa.Text).in_([str(t) for t in tokens if t is not None]))
+            # A null is always missing, whatever else stands for it.
+            words = [str(word) for word in gate.arguments.get("missingValues", [""]) if word is not None]
+            broken = sa.or_(column.is_(None), text.in_(words))
         case "duplicateValues":
             present = sa.and_(*(c.is_not(None) for c in columns))
             return sa.func.count().filter(present) - sa.func.count(sa.distinct(sa.tuple_(*columns))).filter(present)
         case "invalidValues" if gate.arguments.get("validValues"):
-            broken = sa.cast(column, sa.Text).not_in([str(value) for value in gate.arguments["validValues"]])
-        case "invalidValues" if gate.arguments.get("pattern"):
-            broken = sa.cast(column, sa.Text).regexp_match(str(gate.arguments["pattern"])).is_(False)
+            valid = [write_value(kind, value) for value in gate.arguments["validValues"]]
+            broken = column.not_in([sa.cast(sa.literal(value), column.type) for value in valid if value is not None])
+            if gate.arguments.get("pattern"):
+                broken = sa.or_(broken, text.regexp_match(gate.arguments["pattern"]).is_(False))
         case _:
-            raise ValueError(f"{gate.metric} needs arguments: validValues or pattern")
+            broken = text.regexp_match(gate.arguments["pattern"]).is_(False)
     return sa.func.count().filter(broken)
+
+
+def write_value(kind: PropertyType, value: Any) -> str | None:
+    """An allowed value as Postgres reads it; None for null, and where no record can ever have it."""
+    if value is None:
+        return None
+    if kind.postgres == "jsonb":
+        return json.dumps(value)
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    try:
+        kind.parse(text)
+    except InvalidValueError:
+        return None
+    return text
 
 
 def compare(measured: float | None, operator: str, bound: Any) -> bool:
