@@ -58,6 +58,7 @@ def build_property(part: SchemaProperty, trail: Trail, custom: dict[str, Any], f
         transform=transform,
         raw_columns=find_raw_columns(transform, trail, findings) if transform else (name,),
         indexed=custom.get("indexed") is True,
+        source_objects=tuple(part.transformSourceObjects or ()),
     )
 
 
