@@ -115,7 +115,7 @@ def build_dataset(
         description=(part.description or "").strip(),
         properties=properties,
         key=key,
-        foreign_keys=tuple(find_foreign_keys(part, trail, findings)),
+        foreign_keys=tuple(find_foreign_keys(part, contract, trail, findings)),
         input=source,
         gates=tuple(build_gates(part, trail, properties, findings, is_fed=custom.get("input") is not None)),
         max_rejected=read_share(custom.get("maxRejected"), most, "maxRejected", trail, findings),

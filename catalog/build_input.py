@@ -9,8 +9,11 @@ from typing import Any
 from open_data_contract_standard.model import OpenDataContractStandard, Server
 
 from catalog.build_bucket import build_bucket_input
+from catalog.build_database import DATABASE_KEYS, DRIVERS, build_database_input
 from catalog.build_events import build_events_input
 from catalog.build_file import build_file_input
+from catalog.build_http import HTTP_KEYS, build_http_input
+from catalog.build_pull import build_incremental
 from catalog.dataset import Input, Property
 from catalog.document import Findings, Trail
 from catalog.query import QueryTextError, find_tables, parse_query
@@ -32,16 +35,8 @@ INPUT_KEYS = (
     "records",
     "sheet",
     "watch",
-)
-LATER_KEYS = (
-    "method",
-    "headers",
-    "params",
-    "pagination",
-    "incremental",
-    "retries",
-    "timeout",
-    "rateLimit",
+    *HTTP_KEYS,
+    *(key for key in DATABASE_KEYS if key not in HTTP_KEYS),
 )
 
 
@@ -60,9 +55,7 @@ def build_input(
         findings.error(trail, "input: must be a mapping with server, path and mode, with query, or with events: true")
         return None
     for key in value:
-        if key in LATER_KEYS:
-            findings.error(trail, f"input.{key}: not yet")
-        elif key not in INPUT_KEYS:
+        if key not in INPUT_KEYS:
             findings.error(trail, f"input.{key}: unknown; known are {', '.join(INPUT_KEYS)}")
     pushed = value.get("events") is True
     mode = value.get("mode", "upsert" if pushed else "snapshot")
@@ -93,7 +86,13 @@ def build_input(
         known = ", ".join(SERVER_INPUTS)
         findings.error(trail, f"input.server: a server of type {server.type!r} is not read yet; {known} are")
         return None
-    return build(value, common, server, trail, findings, settings)
+    for key in value:
+        types = [type_ for type_, keys in SERVER_KEYS.items() if key in keys]
+        if types and server.type not in types:
+            findings.error(trail, f"input.{key}: says nothing about a server of type {server.type}")
+    target = "param" if server.type == "api" else "column"
+    incremental = build_incremental(value.get("incremental"), target, mode, properties, trail, findings)
+    return build(value, replace(common, incremental=incremental), server, trail, findings, settings)
 
 
 def build_query_input(value: dict[str, Any], common: Input, trail: Trail, findings: Findings) -> Input | None:
@@ -109,4 +108,11 @@ def build_query_input(value: dict[str, Any], common: Input, trail: Trail, findin
 
 InputBuilder = Callable[[dict[str, Any], Input, Server, Trail, Findings, Settings], Input | None]
 # What a server's type makes of an input.
-SERVER_INPUTS: dict[str, InputBuilder] = {"local": build_file_input, "s3": build_bucket_input}
+SERVER_INPUTS: dict[str, InputBuilder] = {
+    "local": build_file_input,
+    "s3": build_bucket_input,
+    "api": build_http_input,
+    **dict.fromkeys(DRIVERS, build_database_input),
+}
+# The keys that only these types have a meaning for.
+SERVER_KEYS = {"api": HTTP_KEYS, **dict.fromkeys(DRIVERS, DATABASE_KEYS)}

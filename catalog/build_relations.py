@@ -3,35 +3,44 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping
 
-from open_data_contract_standard.model import Relationship, SchemaObject
+from open_data_contract_standard.model import OpenDataContractStandard, Relationship, SchemaObject
 
 from catalog.build_customs import read_customs
 from catalog.dataset import Dataset, ForeignKey
 from catalog.document import Findings, Trail
 
+FULL_REFERENCE = re.compile(r"#?/?schema/(?P<object>[^/]+)/properties/(?P<property>[^/]+)")
 
-def find_foreign_keys(part: SchemaObject, trail: Trail, findings: Findings) -> Iterator[ForeignKey]:
+
+def find_foreign_keys(
+    part: SchemaObject, contract: OpenDataContractStandard, trail: Trail, findings: Findings
+) -> Iterator[ForeignKey]:
     """The foreign keys of a dataset, its properties' and its own."""
     for index, child in enumerate(part.properties or []):
         for number, relationship in enumerate(child.relationships or []):
             place = (*trail, "properties", index, "relationships", number)
-            yield from read_relationship(relationship, [child.name or ""], place, findings)
+            yield from read_relationship(relationship, [child.name or ""], place, contract, findings)
     for number, relationship in enumerate(part.relationships or []):
         place = (*trail, "relationships", number)
         sources = relationship.from_ if isinstance(relationship.from_, list) else [relationship.from_ or ""]
-        yield from read_relationship(relationship, [s.rpartition(".")[2] for s in sources], place, findings)
+        yield from read_relationship(relationship, [s.rpartition(".")[2] for s in sources], place, contract, findings)
 
 
 def read_relationship(
-    relationship: Relationship, sources: list[str], trail: Trail, findings: Findings
+    relationship: Relationship,
+    sources: list[str],
+    trail: Trail,
+    contract: OpenDataContractStandard,
+    findings: Findings,
 ) -> Iterator[ForeignKey]:
     """The foreign key of one relationship, where it is one."""
     if (relationship.type or "foreignKey") != "foreignKey":
         return
     targets = relationship.to if isinstance(relationship.to, list) else [relationship.to or ""]
-    parts = [target.split("/")[1::2] if "/" in target else target.rsplit(".", 1) for target in targets]
+    parts = [read_target(target, contract) for target in targets]
     if len(targets) != len(sources) or any(len(p) != 2 for p in parts) or len({p[0] for p in parts}) != 1:
         findings.warning(
             (*trail, "to"), f"{relationship.to!r} is not DATASET.PROPERTY of this contract: not followed"
@@ -44,6 +53,20 @@ def read_relationship(
         targets=tuple(p[1] for p in parts),
         enforced=custom.get("enforced", True) is not False,
     )
+
+
+def read_target(target: str, contract: OpenDataContractStandard) -> tuple[str, ...]:
+    """The dataset and the property that a reference names, by their names or by their ids; empty if it names none."""
+    if match := FULL_REFERENCE.fullmatch(target):
+        for part in contract.schema_ or []:
+            if match["object"] in {part.id, part.name}:
+                names = [p.name for p in part.properties or [] if match["property"] in {p.id, p.name}]
+                return part.name or "", (names[0] if names else None) or match["property"]
+        return match["object"], match["property"]
+    if "/" in target or "#" in target:
+        return ()
+    dataset, _, name = target.rpartition(".")
+    return (dataset, name) if dataset else ()
 
 
 def check_foreign_keys(datasets: Mapping[str, Dataset], findings: Findings) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog.sla import Sla
-from catalog.sources import BucketSource, DatabaseSource, HttpSource
+from catalog.sources import BucketSource, DatabaseSource, HttpSource, Incremental
 from catalog.types import PropertyType
 
 POSTGRES_NAME_BYTES = 63
@@ -81,6 +81,7 @@ class Input:
     root: str | None = None  # file: the server's folder, variables filled in
     path: str | None = None  # file, bucket: below the root; may hold * and ?
     source: HttpSource | DatabaseSource | BucketSource | None = None
+    incremental: Incremental | None = None  # http, database: how news only are asked for
     watch: bool = False  # file, bucket: whether a worker looks for news by itself
     query: str | None = None
     reads: tuple[str, ...] = ()  # what the query reads, as "dataset" or "schema.dataset": find_read

@@ -8,19 +8,79 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+MARK_FORMATS = ("iso", "date", "epoch", "epochMillis")
+
+
+@dataclass(frozen=True)
+class Incremental:
+    """How an input is asked for news only: from the highest published value of a property on."""
+
+    property: str
+    target: str  # the parameter of an API, the column of a database
+    lag: float = 0  # how far before that value; seconds for moments, else in the property's own unit
+    format: str | None = None  # how the value is written, one of MARK_FORMATS; as the property's type where left out
+    start: str | None = None  # what the first load asks for; everything where left out
+
+
+@dataclass(frozen=True)
+class Pagination:
+    """How an API hands out its records page by page."""
+
+    type: str  # "link", "cursor", "page" or "offset"
+    param: str = ""  # what names the page
+    size_param: str = ""
+    size: int | None = None  # records that are asked for at once
+    start: int = 0  # the number of the first page, or of the first record
+    path: tuple[str, ...] = ()  # the keys that lead to the cursor, or to the address of the next page
+    in_body: bool = False  # whether these parameters belong into the body
+    until_short: bool = False  # whether a page of fewer records than asked for is the last one
+    max_pages: int = 10_000
+
 
 @dataclass(frozen=True)
 class HttpSource:
     """An HTTP API that is pulled."""
 
-    url: str
+    location: str  # the server's address; nothing above it is ever asked
+    path: str = ""  # below the location
+    method: str = "GET"
+    headers: tuple[tuple[str, str], ...] = ()
+    params: tuple[tuple[str, str], ...] = ()
+    body: str | None = None  # JSON
+    pagination: Pagination | None = None
+    retries: int = 4  # of one request, after the first time
+    timeout: float = 300  # seconds for one answer, whole
+    pause: float = 0  # seconds from one request to the next, at least
+    own_encoding: bool = False  # whether the contract says the text's encoding, whatever the answer says
+
+    @property
+    def address(self) -> str:
+        """What is asked, as the contract writes it."""
+        return f"{self.location.rstrip('/')}/{self.path}" if self.path else self.location
 
 
 @dataclass(frozen=True)
 class DatabaseSource:
     """A table or a query of a database that SQLAlchemy reads."""
 
-    url: str
+    server: str  # its name in the contract
+    driver: str = ""  # such as postgresql+psycopg; empty where the whole URL is given
+    url: str | None = None
+    host: str | None = None
+    port: str | None = None
+    database: str | None = None
+    user: str | None = None
+    password: str | None = None
+    schema: str | None = None
+    table: str | None = None
+    sql: str | None = None
+    timeout: float = 1800  # seconds for the whole read
+
+    @property
+    def address(self) -> str:
+        """What is read, without a word of where that is or who reads it."""
+        name = f"{self.schema}.{self.table}" if self.schema and self.table else self.table
+        return f"{name or 'a query'} of {self.server}"
 
 
 @dataclass(frozen=True)
