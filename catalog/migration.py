@@ -30,6 +30,7 @@ from catalog.scripts import (
     explain_refusals,
     make_branch,
     make_config,
+    make_version_table,
 )
 from catalog.settings import Settings
 from catalog.tables import STAGING_SCHEMA
@@ -78,6 +79,8 @@ def migrate(
 
 def register(connection: sa.Connection, product: Product, steps: list[ContractStep], *, moved: bool) -> None:
     """Notes that the database fits the product's contract now, and opens its tables to those who need them."""
+    # No script made it where a contract has no dataset yet.
+    connection.execute(sa.schema.CreateSchema(product.schema, if_not_exists=True))
     grant_access(connection, Catalog({(product.id, product.major): product}))
     for step in steps:
         rename_heads(connection, step)
@@ -138,6 +141,7 @@ def lock_migrations(settings: Settings, url: str) -> Iterator[sa.Connection]:
             connection.execute(sa.select(sa.func.pg_advisory_lock(ADVISORY_LOCK)))
         for schema in (SCHEMA, STAGING_SCHEMA):
             connection.execute(sa.schema.CreateSchema(schema, if_not_exists=True))
+        make_version_table(connection)
         connection.commit()
         try:
             yield connection

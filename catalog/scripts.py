@@ -108,6 +108,17 @@ def make_config(settings: Settings, connection: sa.Connection) -> Config:
     return config
 
 
+def make_version_table(connection: sa.Connection) -> None:
+    """Makes Alembic's own table where it is missing, for names of any length: its default cuts off at 32."""
+    name = f"{SCHEMA}.{VERSION_TABLE}"
+    connection.exec_driver_sql(
+        f"CREATE TABLE IF NOT EXISTS {name} (version_num text CONSTRAINT {VERSION_TABLE}_pkc PRIMARY KEY)"
+    )
+    wide = "SELECT atttypid = 'text'::regtype FROM pg_attribute WHERE attrelid = to_regclass(:name) AND attnum = 1"
+    if not connection.execute(sa.text(wide), {"name": name}).scalar():
+        connection.exec_driver_sql(f"ALTER TABLE {name} ALTER COLUMN version_num TYPE text")
+
+
 def find_scripts(config: Config, branch: Branch) -> list[Script]:
     """The scripts of a branch."""
     return [

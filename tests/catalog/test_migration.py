@@ -405,3 +405,15 @@ def test_a_contract_that_cannot_be_read_any_more_does_not_stand_in_the_way(make_
         connection.execute("UPDATE decant.contracts SET source = 'id: [', sha256 = ''")
     assert apply(lab, PEOPLE).steps == []
     assert lab.rows("SELECT version FROM decant.contracts WHERE source LIKE '%%People%%'") == [("1.0.0",)]
+
+
+# Names and contracts of others
+
+
+def test_a_product_with_a_long_name_and_one_without_datasets_are_migrated(make_lab: Callable[..., Lab]) -> None:
+    long = PEOPLE.replace("id: people", "id: 0f3c1f8e-9a3b-4f7e-8a35-6d3b1f0c9c11", 1)
+    nothing = "apiVersion: v3.0.2\nkind: DataContract\nid: nothing\nversion: 1.0.0\nstatus: active\nschema: []\n"
+    lab = make_lab(long, nothing)
+    lab.migrate()
+    versions = [name for (name,) in lab.rows("SELECT version_num FROM decant.alembic_version")]
+    assert "0f3c1f8e_9a3b_4f7e_8a35_6d3b1f0c9c11_v1_0001" in versions
