@@ -134,8 +134,8 @@ def name_source(source: Input | None) -> str | None:
     if source is None:
         return None
     match source.source:
-        case HttpSource(url=url) | DatabaseSource(url=url):
-            return url
+        case HttpSource() | DatabaseSource() as pulled:
+            return pulled.address
         case BucketSource(bucket=bucket, folder=folder):
             return "s3://" + "/".join(part.strip("/") for part in (bucket, folder, source.path or "") if part)
     return {"events": "pushed records", "query": "query"}.get(source.kind) or source.path or source.kind
