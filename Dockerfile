@@ -1,5 +1,5 @@
 # One image for every command: `docker run IMAGE serve`, `docker run IMAGE migrate`, `docker run IMAGE ingest`.
-# `worker` comes with the queue: the entry point is `decant`, so it will be one more word here and no other image.
+# `docker run IMAGE worker`; restart it always, with --no-healthcheck: the check below asks the API.
 
 FROM python:3.12-slim-bookworm AS build
 ENV PIP_NO_CACHE_DIR=1

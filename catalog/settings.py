@@ -72,7 +72,7 @@ class Settings(BaseSettings):
         int, Field(ge=1, description="The largest body of pushed events, unpacked, in bytes.")
     ] = 10_000_000
 
-    duckdb_memory: Annotated[str, Field(description="Memory for cleaning one batch; more goes to disk.")] = "512MB"
+    duckdb_memory: Annotated[str, Field(description="Memory for cleaning one batch; more goes to disk.")] = "256MB"
     duckdb_threads: Annotated[int, Field(ge=1, description="Threads for cleaning one batch.")] = min(
         4, os.cpu_count() or 1
     )

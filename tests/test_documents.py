@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psycopg
 import pytest
 import typer
 
@@ -260,7 +259,8 @@ def words_of(text: str) -> list[list[str]]:
     for line in text.strip().splitlines():
         line = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ", "TIME", line)
         line = re.sub(r"\S*/(\.decant|home)/", "HOME/", line)
-        line = re.sub(r" \d+\.\d$", " SECONDS", line)
+        line = re.sub(r" \d+\.\d( s)?$", " SECONDS", line)
+        line = re.sub(r"\d+ s ago", "AGO", line)
         if not line.startswith("Generating "):
             lines.append(line.split())
     return lines
@@ -298,11 +298,6 @@ def test_a_reader_s_own_dataset_works_step_by_step_as_the_readme_says(tmp_path: 
     for language, content in blocks(before_serving):
         if language == "sh":
             printed, folder = run_block(content, folder, environment)
-        elif language == "sql":
-            with psycopg.connect(urls.owner) as connection:
-                line, raw, reasons = connection.execute(content.encode()).fetchall()[0]
-            told = [f"{r['property']}: {r['rule']}: {r['message']}" for r in reasons]
-            printed = "\n".join([f"line {line}", f"raw {raw}", f"reasons {told[0]}", *told[1:]])
         else:
             assert words_of(printed) == words_of(content.replace("…/", "/")), printed
             checked.append(content)
