@@ -134,7 +134,7 @@ class Loader:
                 tables = self.tables.of(dataset)
                 return withdraw_asked(self.settings, self.engine, self.tables, tables, ticket, folder)
         cleaning_sha256 = digest_cleaning(dataset)
-        landed, note = self.fetch(dataset, ticket, progress)
+        landed, note = self.fetch(dataset, ticket, progress, cleaning_sha256)
         # Each pushed record is told its own outcome, be its bytes those of another one.
         pushed = dataset.input is not None and dataset.input.kind == "events"
         known_batch = not ticket.request and not pushed and ticket.latest == (landed.sha256, cleaning_sha256)
@@ -188,7 +188,9 @@ class Loader:
             keeper.keep(publication)
         return publication.outcome
 
-    def fetch(self, dataset: Dataset, ticket: Ticket, progress: Progress) -> tuple[LandedBatch, LandedNote]:
+    def fetch(
+        self, dataset: Dataset, ticket: Ticket, progress: Progress, cleaning_sha256: str
+    ) -> tuple[LandedBatch, LandedNote]:
         """The raw batch in the landing zone: from the input, or from there where it was brought before."""
         folder = self.settings.landing_folder
         if ticket.landed is not None:
@@ -198,7 +200,14 @@ class Loader:
             note_landed(self.engine, ticket, note, landed.sha256)
             return landed, note
         place = InputPlace(
-            dataset, self.settings, self.tables, self.engine, ticket.load_id, ticket.state, ticket.request
+            dataset,
+            self.settings,
+            self.tables,
+            self.engine,
+            ticket.load_id,
+            ticket.state,
+            ticket.request,
+            cleaning_sha256,
         )
         opening = open_replay_batch(place) if "replay" in ticket.request else open_batch(place)
         with opening as batch, self.step(ticket, "land", batch.size, progress):

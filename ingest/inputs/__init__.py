@@ -8,13 +8,17 @@ from typing import Any
 
 from ingest.inputs.batch import InputPlace, RawBatch
 from ingest.inputs.bucket import find_bucket_news, open_bucket_batch
+from ingest.inputs.database import open_database_batch
 from ingest.inputs.events import open_events_batch
 from ingest.inputs.files import find_file_news, open_file_batch
+from ingest.inputs.http import open_http_batch
 from ingest.inputs.query import open_query_batch
 
 OPENERS: dict[str, Callable[[InputPlace], AbstractContextManager[RawBatch]]] = {
     "file": open_file_batch,
     "bucket": open_bucket_batch,
+    "http": open_http_batch,
+    "database": open_database_batch,
     "query": open_query_batch,
     "events": open_events_batch,
 }

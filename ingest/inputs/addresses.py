@@ -1,0 +1,144 @@
+"""Connections that lead only where they may: to the contract's own server, and to public addresses.
+
+A name is resolved once, its addresses are judged, and one of those is connected to: a name that means something else
+a moment later leads nowhere. Certificates are still checked against the name. Every connection ends at its deadline,
+however slowly the other side drips.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import ssl
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import httpcore
+
+from ingest.errors import SourceError
+
+NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class AddressRefusedError(SourceError):
+    """The address is not one that may be connected to."""
+
+    code = "address_refused"
+
+
+class Deadline:
+    """When what runs now must be over."""
+
+    def __init__(self) -> None:
+        self.end = float("inf")
+
+    def start(self, seconds: float) -> None:
+        """Gives the next so many seconds."""
+        self.end = time.monotonic() + seconds
+
+    def shorten(self, timeout: float | None) -> float:
+        """The timeout, or what is left where that is less; httpcore.ReadTimeout where nothing is."""
+        left = self.end - time.monotonic()
+        if left <= 0:
+            raise httpcore.ReadTimeout
+        return left if timeout is None else min(timeout, left)
+
+
+class TimedStream(httpcore.NetworkStream):
+    """A connection that knows its deadline."""
+
+    def __init__(self, stream: httpcore.NetworkStream, deadline: Deadline) -> None:
+        self.stream = stream
+        self.deadline = deadline
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """The next bytes."""
+        return self.stream.read(max_bytes, self.deadline.shorten(timeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Sends some bytes."""
+        self.stream.write(buffer, self.deadline.shorten(timeout))
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self.stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        """The connection, encrypted."""
+        secure = self.stream.start_tls(ssl_context, server_hostname, self.deadline.shorten(timeout))
+        return TimedStream(secure, self.deadline)
+
+    def get_extra_info(self, info: str) -> Any:
+        """What the connection tells about itself."""
+        return self.stream.get_extra_info(info)
+
+
+class CheckedBackend(httpcore.NetworkBackend):
+    """Opens connections to `own` servers wherever they are, and to others where they are public."""
+
+    def __init__(self, own: frozenset[tuple[str, int]], deadline: Deadline) -> None:
+        self.own = own
+        self.deadline = deadline
+        self.backend = httpcore.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        """A connection to the first of the host's addresses that answers."""
+        addresses = resolve(host, port)
+        if (host.lower(), port) not in self.own:
+            for address in addresses:
+                if not is_public(address):
+                    raise AddressRefusedError(
+                        f"It leads to {host}:{port}, which is {describe(address)}:"
+                        " only the contract's own server may be there."
+                    )
+        failure: httpcore.NetworkError | httpcore.TimeoutException = httpcore.ConnectError()
+        for address in addresses:
+            try:
+                stream = self.backend.connect_tcp(
+                    str(address), port, self.deadline.shorten(timeout), local_address, socket_options
+                )
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
+            else:
+                return TimedStream(stream, self.deadline)
+        raise failure
+
+
+def resolve(host: str, port: int) -> list[Address]:
+    """The host's addresses, in the order in which they are to be tried; httpcore.ConnectError where it has none."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise httpcore.ConnectError from error
+    return [ipaddress.ip_address(address) for address in dict.fromkeys(str(item[4][0]) for item in found)]
+
+
+def is_public(address: Address) -> bool:
+    """Whether an address is anybody's: not of this machine or network, and no cover for one that is."""
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour
+        if inner is None and address in NAT64:
+            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if inner is not None:
+            return is_public(inner)
+        if address.teredo is not None:
+            return False
+    return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
+
+
+def describe(address: Address) -> str:
+    """What kind of address it is that is not public."""
+    if address.is_loopback:
+        return "this machine itself"
+    return "a link-local address" if address.is_link_local else "no public address"

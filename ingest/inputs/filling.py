@@ -1,0 +1,44 @@
+"""${VARIABLES} of a contract, filled in at the moment of reading, and kept out of everything that is said."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from urllib.parse import quote
+
+from catalog.build_form import VARIABLE
+from catalog.settings import Settings
+from ingest.errors import SourceError
+
+HIDDEN = "***"
+SHORTEST_HIDDEN = 4  # characters; what is shorter gives nothing away, and hiding it would garble every message
+
+
+class Filler:
+    """Fills variables in, and remembers what it filled in, to hide it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.filled: set[str] = set()
+
+    def fill(self, text: str, change: Callable[[str], str] = str) -> str:
+        """The text with its variables' values, each changed first; SourceError where one is not set."""
+
+        def find(match: re.Match[str]) -> str:
+            if match[1] == "DECANT_DATA":
+                return change(str(self.settings.data_folder))
+            value = os.environ.get(match[1], "").strip()
+            if not value:
+                raise SourceError(f"The environment variable {match[1]} is not set.")
+            self.filled.update({value, quote(value, safe="")})
+            return change(value)
+
+        return VARIABLE.sub(find, text)
+
+    def hide(self, text: str) -> str:
+        """The text without any value that was filled in: others may repeat what they were sent."""
+        for value in sorted(self.filled, key=len, reverse=True):
+            if len(value) >= SHORTEST_HIDDEN:
+                text = text.replace(value, HIDDEN)
+        return text

@@ -1,0 +1,309 @@
+"""HTTP APIs: all pages of an answer as one raw batch, each page as it came.
+
+Nothing is asked above the contract's own address; where the next page lies, and where a redirect leads, is judged
+before it is followed. A batch is whole or it is none: whatever goes wrong on any page fails the load, and the input
+stays where it stood.
+"""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import asdict, replace
+from typing import IO, Any
+from urllib.parse import quote, urlencode
+
+import httpx
+
+from catalog.build_form import is_readable
+from catalog.dataset import Input, RawForm
+from catalog.sources import HttpSource
+from ingest.errors import IngestError, SourceError
+from ingest.inputs.batch import InputPlace, RawBatch, RawPart
+from ingest.inputs.filling import Filler
+from ingest.inputs.http_client import HEADER_TEXT, Answer, ApiClient, ApiRequest
+from ingest.inputs.http_page import PAGE_LIMIT_BYTES, PageFacts, look_at_page
+from ingest.inputs.incremental import Mark, find_mark
+
+COPY_BYTES = 1 << 20
+ACCEPTED = {
+    "json": "application/json, application/geo+json, */*;q=0.5",
+    "ndjson": "application/x-ndjson, */*;q=0.5",
+    "csv": "text/csv, */*;q=0.5",
+}
+
+
+@contextmanager
+def open_http_batch(place: InputPlace) -> Iterator[RawBatch]:
+    """The API's answer, page by page; no part where it says that nothing has changed."""
+    source = source_of(place.source)
+    filler = Filler(place.settings)
+    place.settings.work_folder.mkdir(parents=True, exist_ok=True)
+    with hide_secrets(filler):
+        location = find_location(source, filler)
+        mark = find_mark(place)
+        with closing(ApiClient(source, location, place.settings.work_folder)) as client:
+            walk = Walk(place, source, filler, client, mark)
+            first, facts = walk.fetch(walk.ask(walk.first_extra(), place.state), 1)
+            if first.status == 304:
+                first.body.close()
+                state = dict(place.state)
+                yield RawBatch(source.address, iter(()), position=lambda: state, may_be_empty=True)
+                return
+            single = source.pagination is None
+            yield RawBatch(
+                source=source.address,
+                parts=walk.read(first, facts),
+                size=first.size if single else None,
+                position=walk.position,
+                may_be_empty=mark is not None and mark.highest is not None,
+            )
+
+
+class Walk:
+    """One walk over an API's pages."""
+
+    def __init__(
+        self, place: InputPlace, source: HttpSource, filler: Filler, client: ApiClient, mark: Mark | None
+    ) -> None:
+        self.source = source
+        self.form = place.source.form
+        self.filler = filler
+        self.client = client
+        self.mark = mark
+        self.left = place.settings.source_limit_bytes
+        self.asked = self.digest_request(place)
+        self.validators: dict[str, str] = {}
+        self.pages = 0
+        self.offset = source.pagination.start if source.pagination else 0
+        self.been: set[str] = set()  # what led to a page
+        self.seen: set[bytes] = set()  # digests of pages
+
+    def position(self) -> dict[str, Any] | None:
+        """Where the input stands behind this batch: the highest mark before it, and what an unchanged answer is."""
+        found = self.mark.position if self.mark else {}
+        # Of several pages, the first one may be the same while others are not.
+        if self.validators and self.pages == 1:
+            found = found | {"asked": self.asked, **self.validators}
+        return found or None
+
+    def read(self, first: Answer, facts: PageFacts) -> Iterator[RawPart]:
+        """All pages, one after the other."""
+        page: Answer | None = first
+        while page is not None:
+            self.pages += 1
+            with hide_secrets(self.filler), closing(page.body) as body:
+                self.left -= page.size
+                self.note_page(page, facts)
+                if facts.records != 0 or self.pages == 1:
+                    yield RawPart(f"page {self.pages}", read_pieces(body), page.size, self.find_form(page))
+                following = self.find_next(page, facts)
+            if following is None:
+                return
+            with hide_secrets(self.filler):
+                page, facts = self.fetch(following, self.pages + 1)
+
+    def fetch(self, request: ApiRequest, number: int) -> tuple[Answer, PageFacts]:
+        """One page, and what stands in it."""
+        pagination = self.source.pagination
+        if pagination and number > 1:
+            request = replace(request, name=f"{request.name}, page {number},")
+        limit = min(self.left, PAGE_LIMIT_BYTES) if pagination else self.left
+
+        def look(answer: Answer) -> PageFacts:
+            return look_at_page(request.name, answer, self.form, pagination)
+
+        return self.client.fetch(request, limit, look)
+
+    def note_page(self, page: Answer, facts: PageFacts) -> None:
+        """Remembers the page; SourceError where it came before: then the API does not move on."""
+        if self.pages == 1:
+            names = {"etag": "etag", "last-modified": "lastModified"}
+            self.validators = {key: page.headers[name] for name, key in names.items() if name in page.headers}
+        if self.source.pagination is None or facts.records == 0:
+            return
+        digest = hashlib.file_digest(page.body, "sha256").digest()  # type: ignore[arg-type]
+        page.body.seek(0)
+        if digest in self.seen:
+            raise SourceError(
+                f"Page {self.pages} of {self.source.address} is one that came before: it goes in a circle."
+            )
+        self.seen.add(digest)
+
+    def find_next(self, page: Answer, facts: PageFacts) -> ApiRequest | None:
+        """What to ask for behind a page; None behind the last one."""
+        pagination = self.source.pagination
+        if pagination is None:
+            return None
+        if pagination.type == "link":
+            target = facts.following if pagination.path else find_link(page.headers)
+        elif pagination.type == "cursor":
+            target = facts.following
+        else:
+            short = pagination.until_short and facts.records < (pagination.size or 0)
+            self.offset += facts.records if pagination.type == "offset" else 1
+            target = None if facts.records == 0 or short else str(self.offset)
+        if not target:
+            return None
+        if target in self.been:
+            raise SourceError(f"Page {self.pages} of {self.source.address} leads back to one that came before.")
+        if self.pages >= pagination.max_pages:
+            raise SourceError(f"{self.source.address} has over {pagination.max_pages:,} pages (pagination.maxPages).")
+        self.been.add(target)
+        if pagination.type == "link":
+            return self.follow_link(page.url, target)
+        extra: dict[str, Any] = {pagination.param: target if pagination.type == "cursor" else self.offset}
+        return self.ask(self.size_extra() | extra)
+
+    def follow_link(self, base: httpx.URL, target: str) -> ApiRequest:
+        """The request for the page at an address; SourceError where that is not the contract's own server."""
+        try:
+            url = base.join(target)
+        except (httpx.InvalidURL, ValueError):
+            url = httpx.URL("")
+        if url.scheme not in {"http", "https"} or url.userinfo or not self.client.is_own(url):
+            raise SourceError(
+                f"Page {self.pages} of {self.source.address} says that the next one is at {url.host!r}:"
+                " pages are only read from the server that the contract names, and as encrypted."
+            )
+        # Credentials among the parameters are not repeated by everybody.
+        lacking = [(name, text) for name, text in self.source.params if "${" in text and name not in url.params]
+        return replace(self.ask({}), url=add_params(url, [(name, self.filler.fill(text)) for name, text in lacking]))
+
+    def first_extra(self) -> dict[str, Any]:
+        """What the first request says beside the contract's own parameters."""
+        pagination = self.source.pagination
+        extra = self.size_extra()
+        if pagination and pagination.type in {"page", "offset"}:
+            extra[pagination.param] = pagination.start
+            self.been.add(str(pagination.start))
+        return extra
+
+    def size_extra(self) -> dict[str, Any]:
+        """How many records a page shall have, where that is said."""
+        pagination = self.source.pagination
+        return {pagination.size_param: pagination.size} if pagination and pagination.size_param else {}
+
+    def ask(self, extra: Mapping[str, Any], state: Mapping[str, Any] | None = None) -> ApiRequest:
+        """The contract's request with some more parameters; with `state`, only for what has changed since."""
+        source = self.source
+        marked = {}
+        if self.mark and self.mark.text is not None:
+            marked = {self.mark.incremental.target: self.mark.text}
+        in_body = bool(source.pagination and source.pagination.in_body)
+        query = {**marked, **({} if in_body else extra)}
+        params = [(name, self.filler.fill(text)) for name, text in source.params if name not in query]
+        url = add_params(find_address(source, self.filler), [*params, *query.items()])
+        headers = {
+            "Accept": ACCEPTED.get(self.form.format, "*/*"),
+            "Accept-Encoding": "gzip",
+            "User-Agent": "decant",
+        }
+        body = None
+        if source.method == "POST":
+            content = json.loads(self.filler.fill(source.body or "{}", lambda value: json.dumps(value)[1:-1]))
+            body = json.dumps(content | (extra if in_body else {}), ensure_ascii=False).encode()
+            headers["Content-Type"] = "application/json"
+        for name, text in source.headers:
+            filled = self.filler.fill(text)
+            if not HEADER_TEXT.fullmatch(filled):
+                raise SourceError(
+                    f"The header {name} holds what no header may: line breaks, or letters beyond Latin-1."
+                )
+            headers = {known: value for known, value in headers.items() if known.lower() != name.lower()}
+            headers[name] = filled
+        if state and state.get("asked") == self.asked:
+            if state.get("etag"):
+                headers["If-None-Match"] = state["etag"]
+            if state.get("lastModified"):
+                headers["If-Modified-Since"] = state["lastModified"]
+        return ApiRequest(f"{source.method} {source.address}", source.method, url, headers, body)
+
+    def digest_request(self, place: InputPlace) -> str:
+        """What is asked, and what will be made of it: only where both are the same may an answer be left out.
+
+        Variables are in it as the contract writes them, so no secret is.
+        """
+        facts = [asdict(self.source), asdict(self.form), self.mark and self.mark.text, place.cleaning_sha256]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def find_form(self, page: Answer) -> RawForm | None:
+        """How the page is cut, where its own words about its encoding count; SourceError where it is unknown."""
+        charset = httpx.Response(200, headers=page.headers).charset_encoding
+        if charset is None or self.source.own_encoding or self.form.format not in {"csv", "ndjson"}:
+            return None
+        if not is_readable(charset, lines=self.form.format == "csv"):
+            raise SourceError(
+                f"{self.source.address} says that it is written in {charset[:40]!r}, which is not read."
+            )
+        name = codecs.lookup(charset).name
+        return None if name in {"ascii", self.form.encoding} else replace(self.form, encoding=name)
+
+
+@contextmanager
+def hide_secrets(filler: Filler) -> Iterator[None]:
+    """Takes what variables were filled with out of errors: servers may repeat what they were sent."""
+    try:
+        yield
+    except IngestError as error:
+        error.args = (filler.hide(str(error)),)
+        raise
+
+
+def source_of(source: Input) -> HttpSource:
+    """The input's API; SourceError where it has none."""
+    if not isinstance(source.source, HttpSource):
+        raise SourceError("The input is no API.")
+    return source.source
+
+
+def find_location(source: HttpSource, filler: Filler) -> httpx.URL:
+    """The server's address, its variables filled in; SourceError where it is none."""
+    try:
+        url = httpx.URL(filler.fill(source.location))
+        good = url.scheme in {"http", "https"} and bool(url.host) and not url.userinfo and not url.fragment
+    except (httpx.InvalidURL, ValueError):
+        good = False
+    if not good:
+        raise SourceError(f"{source.location} is no address such as https://host/folder.")
+    return url
+
+
+def find_address(source: HttpSource, filler: Filler) -> httpx.URL:
+    """What is asked, variables filled in; SourceError where that would lead above the server's address."""
+    location = find_location(source, filler)
+    if not source.path:
+        return location
+    path = filler.fill(source.path, lambda value: quote(value, safe=""))
+    if {".", ".."}.intersection(re.split(r"/|%2F", path.replace("%2e", "."), flags=re.IGNORECASE)):
+        raise SourceError(f"{source.address} leads above the server's address.")
+    try:
+        return location.copy_with(
+            raw_path=location.raw_path.rstrip(b"/") + b"/" + quote(path, safe="/%:@!$&'()*+,;=~").encode()
+        )
+    except httpx.InvalidURL:
+        raise SourceError(f"{source.address} is no address.") from None
+
+
+def add_params(url: httpx.URL, params: list[tuple[str, Any]]) -> httpx.URL:
+    """The address with some more parameters behind those that it has."""
+    if not params:
+        return url
+    path, _, query = url.raw_path.partition(b"?")
+    added = urlencode(params).encode()
+    return url.copy_with(raw_path=path + b"?" + (query + b"&" + added if query else added))
+
+
+def find_link(headers: httpx.Headers) -> str | None:
+    """Where the header `Link` says that the next page is."""
+    return httpx.Response(200, headers=headers).links.get("next", {}).get("url")
+
+
+def read_pieces(body: IO[bytes]) -> Iterator[bytes]:
+    """The bytes of a file in pieces."""
+    while piece := body.read(COPY_BYTES):
+        yield piece
