@@ -125,7 +125,9 @@ def run_alone(connection: sa.Connection, statement: str) -> float | None:
             cursor.execute("SET LOCAL transaction_read_only = on")
             cursor.execute(f"SET LOCAL statement_timeout = '{GATE_TIMEOUT}'")
             # Prepared on purpose: the extended protocol takes one statement only, so no `; COMMIT` slips in.
-            cursor.execute(statement.encode(), prepare=True)
+            # In brackets too, where nothing but a query can stand: no COMMIT by itself.
+            query = f"SELECT * FROM ({statement.strip().rstrip(';')}\n) AS measured"
+            cursor.execute(query.encode(), prepare=True)
             rows = cursor.fetchmany(2)
         finally:
             if not driver.closed:

@@ -6,10 +6,12 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import psycopg
 import pytest
 
+from catalog.database import make_engine
 from catalog.errors import ContractError
-from ingest.gate import compare, read_number
+from ingest.gate import compare, read_number, run_alone
 from ingest.load import LoadReport
 from tests.lab import Lab
 
@@ -164,6 +166,35 @@ def test_a_warning_is_told_and_rejects_and_withholds_nothing(make_lab: MakeLab, 
         (1, False),
         (1, False),
     ]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "select 0; commit",
+        "commit",
+        'delete from gates_v1."odd ""table"" % :y" returning 1',
+        'with gone as (delete from gates_v1."odd ""table"" % :y" returning 1) select count(*) from gone',
+        "select length(set_config('transaction_read_only', 'off', false))",
+        "select count(*) from nowhere",
+        "do $$ begin commit; end $$",
+    ],
+)
+def test_what_lint_would_refuse_could_not_write_or_end_the_publication_either(
+    make_lab: MakeLab, statement: str
+) -> None:
+    lab = make_lab(make_contract())
+    lab.ingest("gates.t", ROWS, "t.csv")
+    table = 'gates_v1."odd ""table"" % :y"'
+    with make_engine(lab.urls.ingest).connect() as connection:
+        connection.exec_driver_sql(f"DELETE FROM {table} WHERE id = 1".replace("%", "%%"))
+        with pytest.raises((psycopg.Error, ValueError)):
+            run_alone(connection, statement)
+        # The publication is still open, can still write, and is still its own to undo.
+        connection.exec_driver_sql(f"DELETE FROM {table} WHERE id = 2".replace("%", "%%"))
+        assert run_alone(connection, f"SELECT count(*) FROM {table}") == 2
+        connection.rollback()
+    assert lab.rows(f"SELECT count(*) FROM {table}") == [(4,)]
 
 
 def test_text_and_custom_rules_are_never_counted_as_passed(make_lab: MakeLab) -> None:
