@@ -9,7 +9,7 @@ demo: $(VENV)/.demo
 	@$(BIN)/decant demo || [ $$? -eq 130 ]
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -138,7 +138,7 @@ def refuse_unreachable(source: Input, name: str) -> Iterator[None]:
     except (BaseError, OSError, ValueError) as error:
         if isinstance(error, PermissionDeniedError | UnauthenticatedError) or REFUSED.search(str(error)):
             raise SourceError(
-                f"{place} refuses to be read: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY must be of somebody who may."
+                f"{place} refuses to be read: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY must be somebody's who may."
             ) from None
         raise SourceError(f"{place} does not answer, or breaks off: {name!r} could not be read. Try again.") from None
 
