@@ -10,6 +10,7 @@ from catalog.build_form import VARIABLE
 from catalog.dataset import Property
 from catalog.document import Findings, Trail
 from catalog.sources import MARK_FORMATS, Incremental
+from catalog.types import InvalidValueError
 
 MARKED_TYPES = ("timestamp", "date", "integer", "number", "string")  # what has a highest value to go on from
 MOMENTS = ("timestamp", "date")
@@ -65,8 +66,14 @@ def build_incremental(
         what = "how long, such as 1h" if kind in MOMENTS else "a number" if kind != "string" else "left out for texts"
         findings.error(trail, f"input.incremental.lag: must be {what}")
         return None
-    start = value.get("start")
-    return Incremental(str(name), target, lag, written, None if start is None else str(start))
+    start = None if value.get("start") is None else str(value["start"])
+    if start is not None and target_key == "column" and written is None:
+        try:
+            properties[name].type.parse(start)
+        except InvalidValueError:
+            findings.error(trail, f"input.incremental.start: {start!r} is no {kind} as {name} is")
+            return None
+    return Incremental(str(name), target, lag, written, start)
 
 
 def read_span(value: Any, *, plain: bool = False) -> float | None:

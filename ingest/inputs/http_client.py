@@ -7,6 +7,7 @@ behind, and the memory does not grow with them.
 
 from __future__ import annotations
 
+import logging
 import re
 import ssl
 import tempfile
@@ -83,6 +84,8 @@ class ApiClient:
     """Asks one API."""
 
     def __init__(self, source: HttpSource, location: httpx.URL, folder: Path) -> None:
+        # Its trace repeats what servers say, which may be what they were sent.
+        logging.getLogger("httpcore").setLevel(logging.WARNING)
         self.source = source
         self.location = location
         self.folder = folder  # for answers that are too large for the memory

@@ -61,8 +61,8 @@ def find_mark(place: InputPlace) -> Mark | None:
     if highest is not None:
         return Mark(incremental, highest, step_back(highest, incremental.lag))
     start = incremental.start
-    if start is None or incremental.format is not None:
-        return Mark(incremental, None, start)
+    if start is None or incremental.format is not None or place.source.kind == "http":
+        return Mark(incremental, None, start)  # as the source wants it
     return Mark(incremental, None, read_value(place, start))
 
 
