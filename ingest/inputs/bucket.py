@@ -27,7 +27,7 @@ from catalog.build_form import fill_variables
 from catalog.dataset import Input
 from catalog.settings import Settings
 from catalog.sources import BucketSource
-from ingest.errors import PathOutsideRootError, SourceError, SourceMissingError
+from ingest.errors import PathOutsideRootError, SourceError, SourceMissingError, SourceUnavailableError
 from ingest.inputs.batch import InputPlace, RawBatch, RawPart
 from ingest.inputs.choice import choose_files, find_next
 from ingest.inputs.patterns import fixed_prefix, has_magic, match_path, split_path
@@ -122,7 +122,7 @@ def read_object(store: S3Store, source: Input, name: str, etag: str | None, size
             left -= len(chunk)
             yield chunk
     if left:
-        raise SourceError(f"The object {name!r} came with {size - left:,} of its {size:,} bytes.")
+        raise SourceUnavailableError(f"The object {name!r} came with {size - left:,} of its {size:,} bytes.")
 
 
 @contextmanager
@@ -134,13 +134,15 @@ def refuse_unreachable(source: Input, name: str) -> Iterator[None]:
     except (NotFoundError, FileNotFoundError):
         raise SourceMissingError(f"There is no object {name!r} in {place}.") from None
     except PreconditionError:
-        raise SourceError(f"The object {name!r} was replaced while it was read. Try again.") from None
+        raise SourceUnavailableError(f"The object {name!r} was replaced while it was read. Try again.") from None
     except (BaseError, OSError, ValueError) as error:
         if isinstance(error, PermissionDeniedError | UnauthenticatedError) or REFUSED.search(str(error)):
             raise SourceError(
                 f"{place} refuses to be read: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY must be somebody's who may."
             ) from None
-        raise SourceError(f"{place} does not answer, or breaks off: {name!r} could not be read. Try again.") from None
+        raise SourceUnavailableError(
+            f"{place} does not answer, or breaks off: {name!r} could not be read. Try again."
+        ) from None
 
 
 def describe(source: Input) -> str:
