@@ -17,7 +17,7 @@ MOMENTS = ("timestamp", "date")
 SPAN = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[smhd]?)")
 SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 SECRET_NAME = re.compile(
-    r"auth(?!or)|token|secret|passw|api[-_]?key|^key$|cookie|credential|signature", re.IGNORECASE
+    r"auth(?!or(?!i[sz]))|token|secret|passw|api[-_]?key|^key$|cookie|credential|signature", re.IGNORECASE
 )
 
 

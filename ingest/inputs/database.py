@@ -62,7 +62,12 @@ SESSIONS: dict[str, tuple[str, ...]] = {
 # A colon before a word is a parameter to SQLAlchemy, unless there is a backslash before it.
 COLON = re.compile(r"(?<![:\w]):(?=[\w$])|(?<=\\):")
 REFUSED = ("28", "3D")  # SQLSTATE: who asks is refused, no such database
-LOGIN_FAILED = re.compile(r"authentication failed|access denied|login failed|ORA-01017", re.IGNORECASE)
+# What drivers say of it before there is a session, which has no SQLSTATE yet.
+LOGIN_FAILED = re.compile(
+    r"authentication failed|access denied|login failed|ORA-01017|no pg_hba.conf"
+    r'|(database|role) "[^"]*" does not exist',
+    re.IGNORECASE,
+)
 
 
 @contextmanager
@@ -220,7 +225,7 @@ def explain(source: DatabaseSource) -> Iterator[None]:
         said = getattr(getattr(error.orig, "diag", None), "message_primary", None) if state[:2] == "42" else None
         if state == "57014":
             raise SourceError(f"Reading {source.address} took over {source.timeout:,.0f} seconds.") from None
-        if state[:2] in REFUSED or LOGIN_FAILED.search(str(error.orig)):
+        if state[:2] in REFUSED or (not state and LOGIN_FAILED.search(str(error.orig))):
             raise SourceError(
                 f"The database {source.server} refuses its login: check user, password and database."
             ) from None
