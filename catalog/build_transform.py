@@ -32,11 +32,19 @@ def find_raw_columns(transform: str, trail: Trail, findings: Findings) -> tuple[
         for name in comprehension.args["expression"].find_all(exp.Column, exp.Identifier)
     }
     # There are no tables here: of a dotted name, the first part is the column.
-    names = [column.parts[0].name for column in tree.find_all(exp.Column)] + list(find_receivers(tree))
+    names = [column.parts[0].name for column in tree.find_all(exp.Column)]
+    names += [*find_receivers(tree), *find_documents(tree)]
     if hidden := [name for name in names if name.lower().startswith("_decant")]:
         findings.error(place, f"{hidden[0]}: names that start with '_decant' are Decant's own")
         return ()
     return tuple(dict.fromkeys(name for name in names if name not in own))
+
+
+def find_documents(tree: exp.Expression) -> Iterator[str]:
+    """The columns in calls such as `lower(raw->>'a')`, which the parser takes for a function of a variable."""
+    for arrow in tree.find_all(exp.Lambda):
+        used = {name.name for name in arrow.this.find_all(exp.Identifier)}
+        yield from (name.name for name in arrow.expressions if name.name not in used)
 
 
 def find_receivers(tree: exp.Expression) -> Iterator[str]:

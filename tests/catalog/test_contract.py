@@ -530,6 +530,9 @@ def test_a_transform_must_be_one_steady_expression_over_raw_columns(
         ("strptime(b, '%d.%m.%Y')", ["b"]),
         ("b[1:2]", ["b"]),
         ("timezone('America/New_York', b::timestamp)", ["b"]),
+        ("lower(b->>'$.q')", ["b"]),
+        ("coalesce(lower(b->'q'->>'r'), c)", ["b", "c"]),
+        ("list_filter(string_split(b->>'q', ','), lambda i: i <> c)[1]", ["b", "c"]),
     ],
 )
 def test_a_transform_reads_its_raw_columns_and_no_variable_of_its_own(
