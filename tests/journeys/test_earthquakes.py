@@ -14,16 +14,18 @@ from catalog.settings import PROJECT_ROOT
 from tests.lab import Lab, walk
 
 CONTRACT = (PROJECT_ROOT / "contracts" / "earthquakes.odcs.yaml").read_text(encoding="utf-8")
-FEED = "https://earthquake.usgs.gov/earthquakes/feed/v1.0/summary"
+FEED = "https://earthquake.usgs.gov/earthquakes/feed/v1.0/summary/all_week.geojson"
 SAVED = PROJECT_ROOT.parent / "shared" / "data" / "earthquakes.json"
-BASE = "/data/usgs-earthquakes/v1/earthquakes/records"
+BASE = "/data/earthquakes/v1/events/records"
 
 
 def make_event(name: str, magnitude: float | None, **facts: Any) -> dict[str, Any]:
     """One event as the feed tells it."""
     told = {"mag": magnitude, "place": "somewhere", "time": 1_700_000_000_000, "updated": 1_700_000_100_000,
             "url": f"https://example.org/{name}", "felt": None, "status": "automatic", "tsunami": 0, "sig": 10,
-            "net": "ci", "magType": "ml", "type": "earthquake"} | facts  # fmt: skip
+            "net": "ci", "code": name, "ids": f",{name},", "sources": ",ci,", "types": ",origin,",
+            "title": f"M {magnitude}", "nst": 7, "dmin": 0.04, "rms": 0.3, "gap": 174, "magType": "ml",
+            "type": "earthquake"} | facts  # fmt: skip
     place = {"type": "Point", "coordinates": [-118.5, 34.25, 7.5]}
     return {"type": "Feature", "properties": told, "geometry": place, "id": name}
 
@@ -78,24 +80,24 @@ def make_feed_lab(make_lab: Callable[..., Lab], feed: Feed) -> Lab:
 @pytest.mark.journey
 def test_the_feed_is_pulled_mended_and_served(make_lab: Callable[..., Lab], feed: Feed) -> None:
     lab = make_feed_lab(make_lab, feed)
-    good = [make_event(f"ci{number}", number / 4) for number in range(20)]
+    good = [make_event(f"ci{number}", number / 4) for number in range(30)]
     feed.tell(*good, make_event("ci99", 11.5, status="guessed"))
-    report = lab.ingest("usgs-earthquakes.earthquakes")
+    report = lab.ingest("earthquakes.events")
     assert report.outcome
-    assert (report.status, report.outcome.raw, report.outcome.rejected) == ("published", 21, 1)
+    assert (report.status, report.outcome.raw, report.outcome.rejected) == ("published", 31, 1)
     assert {reason.reason for reason in report.outcome.reasons} == {"magnitude: maximum", "status: enum"}
-    assert lab.ingest("usgs-earthquakes.earthquakes").status == "unchanged"
+    assert lab.ingest("earthquakes.events").status == "unchanged"
     assert feed.asked[0] is None
     assert feed.asked[1] is not None
-    feed.tell(make_event("ci3", 6.5, updated=1_700_000_200_000, status="REVIEWED"), make_event("ci98", 1.0))
-    second = lab.ingest("usgs-earthquakes.earthquakes").outcome
+    feed.tell(make_event("ci3", 8.5, updated=1_700_000_200_000, status="REVIEWED"), make_event("ci98", 1.0))
+    second = lab.ingest("earthquakes.events").outcome
     assert second
     assert (second.inserted, second.updated, second.deleted) == (1, 1, 0)
     with lab.serve() as client:
-        assert len(walk(client, f"{BASE}?limit=7")) == 21
-        strongest = client.get(f"{BASE}?magnitude[gte]=6&properties=event_id,magnitude,status,occurred").json()
+        assert len(walk(client, f"{BASE}?limit=7")) == 31
+        strongest = client.get(f"{BASE}?magnitude[gte]=8&properties=id,magnitude,status,occurred_at").json()
     assert strongest["data"] == [
-        {"event_id": "ci3", "occurred": "2023-11-14T22:13:20+00:00", "magnitude": 6.5, "status": "reviewed"}
+        {"id": "ci3", "occurred_at": "2023-11-14T22:13:20+00:00", "magnitude": 8.5, "status": "reviewed"}
     ]
 
 
@@ -104,7 +106,7 @@ def test_the_feed_is_pulled_mended_and_served(make_lab: Callable[..., Lab], feed
 def test_every_event_of_a_real_answer_is_accounted_for(make_lab: Callable[..., Lab], feed: Feed) -> None:
     lab = make_feed_lab(make_lab, feed)
     feed.content = SAVED.read_bytes()
-    outcome = lab.ingest("usgs-earthquakes.earthquakes").outcome
+    outcome = lab.ingest("earthquakes.events").outcome
     assert outcome
     assert outcome.raw == 1707 == outcome.accepted + outcome.rejected + outcome.duplicates
     assert outcome.rejected == 0
