@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -50,8 +51,8 @@ class RemoteApi:
 
 
 @contextmanager
-def run_remote_api(host: str = "127.0.0.1") -> Iterator[RemoteApi]:
-    """The API, on a free port, until the block ends."""
+def run_remote_api(host: str = "127.0.0.1", secured: ssl.SSLContext | None = None) -> Iterator[RemoteApi]:
+    """The API, on a free port, until the block ends; over TLS where it is `secured`, as `localhost`."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -86,12 +87,17 @@ def run_remote_api(host: str = "127.0.0.1") -> Iterator[RemoteApi]:
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True
+        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
 
         def handle_error(self, request: Any, client_address: Any) -> None:
             """Says nothing of a client that has gone."""
 
     server = Server((host, 0), Handler)
-    api = RemoteApi(f"http://{host}:{server.server_port}", server.server_port)
+    url = f"http://{host}:{server.server_port}"
+    if secured:
+        server.socket = secured.wrap_socket(server.socket, server_side=True)
+        url = f"https://localhost:{server.server_port}"
+    api = RemoteApi(url, server.server_port)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:

@@ -213,7 +213,7 @@ def explain(name: str) -> Iterator[None]:
     except httpcore.TimeoutException:
         raise PassingFailure(f"{name} took too long.") from None
     except httpcore.ConnectError as error:
-        if isinstance(error.__cause__, ssl.SSLCertVerificationError):
+        if isinstance(error.__context__, ssl.SSLCertVerificationError):
             raise SourceError(f"{name} shows a certificate that is not valid for it.") from None
         raise PassingFailure(f"{name} cannot be reached.") from None
     except (httpcore.NetworkError, httpcore.RemoteProtocolError, zlib.error, EOFError):

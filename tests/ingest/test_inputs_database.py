@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -16,7 +17,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from catalog.settings import load_settings
+from catalog.sources import DatabaseSource
+from ingest.inputs.database import make_url
 from ingest.inputs.database_rows import write_rows
+from ingest.inputs.filling import Filler
 from ingest.load import LoadReport
 from tests.conftest import Databases
 from tests.lab import Lab
@@ -246,6 +251,15 @@ def test_a_database_that_cannot_be_reached_gives_nothing_away(
     assert fails(report, says)
     assert report.error_code == code
     assert CANARY not in str(lab.rows("SELECT * FROM decant.loads"))
+
+
+def test_the_parts_of_an_address_are_put_together_when_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DB_PASSWORD", "p@ss:/w?rd")
+    parts = DatabaseSource("erp", "mysql+pymysql", host="db", port="3306", database="shop", user="me")
+    url = make_url(replace(parts, password="${DB_PASSWORD}"), Filler(load_settings()))
+    assert (url.password, url.host, url.port, url.database) == ("p@ss:/w?rd", "db", 3306, "shop")
+    assert "p@ss" not in repr(url)
+    assert make_url(replace(parts, url="postgres://db/shop"), Filler(load_settings())).get_driver_name() == "psycopg"
 
 
 def test_a_login_that_is_refused_is_not_tried_again(

@@ -6,15 +6,21 @@ import gzip
 import json
 import logging
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from ingest.inputs import addresses, http_client
 from ingest.load import LoadReport
@@ -678,6 +684,61 @@ def test_a_server_that_is_not_there_is_unavailable(
         report = load(quakes("mode: snapshot"))
         assert fails(report, "cannot be reached")
         assert report.error_code == "source_unavailable"
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate for `localhost` that nobody else vouches for, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    plain = serialization.NoEncryption()
+    form = serialization.PrivateFormat.PKCS8
+    path = tmp_path / "certificate.pem"
+    path.write_bytes(
+        made.public_bytes(serialization.Encoding.PEM) + key.private_bytes(serialization.Encoding.PEM, form, plain)
+    )
+    return path
+
+
+def test_over_tls_the_name_must_be_the_certificates_own(
+    quakes: Callable[[str], Lab], monkeypatch: pytest.MonkeyPatch, certificate: Path
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with run_remote_api(secured=context) as secure:
+        monkeypatch.setenv("API_URL", secure.url)
+        lab = quakes("mode: snapshot")
+        secure.play(Reply([{"id": 1}]))
+        assert fails(load(lab), "a certificate that is not valid")
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert load(lab).status == "published"
+        monkeypatch.setenv("API_URL", secure.url.replace("localhost", "127.0.0.1"))
+        assert fails(load(lab), "a certificate that is not valid")
+        monkeypatch.setenv("API_URL", secure.url)
+        secure.play(Reply(status=302, headers={"Location": "http://example.org/"}))
+        assert fails(load(lab), "from https to http")
+        assert {asked.path for asked in secure.asked} == {"/v1/quakes"}
+        assert len(secure.asked) == 2
+
+
+def test_a_server_may_have_an_address_of_ipv6(quakes: Callable[[str], Lab], monkeypatch: pytest.MonkeyPatch) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("no IPv6 here")
+    with run_remote_api("::1") as remote:
+        monkeypatch.setenv("API_URL", f"http://[::1]:{remote.port}")
+        give_pages(remote, "link")
+        assert load(quakes("pagination: {type: link}")).status == "published"
 
 
 def test_nothing_is_left_behind(remote: RemoteApi, quakes: Callable[[str], Lab]) -> None:
