@@ -57,34 +57,18 @@ def build_database_input(
     if sql is not None:
         sql = str(sql).strip().rstrip(";").rstrip()
         check_select(sql, str(server.type), trail, findings)
-    customs = {custom.property: custom.value for custom in server.customProperties or []}
-    url, password = customs.get("url"), customs.get("password")
-    if url is None and (server.type == "custom" or not server.host):
-        findings.error(
-            trail,
-            "input.server: a host is needed, or the custom property url with a URL of SQLAlchemy, such as"
-            ' "${ORDERS_URL}"',
-        )
-    for key in ("url", "user", "password"):
-        if customs.get(key) is not None and not isinstance(customs[key], str):
-            findings.error(trail, f"input.server: its custom property {key} must be a text")
-            return None
-    if (password and not VARIABLE.search(password)) or (url and PLAIN_PASSWORD.search(url)):
-        findings.error(
-            trail,
-            "input.server: a password stands in the contract; write ${VARIABLE} and set that in the environment",
-        )
+    customs = read_login(server, trail, findings)
     if count_errors(findings) > errors:
         return None
     source = DatabaseSource(
         server=str(server.server),
         driver=DRIVERS[str(server.type)],
-        url=url,
+        url=customs.get("url"),
         host=server.host,
         port=str(server.port) if server.port else None,
         database=server.database,
         user=customs.get("user"),
-        password=password,
+        password=customs.get("password"),
         schema=schema,
         table=table,
         sql=sql,
@@ -93,6 +77,29 @@ def build_database_input(
     # A database tells null from the empty text by itself.
     nulls = common.null_values if "nullValues" in value else ()
     return replace(common, kind="database", form=RawForm(format="ndjson"), null_values=nulls, source=source)
+
+
+def read_login(server: Server, trail: Trail, findings: Findings) -> dict[str, str]:
+    """Those of the server's custom properties that say where it is and who reads it; none where they cannot be used."""
+    found = {str(custom.property): custom.value for custom in server.customProperties or []}
+    customs = {key: found[key] for key in ("url", "user", "password") if found.get(key) is not None}
+    for key, text in customs.items():
+        if not isinstance(text, str):
+            findings.error(trail, f"input.server: its custom property {key} must be a text")
+            return {}
+    if "url" not in customs and (server.type == "custom" or not server.host):
+        findings.error(
+            trail,
+            "input.server: a host is needed, or the custom property url with a URL of SQLAlchemy, such as"
+            ' "${ORDERS_URL}"',
+        )
+    password = customs.get("password")
+    if (password and not VARIABLE.search(password)) or PLAIN_PASSWORD.search(customs.get("url", "")):
+        findings.error(
+            trail,
+            "input.server: a password stands in the contract; write ${VARIABLE} and set that in the environment",
+        )
+    return customs
 
 
 def check_select(sql: str, kind: str, trail: Trail, findings: Findings) -> None:

@@ -82,13 +82,7 @@ def build_http_input(
         pause=read_rate(value, trail, findings),
         own_encoding="encoding" in value,
     )
-    if source.method not in METHODS:
-        findings.error(trail, f"input.method: {value['method']!r} is not one of {', '.join(METHODS)}")
-    if source.body is not None and source.method != "POST":
-        findings.error(trail, "input.body: only POST has one")
-    for name, _ in source.headers:
-        if not HEADER_NAME.fullmatch(name) or name.lower() in OWN_HEADERS:
-            findings.error(trail, f"input.headers: {name!r} cannot be set")
+    check_request(source, trail, findings)
     if value.get("pagination") is not None:
         source = replace(source, pagination=read_pagination(value["pagination"], source, trail, findings))
         if form is not None and form.format not in PAGED_FORMATS:
@@ -96,6 +90,17 @@ def build_http_input(
     if form is None or count_errors(findings) > errors:
         return None
     return replace(common, kind="http", form=form, path=source.path or None, source=source)
+
+
+def check_request(source: HttpSource, trail: Trail, findings: Findings) -> None:
+    """Errors for a method, a body or headers that no request has."""
+    if source.method not in METHODS:
+        findings.error(trail, f"input.method: {source.method!r} is not one of {', '.join(METHODS)}")
+    if source.body is not None and source.method != "POST":
+        findings.error(trail, "input.body: only POST has one")
+    for name, _ in source.headers:
+        if not HEADER_NAME.fullmatch(name) or name.lower() in OWN_HEADERS:
+            findings.error(trail, f"input.headers: {name!r} cannot be set")
 
 
 def is_below(path: str) -> bool:
