@@ -19,6 +19,7 @@ from catalog.settings import Settings
 from catalog.sources import DatabaseSource
 
 DATABASE_KEYS = ("table", "sql", "incremental", "timeout")
+LOGIN_KEYS = ("url", "user", "password")  # custom properties of the server
 COMMON_KEYS = ("server", "mode", "nullValues", "orderBy")
 # A server's type -> SQLAlchemy's name for it; `custom` says it in its URL.
 DRIVERS = {
@@ -80,9 +81,9 @@ def build_database_input(
 
 
 def read_login(server: Server, trail: Trail, findings: Findings) -> dict[str, str]:
-    """Those of the server's custom properties that say where it is and who reads it; none where they cannot be used."""
-    found = {str(custom.property): custom.value for custom in server.customProperties or []}
-    customs = {key: found[key] for key in ("url", "user", "password") if found.get(key) is not None}
+    """The server's custom properties that say where it is and who reads it; none where they cannot be used."""
+    found: dict[str, Any] = {str(custom.property): custom.value for custom in server.customProperties or []}
+    customs: dict[str, str] = {key: found[key] for key in LOGIN_KEYS if found.get(key) is not None}
     for key, text in customs.items():
         if not isinstance(text, str):
             findings.error(trail, f"input.server: its custom property {key} must be a text")
