@@ -39,10 +39,10 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml
 
 # Hashes, and no address of any index or download.
 LOCK := uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
-	--no-header --no-annotate --no-emit-package pandas --no-emit-package numpy --extra demo --extra build pyproject.toml
+	--no-header --no-annotate --extra demo --extra build pyproject.toml
 lock:
 	$(LOCK) --extra dev -o requirements-dev.lock
-	$(LOCK) -c requirements-dev.lock -o requirements.lock
+	$(LOCK) -c requirements-dev.lock --no-emit-package pandas --no-emit-package numpy -o requirements.lock
 
 clean:
 	rm -rf $(VENV) .decant build *.egg-info
