@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
 
+from api import records
 from api.auth import Authenticator
+from api.cache import PageCache
+from api.endpoint import make_route
 from api.event_store import EventStore
+from api.headers import StandingHeaders
+from api.heads import Heads
+from api.lanes import Lanes
 from api.openapi import build_document, render_document
 from api.problems import install_problems
 from api.reader import RecordReader
 from api.routes import catalog as catalog_routes
-from api.routes import docs, events, health, operations, quarantine, records
+from api.routes import docs, events, health, operations, quarantine
 from api.service import Service
+from api.views import Views
 from catalog.contract import Catalog
 from catalog.database import DatabaseUrls, make_read_pool, make_write_pool
 from catalog.settings import Settings, read_secret
@@ -32,17 +40,28 @@ def create_app(settings: Settings, urls: DatabaseUrls, catalog: Catalog) -> Fast
         await pool.open(wait=False)
         write_pool = make_write_pool(urls.write, settings)
         await write_pool.open(wait=False)
+        lanes = Lanes(pool, settings.read_pool_size, settings.pool_timeout_ms / 1000)
+        heads = Heads(lanes, urls.read)
+        following = asyncio.create_task(heads.run())
+        contracts = {product.schema: product.sha256 for product in catalog.products.values()}
         try:
             app.state.service = Service(
                 settings=settings,
                 catalog=catalog,
-                pool=pool,
-                authenticator=Authenticator(pool, secret),
-                reader=RecordReader(pool, build_tables(catalog.products.values()), secret),
+                lanes=lanes,
+                authenticator=Authenticator(lanes, secret),
+                views=Views(build_tables(catalog.products.values()), contracts, secret),
+                reader=RecordReader(lanes, heads),
+                cache=PageCache(settings.cache_bytes),
+                headers=StandingHeaders(catalog),
                 events=EventStore(write_pool),
             )
             yield
         finally:
+            following.cancel()
+            with suppress(asyncio.CancelledError):
+                await following
+            await lanes.close()
             await write_pool.close()
             await pool.close()
 
@@ -56,6 +75,8 @@ def create_app(settings: Settings, urls: DatabaseUrls, catalog: Catalog) -> Fast
     )
     app.state.openapi = render_document(build_document(catalog)).encode()
     install_problems(app)
-    for module in (health, docs, catalog_routes, records, events, operations, quarantine):
+    # First, for they are asked most: routes are tried in order.
+    app.router.routes.extend(make_route(kind) for kind in records.KINDS)
+    for module in (health, docs, catalog_routes, events, operations, quarantine):
         app.include_router(module.router)
     return app

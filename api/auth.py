@@ -10,12 +10,11 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
-from psycopg_pool import AsyncConnectionPool
 from starlette.datastructures import Headers
 
 from api.keys import hash_secret, parse_key
+from api.lanes import Lanes
 from api.problems import Problem
 from catalog.contract import Catalog
 from catalog.database import translate_error
@@ -56,8 +55,8 @@ class StoredKey:
 class Authenticator:
     """Turns credentials into principals; keys are looked up once in a few seconds, not once a request."""
 
-    def __init__(self, pool: AsyncConnectionPool[Any], pepper: bytes) -> None:
-        self.pool = pool
+    def __init__(self, lanes: Lanes, pepper: bytes) -> None:
+        self.lanes = lanes
         self.pepper = pepper
         self.cache: OrderedDict[str, tuple[float, StoredKey | None]] = OrderedDict()
 
@@ -83,7 +82,7 @@ class Authenticator:
         if cached and now - cached[0] < KEY_CACHE_SECONDS:
             return cached[1]
         try:
-            async with self.pool.connection() as connection:
+            async with self.lanes.connection() as connection:
                 row = await (await connection.execute(FIND_KEY, (key_id,))).fetchone()
         except Exception as error:
             raise translate_error(error) from error
@@ -118,14 +117,31 @@ def may_read(principal: Principal, product: Product) -> bool:
     return product.anonymous or f"{product.id}:read" in principal.scopes
 
 
-def hidden_properties(principal: Principal, dataset: Dataset) -> frozenset[str]:
-    """The properties that a principal does not see: classified ones, unless it holds their scope."""
+@dataclass(frozen=True)
+class Access:
+    """What a principal may see of a product: whoever has the same access sees the same."""
+
+    classifications: frozenset[str] = frozenset()  # beside what is public or internal
+
+
+def access_of(principal: Principal, product: str) -> Access:
+    """The principal's access to a product that it may read."""
+    held = (word for word in CLASSIFIED if f"{product}:read:{word}" in principal.scopes)
+    return Access(frozenset(held))
+
+
+def hidden_from(access: Access, dataset: Dataset) -> frozenset[str]:
+    """The properties that are not seen with this access: classified ones, unless it names their class."""
     return frozenset(
         prop.name
         for prop in dataset.properties.values()
-        if prop.classification in CLASSIFIED
-        and f"{dataset.product}:read:{prop.classification}" not in principal.scopes
+        if prop.classification in CLASSIFIED and prop.classification not in access.classifications
     )
+
+
+def hidden_properties(principal: Principal, dataset: Dataset) -> frozenset[str]:
+    """The properties that a principal does not see."""
+    return hidden_from(access_of(principal, dataset.product), dataset)
 
 
 def find_product(catalog: Catalog, principal: Principal, name: str, major: str) -> Product:

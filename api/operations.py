@@ -12,6 +12,7 @@ from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool
 
 from api.event_store import KEEP_KEY, find_answer
+from api.lanes import Lanes
 from api.problems import Problem
 from catalog.database import translate_error
 from catalog.dataset import Dataset
@@ -98,10 +99,10 @@ class LoadRequest:
     request: dict[str, Any] | None = None
 
 
-async def list_loads(pool: AsyncConnectionPool[Any], wanted: LoadFilter) -> tuple[bytes, int | None]:
+async def list_loads(lanes: Lanes, wanted: LoadFilter) -> tuple[bytes, int | None]:
     """The loads as the members of a JSON array, newest first, and the id behind which the next page begins."""
     try:
-        async with pool.connection() as connection:
+        async with lanes.connection() as connection:
             facts = vars(wanted) | {"limit": wanted.limit + 1}
             rows = await (await connection.execute(LIST, facts)).fetchall()
     except Exception as error:
@@ -110,10 +111,10 @@ async def list_loads(pool: AsyncConnectionPool[Any], wanted: LoadFilter) -> tupl
     return b",".join(row[1] for row in page), page[-1][0] if len(rows) > len(page) else None
 
 
-async def get_load(pool: AsyncConnectionPool[Any], load_id: int) -> bytes:
+async def get_load(lanes: Lanes, load_id: int) -> bytes:
     """One load as JSON; `not_found` where there is none."""
     try:
-        async with pool.connection() as connection:
+        async with lanes.connection() as connection:
             row = await (await connection.execute(GET, {"id": load_id})).fetchone()
     except Exception as error:
         raise translate_error(error) from error

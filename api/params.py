@@ -22,16 +22,18 @@ FILTERS_MAXIMUM = 20
 IN_VALUES_MAXIMUM = 200
 PATTERN_MAXIMUM_CHARACTERS = 128
 REVISION_DIGITS = 18
-RESERVED = ("limit", "sort", "properties", "cursor", "at")
-# Names that later parameters will have: kept free from the start, so that no filter changes its meaning.
-KEPT_FREE = ("count", "expand", "q", "since", "until", "format", "group_by", "measure", "timezone")
+RESERVED = ("limit", "sort", "properties", "cursor", "at", "count", "expand", "q")
+# Parameters of other questions about a dataset: a filter means the same in all of them.
+KEPT_FREE = ("since", "until", "format", "group_by", "measure", "timezone")
+COUNTS = ("exact", "estimated")
+SEARCH = "q"  # the operator of a text search, which belongs to no single property
 
 
 @dataclass(frozen=True)
 class Filter:
     """One condition of a query; its value travels beside it, so that filters alone name the statement."""
 
-    property: str
+    property: str  # empty for a text search
     operator: str
 
 
@@ -46,6 +48,8 @@ class RecordQuery:
     limit: int = LIMIT_DEFAULT
     cursor: str | None = None
     at: int | datetime | None = None
+    count: str | None = None
+    expand: tuple[str, ...] = ()
 
 
 Reader = Callable[[str, str, "Draft"], None]
@@ -62,15 +66,22 @@ class Draft:
 class Validator:
     """Reads the query strings of one dataset, as one caller may see it."""
 
-    def __init__(self, dataset: Dataset, hidden: frozenset[str]) -> None:
+    def __init__(self, dataset: Dataset, hidden: frozenset[str], expandable: tuple[str, ...] = ()) -> None:
         self.visible = {name: p for name, p in dataset.properties.items() if name not in hidden}
+        self.expandable = expandable
         self.readers: dict[str, Reader] = {
             "limit": read_limit,
             "sort": self.read_sort,
             "properties": self.read_properties,
             "cursor": read_cursor,
             "at": read_at,
+            "count": read_count,
         }
+        if expandable:
+            self.readers["expand"] = self.read_expand
+        # A search over what is hidden would tell of it.
+        if dataset.searched and not hidden.intersection(dataset.searched):
+            self.readers["q"] = read_search
         for prop in self.visible.values():
             for operator in prop.type.operators:
                 self.readers[f"{prop.name}[{operator}]"] = filter_reader(prop, operator)
@@ -118,6 +129,16 @@ class Validator:
         """`carrier,distance`: only these, in the contract's order."""
         wanted = {self.find(name, part).name for part in value.split(",")}
         draft.facts["properties"] = tuple(known for known in self.visible if known in wanted)
+
+    def read_expand(self, name: str, value: str, draft: Draft) -> None:
+        """`carrier,origin`: the related records to embed."""
+        wanted = set()
+        for part in value.split(","):
+            if part not in self.expandable:
+                near = closest(part, self.expandable) or self.expandable
+                raise parameter_problem("invalid_value", name, f"{part!r} refers to no dataset", near)
+            wanted.add(part)
+        draft.facts["expand"] = tuple(known for known in self.expandable if known in wanted)
 
     def find(self, parameter: str, name: str) -> Property:
         """The property of that name; a problem with the closest one otherwise."""
@@ -175,6 +196,22 @@ def read_at(name: str, value: str, draft: Draft) -> None:
         raise parameter_problem("invalid_value", name, f"a revision such as 42, or a moment: {error}") from None
 
 
+def read_count(name: str, value: str, draft: Draft) -> None:
+    """Whether a total is wanted, and how exact."""
+    if value not in COUNTS:
+        raise parameter_problem("invalid_value", name, "is exact or estimated", COUNTS)
+    draft.facts["count"] = value
+
+
+def read_search(name: str, value: str, draft: Draft) -> None:
+    """Words to search for, as people write them into search fields."""
+    if len(value) > PATTERN_MAXIMUM_CHARACTERS:
+        raise Problem("query_too_complex", f"A search has at most {PATTERN_MAXIMUM_CHARACTERS} characters.")
+    if not value.strip():
+        raise parameter_problem("invalid_value", name, "is empty")
+    draft.filters.append((Filter("", SEARCH), value))
+
+
 def filter_reader(prop: Property, operator: str) -> Reader:
     """The reader of one filter parameter."""
 
@@ -199,6 +236,8 @@ def read_operand(prop: Property, operator: str, value: str) -> Any:
             if len(parts) > IN_VALUES_MAXIMUM:
                 raise Problem("query_too_complex", f"[in] takes at most {IN_VALUES_MAXIMUM} values.")
             return [prop.type.parse(part) for part in parts]
+        case "has":
+            return [(prop.type.item or prop.type).parse(value)]
         case "like" | "ilike":
             if len(value) > PATTERN_MAXIMUM_CHARACTERS:
                 raise Problem("query_too_complex", f"A pattern has at most {PATTERN_MAXIMUM_CHARACTERS} characters.")
@@ -213,6 +252,7 @@ def describe_operators() -> Mapping[str, str]:
         "eq": "equal to",
         "ne": "not equal to (a record without a value is not found)",
         "in": "one of several, separated by commas",
+        "has": "an array that holds this value",
         "gt": "greater than",
         "gte": "greater than or equal to",
         "lt": "less than",

@@ -42,6 +42,7 @@ KINDS: dict[str, ProblemKind] = {
     "not_found": ProblemKind(404, "Not found", "There is nothing at this address for this caller."),
     "record_not_found": ProblemKind(404, "Record not found", "No record of this revision has this key."),
     "method_not_allowed": ProblemKind(405, "Method not allowed", "The Allow header lists what the address takes."),
+    "not_acceptable": ProblemKind(406, "Not acceptable", "The Accept header wants no form that is offered here."),
     "request_in_flight": ProblemKind(
         409, "Request in flight", "The first request with this Idempotency-Key is not answered yet: try again."
     ),

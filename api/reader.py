@@ -1,235 +1,165 @@
-"""Reads pages and records: a view's validator and statements, run on the pool; bytes out."""
+"""Reads for questions: which revisions they mean, their statements on the lanes, and cursors that lead on."""
 
 from __future__ import annotations
 
-import json
-from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+import sqlalchemy as sa
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
-from psycopg_pool import AsyncConnectionPool
 
-from api.cursor import Cursor, InvalidCursorError, decode_cursor, digest_query, encode_cursor
-from api.params import RecordQuery, Validator
+from api.heads import Head, Heads
+from api.lanes import Lanes, Statement
 from api.problems import Problem, parameter_problem
-from api.sql import PageShape, compile_page, compile_record, order_of
-from catalog.database import translate_error
+from api.questions import Pin, Question
+from api.sql import is_head, render
+from api.views import View
 from catalog.dataset import Dataset
 from catalog.errors import DatabaseUnavailableError
-from catalog.tables import CatalogTables, DatasetTables
+from catalog.models import DatasetHead, Revision
 from catalog.telemetry import TRACER
-from catalog.types import InvalidValueError
 
-STATEMENTS_MAXIMUM = 200  # compiled statements kept per view
-VIEWS_MAXIMUM = 1000
-
-REVISION_AT = (
-    "SELECT max(r.revision) FROM decant.revisions r JOIN decant.datasets d ON d.id = r.dataset_id"
-    " WHERE d.product = %s AND d.major = %s AND d.dataset = %s AND r.published_at <= %s"
-)
+HEAD_FACTS = 3  # what a statement says of each dataset: revision, oldest revision, time of publication
 
 
-class View:
-    """One dataset as one kind of caller sees it, with everything compiled that its requests need."""
+class Read:
+    """The row of a statement: what it says of the heads, and its payload."""
 
-    def __init__(self, tables: DatasetTables, hidden: frozenset[str]) -> None:
-        self.tables = tables
-        self.dataset = tables.dataset
-        self.hidden = hidden
-        self.validator = Validator(self.dataset, hidden)
-        self.properties = tuple(self.validator.visible)
-        self.statements: OrderedDict[Any, str] = OrderedDict()
-        self.head = {"product": self.dataset.product, "major": self.dataset.major, "dataset": self.dataset.name}
+    __slots__ = ("facts", "payload")
 
-    def page_statement(self, shape: PageShape) -> str:
-        """The statement of a shape, compiled on its first use."""
-        statement = self.statements.get(shape)
-        if statement is None:
-            statement = compile_page(self.tables, shape)
-            self.keep(shape, statement)
-        return statement
+    def __init__(self, row: list[bytes | None]) -> None:
+        self.facts = [int(fact) for fact in (row[0] or b"{}")[1:-1].split(b",")]
+        self.payload = row[1:]
 
-    def record_statement(self, properties: tuple[str, ...], *, pinned: bool) -> str:
-        """The statement of one record."""
-        shape = (properties, pinned)
-        statement = self.statements.get(shape)
-        if statement is None:
-            statement = compile_record(self.tables, properties, pinned=pinned)
-            self.keep(shape, statement)
-        return statement
+    @property
+    def revisions(self) -> tuple[int, ...]:
+        """The current revisions of the datasets, in the snapshot that was read."""
+        return tuple(self.facts[0::HEAD_FACTS])
 
-    def keep(self, shape: Any, statement: str) -> None:
-        """Remembers a statement; strangers choose shapes, so their number is bounded."""
-        self.statements[shape] = statement
-        if len(self.statements) > STATEMENTS_MAXIMUM:
-            self.statements.popitem(last=False)
+    @property
+    def oldest(self) -> tuple[int, ...]:
+        """The oldest revisions that could still be read."""
+        return tuple(self.facts[1::HEAD_FACTS])
 
-
-@dataclass(frozen=True)
-class Page:
-    """A page's bytes, and what its headers say."""
-
-    body: bytes
-    revision: int
-    next_url: str | None
+    @property
+    def modified(self) -> int:
+        """When the newest of what was read was published, in seconds since 1970."""
+        return max(self.facts[2::HEAD_FACTS])
 
 
 class RecordReader:
-    """Answers requests for records."""
+    """Answers for the kinds of questions, from the lanes."""
 
-    def __init__(self, pool: AsyncConnectionPool[Any], tables: CatalogTables, secret: bytes) -> None:
-        self.pool = pool
-        self.tables = tables
-        self.secret = secret
-        self.views: OrderedDict[tuple[str, str, frozenset[str]], View] = OrderedDict()
+    def __init__(self, lanes: Lanes, heads: Heads) -> None:
+        self.lanes = lanes
+        self.heads = heads
 
-    def view(self, dataset: Dataset, hidden: frozenset[str]) -> View:
-        """The dataset without the hidden properties."""
-        place = (dataset.schema, dataset.name, hidden)
-        view = self.views.get(place)
-        if view is None:
-            view = self.views[place] = View(self.tables.of(dataset), hidden)
-            if len(self.views) > VIEWS_MAXIMUM:
-                self.views.popitem(last=False)
-        return view
+    async def pin(self, view: View, question: Question, least: int) -> Pin:
+        """The revisions that a question is answered from, never older than what it or `least` names."""
+        wanted = max(least, question.least, question.pins[0] if question.pins else 0)
+        if isinstance(question.at, int):
+            wanted = max(wanted, question.at)
+        head = await self.heads.at_least(view.dataset, wanted)
+        heads = (head, *[await self.heads.of(other.dataset) for other in question.companions])
+        if head.revision < max(least, question.least):
+            raise DatabaseUnavailableError("What can be read here is older than what was seen before.")
+        if question.pins:
+            self.check_pins(view, question, heads)
+            return Pin(question.pins, heads, fixed=True)
+        if question.at is not None:
+            return Pin(await self.revisions_at(view, question, heads), heads, fixed=True)
+        return Pin(tuple(head.revision for head in heads), heads, fixed=False)
 
-    async def read_page(self, view: View, query: RecordQuery, path: str, query_string: bytes) -> Page:
-        """The page that a query asks for; its `next` repeats every parameter but the cursor."""
-        order = order_of(view.dataset, query.sort)
-        digest = ""
-        cursor = None
-        if query.cursor is not None:
-            digest = self.digest(view, query)
-            cursor = self.open_cursor(query.cursor, digest)
-        revision = cursor.revision if cursor else await self.revision_at(view, query.at)
-        shape = PageShape(
-            filters=query.filters,
-            order=order,
-            properties=query.properties or view.properties,
-            pinned=revision is not None,
-            after=tuple(value is None for value in cursor.after) if cursor else None,
+    def check_pins(self, view: View, question: Question, heads: Sequence[Head]) -> None:
+        """Nothing comes back where a cursor's revisions can still, and already, be read."""
+        for revision, head in zip(question.pins, heads, strict=True):
+            if revision > head.revision:
+                # We made the cursor, so the revision exists: what is read here lags behind.
+                raise DatabaseUnavailableError("What can be read here is older than the cursor.")
+            if 0 < revision < head.oldest_revision:
+                raise gone(head)
+
+    async def revisions_at(self, view: View, question: Question, heads: Sequence[Head]) -> tuple[int, ...]:
+        """The revisions that `at` means; companions are read as they stood at the same moment."""
+        at = question.at
+        if isinstance(at, int):
+            if at > heads[0].revision:
+                raise parameter_problem("invalid_value", "at", f"the newest revision is {heads[0].revision}")
+            if at < heads[0].oldest_revision:
+                raise gone(heads[0])
+            if not question.companions:
+                return (at,)
+        datasets = [view.dataset, *(other.dataset for other in question.companions)]
+        statement = view.statement(
+            ("revisions at", type(at), question.companions), lambda: compile_revisions_at(datasets, type(at))
         )
-        values: dict[str, Any] = {**view.head, "limit": query.limit, "fetch": query.limit + 1}
-        values |= {f"f{index}": value for index, value in enumerate(query.values)}
-        if revision is not None:
-            values["revision"] = revision
-        if cursor:
-            values |= self.cursor_values(view, order, cursor)
-        row = await self.fetch(view, "page", view.page_statement(shape), values)
-        head, oldest, found, records, last = row
-        check_revision(revision, head, oldest)
-        served = head if revision is None else revision
-        next_url = None
-        if found > query.limit:
-            after = tuple(json.loads(last))
-            token = encode_cursor(Cursor(served, digest or self.digest(view, query), after), self.secret)
-            next_url = f"{path}?{without_cursor(query_string)}cursor={token}"
-        body = b'{"data":[%b],"revision":%d,"next":%b}' % (
-            records or b"",
-            served,
-            json.dumps(next_url).encode(),
-        )
-        return Page(body, served, next_url)
-
-    async def read_record(self, view: View, key: Sequence[str], query: RecordQuery) -> Page:
-        """One record by its key; `record_not_found` where this revision has none."""
-        values: dict[str, Any] = dict(view.head)
-        if len(key) != len(view.dataset.key):
-            names = ",".join(view.dataset.key)
-            raise Problem("record_not_found", f"The key has {len(view.dataset.key)} part(s): {names}.")
-        for index, (name, text) in enumerate(zip(view.dataset.key, key, strict=True)):
-            try:
-                values[f"k{index}"] = view.dataset.properties[name].type.parse(text)
-            except InvalidValueError as error:
-                raise Problem("record_not_found", f"{name}: {error}.") from None
-        revision = await self.revision_at(view, query.at)
-        if revision is not None:
-            values["revision"] = revision
-        statement = view.record_statement(query.properties or view.properties, pinned=revision is not None)
-        head, oldest, record = await self.fetch(view, "record", statement, values)
-        check_revision(revision, head, oldest)
-        if record is None:
-            raise Problem("record_not_found")
-        served = head if revision is None else revision
-        return Page(b'{"data":%b,"revision":%d}' % (record, served), served, None)
-
-    async def revision_at(self, view: View, at: int | datetime | None) -> int | None:
-        """The revision that `at` names, or None for the current one."""
-        if not isinstance(at, datetime):
-            return at
-        head = view.head
-        values = (head["product"], head["major"], head["dataset"], at)
-        (revision,) = await self.fetch(view, "revision", REVISION_AT, values)
-        if revision is None:
+        row = await self.lanes.fetch(statement, {"at": at})
+        found = [int(value) if value is not None else 0 for value in row or []]
+        if not found or not found[0]:
             raise Problem("revision_gone", "Nothing had been published at that time.")
-        return int(revision)
+        if found[0] < heads[0].oldest_revision:
+            raise gone(heads[0])
+        return tuple(found)
 
-    def cursor_values(self, view: View, order: tuple[tuple[str, bool], ...], cursor: Cursor) -> dict[str, Any]:
-        """The cursor's values as parameters of the statement."""
-        return {
-            f"a{index}": None if text is None else view.dataset.properties[name].type.parse(text)
-            for index, ((name, _), text) in enumerate(zip(order, cursor.after, strict=True))
-        }
-
-    def digest(self, view: View, query: RecordQuery) -> str:
-        """What a cursor binds: filters, sort, properties, `at` and view, but neither limit nor format."""
-        return digest_query(
-            view.dataset.address,
-            sorted(view.hidden),
-            [(f.property, f.operator) for f in query.filters],
-            query.values,
-            query.sort,
-            query.properties,
-            query.at,
-        )
-
-    def open_cursor(self, text: str, digest: str) -> Cursor:
-        """The cursor, if it is ours and belongs to this query."""
-        try:
-            return decode_cursor(text, self.secret, digest)
-        except InvalidCursorError as error:
-            raise parameter_problem("invalid_cursor", "cursor", str(error)) from None
-
-    async def fetch(self, view: View, kind: str, statement: str, values: Any) -> Any:
-        """The one row of a statement; the database's errors become ours. Traced where the request is."""
+    async def read(self, view: View, kind: str, statement: Statement, values: Mapping[str, Any]) -> Read:
+        """The row of a statement, traced where the request is."""
         if not trace.get_current_span().is_recording():
-            return await self.run(statement, values)
-        name = f"SELECT {view.dataset.schema}.{view.dataset.table}"
-        facts = {
-            "db.system.name": "postgresql",
-            "db.query.summary": f"{name} ({kind})",
-            "db.query.text": statement,
-            "db.collection.name": f"{view.dataset.schema}.{view.dataset.table}",
-        }
-        with TRACER.start_as_current_span(name, kind=SpanKind.CLIENT, attributes=facts):
-            return await self.run(statement, values)
-
-    async def run(self, statement: str, values: Any) -> Any:
-        """Runs a prepared statement on a connection of the pool."""
-        try:
-            async with self.pool.connection() as connection:
-                cursor = await connection.execute(statement.encode(), values, prepare=True)
-                row = await cursor.fetchone()
-        except Exception as error:
-            raise translate_error(error) from error
+            row = await self.lanes.fetch(statement, values)
+        else:
+            name = f"SELECT {view.dataset.schema}.{view.dataset.table}"
+            facts = {
+                "db.system.name": "postgresql",
+                "db.query.summary": f"{name} ({kind})",
+                "db.query.text": statement.text.decode(),
+                "db.collection.name": f"{view.dataset.schema}.{view.dataset.table}",
+            }
+            with TRACER.start_as_current_span(name, kind=SpanKind.CLIENT, attributes=facts):
+                row = await self.lanes.fetch(statement, values)
         if row is None:
             raise DatabaseUnavailableError("The dataset has no table yet: run `decant migrate`.")
-        return row
+        return Read(row)
+
+    def check_read(self, read: Read, pin: Pin) -> None:
+        """Nothing comes back where the pinned revisions were still there when they were read."""
+        for revision, oldest in zip(pin.revisions, read.oldest, strict=True):
+            if 0 < revision < oldest:
+                raise Problem("revision_gone", f"The oldest revision that can be read is {oldest}.")
 
 
-def check_revision(revision: int | None, head: int, oldest: int) -> None:
-    """Refuses revisions that are not yet, or no longer, there."""
-    if revision is None:
-        return
-    if revision > head:
-        raise parameter_problem("invalid_value", "at", f"the newest revision is {head}")
-    if revision < oldest:
-        raise Problem("revision_gone", f"The oldest revision that can be read is {oldest}.")
+def pinned_values(pin: Pin) -> dict[str, Any]:
+    """The pinned revisions as the parameters revision_0, revision_1, …"""
+    return {f"revision_{place}": revision for place, revision in enumerate(pin.revisions)}
+
+
+def compile_revisions_at(datasets: Sequence[Dataset], kind: type) -> Statement:
+    """The statement of the revisions that stood at a moment, or when a revision of the first was published."""
+    revisions = Revision.__table__
+    moment: Any = sa.bindparam("at", type_=sa.TIMESTAMP(timezone=True))
+    if kind is int:
+        head, first = DatasetHead.__table__.alias("first_head"), revisions.alias("first")
+        moment = (
+            sa.select(first.c.published_at)
+            .join_from(first, head, first.c.dataset_id == head.c.id)
+            .where(*is_head(head.c, datasets[0]), first.c.revision == sa.bindparam("at", type_=sa.BigInteger))
+            .scalar_subquery()
+        )
+    columns = []
+    for place, dataset in enumerate(datasets):
+        head, each = DatasetHead.__table__.alias(f"head_{place}"), revisions.alias(f"revision_{place}")
+        columns.append(
+            sa.select(sa.func.max(each.c.revision))
+            .join_from(each, head, each.c.dataset_id == head.c.id)
+            .where(*is_head(head.c, dataset), each.c.published_at <= moment)
+            .scalar_subquery()
+        )
+    return render(sa.select(*columns))
+
+
+def gone(head: Head) -> Problem:
+    """History no longer reaches so far."""
+    return Problem("revision_gone", f"The oldest revision that can be read is {head.oldest_revision}.")
 
 
 def without_cursor(query_string: bytes) -> str:

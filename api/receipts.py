@@ -8,8 +8,8 @@ from typing import Any
 
 from psycopg import AsyncConnection, sql
 from psycopg.rows import dict_row
-from psycopg_pool import AsyncConnectionPool
 
+from api.lanes import Lanes
 from api.outcomes import LoadFacts, Rejection, count_outcomes, judge_outcome
 from api.problems import Problem
 from catalog.database import translate_error
@@ -66,7 +66,7 @@ class Described:
 
 
 async def describe_receipt(
-    pool: AsyncConnectionPool[Any],
+    lanes: Lanes,
     tables: DatasetTables,
     receipt_id: uuid.UUID,
     whose: str | None,
@@ -78,7 +78,7 @@ async def describe_receipt(
     dataset = tables.dataset
     address = {"product": dataset.product, "major": dataset.major, "dataset": dataset.name, "receipt": receipt_id}
     try:
-        async with pool.connection() as connection, connection.transaction():
+        async with lanes.connection() as connection, connection.transaction():
             (receipt,) = await fetch(connection, FIND_RECEIPT, address) or (None,)
             if receipt is None or (whose is not None and decode(receipt["principal"]) != whose):
                 raise Problem("not_found")

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from fastapi import Request
-from psycopg_pool import AsyncConnectionPool
+from starlette.datastructures import Headers
+from starlette.types import Scope
 
 from api.auth import Authenticator, Principal
+from api.cache import PageCache
 from api.event_store import EventStore
+from api.headers import StandingHeaders
+from api.lanes import Lanes
 from api.problems import Problem
 from api.reader import RecordReader
+from api.views import Views
 from catalog.contract import Catalog
 from catalog.settings import Settings
 
@@ -22,16 +26,23 @@ class Service:
 
     settings: Settings
     catalog: Catalog
-    pool: AsyncConnectionPool[Any]
+    lanes: Lanes
     authenticator: Authenticator
+    views: Views
     reader: RecordReader
+    cache: PageCache
+    headers: StandingHeaders
     events: EventStore
 
     async def authenticate(self, request: Request) -> Principal:
         """Who is calling; `key_in_url` where a credential stands in the address."""
-        if b"dcnt_" in request.scope["query_string"]:
+        return await self.identify(request.scope, request.headers)
+
+    async def identify(self, scope: Scope, headers: Headers) -> Principal:
+        """Who is calling; `key_in_url` where a credential stands in the address."""
+        if b"dcnt_" in scope["query_string"]:
             raise Problem("key_in_url")
-        return await self.authenticator.authenticate(request.headers)
+        return await self.authenticator.authenticate(headers)
 
 
 def service_of(request: Request) -> Service:

@@ -1,152 +1,152 @@
-"""RecordQuery -> one SQL statement that returns finished JSON. Pure.
+"""Questions about records -> one SQL statement that returns finished JSON. Pure.
 
-A statement is compiled once per shape of a query: its filters' operators, order and properties, but not its values.
+A statement is compiled once per shape of a question: filters' operators, order and properties, but not its values.
 Reading the current revision needs the current table only: one statement sees one snapshot, in which the table *is*
-the head's revision. A walk that is pinned to a revision reads current and history; filter, order and limit stand in
+the head's revision. What is pinned to an older revision reads current and history; filter, order and limit stand in
 both branches, and the history branch is skipped by a one-time filter while the revision is still the head.
+
+Every statement's first column is `heads`: for each dataset that it reads its revision, its oldest revision and when
+what was read was published; so the answer and what it is an answer from are of one snapshot.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
+from api.filters import compile_filter
+from api.lanes import Statement
 from api.params import Filter
+from api.views import View
 from catalog.dataset import Dataset, Property
-from catalog.models import DatasetHead
-from catalog.tables import REVISION, UNTIL, DatasetTables
+from catalog.models import DatasetHead, Revision
+from catalog.tables import REVISION, UNTIL
 
-DIALECT: sa.Dialect = postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]
-NUMBER = "_n"
+DIALECT: sa.Dialect = postgresql.psycopg.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
+# Whatever their value, these narrow a query alike; others would make a plan wrong that was made for all values.
+STEADY_OPERATORS = frozenset({"eq"})
 
-
-@dataclass(frozen=True)
-class PageShape:
-    """Everything about a page that its statement depends on."""
-
-    filters: tuple[Filter, ...]
-    order: tuple[tuple[str, bool], ...]  # sort, then what is left of the key
-    properties: tuple[str, ...]
-    pinned: bool  # whether a revision is named: by a cursor or by `at`
-    after: tuple[bool, ...] | None  # for a cursor: which of its values are null
+Order = tuple[tuple[str, bool], ...]  # (property, descending)
 
 
-def order_of(dataset: Dataset, sort: tuple[tuple[str, bool], ...]) -> tuple[tuple[str, bool], ...]:
+def order_of(dataset: Dataset, sort: Order) -> Order:
     """The sort with the key as its last tiebreaker."""
     named = {name for name, _ in sort}
     return sort + tuple((name, False) for name in dataset.key if name not in named)
 
 
-def compile_page(tables: DatasetTables, shape: PageShape) -> str:
-    """The statement of a page.
+def conditions_of(
+    view: View,
+    table: sa.Table,
+    filters: Sequence[Filter] = (),
+    *,
+    pinned: bool = False,
+    place: int = 0,
+    source: Any = None,
+) -> list[sa.ColumnElement[bool]]:
+    """Everything that a row of one table, current or history, must meet to be among a view's records.
 
-    Gives one row: revision, oldest revision, records found (one more than `limit` where there is a next page), the
-    records as JSON separated by commas, and the last record's order values as a JSON array of text.
+    The one function that says so, for every statement and every branch of it. `place` tells the datasets of a
+    statement apart: the revision of the n-th stands in the parameter revision_<n>. `source` is what the statement
+    calls the table, where it has another name there.
     """
-    dataset = tables.dataset
-    branches = [branch(tables, shape, tables.current)]
-    if shape.pinned:
-        branches.append(branch(tables, shape, tables.history))
-    if len(branches) == 1:
-        page = branches[0].subquery("page")
-    else:
-        both = sa.union_all(*(sa.select(b.subquery()) for b in branches)).subquery("both")
-        ordering = [order_by(both.c[name], descending) for name, descending in columns_of(dataset, shape.order)]
-        page = sa.select(both).order_by(*ordering).limit(sa.bindparam("fetch", type_=sa.Integer)).subquery("page")
-    last = sa.func.json_build_array(*(sa.cast(page.c[c], sa.Text) for c, _ in columns_of(dataset, shape.order)))
-    limit = sa.bindparam("limit", type_=sa.Integer)
-    rows = (
-        sa.select(
-            sa.func.row_number().over().label(NUMBER),
-            document_of(page, [dataset.properties[name] for name in shape.properties]).label("json"),
-            sa.cast(last, sa.Text).label("last"),
-        )
-        .select_from(page)
-        .subquery("rows")
-    )
-    body = sa.select(
-        sa.func.count().label("found"),
-        sa.func.string_agg(rows.c.json, sa.literal_column("','")).filter(rows.c[NUMBER] <= limit).label("records"),
-        sa.func.max(rows.c.last).filter(rows.c[NUMBER] == limit).label("last"),
-    ).subquery("body")
-    head = DatasetHead.__table__.alias("head")
-    return render(
-        sa.select(head.c.revision, head.c.oldest_revision, *body.c).where(*is_head(head.c)).select_from(head, body)
-    )
-
-
-def branch(tables: DatasetTables, shape: PageShape, table: sa.Table) -> sa.Select[Any]:
-    """The page's records in one table, current or history."""
-    dataset = tables.dataset
-    order = columns_of(dataset, shape.order)
-    wanted = dict.fromkeys([dataset.properties[name].column for name in shape.properties] + [c for c, _ in order])
-    statement = sa.select(*(table.c[name] for name in wanted))
-    statement = statement.where(*(compile_filter(table, dataset, f, i) for i, f in enumerate(shape.filters)))
-    if shape.pinned:
-        statement = statement.where(*in_revision(tables, table))
-    if shape.after is not None:
-        statement = statement.where(compile_after(table, dataset, shape.order, shape.after))
-    ordering = [order_by(table.c[name], descending) for name, descending in order]
-    return statement.order_by(*ordering).limit(sa.bindparam("fetch", type_=sa.Integer))
-
-
-def in_revision(tables: DatasetTables, table: sa.Table) -> list[sa.ColumnElement[bool]]:
-    """The conditions under which a row belongs to the pinned revision."""
-    revision = sa.bindparam("revision", type_=sa.BigInteger)
-    conditions: list[sa.ColumnElement[bool]] = [table.c[REVISION] <= revision]
-    if table is tables.history:
-        head = DatasetHead.__table__
-        now = sa.select(head.c.revision).where(*is_head(head.c)).scalar_subquery()
-        conditions += [table.c[UNTIL] > revision, revision < now]
+    rows = table if source is None else source
+    conditions = [compile_filter(view, rows, condition, index) for index, condition in enumerate(filters)]
+    if pinned:
+        revision = pinned_revision(place)
+        conditions.append(rows.c[REVISION] <= revision)
+        if table is view.tables.history:
+            conditions += [rows.c[UNTIL] > revision, revision < revision_now(view.dataset)]
     return conditions
 
 
-def compile_record(tables: DatasetTables, properties: Sequence[str], *, pinned: bool) -> str:
-    """The statement of one record by its key: one row of revision, oldest revision and the record's JSON or null."""
-    dataset = tables.dataset
-    found = []
-    for table in (tables.current, tables.history) if pinned else (tables.current,):
-        key = [
-            table.c[prop.column] == sa.bindparam(f"k{index}", type_=prop.type.sqlalchemy)
-            for index, prop in enumerate(dataset.properties[name] for name in dataset.key)
-        ]
-        conditions = in_revision(tables, table) if pinned else []
-        document = document_of(table, [dataset.properties[name] for name in properties])
-        found.append(sa.select(document).select_from(table).where(*key, *conditions).scalar_subquery())
-    head = DatasetHead.__table__.alias("head")
-    record = sa.func.coalesce(*found).label("record")
-    return render(sa.select(head.c.revision, head.c.oldest_revision, record).where(*is_head(head.c)))
+def revision_now(dataset: Dataset) -> sa.ScalarSelect[int]:
+    """The dataset's current revision; compared with a parameter, it lets Postgres skip a branch at once."""
+    head = DatasetHead.__table__.alias("now")
+    return sa.select(head.c.revision).where(*is_head(head.c, dataset)).scalar_subquery()
 
 
-def is_head(columns: Any) -> list[sa.ColumnElement[bool]]:
-    """The conditions of the dataset's head row."""
+def pinned_revision(place: int = 0) -> sa.BindParameter[int]:
+    """The parameter that names the revision of the n-th dataset of a statement."""
+    return sa.bindparam(f"revision_{place}", type_=sa.BigInteger)
+
+
+def tables_of(view: View, *, pinned: bool) -> tuple[sa.Table, ...]:
+    """The tables that hold a revision: for the head's the current one alone."""
+    return (view.tables.current, view.tables.history) if pinned else (view.tables.current,)
+
+
+def revision_rows(
+    view: View,
+    filters: Sequence[Filter] = (),
+    properties: Iterable[str] | None = None,
+    *,
+    pinned: bool = False,
+    name: str = "found",
+) -> sa.Subquery:
+    """All records of a revision that meet the filters, as a relation with the columns of these properties."""
+    wanted = view.properties if properties is None else properties
+    columns = [view.dataset.properties[prop].column for prop in wanted]
+    branches = [
+        sa.select(*(table.c[column] for column in columns)).where(*conditions_of(view, table, filters, pinned=pinned))
+        for table in tables_of(view, pinned=pinned)
+    ]
+    return (branches[0] if len(branches) == 1 else sa.union_all(*branches)).subquery(name)
+
+
+def with_heads(
+    views: Sequence[View], payload: Sequence[Any], source: Any = None, *, pinned: bool = False
+) -> sa.Select[Any]:
+    """A statement of one row: the heads of the datasets that it reads, then the payload."""
+    facts: list[Any] = []
+    conditions: list[Any] = []
+    froms: list[Any] = [] if source is None else [source]
+    for place, view in enumerate(views):
+        head = DatasetHead.__table__.alias(f"head_{place}")
+        conditions += is_head(head.c, view.dataset)
+        froms.append(head)
+        published: Any = head.c.published_at
+        if pinned:
+            revisions = Revision.__table__
+            published = (
+                sa.select(revisions.c.published_at)
+                .where(revisions.c.dataset_id == head.c.id, revisions.c.revision == pinned_revision(place))
+                .scalar_subquery()
+            )
+        moment = sa.cast(sa.func.floor(sa.func.date_part(sa.literal_column("'epoch'"), published)), sa.BigInteger)
+        facts += [head.c.revision, head.c.oldest_revision, sa.func.coalesce(moment, sa.literal_column("0"))]
+    return sa.select(postgresql.array(facts).label("heads"), *payload).select_from(*froms).where(*conditions)
+
+
+def is_head(columns: Any, dataset: Dataset) -> list[sa.ColumnElement[bool]]:
+    """The conditions of a dataset's head row."""
     return [
-        columns.product == sa.bindparam("product", type_=sa.Text),
-        columns.major == sa.bindparam("major", type_=sa.Integer),
-        columns.dataset == sa.bindparam("dataset", type_=sa.Text),
+        columns.product == constant(dataset.product),
+        columns.major == constant(dataset.major),
+        columns.dataset == constant(dataset.name),
     ]
 
 
-def document_of(source: Any, properties: Sequence[Property]) -> sa.ColumnElement[str]:
+def constant(value: str | int) -> sa.ColumnElement[Any]:
+    """A literal for what does not come from the caller: statements without parameters keep their plans."""
+    if isinstance(value, int):
+        return sa.literal_column(str(value), sa.BigInteger)
+    quoted = value.replace("'", "''")
+    return sa.literal_column(f"'{quoted}'", sa.Text)
+
+
+def document_of(
+    source: Any, properties: Sequence[Property], extra: Sequence[sa.ColumnElement[Any]] = ()
+) -> sa.ColumnElement[str]:
     """A record as JSON text, from the columns of `source`."""
     # A whole row of a lateral select becomes one ROW(…) with names: the fastest way to JSON that Postgres has.
-    document = sa.select(*(shown(source, prop) for prop in properties)).correlate(source).subquery("document")
+    columns = [*(shown(source, prop) for prop in properties), *extra]
+    document = sa.select(*columns).correlate(source).subquery("document")
     row = sa.cast(sa.func.row_to_json(sa.literal_column("document")), sa.Text)
     return sa.select(row).select_from(document).scalar_subquery()
-
-
-def columns_of(dataset: Dataset, order: tuple[tuple[str, bool], ...]) -> list[tuple[str, bool]]:
-    """The order by column instead of by property."""
-    return [(dataset.properties[name].column, descending) for name, descending in order]
-
-
-def order_by(column: sa.ColumnElement[Any], descending: bool) -> sa.ColumnElement[Any]:
-    """Nulls come last in both directions."""
-    return column.desc().nulls_last() if descending else column.asc()
 
 
 def shown(source: Any, prop: Property) -> sa.ColumnElement[Any]:
@@ -156,43 +156,24 @@ def shown(source: Any, prop: Property) -> sa.ColumnElement[Any]:
     return (sa.cast(column, text) if prop.type.json_as_text else column).label(prop.name)
 
 
-def compile_filter(table: sa.Table, dataset: Dataset, condition: Filter, index: int) -> sa.ColumnElement[bool]:
-    """One filter's condition, over the parameter f<index>."""
-    prop = dataset.properties[condition.property]
-    column = table.c[prop.column]
-    value = sa.bindparam(f"f{index}", type_=prop.type.sqlalchemy)
-    match condition.operator:
-        case "eq":
-            return column == value
-        case "ne":
-            return column != value
-        case "gt":
-            return column > value
-        case "gte":
-            return column >= value
-        case "lt":
-            return column < value
-        case "lte":
-            return column <= value
-        case "in":
-            return column == sa.any_(sa.bindparam(f"f{index}", type_=postgresql.ARRAY(prop.type.sqlalchemy)))
-        case "like":
-            return column.like(value)
-        case "ilike":
-            return column.ilike(value)
-    return column.is_(None) == sa.bindparam(f"f{index}", type_=sa.Boolean)
+def order_by(column: sa.ColumnElement[Any], descending: bool) -> sa.ColumnElement[Any]:
+    """Nulls come last in both directions."""
+    return column.desc().nulls_last() if descending else column.asc()
 
 
-def compile_after(
-    table: sa.Table, dataset: Dataset, order: tuple[tuple[str, bool], ...], nulls: tuple[bool, ...]
-) -> sa.ColumnElement[bool]:
+def columns_of(dataset: Dataset, order: Order) -> list[tuple[str, bool]]:
+    """The order by column instead of by property."""
+    return [(dataset.properties[name].column, descending) for name, descending in order]
+
+
+def compile_after(table: Any, dataset: Dataset, order: Order, nulls: tuple[bool, ...]) -> sa.ColumnElement[bool]:
     """The condition that a record comes after the cursor's, over the parameters a0, a1, …"""
     columns = [table.c[dataset.properties[name].column] for name, _ in order]
     values = [
         sa.bindparam(f"a{index}", type_=dataset.properties[name].type.sqlalchemy)
         for index, (name, _) in enumerate(order)
     ]
-    if all(name in dataset.key and not descending for name, descending in order):
+    if in_key_order(dataset, order):
         # One direction and no nulls: a row comparison, which an index on the key answers as one range.
         return sa.tuple_(*columns) > sa.tuple_(*values) if len(columns) > 1 else columns[0] > values[0]
     steps: list[sa.ColumnElement[bool]] = []
@@ -207,6 +188,17 @@ def compile_after(
     return sa.or_(*steps)
 
 
-def render(statement: sa.Select[Any]) -> str:
-    """The statement as psycopg takes it, with named parameters."""
-    return str(statement.compile(dialect=DIALECT))
+def in_key_order(dataset: Dataset, order: Order) -> bool:
+    """Whether an order is that of the key alone."""
+    return all(name in dataset.key and not descending for name, descending in order)
+
+
+def is_steady(filters: Iterable[Filter]) -> bool:
+    """Whether these filters narrow a query alike whatever their values: then one plan serves all."""
+    return all(condition.operator in STEADY_OPERATORS for condition in filters)
+
+
+def render(statement: sa.Select[Any], *, keep_plan: bool = False) -> Statement:
+    """The statement with its parameters numbered, and their names in order."""
+    compiled = statement.compile(dialect=DIALECT)
+    return Statement(str(compiled).encode(), tuple(compiled.positiontup or ()), keep_plan)

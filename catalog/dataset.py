@@ -133,6 +133,8 @@ class Dataset:
     max_rejected: float  # a share, 0 to 1
     max_deleted: float  # a share, 0 to 1
     reject_unknown_columns: bool
+    searched: tuple[str, ...] = ()  # the properties that a text search looks into
+    search_language: str = "simple"  # the text search configuration that cuts and stems their words
 
     @property
     def address(self) -> str:

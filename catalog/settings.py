@@ -65,6 +65,10 @@ class Settings(BaseSettings):
         int, Field(ge=1, description="How long a read waits for a connection, in milliseconds.")
     ] = 2000
 
+    cache_bytes: Annotated[
+        int, Field(ge=0, description="Memory for finished answers, per process, in bytes; 0: every answer is read.")
+    ] = 64 * 2**20
+
     write_pool_size: Annotated[
         int, Field(ge=1, description="Connections for pushed events, keys and requests, per process.")
     ] = 4

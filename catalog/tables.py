@@ -19,6 +19,8 @@ STAGING_SCHEMA = "decant_staging"
 REVISION = "_revision"  # which publication wrote the record
 LOAD = "_load"  # which load brought it
 LINE = "_line"  # at which line of the load's raw batch
+SEARCHED_CHARACTERS = 100_000  # of one record; a tsvector ends at 1 MB
+EMPTY = sa.literal_column("''", sa.Text)
 UNTIL = "_until"  # history only: the first revision in which the record was no longer there
 
 
@@ -117,6 +119,22 @@ def map_table(mapper: registry, dataset: Dataset, *, history: bool) -> type[Any]
     mapper.map_imperatively(mapped, table, properties={f"c_{column.name}": column for column in table.columns})
     mapped.__table__ = table  # type: ignore[attr-defined]
     return mapped
+
+
+def search_vector(dataset: Dataset, table: Any) -> sa.ColumnElement[Any]:
+    """The words of a record's searchable texts, as the index holds them and as a search must ask for them.
+
+    Of each text only so much is looked at as never passes what Postgres can index of one record.
+    """
+    texts: list[Any] = [
+        sa.func.coalesce(sa.func.left(table.c[dataset.properties[name].column], sa.literal_column(str(limit))), EMPTY)
+        for limit in [SEARCHED_CHARACTERS // len(dataset.searched)]
+        for name in dataset.searched
+    ]
+    joined = texts[0]
+    for text in texts[1:]:
+        joined = joined.op("||")(sa.literal_column("' '")).op("||")(text)
+    return sa.func.to_tsvector(sa.literal_column(f"'{dataset.search_language}'::regconfig"), joined)
 
 
 def find_indexed(dataset: Dataset, key: list[str]) -> list[str]:

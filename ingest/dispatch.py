@@ -18,12 +18,12 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from catalog.contract import Catalog
 from catalog.dataset import Dataset, find_read, needs_of
 from catalog.models import QUEUE_SCHEMA, DatasetHead, Event, Load
+from catalog.schedule import last_tick, scheduled_datasets
 from ingest.attempts import choose_delay
 from ingest.due import Unfinished, choose_due, is_lost_for_good
 from ingest.lease import held_datasets
 from ingest.pushed import release_events
 from ingest.queue import EVENTS_LANE, LOADS_LANE, defer_job, drop_stalled_jobs, find_jobs, insert_load
-from ingest.schedule import last_tick, scheduled_datasets
 
 SWEEP_LOCK = 0x6465_6361_7377  # one sweep at a time; the others leave it to that one
 SWEEP_LIMIT = "10s"  # for a sweep whose process fell asleep in it

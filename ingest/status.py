@@ -14,10 +14,10 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from catalog.contract import Catalog
 from catalog.dataset import Dataset, reads_of
 from catalog.models import DatasetHead, Event, InputState, Load, RejectedRecord
+from catalog.schedule import next_load
 from catalog.tables import CatalogTables
 from ingest.dispatch import Head, current_revisions, revisions_read
 from ingest.report import COLORS, count_noun, show_table
-from ingest.schedule import next_load
 
 ENDED = ("published", "unchanged", "withheld", "failed")
 

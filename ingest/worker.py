@@ -24,6 +24,7 @@ from catalog.contract import Catalog, load_catalog
 from catalog.database import APPLICATION_NAME, make_engine
 from catalog.errors import CatalogError
 from catalog.logs import log
+from catalog.schedule import next_tick, scheduled_datasets
 from catalog.settings import Settings
 from catalog.tables import build_tables
 from ingest.dispatch import Dispatcher, Swept
@@ -39,7 +40,6 @@ from ingest.queue import (
     make_queue,
 )
 from ingest.run import run_queued
-from ingest.schedule import next_tick, scheduled_datasets
 from ingest.tidy import tidy_up
 from ingest.watch import find_news
 

@@ -74,7 +74,7 @@ def refuse_parameters(request: Request) -> None:
 async def read_heads(service: Service, products: list[Product]) -> dict[tuple[str, int, str], Any]:
     """Revision, number of records and time of publication of every dataset of these products."""
     try:
-        async with service.pool.connection() as connection:
+        async with service.lanes.connection() as connection:
             rows = await (await connection.execute(HEADS, ([p.id for p in products],))).fetchall()
     except Exception as error:
         raise translate_error(error) from error

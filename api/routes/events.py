@@ -68,7 +68,7 @@ async def get_receipt(request: Request) -> Response:
         raise Problem("not_found") from None
     whose = None if "ops:read" in principal.scopes else principal.id
     described = await describe_receipt(
-        service.pool, service.reader.tables.of(dataset), receipt_id, whose, after=after, limit=limit
+        service.lanes, service.views.tables.of(dataset), receipt_id, whose, after=after, limit=limit
     )
     base = (service.settings.public_url or "").rstrip("/") + f"{dataset.path}/receipts/{receipt_id}"
     next_url = None if described.next is None else f"{base}?limit={limit}&after={described.next}"

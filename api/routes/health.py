@@ -27,7 +27,7 @@ async def readyz(request: Request) -> Response:
     service = service_of(request)
     problem = None
     try:
-        async with asyncio.timeout(READY_TIMEOUT_SECONDS), service.pool.connection() as connection:
+        async with asyncio.timeout(READY_TIMEOUT_SECONDS), service.lanes.connection() as connection:
             rows = await (await connection.execute(CONTRACTS)).fetchall()
         known = {(row[0].decode(), row[1], row[2].decode()): row[3].decode() for row in rows}
         for product in service.catalog.products.values():

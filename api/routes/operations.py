@@ -40,7 +40,7 @@ async def get_loads(request: Request) -> Response:
         before=read_count(request, "before", 0, 2**63 - 1, "invalid_cursor") or None,
         limit=read_count(request, "limit", 100, 1000, "limit_out_of_range"),
     )
-    members, behind = await list_loads(service.pool, wanted)
+    members, behind = await list_loads(service.lanes, wanted)
     next_url = None
     if behind is not None:
         following = request.url.include_query_params(before=behind)
@@ -59,7 +59,7 @@ async def get_one_load(request: Request) -> Response:
     text = request.path_params["load"]
     if not (text.isascii() and text.isdigit() and len(text) < 19):
         raise Problem("not_found")
-    body = b'{"data":%b}' % await get_load(service.pool, int(text))
+    body = b'{"data":%b}' % await get_load(service.lanes, int(text))
     return Response(body, 200, NO_STORE, "application/json")
 
 

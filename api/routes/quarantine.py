@@ -149,7 +149,7 @@ def find_dataset(service: Service, found: tuple[str, int, str, str]) -> Dataset 
 async def fetch(service: Service, statement: str, values: Any) -> list[Any]:
     """The rows of a statement on the read login."""
     try:
-        async with service.pool.connection() as connection:
+        async with service.lanes.connection() as connection:
             rows: list[Any] = await (await connection.execute(statement.encode(), values)).fetchall()
             return rows
     except Exception as error:

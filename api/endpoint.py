@@ -1,0 +1,151 @@
+"""The one way of every GET about a dataset.
+
+Authenticate, view, parse, negotiate, revisions, tag, cache, read, answer: each phase hands a value to the next. It is
+a plain ASGI endpoint: FastAPI's own would solve dependencies, of which there are none, for a third of a page's cost.
+"""
+
+from __future__ import annotations
+
+from email.utils import formatdate, parsedate_to_datetime
+from typing import Any, cast
+
+from starlette.datastructures import Headers
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from api import metrics
+from api.auth import access_of, find_dataset
+from api.cache import Finished
+from api.etags import make_tag, matches, newest_seen
+from api.headers import read_least_revision
+from api.negotiation import COMPRESSED_FROM_BYTES, Form, choose_coding, choose_form, encode_body
+from api.questions import Answer, Kind, Pin, Question, Target
+from api.service import Service
+from api.timings import Timings
+from api.views import QUESTIONS_MAXIMUM, View
+from catalog.telemetry import traceresponse
+
+VARY = (b"vary", b"Authorization, X-API-Key, Accept, Accept-Encoding")
+REMEMBERED_QUERY_BYTES = 300
+PREFIX = "/data/{product}/v{major}/{dataset}"
+
+
+class Endpoint:
+    """Answers one kind of question."""
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request; problems are raised, for the handlers of the application."""
+        timings = Timings()
+        service: Service = scope["app"].state.service
+        headers = Headers(scope=scope)
+        status, fields, body = await self.respond(service, scope, headers, timings)
+        fields.append((b"server-timing", timings.header()))
+        fields.append((b"traceresponse", traceresponse().encode()))
+        await send({"type": "http.response.start", "status": status, "headers": fields})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+        metrics.observe(self.kind.name, status, timings.total())
+
+    async def respond(
+        self, service: Service, scope: Scope, headers: Headers, timings: Timings
+    ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+        """Status, headers and body."""
+        principal = await service.identify(scope, headers)
+        timings.mark("auth")
+        place = scope["path_params"]
+        dataset = find_dataset(service.catalog, principal, place["product"], place["major"], place["dataset"])
+        view = service.views.of(dataset, access_of(principal, dataset.product))
+        question = self.understand(service, view, scope)
+        form = choose_form(headers.get("accept", ""), self.kind.forms)
+        coding = choose_coding(headers.get("accept-encoding", ""))
+        timings.mark("parse")
+        if_none_match = headers.get("if-none-match")
+        least = read_least_revision(headers)
+        if if_none_match is not None:
+            seen = newest_seen(if_none_match)
+            least = max(least, seen[0] if seen and question.at is None and not question.pins else 0)
+        pin = await service.reader.pin(view, question, least)
+        tag = self.tag(view, question, pin.revisions, form, coding)
+        common = [VARY, *service.headers.of(principal, dataset, pin)]
+        if if_none_match is not None and matches(if_none_match, tag):
+            timings.mark("cache")
+            return 304, [(b"etag", tag.encode()), (b"decant-revision", b"%d" % pin.revision), *common], b""
+        finished = service.cache.get(tag)
+        metrics.count_cache(finished is not None)
+        timings.mark("cache")
+        if finished is None:
+            finished = await service.cache.make(tag, lambda: self.finish(service, view, question, pin, form, coding))
+            timings.mark("database")
+        if if_none_match is None and self.is_unmodified(headers, finished):
+            kept = [pair for pair in finished.headers if pair[0] in {b"etag", b"decant-revision", b"last-modified"}]
+            return 304, [*kept, *common], b""
+        return 200, [*finished.headers, *common], finished.body
+
+    def understand(self, service: Service, view: View, scope: Scope) -> Question:
+        """The question that the address asks; what was asked before need not be parsed again."""
+        raw_path: bytes = scope["raw_path"]
+        query_string: bytes = scope["query_string"]
+        place = (self.kind.name, raw_path, query_string)
+        known = view.questions.get(place)
+        if known is not None:
+            return cast(Question, known)
+        path = (service.settings.public_url or "").rstrip("/") + raw_path.decode("ascii", "replace")
+        key = path.partition("/records/")[2] if "key" in scope["path_params"] else ""
+        question = self.kind.parse(view, Target(path, query_string, key))
+        if len(raw_path) + len(query_string) <= REMEMBERED_QUERY_BYTES:
+            view.questions[place] = question
+            if len(view.questions) > QUESTIONS_MAXIMUM:
+                view.questions.popitem(last=False)
+        return question
+
+    async def finish(
+        self, service: Service, view: View, question: Question, pin: Pin, form: Form, coding: str
+    ) -> Finished:
+        """The answer, ready to leave; of a newer revision than the pin's where that has come meanwhile."""
+        answer = await self.kind.answer(service.reader, view, question, pin, form)
+        tag = self.tag(view, question, answer.revisions, form, coding)
+        body = answer.body
+        fields = answer_headers(answer, form, tag)
+        if coding != "identity" and len(body) >= COMPRESSED_FROM_BYTES:
+            body = encode_body(body, coding)
+            fields.append((b"content-encoding", coding.encode()))
+        fields.append((b"content-length", b"%d" % len(body)))
+        return Finished(tag, tuple(fields), body, answer.revisions[0])
+
+    def tag(self, view: View, question: Question, revisions: tuple[int, ...], form: Form, coding: str) -> str:
+        """The entity tag: all that the bytes of an answer depend on."""
+        facts = (view.identity, self.kind.name.encode(), question.canonical, form.name.encode(), coding.encode())
+        return make_tag(revisions, *facts)
+
+    def is_unmodified(self, headers: Headers, finished: Finished) -> bool:
+        """Whether the caller has what was published last, by If-Modified-Since."""
+        since = headers.get("if-modified-since")
+        modified = dict(finished.headers).get(b"last-modified") if since else None
+        if since is None or modified is None:
+            return False
+        try:
+            return parsedate_to_datetime(modified.decode()) <= parsedate_to_datetime(since)
+        except (ValueError, TypeError):
+            return False
+
+
+def answer_headers(answer: Answer, form: Form, tag: str) -> list[tuple[bytes, bytes]]:
+    """The headers of an answer that are the same for everybody who gets it."""
+    fields = [
+        (b"content-type", form.media_type.encode()),
+        (b"etag", tag.encode()),
+        (b"decant-revision", b"%d" % answer.revisions[0]),
+        *answer.headers,
+    ]
+    if answer.modified:
+        fields.append((b"last-modified", formatdate(answer.modified, usegmt=True).encode()))
+    if answer.next_url:
+        fields.append((b"link", f'<{answer.next_url}>; rel="next"'.encode()))
+    return fields
+
+
+def make_route(kind: Kind) -> Route:
+    """The route of a kind of question, for every dataset."""
+    return Route(PREFIX + kind.path, cast(Any, Endpoint(kind)), methods=["GET", "HEAD"], name=kind.name)

@@ -1,0 +1,81 @@
+"""Headers that do not come from the answer: how long it may be kept, and how long the product will be there."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from email.utils import format_datetime
+
+from starlette.datastructures import Headers
+
+from api.auth import SERVED, Principal
+from api.problems import Problem
+from api.questions import Pin
+from catalog.contract import Catalog
+from catalog.dataset import Dataset, Product
+from catalog.schedule import next_load
+
+LEAST_REVISION = "decant-min-revision"
+FRESH_SECONDS = 60  # how long anybody may keep what is open to all
+PINNED_SECONDS = 86_400  # what names its revision does not change; history may be pruned
+PRIVATE = (b"cache-control", b"private, no-cache")
+
+Field = tuple[bytes, bytes]
+
+
+class StandingHeaders:
+    """The headers that products and schedules decide."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
+        self.lifecycle = {key: lifecycle_headers(catalog, product) for key, product in catalog.products.items()}
+        self.next_loads: dict[str, float] = {}  # dataset -> when it is loaded next, in seconds since 1970
+
+    def of(self, principal: Principal, dataset: Dataset, pin: Pin) -> list[Field]:
+        """The headers of an answer about a dataset."""
+        return [self.cache_control(principal, dataset, pin), *self.lifecycle[dataset.product, dataset.major]]
+
+    def cache_control(self, principal: Principal, dataset: Dataset, pin: Pin) -> Field:
+        """How long an answer may be kept, and by whom: by all only what is open, asked for without a credential."""
+        if principal.id is not None or not self.catalog.products[dataset.product, dataset.major].anonymous:
+            return PRIVATE
+        seconds = PINNED_SECONDS if pin.fixed else min(FRESH_SECONDS, self.seconds_to_next_load(dataset))
+        return (b"cache-control", b"public, max-age=%d" % seconds)
+
+    def seconds_to_next_load(self, dataset: Dataset) -> int:
+        """How long it is until a schedule loads the dataset; very long where none does."""
+        now = time.time()
+        moment = self.next_loads.get(dataset.address, 0.0)
+        if moment <= now:
+            tick = next_load(self.catalog, dataset, datetime.fromtimestamp(now, UTC))
+            moment = self.next_loads[dataset.address] = tick.timestamp() if tick else float("inf")
+        return int(min(moment - now, PINNED_SECONDS))
+
+
+def lifecycle_headers(catalog: Catalog, product: Product) -> list[Field]:
+    """Deprecation (RFC 9745), Sunset (RFC 8594) and where to go, for a product that is on its way out."""
+    if product.status != "deprecated":
+        return []
+    since, end = product.sla.end_of_support, product.sla.end_of_life
+    page = f"/data/{product.id}/v{product.major}"
+    fields = [
+        (b"deprecation", b"@%d" % (int(since.timestamp()) if since else 0)),
+        (b"link", f'<{page}>; rel="deprecation"'.encode()),
+    ]
+    if end is not None:
+        fields.append((b"sunset", format_datetime(end.astimezone(UTC), usegmt=True).encode()))
+    newer = [p for p in catalog.products.values() if p.id == product.id and p.major > product.major]
+    successors = [p.major for p in newer if p.status in SERVED]
+    if successors:
+        fields.append((b"link", f'</data/{product.id}/v{max(successors)}>; rel="successor-version"'.encode()))
+    return fields
+
+
+def read_least_revision(headers: Headers) -> int:
+    """The oldest revision that the caller wants, 0 where it does not say."""
+    text = headers.get(LEAST_REVISION)
+    if text is None:
+        return 0
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise Problem("invalid_value", "Decant-Min-Revision: expected a revision such as 42.")
+    return int(text)

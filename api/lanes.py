@@ -1,0 +1,232 @@
+"""The read path's connections: one prepared statement, one row back, nothing in between.
+
+The pool makes, renews and closes the connections; each that is lent out for good is a lane. Asking the pool anew for
+every statement, and a cursor object for each, would cost three times what the statement itself costs here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import AsyncConnection, errors, generators
+from psycopg.adapt import PyFormat, Transformer
+from psycopg.pq import ExecStatus
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from catalog.database import translate_error
+from catalog.errors import DatabaseUnavailableError
+
+PREPARED_MAXIMUM = 300  # statements that one connection keeps prepared
+WAITING_MAXIMUM = 1000
+ENCODING = "utf-8"
+# A plan kept from before a migration, or a statement that a pooler between us dropped.
+OUTDATED = (errors.FeatureNotSupported, errors.InvalidSqlStatementName)
+
+
+@dataclass(frozen=True, eq=False)
+class Statement:
+    """SQL with $1, $2, …, the names of the values that stand for them, and whether one plan serves all values."""
+
+    text: bytes
+    names: tuple[str, ...]
+    # A kept plan costs a third of planning each time; a wrong one reads all of history for a page.
+    keep_plan: bool
+
+
+class Lane:
+    """One connection, with what it has prepared."""
+
+    def __init__(self, connection: AsyncConnection[Any]) -> None:
+        self.connection = connection
+        self.prepared: dict[Statement, bytes] = {}
+        self.keeps_plans = False  # as the pool configures it
+
+    async def run(self, statement: Statement, values: list[Any]) -> list[bytes | None] | None:
+        """The one row of a statement, each column as Postgres sent it; None where there is no row."""
+        if statement.keep_plan is not self.keeps_plans:
+            mode = "auto" if statement.keep_plan else "force_custom_plan"
+            await self.connection.execute(f"SET plan_cache_mode = {mode}".encode())
+            self.keeps_plans = statement.keep_plan
+        name = self.prepared.get(statement) or await self.prepare(statement)
+        connection = self.connection.pgconn
+        connection.send_query_prepared(name, values)
+        (result,) = await self.connection.wait(generators.execute(connection))
+        if result.status != ExecStatus.TUPLES_OK:
+            raise errors.error_from_result(result, ENCODING)
+        if result.ntuples == 0:
+            return None
+        return [result.get_value(0, column) for column in range(result.nfields)]
+
+    async def prepare(self, statement: Statement) -> bytes:
+        """The name under which the connection knows the statement from now on."""
+        if len(self.prepared) >= PREPARED_MAXIMUM:
+            await self.forget()
+        connection = self.connection.pgconn
+        name = b"decant_%d" % len(self.prepared)
+        connection.send_prepare(name, statement.text)
+        (result,) = await self.connection.wait(generators.execute(connection))
+        if result.status != ExecStatus.COMMAND_OK:
+            raise errors.error_from_result(result, ENCODING)
+        self.prepared[statement] = name
+        return name
+
+    async def forget(self) -> None:
+        """Drops every prepared statement."""
+        self.prepared.clear()
+        await self.connection.execute("DEALLOCATE ALL")
+
+
+class Lanes:
+    """The lanes of a process: at most `size`, opened as they are needed."""
+
+    def __init__(self, pool: AsyncConnectionPool[Any], size: int, timeout_seconds: float) -> None:
+        self.pool = pool
+        self.size = size
+        self.timeout_seconds = timeout_seconds
+        self.open = 0
+        self.free: list[Lane] = []
+        self.queue: deque[asyncio.Future[Lane | None]] = deque()
+        self.transformer = Transformer()
+
+    @property
+    def in_use(self) -> int:
+        """Lanes at work."""
+        return self.open - len(self.free)
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a lane."""
+        return len(self.queue)
+
+    async def fetch(self, statement: Statement, values: Mapping[str, Any]) -> list[bytes | None] | None:
+        """The one row of a statement; DatabaseError and its kin for whatever goes wrong."""
+        encoded = [self.encode(values[name]) for name in statement.names]
+        try:
+            try:
+                return await self.try_fetch(statement, encoded)
+            except OUTDATED:
+                return await self.try_fetch(statement, encoded)
+            except errors.OperationalError as error:
+                if not isinstance(translate_error(error), DatabaseUnavailableError) or isinstance(error, PoolTimeout):
+                    raise
+                # The server closed an idle connection meanwhile; to read twice harms nobody.
+                return await self.try_fetch(statement, encoded)
+        except errors.Error as error:
+            raise translate_error(error) from error
+
+    async def try_fetch(self, statement: Statement, values: list[Any]) -> list[bytes | None] | None:
+        """One attempt, with the driver's own errors."""
+        lane = self.free.pop() if self.free else await self.wait_for_lane()
+        try:
+            row = await lane.run(statement, values)
+        except OUTDATED:
+            await self.give_back(lane, forget=True)
+            raise
+        except errors.Error:
+            await self.give_back(lane)
+            raise
+        except BaseException:
+            # Cut off in the middle: nobody knows what the connection would answer next.
+            await self.discard(lane)
+            raise
+        self.release(lane)
+        return row
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[AsyncConnection[Any]]:
+        """A lane's connection, for what is no single prepared row."""
+        lane = self.free.pop() if self.free else await self.wait_for_lane()
+        try:
+            yield lane.connection
+        except errors.Error:
+            await self.give_back(lane)
+            raise
+        except BaseException:
+            await self.discard(lane)
+            raise
+        self.release(lane)
+
+    async def wait_for_lane(self) -> Lane:
+        """A new lane where there may be one more, else the next that comes free; DatabaseUnavailableError if none."""
+        if self.open < self.size:
+            return await self.open_lane()
+        if len(self.queue) >= WAITING_MAXIMUM:
+            raise DatabaseUnavailableError("Too many requests wait for the database.")
+        future: asyncio.Future[Lane | None] = asyncio.get_running_loop().create_future()
+        self.queue.append(future)
+        try:
+            async with asyncio.timeout(self.timeout_seconds):
+                lane = await future
+        except BaseException as error:
+            if future.done() and not future.cancelled() and (lane := future.result()) is not None:
+                self.release(lane)
+            elif not future.done():
+                future.cancel()
+            if isinstance(error, TimeoutError):
+                raise DatabaseUnavailableError("Every connection is busy.") from None
+            raise
+        return lane if lane is not None else await self.wait_for_lane()
+
+    async def open_lane(self) -> Lane:
+        """One more lane."""
+        self.open += 1
+        try:
+            return Lane(await self.pool.getconn(self.timeout_seconds))
+        except BaseException:
+            self.open -= 1
+            self.wake(None)
+            raise
+
+    def release(self, lane: Lane) -> None:
+        """Gives the lane to whoever waits longest, or keeps it."""
+        if not (self.queue and self.wake(lane)):
+            self.free.append(lane)
+
+    def wake(self, lane: Lane | None) -> bool:
+        """Whether somebody waited, who now has the lane; None tells them to open one."""
+        while self.queue:
+            future = self.queue.popleft()
+            if not future.done():
+                future.set_result(lane)
+                return True
+        return False
+
+    async def give_back(self, lane: Lane, *, forget: bool = False) -> None:
+        """Keeps the lane if its connection is well, otherwise lets it go."""
+        try:
+            if forget:
+                await lane.forget()
+        finally:
+            if lane.connection.closed or lane.connection.broken:
+                await self.discard(lane)
+                # What killed one connection has most often killed all that lay idle.
+                while self.free:
+                    await self.discard(self.free.pop())
+            else:
+                self.release(lane)
+
+    async def discard(self, lane: Lane) -> None:
+        """Closes the lane's connection and makes room for another."""
+        self.open -= 1
+        await lane.connection.close()
+        await self.pool.putconn(lane.connection)
+        self.wake(None)
+
+    async def close(self) -> None:
+        """Gives every idle connection back to the pool."""
+        while self.free:
+            self.open -= 1
+            await self.pool.putconn(self.free.pop().connection)
+
+    def encode(self, value: Any) -> Any:
+        """A value in the text form that Postgres reads."""
+        if value is None:
+            return None
+        if isinstance(value, str):
+            return value.encode()
+        return self.transformer.get_dumper(value, PyFormat.TEXT).dump(value)

@@ -1,0 +1,223 @@
+"""A page of records, or one record -> one SQL statement. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+from api.csv_lines import csv_line
+from api.lanes import Statement
+from api.params import Filter
+from api.sql import (
+    Order,
+    columns_of,
+    compile_after,
+    conditions_of,
+    constant,
+    document_of,
+    is_head,
+    is_steady,
+    order_by,
+    pinned_revision,
+    render,
+    revision_rows,
+    tables_of,
+    with_heads,
+)
+from api.views import Related, View
+from catalog.models import DatasetHead, Revision
+
+NUMBER = "_n"
+# Limits that are part of the statement, whose plan then needs no guess at them; others are parameters.
+COMMON_LIMITS = frozenset({10, 20, 25, 50, 100, 200, 250, 500, 1000})
+COUNT_CAP = 100_000  # records that are counted one by one for an exact total
+ESTIMATE_CAP = 1000  # and for an estimated one, before a sample has to do
+SAMPLE_RECORDS = 20_000
+SEPARATORS = {"json": "','", "ndjson": "E'\\n'", "csv": "''"}  # as SQL
+
+
+@dataclass(frozen=True)
+class PageShape:
+    """Everything about a page that its statement depends on."""
+
+    filters: tuple[Filter, ...]
+    order: Order  # sort, then what is left of the key
+    properties: tuple[str, ...]
+    limit: int | None  # None: a parameter
+    pinned: bool  # whether it is read as of named revisions
+    after: tuple[bool, ...] | None  # for a cursor: which of its values are null
+    count: str | None = None
+    expand: tuple[str, ...] = ()
+    form: str = "json"
+
+    @property
+    def keeps_plan(self) -> bool:
+        """Whether one plan is right for all values."""
+        return not self.pinned and is_steady(self.filters) and self.count is None
+
+
+def compile_page(view: View, shape: PageShape) -> Statement:
+    """The statement of a page.
+
+    Gives the heads; how many records were found, one more than `limit` where there is a next page; the records as
+    text; the last record's order values as a JSON array of text; and the total with whether it is exact.
+    """
+    dataset = view.dataset
+    related = [view.related[name] for name in shape.expand]
+    limit = constant(shape.limit) if shape.limit else sa.bindparam("limit", type_=sa.Integer)
+    page = page_rows(view, shape, related)
+    numbered = sa.select(sa.func.row_number().over().label(NUMBER), page).subquery("numbered")
+    order = sa.func.json_build_array(*(sa.cast(numbered.c[c], sa.Text) for c, _ in columns_of(dataset, shape.order)))
+    rows = (
+        sa.select(
+            numbered.c[NUMBER],
+            text_of(view, shape, numbered, related).label("text"),
+            # Made for one record alone, not for each.
+            sa.case((numbered.c[NUMBER] == limit, sa.cast(order, sa.Text))).label("last"),
+        )
+        .select_from(numbered)
+        .subquery("rows")
+    )
+    separator: Any = sa.literal_column(SEPARATORS[shape.form])
+    body = sa.select(
+        sa.func.count().label("found"),
+        sa.func.string_agg(rows.c.text, separator).filter(rows.c[NUMBER] <= limit).label("records"),
+        sa.func.max(rows.c.last).label("last"),
+    ).subquery("body")
+    views = [view, *(link.view for link in related)]
+    payload = [*body.c, *(count_columns(view, shape) if shape.count else ())]
+    return render(with_heads(views, payload, body, pinned=shape.pinned), keep_plan=shape.keeps_plan)
+
+
+def page_rows(view: View, shape: PageShape, related: Sequence[Related]) -> sa.Subquery:
+    """The page's records and one more, in order."""
+    fetch = constant(shape.limit + 1) if shape.limit else sa.bindparam("fetch", type_=sa.Integer)
+    tables = tables_of(view, pinned=shape.pinned)
+    branches = [branch(view, shape, related, table).limit(fetch) for table in tables]
+    if len(branches) == 1:
+        return branches[0].subquery("page")
+    both = sa.union_all(*(sa.select(b.subquery()) for b in branches)).subquery("both")
+    ordering = [order_by(both.c[name], descending) for name, descending in columns_of(view.dataset, shape.order)]
+    return sa.select(both).order_by(*ordering).limit(fetch).subquery("page")
+
+
+def branch(view: View, shape: PageShape, related: Sequence[Related], table: sa.Table) -> sa.Select[Any]:
+    """The page's records in one table, current or history."""
+    dataset = view.dataset
+    order = columns_of(dataset, shape.order)
+    linked = [name for link in related for name in link.key.properties]
+    columns = [dataset.properties[name].column for name in (*shape.properties, *linked)]
+    wanted = dict.fromkeys(columns + [c for c, _ in order])
+    statement = sa.select(*(table.c[name] for name in wanted))
+    statement = statement.where(*conditions_of(view, table, shape.filters, pinned=shape.pinned))
+    if shape.after is not None:
+        statement = statement.where(compile_after(table, dataset, shape.order, shape.after))
+    return statement.order_by(*(order_by(table.c[name], descending) for name, descending in order))
+
+
+def text_of(view: View, shape: PageShape, source: Any, related: Sequence[Related]) -> sa.ColumnElement[str]:
+    """One record of the page as it is written down."""
+    properties = [view.dataset.properties[name] for name in shape.properties]
+    if shape.form == "csv":
+        return csv_line(source, properties)
+    return document_of(source, properties, embedded(view, source, related, pinned=shape.pinned))
+
+
+def embedded(view: View, source: Any, related: Sequence[Related], *, pinned: bool) -> list[sa.ColumnElement[Any]]:
+    """The member `expanded`: for each link the record that it leads to, or null."""
+    if not related:
+        return []
+    members: list[Any] = []
+    for place, link in enumerate(related, 1):
+        columns = [view.dataset.properties[name].column for name in link.key.properties]
+        values = [source.c[column] for column in columns]
+        target = link.view
+        found = find_record(
+            target, link.key.targets, values, target.properties, pinned=pinned, place=place, outer=source
+        )
+        members += [constant(link.name), sa.cast(found, postgresql.JSON)]
+    return [sa.func.json_build_object(*members).label("expanded")]
+
+
+def find_record(
+    view: View,
+    names: Sequence[str],
+    values: Sequence[Any],
+    properties: Sequence[str],
+    *,
+    pinned: bool,
+    place: int = 0,
+    extra: Any = None,
+    outer: Any = None,
+) -> sa.ColumnElement[str]:
+    """The text of the one record whose properties `names` have these values, which may be columns of `outer`."""
+    dataset = view.dataset
+    found = []
+    for base in tables_of(view, pinned=pinned):
+        # The same dataset may stand in the statement already: a record that refers to its own kind.
+        table = base.alias(f"record_{place}") if place else base
+        key = [table.c[dataset.properties[name].column] == value for name, value in zip(names, values, strict=True)]
+        conditions = conditions_of(view, base, pinned=pinned, place=place, source=table)
+        added = extra(table) if extra else ()
+        document = document_of(table, [dataset.properties[name] for name in properties], added)
+        one = sa.select(document).select_from(table).where(*key, *conditions).limit(constant(1))
+        # Said outright: at this depth SQLAlchemy would join what it should only refer to.
+        found.append((one if outer is None else one.correlate(outer)).scalar_subquery())
+    return sa.func.coalesce(*found) if len(found) > 1 else found[0]
+
+
+def compile_record(view: View, properties: tuple[str, ...], expand: tuple[str, ...], *, pinned: bool) -> Statement:
+    """The statement of one record by its key: the heads, and the record's JSON or null."""
+    related = [view.related[name] for name in expand]
+    keys = [view.dataset.properties[name] for name in view.dataset.key]
+    values = [sa.bindparam(f"k{index}", type_=prop.type.sqlalchemy) for index, prop in enumerate(keys)]
+
+    def extra(table: Any) -> list[sa.ColumnElement[Any]]:
+        return embedded(view, table, related, pinned=pinned)
+
+    record = find_record(view, view.dataset.key, values, properties, pinned=pinned, extra=extra)
+    views = [view, *(link.view for link in related)]
+    return render(with_heads(views, [record.label("record")], pinned=pinned), keep_plan=not pinned)
+
+
+def count_columns(view: View, shape: PageShape) -> list[sa.ColumnElement[Any]]:
+    """The total, and whether it is exact."""
+    if not shape.filters:
+        # The revision knows: it was counted when it was published.
+        revisions, head = Revision.__table__, DatasetHead.__table__
+        known = sa.select(head.c.record_count).where(*is_head(head.c, view.dataset))
+        if shape.pinned:
+            known = (
+                sa.select(revisions.c.record_count)
+                .join_from(revisions, head, revisions.c.dataset_id == head.c.id)
+                .where(*is_head(head.c, view.dataset), revisions.c.revision == pinned_revision())
+            )
+        return [known.scalar_subquery().label("total"), sa.true().label("exact")]
+    cap = COUNT_CAP if shape.count == "exact" else ESTIMATE_CAP
+    rows = revision_rows(view, shape.filters, view.dataset.key[:1], pinned=shape.pinned, name="matching")
+    counted = sa.select(sa.func.count()).select_from(sa.select(rows.c[0]).limit(constant(cap)).subquery("counted"))
+    total: Any = counted.scalar_subquery()
+    if shape.count == "exact":
+        return [total.label("total"), (total < constant(COUNT_CAP)).label("exact")]
+    enough = total < constant(ESTIMATE_CAP)
+    guess = sa.case((enough, total), else_=sa.func.greatest(estimate(view, shape), constant(ESTIMATE_CAP)))
+    return [guess.label("total"), enough.label("exact")]
+
+
+def estimate(view: View, shape: PageShape) -> sa.ColumnElement[int]:
+    """How many records the filters leave, from a sample of the current revision's pages."""
+    head = DatasetHead.__table__
+    size = sa.select(head.c.record_count).where(*is_head(head.c, view.dataset)).scalar_subquery()
+    share = sa.func.least(
+        constant(100), constant(100 * SAMPLE_RECORDS) / sa.cast(sa.func.greatest(size, constant(1)), sa.Float)
+    )
+    table = view.tables.current
+    sample = table.tablesample(sa.func.system(sa.cast(share, postgresql.REAL)), name="sample")
+    matching = sa.and_(*conditions_of(view, table, shape.filters, source=sample))
+    part = sa.func.count().filter(matching) / sa.cast(sa.func.greatest(sa.func.count(), constant(1)), sa.Float)
+    scaled = sa.select(sa.cast(part * size, sa.BigInteger)).select_from(sample)
+    return scaled.scalar_subquery()

@@ -1,0 +1,79 @@
+"""What a GET asks of a dataset, and what it is answered with: the values that the phases of a request hand on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+from api.heads import Head
+from api.negotiation import Form
+
+if TYPE_CHECKING:
+    from api.reader import RecordReader
+    from api.views import View
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The raw parts of a request's address."""
+
+    path: str  # raw, percent-encoded, beginning at the host or at the public URL
+    query_string: bytes
+    key: str = ""  # raw: what stands behind `/records/`
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked, without the revision that answers it."""
+
+    query: Any  # the kind's own frozen value
+    canonical: bytes  # all of it that decides on the answer's bytes; part of the entity tag
+    at: int | datetime | None = None
+    pins: tuple[int, ...] = ()  # a cursor's revisions, of the dataset and its companions
+    least: int = 0  # the caller has seen this revision of the dataset
+    companions: tuple[View, ...] = ()  # other datasets that are read, as the caller sees them
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """Which revisions are read, of the dataset and its companions, and where their heads stand."""
+
+    revisions: tuple[int, ...]
+    heads: tuple[Head, ...]
+    fixed: bool  # whether the caller named them; otherwise a statement may find, and serve, newer ones
+
+    @property
+    def revision(self) -> int:
+        """The revision of the dataset that was asked."""
+        return self.revisions[0]
+
+    @property
+    def at_head(self) -> bool:
+        """Whether every revision is, as far as is known, the current one."""
+        return all(head.revision == revision for head, revision in zip(self.heads, self.revisions, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a question was answered with."""
+
+    body: bytes
+    revisions: tuple[int, ...]  # as read: of the dataset and its companions
+    modified: int = 0  # when the newest of them was published, in seconds since 1970; 0 where nothing was
+    next_url: str | None = None
+    headers: tuple[tuple[bytes, bytes], ...] = field(default=())
+
+
+class Kind(Protocol):
+    """One kind of question, such as a page of records, an aggregate, or changes."""
+
+    name: str
+    path: str  # of its route, below the dataset's
+    forms: tuple[Form, ...]  # how its answers can be written down; the first where the caller has no wish
+
+    def parse(self, view: View, target: Target) -> Question:
+        """The question that an address asks; Problem for what is wrong with it. Pure."""
+
+    async def answer(self, reader: RecordReader, view: View, question: Question, pin: Pin, form: Form) -> Answer:
+        """The answer, from the revisions of the pin."""

@@ -1,0 +1,231 @@
+"""Pages of records, and single records."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from api.csv_lines import csv_header
+from api.cursor import Cursor, InvalidCursorError, decode_cursor, digest_query, encode_cursor
+from api.lanes import Statement
+from api.negotiation import CSV, JSON, NDJSON, Form
+from api.page_sql import COMMON_LIMITS, PageShape, compile_page, compile_record
+from api.params import RecordQuery
+from api.problems import Problem, parameter_problem
+from api.questions import Answer, Pin, Question, Target
+from api.reader import Read, RecordReader, pinned_values, without_cursor
+from api.sql import order_of
+from api.views import View
+from catalog.types import InvalidValueError
+
+
+class Page:
+    """A page of records."""
+
+    name = "records"
+    path = "/records"
+    forms: tuple[Form, ...] = (JSON, CSV, NDJSON)
+
+    def parse(self, view: View, target: Target) -> Question:
+        """The question of a page."""
+        query = view.validator.parse(target.query_string)
+        digest = digest_page(view, query)
+        cursor = None if query.cursor is None else open_cursor(view, query.cursor, digest)
+        return Question(
+            query=PageQuery(query, digest, cursor, target),
+            # `next` repeats the address as it was written.
+            canonical=repr((digest, query.limit, query.count, target)).encode(),
+            at=None if cursor else query.at,
+            pins=cursor.revisions if cursor else (),
+            companions=tuple(view.related[name].view for name in query.expand),
+        )
+
+    async def answer(self, reader: RecordReader, view: View, question: Question, pin: Pin, form: Form) -> Answer:
+        """The page; its `next` repeats every parameter but the cursor."""
+        page: PageQuery = question.query
+        query = page.query
+        if query.expand and form is CSV:
+            raise parameter_problem("invalid_value", "expand", "needs JSON: a line of CSV has no place for it")
+        values = page_values(view, page)
+
+        def statement(pinned: bool) -> Statement:
+            shape = shape_page(view, page, form, pinned=pinned)
+            return view.statement(shape, lambda: compile_page(view, shape))
+
+        read = await read_at(reader, view, self.name, statement, values, pin)
+        revisions = pin.revisions if pin.fixed else read.revisions
+        found, records, last, *total = read.payload
+        next_url = None
+        if int(found or 0) > query.limit:
+            after = tuple(json.loads(last or b"[]"))
+            token = encode_cursor(Cursor(revisions, page.digest, after), view.views.secret)
+            next_url = f"{page.target.path}?{without_cursor(page.target.query_string)}cursor={token}"
+        body = write_page(view, query, form, records or b"", revisions[0], next_url, total)
+        return Answer(body, revisions, read.modified, next_url)
+
+
+class Record:
+    """One record by its key."""
+
+    name = "record"
+    path = "/records/{key:path}"
+    forms: tuple[Form, ...] = (JSON,)
+
+    def parse(self, view: View, target: Target) -> Question:
+        """The question of one record; `record_not_found` where no record can have such a key."""
+        allowed = ("properties", "at", "expand") if view.related else ("properties", "at")
+        query = view.validator.parse(target.query_string, allowed)
+        key = parse_key(view, target.key)
+        return Question(
+            query=(query, key),
+            canonical=repr((key, query.properties, query.expand)).encode(),
+            at=query.at,
+            companions=tuple(view.related[name].view for name in query.expand),
+        )
+
+    async def answer(self, reader: RecordReader, view: View, question: Question, pin: Pin, form: Form) -> Answer:
+        """The record; `record_not_found` where this revision has none."""
+        query, key = question.query
+        properties = query.properties or view.properties
+        values = {f"k{index}": value for index, value in enumerate(key)}
+
+        def statement(pinned: bool) -> Statement:
+            shape = ("record", properties, query.expand, pinned)
+            return view.statement(shape, lambda: compile_record(view, properties, query.expand, pinned=pinned))
+
+        read = await read_at(reader, view, self.name, statement, values, pin)
+        revisions = pin.revisions if pin.fixed else read.revisions
+        record = read.payload[0]
+        if record is None:
+            raise Problem("record_not_found")
+        return Answer(b'{"data":%b,"revision":%d}' % (record, revisions[0]), revisions, read.modified)
+
+
+class PageQuery:
+    """A parsed page: what is asked, its digest, where the walk stands, and the address that `next` repeats."""
+
+    __slots__ = ("cursor", "digest", "query", "target")
+
+    def __init__(self, query: RecordQuery, digest: str, cursor: Cursor | None, target: Target) -> None:
+        self.query = query
+        self.digest = digest
+        self.cursor = cursor
+        self.target = target
+
+
+async def read_at(
+    reader: RecordReader, view: View, kind: str, statement: Any, values: dict[str, Any], pin: Pin
+) -> Read:
+    """What `statement(pinned)` reads at the pin.
+
+    While the pinned revisions are the current ones, the current tables alone hold them, which costs less to ask; the
+    answer itself says whether they still were.
+    """
+    if not pin.fixed:
+        return await reader.read(view, kind, statement(False), values)
+    if pin.at_head:
+        read = await reader.read(view, kind, statement(False), values)
+        if read.revisions == pin.revisions:
+            return read
+    read = await reader.read(view, kind, statement(True), values | pinned_values(pin))
+    reader.check_read(read, pin)
+    return read
+
+
+def shape_page(view: View, page: PageQuery, form: Form, *, pinned: bool) -> PageShape:
+    """What the statement of a page depends on."""
+    query = page.query
+    return PageShape(
+        filters=query.filters,
+        order=order_of(view.dataset, query.sort),
+        properties=query.properties or view.properties,
+        limit=query.limit if query.limit in COMMON_LIMITS else None,
+        pinned=pinned,
+        after=tuple(value is None for value in page.cursor.after) if page.cursor else None,
+        count=query.count,
+        expand=query.expand,
+        form=form.name,
+    )
+
+
+def page_values(view: View, page: PageQuery) -> dict[str, Any]:
+    """The values of a page's statement."""
+    query = page.query
+    values: dict[str, Any] = {"limit": query.limit, "fetch": query.limit + 1}
+    for index, value in enumerate(query.values):
+        values[f"f{index}"] = value
+    if page.cursor:
+        order = order_of(view.dataset, query.sort)
+        for index, ((name, _), text) in enumerate(zip(order, page.cursor.after, strict=True)):
+            values[f"a{index}"] = None if text is None else view.dataset.properties[name].type.parse(text)
+    return values
+
+
+def write_page(
+    view: View,
+    query: RecordQuery,
+    form: Form,
+    records: bytes,
+    revision: int,
+    next_url: str | None,
+    total: Sequence[bytes | None],
+) -> bytes:
+    """The body of a page."""
+    if form is CSV:
+        properties = [view.dataset.properties[name] for name in query.properties or view.properties]
+        return csv_header(properties).encode() + records
+    if form is NDJSON:
+        return records + b"\n" if records else b""
+    count = b""
+    if total:
+        exact = b"true" if total[1] == b"t" else b"false"
+        count = b',"count":{"value":%b,"exact":%b}' % (total[0] or b"0", exact)
+    following = json.dumps(next_url).encode() if next_url else b"null"
+    return b'{"data":[%b],"revision":%d,"next":%b%b}' % (records, revision, following, count)
+
+
+def digest_page(view: View, query: RecordQuery) -> str:
+    """What a cursor binds: filters, sort, properties, `at`, `expand` and view, but neither limit nor form."""
+    return digest_query(
+        view.dataset.address,
+        sorted(view.hidden),
+        [(f.property, f.operator) for f in query.filters],
+        query.values,
+        query.sort,
+        query.properties,
+        query.at,
+        query.expand,
+    )
+
+
+def open_cursor(view: View, text: str, digest: str) -> Cursor:
+    """The cursor, if it is ours and belongs to this query."""
+    try:
+        return decode_cursor(text, view.views.secret, digest)
+    except InvalidCursorError as error:
+        raise parameter_problem("invalid_cursor", "cursor", str(error)) from None
+
+
+def parse_key(view: View, raw: str) -> list[Any]:
+    """The values of a raw key: its parts joined by commas; a comma that is percent-encoded belongs to its part."""
+    try:
+        parts = [unquote_to_bytes(part).decode() for part in raw.split(",")]
+    except UnicodeDecodeError:
+        raise Problem("invalid_text", "The key is not UTF-8.") from None
+    if any("\0" in part for part in parts):
+        raise Problem("invalid_text", "The key holds a NUL character.")
+    names = view.dataset.key
+    if len(parts) != len(names):
+        raise Problem("record_not_found", f"The key has {len(names)} part(s): {','.join(names)}.")
+    values = []
+    for name, text in zip(names, parts, strict=True):
+        try:
+            values.append(view.dataset.properties[name].type.parse(text))
+        except InvalidValueError as error:
+            raise Problem("record_not_found", f"{name}: {error}.") from None
+    return values
+
+
+KINDS = (Page(), Record())

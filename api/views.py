@@ -1,0 +1,100 @@
+"""A dataset as one kind of caller sees it, with everything compiled that its requests need."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from api.auth import Access, hidden_from
+from api.etags import build_digest
+from api.lanes import Statement
+from api.params import Validator
+from catalog.dataset import Dataset, ForeignKey
+from catalog.tables import CatalogTables, DatasetTables
+
+STATEMENTS_MAXIMUM = 200  # compiled statements kept per view
+QUESTIONS_MAXIMUM = 500  # parsed query strings kept per view
+VIEWS_MAXIMUM = 1000
+
+
+@dataclass(frozen=True)
+class Related:
+    """A dataset that `expand` can embed, as the caller sees it, and the foreign key that leads to it."""
+
+    name: str
+    key: ForeignKey
+    view: View
+
+
+class View:
+    """One dataset as one kind of caller sees it."""
+
+    def __init__(self, views: Views, tables: DatasetTables, access: Access, contract_sha256: str) -> None:
+        self.views = views
+        self.tables = tables
+        self.dataset = tables.dataset
+        self.access = access
+        self.hidden = hidden = hidden_from(access, tables.dataset)
+        self.statements: OrderedDict[Hashable, Statement] = OrderedDict()
+        self.questions: OrderedDict[Hashable, object] = OrderedDict()
+        # What decides on the bytes of an answer, beside the question and the revisions.
+        self.identity = "\0".join([self.dataset.address, *sorted(hidden), contract_sha256]).encode() + build_digest()
+
+    @cached_property
+    def validator(self) -> Validator:
+        """What reads query strings."""
+        return Validator(self.dataset, self.hidden, tuple(self.related))
+
+    @cached_property
+    def properties(self) -> tuple[str, ...]:
+        """The names of the properties that the caller sees, in the contract's order."""
+        return tuple(name for name in self.dataset.properties if name not in self.hidden)
+
+    @cached_property
+    def related(self) -> Mapping[str, Related]:
+        """What `expand` can embed: by the property that refers to it, or by the dataset where several do."""
+        found: dict[str, Related] = {}
+        for key in self.dataset.foreign_keys:
+            if self.hidden.intersection(key.properties):
+                continue
+            parent = self.views.sibling(self, key.dataset)
+            name = key.properties[0] if len(key.properties) == 1 else key.dataset
+            if parent is not None and not parent.hidden.intersection(key.targets):
+                found.setdefault(name, Related(name, key, parent))
+        return found
+
+    def statement(self, shape: Hashable, compile_statement: Callable[[], Statement]) -> Statement:
+        """The statement of a shape, compiled on its first use. Strangers choose shapes: their number is bounded."""
+        statement = self.statements.get(shape)
+        if statement is None:
+            statement = self.statements[shape] = compile_statement()
+            if len(self.statements) > STATEMENTS_MAXIMUM:
+                self.statements.popitem(last=False)
+        return statement
+
+
+class Views:
+    """The views of all datasets; callers who see the same share them."""
+
+    def __init__(self, tables: CatalogTables, contracts: Mapping[str, str], secret: bytes) -> None:
+        self.tables = tables
+        self.secret = secret  # seals cursors
+        self.contracts = contracts  # schema -> SHA-256 of its contract
+        self.made: OrderedDict[tuple[str, str, Access], View] = OrderedDict()
+
+    def of(self, dataset: Dataset, access: Access) -> View:
+        """The dataset as callers with this access see it."""
+        place = (dataset.schema, dataset.name, access)
+        view = self.made.get(place)
+        if view is None:
+            view = self.made[place] = View(self, self.tables.of(dataset), access, self.contracts[dataset.schema])
+            if len(self.made) > VIEWS_MAXIMUM:
+                self.made.popitem(last=False)
+        return view
+
+    def sibling(self, view: View, name: str) -> View | None:
+        """Another dataset of a view's product, as the same callers see it; None where there is none."""
+        tables = self.tables.by_dataset.get((view.dataset.schema, name))
+        return None if tables is None else self.of(tables.dataset, view.access)
