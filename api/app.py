@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
 
-from api import records
+from api import aggregates, changes, records
 from api.auth import Authenticator
 from api.cache import PageCache
 from api.endpoint import make_route
@@ -27,6 +27,8 @@ from catalog.contract import Catalog
 from catalog.database import DatabaseUrls, make_read_pool, make_write_pool
 from catalog.settings import Settings, read_secret
 from catalog.tables import build_tables
+
+KINDS = (*records.KINDS, *aggregates.KINDS, *changes.KINDS)
 
 
 def create_app(settings: Settings, urls: DatabaseUrls, catalog: Catalog) -> FastAPI:
@@ -76,7 +78,7 @@ def create_app(settings: Settings, urls: DatabaseUrls, catalog: Catalog) -> Fast
     app.state.openapi = render_document(build_document(catalog)).encode()
     install_problems(app)
     # First, for they are asked most: routes are tried in order.
-    app.router.routes.extend(make_route(kind) for kind in records.KINDS)
+    app.router.routes.extend(make_route(kind) for kind in KINDS)
     for module in (health, docs, catalog_routes, events, operations, quarantine):
         app.include_router(module.router)
     return app

@@ -22,6 +22,7 @@ from api.sql import (
     is_head,
     is_steady,
     order_by,
+    page_body,
     pinned_revision,
     render,
     revision_rows,
@@ -31,7 +32,6 @@ from api.sql import (
 from api.views import Related, View
 from catalog.models import DatasetHead, Revision
 
-NUMBER = "_n"
 # Limits that are part of the statement, whose plan then needs no guess at them; others are parameters.
 COMMON_LIMITS = frozenset({10, 20, 25, 50, 100, 200, 250, 500, 1000})
 COUNT_CAP = 100_000  # records that are counted one by one for an exact total
@@ -69,25 +69,13 @@ def compile_page(view: View, shape: PageShape) -> Statement:
     dataset = view.dataset
     related = [view.related[name] for name in shape.expand]
     limit = constant(shape.limit) if shape.limit else sa.bindparam("limit", type_=sa.Integer)
-    page = page_rows(view, shape, related)
-    numbered = sa.select(sa.func.row_number().over().label(NUMBER), page).subquery("numbered")
-    order = sa.func.json_build_array(*(sa.cast(numbered.c[c], sa.Text) for c, _ in columns_of(dataset, shape.order)))
-    rows = (
-        sa.select(
-            numbered.c[NUMBER],
-            text_of(view, shape, numbered, related).label("text"),
-            # Made for one record alone, not for each.
-            sa.case((numbered.c[NUMBER] == limit, sa.cast(order, sa.Text))).label("last"),
-        )
-        .select_from(numbered)
-        .subquery("rows")
+    body = page_body(
+        page_rows(view, shape, related),
+        limit,
+        [column for column, _ in columns_of(dataset, shape.order)],
+        lambda row: text_of(view, shape, row, related),
+        SEPARATORS[shape.form],
     )
-    separator: Any = sa.literal_column(SEPARATORS[shape.form])
-    body = sa.select(
-        sa.func.count().label("found"),
-        sa.func.string_agg(rows.c.text, separator).filter(rows.c[NUMBER] <= limit).label("records"),
-        sa.func.max(rows.c.last).label("last"),
-    ).subquery("body")
     views = [view, *(link.view for link in related)]
     payload = [*body.c, *(count_columns(view, shape) if shape.count else ())]
     return render(with_heads(views, payload, body, pinned=shape.pinned), keep_plan=shape.keeps_plan)

@@ -59,8 +59,18 @@ class Draft:
     """A query while its parameters are read."""
 
     def __init__(self) -> None:
-        self.filters: list[tuple[Filter, Any]] = []
+        self.conditions: list[tuple[Filter, Any]] = []
         self.facts: dict[str, Any] = {}
+
+    @property
+    def filters(self) -> tuple[Filter, ...]:
+        """The filters, without their values."""
+        return tuple(condition for condition, _ in self.conditions)
+
+    @property
+    def values(self) -> tuple[Any, ...]:
+        """The filters' values."""
+        return tuple(value for _, value in self.conditions)
 
 
 class Validator:
@@ -93,25 +103,15 @@ class Validator:
 
         With `allowed`, only these parameters are known.
         """
-        draft = Draft()
-        seen = set()
-        for name, value in split_query(query_string):
-            reader = self.readers.get(name) if allowed is None or name in allowed else None
-            if reader is None:
-                known = list(allowed if allowed is not None else self.readers)
-                if "[" not in name:
-                    # Who wrote no operator meant a name, not another operator of it.
-                    known = [other for other in known if "[" not in other]
-                raise parameter_problem("unknown_parameter", name, "unknown parameter", closest(name, known))
-            if name in seen:
-                raise parameter_problem("duplicate_parameter", name, "stands here twice")
-            seen.add(name)
-            reader(name, value, draft)
-        if len(draft.filters) > FILTERS_MAXIMUM:
-            raise Problem("query_too_complex", f"At most {FILTERS_MAXIMUM} filters are taken.")
-        # In one order, whatever the caller's: the same question is one statement and one cache entry.
-        ordered = sorted(draft.filters, key=lambda pair: (pair[0].property, pair[0].operator))
-        return RecordQuery(tuple(f for f, _ in ordered), tuple(v for _, v in ordered), **draft.facts)
+        readers = self.readers
+        if allowed is not None:
+            readers = {name: reader for name, reader in readers.items() if name in allowed}
+        draft = read_draft(query_string, readers)
+        return RecordQuery(draft.filters, draft.values, **draft.facts)
+
+    def filter_readers(self) -> dict[str, Reader]:
+        """What reads the filters, and a text search; for other questions about the same records."""
+        return {name: r for name, r in self.readers.items() if name == "q" or name not in RESERVED}
 
     def read_sort(self, name: str, value: str, draft: Draft) -> None:
         """`-distance,carrier`: by distance, descending, then by carrier."""
@@ -147,6 +147,27 @@ class Validator:
             message = f"there is no property {name!r}"
             raise parameter_problem("unknown_parameter", parameter, message, closest(name, self.visible))
         return prop
+
+
+def read_draft(query_string: bytes, readers: Mapping[str, Reader]) -> Draft:
+    """What the parameters of a raw query string say; Problem for the first that is wrong or that no reader knows."""
+    draft = Draft()
+    seen = set()
+    for name, value in split_query(query_string):
+        reader = readers.get(name)
+        if reader is None:
+            # Who wrote no operator meant a name, not another operator of it.
+            known = [other for other in readers if "[" in name or "[" not in other]
+            raise parameter_problem("unknown_parameter", name, "unknown parameter", closest(name, known))
+        if name in seen:
+            raise parameter_problem("duplicate_parameter", name, "stands here twice")
+        seen.add(name)
+        reader(name, value, draft)
+    if len(draft.conditions) > FILTERS_MAXIMUM:
+        raise Problem("query_too_complex", f"At most {FILTERS_MAXIMUM} filters are taken.")
+    # In one order, whatever the caller's: the same question is one statement and one cache entry.
+    draft.conditions.sort(key=lambda pair: (pair[0].property, pair[0].operator))
+    return draft
 
 
 def split_query(query_string: bytes) -> list[tuple[str, str]]:
@@ -209,7 +230,7 @@ def read_search(name: str, value: str, draft: Draft) -> None:
         raise Problem("query_too_complex", f"A search has at most {PATTERN_MAXIMUM_CHARACTERS} characters.")
     if not value.strip():
         raise parameter_problem("invalid_value", name, "is empty")
-    draft.filters.append((Filter("", SEARCH), value))
+    draft.conditions.append((Filter("", SEARCH), value))
 
 
 def filter_reader(prop: Property, operator: str) -> Reader:
@@ -217,7 +238,7 @@ def filter_reader(prop: Property, operator: str) -> Reader:
 
     def read(name: str, value: str, draft: Draft) -> None:
         try:
-            draft.filters.append((Filter(prop.name, operator), read_operand(prop, operator, value)))
+            draft.conditions.append((Filter(prop.name, operator), read_operand(prop, operator, value)))
         except InvalidValueError as error:
             raise parameter_problem("invalid_value", name, str(error)) from None
 

@@ -31,7 +31,7 @@ class Question:
     canonical: bytes  # all of it that decides on the answer's bytes; part of the entity tag
     at: int | datetime | None = None
     pins: tuple[int, ...] = ()  # a cursor's revisions, of the dataset and its companions
-    least: int = 0  # the caller has seen this revision of the dataset
+    seen: int = 0  # the caller names this revision of the dataset: an older head is read again
     companions: tuple[View, ...] = ()  # other datasets that are read, as the caller sees them
 
 

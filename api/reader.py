@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
 
 import sqlalchemy as sa
 from opentelemetry import trace
@@ -58,12 +57,12 @@ class RecordReader:
 
     async def pin(self, view: View, question: Question, least: int) -> Pin:
         """The revisions that a question is answered from, never older than what it or `least` names."""
-        wanted = max(least, question.least, question.pins[0] if question.pins else 0)
+        wanted = max(least, question.seen, question.pins[0] if question.pins else 0)
         if isinstance(question.at, int):
             wanted = max(wanted, question.at)
         head = await self.heads.at_least(view.dataset, wanted)
         heads = (head, *[await self.heads.of(other.dataset) for other in question.companions])
-        if head.revision < max(least, question.least):
+        if head.revision < least:
             raise DatabaseUnavailableError("What can be read here is older than what was seen before.")
         if question.pins:
             self.check_pins(view, question, heads)
@@ -102,6 +101,24 @@ class RecordReader:
         if found[0] < heads[0].oldest_revision:
             raise gone(heads[0])
         return tuple(found)
+
+    async def read_pinned(
+        self, view: View, kind: str, statement: Callable[[bool], Statement], values: dict[str, Any], pin: Pin
+    ) -> Read:
+        """What `statement(pinned)` reads at the pin.
+
+        While the pinned revisions are the current ones, the current tables alone hold them, which costs less to ask;
+        the answer itself says whether they still were.
+        """
+        if not pin.fixed:
+            return await self.read(view, kind, statement(False), values)
+        if pin.at_head:
+            read = await self.read(view, kind, statement(False), values)
+            if read.revisions == pin.revisions:
+                return read
+        read = await self.read(view, kind, statement(True), values | pinned_values(pin))
+        self.check_read(read, pin)
+        return read
 
     async def read(self, view: View, kind: str, statement: Statement, values: Mapping[str, Any]) -> Read:
         """The row of a statement, traced where the request is."""
@@ -160,10 +177,3 @@ def compile_revisions_at(datasets: Sequence[Dataset], kind: type) -> Statement:
 def gone(head: Head) -> Problem:
     """History no longer reaches so far."""
     return Problem("revision_gone", f"The oldest revision that can be read is {head.oldest_revision}.")
-
-
-def without_cursor(query_string: bytes) -> str:
-    """The raw query string with every parameter but the cursor, ready for one more; safe in a Link header."""
-    kept = [part for part in query_string.split(b"&") if part and not part.startswith(b"cursor=")]
-    text = b"&".join(kept)
-    return quote(text, safe="=&%[]+,:*-._~!$'()/?@") + ("&" if text else "")

@@ -8,16 +8,17 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from api.csv_lines import csv_header
-from api.cursor import Cursor, InvalidCursorError, decode_cursor, digest_query, encode_cursor
+from api.cursor import Cursor, digest_query
 from api.lanes import Statement
 from api.negotiation import CSV, JSON, NDJSON, Form
 from api.page_sql import COMMON_LIMITS, PageShape, compile_page, compile_record
 from api.params import RecordQuery
 from api.problems import Problem, parameter_problem
 from api.questions import Answer, Pin, Question, Target
-from api.reader import Read, RecordReader, pinned_values, without_cursor
+from api.reader import RecordReader
 from api.sql import order_of
 from api.views import View
+from api.walks import next_page, open_cursor
 from catalog.types import InvalidValueError
 
 
@@ -54,14 +55,12 @@ class Page:
             shape = shape_page(view, page, form, pinned=pinned)
             return view.statement(shape, lambda: compile_page(view, shape))
 
-        read = await read_at(reader, view, self.name, statement, values, pin)
+        read = await reader.read_pinned(view, self.name, statement, values, pin)
         revisions = pin.revisions if pin.fixed else read.revisions
         found, records, last, *total = read.payload
         next_url = None
         if int(found or 0) > query.limit:
-            after = tuple(json.loads(last or b"[]"))
-            token = encode_cursor(Cursor(revisions, page.digest, after), view.views.secret)
-            next_url = f"{page.target.path}?{without_cursor(page.target.query_string)}cursor={token}"
+            next_url = next_page(view, page.target, revisions, page.digest, last or b"[]")
         body = write_page(view, query, form, records or b"", revisions[0], next_url, total)
         return Answer(body, revisions, read.modified, next_url)
 
@@ -95,7 +94,7 @@ class Record:
             shape = ("record", properties, query.expand, pinned)
             return view.statement(shape, lambda: compile_record(view, properties, query.expand, pinned=pinned))
 
-        read = await read_at(reader, view, self.name, statement, values, pin)
+        read = await reader.read_pinned(view, self.name, statement, values, pin)
         revisions = pin.revisions if pin.fixed else read.revisions
         record = read.payload[0]
         if record is None:
@@ -113,25 +112,6 @@ class PageQuery:
         self.digest = digest
         self.cursor = cursor
         self.target = target
-
-
-async def read_at(
-    reader: RecordReader, view: View, kind: str, statement: Any, values: dict[str, Any], pin: Pin
-) -> Read:
-    """What `statement(pinned)` reads at the pin.
-
-    While the pinned revisions are the current ones, the current tables alone hold them, which costs less to ask; the
-    answer itself says whether they still were.
-    """
-    if not pin.fixed:
-        return await reader.read(view, kind, statement(False), values)
-    if pin.at_head:
-        read = await reader.read(view, kind, statement(False), values)
-        if read.revisions == pin.revisions:
-            return read
-    read = await reader.read(view, kind, statement(True), values | pinned_values(pin))
-    reader.check_read(read, pin)
-    return read
 
 
 def shape_page(view: View, page: PageQuery, form: Form, *, pinned: bool) -> PageShape:
@@ -198,14 +178,6 @@ def digest_page(view: View, query: RecordQuery) -> str:
         query.at,
         query.expand,
     )
-
-
-def open_cursor(view: View, text: str, digest: str) -> Cursor:
-    """The cursor, if it is ours and belongs to this query."""
-    try:
-        return decode_cursor(text, view.views.secret, digest)
-    except InvalidCursorError as error:
-        raise parameter_problem("invalid_cursor", "cursor", str(error)) from None
 
 
 def parse_key(view: View, raw: str) -> list[Any]:

@@ -11,7 +11,8 @@ what was read was published; so the answer and what it is an answer from are of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -27,6 +28,7 @@ from catalog.tables import REVISION, UNTIL
 
 DIALECT: sa.Dialect = postgresql.psycopg.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
 # Whatever their value, these narrow a query alike; others would make a plan wrong that was made for all values.
+NUMBER = "_n"
 STEADY_OPERATORS = frozenset({"eq"})
 
 Order = tuple[tuple[str, bool], ...]  # (property, descending)
@@ -166,26 +168,71 @@ def columns_of(dataset: Dataset, order: Order) -> list[tuple[str, bool]]:
     return [(dataset.properties[name].column, descending) for name, descending in order]
 
 
+@dataclass(frozen=True)
+class Step:
+    """One column of an order, and the value at which a walk stands."""
+
+    column: Any
+    value: Any
+    descending: bool
+    is_null: bool  # whether the walk stands at a null
+    nullable: bool
+
+
 def compile_after(table: Any, dataset: Dataset, order: Order, nulls: tuple[bool, ...]) -> sa.ColumnElement[bool]:
     """The condition that a record comes after the cursor's, over the parameters a0, a1, …"""
-    columns = [table.c[dataset.properties[name].column] for name, _ in order]
-    values = [
-        sa.bindparam(f"a{index}", type_=dataset.properties[name].type.sqlalchemy)
-        for index, (name, _) in enumerate(order)
-    ]
+    steps = []
+    for index, ((name, descending), is_null) in enumerate(zip(order, nulls, strict=True)):
+        prop = dataset.properties[name]
+        value = sa.bindparam(f"a{index}", type_=prop.type.sqlalchemy)
+        steps.append(Step(table.c[prop.column], value, descending, is_null, name not in dataset.key))
     if in_key_order(dataset, order):
         # One direction and no nulls: a row comparison, which an index on the key answers as one range.
+        columns, values = [step.column for step in steps], [step.value for step in steps]
         return sa.tuple_(*columns) > sa.tuple_(*values) if len(columns) > 1 else columns[0] > values[0]
-    steps: list[sa.ColumnElement[bool]] = []
+    return comes_after(steps)
+
+
+def comes_after(order: Sequence[Step]) -> sa.ColumnElement[bool]:
+    """The condition that a row comes after the values of an order in which nulls are last; directions may differ."""
+    ways: list[sa.ColumnElement[bool]] = []
     equal: list[sa.ColumnElement[bool]] = []
-    for (name, descending), column, value, is_null in zip(order, columns, values, nulls, strict=True):
-        if not is_null:
-            beyond = column < value if descending else column > value
-            if name not in dataset.key:
-                beyond = sa.or_(beyond, column.is_(None))
-            steps.append(sa.and_(*equal, beyond))
-        equal.append(column.is_(None) if is_null else column == value)
-    return sa.or_(*steps)
+    for step in order:
+        if not step.is_null:
+            beyond = step.column < step.value if step.descending else step.column > step.value
+            if step.nullable:
+                beyond = sa.or_(beyond, step.column.is_(None))
+            ways.append(sa.and_(*equal, beyond))
+        equal.append(step.column.is_(None) if step.is_null else step.column == step.value)
+    # Every column is null: nothing comes after, but equals in what follows, and nothing follows.
+    return sa.or_(*ways) if ways else sa.false()
+
+
+def page_body(
+    page: sa.Subquery, limit: Any, order: Sequence[str], text: Callable[[Any], Any], separator: str = "','"
+) -> sa.Subquery:
+    """A page's rows as one row: how many were found, their texts up to `limit`, and the last one's order values.
+
+    `page` holds one row more than `limit` where there is a next page; `text` writes a row down.
+    """
+    numbered = sa.select(sa.func.row_number().over().label(NUMBER), page).subquery("numbered")
+    place = sa.func.json_build_array(*(sa.cast(numbered.c[column], sa.Text) for column in order))
+    rows = (
+        sa.select(
+            numbered.c[NUMBER],
+            text(numbered).label("text"),
+            # Made for one row alone, not for each.
+            sa.case((numbered.c[NUMBER] == limit, sa.cast(place, sa.Text))).label("last"),
+        )
+        .select_from(numbered)
+        .subquery("rows")
+    )
+    between: Any = sa.literal_column(separator)
+    return sa.select(
+        sa.func.count().label("found"),
+        sa.func.string_agg(rows.c.text, between).filter(rows.c[NUMBER] <= limit).label("records"),
+        sa.func.max(rows.c.last).label("last"),
+    ).subquery("body")
 
 
 def in_key_order(dataset: Dataset, order: Order) -> bool:

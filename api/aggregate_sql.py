@@ -1,0 +1,132 @@
+"""An aggregate -> one SQL statement that returns finished JSON. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from api.aggregate_params import Group, Measure
+from api.lanes import Statement
+from api.params import Filter
+from api.sql import Step, comes_after, order_by, page_body, render, revision_rows, with_heads
+from api.views import View
+from catalog.dataset import Dataset
+
+PERCENTILES = {"median": "0.5", "p95": "0.95"}
+
+
+@dataclass(frozen=True)
+class AggregateShape:
+    """Everything about an aggregate that its statement depends on."""
+
+    groups: tuple[Group, ...]
+    measures: tuple[Measure, ...]
+    filters: tuple[Filter, ...]
+    order: tuple[tuple[str, bool], ...]  # sort, then the groups
+    pinned: bool
+    after: tuple[bool, ...] | None  # for a cursor: which of its values are null
+
+
+def order_groups(groups: tuple[Group, ...], sort: tuple[tuple[str, bool], ...]) -> tuple[tuple[str, bool], ...]:
+    """The sort with the groups as its last tiebreakers."""
+    named = {name for name, _ in sort}
+    return sort + tuple((group.name, False) for group in groups if group.name not in named)
+
+
+def compile_aggregate(view: View, shape: AggregateShape) -> Statement:
+    """The statement of a page of groups; gives what the statement of a page of records gives.
+
+    Parameters are the filters', `timezone`, `limit`, `fetch`, and a0, a1, … for where a walk stands.
+    """
+    grouped = group_rows(view, shape)
+    limit, fetch = (sa.bindparam(name, type_=sa.Integer) for name in ("limit", "fetch"))
+    page = sa.select(grouped)
+    if shape.after is not None:
+        steps = [
+            Step(grouped.c[name], sa.bindparam(f"a{index}", type_=grouped.c[name].type), descending, is_null, True)
+            for index, ((name, descending), is_null) in enumerate(zip(shape.order, shape.after, strict=True))
+        ]
+        page = page.where(comes_after(steps))
+    page = page.order_by(*(order_by(grouped.c[name], descending) for name, descending in shape.order)).limit(fetch)
+    parts: list[Group | Measure] = [*shape.groups, *shape.measures]
+    texts = {part.name for part in parts if shown_as_text(view.dataset, part)}
+    body = page_body(
+        page.subquery("page"),
+        limit,
+        [name for name, _ in shape.order],
+        lambda row: write_group(row, [part.name for part in parts], texts),
+    )
+    return render(with_heads([view], list(body.c), body, pinned=shape.pinned))
+
+
+def group_rows(view: View, shape: AggregateShape) -> sa.Subquery:
+    """The groups with their measures, as a relation."""
+    used = [group.of for group in shape.groups] + [m.of for m in shape.measures if m.of]
+    wanted = list(dict.fromkeys(used)) or list(view.dataset.key[:1])
+    rows = revision_rows(view, shape.filters, wanted, pinned=shape.pinned)
+    keys = [compile_group(view.dataset, rows, group) for group in shape.groups]
+    measures = [compile_measure(view.dataset, rows, measure) for measure in shape.measures]
+    labelled = [key.label(group.name) for key, group in zip(keys, shape.groups, strict=True)]
+    labelled += [found.label(measure.name) for found, measure in zip(measures, shape.measures, strict=True)]
+    # By position: the same parameter written twice would be two expressions to Postgres.
+    positions: list[Any] = [sa.literal_column(str(place)) for place in range(1, len(keys) + 1)]
+    return sa.select(*labelled).select_from(rows).group_by(*positions).subquery("grouped")
+
+
+def compile_group(dataset: Dataset, rows: Any, group: Group) -> sa.ColumnElement[Any]:
+    """The value that records of one group share."""
+    prop = dataset.properties[group.of]
+    column = rows.c[prop.column]
+    if group.bucket is None:
+        return column  # type: ignore[no-any-return]
+    bucket = sa.literal_column(f"'{group.bucket}'", sa.Text)
+    if prop.type.name == "timestamp":
+        zone = sa.bindparam("timezone", type_=sa.Text)
+        return sa.func.date_trunc(bucket, column, zone, type_=prop.type.sqlalchemy)
+    moment = sa.cast(column, sa.TIMESTAMP())
+    return sa.cast(sa.func.date_trunc(bucket, moment), prop.type.sqlalchemy)
+
+
+def compile_measure(dataset: Dataset, rows: Any, measure: Measure) -> sa.ColumnElement[Any]:
+    """What is measured of a group; exact numbers and whole ones beyond 2^53 as text."""
+    if measure.of is None:
+        return sa.func.count()
+    prop = dataset.properties[measure.of]
+    column = rows.c[prop.column]
+    exact = prop.type.json_as_text
+    match measure.function:
+        case "count":
+            return sa.func.count(column)
+        case "distinct":
+            return sa.func.count(column.distinct())
+        case "min" | "max":
+            return getattr(sa.func, measure.function)(column, type_=prop.type.sqlalchemy)  # type: ignore[no-any-return]
+        case "sum" if prop.type.name == "number":
+            return sa.func.sum(column, type_=sa.Double())
+        case "sum" if exact:
+            return sa.func.sum(column, type_=sa.Numeric())
+        case "sum":
+            return sa.cast(sa.func.sum(column), sa.BigInteger)
+        case "avg" if exact:
+            return sa.func.avg(column, type_=sa.Numeric())
+        case "avg":
+            return sa.cast(sa.func.avg(column), sa.Double())
+    share: Any = sa.literal_column(PERCENTILES[measure.function])
+    return sa.func.percentile_cont(share).within_group(sa.cast(column, sa.Double()))
+
+
+def shown_as_text(dataset: Dataset, part: Group | Measure) -> bool:
+    """Whether the answer shows it as text, since JSON readers would lose digits."""
+    if part.of is None or (isinstance(part, Measure) and part.function in {"count", "distinct", *PERCENTILES}):
+        return False
+    return dataset.properties[part.of].type.json_as_text
+
+
+def write_group(row: Any, names: list[str], texts: set[str]) -> sa.ColumnElement[str]:
+    """A group as JSON text."""
+    columns = [(sa.cast(row.c[name], sa.Text) if name in texts else row.c[name]).label(name) for name in names]
+    document = sa.select(*columns).correlate(row).subquery("document")
+    text = sa.cast(sa.func.row_to_json(sa.literal_column("document")), sa.Text)
+    return sa.select(text).select_from(document).scalar_subquery()

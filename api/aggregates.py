@@ -1,0 +1,93 @@
+"""Aggregates: counts, sums and their like, of records or of groups of them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from api.aggregate_params import AggregateQuery, AggregateValidator
+from api.aggregate_sql import AggregateShape, compile_aggregate, order_groups
+from api.cursor import Cursor, digest_query
+from api.lanes import Statement
+from api.negotiation import JSON, Form
+from api.questions import Answer, Pin, Question, Target
+from api.reader import RecordReader
+from api.views import View
+from api.walks import next_page, open_cursor
+
+
+class Aggregate:
+    """A page of groups with their measures."""
+
+    name = "aggregate"
+    path = "/aggregate"
+    forms: tuple[Form, ...] = (JSON,)
+
+    def parse(self, view: View, target: Target) -> Question:
+        """The question of an aggregate."""
+        query = AggregateValidator(view.validator).parse(target.query_string)
+        digest = digest_aggregate(view, query)
+        cursor = None if query.cursor is None else open_cursor(view, query.cursor, digest)
+        return Question(
+            query=(query, digest, cursor, target),
+            canonical=repr((digest, query.limit, target)).encode(),
+            at=None if cursor else query.at,
+            pins=cursor.revisions if cursor else (),
+        )
+
+    async def answer(self, reader: RecordReader, view: View, question: Question, pin: Pin, form: Form) -> Answer:
+        """The groups, and where more of them are."""
+        query, digest, cursor, target = question.query
+
+        def statement(pinned: bool) -> Statement:
+            shape = shape_aggregate(query, cursor, pinned=pinned)
+            return view.statement(shape, lambda: compile_aggregate(view, shape))
+
+        read = await reader.read_pinned(view, self.name, statement, aggregate_values(query, cursor), pin)
+        revisions = pin.revisions if pin.fixed else read.revisions
+        found, groups, last = read.payload
+        next_url = None
+        if int(found or 0) > query.limit:
+            next_url = next_page(view, target, revisions, digest, last or b"[]")
+        following = json.dumps(next_url).encode()
+        body = b'{"data":[%b],"revision":%d,"next":%b}' % (groups or b"", revisions[0], following)
+        return Answer(body, revisions, read.modified, next_url)
+
+
+def shape_aggregate(query: AggregateQuery, cursor: Cursor | None, *, pinned: bool) -> AggregateShape:
+    """What the statement of an aggregate depends on."""
+    return AggregateShape(
+        groups=query.groups,
+        measures=query.measures,
+        filters=query.filters,
+        order=order_groups(query.groups, query.sort),
+        pinned=pinned,
+        after=tuple(value is None for value in cursor.after) if cursor else None,
+    )
+
+
+def aggregate_values(query: AggregateQuery, cursor: Cursor | None) -> dict[str, Any]:
+    """The values of an aggregate's statement."""
+    values: dict[str, Any] = {"timezone": query.timezone, "limit": query.limit, "fetch": query.limit + 1}
+    values |= {f"f{index}": value for index, value in enumerate(query.values)}
+    # As Postgres wrote them, so it reads them: the statement says of which type each is.
+    return values | {f"a{index}": text for index, text in enumerate(cursor.after if cursor else ())}
+
+
+def digest_aggregate(view: View, query: AggregateQuery) -> str:
+    """What a cursor binds: everything that is asked but the limit, and whose view it is."""
+    return digest_query(
+        "aggregate",
+        view.dataset.address,
+        sorted(view.hidden),
+        [(group.of, group.bucket) for group in query.groups],
+        [(measure.function, measure.of) for measure in query.measures],
+        [(f.property, f.operator) for f in query.filters],
+        query.values,
+        query.sort,
+        query.timezone,
+        query.at,
+    )
+
+
+KINDS = (Aggregate(),)

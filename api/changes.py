@@ -1,0 +1,113 @@
+"""Changes: what was inserted, updated and deleted after a revision, for whoever keeps a copy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from api.changes_sql import ChangesShape, compile_changes
+from api.cursor import Cursor, digest_query
+from api.lanes import Statement
+from api.negotiation import JSON, Form
+from api.params import LIMIT_DEFAULT, REVISION_DIGITS, Draft, Reader, read_cursor, read_draft, read_limit
+from api.problems import Problem, parameter_problem
+from api.questions import Answer, Pin, Question, Target
+from api.reader import RecordReader, pinned_values
+from api.views import View
+from api.walks import next_page, open_cursor
+
+
+@dataclass(frozen=True)
+class ChangesQuery:
+    """What a request for changes asks for."""
+
+    since: int
+    properties: tuple[str, ...] | None = None
+    limit: int = LIMIT_DEFAULT
+    cursor: str | None = None
+
+
+class Changes:
+    """A page of changes; a walk over them is pinned to the revision that was current when it began."""
+
+    name = "changes"
+    path = "/changes"
+    forms: tuple[Form, ...] = (JSON,)
+
+    def parse(self, view: View, target: Target) -> Question:
+        """The question of a page of changes."""
+        readers: dict[str, Reader] = {
+            "since": read_since,
+            "properties": view.validator.read_properties,
+            "limit": read_limit,
+            "cursor": read_cursor,
+        }
+        draft = read_draft(target.query_string, readers)
+        if "since" not in draft.facts:
+            raise parameter_problem("invalid_value", "since", "a revision is needed; 0 gives everything as inserted")
+        query = ChangesQuery(**draft.facts)
+        digest = digest_query("changes", view.dataset.address, sorted(view.hidden), query.since, query.properties)
+        cursor = None if query.cursor is None else open_cursor(view, query.cursor, digest)
+        return Question(
+            query=(query, digest, cursor, target),
+            canonical=repr((digest, query.limit, target)).encode(),
+            pins=cursor.revisions if cursor else (),
+            seen=query.since,
+        )
+
+    async def answer(self, reader: RecordReader, view: View, question: Question, pin: Pin, form: Form) -> Answer:
+        """The changes, and where more of them are; on the last page, from where the next walk goes on."""
+        query, digest, cursor, target = question.query
+        check_since(query.since, pin.revision, pin.heads[0].oldest_revision)
+        statement = changes_statement(view, query, cursor)
+        values = changes_values(view, query, cursor) | pinned_values(pin) | {"revision_1": query.since}
+        read = await reader.read(view, self.name, statement, values)
+        # What was pruned meanwhile is no longer known to have been there.
+        check_since(query.since, pin.revision, read.oldest[0])
+        reader.check_read(read, pin)
+        found, changes, last = read.payload
+        next_url = None
+        if int(found or 0) > query.limit:
+            next_url = next_page(view, target, pin.revisions, digest, last or b"[]")
+        facts = {
+            "revision": pin.revision,
+            "since": query.since,
+            "next": next_url,
+            "next_since": None if next_url else pin.revision,
+        }
+        body = b'{"data":[%b],%b' % (changes or b"", json.dumps(facts, separators=(",", ":")).encode()[1:])
+        return Answer(body, pin.revisions, read.modified, next_url)
+
+
+def read_since(name: str, value: str, draft: Draft) -> None:
+    """The revision that the caller's copy stands at."""
+    if not (value.isascii() and value.isdigit() and len(value) <= REVISION_DIGITS):
+        raise parameter_problem("invalid_value", name, "expected a revision such as 41")
+    draft.facts["since"] = int(value)
+
+
+def check_since(since: int, until: int, oldest: int) -> None:
+    """Nothing comes back where it can be told what changed; from nothing at all it always can."""
+    if since > until:
+        raise parameter_problem("invalid_value", "since", f"the newest revision is {until}")
+    if 0 < since < oldest:
+        hint = f"History reaches back to revision {oldest} only: begin a new copy with since=0."
+        raise Problem("revision_gone", hint)
+
+
+def changes_statement(view: View, query: ChangesQuery, cursor: Cursor | None) -> Statement:
+    """The statement of a page of changes."""
+    shape = ChangesShape(query.properties or view.properties, cursor is not None)
+    return view.statement(shape, lambda: compile_changes(view, shape))
+
+
+def changes_values(view: View, query: ChangesQuery, cursor: Cursor | None) -> Mapping[str, Any]:
+    """The values of a page's statement."""
+    return {"limit": query.limit, "fetch": query.limit + 1} | {
+        f"a{index}": text for index, text in enumerate(cursor.after if cursor else ())
+    }
+
+
+KINDS = (Changes(),)
