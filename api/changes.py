@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,7 +61,7 @@ class Changes:
         query, digest, cursor, target = question.query
         check_since(query.since, pin.revision, pin.heads[0].oldest_revision)
         statement = changes_statement(view, query, cursor)
-        values = changes_values(view, query, cursor) | pinned_values(pin) | {"revision_1": query.since}
+        values = changes_values(query, cursor) | pinned_values(pin) | {"revision_1": query.since}
         read = await reader.read(view, self.name, statement, values)
         # What was pruned meanwhile is no longer known to have been there.
         check_since(query.since, pin.revision, read.oldest[0])
@@ -103,7 +102,7 @@ def changes_statement(view: View, query: ChangesQuery, cursor: Cursor | None) ->
     return view.statement(shape, lambda: compile_changes(view, shape))
 
 
-def changes_values(view: View, query: ChangesQuery, cursor: Cursor | None) -> Mapping[str, Any]:
+def changes_values(query: ChangesQuery, cursor: Cursor | None) -> dict[str, Any]:
     """The values of a page's statement."""
     return {"limit": query.limit, "fetch": query.limit + 1} | {
         f"a{index}": text for index, text in enumerate(cursor.after if cursor else ())
