@@ -13,6 +13,9 @@ from api.auth import Authenticator
 from api.cache import PageCache
 from api.endpoint import make_route
 from api.event_store import EventStore
+from api.exporting import endpoint as exports
+from api.exporting.files import ExportFiles
+from api.exporting.source import ExportSource
 from api.headers import StandingHeaders
 from api.heads import Heads
 from api.lanes import Lanes
@@ -57,6 +60,8 @@ def create_app(settings: Settings, urls: DatabaseUrls, catalog: Catalog) -> Fast
                 cache=PageCache(settings.cache_bytes),
                 headers=StandingHeaders(catalog),
                 events=EventStore(write_pool),
+                exports=ExportSource(urls.read, settings),
+                export_files=ExportFiles(settings.exports_folder, settings.export_cache_bytes),
             )
             yield
         finally:
@@ -79,6 +84,7 @@ def create_app(settings: Settings, urls: DatabaseUrls, catalog: Catalog) -> Fast
     install_problems(app)
     # First, for they are asked most: routes are tried in order.
     app.router.routes.extend(make_route(kind) for kind in KINDS)
+    app.router.routes.append(exports.ROUTE)
     for module in (health, docs, catalog_routes, events, operations, quarantine):
         app.include_router(module.router)
     return app

@@ -11,6 +11,8 @@ from starlette.types import Scope
 from api.auth import Authenticator, Principal
 from api.cache import PageCache
 from api.event_store import EventStore
+from api.exporting.files import ExportFiles
+from api.exporting.source import ExportSource
 from api.headers import StandingHeaders
 from api.lanes import Lanes
 from api.problems import Problem
@@ -33,6 +35,8 @@ class Service:
     cache: PageCache
     headers: StandingHeaders
     events: EventStore
+    exports: ExportSource
+    export_files: ExportFiles
 
     async def authenticate(self, request: Request) -> Principal:
         """Who is calling; `key_in_url` where a credential stands in the address."""

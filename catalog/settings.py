@@ -69,6 +69,14 @@ class Settings(BaseSettings):
         int, Field(ge=0, description="Memory for finished answers, per process, in bytes; 0: every answer is read.")
     ] = 64 * 2**20
 
+    exports_at_once: Annotated[int, Field(ge=1, description="Exports that run at a time, per process.")] = 2
+    export_timeout_seconds: Annotated[
+        float, Field(gt=0, description="How long one export may take, its reader included, in seconds.")
+    ] = 600.0
+    export_cache_bytes: Annotated[
+        int, Field(ge=0, description="Disk for finished Parquet exports; those unused the longest go, in bytes.")
+    ] = 10 * 2**30
+
     write_pool_size: Annotated[
         int, Field(ge=1, description="Connections for pushed events, keys and requests, per process.")
     ] = 4
@@ -108,6 +116,11 @@ class Settings(BaseSettings):
     def known_folder(self) -> Path:
         """Where records of current revisions are kept, to compare the next batch with."""
         return self.home / "known"
+
+    @property
+    def exports_folder(self) -> Path:
+        """Where finished exports are kept."""
+        return self.home / "exports"
 
     @property
     def work_folder(self) -> Path:

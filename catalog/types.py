@@ -181,6 +181,7 @@ def array_type(item: PropertyType) -> PropertyType:
         postgres=f"{item.postgres}[]",
         duckdb="VARCHAR",
         sqlalchemy=pg.ARRAY(item.sqlalchemy),
+        operators=("has", "null"),
         json_schema={"type": "array", "items": {**item.json_schema, "type": [item.json_schema["type"], "null"]}},
         judged=judge_by(plain_json("ARRAY"), value=f"('{{' || array_to_string({items}, ',') || '}}')"),
         expected=f"a JSON array of {item.name} values",

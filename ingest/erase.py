@@ -13,6 +13,7 @@ import duckdb
 import sqlalchemy as sa
 
 from catalog.dataset import Dataset, RawForm, needs_of
+from catalog.export_files import forget_exports
 from catalog.models import Load, RejectedRecord
 from catalog.settings import Settings
 from catalog.tables import LINE, LOAD, UNTIL, CatalogTables, DatasetTables
@@ -196,8 +197,9 @@ class Erasure:
         )
 
     def forget_copies(self) -> None:
-        """Removes what is kept beside the tables to make loads quick."""
+        """Removes what is kept beside the tables: what makes loads quick, and finished exports."""
         forget_known(self.settings, self.dataset_id)
+        forget_exports(self.settings.exports_folder, self.tables.dataset)
 
 
 def parse_key(dataset: Dataset, key: list[str]) -> list[Any]:

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from catalog.contract import Catalog
 from catalog.dataset import Dataset
+from catalog.export_files import forget_exports
 from catalog.models import IDEMPOTENCY_HOURS, DatasetHead, Load, Revision
 from catalog.settings import Settings
 from catalog.tables import UNTIL, CatalogTables, DatasetTables
@@ -123,6 +124,7 @@ def prune_dataset(engine: sa.Engine, settings: Settings, tables: DatasetTables, 
     pruned = Pruned(dataset.address)
     pruned.oldest_revision = move_oldest(engine, head.id, horizon)
     pruned.history = forget_history(engine, tables, pruned.oldest_revision)
+    forget_exports(settings.exports_folder, tables.dataset, before=pruned.oldest_revision)
     facts = {"dataset_id": head.id, "horizon": horizon}
     pruned.rejected = repeat(engine, CLOSED_REJECTS, facts)
     repeat(engine, RECEIPT_LINKS, facts)

@@ -1,0 +1,216 @@
+"""Exports over HTTP: a redirect to a fixed revision, a stream, or a file in pieces."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, cast
+
+from starlette.datastructures import Headers
+from starlette.responses import FileResponse
+from starlette.routing import Route
+from starlette.types import Message, Receive, Scope, Send
+
+from api import metrics
+from api.auth import access_of, find_dataset
+from api.endpoint import PREFIX, VARY
+from api.etags import make_tag, matches
+from api.exporting.files import ExportFiles, write_file
+from api.exporting.forms import FILED, FORMS
+from api.exporting.query import ExportQuery, parse_export
+from api.exporting.source import Opened
+from api.exporting.streams import Writer, make_coder, make_writer
+from api.headers import read_least_revision
+from api.negotiation import Form, choose_coding, choose_form
+from api.questions import Pin, Question, Target
+from api.reader import gone
+from api.service import Service
+from api.timings import Timings
+from api.views import View
+from catalog.dataset import Property
+from catalog.export_files import forget_exports
+from catalog.telemetry import traceresponse
+
+NAME = "export"
+Fields = list[tuple[bytes, bytes]]
+
+
+class ExportEndpoint:
+    """Answers requests for exports."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request; problems are raised as long as nothing has left."""
+        timings = Timings()
+        service: Service = scope["app"].state.service
+        headers = Headers(scope=scope)
+        principal = await service.identify(scope, headers)
+        place = scope["path_params"]
+        dataset = find_dataset(service.catalog, principal, place["product"], place["major"], place["dataset"])
+        view = service.views.of(dataset, access_of(principal, dataset.product))
+        target = Target(scope["raw_path"].decode("ascii", "replace"), scope["query_string"])
+        question = parse_export(view, target)
+        form = question.query.form or choose_form(headers.get("accept", ""), FORMS)
+        pin = await service.reader.pin(view, question, read_least_revision(headers))
+        common = [VARY, *service.headers.of(principal, dataset, pin), (b"traceresponse", traceresponse().encode())]
+        status = 200
+        if question.query.is_whole and not pin.fixed and pin.revision:
+            status = 307
+            base = (service.settings.public_url or "").rstrip("/")
+            separator = "&" if target.query_string else ""
+            query = target.query_string.decode("ascii", "replace")
+            location = f"{base}{target.path}?{query}{separator}at={pin.revision}"
+            await send_empty(send, status, [(b"location", location.encode()), *common])
+        else:
+            export = Export(service, view, question, form, pin, common)
+            status = await export.send(scope, headers, receive, send)
+        metrics.observe(NAME, status, timings.total())
+
+
+class Export:
+    """One export that is about to leave."""
+
+    def __init__(
+        self, service: Service, view: View, question: Question, form: Form, pin: Pin, common: Fields
+    ) -> None:
+        self.service = service
+        self.view = view
+        self.query: ExportQuery = question.query
+        self.canonical = question.canonical
+        self.form = form
+        self.pin = pin
+        self.common = common
+
+    @property
+    def properties(self) -> Sequence[Property]:
+        """The properties that are exported, in order."""
+        return [self.view.dataset.properties[name] for name in self.query.properties or self.view.properties]
+
+    async def send(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> int:
+        """The status of the answer, which has left."""
+        coding = "identity" if self.form in FILED else choose_coding(headers.get("accept-encoding", ""))
+        facts = (self.view.identity, NAME.encode(), self.canonical, self.form.name.encode(), coding.encode())
+        tag = make_tag(self.pin.revisions, *facts)
+        named = self.headers(tag)
+        if_none_match = headers.get("if-none-match")
+        if if_none_match is not None and matches(if_none_match, tag):
+            await send_empty(send, 304, [*named[:2], *self.common])
+            return 304
+        if self.form in FILED:
+            return await self.send_file(tag, named, scope, receive, send)
+        if coding != "identity":
+            named.append((b"content-encoding", coding.encode()))
+        if scope["method"] == "HEAD":
+            await send_empty(send, 200, [*named, *self.common])
+        else:
+            await self.send_stream([*named, *self.common], coding, receive, send)
+        return 200
+
+    def headers(self, tag: str) -> Fields:
+        """The headers that name the export."""
+        dataset = self.view.dataset
+        file = f"{dataset.product}-v{dataset.major}-{dataset.name}-r{self.pin.revision}.{self.form.name}"
+        return [
+            (b"etag", tag.encode()),
+            (b"decant-revision", b"%d" % self.pin.revision),
+            (b"content-type", self.form.media_type.encode()),
+            (b"content-disposition", f'attachment; filename="{file}"'.encode()),
+        ]
+
+    async def send_stream(self, fields: Fields, coding: str, receive: Receive, send: Send) -> None:
+        """Sends batch after batch. What fails once it has begun is cut off, so that nobody takes it for whole."""
+        async with self.service.exports.open(self.view, self.query, self.pin, self.form) as opened:
+            writer = make_writer(self.form, self.properties, opened.schema)
+            encode, finish = make_coder(coding)
+            # The first batch comes before the status: what is wrong with the statement is still a problem.
+            batch = await asyncio.to_thread(opened.next_batch)
+            await send({"type": "http.response.start", "status": 200, "headers": fields})
+            await send_piece(send, bytes(encode(writer.begin())))
+            gone = asyncio.ensure_future(wait_until_gone(receive))
+            try:
+                while batch is not None and not gone.done():
+                    piece = await asyncio.to_thread(write_piece, writer, encode, batch)
+                    await send_piece(send, piece)
+                    batch = await next_or_gone(opened, gone)
+                if gone.done():
+                    return
+                await send({"type": "http.response.body", "body": bytes(encode(writer.end())) + finish()})
+            finally:
+                gone.cancel()
+
+    async def send_file(self, tag: str, named: Fields, scope: Scope, receive: Receive, send: Send) -> int:
+        """Sends a file, or the ranges of it that were asked for."""
+        files: ExportFiles = self.service.export_files
+        path = files.path_of(self.view.dataset, tag, self.form)
+        if await files.find_or_build(path, self.build):
+            heads = self.service.reader.heads
+            await heads.refresh()
+            head = await heads.of(self.view.dataset)
+            if self.pin.revision < head.oldest_revision:
+                # Something was erased, or pruned, while the file was built: it must not stay.
+                forget_exports(files.folder, self.view.dataset, before=head.oldest_revision)
+                raise gone(head)
+        fields = [*named, (b"repr-digest", files.digest_of(path).encode()), *self.common]
+        response = FileResponse(path, media_type=self.form.media_type)
+        replaced = {name for name, _ in fields}
+        response.raw_headers = [pair for pair in response.raw_headers if pair[0] not in replaced] + fields
+        sent = Status(send)
+        await response(scope, receive, sent)
+        return sent.status
+
+    async def build(self, path: Any) -> None:
+        """Writes the export into a file."""
+        async with self.service.exports.open(self.view, self.query, self.pin, self.form) as opened:
+            await asyncio.to_thread(partial(write_file, path, self.form, opened, self.properties))
+
+
+class Status:
+    """Sends, and remembers the status that was sent."""
+
+    def __init__(self, send: Send) -> None:
+        self.inner = send
+        self.status = 200
+
+    async def __call__(self, message: Message) -> None:
+        """Sends a message."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        await self.inner(message)
+
+
+def write_piece(writer: Writer, encode: Any, batch: Any) -> bytes:
+    """The bytes of a batch, in their coding."""
+    return bytes(encode(writer.write(batch)))
+
+
+async def next_or_gone(opened: Opened, gone: asyncio.Future[None]) -> Any:
+    """The next batch; None at the end, and where the caller has gone."""
+    following = asyncio.ensure_future(asyncio.to_thread(opened.next_batch))
+    await asyncio.wait({following, gone}, return_when=asyncio.FIRST_COMPLETED)
+    if not following.done():
+        opened.cancel()
+        await asyncio.wait({following})
+        following.exception()
+        return None
+    return following.result()
+
+
+async def wait_until_gone(receive: Receive) -> None:
+    """Nothing comes back until the caller has hung up."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def send_piece(send: Send, piece: bytes) -> None:
+    """Sends a part of a body that goes on."""
+    if piece:
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+
+
+async def send_empty(send: Send, status: int, fields: Fields) -> None:
+    """Sends an answer without a body."""
+    await send({"type": "http.response.start", "status": status, "headers": fields})
+    await send({"type": "http.response.body", "body": b""})
+
+
+ROUTE = Route(f"{PREFIX}/export", cast(Any, ExportEndpoint()), methods=["GET", "HEAD"], name=NAME)

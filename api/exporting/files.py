@@ -1,0 +1,194 @@
+"""Exports that are files first: Parquet and Excel. Built once, kept, and served in pieces.
+
+A file is named after the entity tag, so after revision, contract, view and query; processes that share the folder
+share the files. One builds, the others wait; the longest unused leave when they take too much room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import hashlib
+import os
+from base64 import b64encode
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import xlsxwriter
+
+from api.exporting.columns import typed_batch, typed_schema
+from api.exporting.forms import EXCEL_RECORDS, PARQUET
+from api.exporting.source import Opened
+from api.negotiation import Form
+from api.problems import Problem
+from catalog.dataset import Dataset, Property
+from catalog.export_files import export_folder
+
+ROW_GROUP_RECORDS = 122_880
+DIGEST_SUFFIX = ".sha256"
+EXCEL_FORMATS = {
+    "date": "yyyy-mm-dd",
+    "timestamp": "yyyy-mm-dd hh:mm:ss",
+    "local timestamp": "yyyy-mm-dd hh:mm:ss",
+}
+EXCEL_FIRST_YEAR = 1900
+EXCEL_DIGITS = 15  # what has more of them, Excel rounds
+EXCEL_WHOLE = 10**EXCEL_DIGITS
+
+
+class ExportFiles:
+    """The folder of finished files."""
+
+    def __init__(self, folder: Path, limit_bytes: int) -> None:
+        self.folder = folder
+        self.limit_bytes = limit_bytes
+
+    def path_of(self, dataset: Dataset, tag: str, form: Form) -> Path:
+        """Where the file with this tag lies, or will lie; its name begins with its revision."""
+        name = tag.strip('"')
+        return export_folder(self.folder, dataset) / f"r{name}.{form.name}"
+
+    async def find_or_build(self, path: Path, build: Callable[[Path], Awaitable[None]]) -> bool:
+        """Whether the file was built now; it is there in any case."""
+        built = not path.exists()
+        if built:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = await asyncio.to_thread(take_lock, path.with_suffix(".lock"))
+            try:
+                if not path.exists():
+                    await self.build(path, build)
+            finally:
+                os.close(lock)
+            await asyncio.to_thread(self.make_room, path)
+        os.utime(path)
+        return built
+
+    async def build(self, path: Path, build: Callable[[Path], Awaitable[None]]) -> None:
+        """Nothing comes back; the file is there, whole: it gets its name when it is finished."""
+        draft = path.with_suffix(f".{os.getpid()}.part")
+        try:
+            await build(draft)
+            digest = await asyncio.to_thread(digest_file, draft)
+            path.with_suffix(path.suffix + DIGEST_SUFFIX).write_text(digest)
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def digest_of(self, path: Path) -> str:
+        """The file's Repr-Digest (RFC 9530)."""
+        return path.with_suffix(path.suffix + DIGEST_SUFFIX).read_text()
+
+    def make_room(self, kept: Path) -> None:
+        """Removes the longest unused files beyond the limit, but not the one that is just being served."""
+        files = [file for file in self.folder.rglob("*") if file.is_file()]
+        found = sorted((file.stat().st_mtime, file.stat().st_size, file) for file in files)
+        total = sum(size for _, size, _ in found)
+        for _, size, file in found:
+            if total <= self.limit_bytes:
+                return
+            if not file.name.startswith(kept.stem):
+                file.unlink(missing_ok=True)
+                total -= size
+
+
+def take_lock(path: Path) -> int:
+    """An open file that nobody else holds locked."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    return handle
+
+
+def digest_file(path: Path) -> str:
+    """The SHA-256 of a file as Repr-Digest writes it."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").digest()
+    return f"sha-256=:{b64encode(digest).decode()}:"
+
+
+def write_file(path: Path, form: Form, opened: Opened, properties: Sequence[Property]) -> None:
+    """Nothing comes back; the export lies in the file."""
+    if form is PARQUET:
+        write_parquet(path, opened, properties)
+    else:
+        write_sheet(path, opened, properties)
+
+
+def write_parquet(path: Path, opened: Opened, properties: Sequence[Property]) -> None:
+    """Nothing comes back; the file has row groups of a size that readers like."""
+    schema = typed_schema(properties, opened.schema)
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        waiting: list[Any] = []
+        while (batch := opened.next_batch()) is not None:
+            waiting.append(typed_batch(batch, schema))
+            if sum(part.num_rows for part in waiting) >= ROW_GROUP_RECORDS:
+                writer.write_table(pa.Table.from_batches(waiting, schema))
+                waiting.clear()
+        if waiting:
+            writer.write_table(pa.Table.from_batches(waiting, schema))
+
+
+def write_sheet(path: Path, opened: Opened, properties: Sequence[Property]) -> None:
+    """Nothing comes back; the file is a workbook with one sheet, in which no text is taken for a formula."""
+    options = {
+        "constant_memory": True,
+        "strings_to_formulas": False,
+        "strings_to_urls": False,
+        "strings_to_numbers": False,
+        "remove_timezone": True,
+        "tmpdir": str(path.parent),
+    }
+    with xlsxwriter.Workbook(str(path), options) as workbook:
+        sheet = workbook.add_worksheet()
+        bold = workbook.add_format({"bold": True})
+        formats = [format_of(workbook, prop) for prop in properties]
+        sheet.freeze_panes(1, 0)
+        for place, prop in enumerate(properties):
+            sheet.write_string(0, place, prop.name, bold)
+        row = 0
+        while (batch := opened.next_batch()) is not None:
+            if row + batch.num_rows > EXCEL_RECORDS:
+                most = f"An Excel sheet holds {EXCEL_RECORDS:,} records: filter, or take another format."
+                raise Problem("query_too_complex", most)
+            columns = [cells_of(column, prop) for column, prop in zip(batch.columns, properties, strict=True)]
+            for values in zip(*columns, strict=True):
+                row += 1
+                for place, value in enumerate(values):
+                    write_cell(sheet, row, place, value, formats[place])
+
+
+def format_of(workbook: Any, prop: Property) -> Any:
+    """How a column's numbers are shown."""
+    shown = EXCEL_FORMATS.get(prop.type.name)
+    return workbook.add_format({"num_format": shown}) if shown else None
+
+
+def cells_of(column: Any, prop: Property) -> list[Any]:
+    """The values of a column: times of day as text, exact decimals as numbers where Excel holds all their digits."""
+    if prop.type.name == "numeric":
+        digits = (sum(map(str.isdigit, text)) if text else 0 for text in column.to_pylist())
+        return [
+            float(text) if text and count <= EXCEL_DIGITS else text
+            for text, count in zip(column.to_pylist(), digits, strict=True)
+        ]
+    if pa.types.is_time(column.type):
+        column = pc.cast(column, pa.string())
+    values: list[Any] = column.to_pylist()
+    return values
+
+
+def write_cell(sheet: Any, row: int, place: int, value: Any, shown: Any) -> None:
+    """Nothing comes back; what Excel cannot hold as a number or a date is written as text."""
+    if value is None:
+        return
+    if isinstance(value, str):
+        sheet.write_string(row, place, value)
+    elif type(value) is int and abs(value) >= EXCEL_WHOLE:
+        sheet.write_string(row, place, str(value))
+    elif hasattr(value, "year") and value.year < EXCEL_FIRST_YEAR:
+        sheet.write_string(row, place, value.isoformat())
+    else:
+        sheet.write(row, place, value, shown)

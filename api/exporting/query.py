@@ -1,0 +1,109 @@
+"""The query string of an export -> ExportQuery, and its statement. Pure but for the quoting of values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from psycopg import sql as psycopg_sql
+
+from api.cursor import digest_query
+from api.exporting.forms import BY_NAME, XLSX
+from api.lanes import Statement
+from api.negotiation import CSV, NDJSON, Form
+from api.params import Draft, Filter, Reader, read_at, read_draft
+from api.problems import parameter_problem
+from api.questions import Question, Target
+from api.sql import (
+    columns_of,
+    conditions_of,
+    document_of,
+    order_by,
+    order_of,
+    render,
+    tables_of,
+)
+from api.views import View
+from catalog.dataset import Property
+
+# Quoted texts and names, which are left alone, or the number of a parameter.
+TOKENS = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\$(\d+)""")
+AS_TEXT = frozenset({"jsonb", "json", "uuid"})  # what has no Arrow type that every reader knows
+
+
+@dataclass(frozen=True)
+class ExportQuery:
+    """What a request for an export asks for."""
+
+    filters: tuple[Filter, ...] = ()
+    values: tuple[Any, ...] = ()
+    sort: tuple[tuple[str, bool], ...] = ()
+    properties: tuple[str, ...] | None = None
+    at: int | datetime | None = None
+    form: Form | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it asks for all records."""
+        return not self.filters
+
+
+def parse_export(view: View, target: Target) -> Question:
+    """The question of an export."""
+    readers: dict[str, Reader] = {
+        **view.validator.filter_readers(),
+        "sort": view.validator.read_sort,
+        "properties": view.validator.read_properties,
+        "at": read_at,
+        "format": read_format,
+    }
+    draft = read_draft(target.query_string, readers)
+    query = ExportQuery(filters=draft.filters, values=draft.values, **draft.facts)
+    conditions = [(f.property, f.operator) for f in query.filters]
+    digest = digest_query("export", conditions, query.values, query.sort, query.properties)
+    return Question(query=query, canonical=digest.encode(), at=query.at)
+
+
+def read_format(name: str, value: str, draft: Draft) -> None:
+    """`csv`, `ndjson`, `parquet`, `arrow` or `xlsx`."""
+    if value not in BY_NAME:
+        raise parameter_problem("invalid_value", name, "no such format", BY_NAME)
+    draft.facts["form"] = BY_NAME[value]
+
+
+def compile_export(view: View, query: ExportQuery, form: Form, *, pinned: bool) -> Statement:
+    """The statement of all records, in order: a text `line` of each for NDJSON, otherwise a column per property."""
+    dataset = view.dataset
+    order = columns_of(dataset, order_of(dataset, query.sort))
+    properties = [dataset.properties[name] for name in query.properties or view.properties]
+    names = dict.fromkeys([prop.column for prop in properties] + [column for column, _ in order])
+    branches = [
+        sa.select(*(table.c[name] for name in names)).where(*conditions_of(view, table, query.filters, pinned=pinned))
+        for table in tables_of(view, pinned=pinned)
+    ]
+    rows = (branches[0] if len(branches) == 1 else sa.union_all(*branches)).subquery("found")
+    shown: Sequence[Any] = [exported(rows, prop, form) for prop in properties]
+    if form is NDJSON:
+        shown = [sa.func.concat(document_of(rows, properties), sa.literal_column("E'\\n'")).label("line")]
+    ordering = [order_by(rows.c[name], descending) for name, descending in order]
+    return render(sa.select(*shown).select_from(rows).order_by(*ordering))
+
+
+def exported(rows: Any, prop: Property, form: Form) -> sa.ColumnElement[Any]:
+    """A property as a column of a file; arrays become JSON where cells hold no lists."""
+    column = rows.c[prop.column]
+    if prop.type.item is not None and form in {CSV, XLSX}:
+        return sa.cast(sa.func.to_json(column), sa.Text).label(prop.name)
+    if prop.type.postgres in AS_TEXT:
+        return sa.cast(column, sa.Text).label(prop.name)
+    return column.label(prop.name)  # type: ignore[no-any-return]
+
+
+def fill_in(statement: Statement, values: dict[str, Any]) -> str:
+    """The statement with its values quoted into it: COPY, through which exports run, takes no parameters."""
+    quoted = [psycopg_sql.Literal(values[name]).as_string(None) for name in statement.names]
+    return TOKENS.sub(lambda token: quoted[int(token[1]) - 1] if token[1] else token[0], statement.text.decode())

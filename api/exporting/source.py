@@ -1,0 +1,143 @@
+"""The records of an export, as Arrow batches from one statement at one revision.
+
+ADBC brings a result over as it is copied, without a Python object per record. It waits, so it runs in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import adbc_driver_postgresql.dbapi as adbc
+import pyarrow as pa
+import sqlalchemy as sa
+
+from api.exporting.query import ExportQuery, compile_export, fill_in
+from api.lanes import Statement
+from api.negotiation import Form
+from api.problems import Problem
+from api.questions import Pin
+from api.reader import pinned_values
+from api.sql import is_head, render
+from api.views import View
+from catalog.errors import DatabaseUnavailableError, QueryTimeoutError
+from catalog.models import DatasetHead
+from catalog.settings import Settings
+
+BATCH_BYTES = 512 * 1024
+QUERY_CANCELED = "57014"
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A running export: its columns, and what gives the next batch, None at the end."""
+
+    schema: pa.Schema
+    next_batch: Callable[[], pa.RecordBatch | None]
+    cancel: Callable[[], None]
+
+
+class ExportSource:
+    """Opens exports, only so many at once: they are long, and must not take the pages' connections."""
+
+    def __init__(self, url: str, settings: Settings) -> None:
+        self.url = url
+        self.turns = asyncio.Semaphore(settings.exports_at_once)
+        self.wait_seconds = settings.pool_timeout_ms / 1000
+        self.timeout_seconds = settings.export_timeout_seconds
+
+    @asynccontextmanager
+    async def open(self, view: View, query: ExportQuery, pin: Pin, form: Form) -> AsyncIterator[Opened]:
+        """The export's batches; whoever leaves early has its statement cancelled."""
+        try:
+            async with asyncio.timeout(self.wait_seconds):
+                await self.turns.acquire()
+        except TimeoutError:
+            raise DatabaseUnavailableError("Every export that may run at once is running.") from None
+        try:
+            running = Running(self.url, self.timeout_seconds)
+            try:
+                yield await asyncio.to_thread(running.start, view, query, pin, form)
+            finally:
+                await asyncio.shield(asyncio.to_thread(running.stop))
+        finally:
+            self.turns.release()
+
+
+class Running:
+    """One export's connection and statement; in threads, one call at a time."""
+
+    def __init__(self, url: str, timeout_seconds: float) -> None:
+        self.url = url
+        self.timeout_seconds = timeout_seconds
+        self.connection: Any = None
+        self.cursor: Any = None
+
+    def start(self, view: View, query: ExportQuery, pin: Pin, form: Form) -> Opened:
+        """Begins the statement; revision_gone where the revision is no longer kept."""
+        with translated():
+            self.connection = adbc.connect(self.url, autocommit=True)
+            with self.connection.cursor() as cursor:
+                cursor.execute("SET TimeZone = 'UTC'")
+                cursor.execute(f"SET statement_timeout = '{int(self.timeout_seconds * 1000)}ms'")
+                cursor.execute("SET application_name = 'decant-export'")
+                cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                cursor.execute(fill_in(compile_head(view), {}))
+                head, oldest = cursor.fetchone()
+            if pin.revision < oldest:
+                raise Problem("revision_gone", f"The oldest revision that can be read is {oldest}.")
+            statement = compile_export(view, query, form, pinned=head != pin.revision)
+            values = {f"f{index}": value for index, value in enumerate(query.values)} | pinned_values(pin)
+            self.cursor = self.connection.cursor()
+            self.cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(BATCH_BYTES)})
+            self.cursor.execute(fill_in(statement, values))
+            batches = self.cursor.fetch_record_batch()
+        return Opened(batches.schema, lambda: read_next(batches), self.cancel)
+
+    def cancel(self) -> None:
+        """Ends the statement; harmless where it has ended."""
+        with suppress(adbc.Error):
+            self.cursor.adbc_cancel()
+
+    def stop(self) -> None:
+        """Cancels what still runs, and closes the connection."""
+        try:
+            if self.cursor is not None:
+                self.cancel()
+                with suppress(adbc.Error):
+                    self.cursor.close()
+        finally:
+            if self.connection is not None:
+                self.connection.close()
+
+
+def read_next(batches: pa.RecordBatchReader) -> pa.RecordBatch | None:
+    """The next batch, None at the end."""
+    with translated():
+        try:
+            return batches.read_next_batch()
+        except StopIteration:
+            return None
+
+
+class translated:  # noqa: N801 - reads as a phrase
+    """Turns ADBC's errors into ours."""
+
+    def __enter__(self) -> None:
+        """Begins."""
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        """Ends; the driver's text stays behind in the cause."""
+        if isinstance(error, adbc.Error | pa.ArrowException | OSError):
+            if getattr(error, "sqlstate", None) == QUERY_CANCELED:
+                raise QueryTimeoutError from error
+            raise DatabaseUnavailableError from error
+
+
+def compile_head(view: View) -> Statement:
+    """The statement of the dataset's current and oldest revision."""
+    head = DatasetHead.__table__
+    return render(sa.select(head.c.revision, head.c.oldest_revision).where(*is_head(head.c, view.dataset)))

@@ -1,0 +1,37 @@
+"""Where finished exports are kept, and how they are forgotten."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from pathlib import Path
+
+from catalog.dataset import Dataset
+
+REVISION_OF = re.compile(r"r(\d+)-")
+
+
+def export_folder(root: Path, dataset: Dataset) -> Path:
+    """Where the kept exports of a dataset lie; the name of each file begins with its revision."""
+    return root / dataset.schema / dataset.name
+
+
+def forget_exports(root: Path, dataset: Dataset, before: int | None = None) -> int:
+    """How many files of a dataset went: those of revisions `before` one, or all of them, half-made ones too."""
+    gone = 0
+    for path in list_files(export_folder(root, dataset)):
+        named = REVISION_OF.match(path.name)
+        if before is None or named is None or int(named[1]) < before:
+            # Another process may be quicker.
+            with suppress(FileNotFoundError):
+                path.unlink()
+                gone += path.suffix != ".lock"
+    return gone
+
+
+def list_files(folder: Path) -> list[Path]:
+    """The files of a folder; none where there is no folder."""
+    try:
+        return [path for path in folder.iterdir() if path.is_file()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
