@@ -11,7 +11,7 @@ from api.auth import Access, hidden_from
 from api.etags import build_digest
 from api.lanes import Statement
 from api.params import Validator
-from catalog.dataset import Dataset, ForeignKey
+from catalog.dataset import Dataset, ForeignKey, links_of
 from catalog.tables import CatalogTables, DatasetTables
 
 STATEMENTS_MAXIMUM = 200  # compiled statements kept per view
@@ -56,13 +56,11 @@ class View:
     def related(self) -> Mapping[str, Related]:
         """What `expand` can embed: by the property that refers to it, or by the dataset where several do."""
         found: dict[str, Related] = {}
-        for key in self.dataset.foreign_keys:
-            if self.hidden.intersection(key.properties):
-                continue
+        for name, key in links_of(self.dataset).items():
             parent = self.views.sibling(self, key.dataset)
-            name = key.properties[0] if len(key.properties) == 1 else key.dataset
-            if parent is not None and not parent.hidden.intersection(key.targets):
-                found.setdefault(name, Related(name, key, parent))
+            if parent is None or self.hidden.intersection(key.properties) or parent.hidden.intersection(key.targets):
+                continue
+            found[name] = Related(name, key, parent)
         return found
 
     def statement(self, shape: Hashable, compile_statement: Callable[[], Statement]) -> Statement:

@@ -168,6 +168,14 @@ class Product:
     sla: Sla = field(default_factory=Sla)
 
 
+def links_of(dataset: Dataset) -> dict[str, ForeignKey]:
+    """The foreign keys by the names that readers know: the property's, or the dataset's where several lead there."""
+    named: dict[str, ForeignKey] = {}
+    for key in dataset.foreign_keys:
+        named.setdefault(key.properties[0] if len(key.properties) == 1 else key.dataset, key)
+    return named
+
+
 def name_schema(product: str, major: int) -> str:
     """The Postgres schema of a product: its slugged id, `_v` and the major; over 63 bytes cut, with a hash."""
     slug = re.sub(r"[^a-z0-9]+", "_", product.lower()).strip("_") or "product"

@@ -13,7 +13,8 @@ from api.openapi.common import common_paths
 from api.openapi.events import event_paths, event_schemas, raw_schema, takes_events
 from api.openapi.operations import TAG, load_schema, operation_paths
 from api.openapi.parts import problem_schema, schema_name, tag_of
-from api.openapi.records import dataset_paths, page_schema, record_schema
+from api.openapi.questions import question_paths
+from api.openapi.records import common_facts, dataset_paths, page_schema, record_schema
 from catalog.contract import Catalog
 
 VERSION = "0.1.0"
@@ -44,6 +45,7 @@ def build_document(catalog: Catalog) -> dict[str, Any]:
             schemas[schema_name(dataset)] = record_schema(dataset)
             schemas[f"{schema_name(dataset)}Page"] = page_schema(dataset)
             paths |= dataset_paths(product, dataset)
+            paths |= question_paths(dataset, common_facts(product, dataset))
             if takes_events(dataset):
                 schemas |= event_schemas() | {f"{schema_name(dataset)}Raw": raw_schema(dataset)}
                 paths |= event_paths(product, dataset)

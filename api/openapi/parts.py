@@ -11,6 +11,10 @@ from catalog.dataset import Dataset
 PROBLEM = {"$ref": "#/components/schemas/Problem"}
 
 
+UNCHANGED: dict[str, Any] = {"description": "The caller's `If-None-Match` names what would be answered."}
+EXPLODED: dict[str, Any] = {"style": "form", "explode": False}  # a list is one parameter, with commas
+
+
 def tag_of(dataset: Dataset) -> str:
     """The tag of a dataset's operations."""
     return f"{dataset.product} v{dataset.major} · {dataset.name}"
@@ -38,7 +42,11 @@ def parameter(name: str, description: str, schema: dict[str, Any]) -> dict[str, 
 def answer(description: str, schema: dict[str, Any], *, link: bool = False) -> dict[str, Any]:
     """A JSON answer with its headers."""
     headers: dict[str, Any] = {
-        "Decant-Revision": {"description": "The revision that was read.", "schema": {"type": "integer"}}
+        "Decant-Revision": {"description": "The revision that was read.", "schema": {"type": "integer"}},
+        "ETag": {
+            "description": "What the answer is of; send it as `If-None-Match`.",
+            "schema": {"type": "string"},
+        },
     }
     if link:
         headers["Link"] = {"description": 'The next page, as rel="next" (RFC 8288).', "schema": {"type": "string"}}

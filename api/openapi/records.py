@@ -5,18 +5,45 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from api.openapi.parts import answer, operation_id, parameter, problem_answers, schema_name, tag_of
-from api.params import KEPT_FREE, LIMIT_DEFAULT, LIMIT_MAXIMUM, RESERVED, describe_operators
-from catalog.dataset import Dataset, Product, Property
+from api.negotiation import CSV, NDJSON
+from api.openapi.parts import (
+    EXPLODED,
+    UNCHANGED,
+    answer,
+    operation_id,
+    parameter,
+    problem_answers,
+    schema_name,
+    tag_of,
+)
+from api.params import (
+    COUNTS,
+    KEPT_FREE,
+    LIMIT_DEFAULT,
+    LIMIT_MAXIMUM,
+    PATTERN_MAXIMUM_CHARACTERS,
+    RESERVED,
+    describe_operators,
+)
+from catalog.dataset import Dataset, Product, Property, links_of
 
 
 def record_schema(dataset: Dataset) -> dict[str, Any]:
     """One record. No property is required: `properties=` may leave any of them out."""
+    properties: dict[str, Any] = {prop.name: property_schema(prop) for prop in dataset.properties.values()}
+    links = links_of(dataset)
+    if links and "expanded" not in properties:
+        properties["expanded"] = {
+            "type": "object",
+            "description": "The related records that `expand` asked for; null where there is none.",
+            "examples": [{next(iter(links)): None}],
+            "properties": {name: {"type": ["object", "null"]} for name in links},
+        }
     return {
         "type": "object",
         "title": dataset.title,
         "description": dataset.description or dataset.title,
-        "properties": {prop.name: property_schema(prop) for prop in dataset.properties.values()},
+        "properties": properties,
     }
 
 
@@ -48,19 +75,36 @@ def page_schema(dataset: Dataset) -> dict[str, Any]:
                 "type": ["string", "null"],
                 "description": "The address of the next page of the same revision; null at the end of the walk.",
             },
+            "count": {
+                "type": "object",
+                "description": "How many records there are in all; where it was asked for.",
+                "required": ["value", "exact"],
+                "properties": {
+                    "value": {"type": "integer", "minimum": 0},
+                    "exact": {
+                        "type": "boolean",
+                        "description": "False where it was capped or estimated.",
+                    },
+                },
+            },
         },
     }
 
 
-def dataset_paths(product: Product, dataset: Dataset) -> dict[str, Any]:
-    """The operations of one dataset."""
+def common_facts(product: Product, dataset: Dataset) -> dict[str, Any]:
+    """What all operations that read a dataset share."""
     security: list[dict[str, Any]] = [{"bearer": []}, {"header": []}]
-    common = {
+    return {
         "tags": [tag_of(dataset)],
         # An empty requirement says that a credential is optional.
         "security": [{}, *security] if product.anonymous else security,
         **({"deprecated": True} if product.status == "deprecated" else {}),
     }
+
+
+def dataset_paths(product: Product, dataset: Dataset) -> dict[str, Any]:
+    """The operations of one dataset."""
+    common = common_facts(product, dataset)
     name = schema_name(dataset)
     record = {
         "type": "object",
@@ -80,8 +124,9 @@ def dataset_paths(product: Product, dataset: Dataset) -> dict[str, Any]:
                 f"({', '.join(dataset.key)}) unless `sort` says otherwise.".strip(),
                 "parameters": [*page_parameters(dataset), *filter_parameters(dataset)],
                 "responses": {
-                    "200": answer("A page of records.", {"$ref": f"#/components/schemas/{name}Page"}, link=True),
-                    **problem_answers(401, 404, 410, 422, 503, 504),
+                    "200": page_answer(name),
+                    "304": UNCHANGED,
+                    **problem_answers(401, 404, 406, 410, 422, 503, 504),
                 },
             }
         },
@@ -95,10 +140,12 @@ def dataset_paths(product: Product, dataset: Dataset) -> dict[str, Any]:
                     key_parameter(dataset),
                     parameter("properties", "Only these properties, separated by commas.", {"type": "string"}),
                     at_parameter(),
+                    *expand_parameter(dataset),
                 ],
                 "responses": {
                     "200": answer("The record.", record),
-                    **problem_answers(401, 404, 410, 422, 503, 504),
+                    "304": UNCHANGED,
+                    **problem_answers(401, 404, 406, 410, 422, 503, 504),
                 },
             }
         },
@@ -124,6 +171,31 @@ def page_parameters(dataset: Dataset) -> Iterator[dict[str, Any]]:
         "cursor", "Where a walk goes on: taken from `next`, valid for the same query.", {"type": "string"}
     )
     yield at_parameter()
+    yield parameter(
+        "count",
+        "Adds a total: `exact` counts up to 100,000 records, `estimated` fewer and then goes by a sample.",
+        {"type": "string", "enum": list(COUNTS)},
+    )
+    yield from expand_parameter(dataset)
+    if dataset.searched:
+        says = f"Words to search for in {', '.join(dataset.searched)}, as in a search field."
+        yield parameter("q", says, {"type": "string", "maxLength": PATTERN_MAXIMUM_CHARACTERS})
+
+
+def expand_parameter(dataset: Dataset) -> Iterator[dict[str, Any]]:
+    """`expand`, where there is anything to embed."""
+    links = list(links_of(dataset))
+    if links:
+        several = {"type": "array", "items": {"type": "string", "enum": links}, "examples": [links[:2]]}
+        yield parameter("expand", "Related records to embed, as `expanded`.", several) | EXPLODED
+
+
+def page_answer(name: str) -> dict[str, Any]:
+    """A page, in each of its forms."""
+    found = answer("A page of records.", {"$ref": f"#/components/schemas/{name}Page"}, link=True)
+    for form in (CSV, NDJSON):
+        found["content"][form.bare_type] = {"schema": {"type": "string"}}
+    return found
 
 
 def at_parameter() -> dict[str, Any]:
@@ -153,10 +225,12 @@ def filter_parameters(dataset: Dataset) -> Iterator[dict[str, Any]]:
                 several = {"type": "array", "items": value, "maxItems": 200}
                 if prop.examples:
                     several["examples"] = [list(prop.examples[:2])]
-                yield parameter(name, says, several) | {"style": "form", "explode": False}
+                yield parameter(name, says, several) | EXPLODED
             elif operator in {"like", "ilike"}:
                 pattern = {"examples": [f"{str(prop.examples[0])[:1]}*"]} if prop.examples else {}
                 yield parameter(name, says, {"type": "string", "maxLength": 128} | pattern)
+            elif operator == "has":
+                yield parameter(name, says, prop.type.item.json_schema if prop.type.item else {"type": "string"})
             else:
                 yield parameter(name, says, value | examples)
 

@@ -58,10 +58,11 @@ def test_every_property_of_the_demo_has_a_description_and_an_example_of_its_type
 
 def test_every_filter_s_example_is_taken_by_the_service(document: dict[str, Any]) -> None:
     from api.params import Validator
+    from catalog.dataset import links_of
 
     catalog = load_catalog(load_settings(contracts=PROJECT_ROOT / "contracts"))
     for dataset in catalog.datasets():
-        validator = Validator(dataset, frozenset())
+        validator = Validator(dataset, frozenset(), tuple(links_of(dataset)))
         operation = document["paths"][f"{dataset.path}/records"]["get"]
         assert {p["name"] for p in operation["parameters"]} == set(validator.readers)
         for parameter in operation["parameters"]:
