@@ -32,6 +32,7 @@ from catalog.settings import Settings, read_secret
 from catalog.tables import build_tables
 
 KINDS = (*records.KINDS, *aggregates.KINDS, *changes.KINDS)
+QUESTIONS = (*(make_route(kind) for kind in KINDS), exports.ROUTE)
 
 
 def create_app(settings: Settings, urls: DatabaseUrls, catalog: Catalog) -> FastAPI:
@@ -83,8 +84,7 @@ def create_app(settings: Settings, urls: DatabaseUrls, catalog: Catalog) -> Fast
     app.state.openapi = render_document(build_document(catalog)).encode()
     install_problems(app)
     # First, for they are asked most: routes are tried in order.
-    app.router.routes.extend(make_route(kind) for kind in KINDS)
-    app.router.routes.append(exports.ROUTE)
+    app.router.routes.extend(QUESTIONS)
     for module in (health, docs, catalog_routes, events, operations, quarantine):
         app.include_router(module.router)
     return app
