@@ -79,7 +79,7 @@ def digest_aggregate(view: View, query: AggregateQuery) -> str:
     return digest_query(
         "aggregate",
         view.dataset.address,
-        sorted(view.hidden),
+        view.seen,
         [(group.of, group.bucket) for group in query.groups],
         [(measure.function, measure.of) for measure in query.measures],
         [(f.property, f.operator) for f in query.filters],

@@ -47,7 +47,7 @@ class Changes:
         if "since" not in draft.facts:
             raise parameter_problem("invalid_value", "since", "a revision is needed; 0 gives everything as inserted")
         query = ChangesQuery(**draft.facts)
-        digest = digest_query("changes", view.dataset.address, sorted(view.hidden), query.since, query.properties)
+        digest = digest_query("changes", view.dataset.address, view.seen, query.since, query.properties)
         cursor = None if query.cursor is None else open_cursor(view, query.cursor, digest)
         return Question(
             query=(query, digest, cursor, target),

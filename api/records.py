@@ -170,7 +170,7 @@ def digest_page(view: View, query: RecordQuery) -> str:
     """What a cursor binds: filters, sort, properties, `at`, `expand` and view, but neither limit nor form."""
     return digest_query(
         view.dataset.address,
-        sorted(view.hidden),
+        view.seen,
         [(f.property, f.operator) for f in query.filters],
         query.values,
         query.sort,

@@ -36,11 +36,13 @@ class View:
         self.tables = tables
         self.dataset = tables.dataset
         self.access = access
-        self.hidden = hidden = hidden_from(access, tables.dataset)
+        self.hidden = hidden_from(access, tables.dataset)
         self.statements: OrderedDict[Hashable, Statement] = OrderedDict()
         self.questions: OrderedDict[Hashable, object] = OrderedDict()
-        # What decides on the bytes of an answer, beside the question and the revisions.
-        self.identity = "\0".join([self.dataset.address, *sorted(hidden), contract_sha256]).encode() + build_digest()
+        # What decides on the bytes of an answer, beside the question and the revisions. Not only on what is hidden of
+        # this dataset: `expand` shows others, as the same access does.
+        self.seen = tuple(sorted(access.classifications))
+        self.identity = repr((self.dataset.address, self.seen, contract_sha256)).encode() + build_digest()
 
     @cached_property
     def validator(self) -> Validator:
