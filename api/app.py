@@ -19,6 +19,7 @@ from api.exporting.source import ExportSource
 from api.headers import StandingHeaders
 from api.heads import Heads
 from api.lanes import Lanes
+from api.metrics import Counting, show_state
 from api.openapi import build_document, render_document
 from api.problems import install_problems
 from api.reader import RecordReader
@@ -47,7 +48,8 @@ def create_app(settings: Settings, urls: DatabaseUrls, catalog: Catalog) -> Fast
         write_pool = make_write_pool(urls.write, settings)
         await write_pool.open(wait=False)
         lanes = Lanes(pool, settings.read_pool_size, settings.pool_timeout_ms / 1000)
-        heads = Heads(lanes, urls.read)
+        cache = PageCache(settings.cache_bytes)
+        heads = Heads(lanes, urls.read, lambda: show_state(cache.bytes, lanes.in_use, lanes.waiting))
         following = asyncio.create_task(heads.run())
         contracts = {product.schema: product.sha256 for product in catalog.products.values()}
         try:
@@ -58,7 +60,7 @@ def create_app(settings: Settings, urls: DatabaseUrls, catalog: Catalog) -> Fast
                 authenticator=Authenticator(lanes, secret),
                 views=Views(build_tables(catalog.products.values()), contracts, secret),
                 reader=RecordReader(lanes, heads),
-                cache=PageCache(settings.cache_bytes),
+                cache=cache,
                 headers=StandingHeaders(catalog),
                 events=EventStore(write_pool),
                 exports=ExportSource(urls.read, settings),
@@ -83,6 +85,7 @@ def create_app(settings: Settings, urls: DatabaseUrls, catalog: Catalog) -> Fast
     )
     app.state.openapi = render_document(build_document(catalog)).encode()
     install_problems(app)
+    app.add_middleware(Counting)
     # First, for they are asked most: routes are tried in order.
     app.router.routes.extend(QUESTIONS)
     for module in (health, docs, catalog_routes, events, operations, quarantine):

@@ -35,6 +35,7 @@ class Endpoint:
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
+        self.name = kind.name  # as it is counted
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request; problems are raised, for the handlers of the application."""
@@ -46,7 +47,6 @@ class Endpoint:
         fields.append((b"traceresponse", traceresponse().encode()))
         await send({"type": "http.response.start", "status": status, "headers": fields})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
-        metrics.observe(self.kind.name, status, timings.total())
 
     async def respond(
         self, service: Service, scope: Scope, headers: Headers, timings: Timings

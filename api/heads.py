@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -44,8 +44,9 @@ class Head:
 class Heads:
     """Every dataset's head; `run` keeps it up to date."""
 
-    def __init__(self, lanes: Lanes, url: str) -> None:
+    def __init__(self, lanes: Lanes, url: str, report: Callable[[], None]) -> None:
         self.lanes = lanes
+        self.report = report  # called every few moments
         self.url = url
         self.known: dict[tuple[str, int, str], Head] = {}
         self.confirmed = float("-inf")  # by the monotonic clock
@@ -118,6 +119,7 @@ class Heads:
                 listening = False  # a replica takes no LISTEN
             while True:
                 await self.read(connection)
+                self.report()
                 if listening:
                     with suppress(StopAsyncIteration):
                         await anext(connection.notifies(timeout=POLL_SECONDS, stop_after=1))

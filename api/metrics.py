@@ -1,11 +1,155 @@
-"""What is counted of the requests."""
+"""What is counted, for Prometheus; summed over the processes that serve together.
+
+Counters live in the processes. What the ledger knows is asked for at each scrape, once, whoever answers it.
+"""
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
+from pathlib import Path
+from time import perf_counter
+from typing import Any
 
-def observe(kind: str, status: int, seconds: float) -> None:
-    """Counts one answered question."""
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+UNKNOWN = "unknown"
+
+REQUESTS = Counter("decant_requests", "Requests answered.", ("kind", "status"))
+DURATION = Histogram("decant_request_seconds", "Seconds until the answer had left.", ("kind",), buckets=SECONDS)
+LOOKUPS = Counter("decant_cache_lookups", "Looks into the cache of finished answers.", ("outcome",))
+CACHE_BYTES = Gauge("decant_cache_bytes", "Bytes of finished answers.", multiprocess_mode="livesum")
+LANES = Gauge("decant_read_connections_in_use", "Read connections at work.", multiprocess_mode="livesum")
+WAITING = Gauge("decant_reads_waiting", "Reads that wait for a connection.", multiprocess_mode="livesum")
+HIT, MISS = LOOKUPS.labels("hit"), LOOKUPS.labels("miss")
+
+# Looked up once for each kind and status, for `labels` costs more than counting.
+COUNTERS: dict[tuple[str, int], Any] = {}
+TIMERS: dict[str, Any] = {}
+
+LEDGER = """
+SELECT d.product, d.major, d.dataset, d.revision, d.record_count, extract(epoch FROM now() - d.published_at)::float8,
+  (SELECT count(*) FROM decant.rejected_records AS r WHERE r.dataset_id = d.id AND r.state = 'open')
+FROM decant.datasets AS d ORDER BY d.product, d.major, d.dataset
+"""
+LOADS = "SELECT status, count(*) FROM decant.loads GROUP BY status ORDER BY status"
+PLACE = ("product", "major", "dataset")
 
 
 def count_cache(hit: bool) -> None:
     """Counts one look into the cache."""
+    (HIT if hit else MISS).inc()
+
+
+def observe(kind: str, status: int, seconds: float) -> None:
+    """Counts one answered request."""
+    counter = COUNTERS.get((kind, status))
+    if counter is None:
+        counter = COUNTERS[kind, status] = REQUESTS.labels(kind, str(status))
+    counter.inc()
+    timer = TIMERS.get(kind)
+    if timer is None:
+        timer = TIMERS[kind] = DURATION.labels(kind)
+    timer.observe(seconds)
+
+
+class Counting:
+    """Counts what passes through an application, errors as well."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers, and counts."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = perf_counter()
+        status = 500
+
+        async def watch(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watch)
+        finally:
+            endpoint = scope.get("endpoint")
+            kind = getattr(endpoint, "name", None) or getattr(endpoint, "__name__", UNKNOWN)
+            observe(str(kind), status, perf_counter() - started)
+
+
+def show_state(cache_bytes: int, in_use: int, waiting: int) -> None:
+    """Notes how this process stands."""
+    CACHE_BYTES.set(cache_bytes)
+    LANES.set(in_use)
+    WAITING.set(waiting)
+
+
+def render_metrics(datasets: list[Any], loads: list[Any], limits: dict[tuple[str, int], float]) -> bytes:
+    """Everything, as Prometheus reads it; the ledger's rows come from LEDGER and LOADS."""
+    folder = os.environ.get(FOLDER_VARIABLE)
+    registry = CollectorRegistry()
+    if folder:
+        drop_dead(Path(folder))
+        MultiProcessCollector(registry, path=folder)  # type: ignore[no-untyped-call]
+    counted = generate_latest(registry if folder else REGISTRY)
+    ledger = CollectorRegistry()
+    ledger.register(Ledger(datasets, loads, limits))
+    return counted + generate_latest(ledger)
+
+
+class Ledger:
+    """The ledger's figures."""
+
+    def __init__(self, datasets: list[Any], loads: list[Any], limits: dict[tuple[str, int], float]) -> None:
+        self.datasets = datasets
+        self.loads = loads
+        self.limits = limits
+
+    def collect(self) -> list[GaugeMetricFamily]:
+        """A gauge for each figure."""
+        revision = gauge("decant_dataset_revision", "The current revision.")
+        records = gauge("decant_dataset_records", "Records of the current revision.")
+        age = gauge("decant_dataset_age_seconds", "Seconds since the current revision was published.")
+        limit = gauge("decant_dataset_age_limit_seconds", "How old the contract lets it become.")
+        rejected = gauge("decant_rejected_records", "Rejected records that wait for somebody.")
+        for product, major, dataset, *figures in self.datasets:
+            place = [product, str(major), dataset]
+            revision.add_metric(place, figures[0])
+            records.add_metric(place, figures[1])
+            if figures[2] is not None:
+                age.add_metric(place, figures[2])
+            if (product, major) in self.limits:
+                limit.add_metric(place, self.limits[product, major])
+            rejected.add_metric(place, figures[3])
+        loads = GaugeMetricFamily("decant_loads", "Loads in the ledger.", labels=["status"])
+        for status, number in self.loads:
+            loads.add_metric([status], number)
+        return [revision, records, age, limit, rejected, loads]
+
+
+def gauge(name: str, says: str) -> GaugeMetricFamily:
+    """A figure of each dataset."""
+    return GaugeMetricFamily(name, says, labels=PLACE)
+
+
+def drop_dead(folder: Path) -> None:
+    """Removes what processes that have ended last said of themselves; what they counted stays."""
+    for file in folder.glob("gauge_live*_*.db"):
+        pid = file.stem.rpartition("_")[2]
+        if pid.isdigit():
+            try:
+                os.kill(int(pid), 0)
+            except ProcessLookupError:
+                with suppress(FileNotFoundError):
+                    file.unlink()
+            except PermissionError:
+                continue

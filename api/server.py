@@ -1,17 +1,29 @@
-"""Runs the service with uvicorn."""
+"""Runs the service with uvicorn: in this process, or in several that share one listening socket."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import atexit
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
+from uvicorn.supervisors import Multiprocess
 
-from api.app import create_app
-from catalog.contract import Catalog
-from catalog.database import DatabaseUrls
-from catalog.settings import Settings
+from catalog.contract import Catalog, load_catalog
+from catalog.database import DatabaseUrls, open_database
+from catalog.settings import Settings, load_settings
+from catalog.telemetry import open_telemetry
 
 SHUTDOWN_SECONDS = 10
+HEALTH_CHECK_SECONDS = 30  # how long a process may be silent before another takes its place
+BACKLOG = 2048  # connections that wait to be taken
+# prometheus_client reads it when it is imported: where processes put what they have counted.
+METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 
 class AnnouncingServer(uvicorn.Server):
@@ -31,10 +43,45 @@ class AnnouncingServer(uvicorn.Server):
                 return
 
 
-def run_server(settings: Settings, urls: DatabaseUrls, catalog: Catalog, announce: Callable[[str], None]) -> None:
+def run_server(
+    settings: Settings, urls: DatabaseUrls, catalog: Catalog, announce: Callable[[str], None], workers: int = 1
+) -> None:
     """Serves until a signal ends it; `announce` gets the address when requests are taken."""
-    config = uvicorn.Config(
-        create_app(settings, urls, catalog),
+    if workers > 1:
+        run_workers(settings, urls, announce, workers)
+        return
+    from api.app import create_app
+
+    AnnouncingServer(make_config(create_app(settings, urls, catalog), settings), announce).run()
+
+
+def run_workers(settings: Settings, urls: DatabaseUrls, announce: Callable[[str], None], workers: int) -> None:
+    """Serves in several processes until a signal ends them; one that dies is replaced."""
+    config = make_config("api.server:make_app", settings, factory=True, workers=workers)
+    with passed_on(settings, urls), closing_socket(config) as socket:
+        # From now on connections wait instead of being refused, whoever of the processes is there to take them.
+        socket.listen(BACKLOG)
+        host, port = socket.getsockname()[:2]
+        announce(f"http://{host}:{port}")
+        Multiprocess(config, sockets=[socket]).run()
+
+
+def make_app() -> FastAPI:
+    """The service in a process that `run_workers` started; everything comes from the environment."""
+    from api.app import create_app
+
+    settings = load_settings()
+    stack = ExitStack()
+    atexit.register(stack.close)
+    stack.enter_context(open_telemetry("decant"))
+    urls = stack.enter_context(open_database(settings))
+    return create_app(settings, urls, load_catalog(settings))
+
+
+def make_config(app: Any, settings: Settings, **more: Any) -> uvicorn.Config:
+    """How uvicorn runs the service."""
+    return uvicorn.Config(
+        app,
         host=settings.host,
         port=settings.port,
         loop="uvloop",
@@ -44,6 +91,43 @@ def run_server(settings: Settings, urls: DatabaseUrls, catalog: Catalog, announc
         log_level="warning",
         server_header=False,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        timeout_worker_healthcheck=HEALTH_CHECK_SECONDS,
         h11_max_incomplete_event_size=16_384,
+        **more,
     )
-    AnnouncingServer(config, announce).run()
+
+
+@contextmanager
+def closing_socket(config: uvicorn.Config) -> Iterator[Any]:
+    """The socket that all processes listen on."""
+    socket = config.bind_socket()
+    try:
+        yield socket
+    finally:
+        socket.close()
+
+
+@contextmanager
+def passed_on(settings: Settings, urls: DatabaseUrls) -> Iterator[None]:
+    """Puts into the environment what the processes need, and a folder where they put their figures."""
+    folder = tempfile.mkdtemp(prefix="decant-metrics-")
+    wanted = {
+        "DECANT_HOME": str(settings.home),
+        "DECANT_CONTRACTS": str(settings.contracts),
+        "DECANT_DATABASE_URL": urls.owner,
+        "DECANT_INGEST_DATABASE_URL": urls.ingest,
+        "DECANT_READ_DATABASE_URL": urls.read,
+        "DECANT_WRITE_DATABASE_URL": urls.write,
+        METRICS_VARIABLE: folder,
+    }
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        shutil.rmtree(folder, ignore_errors=True)

@@ -18,10 +18,6 @@ class Timings:
         """Notes that a phase has just ended."""
         self.marks.append((phase, perf_counter()))
 
-    def total(self) -> float:
-        """Seconds since the request began."""
-        return perf_counter() - self.started
-
     def header(self) -> bytes:
         """The phases in milliseconds, as Server-Timing has them."""
         before = self.started

@@ -59,6 +59,10 @@ class Settings(BaseSettings):
         str | None, Field(description="Makes links absolute; without it they are relative to the host.")
     ] = None
 
+    metrics_open: Annotated[
+        bool, Field(description="Whether /metrics needs no credential; otherwise it needs the scope ops:read.")
+    ] = False
+
     read_pool_size: Annotated[int, Field(ge=1, description="Connections for reading, per process.")] = 8
     query_timeout_ms: Annotated[int, Field(ge=1, description="How long one read may take, in milliseconds.")] = 2000
     pool_timeout_ms: Annotated[

@@ -16,13 +16,14 @@ OPENAPI_FILE = Path("openapi/openapi.json")
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on; default: DECANT_HOST or 127.0.0.1.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; default: DECANT_PORT or 8000.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that serve; they share one port.")] = 1,
 ) -> None:
     """Serve the datasets over HTTP."""
     from api.server import run_server
 
     settings, catalog = load_contracts(**given(host=host, port=port))
     with open_urls(settings) as urls:
-        run_server(settings, urls, catalog, lambda url: out.print(f"Serving on {url} (docs: {url}/docs)"))
+        run_server(settings, urls, catalog, lambda url: out.print(f"Serving on {url} (docs: {url}/docs)"), workers)
 
 
 def openapi(

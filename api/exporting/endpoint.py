@@ -10,9 +10,8 @@ from typing import Any, cast
 from starlette.datastructures import Headers
 from starlette.responses import FileResponse
 from starlette.routing import Route
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
-from api import metrics
 from api.auth import access_of, find_dataset
 from api.endpoint import PREFIX, VARY
 from api.etags import make_tag, matches
@@ -26,7 +25,6 @@ from api.negotiation import Form, choose_coding, choose_form
 from api.questions import Pin, Question, Target
 from api.reader import gone
 from api.service import Service
-from api.timings import Timings
 from api.views import View
 from catalog.dataset import Property
 from catalog.export_files import forget_exports
@@ -39,9 +37,10 @@ Fields = list[tuple[bytes, bytes]]
 class ExportEndpoint:
     """Answers requests for exports."""
 
+    name = NAME  # as it is counted
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request; problems are raised as long as nothing has left."""
-        timings = Timings()
         service: Service = scope["app"].state.service
         headers = Headers(scope=scope)
         principal = await service.identify(scope, headers)
@@ -53,18 +52,15 @@ class ExportEndpoint:
         form = question.query.form or choose_form(headers.get("accept", ""), FORMS)
         pin = await service.reader.pin(view, question, read_least_revision(headers))
         common = [VARY, *service.headers.of(principal, dataset, pin), (b"traceresponse", traceresponse().encode())]
-        status = 200
         if question.query.is_whole and not pin.fixed and pin.revision:
-            status = 307
             base = (service.settings.public_url or "").rstrip("/")
             separator = "&" if target.query_string else ""
             query = target.query_string.decode("ascii", "replace")
             location = f"{base}{target.path}?{query}{separator}at={pin.revision}"
-            await send_empty(send, status, [(b"location", location.encode()), *common])
+            await send_empty(send, 307, [(b"location", location.encode()), *common])
         else:
             export = Export(service, view, question, form, pin, common)
-            status = await export.send(scope, headers, receive, send)
-        metrics.observe(NAME, status, timings.total())
+            await export.send(scope, headers, receive, send)
 
 
 class Export:
@@ -86,8 +82,8 @@ class Export:
         """The properties that are exported, in order."""
         return [self.view.dataset.properties[name] for name in self.query.properties or self.view.properties]
 
-    async def send(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> int:
-        """The status of the answer, which has left."""
+    async def send(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
+        """Sends the answer."""
         coding = "identity" if self.form in FILED else choose_coding(headers.get("accept-encoding", ""))
         facts = (self.view.identity, NAME.encode(), self.canonical, self.form.name.encode(), coding.encode())
         tag = make_tag(self.pin.revisions, *facts)
@@ -95,16 +91,16 @@ class Export:
         if_none_match = headers.get("if-none-match")
         if if_none_match is not None and matches(if_none_match, tag):
             await send_empty(send, 304, [*named[:2], *self.common])
-            return 304
+            return
         if self.form in FILED:
-            return await self.send_file(tag, named, scope, receive, send)
+            await self.send_file(tag, named, scope, receive, send)
+            return
         if coding != "identity":
             named.append((b"content-encoding", coding.encode()))
         if scope["method"] == "HEAD":
             await send_empty(send, 200, [*named, *self.common])
         else:
             await self.send_stream([*named, *self.common], coding, receive, send)
-        return 200
 
     def headers(self, tag: str) -> Fields:
         """The headers that name the export."""
@@ -138,7 +134,7 @@ class Export:
             finally:
                 gone.cancel()
 
-    async def send_file(self, tag: str, named: Fields, scope: Scope, receive: Receive, send: Send) -> int:
+    async def send_file(self, tag: str, named: Fields, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends a file, or the ranges of it that were asked for."""
         files: ExportFiles = self.service.export_files
         path = files.path_of(self.view.dataset, tag, self.form)
@@ -154,28 +150,12 @@ class Export:
         response = FileResponse(path, media_type=self.form.media_type)
         replaced = {name for name, _ in fields}
         response.raw_headers = [pair for pair in response.raw_headers if pair[0] not in replaced] + fields
-        sent = Status(send)
-        await response(scope, receive, sent)
-        return sent.status
+        await response(scope, receive, send)
 
     async def build(self, path: Any) -> None:
         """Writes the export into a file."""
         async with self.service.exports.open(self.view, self.query, self.pin, self.form) as opened:
             await asyncio.to_thread(partial(write_file, path, self.form, opened, self.properties))
-
-
-class Status:
-    """Sends, and remembers the status that was sent."""
-
-    def __init__(self, send: Send) -> None:
-        self.inner = send
-        self.status = 200
-
-    async def __call__(self, message: Message) -> None:
-        """Sends a message."""
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-        await self.inner(message)
 
 
 def write_piece(writer: Writer, encode: Any, batch: Any) -> bytes:

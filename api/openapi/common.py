@@ -69,3 +69,14 @@ def common_paths() -> Iterator[tuple[str, Any]]:
             "responses": answers,
         }
         yield path, {"get": operation}
+    text = {"description": "The figures.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+    metrics = {
+        "tags": ["health"],
+        "operationId": "metrics",
+        "summary": "Figures for Prometheus",
+        "description": "Requests, latencies, cache, connections, datasets, loads; summed over the processes that serve"
+        " together. Needs the scope `ops:read`, unless the service says otherwise.",
+        "security": security,
+        "responses": {"200": text, **problem_answers(401, 403, 503)},
+    }
+    yield "/metrics", {"get": metrics}

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import Response
 
+from api.metrics import LEDGER, LOADS, render_metrics
+from api.routes.operations import require_scope
 from api.service import service_of
+from catalog.database import translate_error
 
 router = APIRouter()
 READY_TIMEOUT_SECONDS = 2.0
@@ -40,3 +46,29 @@ async def readyz(request: Request) -> Response:
     headers = {"Cache-Control": "no-store"} | ({"Retry-After": "1"} if problem else {})
     body = {"status": "unavailable", "reason": problem} if problem else {"status": "ok"}
     return JSONResponse(body, 503 if problem else 200, headers)
+
+
+@router.api_route("/metrics", methods=["GET", "HEAD"])
+async def metrics(request: Request) -> Response:
+    """What is counted, for Prometheus."""
+    service = service_of(request)
+    if not service.settings.metrics_open:
+        require_scope(await service.authenticate(request), "ops:read")
+    try:
+        async with service.lanes.connection() as connection:
+            datasets = await (await connection.execute(LEDGER.encode())).fetchall()
+            loads = await (await connection.execute(LOADS.encode())).fetchall()
+    except Exception as error:
+        raise translate_error(error) from error
+    limits = {
+        key: product.sla.latency.total_seconds()
+        for key, product in service.catalog.products.items()
+        if product.sla.latency is not None
+    }
+    body = render_metrics([as_text(row) for row in datasets], [as_text(row) for row in loads], limits)
+    return Response(body, 200, {"Cache-Control": "no-store"}, CONTENT_TYPE_LATEST)
+
+
+def as_text(row: Sequence[Any]) -> list[Any]:
+    """A row whose texts the read connections leave as bytes."""
+    return [value.decode() if isinstance(value, bytes) else value for value in row]

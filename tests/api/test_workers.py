@@ -1,0 +1,164 @@
+"""Several processes that serve together: real ones, killed, stopped, and counted."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from api.keys import create_key
+from catalog.database import make_engine
+from catalog.settings import read_secret
+from tests.lab import Lab
+
+DECANT = Path(sys.executable).with_name("decant")
+RECORDS = "/data/people/v1/people/records"
+
+
+@contextmanager
+def serving(lab: Lab, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The running command and its address."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("DECANT_", "OTEL_"))}
+    environment = own | {
+        "DECANT_HOME": str(lab.settings.home),
+        "DECANT_CONTRACTS": str(lab.settings.contracts),
+        "DECANT_DATA": str(lab.settings.data_folder),
+        "DECANT_DATABASE_URL": lab.urls.owner,
+        "DECANT_READ_DATABASE_URL": lab.urls.read,
+        "DECANT_WRITE_DATABASE_URL": lab.urls.write,
+        "COLUMNS": "200",
+        "PYTHONUNBUFFERED": "1",
+    }
+    command = [str(DECANT), "serve", "--port", "0", *options]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        found = re.search(r"http://[\d.:]+", line)
+        assert found, line + (process.stderr.read() if process.stderr and process.poll() is not None else "")
+        yield process, found[0]
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.communicate(timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+
+
+def children(pid: int) -> set[int]:
+    """The processes that serve: what the command started, but not the helper of Python's own."""
+    found = set()
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                status, command = (folder / "status").read_text(), (folder / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if f"\nPPid:\t{pid}\n" in status and b"spawn_main" in command:
+                found.add(int(folder.name))
+    return found
+
+
+def headers_of(lab: Lab) -> dict[str, str]:
+    """The headers of somebody who may see how the service does."""
+    return {
+        "X-API-Key": create_key(make_engine(lab.urls.owner), read_secret(lab.settings), "prometheus", ["ops:read"])
+    }
+
+
+@pytest.fixture
+def people(lab: Lab) -> Lab:
+    lab.ingest("people.people", "id,name,age,born\n1,Ann,30,1990-01-31\n2,Ben,NA,\n,x,1,\n")
+    return lab
+
+
+def counted(text: str, metric: str) -> float:
+    """The sum of a metric over all its labels."""
+    lines = re.findall(rf"^{metric}(?:{{[^}}]*}})? (\S+)$", text, re.M)
+    assert lines, metric
+    return sum(map(float, lines))
+
+
+def test_metrics_tell_of_requests_cache_and_ledger(people: Lab) -> None:
+    with people.serve() as client:
+        for _ in range(3):
+            client.get(RECORDS)
+        client.get(f"{RECORDS}?nothing=1")
+        assert client.get("/metrics").status_code == 401
+        answer = client.get("/metrics", headers=headers_of(people))
+    assert answer.headers["content-type"].startswith("text/plain")
+    text = answer.text
+    assert 'decant_requests_total{kind="records",status="200"}' in text
+    assert 'decant_requests_total{kind="records",status="422"}' in text
+    assert counted(text, "decant_cache_lookups_total") >= 3
+    assert 'decant_dataset_revision{dataset="people",major="1",product="people"} 1.0' in text
+    assert 'decant_dataset_records{dataset="people",major="1",product="people"} 2.0' in text
+    assert 'decant_rejected_records{dataset="people",major="1",product="people"} 1.0' in text
+    assert 'decant_loads{status="published"} 1.0' in text
+    assert "decant_request_seconds_bucket" in text
+
+
+def test_processes_share_a_port_and_their_figures_are_summed(people: Lab) -> None:
+    with serving(people, "--workers", "2") as (process, url):
+        for _ in range(200):
+            if httpx.get(f"{url}/livez", timeout=30).status_code == 200 and len(children(process.pid)) == 2:
+                break
+        # A connection each, so that more than one process gets some.
+        for _ in range(60):
+            with httpx.Client(base_url=url, timeout=30) as client:
+                assert client.get(RECORDS).status_code == 200
+        text = httpx.get(f"{url}/metrics", headers=headers_of(people), timeout=30).text
+        found = re.search(r'decant_requests_total\{kind="records",status="200"\} (\S+)', text)
+        assert found is not None
+        assert float(found[1]) == 60
+        pids = children(process.pid)
+    assert process.returncode == 0
+    for pid in pids:
+        assert not Path(f"/proc/{pid}").exists(), "a process was left behind"
+
+
+def test_a_process_that_dies_is_replaced_and_nobody_is_refused(people: Lab) -> None:
+    with serving(people, "--workers", "2") as (process, url):
+        assert httpx.get(f"{url}{RECORDS}", timeout=30).status_code == 200
+        for _ in range(500):
+            if len(children(process.pid)) == 2:
+                break
+            httpx.get(f"{url}/livez", timeout=30)
+        before = children(process.pid)
+        refused: list[Exception] = []
+        stop = threading.Event()
+
+        def ask() -> None:
+            while not stop.is_set():
+                try:
+                    httpx.get(f"{url}{RECORDS}", timeout=30)
+                except httpx.ConnectError as error:
+                    refused.append(error)
+                except httpx.TransportError:
+                    pass  # the answer that the killed process was about to give
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        victim = min(before)
+        os.kill(victim, signal.SIGKILL)
+        after: set[int] = set()
+        for _ in range(2000):
+            after = children(process.pid)
+            if len(after) == 2 and victim not in after:
+                break
+            httpx.get(f"{url}/livez", timeout=30)
+        stop.set()
+        thread.join()
+        assert len(after) == 2
+        assert refused == []
+        assert httpx.get(f"{url}{RECORDS}", timeout=30).status_code == 200
