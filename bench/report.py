@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.ingest import IngestResult, median_steps
-from bench.serve import SERVICES, Case
+from bench.serve import YARDSTICKS, Case
 
 
 def show_machine(machine: dict[str, Any], out: Console) -> None:
@@ -38,23 +38,29 @@ def show_ingest(result: IngestResult, out: Console) -> None:
 
 def show_serve(cases: list[Case], out: Console) -> None:
     """Nothing comes back; prints requests per second, ratios and latencies."""
-    rounds = len(cases[0].rounds["decant"])
+    rounds = len(next(iter(cases[0].rounds.values())))
     table = Table(title=f"Serving, one process each ({rounds} rounds, medians)", title_justify="left")
     table.add_column("")
-    for name in SERVICES:
+    for name in ("decant", *YARDSTICKS):
         table.add_column(f"{name}\nreq/s (p50, p99 ms)", justify="right")
-    for name in ("÷ idiomatic", "target", "÷ bare"):
-        table.add_column(name, justify="right")
+    for name in YARDSTICKS:
+        table.add_column(f"÷ {name}", justify="right")
     for case in cases:
-        facts = case.as_json()
+        services = case.as_json()["services"]
         table.add_row(
             case.title,
-            *(service_text(facts["services"][name]) for name in SERVICES),
-            judge(facts["ratio_to_idiomatic"], case.target),
-            f"≥ {case.target:g}" if case.target else "",
-            f"{facts['ratio_to_bare']:.2f}",
+            *(service_text(services[name]) if name in services else "" for name in (case.decant, *YARDSTICKS)),
+            *(ratio_text(case, name) for name in YARDSTICKS),
         )
     out.print(table)
+
+
+def ratio_text(case: Case, yardstick: str) -> str:
+    """The ratio to a yardstick, and what it should be."""
+    ratio, target = case.ratio(yardstick), case.targets.get(yardstick)
+    if ratio is None:
+        return ""
+    return f"{ratio:.2f}" if target is None else f"{judge(ratio, target)} (≥ {target:g})"
 
 
 def service_text(facts: dict[str, Any]) -> str:

@@ -10,10 +10,17 @@ import httpx
 from bench.errors import BenchError
 
 
-def require_same(client: httpx.Client, addresses: dict[str, str], paths: dict[str, list[str]]) -> None:
+def require_same(
+    client: httpx.Client,
+    addresses: dict[str, str],
+    paths: dict[str, list[str]],
+    headers: dict[str, dict[str, str]],
+) -> None:
     """Nothing comes back; BenchError unless every service gives the same records for the first and last path."""
     for place in (0, -1):
-        answers = {name: read(client, url + paths[name][place]) for name, url in addresses.items()}
+        answers = {
+            name: read(client, url + paths[name][place], headers.get(name, {})) for name, url in addresses.items()
+        }
         reference = answers["decant"]
         for name, answer in answers.items():
             if answer != reference:
@@ -22,9 +29,11 @@ def require_same(client: httpx.Client, addresses: dict[str, str], paths: dict[st
                 )
 
 
-def read(client: httpx.Client, url: str) -> Any:
+def read(client: httpx.Client, url: str, headers: dict[str, str]) -> Any:
     """The records of an answer, with moments as moments."""
-    data = client.get(url).raise_for_status().json()["data"]
+    data = client.get(url, headers=headers).raise_for_status().json()
+    if isinstance(data, dict) and "data" in data:
+        data = data["data"]
     if not data:
         raise BenchError(f"{url} answers no record: nothing would be measured.")
     return [settle(record) for record in data] if isinstance(data, list) else settle(data)

@@ -1,12 +1,9 @@
-"""Serving, timed: Decant, the idiomatic service and the bare path on one table, asked for the same in turns."""
+"""Serving, timed: Decant and its yardsticks on one table, asked for the same in turns."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,17 +14,17 @@ from urllib.parse import quote
 import httpx
 import psycopg
 
+from bench.bare import COLUMNS
 from bench.errors import BenchError
 from bench.ground import PRODUCT, Ground
-from bench.listen import ANNOUNCEMENT, DATABASE_VARIABLE
 from bench.same import require_same
+from bench.services import POSTGREST_INSTALL, find_postgrest, start_service
 from bench.wrk import Round, run_wrk, write_script
 from catalog.database import DatabaseUrls
-from catalog.settings import PROJECT_ROOT
 
 SERVE_DATABASE = "bench_serve"
-SERVICES = ("decant", "idiomatic", "bare")
-STOP_SECONDS = 15.0
+DECANTS = ("decant", "cached")  # without its cache, and with it
+YARDSTICKS = ("idiomatic", "bare", "postgrest")
 WARM_UP_SECONDS = 1
 RECORDS = f"/data/{PRODUCT}/v1/flights/records"
 DISTANCE = 1000  # miles
@@ -35,6 +32,7 @@ KEYS = 1000  # single records that are asked for
 WALKS = 10  # places in the middle of a walk
 WALK_STEP = 1000  # records between them, times the pages read from one to the next
 PAGES_BETWEEN = 10
+ONE_OBJECT = {"Accept": "application/vnd.pgrst.object+json"}
 
 
 @dataclass
@@ -43,20 +41,30 @@ class Case:
 
     name: str
     title: str
-    target: float | None  # at least so many times the idiomatic service's requests per second
+    targets: dict[str, float]  # yardstick -> at least so many times its requests per second
     paths: dict[str, list[str]]
-    rounds: dict[str, list[Round]] = field(default_factory=lambda: {name: [] for name in SERVICES})
+    decant: str = "decant"  # which of the Decants
+    headers: dict[str, dict[str, str]] = field(default_factory=dict)  # service -> what it is sent
+    rounds: dict[str, list[Round]] = field(default_factory=dict)
+
+    @property
+    def services(self) -> list[str]:
+        """The services that were asked, Decant first."""
+        return [self.decant, *(name for name in YARDSTICKS if name in self.paths)]
 
     def rate(self, service: str) -> float:
         """The median of a service's requests per second."""
         return median(r.requests_per_second for r in self.rounds[service])
 
+    def ratio(self, yardstick: str) -> float | None:
+        """Decant's rate in those of a yardstick; None where that was left out."""
+        return self.rate(self.decant) / self.rate(yardstick) if yardstick in self.rounds else None
+
     def as_json(self) -> dict[str, Any]:
         """All figures, for a file."""
         return {
-            "target": self.target,
-            "ratio_to_idiomatic": self.rate("decant") / self.rate("idiomatic"),
-            "ratio_to_bare": self.rate("decant") / self.rate("bare"),
+            "targets": self.targets,
+            "ratios": {name: self.ratio(name) for name in YARDSTICKS},
             "services": {
                 name: {
                     "requests_per_second": self.rate(name),
@@ -80,12 +88,18 @@ def measure_serve(ground: Ground, rounds: int, seconds: int, say: Callable[[str]
     """Every case, each service in turn, `rounds` times over."""
     say("serving: loading the flights")
     urls = load_flights(ground)
+    names = [*DECANTS, *YARDSTICKS]
+    if find_postgrest() is None:
+        print(POSTGREST_INSTALL)
+        names.remove("postgrest")
     with ExitStack() as stack:
-        addresses = {name: stack.enter_context(start_service(ground, urls, name)) for name in SERVICES}
+        addresses = {name: stack.enter_context(start_service(ground, urls, name)) for name in names}
         client = stack.enter_context(httpx.Client(timeout=30, trust_env=False))
         cases = list_cases(client, addresses["decant"], urls)
         for case in cases:
-            require_same(client, addresses, case.paths)
+            case.paths = {name: paths for name, paths in case.paths.items() if name in addresses}
+            require_same(client, {name: addresses[name] for name in case.paths}, case.paths, case.headers)
+        cases += list_kept_cases(client, addresses["cached"], cases[0])
         folder = ground.flights_csv.parent
         for case in cases:
             measure_case(case, addresses, folder, rounds, seconds, say)
@@ -96,12 +110,16 @@ def measure_case(
     case: Case, addresses: dict[str, str], folder: Path, rounds: int, seconds: int, say: Callable[[str], None]
 ) -> None:
     """Nothing comes back; the case has its rounds. The services take turns, so that noise meets all of them."""
-    scripts = {name: write_script(folder / f"{case.name}-{name}.lua", case.paths[name]) for name in SERVICES}
-    for name in SERVICES:
+    scripts = {
+        name: write_script(folder / f"{case.name}-{name}.lua", case.paths[name], case.headers.get(name, {}))
+        for name in case.services
+    }
+    case.rounds = {name: [] for name in case.services}
+    for name in case.services:
         run_wrk(addresses[name], scripts[name], WARM_UP_SECONDS)
     for number in range(1, rounds + 1):
         say(f"serving, {case.title}, round {number} of {rounds}")
-        for name in SERVICES:
+        for name in case.services:
             case.rounds[name].append(run_wrk(addresses[name], scripts[name], seconds))
 
 
@@ -112,61 +130,6 @@ def load_flights(ground: Ground) -> DatabaseUrls:
     ground.load(urls, ground.flights)
     ground.checkpoint()
     return urls
-
-
-@contextmanager
-def start_service(ground: Ground, urls: DatabaseUrls, name: str) -> Iterator[str]:
-    """The address of a service in a process of its own, which ends with the context."""
-    if name == "decant":
-        command = [sys.executable, "-m", "decant", "serve", "--host", "127.0.0.1", "--port", "0"]
-    else:
-        command = [sys.executable, "-m", f"bench.{name}"]
-    log = ground.flights_csv.with_name(f"{name}.log")
-    with log.open("wb") as errors:
-        process = subprocess.Popen(
-            command,
-            cwd=PROJECT_ROOT,
-            env=service_environment(ground, urls),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        )
-    try:
-        yield read_address(process, name, log)
-    finally:
-        process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
-
-
-def service_environment(ground: Ground, urls: DatabaseUrls) -> dict[str, str]:
-    """Decant's settings for a child, none of the caller's own, and every service in the read login."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith(("DECANT_", "OTEL_"))}
-    return own | {
-        "DECANT_HOME": str(ground.settings.home),
-        "DECANT_DATA": str(ground.settings.data_folder),
-        "DECANT_CONTRACTS": str(ground.settings.contracts),
-        "DECANT_DATABASE_URL": urls.owner,
-        "DECANT_READ_DATABASE_URL": urls.read,
-        "DECANT_WRITE_DATABASE_URL": urls.write,
-        DATABASE_VARIABLE: urls.read,
-        "PYTHONUNBUFFERED": "1",
-        "COLUMNS": "200",  # the announcement stays on one line
-    }
-
-
-def read_address(process: subprocess.Popen[str], name: str, log: Path) -> str:
-    """Where the service listens, once it does; BenchError where it ended instead."""
-    for line in process.stdout or ():
-        if line.startswith(ANNOUNCEMENT):
-            return line.removeprefix(ANNOUNCEMENT).split()[0]
-    raise BenchError(f"The service {name} did not start: {log.read_text(errors='replace')[-2000:]}")
 
 
 def list_cases(client: httpx.Client, decant: str, urls: DatabaseUrls) -> list[Case]:
@@ -182,28 +145,53 @@ def list_cases(client: httpx.Client, decant: str, urls: DatabaseUrls) -> list[Ca
         ]
         found = connection.execute(f"SELECT flight_id FROM {table} ORDER BY md5(flight_id) LIMIT %s", [KEYS])
         keys = [quote(row[0]) for row in found]
+    columns = ",".join(name.strip() for name in COLUMNS.split(","))
+    page = f"/flights?select={columns}&order=flight_id&limit=100"
     filters = {
         "decant": [f"{RECORDS}?carrier={c}&distance%5Bgte%5D={DISTANCE}" for c in carriers],
         **both(f"/flights?carrier={c}&distance_gte={DISTANCE}" for c in carriers),
+        "postgrest": [f"{page}&carrier=eq.{c}&distance=gte.{DISTANCE}" for c in carriers],
     }
     # The carrier that the design names comes first: the check compares the first path of each list.
     for paths in filters.values():
-        paths.sort(key=lambda path: "carrier=UA" not in path)
+        paths.sort(key=lambda path: "carrier=UA" not in path and "carrier=eq.UA" not in path)
     cursors, after = walk(client, decant)
-    walks = {"decant": [f"{RECORDS}?cursor={c}" for c in cursors], **both(f"/flights?after={a}" for a in after)}
-    records = {"decant": [f"{RECORDS}/{key}" for key in keys], **both(f"/flights/{key}" for key in keys)}
+    walks = {
+        "decant": [f"{RECORDS}?cursor={c}" for c in cursors],
+        **both(f"/flights?after={a}" for a in after),
+        "postgrest": [f"{page}&flight_id=gt.{a}" for a in after],
+    }
+    records = {
+        "decant": [f"{RECORDS}/{key}" for key in keys],
+        **both(f"/flights/{key}" for key in keys),
+        "postgrest": [f"/flights?select={columns}&flight_id=eq.{key}" for key in keys],
+    }
+    first = {"decant": [RECORDS], **both(["/flights"]), "postgrest": [page]}
+    wanted = {"idiomatic": 4.0, "bare": 0.9, "postgrest": 1.15}
+    one = {"idiomatic": 2.5, "bare": 0.85, "postgrest": 1.2}
     return [
-        Case("page", "page of 100", 4, {"decant": [RECORDS], **both(["/flights"])}),
-        Case("filtered", "filtered page of 100", 4, filters),
-        Case("walk", "page in mid-walk", 4, walks),
-        Case("record", "one record", 2.5, records),
+        Case("page", "page of 100", wanted, first),
+        Case("filtered", "filtered page of 100", wanted, filters),
+        Case("walk", "page in mid-walk", wanted, walks),
+        Case("record", "one record", one, records, headers={"postgrest": ONE_OBJECT}),
+    ]
+
+
+def list_kept_cases(client: httpx.Client, cached: str, page: Case) -> list[Case]:
+    """The page that Decant has kept, and that its caller has kept, against the page that the yardsticks read."""
+    tag = client.get(cached + RECORDS).raise_for_status().headers["etag"]
+    paths = {name: listed for name, listed in page.paths.items() if name != "decant"} | {"cached": [RECORDS]}
+    sent = {"cached": {"If-None-Match": tag}}
+    return [
+        Case("cached", "the same page again", {"bare": 3, "postgrest": 5}, paths, "cached"),
+        Case("unchanged", "304 by If-None-Match", {"bare": 4, "postgrest": 7}, paths, "cached", sent),
     ]
 
 
 def both(paths: Iterator[str] | list[str] | Any) -> dict[str, list[str]]:
     """The paths of the two yardsticks, which are the same."""
     listed = list(paths)
-    return {name: list(listed) for name in SERVICES if name != "decant"}
+    return {name: list(listed) for name in ("idiomatic", "bare")}
 
 
 def walk(client: httpx.Client, decant: str) -> tuple[list[str], list[str]]:

@@ -17,12 +17,15 @@ INSTALL = "wrk is not installed: `apt-get install wrk` (Debian, Ubuntu) or `brew
 SCRIPT = """local paths = {
 %s
 }
+local headers = {
+%s
+}
 local prepared = {}
 local position = 0
 
 function init(args)
   for index, path in ipairs(paths) do
-    prepared[index] = wrk.format("GET", path)
+    prepared[index] = wrk.format("GET", path, headers)
   end
 end
 
@@ -57,10 +60,12 @@ def require_wrk() -> None:
         raise BenchError(INSTALL)
 
 
-def write_script(file: Path, paths: list[str]) -> Path:
+def write_script(file: Path, paths: list[str], headers: dict[str, str]) -> Path:
     """The file, holding the script that cycles over these paths."""
-    # JSON's strings are Lua's for what a URL may hold.
-    file.write_text(SCRIPT % "\n".join(f"  {json.dumps(path)}," for path in paths))
+    # JSON's strings are Lua's for what a URL, a name or a tag may hold.
+    listed = "\n".join(f"  {json.dumps(path)}," for path in paths)
+    named = "\n".join(f"  [{json.dumps(name)}] = {json.dumps(value)}," for name, value in headers.items())
+    file.write_text(SCRIPT % (listed, named))
     return file
 
 

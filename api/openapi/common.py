@@ -74,8 +74,8 @@ def common_paths() -> Iterator[tuple[str, Any]]:
         "tags": ["health"],
         "operationId": "metrics",
         "summary": "Figures for Prometheus",
-        "description": "Requests, latencies, cache, connections, datasets, loads; summed over the processes that serve"
-        " together. Needs the scope `ops:read`, unless the service says otherwise.",
+        "description": "Requests, latencies, cache, connections, datasets, loads; summed over the processes"
+        " that serve together. Needs the scope `ops:read`, unless the service says otherwise.",
         "security": security,
         "responses": {"200": text, **problem_answers(401, 403, 503)},
     }
