@@ -7,6 +7,7 @@ a plain ASGI endpoint: FastAPI's own would solve dependencies, of which there ar
 from __future__ import annotations
 
 from email.utils import formatdate, parsedate_to_datetime
+from functools import lru_cache
 from typing import Any, cast
 
 from starlette.datastructures import Headers
@@ -76,7 +77,9 @@ class Endpoint:
         metrics.count_cache(finished is not None)
         timings.mark("cache")
         if finished is None:
-            finished = await service.cache.make(tag, lambda: self.finish(service, view, question, pin, form, coding))
+            finished = await service.cache.make(
+                tag, lambda: self.finish(service, view, question, pin, form, coding, tag)
+            )
             timings.mark("database")
         if if_none_match is None and self.is_unmodified(headers, finished):
             kept = [pair for pair in finished.headers if pair[0] in {b"etag", b"decant-revision", b"last-modified"}]
@@ -101,11 +104,13 @@ class Endpoint:
         return question
 
     async def finish(
-        self, service: Service, view: View, question: Question, pin: Pin, form: Form, coding: str
+        self, service: Service, view: View, question: Question, pin: Pin, form: Form, coding: str, tag: str
     ) -> Finished:
         """The answer, ready to leave; of a newer revision than the pin's where that has come meanwhile."""
         answer = await self.kind.answer(service.reader, view, question, pin, form)
-        tag = self.tag(view, question, answer.revisions, form, coding)
+        # Most often what was asked for; a newer revision has a tag of its own.
+        if answer.revisions != pin.revisions:
+            tag = self.tag(view, question, answer.revisions, form, coding)
         body = answer.body
         fields = answer_headers(answer, form, tag)
         if coding != "identity" and len(body) >= COMPRESSED_FROM_BYTES:
@@ -140,10 +145,16 @@ def answer_headers(answer: Answer, form: Form, tag: str) -> list[tuple[bytes, by
         *answer.headers,
     ]
     if answer.modified:
-        fields.append((b"last-modified", formatdate(answer.modified, usegmt=True).encode()))
+        fields.append((b"last-modified", http_date(answer.modified)))
     if answer.next_url:
         fields.append((b"link", f'<{answer.next_url}>; rel="next"'.encode()))
     return fields
+
+
+@lru_cache(maxsize=1000)
+def http_date(moment: int) -> bytes:
+    """A moment, in seconds since 1970, as headers have it."""
+    return formatdate(moment, usegmt=True).encode()
 
 
 def make_route(kind: Kind) -> Route:

@@ -89,4 +89,4 @@ async def get_flight(request: Request, flight_id: str) -> Response:
 
 
 if __name__ == "__main__":
-    listen(app)
+    listen("bench.bare:app")

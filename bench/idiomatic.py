@@ -135,4 +135,4 @@ async def get_flight(request: Request, flight_id: str) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    listen(app)
+    listen("bench.idiomatic:app")

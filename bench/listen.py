@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import uvicorn
-from fastapi import FastAPI
+import os
 
-from api.server import AnnouncingServer
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from api.server import BACKLOG, AnnouncingServer
 
 DATABASE_VARIABLE = "BENCH_DATABASE_URL"
+PROCESSES_VARIABLE = "BENCH_PROCESSES"
 ANNOUNCEMENT = "Serving on "
 
 
-def listen(app: FastAPI) -> None:
-    """Nothing comes back until a signal ends the service."""
+def listen(app: str) -> None:
+    """Nothing comes back until a signal ends the service; `app` is named as uvicorn does, for other processes."""
+    processes = int(os.environ.get(PROCESSES_VARIABLE, "1"))
     config = uvicorn.Config(
         app,
         host="127.0.0.1",
@@ -23,5 +27,17 @@ def listen(app: FastAPI) -> None:
         access_log=False,
         log_level="warning",
         server_header=False,
+        workers=processes,
     )
-    AnnouncingServer(config, lambda url: print(ANNOUNCEMENT + url, flush=True)).run()
+    if processes == 1:
+        AnnouncingServer(config, announce).run()
+        return
+    socket = config.bind_socket()
+    socket.listen(BACKLOG)
+    announce("http://{}:{}".format(*socket.getsockname()[:2]))
+    Multiprocess(config, sockets=[socket]).run()
+
+
+def announce(address: str) -> None:
+    """Nothing comes back; prints where the service listens."""
+    print(ANNOUNCEMENT + address, flush=True)

