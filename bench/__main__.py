@@ -17,7 +17,8 @@ from bench.errors import BenchError
 from bench.ground import describe_machine, open_ground
 from bench.ingest import measure_ingest
 from bench.report import show_ingest, show_machine, show_serve
-from bench.serve import measure_serve, require_yardstick
+from bench.serve import Effort, load_flights, measure_serve, require_yardstick
+from bench.services import NO_POSTGREST, find_postgrest
 from bench.wrk import require_wrk
 from catalog.errors import CatalogError
 from ingest.errors import IngestError
@@ -41,6 +42,8 @@ def main() -> None:
             # Before anything is loaded, not minutes later.
             require_wrk()
             require_yardstick()
+            if find_postgrest() is None:
+                err.print(NO_POSTGREST, style="yellow", highlight=False, markup=False)
         run(options)
     except (BenchError, CatalogError, IngestError) as error:
         err.print(str(error), style="red", highlight=False, markup=False)
@@ -55,6 +58,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=positive, default=RUNS, help=f"counted runs of each load (default: {RUNS})")
     parser.add_argument("--quick", action="store_true", help="one run, one short round: to see that it works")
     parser.add_argument("--only", choices=("ingest", "serve"), help="one half of it")
+    parser.add_argument("--processes", type=positive, default=1, help="processes of each service (default: 1)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to a file")
     return parser.parse_args()
 
@@ -79,8 +83,12 @@ def run(options: argparse.Namespace) -> None:
             show_ingest(loads, out)
             document["ingest"] = loads.as_json()
         if options.only != "ingest":
-            cases = measure_serve(ground, rounds, seconds, status.update)
-            show_serve(cases, out)
+            status.update("serving: loading the flights")
+            urls = load_flights(ground)
+            effort = Effort(rounds, seconds, options.processes)
+            cases = measure_serve(ground, urls, effort, status.update)
+            show_serve(cases, options.processes, out)
+            document["processes"] = options.processes
             document["serve"] = {case.name: case.as_json() for case in cases}
     if options.json:
         options.json.write_text(json.dumps(document, indent=2) + "\n")

@@ -74,6 +74,12 @@ class Ground:
         with psycopg.connect(self.server.url(database="postgres"), autocommit=True) as connection:
             connection.execute("CHECKPOINT")
 
+    def settle(self, urls: DatabaseUrls) -> None:
+        """Nothing comes back; what autovacuum would do in the midst of a measurement is done now."""
+        with psycopg.connect(urls.owner, autocommit=True) as connection:
+            connection.execute("VACUUM (ANALYZE)")
+        self.checkpoint()
+
     def load(self, urls: DatabaseUrls, dataset: Dataset) -> LoadReport:
         """How one load went, in this process; BenchError where it failed."""
         tables = build_tables(self.catalog.products.values())

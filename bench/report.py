@@ -8,8 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from bench.cases import Case
 from bench.ingest import IngestResult, median_steps
-from bench.serve import YARDSTICKS, Case
 
 
 def show_machine(machine: dict[str, Any], out: Console) -> None:
@@ -36,36 +36,48 @@ def show_ingest(result: IngestResult, out: Console) -> None:
     out.print(table)
 
 
-def show_serve(cases: list[Case], out: Console) -> None:
-    """Nothing comes back; prints requests per second, ratios and latencies."""
-    rounds = len(next(iter(cases[0].rounds.values())))
-    table = Table(title=f"Serving, one process each ({rounds} rounds, medians)", title_justify="left")
+def show_serve(cases: list[Case], processes: int, out: Console) -> None:
+    """Nothing comes back; prints requests per second, ratios and latencies, and what missed its target."""
+    services = list(cases[0].rounds)
+    others = [name for name in services if name != "decant"]
+    title = f"Serving, processes each: {processes} ({len(cases[0].rounds['decant'])} rounds, medians): requests per second (p50, p99 ms)"
+    table = Table(title=title, title_justify="left")
     table.add_column("")
-    for name in ("decant", *YARDSTICKS):
-        table.add_column(f"{name}\nreq/s (p50, p99 ms)", justify="right")
-    for name in YARDSTICKS:
+    for name in services:
+        table.add_column(name, justify="right")
+    for name in others:
         table.add_column(f"÷ {name}", justify="right")
     for case in cases:
-        services = case.as_json()["services"]
+        facts = case.as_json()["services"]
         table.add_row(
             case.title,
-            *(service_text(services[name]) if name in services else "" for name in (case.decant, *YARDSTICKS)),
-            *(ratio_text(case, name) for name in YARDSTICKS),
+            *(service_text(facts[name]) for name in services),
+            *(judge(case.ratio(name), case.targets.get(name)) + target_text(case, name) for name in others),
         )
     out.print(table)
+    missed = [
+        f"{case.title}: {case.ratio(name):.2f} × {name}, not {case.targets[name]:g}"
+        for case in cases
+        for name in others
+        if name in case.targets and case.ratio(name) < case.targets[name]
+    ]
+    show_missed(missed, out)
 
 
-def ratio_text(case: Case, yardstick: str) -> str:
-    """The ratio to a yardstick, and what it should be."""
-    ratio, target = case.ratio(yardstick), case.targets.get(yardstick)
-    if ratio is None:
-        return ""
-    return f"{ratio:.2f}" if target is None else f"{judge(ratio, target)} (≥ {target:g})"
+def show_missed(missed: list[str], out: Console) -> None:
+    """Nothing comes back; prints each target that was missed."""
+    for line in missed:
+        out.print(f"missed: {line}", style="yellow", highlight=False, markup=False)
+
+
+def target_text(case: Case, name: str) -> str:
+    """The target beside its ratio."""
+    return f"\n(≥ {case.targets[name]:g})" if name in case.targets else ""
 
 
 def service_text(facts: dict[str, Any]) -> str:
     """Requests per second and latencies of one service."""
-    return f"{facts['requests_per_second']:,.0f} ({facts['p50_ms']:.1f}, {facts['p99_ms']:.1f})"
+    return f"{facts['requests_per_second']:,.0f}\n({facts['p50_ms']:.1f}, {facts['p99_ms']:.1f})"
 
 
 def judge(ratio: float, target: float | None) -> str:

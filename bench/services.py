@@ -49,7 +49,7 @@ def start_decant(
     command = [sys.executable, "-m", "decant", "serve", "--host", "127.0.0.1", "--port", "0"]
     # As many connections as every other service has.
     pool = {"DECANT_READ_POOL_SIZE": str(CONNECTIONS)}
-    environment = make_environment(ground, urls) | pool | more
+    environment = {**make_environment(ground, urls), **pool, **more}
     with run_process(ground, name, [*command, "--workers", str(processes)], environment) as process:
         yield read_address(process, ground, name)
 
