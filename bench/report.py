@@ -40,7 +40,8 @@ def show_serve(cases: list[Case], processes: int, out: Console) -> None:
     """Nothing comes back; prints requests per second, ratios and latencies, and what missed its target."""
     services = list(cases[0].rounds)
     others = [name for name in services if name != "decant"]
-    title = f"Serving, processes each: {processes} ({len(cases[0].rounds['decant'])} rounds, medians): requests per second (p50, p99 ms)"
+    rounds = len(cases[0].rounds["decant"])
+    title = f"Serving, requests per second (p50, p99 ms); processes each: {processes}; medians of {rounds} rounds"
     table = Table(title=title, title_justify="left")
     table.add_column("")
     for name in services:
