@@ -16,7 +16,8 @@ from rich.console import Console
 from bench.errors import BenchError
 from bench.ground import describe_machine, open_ground
 from bench.ingest import measure_ingest
-from bench.report import show_ingest, show_machine, show_serve
+from bench.limits import measure_limits
+from bench.report import show_compared, show_ingest, show_machine, show_serve
 from bench.serve import Effort, load_flights, measure_serve, require_yardstick
 from bench.services import NO_POSTGREST, find_postgrest
 from bench.wrk import require_wrk
@@ -43,7 +44,7 @@ def main() -> None:
             require_wrk()
             require_yardstick()
             if find_postgrest() is None:
-                err.print(NO_POSTGREST, style="yellow", highlight=False, markup=False)
+                warn(NO_POSTGREST)
         run(options)
     except (BenchError, CatalogError, IngestError) as error:
         err.print(str(error), style="red", highlight=False, markup=False)
@@ -89,9 +90,17 @@ def run(options: argparse.Namespace) -> None:
             cases = measure_serve(ground, urls, effort, status.update)
             show_serve(cases, options.processes, out)
             document["processes"] = options.processes
+            compared = measure_limits(ground, urls, effort, status.update, warn)
+            show_compared(compared, out)
+            document["compared"] = {one.name: one.as_json() for one in compared}
             document["serve"] = {case.name: case.as_json() for case in cases}
     if options.json:
         options.json.write_text(json.dumps(document, indent=2) + "\n")
+
+
+def warn(text: str) -> None:
+    """Nothing comes back; says what is left out."""
+    err.print(text, style="yellow", highlight=False, markup=False)
 
 
 def end_in_order(_signal: int, _frame: FrameType | None) -> None:

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from bench.cases import Case
 from bench.ingest import IngestResult, median_steps
+from bench.limits import Compared
 
 
 def show_machine(machine: dict[str, Any], out: Console) -> None:
@@ -69,6 +70,24 @@ def show_missed(missed: list[str], out: Console) -> None:
     """Nothing comes back; prints each target that was missed."""
     for line in missed:
         out.print(f"missed: {line}", style="yellow", highlight=False, markup=False)
+
+
+def show_compared(compared: list[Compared], out: Console) -> None:
+    """Nothing comes back; prints what was measured in pairs, and what missed its target."""
+    table = Table(title="Serving, in pairs (medians)", title_justify="left")
+    for name in ("", "this", "of that", "ratio", "target"):
+        table.add_column(name, justify="right" if name else "left")
+    for one in compared:
+        table.add_row(
+            one.title,
+            f"{one.ours:,.0f} {one.unit}",
+            f"{one.theirs:,.0f} {one.unit}",
+            judge(one.ratio, one.target),
+            f"≥ {one.target:g}" if one.target else "",
+        )
+    out.print(table)
+    missed = [one for one in compared if one.target and one.ratio < one.target]
+    show_missed([f"{one.title}: {one.ratio:.2f}, not {one.target:g}" for one in missed], out)
 
 
 def target_text(case: Case, name: str) -> str:
