@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from open_data_contract_standard.model import OpenDataContractStandard, SchemaObject
 
@@ -21,6 +22,15 @@ DATASET_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 DEFAULT_MAX_REJECTED = 0.10
 # Pushed records come a few at a time, from many senders: a bad one must not hold up the others.
 DEFAULT_MAX_REJECTED_EVENTS = 1.0
+# The text search configurations that every PostgreSQL has.
+# fmt: off
+SEARCH_LANGUAGES = (
+    "simple", "arabic", "armenian", "basque", "catalan", "danish", "dutch", "english", "estonian", "finnish",
+    "french", "german", "greek", "hindi", "hungarian", "indonesian", "irish", "italian", "lithuanian", "nepali",
+    "norwegian", "portuguese", "romanian", "russian", "serbian", "spanish", "swedish", "tamil", "turkish",
+    "yiddish",
+)
+# fmt: on
 DEFAULT_MAX_DELETED = 0.50
 
 
@@ -121,7 +131,19 @@ def build_dataset(
         max_rejected=read_share(custom.get("maxRejected"), most, "maxRejected", trail, findings),
         max_deleted=read_share(custom.get("maxDeleted"), DEFAULT_MAX_DELETED, "maxDeleted", trail, findings),
         reject_unknown_columns=custom.get("unknownColumns") == "reject",
+        searched=tuple(prop.name for prop in properties.values() if prop.searchable),
+        search_language=read_language(custom, trail, findings),
     )
+
+
+def read_language(custom: dict[str, Any], trail: Trail, findings: Findings) -> str:
+    """The text search configuration of a dataset; `simple`, which leaves words as they are, where none is named."""
+    language = custom.get("searchLanguage", "simple")
+    if language not in SEARCH_LANGUAGES:
+        known = ", ".join(SEARCH_LANGUAGES)
+        findings.error((*trail, "customProperties"), f"searchLanguage: {language!r} is none of {known}")
+        return "simple"
+    return str(language)
 
 
 def build_properties(part: SchemaObject, trail: Trail, findings: Findings, *, is_fed: bool) -> dict[str, Property]:

@@ -18,6 +18,7 @@ CUSTOM_PROPERTIES = (
     "enforced",
     "indexed",
     "searchable",
+    "searchLanguage",
     "maxRejected",
     "maxDeleted",
     "unknownColumns",
@@ -30,7 +31,6 @@ CUSTOM_PROPERTIES = (
 NOT_YET = {
     "rows": "; the role gives no access",
     "rateLimit": "",
-    "searchable": "",
     "masking": "; values that are not shown are left out",
 }
 

@@ -13,7 +13,7 @@ from catalog.build_rules import OPTION_NAMES, find_enum, find_rules, find_type, 
 from catalog.build_transform import find_raw_columns
 from catalog.dataset import Property, shorten_name
 from catalog.document import Findings, Trail
-from catalog.types import array_type, find_item_logical
+from catalog.types import PropertyType, array_type, find_item_logical
 
 # What a physicalType of another system says about a property that has no logicalType.
 GUESSES = (
@@ -58,8 +58,19 @@ def build_property(part: SchemaProperty, trail: Trail, custom: dict[str, Any], f
         transform=transform,
         raw_columns=find_raw_columns(transform, trail, findings) if transform else (name,),
         indexed=custom.get("indexed") is True,
+        searchable=read_searchable(custom, value.type, trail, findings),
         source_objects=tuple(part.transformSourceObjects or ()),
     )
+
+
+def read_searchable(custom: dict[str, Any], kind: PropertyType, trail: Trail, findings: Findings) -> bool:
+    """Whether a text search looks into the property; an error where it holds no text."""
+    if custom.get("searchable") is not True:
+        return False
+    if kind.name != "string":
+        findings.error((*trail, "customProperties"), "searchable: only text can be searched")
+        return False
+    return True
 
 
 def build_value(part: SchemaProperty, name: str, trail: Trail, findings: Findings) -> Property:

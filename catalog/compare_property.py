@@ -52,11 +52,12 @@ def compare_property(old: Property, new: Property) -> Iterator[Difference]:
 
 
 def compare_flags(old: Property, new: Property) -> Iterator[Difference]:
-    """What is required, unique, indexed or deprecated now and was not, or the other way."""
+    """What is required, unique, indexed, searchable or deprecated now and was not, or the other way."""
     for word, was, is_, harder, softer in (
         ("required", old.required, new.required, Step.MAJOR, Step.MINOR),
         ("unique", old.unique, new.unique, Step.MAJOR, Step.MINOR),
         ("indexed", old.indexed, new.indexed, Step.PATCH, Step.PATCH),
+        ("searchable", old.searchable, new.searchable, Step.MINOR, Step.MAJOR),
         ("deprecated", old.deprecated, new.deprecated, Step.MINOR, Step.MINOR),
     ):
         if was != is_:

@@ -107,6 +107,7 @@ class Property:
     options: Mapping[str, Any]
     enum: tuple[Any, ...] = ()
     deprecated: bool = False
+    searchable: bool = False  # whether a text search looks into it
     source_objects: tuple[str, ...] = ()  # what the contract says that it comes from
     # What an object or an array holds; its parts have names and rules, but no column of their own.
     children: tuple[Property, ...] = ()

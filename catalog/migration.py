@@ -32,6 +32,7 @@ from catalog.scripts import (
     make_config,
     make_version_table,
 )
+from catalog.searches import match_searches
 from catalog.settings import Settings
 from catalog.tables import STAGING_SCHEMA
 
@@ -70,6 +71,7 @@ def migrate(
             written.append(bring_up(config, branch, connection, settings, revise=revise, allow_loss=allow_loss))
             require_agreement(connection, branch)
             moved = any(name.startswith(f"{product.schema}_") for name in current_revisions(connection) - before)
+            match_searches(connection, product)
             register(connection, product, [step for step in steps if step.product is product], moved=moved)
             empty_histories(connection, product, rekeyed)
             connection.commit()
