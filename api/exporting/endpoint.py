@@ -18,7 +18,6 @@ from api.etags import make_tag, matches
 from api.exporting.files import ExportFiles, write_file
 from api.exporting.forms import FILED, FORMS
 from api.exporting.query import ExportQuery, parse_export
-from api.exporting.source import Opened
 from api.exporting.streams import Writer, make_coder, make_writer
 from api.headers import read_least_revision
 from api.negotiation import Form, choose_coding, choose_form
@@ -123,16 +122,26 @@ class Export:
             await send({"type": "http.response.start", "status": 200, "headers": fields})
             await send_piece(send, bytes(encode(writer.begin())))
             gone = asyncio.ensure_future(wait_until_gone(receive))
+            following: asyncio.Future[Any] = gone
             try:
-                while batch is not None and not gone.done():
+                while batch is not None:
+                    # Postgres makes the next batch while this one is written and sent.
+                    following = asyncio.ensure_future(asyncio.to_thread(opened.next_batch))
                     piece = await asyncio.to_thread(write_piece, writer, encode, batch)
                     await send_piece(send, piece)
-                    batch = await next_or_gone(opened, gone)
-                if gone.done():
-                    return
+                    await asyncio.wait({following, gone}, return_when=asyncio.FIRST_COMPLETED)
+                    if gone.done():
+                        return
+                    batch = following.result()
                 await send({"type": "http.response.body", "body": bytes(encode(writer.end())) + finish()})
             finally:
                 gone.cancel()
+                if not following.done():
+                    # Whoever waits in a thread cannot be called off, but what it waits for can.
+                    opened.cancel()
+                    await asyncio.wait({following})
+                if following is not gone and not following.cancelled():
+                    following.exception()
 
     async def send_file(self, tag: str, named: Fields, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends a file, or the ranges of it that were asked for."""
@@ -161,18 +170,6 @@ class Export:
 def write_piece(writer: Writer, encode: Any, batch: Any) -> bytes:
     """The bytes of a batch, in their coding."""
     return bytes(encode(writer.write(batch)))
-
-
-async def next_or_gone(opened: Opened, gone: asyncio.Future[None]) -> Any:
-    """The next batch; None at the end, and where the caller has gone."""
-    following = asyncio.ensure_future(asyncio.to_thread(opened.next_batch))
-    await asyncio.wait({following, gone}, return_when=asyncio.FIRST_COMPLETED)
-    if not following.done():
-        opened.cancel()
-        await asyncio.wait({following})
-        following.exception()
-        return None
-    return following.result()
 
 
 async def wait_until_gone(receive: Receive) -> None:
