@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
 
-from api import aggregates, changes, records
+from api import aggregates, changes, publications, records
 from api.auth import Authenticator
 from api.cache import PageCache
 from api.endpoint import make_route
@@ -32,7 +32,7 @@ from catalog.database import DatabaseUrls, make_read_pool, make_write_pool
 from catalog.settings import Settings, read_secret
 from catalog.tables import build_tables
 
-KINDS = (*records.KINDS, *aggregates.KINDS, *changes.KINDS)
+KINDS = (*records.KINDS, *aggregates.KINDS, *changes.KINDS, *publications.KINDS)
 QUESTIONS = (*(make_route(kind) for kind in KINDS), exports.ROUTE)
 
 

@@ -19,6 +19,7 @@ def question_paths(dataset: Dataset, common: dict[str, Any]) -> dict[str, Any]:
     return {
         f"{dataset.path}/aggregate": {"get": common | aggregate_operation(dataset)},
         f"{dataset.path}/changes": {"get": common | changes_operation(dataset)},
+        f"{dataset.path}/revisions": {"get": common | revisions_operation(dataset)},
         f"{dataset.path}/export": {"get": common | export_operation(dataset)},
     }
 
@@ -115,6 +116,30 @@ def changes_operation(dataset: Dataset) -> dict[str, Any]:
         "parameters": [since | {"required": True}, *shared],
         "responses": {
             "200": answer("A page of changes.", schema, link=True),
+            "304": UNCHANGED,
+            **problem_answers(401, 404, 406, 410, 422, 503, 504),
+        },
+    }
+
+
+def revisions_operation(dataset: Dataset) -> dict[str, Any]:
+    """What was published when."""
+    number: dict[str, Any] = {"type": "integer"}
+    facts = dict.fromkeys(("revision", "record_count", "inserted", "updated", "deleted"), number)
+    one = {"type": "object", "properties": facts | {"published_at": {"type": "string", "format": "date-time"}}}
+    schema = {
+        "type": "object",
+        "required": ["data", "revision", "next"],
+        "properties": {"data": {"type": "array", "items": one}, "revision": REVISION, "next": NEXT},
+    }
+    before = parameter("before", "Only older ones; `next` carries it.", {"type": "integer", "minimum": 0})
+    return {
+        "operationId": operation_id("list_revisions", dataset),
+        "summary": f"What was published of {dataset.name}, and when",
+        "description": "Newest first: when each revision came, how many records it has, and what it changed.",
+        "parameters": [before, *[p for p in page_parameters(dataset) if p["name"] == "limit"]],
+        "responses": {
+            "200": answer("A page of publications.", schema, link=True),
             "304": UNCHANGED,
             **problem_answers(401, 404, 406, 410, 422, 503, 504),
         },
