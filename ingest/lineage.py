@@ -94,7 +94,8 @@ def trace_column(known: dict[tuple[str, str], Dataset], dataset: Dataset, column
     tables = {f"t{number}": known[place] for number, place in enumerate(reads.values()) if place in known}
     names = {read: f"t{number}" for number, read in enumerate(reads)}
     found: dict[tuple[str, str], Origin] = {}
-    for table, name in find_leaves(dataset, column, tables, names):
+    # In one order: the parser's own changes from run to run.
+    for table, name in sorted(find_leaves(dataset, column, tables, names)):
         source = tables.get(table)
         prop = source.properties.get(name) if source else None
         if source and prop and (source.address, name) not in found:
