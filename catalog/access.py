@@ -6,20 +6,10 @@ from collections.abc import Iterable, Iterator
 
 import sqlalchemy as sa
 
+from catalog.access_models import APPENDED_TABLES, CHANGED_TABLES, ApiKey, AuditEntry, IdempotencyKey, KeyUsage
 from catalog.contract import Catalog
 from catalog.database import INGEST_ROLE, READ_ROLE, WRITE_ROLE
-from catalog.models import (
-    APPENDED_TABLES,
-    CHANGED_TABLES,
-    LEDGER_TABLES,
-    QUEUE_SCHEMA,
-    SCHEMA,
-    ApiKey,
-    AppliedContract,
-    AuditEntry,
-    IdempotencyKey,
-    Load,
-)
+from catalog.models import LEDGER_TABLES, QUEUE_SCHEMA, SCHEMA, AppliedContract, Load
 from catalog.tables import STAGING_SCHEMA
 
 
@@ -62,7 +52,7 @@ def ingest_grants(catalog: Catalog) -> Iterator[str]:
 def read_grants(catalog: Catalog) -> Iterator[str]:
     """Reads datasets, ledger and keys; writes nothing."""
     yield f"USAGE ON SCHEMA {SCHEMA}"
-    for model in (*LEDGER_TABLES, AppliedContract, AuditEntry, ApiKey):
+    for model in (*LEDGER_TABLES, AppliedContract, AuditEntry, ApiKey, KeyUsage):
         yield f"SELECT ON {SCHEMA}.{model.__tablename__}"
     for schema in schemas_of(catalog):
         yield f"USAGE ON SCHEMA {schema}"

@@ -244,32 +244,17 @@ class ReceiptEvent(Model):
     event: Mapped[int] = mapped_column(sa.ForeignKey(Event.id), index=True)
 
 
-class IdempotencyKey(Model):
-    """The answer to a request that its sender may repeat."""
+class Profile(Model):
+    """What a dataset's current revision holds, in figures: made after its publication, of all its records."""
 
-    __tablename__ = "idempotency_keys"
+    __tablename__ = "profiles"
 
-    principal: Mapped[str] = mapped_column(primary_key=True)
-    operation: Mapped[str] = mapped_column(primary_key=True)  # method and path
-    key: Mapped[str] = mapped_column(primary_key=True)
-    body_sha256: Mapped[str]
-    answer: Mapped[dict[str, Any] | None]  # null while the first request is in flight
-    created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
-
-
-class AuditEntry(Model):
-    """Who did what; never which values."""
-
-    __tablename__ = "audit_log"
-
-    id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(), primary_key=True)
-    at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
-    principal: Mapped[str]
-    operation: Mapped[str]
-    product: Mapped[str | None]
-    dataset: Mapped[str | None]
-    records: Mapped[int | None]
-    facts: Mapped[dict[str, Any] | None]
+    dataset_id: Mapped[int] = mapped_column(sa.ForeignKey(DatasetHead.id), primary_key=True)
+    revision: Mapped[int]
+    record_count: Mapped[int]
+    properties: Mapped[list[Any]]  # one object for each property
+    seconds: Mapped[float] = mapped_column(sa.Double)  # what making it cost
+    made_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
 
 
 class ParkedIndex(Model):
@@ -282,23 +267,15 @@ class ParkedIndex(Model):
     definition: Mapped[str]
 
 
-class ApiKey(Model):
-    """One API key: only a keyed hash of its secret is kept."""
-
-    __tablename__ = "api_keys"
-
-    id: Mapped[str] = mapped_column(primary_key=True)
-    name: Mapped[str]
-    secret_hash: Mapped[bytes]
-    pepper_version: Mapped[int] = mapped_column(sa.Integer, server_default="1")
-    scopes: Mapped[list[Any]]
-    created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
-    expires_at: Mapped[datetime | None]
-    revoked_at: Mapped[datetime | None]
-    last_used_at: Mapped[datetime | None]
-
-
-LEDGER_TABLES = (DatasetHead, Load, Revision, QualityResult, RejectedRecord, InputState, Receipt, Event, ReceiptEvent)
-# What the API's second login may add to, and whether it may change what it added.
-APPENDED_TABLES = (Receipt, Event, ReceiptEvent, AuditEntry)
-CHANGED_TABLES = (ApiKey, IdempotencyKey)
+LEDGER_TABLES = (
+    DatasetHead,
+    Load,
+    Revision,
+    QualityResult,
+    RejectedRecord,
+    InputState,
+    Receipt,
+    Event,
+    ReceiptEvent,
+    Profile,
+)

@@ -22,17 +22,18 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import Script, ScriptDirectory
 from alembic.util.exc import CommandError
 
+from catalog.access_models import ApiKey
 from catalog.alterations import VERSION_TABLE, Branch, find_differences, make_context, plan_changes
 from catalog.dataset import Product
 from catalog.errors import MigrationError
-from catalog.models import SCHEMA, Model
+from catalog.models import SCHEMA
 from catalog.settings import PROJECT_ROOT, Settings
 from catalog.tables import build_tables
 
 SCRIPTS = PROJECT_ROOT / "migrations"
 SHIPPED_VERSIONS = SCRIPTS / "versions"
 STATEMENT_TIMEOUT_MS = 600_000
-OWN_BRANCH = Branch(SCHEMA, Model.metadata, "Decant's own tables", SHIPPED_VERSIONS, None)
+OWN_BRANCH = Branch(SCHEMA, ApiKey.metadata, "Decant's own tables", SHIPPED_VERSIONS, None)
 
 
 def make_branch(settings: Settings, product: Product) -> Branch:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from catalog.models import IDEMPOTENCY_HOURS, Event, IdempotencyKey, Load
+from catalog.access_models import IdempotencyKey
+from catalog.models import IDEMPOTENCY_HOURS, Event, Load
 
 
 def find_waiting(engine: sa.Engine) -> list[int]:

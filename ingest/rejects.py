@@ -10,8 +10,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from catalog.access_models import AuditEntry
 from catalog.dataset import Dataset
-from catalog.models import AuditEntry, DatasetHead
+from catalog.models import DatasetHead
 from ingest.errors import IngestError
 
 BATCH_ROWS = 2_000
