@@ -62,6 +62,7 @@ def erase(
     from catalog.tables import build_tables
     from ingest.erase import hash_key, parse_key, split_key
     from ingest.load import Loader
+    from ingest.profiling import refresh_profiles
     from ingest.rejects import note_deed, who_runs_this
     from ingest.report import reports_as_json, show_reports
 
@@ -81,6 +82,7 @@ def erase(
         facts = {"load": report.load_id, "key_sha256": hash_key(dataset, parts)}
         with engine.begin() as connection:
             note_deed(connection, by, "erase", dataset, report.outcome.deleted if report.outcome else None, facts)
+        refresh_profiles(engine, loader.tables, [dataset])
     if as_json:
         typer.echo(reports_as_json([report]))
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -91,10 +92,12 @@ def run_loads(
     from catalog.database import make_engine
     from catalog.tables import build_tables
     from ingest.load import Loader
+    from ingest.profiling import refresh_profiles
     from ingest.progress import Progress
     from ingest.report import LoadBar, make_bars, show_line
 
-    loader = Loader(settings, catalog, build_tables(catalog.products.values()), make_engine(urls.ingest))
+    engine = make_engine(urls.ingest)
+    loader = Loader(settings, catalog, build_tables(catalog.products.values()), engine)
     reports = []
     with make_bars(out) as bars:
         for dataset in datasets:
@@ -107,4 +110,6 @@ def run_loads(
                 elif not silent:
                     show_line(reports[-1], out)
                 more = reports[-1].more
+    with out.status("profiling what was published") if not silent else nullcontext():
+        refresh_profiles(engine, loader.tables, datasets)
     return reports

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from catalog.dataset import Dataset, RawForm, needs_of
 from catalog.export_files import forget_exports
-from catalog.models import Load, RejectedRecord
+from catalog.models import Load, Profile, RejectedRecord
 from catalog.settings import Settings
 from catalog.tables import LINE, LOAD, UNTIL, CatalogTables, DatasetTables
 from catalog.types import InvalidValueError
@@ -179,6 +179,8 @@ class Erasure:
         mentions = [row.id for row in unkeyed if self.by_word and all(word.search(row.raw) for word in self.words)]
         if mentions:
             connection.execute(sa.text("DELETE FROM decant.rejected_records WHERE id = ANY(:ids)"), {"ids": mentions})
+        # Its minimum, or its most frequent value, may be the record's.
+        connection.execute(sa.delete(Profile).where(Profile.dataset_id == self.dataset_id))
         for load_id, lines in self.lines.items():
             connection.execute(
                 sa.text(

@@ -29,6 +29,7 @@ from catalog.settings import Settings
 from catalog.tables import build_tables
 from ingest.dispatch import Dispatcher, Swept
 from ingest.load import Loader
+from ingest.profiling import refresh_profiles
 from ingest.publish import CHANNEL as REVISIONS_CHANNEL
 from ingest.queue import (
     CHANNEL,
@@ -48,6 +49,7 @@ SWEEP_SECONDS = 0.5
 EVENTS_CONCURRENCY = 2
 OUTAGE_SECONDS = 5.0  # without the database: then everything starts anew
 TIDY_SECONDS = 3600.0
+PROFILE_SECONDS = 2.0  # between two looks for datasets without a profile of their revision
 RELOAD_SECONDS = 5.0  # between two looks at contracts that are not the migrated ones
 
 LOGGER = logging.getLogger("decant.worker")
@@ -87,7 +89,8 @@ class Worker:
     async def run(self, stop: asyncio.Event) -> None:
         """Works until `stop` is set or the database is gone; `lost` says which."""
         app = make_queue(self.url, self.settings.worker_concurrency + EVENTS_CONCURRENCY, self.run_job)
-        helpers = [threading.Thread(target=call, daemon=True) for call in (self.keep_sweeping, self.keep_watching)]
+        chores = (self.keep_sweeping, self.keep_watching, self.keep_profiling)
+        helpers = [threading.Thread(target=call, daemon=True) for call in chores]
         async with app.open_async():
             self.announce()
             for helper in helpers:
@@ -120,6 +123,7 @@ class Worker:
             while True:
                 swept = await in_thread(lambda: self.sweep(find_news(self.loader)))
                 if not swept.deferred:
+                    await in_thread(self.profile)
                     return
                 await asyncio.gather(
                     self.work_lane(app, LOADS_LANE, self.settings.worker_concurrency, wait=False),
@@ -191,6 +195,20 @@ class Worker:
                 log(LOGGER, "watch_failed", logging.WARNING, error=type(error).__name__)
             except Exception:
                 LOGGER.exception("watch_failed")
+
+    def keep_profiling(self) -> None:
+        """Makes profiles of what was published, in a thread of its own: loads do not wait for them."""
+        while not self.stopping.wait(PROFILE_SECONDS):
+            try:
+                self.profile(thrifty=True)
+            except (psycopg.Error, sa.exc.SQLAlchemyError, CatalogError) as error:
+                log(LOGGER, "profile_failed", logging.WARNING, error=type(error).__name__)
+            except Exception:
+                LOGGER.exception("profile_failed")
+
+    def profile(self, *, thrifty: bool = False) -> None:
+        """Makes the profiles that are behind."""
+        refresh_profiles(self.engine, self.loader.tables, self.loader.catalog.datasets(), thrifty=thrifty)
 
     def sweep(self, news: Any = ()) -> Swept:
         """One sweep; where the contracts here are not the migrated ones, they are read again."""

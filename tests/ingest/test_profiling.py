@@ -1,0 +1,161 @@
+"""Profiles, held against the records that they are of."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+import pytest
+
+from catalog.database import make_engine
+from ingest.load import LoadReport
+from ingest.profiling import keep_profile, refresh_profiles
+from tests.lab import PEOPLE, Lab
+
+MIXED = """
+apiVersion: v3.1.0
+kind: DataContract
+id: mixed
+name: Mixed
+version: 1.0.0
+status: active
+servers:
+  - {server: here, type: local, path: "${DECANT_DATA}", format: ndjson}
+schema:
+  - name: things
+    customProperties:
+      - {property: input, value: {server: here, path: things.ndjson, format: ndjson, mode: snapshot}}
+    properties:
+      - {name: id, logicalType: integer, primaryKey: true}
+      - {name: price, logicalType: number, physicalType: "numeric(12,2)"}
+      - {name: ratio, logicalType: number}
+      - {name: on, logicalType: boolean}
+      - {name: day, logicalType: date}
+      - {name: seen, logicalType: timestamp}
+      - {name: code, logicalType: string, physicalType: uuid}
+      - {name: tags, logicalType: array, physicalType: "text[]"}
+      - {name: more, logicalType: object}
+      - {name: text, logicalType: string}
+"""
+
+
+def profile_of(lab: Lab, name: str) -> dict[str, Any] | None:
+    """The profile of a dataset as the ledger keeps it."""
+    with psycopg.connect(lab.urls.owner) as connection:
+        row = connection.execute(
+            "SELECT p.revision, p.record_count, p.properties FROM decant.profiles p JOIN decant.datasets d"
+            " ON d.id = p.dataset_id WHERE d.dataset = %s",
+            (name,),
+        ).fetchone()
+    if row is None:
+        return None
+    return {"revision": row[0], "record_count": row[1], **{member["property"]: member for member in row[2]}}
+
+
+def load(lab: Lab) -> LoadReport:
+    """What became of loading the only dataset."""
+    return lab.loader().run(lab.catalog.datasets()[0])
+
+
+def refresh(lab: Lab, **options: Any) -> list[str]:
+    """What got a new profile."""
+    return refresh_profiles(make_engine(lab.urls.ingest), lab.loader().tables, lab.catalog.datasets(), **options)
+
+
+def test_a_profile_holds_the_figures_that_the_records_have(make_lab: Callable[..., Lab]) -> None:
+    lab = make_lab(PEOPLE)
+    ages = [None if n % 7 == 0 else (n * n) % 90 for n in range(500)]
+    rows = [f"{n},name {n % 5},{'' if age is None else age},19{n % 90:02}-01-02" for n, age in enumerate(ages)]
+    lab.write("people.csv", "id,name,age,born\n" + "\n".join(rows) + "\n")
+    assert load(lab).status == "published"
+    assert refresh(lab) == ["people@1.people"]
+    assert refresh(lab) == []
+    profile = profile_of(lab, "people")
+    assert profile is not None
+    known = [age for age in ages if age is not None]
+    assert (profile["revision"], profile["record_count"]) == (1, 500)
+    age = profile["age"]
+    assert age["nulls"] == ages.count(None)
+    assert (age["distinct"], age["minimum"], age["maximum"]) == (len(set(known)), min(known), max(known))
+    counted = sorted(Counter(known).items(), key=lambda pair: (-pair[1], pair[0]))[:10]
+    assert [(entry["value"], entry["records"]) for entry in age["most_frequent"]] == counted
+    width = (max(known) - min(known)) / 20
+    expected = Counter(min(math.floor((value - min(known)) / width), 19) for value in known)
+    assert [bucket["records"] for bucket in age["histogram"]] == [expected[place] for place in range(20)]
+    assert age["histogram"][0]["from"] == min(known)
+    assert age["histogram"][-1]["to"] == max(known)
+    assert profile["id"]["most_frequent"] == []
+    assert profile["name"]["most_frequent"][0] == {"value": "name 0", "records": 100}
+    assert "histogram" not in profile["name"]
+    assert sum(bucket["records"] for bucket in profile["born"]["histogram"]) == 500
+    assert (profile["born"]["minimum"], profile["born"]["maximum"]) == ("1900-01-02", "1989-01-02")
+
+
+def test_every_type_has_a_profile(make_lab: Callable[..., Lab]) -> None:
+    lab = make_lab(MIXED)
+    first = (
+        '{"id": 1, "price": "9007199254740993.25", "ratio": 0.5, "on": true, "day": "2024-01-01",'
+        ' "seen": "2024-01-01T10:00:00Z", "code": "8b6f3c1e-0c4b-4a53-9d8a-1f1f6f0f3a10", "tags": ["a"],'
+        f' "more": {{"a": 1}}, "text": "{"x" * 201}"}}'
+    )
+    lab.write("things.ndjson", first.replace("9007199254740993", "9999999999") + '\n{"id": 2}\n')
+    assert load(lab).status == "published"
+    refresh(lab)
+    profile = profile_of(lab, "things")
+    assert profile is not None
+    for name in ("price", "ratio", "on", "day", "seen", "code", "tags", "more", "text"):
+        assert (profile[name]["nulls"], profile[name]["distinct"]) == (1, 1), name
+    assert profile["price"]["maximum"] == "9999999999.25"
+    assert profile["price"]["histogram"] is None
+    assert profile["text"]["minimum"] is None
+    assert profile["text"]["most_frequent"] is None
+    assert "minimum" not in profile["code"]
+
+
+def test_a_profile_of_an_ended_revision_is_not_kept(lab: Lab) -> None:
+    lab.write("people.csv", "id,name,age,born\n1,a,1,2000-01-01\n")
+    load(lab)
+    engine = make_engine(lab.urls.ingest)
+    with psycopg.connect(lab.urls.owner, autocommit=True) as connection:
+        found = connection.execute("UPDATE decant.datasets SET oldest_revision = 2 RETURNING id").fetchone()
+    assert found is not None
+    facts = {"revision": 1, "record_count": 1, "properties": [], "seconds": 0.1}
+    assert keep_profile(engine, found[0], facts) is False
+    assert keep_profile(engine, found[0], facts | {"revision": 2}) is True
+
+
+def test_an_older_profile_never_takes_the_place_of_a_newer_one(lab: Lab) -> None:
+    lab.write("people.csv", "id,name,age,born\n1,a,1,2000-01-01\n")
+    load(lab)
+    engine = make_engine(lab.urls.ingest)
+    facts = {"revision": 5, "record_count": 1, "properties": [], "seconds": 0.1}
+    assert keep_profile(engine, 1, facts) is True
+    assert keep_profile(engine, 1, facts | {"revision": 4}) is False
+
+
+def test_an_erasure_takes_the_profile_along(lab: Lab) -> None:
+    lab.write("people.csv", "id,name,age,born\n1,a,99,2000-01-01\n2,b,5,2001-01-01\n")
+    load(lab)
+    refresh(lab)
+    loader = lab.loader()
+    assert loader.run(lab.catalog.datasets()[0], request={"erase": {"key": ["1"]}}).status == "published"
+    assert profile_of(lab, "people") is None
+    refresh(lab)
+    profile = profile_of(lab, "people")
+    assert profile is not None
+    assert profile["age"]["maximum"] == 5
+
+
+@pytest.mark.parametrize(("seconds", "made"), [(0.0, 1), (1000.0, 0)])
+def test_a_costly_profile_is_made_anew_later(lab: Lab, seconds: float, made: int) -> None:
+    lab.write("people.csv", "id,name,age,born\n1,a,99,2000-01-01\n")
+    load(lab)
+    refresh(lab)
+    with psycopg.connect(lab.urls.owner, autocommit=True) as connection:
+        connection.execute("UPDATE decant.profiles SET seconds = %s", (seconds,))
+    lab.write("people.csv", "id,name,age,born\n1,a,98,2000-01-01\n")
+    load(lab)
+    assert len(refresh(lab, thrifty=True)) == made
