@@ -22,9 +22,10 @@ from api.lanes import Lanes
 from api.metrics import Counting, show_state
 from api.openapi import build_document, render_document
 from api.problems import install_problems
+from api.provenance import RawLookup
 from api.reader import RecordReader
 from api.routes import catalog as catalog_routes
-from api.routes import docs, events, health, operations, quarantine
+from api.routes import docs, events, health, inspection, operations, quarantine
 from api.service import Service
 from api.views import Views
 from catalog.contract import Catalog
@@ -33,10 +34,17 @@ from catalog.settings import Settings, read_secret
 from catalog.tables import build_tables
 
 KINDS = (*records.KINDS, *aggregates.KINDS, *changes.KINDS, *publications.KINDS)
-QUESTIONS = (*(make_route(kind) for kind in KINDS), exports.ROUTE)
+QUESTIONS = (
+    make_route(records.KINDS[0]),
+    inspection.PROVENANCE,
+    *(make_route(kind) for kind in KINDS[1:]),
+    exports.ROUTE,
+)
 
 
-def create_app(settings: Settings, urls: DatabaseUrls, catalog: Catalog) -> FastAPI:
+def create_app(
+    settings: Settings, urls: DatabaseUrls, catalog: Catalog, raw_lookup: RawLookup | None = None
+) -> FastAPI:
     """The service over these contracts and this database; connections open when it starts."""
     secret = read_secret(settings)
 
@@ -57,13 +65,14 @@ def create_app(settings: Settings, urls: DatabaseUrls, catalog: Catalog) -> Fast
                 settings=settings,
                 catalog=catalog,
                 lanes=lanes,
-                authenticator=Authenticator(lanes, secret),
+                authenticator=Authenticator(write_pool, secret),
                 views=Views(build_tables(catalog.products.values()), contracts, secret),
                 reader=RecordReader(lanes, heads),
                 cache=cache,
                 headers=StandingHeaders(catalog),
                 events=EventStore(write_pool),
                 exports=ExportSource(urls.read, settings),
+                raw_lookup=raw_lookup,
                 export_files=ExportFiles(settings.exports_folder, settings.export_cache_bytes),
             )
             yield
@@ -88,6 +97,6 @@ def create_app(settings: Settings, urls: DatabaseUrls, catalog: Catalog) -> Fast
     app.add_middleware(Counting)
     # First, for they are asked most: routes are tried in order.
     app.router.routes.extend(QUESTIONS)
-    for module in (health, docs, catalog_routes, events, operations, quarantine):
+    for module in (health, docs, inspection, catalog_routes, events, operations, quarantine):
         app.include_router(module.router)
     return app

@@ -112,7 +112,7 @@ def write_change(view: View, shape: ChangesShape, row: Any) -> sa.ColumnElement[
         else_=sa.literal_column("'inserted'"),
     )
     key = document_of(row, [dataset.properties[name] for name in dataset.key if name in view.properties])
-    record = document_of(row, [dataset.properties[name] for name in shape.properties])
+    record = document_of(row, [view.shown[name] for name in shape.properties])
     shown: Any = sa.case((row.c[KIND] == sa.literal_column("'written'"), record), else_=sa.literal_column("'null'"))
     parts: list[Any] = ["""'{"change":"'""", change, """'","key":'""", key, """',"record":'""", shown, "'}'"]
     return sa.func.concat(*(sa.literal_column(part) if isinstance(part, str) else part for part in parts))

@@ -37,8 +37,10 @@ def csv_line(source: Any, properties: Sequence[Property]) -> sa.ColumnElement[st
 
 def csv_cell(column: Any, prop: Property) -> sa.ColumnElement[str]:
     """One field of the line; never null, since `concat_ws` would leave it out."""
-    text: Any = sa.cast(column, sa.Text)
     nothing = sa.literal_column("''", sa.Text)
+    if prop.masked:
+        return nothing
+    text: Any = sa.cast(column, sa.Text)
     if prop.type.name in MOMENTS:
         # As the JSON has it: RFC 3339.
         text = sa.func.btrim(sa.cast(sa.func.to_json(column), sa.Text), sa.literal_column("'\"'"))

@@ -15,7 +15,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from api import metrics
-from api.auth import access_of, find_dataset
+from api.access import find_dataset
 from api.cache import Finished
 from api.etags import make_tag, matches, newest_seen
 from api.headers import read_least_revision
@@ -56,8 +56,8 @@ class Endpoint:
         principal = await service.identify(scope, headers)
         timings.mark("auth")
         place = scope["path_params"]
-        dataset = find_dataset(service.catalog, principal, place["product"], place["major"], place["dataset"])
-        view = service.views.of(dataset, access_of(principal, dataset.product))
+        dataset, access = find_dataset(service.catalog, principal, place["product"], place["major"], place["dataset"])
+        view = service.views.of(dataset, access)
         question = self.understand(service, view, scope)
         form = choose_form(headers.get("accept", ""), self.kind.forms)
         coding = choose_coding(headers.get("accept-encoding", ""))

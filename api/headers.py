@@ -8,7 +8,8 @@ from email.utils import format_datetime
 
 from starlette.datastructures import Headers
 
-from api.auth import SERVED, Principal
+from api.access import SERVED
+from api.auth import Principal
 from api.problems import Problem
 from api.questions import Pin
 from catalog.contract import Catalog
@@ -34,6 +35,15 @@ class StandingHeaders:
     def of(self, principal: Principal, dataset: Dataset, pin: Pin) -> list[Field]:
         """The headers of an answer about a dataset."""
         return [self.cache_control(principal, dataset, pin), *self.lifecycle[dataset.product, dataset.major]]
+
+    def lifecycle_of(self, product: Product) -> dict[str, str]:
+        """The headers that say how long a product will be there; several links as one."""
+        fields: dict[str, str] = {}
+        for name, value in self.lifecycle[product.id, product.major]:
+            text = value.decode()
+            key = name.decode().title()
+            fields[key] = f"{fields[key]}, {text}" if key in fields else text
+        return fields
 
     def cache_control(self, principal: Principal, dataset: Dataset, pin: Pin) -> Field:
         """How long an answer may be kept, and by whom: by all only what is open, asked for without a credential."""

@@ -109,7 +109,7 @@ def branch(view: View, shape: PageShape, related: Sequence[Related], table: sa.T
 
 def text_of(view: View, shape: PageShape, source: Any, related: Sequence[Related]) -> sa.ColumnElement[str]:
     """One record of the page as it is written down."""
-    properties = [view.dataset.properties[name] for name in shape.properties]
+    properties = [view.shown[name] for name in shape.properties]
     if shape.form == "csv":
         return csv_line(source, properties)
     return document_of(source, properties, embedded(view, source, related, pinned=shape.pinned))
@@ -151,7 +151,7 @@ def find_record(
         key = [table.c[dataset.properties[name].column] == value for name, value in zip(names, values, strict=True)]
         conditions = conditions_of(view, base, pinned=pinned, place=place, source=table)
         added = extra(table) if extra else ()
-        document = document_of(table, [dataset.properties[name] for name in properties], added)
+        document = document_of(table, [view.shown[name] for name in properties], added)
         one = sa.select(document).select_from(table).where(*key, *conditions).limit(constant(1))
         # Said outright: at this depth SQLAlchemy would join what it should only refer to.
         found.append((one if outer is None else one.correlate(outer)).scalar_subquery())
@@ -174,7 +174,7 @@ def compile_record(view: View, properties: tuple[str, ...], expand: tuple[str, .
 
 def count_columns(view: View, shape: PageShape) -> list[sa.ColumnElement[Any]]:
     """The total, and whether it is exact."""
-    if not shape.filters:
+    if not shape.filters and not view.limited:
         # The revision knows: it was counted when it was published.
         revisions, head = Revision.__table__, DatasetHead.__table__
         known = sa.select(head.c.record_count).where(*is_head(head.c, view.dataset))
@@ -185,11 +185,13 @@ def count_columns(view: View, shape: PageShape) -> list[sa.ColumnElement[Any]]:
                 .where(*is_head(head.c, view.dataset), revisions.c.revision == pinned_revision())
             )
         return [known.scalar_subquery().label("total"), sa.true().label("exact")]
-    cap = COUNT_CAP if shape.count == "exact" else ESTIMATE_CAP
+    # An estimate is scaled by the number of all records, which a view of some must not tell.
+    exact = shape.count == "exact" or view.limited
+    cap = COUNT_CAP if exact else ESTIMATE_CAP
     rows = revision_rows(view, shape.filters, view.dataset.key[:1], pinned=shape.pinned, name="matching")
     counted = sa.select(sa.func.count()).select_from(sa.select(rows.c[0]).limit(constant(cap)).subquery("counted"))
     total: Any = counted.scalar_subquery()
-    if shape.count == "exact":
+    if exact:
         return [total.label("total"), (total < constant(COUNT_CAP)).label("exact")]
     enough = total < constant(ESTIMATE_CAP)
     guess = sa.case((enough, total), else_=sa.func.greatest(estimate(view, shape), constant(ESTIMATE_CAP)))

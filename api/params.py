@@ -76,8 +76,16 @@ class Draft:
 class Validator:
     """Reads the query strings of one dataset, as one caller may see it."""
 
-    def __init__(self, dataset: Dataset, hidden: frozenset[str], expandable: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        hidden: frozenset[str] = frozenset(),
+        closed: frozenset[str] = frozenset(),
+        expandable: tuple[str, ...] = (),
+    ) -> None:
+        # What can be chosen, and what can be asked about: a masked property is shown as null, and told nothing of.
         self.visible = {name: p for name, p in dataset.properties.items() if name not in hidden}
+        self.usable = {name: p for name, p in self.visible.items() if name not in closed}
         self.expandable = expandable
         self.readers: dict[str, Reader] = {
             "limit": read_limit,
@@ -90,9 +98,9 @@ class Validator:
         if expandable:
             self.readers["expand"] = self.read_expand
         # A search over what is hidden would tell of it.
-        if dataset.searched and not hidden.intersection(dataset.searched):
+        if dataset.searched and all(name in self.usable for name in dataset.searched):
             self.readers["q"] = read_search
-        for prop in self.visible.values():
+        for prop in self.usable.values():
             for operator in prop.type.operators:
                 self.readers[f"{prop.name}[{operator}]"] = filter_reader(prop, operator)
             if prop.name not in RESERVED and prop.name not in KEPT_FREE and "eq" in prop.type.operators:
@@ -127,7 +135,7 @@ class Validator:
 
     def read_properties(self, name: str, value: str, draft: Draft) -> None:
         """`carrier,distance`: only these, in the contract's order."""
-        wanted = {self.find(name, part).name for part in value.split(",")}
+        wanted = {find_property(name, part, self.visible).name for part in value.split(",")}
         draft.facts["properties"] = tuple(known for known in self.visible if known in wanted)
 
     def read_expand(self, name: str, value: str, draft: Draft) -> None:
@@ -141,12 +149,18 @@ class Validator:
         draft.facts["expand"] = tuple(known for known in self.expandable if known in wanted)
 
     def find(self, parameter: str, name: str) -> Property:
-        """The property of that name; a problem with the closest one otherwise."""
-        prop = self.visible.get(name)
-        if prop is None:
-            message = f"there is no property {name!r}"
-            raise parameter_problem("unknown_parameter", parameter, message, closest(name, self.visible))
-        return prop
+        """The property of that name that can be asked about; a problem with the closest one otherwise."""
+        return find_property(parameter, name, self.usable)
+
+
+def find_property(parameter: str, name: str, known: Mapping[str, Property]) -> Property:
+    """The property of that name; a problem with the closest one otherwise."""
+    prop = known.get(name)
+    if prop is None:
+        raise parameter_problem(
+            "unknown_parameter", parameter, f"there is no property {name!r}", closest(name, known)
+        )
+    return prop
 
 
 def read_draft(query_string: bytes, readers: Mapping[str, Reader]) -> Draft:

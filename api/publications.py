@@ -19,6 +19,7 @@ from catalog.models import DatasetHead, Revision
 
 PARAMETERS = ("limit", "before")
 NEWEST = 10**REVISION_DIGITS  # before it are all
+# The first two are no counts: those are made over all records, of which a view may show some only.
 SHOWN = ("revision", "published_at", "record_count", "inserted", "updated", "deleted")
 
 
@@ -66,7 +67,7 @@ def compile_publications(view: View) -> Statement:
     head = DatasetHead.__table__.alias("own")
     mine = table.c.dataset_id == sa.select(head.c.id).where(*is_head(head.c, view.dataset)).scalar_subquery()
     page = (
-        sa.select(*(table.c[name] for name in SHOWN))
+        sa.select(*(table.c[name] for name in (SHOWN[:2] if view.limited else SHOWN)))
         .where(mine, table.c.revision < sa.bindparam("before", type_=sa.BigInteger))
         .order_by(table.c.revision.desc())
         .limit(sa.bindparam("limit", type_=sa.BigInteger))

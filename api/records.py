@@ -154,7 +154,7 @@ def write_page(
 ) -> bytes:
     """The body of a page."""
     if form is CSV:
-        properties = [view.dataset.properties[name] for name in query.properties or view.properties]
+        properties = [view.shown[name] for name in query.properties or view.properties]
         return csv_header(properties).encode() + records
     if form is NDJSON:
         return records + b"\n" if records else b""

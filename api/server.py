@@ -14,6 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
+from api.provenance import RawLookup
 from catalog.contract import Catalog, load_catalog
 from catalog.database import DatabaseUrls, open_database
 from catalog.settings import Settings, load_settings
@@ -44,20 +45,32 @@ class AnnouncingServer(uvicorn.Server):
 
 
 def run_server(
-    settings: Settings, urls: DatabaseUrls, catalog: Catalog, announce: Callable[[str], None], workers: int = 1
+    settings: Settings,
+    urls: DatabaseUrls,
+    catalog: Catalog,
+    announce: Callable[[str], None],
+    workers: int = 1,
+    *,
+    raw_lookup: RawLookup | None = None,
+    factory: str = "api.server:make_app",
 ) -> None:
-    """Serves until a signal ends it; `announce` gets the address when requests are taken."""
+    """Serves until a signal ends it; `announce` gets the address when requests are taken.
+
+    `factory` names the function that makes the service in each of several `workers`.
+    """
     if workers > 1:
-        run_workers(settings, urls, announce, workers)
+        run_workers(settings, urls, announce, workers, factory)
         return
     from api.app import create_app
 
-    AnnouncingServer(make_config(create_app(settings, urls, catalog), settings), announce).run()
+    AnnouncingServer(make_config(create_app(settings, urls, catalog, raw_lookup), settings), announce).run()
 
 
-def run_workers(settings: Settings, urls: DatabaseUrls, announce: Callable[[str], None], workers: int) -> None:
+def run_workers(
+    settings: Settings, urls: DatabaseUrls, announce: Callable[[str], None], workers: int, factory: str
+) -> None:
     """Serves in several processes until a signal ends them; one that dies is replaced."""
-    config = make_config("api.server:make_app", settings, factory=True, workers=workers)
+    config = make_config(factory, settings, factory=True, workers=workers)
     with passed_on(settings, urls), closing_socket(config) as socket:
         # From now on connections wait instead of being refused, whoever of the processes is there to take them.
         socket.listen(BACKLOG)
@@ -66,16 +79,17 @@ def run_workers(settings: Settings, urls: DatabaseUrls, announce: Callable[[str]
         Multiprocess(config, sockets=[socket]).run()
 
 
-def make_app() -> FastAPI:
+def make_app(make_lookup: Callable[[Settings], RawLookup] | None = None) -> FastAPI:
     """The service in a process that `run_workers` started; everything comes from the environment."""
     from api.app import create_app
 
     settings = load_settings()
+    lookup = make_lookup(settings) if make_lookup is not None else None
     stack = ExitStack()
     atexit.register(stack.close)
     stack.enter_context(open_telemetry("decant"))
     urls = stack.enter_context(open_database(settings))
-    return create_app(settings, urls, load_catalog(settings))
+    return create_app(settings, urls, load_catalog(settings), lookup)
 
 
 def make_config(app: Any, settings: Settings, **more: Any) -> uvicorn.Config:

@@ -16,6 +16,7 @@ from api.exporting.source import ExportSource
 from api.headers import StandingHeaders
 from api.lanes import Lanes
 from api.problems import Problem
+from api.provenance import RawLookup
 from api.reader import RecordReader
 from api.views import Views
 from catalog.contract import Catalog
@@ -36,6 +37,7 @@ class Service:
     headers: StandingHeaders
     events: EventStore
     exports: ExportSource
+    raw_lookup: RawLookup | None
     export_files: ExportFiles
 
     async def authenticate(self, request: Request) -> Principal:

@@ -24,6 +24,7 @@ from api.params import Filter
 from api.views import View
 from catalog.dataset import Dataset, Property
 from catalog.models import DatasetHead, Revision
+from catalog.roles import RowPredicate
 from catalog.tables import REVISION, UNTIL
 
 DIALECT: sa.Dialect = postgresql.psycopg.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
@@ -57,12 +58,23 @@ def conditions_of(
     """
     rows = table if source is None else source
     conditions = [compile_filter(view, rows, condition, index) for index, condition in enumerate(filters)]
+    if view.rows is not None:
+        conditions.append(compile_predicate(view, view.rows, rows))
     if pinned:
         revision = pinned_revision(place)
         conditions.append(rows.c[REVISION] <= revision)
         if table is view.tables.history:
             conditions += [rows.c[UNTIL] > revision, revision < revision_now(view.dataset)]
     return conditions
+
+
+def compile_predicate(view: View, predicate: RowPredicate, rows: Any) -> sa.ColumnElement[bool]:
+    """What limits a view to some records, as a condition on `rows`."""
+
+    def name_column(name: str) -> str:
+        return str(rows.c[view.dataset.properties[name].column].compile(dialect=DIALECT))
+
+    return sa.literal_column(predicate.render(name_column), sa.Boolean)
 
 
 def revision_now(dataset: Dataset) -> sa.ScalarSelect[int]:
@@ -152,7 +164,9 @@ def document_of(
 
 
 def shown(source: Any, prop: Property) -> sa.ColumnElement[Any]:
-    """A property as the JSON shows it: text where JSON readers would lose digits."""
+    """A property as the JSON shows it: text where JSON readers would lose digits, null where it is masked."""
+    if prop.masked:
+        return sa.cast(sa.null(), sa.Text).label(prop.name)
     column = source.c[prop.column]
     text = postgresql.ARRAY(sa.Text()) if prop.type.item else sa.Text()
     return (sa.cast(column, text) if prop.type.json_as_text else column).label(prop.name)

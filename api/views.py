@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
-from api.auth import Access, hidden_from
+from api.access import CLASSIFIED, Access
 from api.etags import build_digest
 from api.lanes import Statement
 from api.params import Validator
-from catalog.dataset import Dataset, ForeignKey, links_of
+from catalog.dataset import Dataset, ForeignKey, Property, links_of
 from catalog.tables import CatalogTables, DatasetTables
 
 STATEMENTS_MAXIMUM = 200  # compiled statements kept per view
@@ -36,18 +36,26 @@ class View:
         self.tables = tables
         self.dataset = tables.dataset
         self.access = access
-        self.hidden = hidden_from(access, tables.dataset)
+        self.rows = access.predicate(tables.dataset.name)  # what a record must meet to be seen; None: all are
+        closed = [
+            prop
+            for prop in tables.dataset.properties.values()
+            if prop.classification in CLASSIFIED and prop.classification not in access.classifications
+        ]
+        self.hidden = frozenset(prop.name for prop in closed if prop.masking == "omit")
+        # What is not shown cannot be asked about either: neither filtered, sorted, grouped nor counted.
+        self.closed = frozenset(prop.name for prop in closed)
         self.statements: OrderedDict[Hashable, Statement] = OrderedDict()
         self.questions: OrderedDict[Hashable, object] = OrderedDict()
         # What decides on the bytes of an answer, beside the question and the revisions. Not only on what is hidden of
         # this dataset: `expand` shows others, as the same access does.
-        self.seen = tuple(sorted(access.classifications))
+        self.seen = (tuple(sorted(access.classifications)), access.rows)
         self.identity = repr((self.dataset.address, self.seen, contract_sha256)).encode() + build_digest()
 
     @cached_property
     def validator(self) -> Validator:
         """What reads query strings."""
-        return Validator(self.dataset, self.hidden, tuple(self.related))
+        return Validator(self.dataset, self.hidden, self.closed, tuple(self.related))
 
     @cached_property
     def properties(self) -> tuple[str, ...]:
@@ -55,12 +63,26 @@ class View:
         return tuple(name for name in self.dataset.properties if name not in self.hidden)
 
     @cached_property
+    def shown(self) -> Mapping[str, Property]:
+        """These properties as they are shown: those that are masked always as null."""
+        closed = self.closed
+        known = self.dataset.properties
+        return {
+            name: replace(known[name], masked=True) if name in closed else known[name] for name in self.properties
+        }
+
+    @property
+    def limited(self) -> bool:
+        """Whether only some of the dataset's records are seen: then nothing that counts all of them is."""
+        return self.rows is not None
+
+    @cached_property
     def related(self) -> Mapping[str, Related]:
         """What `expand` can embed: by the property that refers to it, or by the dataset where several do."""
         found: dict[str, Related] = {}
         for name, key in links_of(self.dataset).items():
             parent = self.views.sibling(self, key.dataset)
-            if parent is None or self.hidden.intersection(key.properties) or parent.hidden.intersection(key.targets):
+            if parent is None or self.closed.intersection(key.properties) or parent.closed.intersection(key.targets):
                 continue
             found[name] = Related(name, key, parent)
         return found
@@ -97,4 +119,6 @@ class Views:
     def sibling(self, view: View, name: str) -> View | None:
         """Another dataset of a view's product, as the same callers see it; None where there is none."""
         tables = self.tables.by_dataset.get((view.dataset.schema, name))
-        return None if tables is None else self.of(tables.dataset, view.access)
+        if tables is None or not view.access.sees(name):
+            return None
+        return self.of(tables.dataset, view.access)

@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 
-from api.auth import Access
+from api.access import Access
 from api.page_sql import PageShape, compile_page
 from api.params import LIMIT_DEFAULT
 from api.sql import order_of

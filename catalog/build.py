@@ -7,11 +7,12 @@ from typing import Any
 
 from open_data_contract_standard.model import OpenDataContractStandard, SchemaObject
 
-from catalog.build_customs import check_keys, note_customs, read_customs, read_share
+from catalog.build_customs import check_keys, read_customs, read_share
 from catalog.build_input import build_input
 from catalog.build_property import build_property
 from catalog.build_quality import build_gates
 from catalog.build_relations import check_foreign_keys, find_foreign_keys
+from catalog.build_roles import build_roles
 from catalog.build_sla import build_sla
 from catalog.dataset import Dataset, Product, Property, name_schema, shorten_name
 from catalog.document import Document, Findings, Trail, group_warnings
@@ -63,7 +64,6 @@ def build_product(
             tables[table] = dataset.name
         datasets[dataset.name] = dataset
     check_foreign_keys(datasets, findings)
-    note_customs(contract, findings)
     return (
         Product(
             id=product_id,
@@ -73,7 +73,7 @@ def build_product(
             status=contract.status or "draft",
             schema=schema,
             datasets=datasets,
-            anonymous=is_anonymous(contract, product_id),
+            roles=build_roles(contract, product_id, datasets, findings),
             sha256=sha256,
             file=document.file,
             source=document.text,
@@ -188,12 +188,3 @@ def find_key(
             findings.error((*place, "logicalType"), f"a {built.type.name} cannot be a key")
     ordered = [child for _, _, child in sorted(keyed, key=lambda item: item[:2])]
     return tuple(child.name or "" for child in ordered if child.name in properties)
-
-
-def is_anonymous(contract: OpenDataContractStandard, product_id: str) -> bool:
-    """Whether a role opens reading to anyone."""
-    for role in contract.roles or []:
-        custom = {c.property: c.value for c in role.customProperties or []}
-        if role.access == "read" and custom.get("anonymous") is True and custom.get("rows") is None:
-            return True
-    return False

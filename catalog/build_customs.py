@@ -1,4 +1,4 @@
-"""The custom properties that mean something here, and those that do not yet."""
+"""The custom properties that mean something here."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 from open_data_contract_standard.model import (
     CustomProperty,
-    OpenDataContractStandard,
     SchemaProperty,
 )
 
@@ -27,12 +26,6 @@ CUSTOM_PROPERTIES = (
     "rows",
     "rateLimit",
 )
-# With what that means for whoever reads the contract meanwhile.
-NOT_YET = {
-    "rows": "; the role gives no access",
-    "rateLimit": "",
-    "masking": "; values that are not shown are left out",
-}
 
 
 def read_customs(customs: list[CustomProperty] | None, trail: Trail, findings: Findings) -> dict[str, Any]:
@@ -77,21 +70,3 @@ def check_keys(part: SchemaProperty, trail: Trail, findings: Findings) -> None:
             close = difflib.get_close_matches(str(key), known, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             tell(trail, f"a property has no {str(key)!r}{hint}")
-
-
-def note_customs(contract: OpenDataContractStandard, findings: Findings) -> None:
-    """Warnings for what is asked of access and search, but not applied yet; nothing is opened by mistake."""
-    for index, role in enumerate(contract.roles or []):
-        note_later(role.customProperties, ("roles", index), findings)
-    for number, part in enumerate(contract.schema_ or []):
-        note_later(part.customProperties, ("schema", number), findings)
-        for index, child in enumerate(part.properties or []):
-            note_later(child.customProperties, ("schema", number, "properties", index), findings)
-
-
-def note_later(customs: list[CustomProperty] | None, trail: Trail, findings: Findings) -> None:
-    """Warnings for those of a part's custom properties that are read, but not applied yet."""
-    for custom in customs or []:
-        if custom.property in NOT_YET:
-            message = f"{custom.property}: not applied yet{NOT_YET[custom.property]}"
-            findings.warning(trail, message)

@@ -60,7 +60,19 @@ def build_property(part: SchemaProperty, trail: Trail, custom: dict[str, Any], f
         indexed=custom.get("indexed") is True,
         searchable=read_searchable(custom, value.type, trail, findings),
         source_objects=tuple(part.transformSourceObjects or ()),
+        masking=read_masking(custom, trail, findings),
     )
+
+
+def read_masking(custom: dict[str, Any], trail: Trail, findings: Findings) -> str:
+    """What is shown of a classified property to whoever may not see it: `omit` nothing, or `null`."""
+    if "masking" not in custom:
+        return "omit"
+    value = custom["masking"]
+    if value in {None, "null", "omit"}:  # YAML's own null is a way to write it
+        return value or "null"
+    findings.error((*trail, "customProperties"), f"masking: {value!r} is neither omit nor null")
+    return "omit"
 
 
 def read_searchable(custom: dict[str, Any], kind: PropertyType, trail: Trail, findings: Findings) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from catalog.roles import Role
 from catalog.sla import Sla
 from catalog.sources import BucketSource, DatabaseSource, HttpSource, Incremental
 from catalog.types import PropertyType
@@ -107,6 +108,8 @@ class Property:
     options: Mapping[str, Any]
     enum: tuple[Any, ...] = ()
     deprecated: bool = False
+    masking: str = "omit"  # what is shown to whoever may not see it: nothing, or "null" in its place
+    masked: bool = False  # only in views: shown, but always as null
     searchable: bool = False  # whether a text search looks into it
     source_objects: tuple[str, ...] = ()  # what the contract says that it comes from
     # What an object or an array holds; its parts have names and rules, but no column of their own.
@@ -159,7 +162,7 @@ class Product:
     status: str
     schema: str
     datasets: Mapping[str, Dataset]
-    anonymous: bool  # whether anybody may read
+    roles: tuple[Role, ...]
     sha256: str
     file: Path
     source: str  # the contract's text
@@ -167,6 +170,11 @@ class Product:
     dataset_lines: Mapping[str, int] = field(repr=False, default_factory=dict)  # where each dataset begins
     description: str = ""
     sla: Sla = field(default_factory=Sla)
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether anybody may read, be it some records only."""
+        return any(role.anonymous for role in self.roles)
 
 
 def links_of(dataset: Dataset) -> dict[str, ForeignKey]:

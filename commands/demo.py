@@ -26,6 +26,7 @@ def demo(
     """Load the nyc-flights demo into Postgres and serve it."""
     from api.server import run_server
     from catalog.migration import migrate as run_migration
+    from ingest.origin import make_raw_lookup
 
     settings, catalog = load_contracts(contracts=PROJECT_ROOT / "contracts", **given(port=port))
     copy_demo_data(settings)
@@ -38,7 +39,8 @@ def demo(
             raise typer.Exit(1)
         if serve_after:
             key = demo_key(settings, urls)
-            run_server(settings, urls, catalog, lambda url: typer.echo(demo_text(url, key)))
+            lookup = make_raw_lookup(settings)
+            run_server(settings, urls, catalog, lambda url: typer.echo(demo_text(url, key)), raw_lookup=lookup)
 
 
 def copy_demo_data(settings: Settings) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from commands.common import err, given, load_contracts, open_urls, out
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 OPENAPI_FILE = Path("openapi/openapi.json")
 
@@ -20,10 +23,27 @@ def serve(
 ) -> None:
     """Serve the datasets over HTTP."""
     from api.server import run_server
+    from ingest.origin import make_raw_lookup
 
     settings, catalog = load_contracts(**given(host=host, port=port))
     with open_urls(settings) as urls:
-        run_server(settings, urls, catalog, lambda url: out.print(f"Serving on {url} (docs: {url}/docs)"), workers)
+        run_server(
+            settings,
+            urls,
+            catalog,
+            lambda url: out.print(f"Serving on {url} (docs: {url}/docs)"),
+            workers,
+            raw_lookup=make_raw_lookup(settings),
+            factory=f"{__name__}:make_app",
+        )
+
+
+def make_app() -> FastAPI:
+    """The service in one of several processes."""
+    from api.server import make_app as make_service
+    from ingest.origin import make_raw_lookup
+
+    return make_service(make_raw_lookup)
 
 
 def openapi(

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from catalog.contract import Catalog
-from catalog.dataset import Dataset, find_read, needs_of
+from catalog.dataset import Dataset, needs_of
+from catalog.freshness import Head, current_revisions, revisions_read
 from catalog.models import QUEUE_SCHEMA, DatasetHead, Event, Load
 from catalog.schedule import last_tick, scheduled_datasets
 from ingest.attempts import choose_delay
@@ -42,15 +42,6 @@ class Swept:
     lost: list[int] = field(default_factory=list)  # loads given up
     outdated: set[str] = field(default_factory=set)  # datasets whose contract here is not the migrated one
     unfinished: int = 0
-
-
-@dataclass(frozen=True)
-class Head:
-    """A dataset with its head in the database."""
-
-    id: int
-    revision: int
-    dataset: Dataset
 
 
 class Dispatcher:
@@ -217,24 +208,6 @@ class Dispatcher:
             lane = EVENTS_LANE if source and source.kind == "events" else LOADS_LANE
             defer_job(connection, load.id, lane)
             swept.deferred.append(load.id)
-
-
-def current_revisions(dataset: Dataset, heads: Mapping[tuple[str, str], Head]) -> dict[str, int]:
-    """The current revision of each dataset that a derived one reads, by the name that its query calls it."""
-    revisions = {}
-    for name in dataset.input.reads if dataset.input else ():
-        if head := heads.get(find_read(dataset, name)):
-            revisions[name] = head.revision
-    return revisions
-
-
-def revisions_read(load: Any) -> dict[str, int]:
-    """What a load that has ended is known to have read, or was made for."""
-    read: dict[str, int] = {}
-    for facts in (load.cause, (load.landed or {}).get("position"), load.position):
-        for name, revision in ((facts or {}).get("revisions") or {}).items():
-            read[name] = max(revision, read.get(name, 0))
-    return read
 
 
 def give_up(connection: sa.Connection, load: Unfinished) -> None:

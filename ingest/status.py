@@ -12,11 +12,11 @@ from rich.markup import escape
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from catalog.contract import Catalog
-from catalog.dataset import Dataset, reads_of
+from catalog.dataset import Dataset
+from catalog.freshness import find_looks, judge_freshness
 from catalog.models import DatasetHead, Event, InputState, Load, RejectedRecord
 from catalog.schedule import next_load
 from catalog.tables import CatalogTables
-from ingest.dispatch import Head, current_revisions, revisions_read
 from ingest.report import COLORS, count_noun, show_table
 
 ENDED = ("published", "unchanged", "withheld", "failed")
@@ -93,63 +93,6 @@ def describe_load(load: Any) -> dict[str, Any]:
         "last_load_at": (load.finished_at or load.started_at) if load else None,
         "error": load.error if load else None,
     }
-
-
-def find_looks(
-    catalog: Catalog, heads: dict[tuple[str, int, str], Any], facts: dict[str, dict[int, Any]]
-) -> dict[str, datetime | None]:
-    """When each dataset was last known to hold what its source held, by address.
-
-    That is when a load last ended well, whether it changed anything or not. A derived dataset that has read the
-    current revisions is as fresh as what it reads.
-    """
-    places = {}
-    for dataset in catalog.datasets():
-        if row := heads.get((dataset.product, dataset.major, dataset.name)):
-            places[dataset.schema, dataset.name] = Head(row.id, row.revision, dataset)
-    looked: dict[str, datetime | None] = {}
-    for dataset in catalog.datasets():  # what is read comes before what reads it
-        head = places.get((dataset.schema, dataset.name))
-        if head is None:
-            continue
-        own = facts["looked"].get(head.id)
-        if dataset.input is not None and dataset.input.kind == "query":
-            current = current_revisions(dataset, places)
-            refreshed = facts["refreshed"].get(head.id)
-            if refreshed is not None and revisions_read(refreshed) == current:
-                reads = [places[place].dataset.address for place in reads_of(dataset) if place in places]
-                times = [looked.get(address) for address in reads]
-                own = min((time for time in times if time is not None), default=own)
-        looked[dataset.address] = own
-    return looked
-
-
-def judge_freshness(
-    catalog: Catalog, dataset: Dataset, looked_at: datetime | None, newest: datetime | None, now: datetime
-) -> dict[str, Any]:
-    """Whether the dataset keeps its contract's latency: `fresh` is null where nothing is promised.
-
-    Where the contract names an element, its newest moment says how old the dataset is; else the last load that ended
-    well does, whether it changed anything or not.
-    """
-    latency = promised_latency(catalog, dataset)
-    since = newest or looked_at
-    late = None if latency is None or since is None else max((now - since - latency).total_seconds(), 0.0)
-    return {
-        "current_at": looked_at,
-        "newest": newest,
-        "latency_seconds": latency.total_seconds() if latency is not None else None,
-        "fresh": None if latency is None else late == 0.0,
-        "late_seconds": late,
-    }
-
-
-def promised_latency(catalog: Catalog, dataset: Dataset) -> timedelta | None:
-    """The latency that the contract promises of the dataset; one that names an element is about its dataset only."""
-    sla = catalog.product_of(dataset).sla
-    if dataset.input is None or (sla.latency_element is not None and sla.latency_element[0] != dataset.name):
-        return None
-    return sla.latency
 
 
 def find_newest(

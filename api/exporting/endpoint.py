@@ -12,7 +12,7 @@ from starlette.responses import FileResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from api.auth import access_of, find_dataset
+from api.access import find_dataset
 from api.endpoint import PREFIX, VARY
 from api.etags import make_tag, matches
 from api.exporting.files import ExportFiles, write_file
@@ -44,8 +44,8 @@ class ExportEndpoint:
         headers = Headers(scope=scope)
         principal = await service.identify(scope, headers)
         place = scope["path_params"]
-        dataset = find_dataset(service.catalog, principal, place["product"], place["major"], place["dataset"])
-        view = service.views.of(dataset, access_of(principal, dataset.product))
+        dataset, access = find_dataset(service.catalog, principal, place["product"], place["major"], place["dataset"])
+        view = service.views.of(dataset, access)
         target = Target(scope["raw_path"].decode("ascii", "replace"), scope["query_string"])
         question = parse_export(view, target)
         form = question.query.form or choose_form(headers.get("accept", ""), FORMS)
@@ -79,7 +79,7 @@ class Export:
     @property
     def properties(self) -> Sequence[Property]:
         """The properties that are exported, in order."""
-        return [self.view.dataset.properties[name] for name in self.query.properties or self.view.properties]
+        return [self.view.shown[name] for name in self.query.properties or self.view.properties]
 
     async def send(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
         """Sends the answer."""

@@ -79,7 +79,7 @@ def compile_export(view: View, query: ExportQuery, form: Form, *, pinned: bool) 
     """The statement of all records, in order: a text `line` of each for NDJSON, otherwise a column per property."""
     dataset = view.dataset
     order = columns_of(dataset, order_of(dataset, query.sort))
-    properties = [dataset.properties[name] for name in query.properties or view.properties]
+    properties = [view.shown[name] for name in query.properties or view.properties]
     names = dict.fromkeys([prop.column for prop in properties] + [column for column, _ in order])
     branches = [
         sa.select(*(table.c[name] for name in names)).where(*conditions_of(view, table, query.filters, pinned=pinned))
@@ -95,12 +95,12 @@ def compile_export(view: View, query: ExportQuery, form: Form, *, pinned: bool) 
 
 def exported(rows: Any, prop: Property, form: Form) -> sa.ColumnElement[Any]:
     """A property as a column of a file; arrays become JSON where cells hold no lists."""
-    column = rows.c[prop.column]
+    column = sa.cast(sa.null(), prop.type.sqlalchemy) if prop.masked else rows.c[prop.column]
     if prop.type.item is not None and form in {CSV, XLSX}:
         return sa.cast(sa.func.to_json(column), sa.Text).label(prop.name)
     if prop.type.postgres in AS_TEXT:
         return sa.cast(column, sa.Text).label(prop.name)
-    return column.label(prop.name)  # type: ignore[no-any-return]
+    return column.label(prop.name)
 
 
 def fill_in(statement: Statement, values: dict[str, Any]) -> str:

@@ -1,87 +1,85 @@
-"""What there is: the catalogue, products, datasets."""
+"""What there is: the catalogue, products, datasets, contracts."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse
 from starlette.responses import Response
 
-from api.auth import Principal, find_dataset, find_product, hidden_properties, may_read
-from api.problems import closest, parameter_problem
+from api.access import Access, find_dataset, find_product, visible_products
+from api.answers import answer, answer_json, refuse_unknown
+from api.contract_text import show_contract, write_yaml
+from api.negotiation import JSON, YAML, choose_form
 from api.service import Service, service_of
-from catalog.database import translate_error
+from api.standing import NOTHING, Standing, read_moment, read_standings, write_moment
+from api.views import View
 from catalog.dataset import Dataset, Product
 
 router = APIRouter()
 READ = ["GET", "HEAD"]
-
-HEADS = (
-    "SELECT product, major, dataset, revision, record_count, published_at FROM decant.datasets"
-    " WHERE product = ANY(%s::text[])"
-)
+Standings = dict[str, Standing]
 
 
 @router.api_route("/data", methods=READ)
 async def list_products(request: Request) -> Response:
     """The products and datasets that the caller may see."""
-    refuse_parameters(request)
     service = service_of(request)
     principal = await service.authenticate(request)
-    products = [p for p in service.catalog.products.values() if may_read(principal, p) and p.status != "retired"]
-    heads = await read_heads(service, products)
-    return JSONResponse({"data": [describe_product(product, heads) for product in products]})
+    refuse_unknown(request)
+    standings = await read_standings(service.lanes, service.catalog)
+    products = visible_products(service.catalog, principal)
+    return answer_json(request, {"data": [describe_product(*each, standings) for each in products]})
 
 
 @router.api_route("/data/{product}/v{major}", methods=READ)
 async def get_product(request: Request) -> Response:
     """One product, with its description, owner, promises and datasets."""
-    refuse_parameters(request)
     service = service_of(request)
     principal = await service.authenticate(request)
     parts = request.path_params
-    product = find_product(service.catalog, principal, parts["product"], parts["major"])
-    heads = await read_heads(service, [product])
+    product, access = find_product(service.catalog, principal, parts["product"], parts["major"])
+    refuse_unknown(request)
+    standings = await read_standings(service.lanes, service.catalog)
     shown = ("description", "domain", "tags", "team", "support", "slaProperties", "price", "authoritativeDefinitions")
     facts = {name: product.document[name] for name in shown if name in product.document}
-    return JSONResponse({"data": describe_product(product, heads) | facts})
+    facts["contract_url"] = f"/data/{product.id}/v{product.major}/contract"
+    body = {"data": describe_product(product, access, standings) | facts}
+    return answer_json(request, body, service.headers.lifecycle_of(product))
+
+
+@router.api_route("/data/{product}/v{major}/contract", methods=READ)
+async def get_contract(request: Request) -> Response:
+    """The contract, without what the caller may not know of."""
+    service = service_of(request)
+    principal = await service.authenticate(request)
+    parts = request.path_params
+    product, access = find_product(service.catalog, principal, parts["product"], parts["major"])
+    refuse_unknown(request)
+    form = choose_form(request.headers.get("accept", ""), (YAML, JSON))
+    document = show_contract(product, access, service.views, operator="ops:read" in principal.scopes)
+    headers = service.headers.lifecycle_of(product)
+    if form is JSON:
+        return answer_json(request, document, headers)
+    return answer(request, write_yaml(document).encode(), YAML, headers)
 
 
 @router.api_route("/data/{product}/v{major}/{dataset}", methods=READ)
 async def get_dataset(request: Request) -> Response:
-    """One dataset, with its properties, key and revision."""
-    refuse_parameters(request)
+    """One dataset, with its properties, key, revision, freshness, and quality at a glance."""
     service = service_of(request)
     principal = await service.authenticate(request)
     parts = request.path_params
-    dataset = find_dataset(service.catalog, principal, parts["product"], parts["major"], parts["dataset"])
-    heads = await read_heads(service, [service.catalog.product_of(dataset)])
-    facts = describe_dataset(dataset, heads) | {
-        "key": list(dataset.key),
-        "scope": f"{dataset.product}:read",
-        "properties": describe_properties(dataset, principal),
-    }
-    return JSONResponse({"data": facts})
+    dataset, access = find_dataset(service.catalog, principal, parts["product"], parts["major"], parts["dataset"])
+    refuse_unknown(request)
+    product = service.catalog.product_of(dataset)
+    standings = await read_standings(service.lanes, service.catalog)
+    view = service.views.of(dataset, access)
+    body = {"data": describe_dataset(dataset, access, standings) | describe_view(service, view)}
+    return answer_json(request, body, service.headers.lifecycle_of(product))
 
 
-def refuse_parameters(request: Request) -> None:
-    """A problem for any query parameter: these addresses take none."""
-    for name in request.query_params:
-        raise parameter_problem("unknown_parameter", name, "unknown parameter", closest(name, []))
-
-
-async def read_heads(service: Service, products: list[Product]) -> dict[tuple[str, int, str], Any]:
-    """Revision, number of records and time of publication of every dataset of these products."""
-    try:
-        async with service.lanes.connection() as connection:
-            rows = await (await connection.execute(HEADS, ([p.id for p in products],))).fetchall()
-    except Exception as error:
-        raise translate_error(error) from error
-    return {(row[0].decode(), row[1], row[2].decode()): row[3:] for row in rows}
-
-
-def describe_product(product: Product, heads: dict[tuple[str, int, str], Any]) -> dict[str, Any]:
+def describe_product(product: Product, access: Access, standings: Standings) -> dict[str, Any]:
     """What the catalogue says of a product."""
     return {
         "product": product.id,
@@ -91,36 +89,81 @@ def describe_product(product: Product, heads: dict[tuple[str, int, str], Any]) -
         "purpose": product.description.strip(),
         "status": product.status,
         "url": f"/data/{product.id}/v{product.major}",
-        "datasets": [describe_dataset(dataset, heads) for dataset in product.datasets.values()],
+        "datasets": [
+            describe_dataset(dataset, access, standings)
+            for dataset in product.datasets.values()
+            if access.sees(dataset.name)
+        ],
     }
 
 
-def describe_dataset(dataset: Dataset, heads: dict[tuple[str, int, str], Any]) -> dict[str, Any]:
-    """What the catalogue says of a dataset."""
-    revision, count, published = heads.get((dataset.product, dataset.major, dataset.name), (0, 0, None))
-    return {
+def describe_dataset(dataset: Dataset, access: Access, standings: Standings) -> dict[str, Any]:
+    """What the catalogue says of a dataset; nothing that counts all records to whoever sees only some."""
+    standing = standings.get(dataset.address, NOTHING)
+    facts = {
         "dataset": dataset.name,
         "description": dataset.description,
-        "revision": revision,
-        "record_count": count,
-        "published_at": published.isoformat().replace("+00:00", "Z") if published else None,
+        "revision": standing.revision,
+        "published_at": write_moment(standing.published_at),
+        "freshness": describe_freshness(standing, limited=access.predicate(dataset.name) is not None),
         "url": dataset.path,
         "records_url": f"{dataset.path}/records",
     }
+    if access.predicate(dataset.name) is None:
+        facts |= {"record_count": standing.record_count, "quality": describe_quality(standing)}
+    return facts
 
 
-def describe_properties(dataset: Dataset, principal: Principal) -> list[dict[str, Any]]:
-    """The properties that the caller sees."""
-    hidden = hidden_properties(principal, dataset)
-    return [
-        {
-            "name": prop.name,
-            "type": prop.type.name,
-            "required": prop.required,
-            "description": prop.description,
-            "examples": list(prop.examples),
-            "operators": list(prop.type.operators),
-        }
-        for prop in dataset.properties.values()
-        if prop.name not in hidden
-    ]
+def describe_freshness(standing: Standing, *, limited: bool) -> dict[str, Any]:
+    """Whether the contract's latency is kept: `fresh` is null where nothing is promised."""
+    judged = standing.freshness
+    facts = {
+        "fresh": judged.get("fresh"),
+        "latency_seconds": judged.get("latency_seconds"),
+        "current_at": write_moment(judged.get("current_at")),
+    }
+    # The newest moment may be that of a record which the caller does not see.
+    return facts if limited else facts | {"newest_at": write_moment(judged.get("newest"))}
+
+
+def describe_quality(standing: Standing) -> dict[str, Any]:
+    """Quality at a glance: how the last load ended, and how many rules were kept."""
+    load = standing.last_load or {}
+    return {
+        "last_load": load.get("status"),
+        "last_load_at": write_moment(read_moment(load.get("finished_at"))),
+        "raw": load.get("raw"),
+        "rejected": load.get("rejected"),
+        "rules": standing.rules,
+    }
+
+
+def describe_view(service: Service, view: View) -> dict[str, Any]:
+    """What one dataset's own page adds: key, scopes and properties as the caller sees them, where to go on."""
+    dataset = view.dataset
+    kinds = ("records", "aggregate", "changes", "export", "revisions")
+    links = kinds if view.limited else (*kinds, "profile", "quality", "loads")
+    product = service.catalog.product_of(dataset)
+    scopes = [role.scope for role in product.roles if role.access == "read" and not role.anonymous]
+    return {
+        "key": list(dataset.key),
+        "scope": f"{dataset.product}:read",
+        "scopes": scopes,
+        "open": product.anonymous,
+        "limited": view.limited,
+        "properties": [
+            {
+                "name": prop.name,
+                "type": prop.type.name,
+                "required": prop.required,
+                "description": prop.description,
+                "classification": prop.classification,
+                "masked": prop.masked,
+                "examples": [] if prop.masked else list(prop.examples),
+                "operators": [] if prop.masked else list(prop.type.operators),
+            }
+            for prop in view.shown.values()
+        ],
+        "expand": list(view.related),
+        "links": {name: f"{dataset.path}/{name}" for name in links},
+    }

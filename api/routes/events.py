@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
-from api.auth import find_watched_dataset, find_writable_dataset
+from api.access import find_watched_dataset, find_writable_dataset
 from api.event_store import Push
 from api.events import PushedRecord, PushForm, parse_records, read_form, read_idempotency_key, unsupported
 from api.openapi.events import takes_events

@@ -11,8 +11,8 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import Response
 
+from api.access import require_scope
 from api.metrics import LEDGER, LOADS, render_metrics
-from api.routes.operations import require_scope
 from api.service import service_of
 from catalog.database import translate_error
 

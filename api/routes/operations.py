@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from api.auth import CHALLENGE, Principal, refuse
+from api.access import require_scope
 from api.events import read_idempotency_key
 from api.operations import LoadFilter, LoadRequest, get_load, list_loads, parse_object, queue_loads
 from api.problems import Problem, closest, parameter_problem
@@ -76,15 +76,6 @@ async def post_loads(request: Request) -> Response:
     answer = await queue_loads(service.events.pool, LoadRequest(principal.id or "", datasets, key, body))
     first = (service.settings.public_url or "").rstrip("/") + answer["data"][0]["url"]
     return JSONResponse(answer, 202, NO_STORE | {"Location": first})
-
-
-def require_scope(principal: Principal, scope: str) -> None:
-    """`unauthorized` without a credential, `insufficient_scope` for one that lacks the scope."""
-    if principal.id is None:
-        raise refuse(sent=False)
-    if scope not in principal.scopes:
-        challenge = f'{CHALLENGE["WWW-Authenticate"]}, error="insufficient_scope", scope="{scope}"'
-        raise Problem("insufficient_scope", headers={"WWW-Authenticate": challenge})
 
 
 async def read_json(request: Request) -> bytes:

@@ -7,11 +7,12 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
+from api.access import require_scope
 from api.events import read_idempotency_key
 from api.operations import LoadRequest, moment, parse_object, queue_loads
 from api.problems import Problem
 from api.routes.events import read_count, refuse_parameters
-from api.routes.operations import choose, find_loadable, find_products, member_problem, read_json, require_scope
+from api.routes.operations import choose, find_loadable, find_products, member_problem, read_json
 from api.service import Service, service_of
 from catalog.database import translate_error
 from catalog.dataset import Dataset

@@ -62,7 +62,7 @@ def test_every_filter_s_example_is_taken_by_the_service(document: dict[str, Any]
 
     catalog = load_catalog(load_settings(contracts=PROJECT_ROOT / "contracts"))
     for dataset in catalog.datasets():
-        validator = Validator(dataset, frozenset(), tuple(links_of(dataset)))
+        validator = Validator(dataset, expandable=tuple(links_of(dataset)))
         operation = document["paths"][f"{dataset.path}/records"]["get"]
         assert {p["name"] for p in operation["parameters"]} == set(validator.readers)
         for parameter in operation["parameters"]:

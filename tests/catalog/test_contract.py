@@ -614,17 +614,12 @@ def test_a_physical_type_of_another_system_is_a_warning_and_the_default_is_used(
             "did you mean 'maxRejected'",
         ),
         (
-            MINIMAL + "roles: [{role: r, access: read, customProperties: [{property: rows, value: 'id = 1'}]}]\n",
-            "roles[0]",
-            "gives no access",
-        ),
-        (
             with_properties(dataset="    quality: [{metric: freshness, mustBe: 0}]\n"),
             "schema[0].quality[0].metric",
             "is not measured",
         ),
     ],
-    ids=["partitioned", "classification", "nearly ours", "rows", "a metric of others"],
+    ids=["partitioned", "classification", "nearly ours", "a metric of others"],
 )
 def test_what_is_not_applied_is_a_warning(write: Write, text: str, path: str, message: str) -> None:
     found = find(write(text), "warning")
@@ -646,11 +641,11 @@ def test_another_word_for_a_classification_is_treated_as_restricted(write: Write
         (
             "{role: r, access: read, customProperties: [{property: anonymous, value: true},"
             " {property: rows, value: 'id = 1'}]}",
-            False,
+            True,
         ),
     ],
 )
-def test_only_a_reading_role_for_all_records_opens_a_product(write: Write, role: str, anonymous: bool) -> None:
+def test_only_an_anonymous_reading_role_opens_a_product(write: Write, role: str, anonymous: bool) -> None:
     catalog, _ = lint_contracts(write(f"{MINIMAL}roles: [{role}]\n"))
     assert catalog.products["shop", 1].anonymous == anonymous
 

@@ -1,0 +1,80 @@
+"""Answers that are not of one revision: what the ledger says now. Tagged by their bytes, never kept by others."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from fastapi import Request
+from starlette.responses import Response
+
+from api.etags import matches
+from api.negotiation import COMPRESSED_FROM_BYTES, JSON, Form, choose_coding, choose_form, encode_body
+from api.problems import Problem, closest, parameter_problem
+from catalog.telemetry import traceresponse
+
+PRIVATE = "private, no-cache"
+VARY = "Authorization, X-API-Key, Accept, Accept-Encoding"
+ID_DIGITS = 18
+
+
+def answer(
+    request: Request, body: bytes, form: Form = JSON, headers: dict[str, str] | None = None, cache: str = PRIVATE
+) -> Response:
+    """The answer, or 304 where the caller has these bytes; compressed where it asks for that and it is worth it."""
+    coding = choose_coding(request.headers.get("accept-encoding", ""))
+    if len(body) < COMPRESSED_FROM_BYTES:
+        coding = "identity"
+    tag = f'"{hashlib.sha256(form.name.encode() + coding.encode() + body).hexdigest()[:32]}"'
+    fields = {"ETag": tag, "Cache-Control": cache, "Vary": VARY, "traceresponse": traceresponse()} | (headers or {})
+    wished = request.headers.get("if-none-match")
+    if wished is not None and matches(wished, tag):
+        return Response(None, 304, fields)
+    if coding != "identity":
+        fields["Content-Encoding"] = coding
+        body = encode_body(body, coding)
+    return Response(body, 200, fields, form.media_type)
+
+
+def answer_json(
+    request: Request, value: Any, headers: dict[str, str] | None = None, cache: str = PRIVATE
+) -> Response:
+    """A value as JSON."""
+    choose_form(request.headers.get("accept", ""), (JSON,))
+    return answer(request, json.dumps(value, ensure_ascii=False).encode(), JSON, headers, cache)
+
+
+def answer_list(
+    request: Request, members: bytes, before: int | None, public_url: str | None, revision: int | None = None
+) -> Response:
+    """A page of a list whose members are JSON already; the next one begins before the id `before`."""
+    choose_form(request.headers.get("accept", ""), (JSON,))
+    headers: dict[str, str] = {}
+    next_url = None
+    if before is not None:
+        following = request.url.include_query_params(before=before)
+        next_url = f"{(public_url or '').rstrip('/')}{following.path}?{following.query}"
+        headers["Link"] = f'<{next_url}>; rel="next"'
+    if revision is not None:
+        headers["Decant-Revision"] = str(revision)
+    written = json.dumps(next_url).encode()
+    return answer(request, b'{"data":[%b],"next":%b}' % (members, written), JSON, headers)
+
+
+def refuse_unknown(request: Request, known: tuple[str, ...] = ()) -> None:
+    """A problem for a query parameter that is not known here, or that stands there twice."""
+    seen = set()
+    for name, _ in request.query_params.multi_items():
+        if name not in known:
+            raise parameter_problem("unknown_parameter", name, "unknown parameter", closest(name, known))
+        if name in seen:
+            raise parameter_problem("duplicate_parameter", name, "stands here twice")
+        seen.add(name)
+
+
+def read_number(text: str) -> int:
+    """A number that is part of a path; what is none leads nowhere."""
+    if not (text.isascii() and text.isdigit() and len(text) <= ID_DIGITS):
+        raise Problem("not_found")
+    return int(text)
