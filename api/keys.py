@@ -24,7 +24,9 @@ CHECKSUM_CHARACTERS = 6
 KEY_TEXT = re.compile(
     rf"dcnt_([0-9A-Za-z]{{{ID_CHARACTERS}}})_([0-9A-Za-z]{{{SECRET_CHARACTERS}}})([0-9A-Za-z]{{{CHECKSUM_CHARACTERS}}})"
 )
-SCOPE_TEXT = re.compile(r"[A-Za-z0-9._-]+:(read(:(confidential|restricted))?|write)|ops:(read|write)|keys:admin")
+SCOPE_TEXT = re.compile(
+    r"[A-Za-z0-9._-]+:(read(:(confidential|restricted))?|write|role:[A-Za-z0-9._-]+)|ops:(read|write)|keys:admin"
+)
 
 
 @dataclass(frozen=True)

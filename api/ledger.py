@@ -33,7 +33,8 @@ SELECT l.id, json_build_object('load', l.id, 'status', l.status, 'revision', l.r
   'rules', coalesce((SELECT json_agg(json_build_object('rule', rule, 'dimension', dimension, 'measured', measured,
       'bound', bound, 'passed', passed, 'severity', severity) ORDER BY position)
     FROM decant.quality_results
-    WHERE load_id = l.id AND (%(hidden)s::text IS NULL OR concat(rule, ' ', bound) !~ %(hidden)s)), '[]'))::text
+    WHERE load_id = l.id AND NOT rule = ANY(%(silent)s::text[])
+      AND (%(hidden)s::text IS NULL OR concat(rule, ' ', bound) !~ %(hidden)s)), '[]'))::text
 FROM decant.loads AS l
 WHERE dataset_id = {MINE} AND status IN ('published', 'withheld') AND raw IS NOT NULL
   AND (%(before)s::bigint IS NULL OR l.id < %(before)s)
@@ -60,8 +61,9 @@ async def list_quality(
 ) -> tuple[bytes, int | None]:
     """What was measured at each load, likewise; rules that name a hidden property are left out."""
     words = "|".join(re.escape(name) for name in sorted(hidden))
-    pattern = rf"\m({words})\M" if hidden else None
-    facts = place_of(dataset) | {"hidden": pattern, "before": before, "limit": limit + 1}
+    pattern = rf"(^|[^A-Za-z0-9])({words})([^A-Za-z0-9]|$)" if hidden else None
+    silent = [gate.name for gate in dataset.gates if pattern and re.search(pattern, f"{gate.query} {gate.property}")]
+    facts = place_of(dataset) | {"hidden": pattern, "silent": silent, "before": before, "limit": limit + 1}
     return cut_page(await fetch(lanes, QUALITY, facts), limit)
 
 

@@ -22,6 +22,7 @@ from catalog.database import make_engine, translate_errors
 from catalog.dataset import Product
 from catalog.errors import MigrationError
 from catalog.models import SCHEMA, DatasetHead, Load
+from catalog.predicates import check_predicates
 from catalog.scripts import (
     OWN_BRANCH,
     STATEMENT_TIMEOUT_MS,
@@ -71,6 +72,7 @@ def migrate(
             written.append(bring_up(config, branch, connection, settings, revise=revise, allow_loss=allow_loss))
             require_agreement(connection, branch)
             moved = any(name.startswith(f"{product.schema}_") for name in current_revisions(connection) - before)
+            check_predicates(connection, product)
             match_searches(connection, product)
             register(connection, product, [step for step in steps if step.product is product], moved=moved)
             empty_histories(connection, product, rekeyed)
