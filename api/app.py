@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from api import aggregates, changes, publications, records
 from api.auth import Authenticator
 from api.cache import PageCache
+from api.documents import Documents
 from api.endpoint import make_route
 from api.event_store import EventStore
 from api.exporting import endpoint as exports
@@ -20,7 +21,6 @@ from api.headers import StandingHeaders
 from api.heads import Heads
 from api.lanes import Lanes
 from api.metrics import Counting, show_state
-from api.openapi import build_document, render_document
 from api.problems import install_problems
 from api.provenance import RawLookup
 from api.reader import RecordReader
@@ -60,13 +60,15 @@ def create_app(
         heads = Heads(lanes, urls.read, lambda: show_state(cache.bytes, lanes.in_use, lanes.waiting))
         following = asyncio.create_task(heads.run())
         contracts = {product.schema: product.sha256 for product in catalog.products.values()}
+        views = Views(build_tables(catalog.products.values()), contracts, secret)
         try:
             app.state.service = Service(
                 settings=settings,
                 catalog=catalog,
                 lanes=lanes,
                 authenticator=Authenticator(write_pool, secret),
-                views=Views(build_tables(catalog.products.values()), contracts, secret),
+                views=views,
+                documents=Documents(catalog, views),
                 reader=RecordReader(lanes, heads),
                 cache=cache,
                 headers=StandingHeaders(catalog),
@@ -92,7 +94,6 @@ def create_app(
         # Spans around our own functions would only repeat what the request's span says.
         telemetry={"operation_spans": False, "metrics": False, "logs": False, "auto_configure": False},
     )
-    app.state.openapi = render_document(build_document(catalog)).encode()
     install_problems(app)
     app.add_middleware(Counting)
     # First, for they are asked most: routes are tried in order.

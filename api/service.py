@@ -10,6 +10,7 @@ from starlette.types import Scope
 
 from api.auth import Authenticator, Principal
 from api.cache import PageCache
+from api.documents import Documents
 from api.event_store import EventStore
 from api.exporting.files import ExportFiles
 from api.exporting.source import ExportSource
@@ -32,6 +33,7 @@ class Service:
     lanes: Lanes
     authenticator: Authenticator
     views: Views
+    documents: Documents
     reader: RecordReader
     cache: PageCache
     headers: StandingHeaders

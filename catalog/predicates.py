@@ -1,4 +1,4 @@
-"""The predicates of roles, tried on the tables that they are about: whether Postgres can compare what they compare."""
+"""The predicates of roles, tried on their tables: whether Postgres can compare what they compare."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from api.openapi.parts import path_parameter, problem_answers
+from api.openapi.parts import UNCHANGED, path_parameter, problem_answers
 
 
 def common_paths() -> Iterator[tuple[str, Any]]:
@@ -31,6 +31,14 @@ def common_paths() -> Iterator[tuple[str, Any]]:
             thing,
         ),
         (
+            "/data/{product}/v{major}/contract",
+            "get_contract",
+            "The contract of a product",
+            "As YAML or JSON (ODCS), without what you may not know of.",
+            [product, major],
+            {"type": "object"},
+        ),
+        (
             "/data/{product}/v{major}/{dataset}",
             "get_dataset",
             "One dataset",
@@ -40,7 +48,10 @@ def common_paths() -> Iterator[tuple[str, Any]]:
         ),
     ]
     for path, name, summary, says, parameters, schema in operations:
-        content = {"description": summary, "content": {"application/json": {"schema": schema}}}
+        forms = {"application/json": {"schema": schema}}
+        if name == "get_contract":
+            forms = {"application/yaml": {"schema": {"type": "string"}}} | forms
+        content = {"description": summary, "content": forms}
         operation = {
             "tags": ["catalogue"],
             "operationId": name,
@@ -48,7 +59,7 @@ def common_paths() -> Iterator[tuple[str, Any]]:
             "description": says,
             "security": security,
             "parameters": parameters,
-            "responses": {"200": content, **problem_answers(401, 404, 410, 422, 503)},
+            "responses": {"200": content, "304": UNCHANGED, **problem_answers(401, 404, 406, 410, 422, 503)},
         }
         yield path, {"get": operation}
     health = {"type": "object", "required": ["status"], "properties": {"status": {"type": "string"}}}

@@ -11,8 +11,10 @@ from typing import Any
 
 from api.openapi.common import common_paths
 from api.openapi.events import event_paths, event_schemas, raw_schema, takes_events
+from api.openapi.inspection import inspection_paths, inspection_schemas
 from api.openapi.operations import TAG, load_schema, operation_paths
 from api.openapi.parts import problem_schema, schema_name, tag_of
+from api.openapi.quarantine import quarantine_paths
 from api.openapi.questions import question_paths
 from api.openapi.records import common_facts, dataset_paths, page_schema, record_schema
 from catalog.contract import Catalog
@@ -28,10 +30,10 @@ Errors are problems (RFC 9457) with a stable `code`.
 """
 
 
-def build_document(catalog: Catalog) -> dict[str, Any]:
-    """The whole document for these products."""
-    schemas: dict[str, Any] = {"Problem": problem_schema(), "Load": load_schema()}
-    paths: dict[str, Any] = dict(common_paths()) | dict(operation_paths())
+def build_document(catalog: Catalog, limited: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """The whole document for these products; `limited` are the datasets of which only some records are seen."""
+    schemas: dict[str, Any] = {"Problem": problem_schema(), "Load": load_schema(), **inspection_schemas()}
+    paths: dict[str, Any] = dict(common_paths()) | dict(operation_paths()) | dict(quarantine_paths())
     tags = [
         {"name": "catalogue", "description": "What datasets there are."},
         {"name": "health", "description": "For machines that watch the service."},
@@ -45,7 +47,9 @@ def build_document(catalog: Catalog) -> dict[str, Any]:
             schemas[schema_name(dataset)] = record_schema(dataset)
             schemas[f"{schema_name(dataset)}Page"] = page_schema(dataset)
             paths |= dataset_paths(product, dataset)
-            paths |= question_paths(dataset, common_facts(product, dataset))
+            common = common_facts(product, dataset)
+            paths |= question_paths(dataset, common)
+            paths |= inspection_paths(dataset, common, limited=dataset.address in limited)
             if takes_events(dataset):
                 schemas |= event_schemas() | {f"{schema_name(dataset)}Raw": raw_schema(dataset)}
                 paths |= event_paths(product, dataset)

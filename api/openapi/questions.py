@@ -26,7 +26,7 @@ def question_paths(dataset: Dataset, common: dict[str, Any]) -> dict[str, Any]:
 
 def aggregate_operation(dataset: Dataset) -> dict[str, Any]:
     """Counts, sums and their like."""
-    properties = dataset.properties.values()
+    properties = [p for p in dataset.properties.values() if not p.masked]
     moment = next((p for p in properties if p.type.name in MOMENTS), None)
     number = next((p for p in properties if p.type.name in NUMBERS and p.name not in dataset.key), None)
     plain = next((p for p in properties if p.name not in dataset.key and "eq" in p.type.operators), None)

@@ -50,6 +50,8 @@ def record_schema(dataset: Dataset) -> dict[str, Any]:
 def property_schema(prop: Property) -> dict[str, Any]:
     """A property as it is answered; null where it may be."""
     schema = dict(prop.type.json_schema)
+    if prop.masked:
+        return {"type": "null", "description": f"{prop.description} Not shown to this caller.".strip()}
     if not prop.required:
         schema["type"] = [schema["type"], "null"]
     if prop.enum and not prop.type.json_as_text:
@@ -154,7 +156,8 @@ def dataset_paths(product: Product, dataset: Dataset) -> dict[str, Any]:
 
 def page_parameters(dataset: Dataset) -> Iterator[dict[str, Any]]:
     """The parameters that every dataset's page has."""
-    some = [p.name for p in dataset.properties.values() if p.name not in dataset.key][:2] or list(dataset.key)
+    usable = (p for p in dataset.properties.values() if not p.masked)
+    some = [p.name for p in usable if p.name not in dataset.key][:2] or list(dataset.key)
     limit = {"type": "integer", "minimum": 1, "maximum": LIMIT_MAXIMUM, "default": LIMIT_DEFAULT}
     yield parameter("limit", "How many records a page holds.", limit)
     yield parameter(
@@ -211,6 +214,8 @@ def filter_parameters(dataset: Dataset) -> Iterator[dict[str, Any]]:
     """One parameter for each property and operator."""
     meanings = describe_operators()
     for prop in dataset.properties.values():
+        if prop.masked:
+            continue  # shown, but not to be asked about
         value = {k: v for k, v in prop.type.json_schema.items() if k != "pattern" or prop.type.json_as_text}
         examples = {"examples": [prop.examples[0]]} if prop.examples else {}
         plain = prop.name not in RESERVED and prop.name not in KEPT_FREE

@@ -9,7 +9,9 @@ from pathlib import Path
 from fastapi import APIRouter, Request
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 
+from api.answers import answer
 from api.problems import KINDS, Problem
+from api.service import service_of
 
 router = APIRouter()
 READ = ["GET", "HEAD"]
@@ -89,8 +91,10 @@ async def problem_page(code: str) -> Response:
 
 @router.api_route("/openapi.json", methods=READ, include_in_schema=False)
 async def openapi(request: Request) -> Response:
-    """The specification."""
-    return Response(request.app.state.openapi, 200, {"Cache-Control": "no-cache"}, "application/json")
+    """The specification, of what the caller may see."""
+    service = service_of(request)
+    principal = await service.authenticate(request)
+    return answer(request, service.documents.of(principal))
 
 
 def page(title: str, head: str, body: str) -> Response:

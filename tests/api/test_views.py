@@ -203,8 +203,7 @@ def test_nothing_that_counts_all_records_is_told_to_a_limited_view(client: httpx
     assert set(publication) == {"revision", "published_at"}
     for path in ("/data", "/data/shop/v1", ITEMS):
         text = client.get(path, headers=a).text
-        assert "60" not in text.replace("1.0.0", "")
-        assert "record_count" not in text
+        assert not any(word in text for word in ("record_count", "quality", "rejected", '"raw"'))
 
 
 def test_a_whole_view_has_profile_quality_and_loads(client: httpx.Client, shop: Lab) -> None:

@@ -1,0 +1,110 @@
+"""The operations on rejected records and withheld loads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from api.openapi.operations import (
+    INTEGER,
+    MAYBE_TEXT,
+    MOMENT,
+    TEXT,
+    idempotency_parameter,
+    json_answer,
+    operation,
+    queued_schema,
+)
+from api.openapi.parts import parameter, path_parameter, problem_answers
+from catalog.models import REJECT_STATES
+
+
+def quarantine_paths() -> Iterator[tuple[str, Any]]:
+    """The paths of `/operations` that are about quarantine."""
+    queued = json_answer("The load, queued.", queued_schema(), location=True)
+    refused = problem_answers(400, 401, 403, 404, 409, 413, 415, 422, 503)
+    replay = {
+        "type": "object",
+        "required": ["product", "dataset"],
+        "additionalProperties": False,
+        "properties": {
+            "product": TEXT,
+            "major": INTEGER,
+            "dataset": TEXT,
+            "load": INTEGER | {"description": "Pour this load's whole raw batch again; else open rejected records."},
+        },
+    }
+    anyway = {
+        "type": "object",
+        "required": ["anyway"],
+        "additionalProperties": False,
+        "properties": {"anyway": {"type": "boolean", "const": True}},
+    }
+    yield "/operations/rejects", {"get": list_rejects()}
+    yield (
+        "/operations/replays",
+        {
+            "post": operation(
+                "queue_replay",
+                "Pour rejected records again",
+                "After the contract or the parents' data were mended. Needs the scope `ops:write`.",
+                [idempotency_parameter()],
+                {"202": queued, **refused},
+            )
+            | body_of(replay)
+        },
+    )
+    yield (
+        "/operations/loads/{load}/publish",
+        {
+            "post": operation(
+                "publish_anyway",
+                "Publish what a gate held back",
+                "Goes on record with the credential that asked for it. Needs the scope `ops:write`.",
+                [path_parameter("load", "The withheld load's id.", "1"), idempotency_parameter()],
+                {"202": queued, **refused},
+            )
+            | body_of(anyway)
+        },
+    )
+
+
+def body_of(schema: dict[str, Any]) -> dict[str, Any]:
+    """A JSON body that must be there."""
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def list_rejects() -> dict[str, Any]:
+    """Rejected records."""
+    reject = {
+        "id": INTEGER, "product": TEXT, "major": INTEGER, "dataset": TEXT, "load": INTEGER, "file": TEXT,
+        "line": INTEGER, "key": MAYBE_TEXT, "raw": TEXT,
+        "reasons": {"type": "array", "items": {"type": "object", "additionalProperties": True}},
+        "state": TEXT | {"enum": list(REJECT_STATES)}, "first_seen": MOMENT, "last_seen": MOMENT,
+        "closed_at": MOMENT, "closed_by": MAYBE_TEXT,
+    }  # fmt: skip
+    page = {
+        "type": "object",
+        "required": ["data", "next"],
+        "properties": {
+            "data": {"type": "array", "items": {"type": "object", "required": list(reject), "properties": reject}},
+            "next": {"type": ["string", "null"], "description": "The next page; null at the end."},
+        },
+    }
+    states = {"type": "string", "enum": [*REJECT_STATES, "all"], "default": "open"}
+    return operation(
+        "list_rejects",
+        "Rejected records",
+        "With every reason and the raw text, the latest first. Needs the scope `ops:read`.",
+        [
+            parameter("product", "Only of this product.", {"type": "string"}),
+            parameter("major", "Only of this major version.", {"type": "integer"}),
+            parameter("dataset", "Only of datasets of this name.", {"type": "string"}),
+            parameter("state", "Only those that stand like this.", states),
+            parameter("reason", "Only those with this broken rule, or a broken rule of this property.", TEXT),
+            parameter("load", "Only those of this load.", INTEGER),
+            parameter("limit", "How many.", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}),
+            parameter("before", "Only those with a smaller id; `next` carries it.", INTEGER),
+        ],
+        {"200": json_answer("A page of rejected records.", page), **problem_answers(401, 403, 422, 503)},
+    )
