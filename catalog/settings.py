@@ -3,18 +3,71 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from catalog.errors import SettingsError
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 SECRET_BYTES = 32
+
+# What public keys verify. HMAC is not among them: whoever could check a token could make one.
+Algorithm = Literal[
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"
+]
+
+
+def check_address(url: str) -> str:
+    """The URL, where it is an absolute one of http or https that carries no credential."""
+    parts = urlsplit(url)
+    # urlsplit drops line breaks and tabs, and takes spaces.
+    plain = url.isascii() and url.isprintable() and " " not in url
+    if not plain or parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+        raise ValueError("not an address that starts with https://")
+    if parts.username is not None or "#" in url:
+        raise ValueError("an address without credentials and without #")
+    return url
+
+
+def check_issuer(url: str) -> str:
+    """The identifier of an issuer: an address without a query (RFC 8414)."""
+    if "?" in url:
+        raise ValueError("an issuer has no query")
+    return check_address(url)
+
+
+def read_json(value: Any) -> Any:
+    """What a text holds as JSON, of which an empty one holds an empty list; anything else as it is."""
+    return json.loads(value or "[]") if isinstance(value, str) else value
+
+
+Address = Annotated[str, AfterValidator(check_address)]
+
+
+class TokenIssuer(BaseModel):
+    """Who may sign access tokens, for which audience, and where its keys are."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    issuer: Annotated[str, AfterValidator(check_issuer)]
+    audience: Annotated[str, Field(min_length=1)]
+    jwks_url: Address | None = None  # not set: as the issuer's own metadata say
+    algorithms: Annotated[tuple[Algorithm, ...], Field(min_length=1)] = ("RS256", "PS256", "ES256", "EdDSA")
+    # Only for people who log in through Swagger UI.
+    authorization_url: Address | None = None
+    token_url: Address | None = None
+
+    def addresses(self) -> Iterator[str]:
+        """Every address that is set."""
+        yield from filter(None, (self.issuer, self.jwks_url, self.authorization_url, self.token_url))
 
 
 class Settings(BaseSettings):
@@ -58,6 +111,13 @@ class Settings(BaseSettings):
     public_url: Annotated[
         str | None, Field(description="Makes links absolute; without it they are relative to the host.")
     ] = None
+
+    token_issuers: Annotated[
+        tuple[TokenIssuer, ...],
+        NoDecode,
+        BeforeValidator(read_json),
+        Field(description="Whose JWT access tokens are taken: a JSON list of objects with issuer and audience."),
+    ] = ()
 
     metrics_open: Annotated[
         bool, Field(description="Whether /metrics needs no credential; otherwise it needs the scope ops:read.")
@@ -137,8 +197,8 @@ def load_settings(**overrides: object) -> Settings:
     try:
         settings = Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
-        lines = [f"DECANT_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
-        raise SettingsError("\n".join(lines)) from None
+        raise SettingsError("\n".join(explain_errors(error))) from None
+    check_issuers(settings)
     if settings.env == "production":
         if settings.secret is None or len(settings.secret.get_secret_value()) < SECRET_BYTES:
             raise SettingsError(f"DECANT_SECRET must hold at least {SECRET_BYTES} characters in production.")
@@ -147,6 +207,25 @@ def load_settings(**overrides: object) -> Settings:
                 "DECANT_DATABASE_URL must be set in production: the embedded Postgres is for development."
             )
     return settings
+
+
+def explain_errors(error: ValidationError) -> Iterator[str]:
+    """One line for each bad variable, with the place in it where it holds JSON."""
+    for detail in error.errors():
+        name, *place = map(str, detail["loc"])
+        yield ": ".join(filter(None, (f"DECANT_{name.upper()}", ".".join(place), detail["msg"])))
+
+
+def check_issuers(settings: Settings) -> None:
+    """SettingsError where two issuers are one, or where anybody on the way could put in keys of their own."""
+    names = [issuer.issuer for issuer in settings.token_issuers]
+    for name in names:
+        if names.count(name) > 1:
+            raise SettingsError(f"DECANT_TOKEN_ISSUERS: {name} is there twice.")
+    for issuer in settings.token_issuers if settings.env == "production" else ():
+        for address in issuer.addresses():
+            if not address.lower().startswith("https://"):
+                raise SettingsError(f"DECANT_TOKEN_ISSUERS: {address} must start with https:// in production.")
 
 
 def read_secret(settings: Settings) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from catalog.errors import SettingsError
-from catalog.settings import PROJECT_ROOT, Settings, load_settings, read_secret
+from catalog.settings import PROJECT_ROOT, Settings, TokenIssuer, load_settings, read_secret
 
 LONG = "x" * 32
 MAKE_SECRET = """
@@ -93,6 +94,79 @@ def test_production_refuses_unsafe_defaults(values: dict[str, str], named: str) 
 
 def test_production_starts_with_a_long_secret_and_a_database() -> None:
     assert load_settings(env="production", secret=LONG, database_url="postgresql://db").env == "production"
+
+
+ISSUER = {"issuer": "https://login.example/one", "audience": "data"}
+
+
+def test_token_issuers_are_read_from_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = ISSUER | {"jwks_url": "https://login.example/keys?p=1", "algorithms": ["ES256"]}
+    monkeypatch.setenv("DECANT_TOKEN_ISSUERS", json.dumps([told, ISSUER | {"issuer": "https://other.example"}]))
+    one, other = load_settings().token_issuers
+    assert one == TokenIssuer(
+        issuer="https://login.example/one",
+        audience="data",
+        jwks_url="https://login.example/keys?p=1",
+        algorithms=("ES256",),
+    )
+    assert (other.jwks_url, other.algorithms) == (None, ("RS256", "PS256", "ES256", "EdDSA"))
+
+
+def test_there_are_no_token_issuers_where_none_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().token_issuers == ()
+    monkeypatch.setenv("DECANT_TOKEN_ISSUERS", "")
+    assert load_settings().token_issuers == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://login.example",
+        "{}",
+        "[{}]",
+        "[1]",
+        *(
+            json.dumps([ISSUER | change])
+            for change in (
+                {"algorithms": ["HS256"]},
+                {"algorithms": ["RS256", "none"]},
+                {"algorithms": ["RS256", "NONE"]},
+                {"algorithms": []},
+                {"audience": ""},
+                {"jwksUrl": "https://login.example/keys"},
+                {"issuer": ""},
+                {"issuer": "login.example"},
+                {"issuer": "https://login.example?x=1"},
+                {"issuer": "https://login.example#x"},
+                {"issuer": "https://login.example\n"},
+                {"jwks_url": "file:///etc/keys"},
+                {"jwks_url": "https://user:word@login.example/keys"},
+                {"jwks_url": "https:///keys"},
+                {"jwks_url": "https://login.example:99999/keys"},
+                {"jwks_url": "https://[::1/keys"},
+                {"token_url": "javascript:alert(1)"},
+                {"authorization_url": "//login.example"},
+            )
+        ),
+        json.dumps([ISSUER, ISSUER | {"audience": "other"}]),
+    ],
+)
+def test_a_token_issuer_that_cannot_be_trusted_is_refused_at_start(
+    monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setenv("DECANT_TOKEN_ISSUERS", text)
+    with pytest.raises(SettingsError, match=r"^DECANT_TOKEN_ISSUERS: "):
+        load_settings()
+
+
+@pytest.mark.parametrize("name", ["issuer", "jwks_url", "authorization_url", "token_url"])
+def test_only_development_fetches_keys_over_plain_http(name: str) -> None:
+    safe = {"secret": LONG, "database_url": "postgresql://db"}
+    issuers = [ISSUER | {name: "http://login.example/two"}]
+    assert len(load_settings(token_issuers=issuers).token_issuers) == 1
+    with pytest.raises(SettingsError, match=r"http://login\.example/two must start with https://"):
+        load_settings(env="production", token_issuers=issuers, **safe)
+    assert len(load_settings(env="production", token_issuers=[ISSUER], **safe).token_issuers) == 1
 
 
 def test_secrets_are_never_shown() -> None:
