@@ -18,6 +18,8 @@ from api.key_sets import IssuerKeys, SigningKey
 from api.token_text import TOKEN_BYTES, InvalidTokenError, TokenClaims, UnverifiedToken, read_claims, read_token
 from catalog.settings import TokenIssuer
 
+__all__ = ["TokenClaims", "TokenVerifier"]
+
 REMEMBERED_SECONDS = 60.0
 REMEMBERED_TOKENS = 10_000
 

@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+import pytest
 from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
 from joserfc.util import urlsafe_b64encode
 
+from api import tokens
 from api.tokens import TokenClaims, TokenVerifier
 from catalog.settings import TokenIssuer
 from tests.remote_api import Asked, RemoteApi, Reply, run_remote_api
@@ -155,3 +157,16 @@ def run_bench(issuer: Issuer, *told: TokenIssuer) -> Iterator[Bench]:
         verifier = TokenVerifier(told or (issuer.settings(),), wall=clock, ticks=clock)
         yield Bench(issuer, verifier, clock, runner)
         runner.run(verifier.close())
+
+
+def count_signatures(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The tokens whose signature is checked from now on."""
+    checked: list[str] = []
+    original = tokens.is_signed
+
+    def counted(text: str, *rest: Any) -> bool:
+        checked.append(text)
+        return original(text, *rest)
+
+    monkeypatch.setattr(tokens, "is_signed", counted)
+    return checked

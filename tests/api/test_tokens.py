@@ -9,12 +9,24 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from joserfc.jwk import OctKey
+from joserfc.jwk import OctKey, RSAKey
 from joserfc.util import urlsafe_b64decode
 
 from api import tokens
 from api.tokens import TokenClaims
-from tests.issuer import AUDIENCE, NOW, Bench, Issuer, encode, make_key, public_jwk, run_bench, run_issuer, sign
+from tests.issuer import (
+    AUDIENCE,
+    NOW,
+    Bench,
+    Issuer,
+    count_signatures,
+    encode,
+    make_key,
+    public_jwk,
+    run_bench,
+    run_issuer,
+    sign,
+)
 
 ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
 
@@ -100,7 +112,7 @@ REFUSED: dict[str, Callable[[Issuer, Issuer], str]] = {
         i.header(alg="ES256"), i.claims(), make_key("EC"), "ES256"
     ),
     "alg as a list": lambda i, _: sign(i.header(alg=["RS256"]), i.claims(), make_key("RSA"), "RS256"),
-    "HMAC with the public key as PEM": lambda i, _: with_hmac(i, make_key("RSA").as_pem(private=False)),
+    "HMAC with the public key as PEM": lambda i, _: with_hmac(i, public_pem()),
     "HMAC with the public key as JSON": lambda i, _: with_hmac(i, json.dumps(i.published[0]).encode()),
     "HMAC that says RS256": lambda i, _: sign(i.header(), i.claims(), make_key("oct"), "HS256"),
     "an unknown crit": lambda i, _: i.token(header={"crit": ["tenant"], "tenant": "x"}),
@@ -194,6 +206,13 @@ def with_header(issuer: Issuer, text: str) -> str:
     return sign(text.encode(), issuer.claims(), issuer.keys["one"], "RS256")
 
 
+def public_pem() -> bytes:
+    """The issuer's public key as people hand it around."""
+    key = make_key("RSA")
+    assert isinstance(key, RSAKey)
+    return key.as_pem(private=False)
+
+
 def with_hmac(issuer: Issuer, secret: bytes) -> str:
     """A token whose signature anybody can make who takes what is public for the secret."""
     return sign(issuer.header(alg="HS256"), issuer.claims(), OctKey(secret, secret), "HS256")
@@ -253,19 +272,6 @@ def test_a_token_that_was_taken_ends_with_its_exp(bench: Bench) -> None:
     assert bench.verify(text) is None
 
 
-def count_signatures(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The tokens whose signature is checked from now on."""
-    checked: list[str] = []
-    original = tokens.is_signed
-
-    def counted(text: str, *rest: Any) -> bool:
-        checked.append(text)
-        return original(text, *rest)
-
-    monkeypatch.setattr(tokens, "is_signed", counted)
-    return checked
-
-
 def test_a_token_that_comes_again_costs_a_signature_once_a_minute(bench: Bench, monkeypatch: Any) -> None:
     checked = count_signatures(monkeypatch)
     text = bench.issuer.token()
@@ -308,6 +314,23 @@ def test_no_change_to_a_text_is_taken_with_other_claims(
     text = text.swapcase() if fold else text
     assume(text != original)
     assert bench.verify(text) is None
+
+
+PARTS = st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 3))
+FLIPS = st.lists(st.tuples(st.integers(0, 2), st.floats(0, 0.999), st.integers(1, 255)), max_size=2)
+
+
+@given(parts=PARTS, flips=FLIPS)
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_parts_of_valid_tokens_with_bytes_changed_within_are_taken_only_as_they_were(
+    bench: Bench, parts: tuple[int, int, int], flips: list[tuple[int, float, int]]
+) -> None:
+    originals = [bench.issuer.token(sub=f"s{n % 2}", header={"tenant": n // 2}) for n in range(4)]
+    pieces = [bytearray(urlsafe_b64decode(originals[n].split(".")[i].encode())) for i, n in enumerate(parts)]
+    for index, place, change in flips:
+        pieces[index][int(place * len(pieces[index]))] ^= change
+    text = b".".join(encode(bytes(piece)) for piece in pieces).decode()
+    assert (bench.verify(text) is not None) == (text in originals)
 
 
 VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.lists(st.integers())
