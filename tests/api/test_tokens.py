@@ -13,6 +13,7 @@ from joserfc.jwk import OctKey, RSAKey
 from joserfc.util import urlsafe_b64decode
 
 from api import tokens
+from api.token_text import decode_base64url
 from api.tokens import TokenClaims
 from tests.issuer import (
     AUDIENCE,
@@ -230,6 +231,13 @@ def test_a_token_is_refused_for(bench: Bench, stranger: Issuer, name: str) -> No
     assert bench.verify(bench.issuer.token()) is not None
     # What a token points at is never fetched.
     assert len(stranger.api.asked) == asked
+
+
+@pytest.mark.parametrize("text", ["A", "AB", "AAB", "AA==", "AA A", "AA\n", "A+/A", "\0AAA", "é", "AAAAA"])
+def test_bytes_have_one_text_in_base64(text: str) -> None:
+    assert decode_base64url("AA") == b"\0"
+    with pytest.raises(ValueError, match=r"."):
+        decode_base64url(text)
 
 
 def test_keys_that_a_token_brings_or_points_at_do_not_matter(bench: Bench, stranger: Issuer) -> None:
