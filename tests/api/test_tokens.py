@@ -13,6 +13,7 @@ from joserfc.jwk import OctKey, RSAKey
 from joserfc.util import urlsafe_b64decode
 
 from api import tokens
+from api.key_sets import read_keys
 from api.token_text import decode_base64url
 from api.tokens import TokenClaims
 from tests.issuer import (
@@ -246,6 +247,16 @@ def test_keys_that_a_token_brings_or_points_at_do_not_matter(bench: Bench, stran
     for header in ({"jku": url}, {"x5u": url}, {"jwk": key}, {"x5c": ["MIIB" * 300]}):
         assert bench.verify(bench.issuer.token(header=header)) is not None
     assert len(stranger.api.asked) == asked
+
+
+def test_a_signature_is_checked_with_the_chosen_algorithm_and_no_other(issuer: Issuer) -> None:
+    (key,) = read_keys(json.dumps({"keys": issuer.published}).encode(), ("RS256", "PS256"))
+    for said in ("RS256", "PS256"):
+        text = issuer.token(header={"alg": said})
+        assert [tokens.is_signed(text, key, chosen) for chosen in ("RS256", "PS256")] == [
+            said == "RS256",
+            said == "PS256",
+        ]
 
 
 def test_two_issuers_are_told_apart_by_name_and_key(issuer: Issuer, stranger: Issuer) -> None:
