@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any
 
 import pyarrow as pa
@@ -11,8 +12,9 @@ import pyarrow.compute as pc
 from catalog.dataset import Property
 from catalog.types import PropertyType
 
-QUOTED = '[",\r\n]|^$'
-FORMULA = "^[=+@\t\r-]"
+QUOTED_MARKS = '",\r\n'
+FORMULA_MARKS = "=+@\t\r-"
+END = 1 << 30  # past the end of any text
 
 
 def typed_schema(properties: Sequence[Property], schema: pa.Schema) -> pa.Schema:
@@ -49,26 +51,44 @@ def typed_batch(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
 def csv_lines(batch: pa.RecordBatch, properties: Sequence[Property]) -> memoryview:
     """The batch's records as lines of CSV (RFC 4180), as one piece of memory."""
     cells = [csv_cells(column, prop) for column, prop in zip(batch.columns, properties, strict=True)]
-    rows = pc.binary_join_element_wise(*cells, ",") if len(cells) > 1 else cells[0]
-    return text_of(pc.binary_join_element_wise(rows, "\r\n", ""))
+    cells[-1] = append(pc.fill_null(cells[-1], ""), "\r\n")
+    if len(cells) == 1:
+        return text_of(cells[0])
+    return text_of(pc.binary_join_element_wise(*cells, ",", null_handling="replace", null_replacement=""))
 
 
 def csv_cells(column: Any, prop: Property) -> Any:
-    """One column as the text of cells; null is nothing, and an empty text is `""`."""
+    """One column as the text of cells; an empty text is `""`, and null is still null."""
     if pa.types.is_timestamp(column.type):
-        return pc.fill_null(csv_moments(column), "")
+        return csv_moments(column)
     if not pa.types.is_string(column.type):
-        return pc.fill_null(pc.cast(column, pa.string()), "")
-    if prop.type.name == "numeric":
-        return pc.fill_null(column, "")
-    formula = pc.match_substring_regex(column, FORMULA)
-    if pc.any(formula).as_py():
+        return pc.cast(column, pa.string())
+    return column if prop.type.name == "numeric" else csv_texts(column)
+
+
+def csv_texts(column: Any) -> Any:
+    """Texts as cells. Most columns need no quotes: one look at all their bytes says so, without one at each value."""
+    data = bytes(text_of(column))
+    # What begins with a mark must contain it, and so must what is quoted for it.
+    formula = find_any([pc.starts_with(column, mark) for mark in FORMULA_MARKS if mark.encode() in data])
+    special = find_any(
+        [
+            pc.equal(pc.binary_length(column), 0),
+            *(pc.match_substring(column, mark) for mark in QUOTED_MARKS if mark.encode() in data),
+        ]
+    )
+    if formula is not None:
         column = pc.if_else(formula, pc.binary_join_element_wise("'", column, ""), column)
-    special = pc.match_substring_regex(column, QUOTED)
-    if pc.any(special).as_py():
-        doubled = pc.replace_substring(column, '"', '""')
+    if special is not None:
+        doubled = pc.replace_substring(column, '"', '""') if b'"' in data else column
         column = pc.if_else(special, pc.binary_join_element_wise('"', doubled, '"', ""), column)
-    return pc.fill_null(column, "")
+    return column
+
+
+def find_any(found: Sequence[Any]) -> Any:
+    """Where any of these is true; None where none is anywhere."""
+    hits = [one for one in found if pc.any(one).as_py()]
+    return reduce(pc.or_, hits) if hits else None
 
 
 def csv_moments(column: Any) -> Any:
@@ -81,12 +101,17 @@ def csv_moments(column: Any) -> Any:
     broken = pc.not_equal(pc.cast(whole, pa.timestamp("us")), exact)
     if pc.any(broken).as_py():
         text = pc.if_else(broken, pc.replace_substring_regex(write_moments(exact), r"\.?0+$", ""), text)
-    return pc.binary_join_element_wise(text, zone, "")
+    return append(text, zone) if zone else text
 
 
 def write_moments(column: Any) -> Any:
     """Moments as text, with the T between day and time."""
     return pc.binary_replace_slice(pc.cast(column, pa.string()), 10, 11, "T")
+
+
+def append(column: Any, text: str) -> Any:
+    """Texts with another text at the end of each: an empty slice there takes a third of the time of a join."""
+    return pc.binary_replace_slice(column, END, END, text)
 
 
 def text_of(lines: Any) -> memoryview:
