@@ -6,14 +6,18 @@ ADBC brings a result over as it is copied, without a Python object per record. I
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
+import adbc_driver_manager
+import adbc_driver_postgresql
 import adbc_driver_postgresql.dbapi as adbc
 import pyarrow as pa
 import sqlalchemy as sa
+from adbc_driver_manager.dbapi import Connection
 
 from api.exporting.query import ExportQuery, compile_export, fill_in
 from api.lanes import Statement
@@ -27,7 +31,7 @@ from catalog.errors import DatabaseUnavailableError, QueryTimeoutError
 from catalog.models import DatasetHead
 from catalog.settings import Settings
 
-BATCH_BYTES = 512 * 1024
+BATCH_BYTES = 1024 * 1024
 QUERY_CANCELED = "57014"
 
 
@@ -44,7 +48,7 @@ class ExportSource:
     """Opens exports, only so many at once: they are long, and must not take the pages' connections."""
 
     def __init__(self, url: str, settings: Settings) -> None:
-        self.url = url
+        self.database = SharedDatabase(url)
         self.turns = asyncio.Semaphore(settings.exports_at_once)
         self.wait_seconds = settings.pool_timeout_ms / 1000
         self.timeout_seconds = settings.export_timeout_seconds
@@ -58,7 +62,7 @@ class ExportSource:
         except TimeoutError:
             raise DatabaseUnavailableError("Every export that may run at once is running.") from None
         try:
-            running = Running(self.url, self.timeout_seconds)
+            running = Running(self.database, self.timeout_seconds)
             try:
                 yield await asyncio.to_thread(running.start, view, query, pin, form)
             finally:
@@ -67,11 +71,31 @@ class ExportSource:
             self.turns.release()
 
 
+class SharedDatabase:
+    """What the driver knows of a database, kept: to read all types takes it longer than a small export does."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.lock = threading.Lock()
+        self.known: adbc_driver_manager.AdbcDatabase | None = None
+
+    def connect(self) -> Any:
+        """A new connection."""
+        with self.lock:
+            if self.known is None:
+                self.known = adbc_driver_postgresql.connect(self.url)
+            # A connection closes the database that it is given: it gets us, and we stay open.
+            return Connection(cast(Any, self), adbc_driver_manager.AdbcConnection(self.known), autocommit=True)
+
+    def close(self) -> None:
+        """Nothing: other connections still need it."""
+
+
 class Running:
     """One export's connection and statement; in threads, one call at a time."""
 
-    def __init__(self, url: str, timeout_seconds: float) -> None:
-        self.url = url
+    def __init__(self, database: SharedDatabase, timeout_seconds: float) -> None:
+        self.database = database
         self.timeout_seconds = timeout_seconds
         self.connection: Any = None
         self.cursor: Any = None
@@ -79,7 +103,7 @@ class Running:
     def start(self, view: View, query: ExportQuery, pin: Pin, form: Form) -> Opened:
         """Begins the statement; revision_gone where the revision is no longer kept."""
         with translated():
-            self.connection = adbc.connect(self.url, autocommit=True)
+            self.connection = self.database.connect()
             with self.connection.cursor() as cursor:
                 cursor.execute("SET TimeZone = 'UTC'")
                 cursor.execute(f"SET statement_timeout = '{int(self.timeout_seconds * 1000)}ms'")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -351,3 +352,12 @@ def test_a_dataset_without_records_gives_an_empty_file(make_lab: Callable[..., L
         assert client.get(f"{BASE}/export?format=ndjson").text == ""
         body = client.get(f"{BASE}/export?format=parquet").content
         assert pq.read_table(io.BytesIO(body)).num_rows == 0
+
+
+def test_exports_at_once_and_after_a_lost_connection_are_whole(things: Lab, client: httpx.Client) -> None:
+    wanted = export(client, "format=csv&at=2").content
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda _: export(client, "format=csv&at=2").content, range(12)))
+    assert found == [wanted] * 12
+    things.rows("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'decant_read'")
+    assert export(client, "format=csv&at=2").content == wanted
