@@ -17,7 +17,8 @@ from bench.errors import BenchError
 from bench.ground import describe_machine, open_ground
 from bench.ingest import measure_ingest
 from bench.limits import measure_limits
-from bench.report import show_compared, show_ingest, show_machine, show_serve
+from bench.older import measure_older
+from bench.report import show_compared, show_ingest, show_machine, show_older, show_serve
 from bench.serve import Effort, load_flights, measure_serve, require_yardstick
 from bench.services import NO_POSTGREST, find_postgrest
 from bench.wrk import require_wrk
@@ -93,6 +94,9 @@ def run(options: argparse.Namespace) -> None:
             compared = measure_limits(ground, urls, effort, status.update, warn)
             show_compared(compared, out)
             document["compared"] = {one.name: one.as_json() for one in compared}
+            states = measure_older(ground, effort, status.update)
+            show_older(states, out)
+            document["older"] = {state.name: state.as_json() for state in states}
             document["serve"] = {case.name: case.as_json() for case in cases}
     if options.json:
         options.json.write_text(json.dumps(document, indent=2) + "\n")

@@ -11,6 +11,9 @@ from rich.table import Table
 from bench.cases import Case
 from bench.ingest import IngestResult, median_steps
 from bench.limits import Compared
+from bench.older import SPREAD, State
+
+TENTHS_BELOW_MS = 10
 
 
 def show_machine(machine: dict[str, Any], out: Console) -> None:
@@ -38,24 +41,23 @@ def show_ingest(result: IngestResult, out: Console) -> None:
 
 
 def show_serve(cases: list[Case], processes: int, out: Console) -> None:
-    """Nothing comes back; prints requests per second, ratios and latencies, and what missed its target."""
+    """Nothing comes back; prints requests per second, latencies and ratios, and what missed its target."""
     services = list(cases[0].rounds)
     others = [name for name in services if name != "decant"]
     rounds = len(cases[0].rounds["decant"])
-    title = f"Serving, requests per second (p50, p99 ms); processes each: {processes}; medians of {rounds} rounds"
-    table = Table(title=title, title_justify="left")
+    title = (
+        f"Serving; processes each: {processes}; medians of {rounds} rounds\n"
+        "requests per second; p50, p99 in ms; times as many by Decant (target)"
+    )
+    # Eighty columns are enough for five services: no ratio has a column of its own.
+    table = Table(title=title, title_justify="left", show_lines=True)
     table.add_column("")
     for name in services:
-        table.add_column(name, justify="right")
-    for name in others:
-        table.add_column(f"÷ {name}", justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for case in cases:
         facts = case.as_json()["services"]
-        table.add_row(
-            case.title,
-            *(service_text(facts[name]) for name in services),
-            *(judge(case.ratio(name), case.targets.get(name)) + target_text(case, name) for name in others),
-        )
+        cells = (service_text(facts[name]) + (ratio_text(case, name) if name in others else "") for name in services)
+        table.add_row(case.title, *cells)
     out.print(table)
     missed = [
         f"{case.title}: {case.ratio(name):.2f} × {name}, not {case.targets[name]:g}"
@@ -64,6 +66,24 @@ def show_serve(cases: list[Case], processes: int, out: Console) -> None:
         if name in case.targets and case.ratio(name) < case.targets[name]
     ]
     show_missed(missed, out)
+
+
+def show_older(states: list[State], out: Console) -> None:
+    """Nothing comes back; prints a page's requests per second by revision, and what missed its target."""
+    rounds = len(next(iter(states[0].rounds.values())))
+    title = f"Page of 100 by revision, requests per second; medians of {rounds} rounds"
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    for place in (*states[0].paths, "apart", "target"):
+        table.add_column(place, justify="right", no_wrap=True)
+    for state in states:
+        rates = (f"{state.rate(place):,.0f}" for place in state.paths)
+        apart = judge(-state.spread, -SPREAD).replace("-", "")
+        history = f"{state.title}\nhistory {state.history / state.records:.2f} times current"
+        table.add_row(history, *rates, apart, f"≤ {SPREAD:g}")
+    out.print(table)
+    missed = [f"page {state.title}: {state.spread:.2f} apart, not {SPREAD:g}" for state in states]
+    show_missed([line for line, state in zip(missed, states, strict=True) if state.spread > SPREAD], out)
 
 
 def show_missed(missed: list[str], out: Console) -> None:
@@ -90,14 +110,20 @@ def show_compared(compared: list[Compared], out: Console) -> None:
     show_missed([f"{one.title}: {one.ratio:.2f}, not {one.target:g}" for one in missed], out)
 
 
-def target_text(case: Case, name: str) -> str:
-    """The target beside its ratio."""
-    return f"\n(≥ {case.targets[name]:g})" if name in case.targets else ""
+def ratio_text(case: Case, name: str) -> str:
+    """How many times as many Decant answers as this service, with the target."""
+    target = case.targets.get(name)
+    return f"\n× {judge(case.ratio(name), target)}" + (f" ≥ {target:g}" if target else "")
 
 
 def service_text(facts: dict[str, Any]) -> str:
     """Requests per second and latencies of one service."""
-    return f"{facts['requests_per_second']:,.0f}\n({facts['p50_ms']:.1f}, {facts['p99_ms']:.1f})"
+    return f"{facts['requests_per_second']:,.0f}\n{short(facts['p50_ms'])}, {short(facts['p99_ms'])}"
+
+
+def short(milliseconds: float) -> str:
+    """A latency with its first digits: from ten on, tenths say nothing."""
+    return f"{milliseconds:.1f}" if milliseconds < TENTHS_BELOW_MS else f"{milliseconds:.0f}"
 
 
 def judge(ratio: float, target: float | None) -> str:
