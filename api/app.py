@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from api import aggregates, changes, publications, records
 from api.auth import Authenticator
 from api.cache import PageCache
+from api.callers import Callers
 from api.documents import Documents
 from api.endpoint import make_route
 from api.event_store import EventStore
@@ -23,10 +24,13 @@ from api.lanes import Lanes
 from api.metrics import Counting, show_state
 from api.problems import install_problems
 from api.provenance import RawLookup
+from api.rates import Limiter
 from api.reader import RecordReader
 from api.routes import catalog as catalog_routes
 from api.routes import docs, events, health, inspection, operations, quarantine
 from api.service import Service
+from api.tokens import TokenVerifier
+from api.usage import UsageLog
 from api.views import Views
 from catalog.contract import Catalog
 from catalog.database import DatabaseUrls, make_read_pool, make_write_pool
@@ -58,7 +62,10 @@ def create_app(
         lanes = Lanes(pool, settings.read_pool_size, settings.pool_timeout_ms / 1000)
         cache = PageCache(settings.cache_bytes)
         heads = Heads(lanes, urls.read, lambda: show_state(cache.bytes, lanes.in_use, lanes.waiting))
-        following = asyncio.create_task(heads.run())
+        verifier = TokenVerifier(settings.token_issuers)
+        callers = Callers(settings, catalog, Authenticator(write_pool, secret, verifier), Limiter(write_pool))
+        usage = UsageLog(write_pool)
+        tasks = [asyncio.create_task(heads.run()), asyncio.create_task(usage.run())]
         contracts = {product.schema: product.sha256 for product in catalog.products.values()}
         views = Views(build_tables(catalog.products.values()), contracts, secret)
         try:
@@ -66,7 +73,8 @@ def create_app(
                 settings=settings,
                 catalog=catalog,
                 lanes=lanes,
-                authenticator=Authenticator(write_pool, secret),
+                callers=callers,
+                usage=usage,
                 views=views,
                 documents=Documents(catalog, views),
                 reader=RecordReader(lanes, heads),
@@ -79,9 +87,12 @@ def create_app(
             )
             yield
         finally:
-            following.cancel()
-            with suppress(asyncio.CancelledError):
-                await following
+            for task in tasks:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+            await usage.flush()
+            await verifier.close()
             await lanes.close()
             await write_pool.close()
             await pool.close()

@@ -13,8 +13,9 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 from starlette.datastructures import Headers
 
-from api.keys import hash_secret, parse_key
+from api.keys import KEY_PREFIX, hash_secret, parse_key
 from api.problems import Problem
+from api.tokens import TokenVerifier
 from catalog.database import translate_error
 
 KEY_CACHE_SECONDS = 4.0  # a revocation holds everywhere within 5 s
@@ -35,7 +36,7 @@ class Principal:
     scopes: frozenset[str] = frozenset()
     rate_limit: str | None = None  # the key's own, such as 600/minute
     # Schema of a product -> what the principal may see of it; kept, since every request asks.
-    known: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    known: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -53,17 +54,23 @@ class Authenticator:
     They are looked up on the write login, so in the primary: a revocation is not to wait for a replica.
     """
 
-    def __init__(self, pool: AsyncConnectionPool[AsyncConnection[Any]], pepper: bytes) -> None:
+    def __init__(
+        self, pool: AsyncConnectionPool[AsyncConnection[Any]], pepper: bytes, verifier: TokenVerifier
+    ) -> None:
         self.pool = pool
+        self.verifier = verifier
         self.pepper = pepper
         self.anonymous = Principal()
         self.cache: OrderedDict[str, tuple[float, StoredKey | None]] = OrderedDict()
+        self.subjects: OrderedDict[tuple[str, str, frozenset[str]], Principal] = OrderedDict()
 
     async def authenticate(self, headers: Headers) -> Principal:
         """The principal of a request; `unauthorized` for any credential that is not valid, without saying why."""
         text = read_credential(headers)
         if text is None:
             return self.anonymous
+        if not text.startswith(KEY_PREFIX) and self.verifier.issuers:
+            return await self.authenticate_token(text)
         parsed = parse_key(text)
         stored = await self.find(parsed.id) if parsed else None
         # Compared in any case, so that an unknown id takes as long as a wrong secret.
@@ -73,6 +80,19 @@ class Authenticator:
         if stored is None or parsed is None or (stored.expires_at and stored.expires_at <= datetime.now(UTC)):
             raise refuse(sent=True)
         return stored.principal
+
+    async def authenticate_token(self, text: str) -> Principal:
+        """The principal of an access token; kept, so that what it may see is found once."""
+        claims = await self.verifier.verify(text)
+        if claims is None:
+            raise refuse(sent=True)
+        place = (claims.issuer, claims.subject, claims.scopes)
+        principal = self.subjects.get(place)
+        if principal is None:
+            principal = self.subjects[place] = Principal(f"token:{claims.subject}@{claims.issuer}", claims.scopes)
+            while len(self.subjects) > KEY_CACHE_ENTRIES:
+                self.subjects.popitem(last=False)
+        return principal
 
     async def find(self, key_id: str) -> StoredKey | None:
         """The key with this id, from the cache or from the database."""

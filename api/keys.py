@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from catalog.access_models import ApiKey
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+KEY_PREFIX = "dcnt_"
 ID_CHARACTERS = 12
 SECRET_CHARACTERS = 32  # 190 random bits
 CHECKSUM_CHARACTERS = 6

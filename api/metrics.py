@@ -16,6 +16,10 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.access import find_known_product
+from api.callers import FIELDS, PRINCIPAL
+from api.usage import ANONYMOUS
+
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 UNKNOWN = "unknown"
@@ -59,7 +63,7 @@ def observe(kind: str, status: int, seconds: float) -> None:
 
 
 class Counting:
-    """Counts what passes through an application, errors as well."""
+    """Counts what passes through an application, errors as well, and says to callers how they stand."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -71,19 +75,39 @@ class Counting:
             return
         started = perf_counter()
         status = 500
+        size = 0
 
         async def watch(message: Message) -> None:
-            nonlocal status
+            nonlocal status, size
             if message["type"] == "http.response.start":
                 status = message["status"]
+                fields = scope.get(FIELDS)
+                if fields:
+                    message["headers"] = [*message["headers"], *fields]
+            else:
+                size += len(message.get("body", b""))
             await send(message)
 
         try:
             await self.app(scope, receive, watch)
         finally:
             endpoint = scope.get("endpoint")
-            kind = getattr(endpoint, "name", None) or getattr(endpoint, "__name__", UNKNOWN)
-            observe(str(kind), status, perf_counter() - started)
+            kind = str(getattr(endpoint, "name", None) or getattr(endpoint, "__name__", UNKNOWN))
+            observe(kind, status, perf_counter() - started)
+            self.note(scope, kind, status, size)
+
+    def note(self, scope: Scope, kind: str, status: int, size: int) -> None:
+        """Adds the request to what its principal has used; who asks for health has none."""
+        principal = scope.get(PRINCIPAL)
+        if principal is None:
+            return
+        service = scope["app"].state.service
+        place = scope.get("path_params") or {}
+        known = find_known_product(service.catalog, str(place.get("product", "")), str(place.get("major", "")))
+        # Names only of what exists: strangers invent others.
+        dataset = place.get("dataset", "") if known is not None and place.get("dataset") in known.datasets else ""
+        where = (known.id, known.major, dataset) if known is not None else ("", 0, "")
+        service.usage.note((principal.id or ANONYMOUS, *where, kind), status, size)
 
 
 def show_state(cache_bytes: int, in_use: int, waiting: int) -> None:

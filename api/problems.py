@@ -64,6 +64,7 @@ KINDS: dict[str, ProblemKind] = {
     "limit_out_of_range": ProblemKind(422, "Limit out of range", "`limit` is a whole number from 1 to 1000."),
     "query_too_complex": ProblemKind(422, "Query too complex", "Too many filters or values, or a long pattern."),
     "invalid_cursor": ProblemKind(422, "Invalid cursor", "The cursor was not made for this query, or was changed."),
+    "rate_limited": ProblemKind(429, "Too many requests", "The caller's rate limit is used up for now: wait."),
     "internal_error": ProblemKind(500, "Internal error", "Something broke here; the trace id leads to it."),
     "unavailable": ProblemKind(503, "Unavailable", "The database cannot be reached at the moment: try again."),
     "query_timeout": ProblemKind(504, "Query timeout", "The query took too long: filter more, or sort by an index."),

@@ -104,6 +104,7 @@ def make_config(app: Any, settings: Settings, **more: Any) -> uvicorn.Config:
         access_log=False,
         log_level="warning",
         server_header=False,
+        proxy_headers=False,  # whom to believe is decided in api/rates.py
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         timeout_worker_healthcheck=HEALTH_CHECK_SECONDS,
         h11_max_incomplete_event_size=16_384,

@@ -8,17 +8,18 @@ from fastapi import Request
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-from api.auth import Authenticator, Principal
+from api.auth import Principal
 from api.cache import PageCache
+from api.callers import Callers
 from api.documents import Documents
 from api.event_store import EventStore
 from api.exporting.files import ExportFiles
 from api.exporting.source import ExportSource
 from api.headers import StandingHeaders
 from api.lanes import Lanes
-from api.problems import Problem
 from api.provenance import RawLookup
 from api.reader import RecordReader
+from api.usage import UsageLog
 from api.views import Views
 from catalog.contract import Catalog
 from catalog.settings import Settings
@@ -31,7 +32,8 @@ class Service:
     settings: Settings
     catalog: Catalog
     lanes: Lanes
-    authenticator: Authenticator
+    callers: Callers
+    usage: UsageLog
     views: Views
     documents: Documents
     reader: RecordReader
@@ -43,14 +45,12 @@ class Service:
     export_files: ExportFiles
 
     async def authenticate(self, request: Request) -> Principal:
-        """Who is calling; `key_in_url` where a credential stands in the address."""
+        """Who is calling; a problem for whoever cannot be told, or asks too often."""
         return await self.identify(request.scope, request.headers)
 
     async def identify(self, scope: Scope, headers: Headers) -> Principal:
-        """Who is calling; `key_in_url` where a credential stands in the address."""
-        if b"dcnt_" in scope["query_string"]:
-            raise Problem("key_in_url")
-        return await self.authenticator.authenticate(headers)
+        """Who is calling; a problem for whoever cannot be told, or asks too often."""
+        return await self.callers.identify(scope, headers)
 
 
 def service_of(request: Request) -> Service:

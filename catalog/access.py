@@ -6,7 +6,15 @@ from collections.abc import Iterable, Iterator
 
 import sqlalchemy as sa
 
-from catalog.access_models import APPENDED_TABLES, CHANGED_TABLES, ApiKey, AuditEntry, IdempotencyKey, KeyUsage
+from catalog.access_models import (
+    APPENDED_TABLES,
+    CHANGED_TABLES,
+    ApiKey,
+    AuditEntry,
+    IdempotencyKey,
+    KeyUsage,
+    RateLease,
+)
 from catalog.contract import Catalog
 from catalog.database import INGEST_ROLE, READ_ROLE, WRITE_ROLE
 from catalog.models import LEDGER_TABLES, QUEUE_SCHEMA, SCHEMA, AppliedContract, Load
@@ -66,7 +74,8 @@ def write_grants() -> Iterator[str]:
         yield f"SELECT, INSERT ON {SCHEMA}.{appended.__tablename__}"
     for changed in CHANGED_TABLES:
         yield f"SELECT, INSERT, UPDATE ON {SCHEMA}.{changed.__tablename__}"
-    yield f"DELETE ON {SCHEMA}.{IdempotencyKey.__tablename__}"
+    for swept in (IdempotencyKey, RateLease):
+        yield f"DELETE ON {SCHEMA}.{swept.__tablename__}"
     columns = "dataset_id, kind, status, request, requested_by"
     yield f"SELECT, INSERT ({columns}) ON {SCHEMA}.{Load.__tablename__}"
     yield f"SELECT ON {SCHEMA}.datasets"

@@ -24,3 +24,8 @@ def parse_rate(text: str) -> Rate:
     if match is None or not 1 <= int(match[1]) <= QUOTA_MAXIMUM:
         raise ValueError(f"{text!r} is no rate such as 600/minute (second, minute, hour or day)")
     return Rate(int(match[1]), WINDOW_SECONDS[match[2]])
+
+
+def read_limit(text: str) -> Rate | None:
+    """The rate of a setting; None where it is `off`."""
+    return None if text.strip().lower() == "off" else parse_rate(text)

@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterator
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from catalog.errors import SettingsError
+from catalog.rates import read_limit
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 SECRET_BYTES = 32
@@ -49,7 +51,26 @@ def read_json(value: Any) -> Any:
     return json.loads(value or "[]") if isinstance(value, str) else value
 
 
+def check_network(text: str) -> str:
+    """The network, such as 10.0.0.0/8."""
+    ip_network(text)
+    return text
+
+
+def check_rate(text: str) -> str:
+    """The rate, or `off`."""
+    read_limit(text)
+    return text
+
+
+def split_list(value: Any) -> Any:
+    """The members of a text that commas separate; anything else as it is."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
 Address = Annotated[str, AfterValidator(check_address)]
+Network = Annotated[str, AfterValidator(check_network)]
+RateText = Annotated[str, AfterValidator(check_rate)]
 
 
 class TokenIssuer(BaseModel):
@@ -117,6 +138,19 @@ class Settings(BaseSettings):
         NoDecode,
         BeforeValidator(read_json),
         Field(description="Whose JWT access tokens are taken: a JSON list of objects with issuer and audience."),
+    ] = ()
+
+    rate_limit_anonymous: Annotated[
+        RateText, Field(description="How often one address may ask without a credential, such as 600/minute, or off.")
+    ] = "1200/minute"
+    rate_limit_default: Annotated[
+        RateText, Field(description="How often one key or token may ask, unless it has a limit of its own; or off.")
+    ] = "6000/minute"
+    trusted_proxies: Annotated[
+        tuple[Network, ...],
+        NoDecode,
+        BeforeValidator(split_list),
+        Field(description="Networks of proxies whose X-Forwarded-For counts, separated by commas."),
     ] = ()
 
     metrics_open: Annotated[

@@ -71,7 +71,11 @@ class Lab:
         (folder / "data").mkdir(exist_ok=True)
         for index, text in enumerate(contracts or (PEOPLE,)):
             (folder / "contracts" / f"contract{index}.odcs.yaml").write_text(dedent(text))
-        chosen = {"home": folder / "home", "contracts": folder / "contracts", "data": folder / "data"} | settings
+        # Tests ask more often than callers may.
+        free = {"rate_limit_anonymous": "off", "rate_limit_default": "off"}
+        chosen = (
+            free | {"home": folder / "home", "contracts": folder / "contracts", "data": folder / "data"} | settings
+        )
         return cls(load_settings(**chosen), urls)
 
     def migrate(self) -> None:
@@ -113,6 +117,7 @@ class Lab:
             port=0,
             log_level="warning",
             ws="none",
+            proxy_headers=False,
         )
         server = uvicorn.Server(config)
         started = threading.Event()

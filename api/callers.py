@@ -1,0 +1,94 @@
+"""Who is calling, and whether they may call so often: the first step of every request that needs to know."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+from starlette.datastructures import Headers
+from starlette.types import Scope
+
+from api.access import find_known_product, roles_of
+from api.auth import Authenticator, Principal
+from api.problems import Problem
+from api.rates import Limiter, client_address, rate_headers
+from catalog.contract import Catalog
+from catalog.rates import Rate, parse_rate, read_limit
+from catalog.settings import Settings
+
+# Where a request keeps what this step found, for the answer and for what is counted.
+PRINCIPAL = "decant.principal"
+FIELDS = "decant.fields"
+CREDENTIAL_NAMES = (b"access_token=", b"api_key=", b"apikey=", b"x-api-key=", b"token=")
+
+
+class Callers:
+    """Tells principals from credentials, and holds them to their limits."""
+
+    def __init__(self, settings: Settings, catalog: Catalog, authenticator: Authenticator, limiter: Limiter) -> None:
+        self.catalog = catalog
+        self.authenticator = authenticator
+        self.limiter = limiter
+        self.anonymous_rate = read_limit(settings.rate_limit_anonymous)
+        self.default_rate = read_limit(settings.rate_limit_default)
+        self.trusted = [ipaddress.ip_network(text) for text in settings.trusted_proxies]
+
+    async def identify(self, scope: Scope, headers: Headers) -> Principal:
+        """The principal of a request.
+
+        `key_in_url` where a credential stands in the address, `unauthorized` for a bad one, `rate_limited` for one
+        request too many. Whoever tries credentials is counted by address.
+        """
+        refuse_credential_in_url(scope)
+        anonymous = self.authenticator.anonymous
+        try:
+            principal = await self.authenticator.authenticate(headers)
+        except Problem:
+            scope[PRINCIPAL] = anonymous
+            await self.limit(scope, anonymous)
+            raise
+        scope[PRINCIPAL] = principal
+        await self.limit(scope, principal)
+        return principal
+
+    async def limit(self, scope: Scope, principal: Principal) -> None:
+        """Counts the request; `rate_limited` where it is one too many."""
+        rate, shared = self.rate_of(principal, scope.get("path_params") or {})
+        if rate is None:
+            return
+        name = principal.id or f"address {client_address(scope, self.trusted)}"
+        standing = await self.limiter.take(f"{name} {shared}" if shared else name, rate)
+        scope[FIELDS] = rate_headers(rate, standing)
+        if not standing.allowed:
+            raise Problem("rate_limited", headers={"Retry-After": str(standing.reset_seconds)})
+
+    def rate_of(self, principal: Principal, place: dict[str, Any]) -> tuple[Rate | None, str]:
+        """The limit of a request, and what it is shared by: all requests, or those about one product.
+
+        A key's own limit comes first, then the widest of its roles for the product that is asked about.
+        """
+        if principal.rate_limit is not None:
+            return parse_rate(principal.rate_limit), ""
+        product = find_known_product(self.catalog, str(place.get("product", "")), str(place.get("major", "")))
+        if product is not None:
+            known = principal.known.get(("rate", product.schema))
+            if known is None:
+                roles = [role for access in ("read", "write") for role in roles_of(principal, product, access)]
+                rates = [parse_rate(role.rate_limit) for role in roles if role.rate_limit]
+                known = (max(rates, key=lambda rate: rate.quota / rate.window_seconds, default=None),)
+                principal.known["rate", product.schema] = known
+            if known[0] is not None:
+                return known[0], product.schema
+        return (self.anonymous_rate if principal.id is None else self.default_rate), ""
+
+
+def refuse_credential_in_url(scope: Scope) -> None:
+    """`key_in_url` where a key or token stands in the address: addresses are logged."""
+    query: bytes = scope["query_string"]
+    if not query and b"dcnt_" not in scope["raw_path"]:
+        return
+    if b"dcnt_" in query or b"dcnt_" in scope["raw_path"]:
+        raise Problem("key_in_url")
+    for part in query.lower().split(b"&"):
+        if part.startswith(CREDENTIAL_NAMES):
+            raise Problem("key_in_url")
