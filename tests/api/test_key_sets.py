@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
 from api import key_sets, tokens
-from api.key_sets import UnusableAnswerError, read_metadata
+from api.key_sets import UnusableAnswerError, read_keys, read_metadata
 from api.problems import Problem
 from api.tokens import TokenClaims
 from tests.issuer import (
@@ -26,6 +26,7 @@ from tests.issuer import (
     Bench,
     Issuer,
     count_signatures,
+    encode,
     make_key,
     public_jwk,
     run_bench,
@@ -257,7 +258,7 @@ UNFIT: dict[str, Callable[[], Any]] = {
     "for an unknown algorithm": lambda: public_member(alg="RSA-OAEP"),
     "for signing, not verifying": lambda: public_member(key_ops=["sign"]),
     "for no operation": lambda: public_member(use=None, key_ops=[]),
-    "with operations as a text": lambda: public_member(key_ops="verify"),
+    "with operations as a text": lambda: public_member(use=None, key_ops="verify"),
     "with operations that are none": lambda: public_member(key_ops=[1]),
     "with its private half": lambda: make_key("RSA").as_dict(private=True, kid="one", use="sig"),
     "of 1024 bits": lambda: public_jwk(small_rsa_key(), kid="one"),
@@ -290,6 +291,23 @@ def test_a_key_is_not_used_that_is(bench: Bench, name: str) -> None:
     # The others of its set are.
     assert bench.verify(bench.issuer.token("good", make_key("EC"), {"alg": "ES256"})) is not None
     assert bench.issuer.fetches == 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["for encrypting", "for signing, not verifying", "for no operation", "symmetric", "for agreeing on secrets"],
+)
+def test_a_key_that_fits_no_algorithm_is_left_out_of_its_set(name: str) -> None:
+    assert (
+        read_keys(json.dumps({"keys": [UNFIT[name]()]}).encode(), ("RS256", "PS256", "ES256", "EdDSA")) == frozenset()
+    )
+
+
+@pytest.mark.filterwarnings("ignore:Key size")
+@pytest.mark.parametrize(("bits", "used"), [(1024, 0), (2047, 0), (2048, 1), (8192, 1), (8193, 0)])
+def test_rsa_keys_are_neither_weak_nor_slow(bits: int, used: int) -> None:
+    modulus = encode(((1 << bits) - 1).to_bytes(bits // 8 + 1).lstrip(b"\0")).decode()
+    assert len(read_keys(json.dumps({"keys": [public_member(n=modulus)]}).encode(), ("RS256",))) == used
 
 
 def test_a_key_that_says_all_it_is_for_is_used(bench: Bench) -> None:
