@@ -43,12 +43,14 @@ KINDS: dict[str, ProblemKind] = {
     "record_not_found": ProblemKind(404, "Record not found", "No record of this revision has this key."),
     "method_not_allowed": ProblemKind(405, "Method not allowed", "The Allow header lists what the address takes."),
     "not_acceptable": ProblemKind(406, "Not acceptable", "The Accept header wants no form that is offered here."),
+    "request_timeout": ProblemKind(408, "Request too slow", "The request did not come whole in time."),
     "request_in_flight": ProblemKind(
         409, "Request in flight", "The first request with this Idempotency-Key is not answered yet: try again."
     ),
     "revision_gone": ProblemKind(410, "Revision gone", "History no longer reaches this revision: start again."),
     "product_retired": ProblemKind(410, "Product retired", "The contract of this product is retired."),
     "body_too_large": ProblemKind(413, "Body too large", "The body is longer, or holds more, than is taken at once."),
+    "uri_too_long": ProblemKind(414, "Address too long", "The address of the request is longer than is taken."),
     "unsupported_media_type": ProblemKind(
         415, "Unsupported media type", "The Accept-Post or Accept-Encoding header lists what is taken."
     ),
@@ -65,6 +67,7 @@ KINDS: dict[str, ProblemKind] = {
     "query_too_complex": ProblemKind(422, "Query too complex", "Too many filters or values, or a long pattern."),
     "invalid_cursor": ProblemKind(422, "Invalid cursor", "The cursor was not made for this query, or was changed."),
     "rate_limited": ProblemKind(429, "Too many requests", "The caller's rate limit is used up for now: wait."),
+    "headers_too_large": ProblemKind(431, "Headers too large", "The headers are longer than is taken."),
     "internal_error": ProblemKind(500, "Internal error", "Something broke here; the trace id leads to it."),
     "unavailable": ProblemKind(503, "Unavailable", "The database cannot be reached at the moment: try again."),
     "query_timeout": ProblemKind(504, "Query timeout", "The query took too long: filter more, or sort by an index."),
@@ -104,25 +107,31 @@ def closest(name: str, known: Iterable[str]) -> list[str]:
     return [folded[match] for match in difflib.get_close_matches(name.lower(), folded, n=3, cutoff=0.6)]
 
 
-def render_problem(request: Request, problem: Problem) -> Response:
-    """The answer that a problem becomes."""
+def write_problem(problem: Problem, instance: str) -> bytes:
+    """The body of a problem; `instance` is the path that was asked for."""
     kind = KINDS[problem.code]
     body: dict[str, Any] = {
         "type": f"/docs/problems/{problem.code}",
         "title": kind.title,
         "status": kind.status,
         "detail": problem.detail,
-        "instance": request.url.path,
+        "instance": instance,
         "code": problem.code,
         # Without tracing a random id still ties the answer to a log line.
         "trace_id": current_trace_id() or secrets.token_hex(16),
     }
     if problem.errors:
         body["errors"] = problem.errors
+    return json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+
+
+def render_problem(request: Request, problem: Problem) -> Response:
+    """The answer that a problem becomes."""
+    kind = KINDS[problem.code]
     headers = {"Cache-Control": "no-store", **problem.headers}
     if kind.status in {409, 503, 504}:
         headers.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
-    content = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+    content = write_problem(problem, request.url.path)
     return Response(content, kind.status, headers, MEDIA_TYPE)
 
 

@@ -14,6 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
+from api.protocol import BoundedProtocol, ServiceConfig
 from api.provenance import RawLookup
 from catalog.contract import Catalog, load_catalog
 from catalog.database import DatabaseUrls, open_database
@@ -92,14 +93,14 @@ def make_app(make_lookup: Callable[[Settings], RawLookup] | None = None) -> Fast
     return create_app(settings, urls, load_catalog(settings), lookup)
 
 
-def make_config(app: Any, settings: Settings, **more: Any) -> uvicorn.Config:
+def make_config(app: Any, settings: Settings, **more: Any) -> ServiceConfig:
     """How uvicorn runs the service."""
-    return uvicorn.Config(
+    config = ServiceConfig(
         app,
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=BoundedProtocol,
         ws="none",
         access_log=False,
         log_level="warning",
@@ -107,9 +108,10 @@ def make_config(app: Any, settings: Settings, **more: Any) -> uvicorn.Config:
         proxy_headers=False,  # whom to believe is decided in api/rates.py
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         timeout_worker_healthcheck=HEALTH_CHECK_SECONDS,
-        h11_max_incomplete_event_size=16_384,
         **more,
     )
+    config.limits = settings
+    return config
 
 
 @contextmanager

@@ -153,6 +153,18 @@ class Settings(BaseSettings):
         Field(description="Networks of proxies whose X-Forwarded-For counts, separated by commas."),
     ] = ()
 
+    url_limit_bytes: Annotated[int, Field(ge=256, description="The longest address, in bytes.")] = 8192
+    header_limit_bytes: Annotated[int, Field(ge=1024, description="The longest headers together, in bytes.")] = 16_384
+    body_limit_bytes: Annotated[
+        int, Field(ge=0, description="The largest body but that of pushed events, in bytes.")
+    ] = 1_000_000
+    header_timeout_seconds: Annotated[
+        float, Field(gt=0, description="How long the headers of a request may take to come, in seconds.")
+    ] = 10.0
+    body_timeout_seconds: Annotated[
+        float, Field(gt=0, description="How long the body of a request may take to come, in seconds.")
+    ] = 30.0
+
     metrics_open: Annotated[
         bool, Field(description="Whether /metrics needs no credential; otherwise it needs the scope ops:read.")
     ] = False
