@@ -6,6 +6,7 @@ import argparse
 import json
 import signal
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -13,12 +14,13 @@ from typing import Any
 
 from rich.console import Console
 
+from bench.big import measure_big
 from bench.errors import BenchError
-from bench.ground import describe_machine, open_ground
+from bench.ground import Ground, describe_machine, open_ground
 from bench.ingest import measure_ingest
 from bench.limits import measure_limits
 from bench.older import measure_older
-from bench.report import show_compared, show_ingest, show_machine, show_older, show_serve
+from bench.report import show_big, show_compared, show_ingest, show_machine, show_older, show_serve
 from bench.serve import Effort, load_flights, measure_serve, require_yardstick
 from bench.services import NO_POSTGREST, find_postgrest
 from bench.wrk import require_wrk
@@ -29,6 +31,7 @@ RUNS = 5
 ROUNDS = 3
 ROUND_SECONDS = 6
 QUICK_SECONDS = 2
+BIG_RECORDS = 10_000_000
 
 out = Console()
 err = Console(stderr=True)
@@ -40,7 +43,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, end_in_order)
     options = parse_arguments()
     try:
-        if options.only != "ingest":
+        if options.only != "ingest" and not options.big:
             # Before anything is loaded, not minutes later.
             require_wrk()
             require_yardstick()
@@ -60,6 +63,14 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=positive, default=RUNS, help=f"counted runs of each load (default: {RUNS})")
     parser.add_argument("--quick", action="store_true", help="one run, one short round: to see that it works")
     parser.add_argument("--only", choices=("ingest", "serve"), help="one half of it")
+    parser.add_argument(
+        "--big",
+        type=positive,
+        nargs="?",
+        const=BIG_RECORDS,
+        metavar="RECORDS",
+        help=f"instead: a walk over so many records (default: {BIG_RECORDS:,})",
+    )
     parser.add_argument("--processes", type=positive, default=1, help="processes of each service (default: 1)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to a file")
     return parser.parse_args()
@@ -80,26 +91,36 @@ def run(options: argparse.Namespace) -> None:
     with out.status("starting Postgres") as status, open_ground() as ground:
         document["machine"] = describe_machine(ground)
         show_machine(document["machine"], out)
-        if options.only != "serve":
+        if options.big:
+            walk = measure_big(ground, options.big, status.update)
+            show_big(walk, out)
+            document["big"] = walk.as_json()
+        elif options.only != "serve":
             loads = measure_ingest(ground, runs, status.update)
             show_ingest(loads, out)
             document["ingest"] = loads.as_json()
-        if options.only != "ingest":
-            status.update("serving: loading the flights")
-            urls = load_flights(ground)
-            effort = Effort(rounds, seconds, options.processes)
-            cases = measure_serve(ground, urls, effort, status.update)
-            show_serve(cases, options.processes, out)
-            document["processes"] = options.processes
-            compared = measure_limits(ground, urls, effort, status.update, warn)
-            show_compared(compared, out)
-            document["compared"] = {one.name: one.as_json() for one in compared}
-            states = measure_older(ground, effort, status.update)
-            show_older(states, out)
-            document["older"] = {state.name: state.as_json() for state in states}
-            document["serve"] = {case.name: case.as_json() for case in cases}
+        if options.only != "ingest" and not options.big:
+            document |= run_serve(ground, Effort(rounds, seconds, options.processes), status.update)
     if options.json:
         options.json.write_text(json.dumps(document, indent=2) + "\n")
+
+
+def run_serve(ground: Ground, effort: Effort, say: Callable[[str], None]) -> dict[str, Any]:
+    """Every figure of serving, which is printed as well."""
+    say("serving: loading the flights")
+    urls = load_flights(ground)
+    cases = measure_serve(ground, urls, effort, say)
+    show_serve(cases, effort.processes, out)
+    compared = measure_limits(ground, urls, effort, say, warn)
+    show_compared(compared, out)
+    states = measure_older(ground, effort, say)
+    show_older(states, out)
+    return {
+        "processes": effort.processes,
+        "compared": {one.name: one.as_json() for one in compared},
+        "older": {state.name: state.as_json() for state in states},
+        "serve": {case.name: case.as_json() for case in cases},
+    }
 
 
 def warn(text: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from bench.big import PAGE_RECORDS, SLOWDOWN, BigWalk
 from bench.cases import Case
 from bench.ingest import IngestResult, median_steps
 from bench.limits import Compared
@@ -84,6 +85,24 @@ def show_older(states: list[State], out: Console) -> None:
     out.print(table)
     missed = [f"page {state.title}: {state.spread:.2f} apart, not {SPREAD:g}" for state in states]
     show_missed([line for line, state in zip(missed, states, strict=True) if state.spread > SPREAD], out)
+
+
+def show_big(walk: BigWalk, out: Console) -> None:
+    """Nothing comes back; prints how long the first and the last pages of a walk take."""
+    table = Table(title=f"Walk over {walk.records:,} records", title_justify="left")
+    for name in (f"pages of {PAGE_RECORDS}", "seconds", "first, ms", "last, ms", "times as long", "target"):
+        table.add_column(name, justify="right")
+    table.add_row(
+        f"{walk.pages:,}",
+        f"{walk.seconds:,.0f}",
+        f"{walk.first_ms:.2f}",
+        f"{walk.last_ms:.2f}",
+        judge(-walk.slowdown, -SLOWDOWN).replace("-", ""),
+        f"≤ {SLOWDOWN:g}",
+    )
+    out.print(table)
+    if walk.slowdown > SLOWDOWN:
+        show_missed([f"the last pages: {walk.slowdown:.2f} times as long as the first, not {SLOWDOWN:g}"], out)
 
 
 def show_missed(missed: list[str], out: Console) -> None:

@@ -6,9 +6,10 @@ import io
 
 from rich.console import Console
 
+from bench.big import BigWalk
 from bench.cases import Case
 from bench.older import State
-from bench.report import show_older, show_serve
+from bench.report import show_big, show_older, show_serve
 from bench.wrk import Round
 
 TARGETS = {"idiomatic": 4.0, "bare": 0.85, "postgrest": 1.15}
@@ -46,3 +47,11 @@ def test_a_page_that_is_slower_at_an_older_revision_is_named() -> None:
     assert max(map(len, text.splitlines())) <= 80
     assert "history 5.00 times current" in text
     assert "missed: page after a load of 100 %: 1.50 apart, not 1.3" in text
+
+
+def test_a_walk_that_slows_down_is_named() -> None:
+    console = narrow()
+    show_big(BigWalk(10_000_000, 10_001, 123.4, 10.0, 13.0), console)
+    text = text_of(console)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "missed: the last pages: 1.30 times as long as the first, not 1.2" in text
