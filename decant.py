@@ -45,6 +45,9 @@ def make_app() -> typer.Typer:
     contract_app.command()(contracts.init)
     app.add_typer(keys_app, name="keys")
     keys_app.command()(keys.create)
+    keys_app.command("list")(keys.list_)
+    keys_app.command()(keys.rotate)
+    keys_app.command()(keys.revoke)
     return app
 
 

@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
 from api import aggregates, changes, publications, records
 from api.auth import Authenticator
+from api.browsers import cors_options
 from api.cache import PageCache
 from api.callers import Callers
 from api.documents import Documents
@@ -20,14 +22,16 @@ from api.exporting.files import ExportFiles
 from api.exporting.source import ExportSource
 from api.headers import StandingHeaders
 from api.heads import Heads
+from api.keys import read_peppers
 from api.lanes import Lanes
 from api.metrics import Counting, show_state
+from api.nowhere import judge_nowhere
 from api.problems import install_problems
 from api.provenance import RawLookup
 from api.rates import Limiter
 from api.reader import RecordReader
+from api.routes import audit, docs, events, health, inspection, keys, operations, quarantine
 from api.routes import catalog as catalog_routes
-from api.routes import docs, events, health, inspection, operations, quarantine
 from api.service import Service
 from api.tokens import TokenVerifier
 from api.usage import UsageLog
@@ -51,6 +55,7 @@ def create_app(
 ) -> FastAPI:
     """The service over these contracts and this database; connections open when it starts."""
     secret = read_secret(settings)
+    peppers = read_peppers(settings)
 
     @asynccontextmanager
     async def run(app: FastAPI) -> AsyncIterator[None]:
@@ -63,7 +68,7 @@ def create_app(
         cache = PageCache(settings.cache_bytes)
         heads = Heads(lanes, urls.read, lambda: show_state(cache.bytes, lanes.in_use, lanes.waiting))
         verifier = TokenVerifier(settings.token_issuers)
-        callers = Callers(settings, catalog, Authenticator(write_pool, secret, verifier), Limiter(write_pool))
+        callers = Callers(settings, catalog, Authenticator(write_pool, peppers, verifier), Limiter(write_pool))
         usage = UsageLog(write_pool)
         tasks = [asyncio.create_task(heads.run()), asyncio.create_task(usage.run())]
         contracts = {product.schema: product.sha256 for product in catalog.products.values()}
@@ -76,7 +81,7 @@ def create_app(
                 callers=callers,
                 usage=usage,
                 views=views,
-                documents=Documents(catalog, views),
+                documents=Documents(catalog, views, settings.token_issuers),
                 reader=RecordReader(lanes, heads),
                 cache=cache,
                 headers=StandingHeaders(catalog),
@@ -105,10 +110,12 @@ def create_app(
         # Spans around our own functions would only repeat what the request's span says.
         telemetry={"operation_spans": False, "metrics": False, "logs": False, "auto_configure": False},
     )
-    install_problems(app)
+    install_problems(app, judge_nowhere)
+    if settings.cors_origins:
+        app.add_middleware(CORSMiddleware, **cors_options(settings))
     app.add_middleware(Counting)
     # First, for they are asked most: routes are tried in order.
     app.router.routes.extend(QUESTIONS)
-    for module in (health, docs, inspection, catalog_routes, events, operations, quarantine):
+    for module in (health, docs, inspection, catalog_routes, events, operations, quarantine, audit, keys):
         app.include_router(module.router)
     return app

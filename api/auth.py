@@ -13,7 +13,7 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 from starlette.datastructures import Headers
 
-from api.keys import KEY_PREFIX, hash_secret, parse_key
+from api.keys import KEY_PREFIX, Peppers, hash_secret, parse_key
 from api.problems import Problem
 from api.tokens import TokenVerifier
 from catalog.database import translate_error
@@ -23,7 +23,7 @@ KEY_CACHE_ENTRIES = 10_000
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="decant"'}
 
 FIND_KEY = (
-    "SELECT secret_hash, scopes, expires_at, rate_limit FROM decant.api_keys"
+    "SELECT secret_hash, scopes, expires_at, rate_limit, pepper_version FROM decant.api_keys"
     " WHERE id = %s AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())"
 )
 
@@ -35,6 +35,7 @@ class Principal:
     id: str | None = None  # of the key, or subject and issuer of the token
     scopes: frozenset[str] = frozenset()
     rate_limit: str | None = None  # the key's own, such as 600/minute
+    is_token: bool = False
     # Schema of a product -> what the principal may see of it; kept, since every request asks.
     known: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
@@ -46,6 +47,7 @@ class StoredKey:
     secret_hash: bytes
     principal: Principal
     expires_at: datetime | None
+    pepper_version: int
 
 
 class Authenticator:
@@ -55,11 +57,11 @@ class Authenticator:
     """
 
     def __init__(
-        self, pool: AsyncConnectionPool[AsyncConnection[Any]], pepper: bytes, verifier: TokenVerifier
+        self, pool: AsyncConnectionPool[AsyncConnection[Any]], peppers: Peppers, verifier: TokenVerifier
     ) -> None:
         self.pool = pool
         self.verifier = verifier
-        self.pepper = pepper
+        self.peppers = peppers
         self.anonymous = Principal()
         self.cache: OrderedDict[str, tuple[float, StoredKey | None]] = OrderedDict()
         self.subjects: OrderedDict[tuple[str, str, frozenset[str]], Principal] = OrderedDict()
@@ -74,10 +76,16 @@ class Authenticator:
         parsed = parse_key(text)
         stored = await self.find(parsed.id) if parsed else None
         # Compared in any case, so that an unknown id takes as long as a wrong secret.
-        offered = hash_secret(parsed.secret if parsed else "", self.pepper)
+        pepper = self.peppers.of(stored.pepper_version if stored else self.peppers.current)
+        offered = hash_secret(parsed.secret if parsed else "", pepper or b"")
         if not hmac.compare_digest(offered, stored.secret_hash if stored else b"\0" * len(offered)):
             raise refuse(sent=True)
-        if stored is None or parsed is None or (stored.expires_at and stored.expires_at <= datetime.now(UTC)):
+        if (
+            stored is None
+            or parsed is None
+            or pepper is None
+            or (stored.expires_at and stored.expires_at <= datetime.now(UTC))
+        ):
             raise refuse(sent=True)
         return stored.principal
 
@@ -89,7 +97,9 @@ class Authenticator:
         place = (claims.issuer, claims.subject, claims.scopes)
         principal = self.subjects.get(place)
         if principal is None:
-            principal = self.subjects[place] = Principal(f"token:{claims.subject}@{claims.issuer}", claims.scopes)
+            principal = self.subjects[place] = Principal(
+                f"token:{claims.subject}@{claims.issuer}", claims.scopes, is_token=True
+            )
             while len(self.subjects) > KEY_CACHE_ENTRIES:
                 self.subjects.popitem(last=False)
         return principal
@@ -105,7 +115,7 @@ class Authenticator:
                 row = await (await connection.execute(FIND_KEY, (key_id,))).fetchone()
         except Exception as error:
             raise translate_error(error) from error
-        stored = StoredKey(row[0], Principal(key_id, frozenset(row[1]), row[3]), row[2]) if row else None
+        stored = StoredKey(row[0], Principal(key_id, frozenset(row[1]), row[3]), row[2], row[4]) if row else None
         self.cache[key_id] = (now, stored)
         while len(self.cache) > KEY_CACHE_ENTRIES:
             self.cache.popitem(last=False)

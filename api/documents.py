@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 
 from api.access import Access, visible_products
 from api.auth import Principal
@@ -10,6 +11,7 @@ from api.openapi import build_document, render_document
 from api.openapi.seen import seen_catalog
 from api.views import Views
 from catalog.contract import Catalog
+from catalog.settings import TokenIssuer
 
 DOCUMENTS_MAXIMUM = 50
 
@@ -17,7 +19,8 @@ DOCUMENTS_MAXIMUM = 50
 class Documents:
     """Makes documents when they are asked for, and keeps some."""
 
-    def __init__(self, catalog: Catalog, views: Views) -> None:
+    def __init__(self, catalog: Catalog, views: Views, issuers: Sequence[TokenIssuer]) -> None:
+        self.issuers = issuers
         self.catalog = catalog
         self.views = views
         self.made: OrderedDict[tuple[tuple[str, Access], ...], bytes] = OrderedDict()
@@ -28,7 +31,7 @@ class Documents:
         place = tuple((product.schema, access) for product, access in seen)
         document = self.made.get(place)
         if document is None:
-            document = render_document(build_document(*seen_catalog(self.views, seen))).encode()
+            document = render_document(build_document(*seen_catalog(self.views, seen), self.issuers)).encode()
             self.made[place] = document
             if len(self.made) > DOCUMENTS_MAXIMUM:
                 self.made.popitem(last=False)

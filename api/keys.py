@@ -5,6 +5,7 @@ The checksum lets a mistyped key be refused without asking the database.
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import re
 import secrets
@@ -12,10 +13,13 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
 from catalog.access_models import ApiKey
+from catalog.contract import Catalog
+from catalog.settings import Settings, read_secret
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 KEY_PREFIX = "dcnt_"
@@ -61,26 +65,106 @@ def hash_secret(secret: str, pepper: bytes) -> bytes:
     return hmac.digest(pepper, b"key:" + secret.encode(), "sha256")
 
 
+@dataclass(frozen=True)
+class Peppers:
+    """What secrets are hashed with, by version; new keys take the newest."""
+
+    versions: tuple[tuple[int, bytes], ...]
+
+    @property
+    def current(self) -> int:
+        """The newest version."""
+        return max(version for version, _ in self.versions)
+
+    def of(self, version: int) -> bytes | None:
+        """The pepper of a version, None where it is no longer known: its keys are no longer valid."""
+        return dict(self.versions).get(version)
+
+
+def read_peppers(settings: Settings) -> Peppers:
+    """The peppers of the settings: the service's secret is version 1."""
+    more = ((version, derive(text.get_secret_value())) for version, text in settings.peppers.items())
+    return Peppers(((1, read_secret(settings)), *more))
+
+
+def derive(text: str) -> bytes:
+    """The pepper that a setting is."""
+    return hashlib.sha256(text.encode()).digest()
+
+
+@dataclass(frozen=True)
+class KeyDraft:
+    """A key that is about to be made."""
+
+    name: str
+    scopes: tuple[str, ...]
+    expires_at: datetime | None = None
+    rate_limit: str | None = None
+    created_by: str | None = None
+
+
+def draft_row(draft: KeyDraft, peppers: Peppers, nonce: str | None = None) -> tuple[str, dict[str, Any]]:
+    """The text of a new key, which is shown this once, and the row that is kept of it.
+
+    With a nonce the same key can be made again as long as somebody remembers that: for requests that are repeated.
+    """
+    version = peppers.current
+    pepper = peppers.of(version) or b""
+    key_id = draw(ID_CHARACTERS) if nonce is None else spell(pepper, f"id:{nonce}", ID_CHARACTERS)
+    secret = draw(SECRET_CHARACTERS) if nonce is None else spell(pepper, f"secret:{nonce}", SECRET_CHARACTERS)
+    row = {
+        "id": key_id,
+        "name": draft.name,
+        "secret_hash": hash_secret(secret, pepper),
+        "pepper_version": version,
+        "scopes": list(draft.scopes),
+        "expires_at": draft.expires_at,
+        "rate_limit": draft.rate_limit,
+        "created_by": draft.created_by,
+    }
+    return f"{KEY_PREFIX}{key_id}_{secret}{checksum(key_id, secret)}", row
+
+
+def spell(pepper: bytes, word: str, length: int) -> str:
+    """As many characters, from a keyed digest of a word: as good as random to whoever lacks the pepper."""
+    number = int.from_bytes(hmac.digest(pepper, word.encode(), "sha512"))
+    characters = []
+    for _ in range(length):
+        number, digit = divmod(number, len(ALPHABET))
+        characters.append(ALPHABET[digit])
+    return "".join(characters)
+
+
 def create_key(
-    engine: sa.Engine, pepper: bytes, name: str, scopes: Sequence[str], expires_at: datetime | None = None
+    engine: sa.Engine,
+    pepper: bytes,
+    name: str,
+    scopes: Sequence[str],
+    expires_at: datetime | None = None,
+    created_by: str | None = None,
 ) -> str:
     """A new key's text, which is shown this once; ValueError for a scope that means nothing."""
+    check_scopes(scopes)
+    text, row = draft_row(KeyDraft(name, tuple(scopes), expires_at, created_by=created_by), Peppers(((1, pepper),)))
+    with engine.begin() as connection:
+        connection.execute(sa.insert(ApiKey).values(row))
+    return text
+
+
+def check_scopes(scopes: Sequence[str]) -> None:
+    """ValueError for a scope that means nothing anywhere, or for none at all."""
     unknown = [scope for scope in scopes if not SCOPE_TEXT.fullmatch(scope)]
     if unknown or not scopes:
         raise ValueError(f"{', '.join(unknown) or 'no scope'}: scopes look like nyc-flights:read or ops:read")
-    key_id = draw(ID_CHARACTERS)
-    secret = draw(SECRET_CHARACTERS)
-    with engine.begin() as connection:
-        connection.execute(
-            sa.insert(ApiKey).values(
-                id=key_id,
-                name=name,
-                secret_hash=hash_secret(secret, pepper),
-                scopes=list(scopes),
-                expires_at=expires_at,
-            )
-        )
-    return f"dcnt_{key_id}_{secret}{checksum(key_id, secret)}"
+
+
+def known_scopes(catalog: Catalog) -> list[str]:
+    """Every scope that means something here."""
+    scopes = ["ops:read", "ops:write", "keys:admin"]
+    for product in catalog.products.values():
+        scopes += [role.scope for role in product.roles]
+        scopes += [f"{product.id}:read:confidential", f"{product.id}:read:restricted"]
+    return list(dict.fromkeys(scopes))
 
 
 def draw(length: int) -> str:

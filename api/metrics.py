@@ -23,6 +23,7 @@ from api.usage import ANONYMOUS
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 UNKNOWN = "unknown"
+NO_SNIFFING = (b"x-content-type-options", b"nosniff")  # what is no page is never run as one
 
 REQUESTS = Counter("decant_requests", "Requests answered.", ("kind", "status"))
 DURATION = Histogram("decant_request_seconds", "Seconds until the answer had left.", ("kind",), buckets=SECONDS)
@@ -81,9 +82,7 @@ class Counting:
             nonlocal status, size
             if message["type"] == "http.response.start":
                 status = message["status"]
-                fields = scope.get(FIELDS)
-                if fields:
-                    message["headers"] = [*message["headers"], *fields]
+                message["headers"] = [*message["headers"], NO_SNIFFING, *scope.get(FIELDS, ())]
             else:
                 size += len(message.get("body", b""))
             await send(message)

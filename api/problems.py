@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import secrets
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +44,7 @@ KINDS: dict[str, ProblemKind] = {
     "method_not_allowed": ProblemKind(405, "Method not allowed", "The Allow header lists what the address takes."),
     "not_acceptable": ProblemKind(406, "Not acceptable", "The Accept header wants no form that is offered here."),
     "request_timeout": ProblemKind(408, "Request too slow", "The request did not come whole in time."),
+    "key_not_active": ProblemKind(409, "Key not active", "The key is over, or was rotated before."),
     "request_in_flight": ProblemKind(
         409, "Request in flight", "The first request with this Idempotency-Key is not answered yet: try again."
     ),
@@ -135,8 +136,11 @@ def render_problem(request: Request, problem: Problem) -> Response:
     return Response(content, kind.status, headers, MEDIA_TYPE)
 
 
-def install_problems(app: FastAPI) -> None:
-    """Makes every error of the service a problem, the framework's own too."""
+def install_problems(app: FastAPI, judge_nowhere: Callable[[Request], Awaitable[None]]) -> None:
+    """Makes every error of the service a problem, the framework's own too.
+
+    `judge_nowhere` may raise another problem for a request that no route takes.
+    """
 
     @app.exception_handler(Problem)
     async def own(request: Request, error: Problem) -> Response:
@@ -145,7 +149,14 @@ def install_problems(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def framework(request: Request, error: HTTPException) -> Response:
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "bad_request")
-        return render_problem(request, Problem(code, headers=dict(error.headers or {})))
+        problem = Problem(code, headers=dict(error.headers or {}))
+        try:
+            await judge_nowhere(request)
+        except Problem as judged:
+            problem = judged
+        except DatabaseUnavailableError:
+            problem = Problem("unavailable")
+        return render_problem(request, problem)
 
     @app.exception_handler(RequestValidationError)
     async def validation(request: Request, _error: RequestValidationError) -> Response:

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import psycopg
@@ -40,6 +40,17 @@ SELECT * FROM used ORDER BY principal, day, product, major, dataset, operation
 ON CONFLICT (principal, day, product, major, dataset, operation) DO UPDATE SET
   requests = kept.requests + excluded.requests, refused = kept.refused + excluded.refused,
   bytes = kept.bytes + excluded.bytes, last_at = greatest(kept.last_at, excluded.last_at)
+"""
+READ = """
+SELECT coalesce(json_agg(json_build_object('principal', principal, 'day', day, 'product', nullif(product, ''),
+    'major', nullif(major, 0), 'dataset', nullif(dataset, ''), 'operation', operation, 'requests', requests,
+    'refused', refused, 'bytes', bytes)
+  ORDER BY day DESC, principal, product, major, dataset, operation), '[]')
+FROM (
+  SELECT * FROM decant.key_usage
+  WHERE day BETWEEN %(first)s AND %(last)s AND (%(principal)s::text IS NULL OR principal = %(principal)s)
+  ORDER BY day DESC, principal, product, major, dataset, operation LIMIT 10000
+) AS used
 """
 SWEEP = "DELETE FROM decant.rate_leases WHERE touched_at < now() - interval '2 days'"
 
@@ -111,3 +122,11 @@ def columns_of(taken: dict[Place, list[float]]) -> dict[str, list[Any]]:
         for name, value in zip(columns, (*row, int(requests), int(refused), int(size), moment), strict=True):
             columns[name].append(value)
     return columns
+
+
+async def read_usage(
+    connection: AsyncConnection[Any], principal: str | None, first: date, last: date
+) -> list[dict[str, Any]]:
+    """What a principal, or everybody, asked for in these days; at most 10,000 rows, the latest days first."""
+    row = await (await connection.execute(READ, {"principal": principal, "first": first, "last": last})).fetchone()
+    return row[0] if row else []

@@ -127,6 +127,10 @@ class Settings(BaseSettings):
         SecretStr | None,
         Field(description="Signs cursors and hashes keys. Not set: made once and kept in HOME/secret."),
     ] = None
+    peppers: Annotated[
+        dict[int, SecretStr],
+        Field(description="What new keys are hashed with instead, as JSON: the highest version counts."),
+    ] = {}
     host: Annotated[str, Field(description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="Port to listen on.")] = 8000
     public_url: Annotated[
@@ -151,6 +155,13 @@ class Settings(BaseSettings):
         NoDecode,
         BeforeValidator(split_list),
         Field(description="Networks of proxies whose X-Forwarded-For counts, separated by commas."),
+    ] = ()
+
+    cors_origins: Annotated[
+        tuple[str, ...],
+        NoDecode,
+        BeforeValidator(split_list),
+        Field(description="Origins whose pages may read, such as https://app.example, separated by commas; or *."),
     ] = ()
 
     url_limit_bytes: Annotated[int, Field(ge=256, description="The longest address, in bytes.")] = 8192
@@ -245,9 +256,14 @@ def load_settings(**overrides: object) -> Settings:
     except ValidationError as error:
         raise SettingsError("\n".join(explain_errors(error))) from None
     check_issuers(settings)
+    if any(version < 2 for version in settings.peppers):
+        raise SettingsError("DECANT_PEPPERS: versions begin at 2; version 1 is DECANT_SECRET.")
     if settings.env == "production":
         if settings.secret is None or len(settings.secret.get_secret_value()) < SECRET_BYTES:
             raise SettingsError(f"DECANT_SECRET must hold at least {SECRET_BYTES} characters in production.")
+        weak = [version for version, text in settings.peppers.items() if len(text.get_secret_value()) < SECRET_BYTES]
+        if weak:
+            raise SettingsError(f"DECANT_PEPPERS must hold at least {SECRET_BYTES} characters each in production.")
         if settings.database_url is None or not settings.database_url.get_secret_value():
             raise SettingsError(
                 "DECANT_DATABASE_URL must be set in production: the embedded Postgres is for development."

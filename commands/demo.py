@@ -59,11 +59,18 @@ def demo_key(settings: Settings, urls: DatabaseUrls) -> str:
     """The demo's API key: made once, kept beside the secret that it was made with."""
     from api.keys import create_key
     from catalog.database import make_engine
+    from catalog.production import DEMO_MAKER
     from catalog.settings import read_secret
 
     path = settings.home / "demo-key"
     if not path.exists():
-        key = create_key(make_engine(urls.write), read_secret(settings), "demo", [f"{DEMO_PRODUCT}:read"])
+        key = create_key(
+            make_engine(urls.write),
+            read_secret(settings),
+            "demo",
+            [f"{DEMO_PRODUCT}:read"],
+            created_by=DEMO_MAKER,
+        )
         path.touch(mode=0o600)
         path.write_text(key)
     return path.read_text()

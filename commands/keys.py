@@ -1,37 +1,154 @@
-"""Commands about API keys: `keys create`."""
+"""Commands about API keys: `keys create`, `list`, `rotate`, `revoke`."""
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import typer
+from rich.markup import escape
 
+from catalog.contract import Catalog
 from catalog.errors import CatalogError
+from catalog.rates import parse_rate
 from catalog.settings import load_settings
-from commands.common import AsJson, open_urls, out
+from commands.common import AsJson, load_contracts, open_urls, out
+
+SPAN = re.compile(r"([0-9]{1,5})\s*(s|min|h|d)")
+UNITS = {"s": "seconds", "min": "minutes", "h": "hours", "d": "days"}
+LISTED = 1000
+T = TypeVar("T")
+KeyId = Annotated[str, typer.Argument(metavar="ID", help="The key's id: what stands between dcnt_ and the next _.")]
 
 
 def create(
     name: Annotated[str, typer.Argument(help="Whose key it is.")],
     scope: Annotated[list[str], typer.Option(help="For example nyc-flights:read; may be given several times.")],
     days: Annotated[int | None, typer.Option(min=1, help="Days until it expires; default: never.")] = None,
+    rate: Annotated[str | None, typer.Option(help="Its own rate limit, such as 600/minute.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make an API key; it is shown this once."""
-    from api.keys import create_key
-    from catalog.database import make_engine
-    from catalog.settings import read_secret
+    from api.key_store import Once, make_key
+    from api.keys import KeyDraft, read_peppers
 
-    settings = load_settings()
-    expires = datetime.now(UTC) + timedelta(days=days) if days else None
-    with open_urls(settings) as urls:
+    settings, catalog = load_contracts()
+    require_known(catalog, scope)
+    if rate is not None:
         try:
-            key = create_key(make_engine(urls.write), read_secret(settings), name, scope, expires)
+            parse_rate(rate)
         except ValueError as error:
-            raise CatalogError(str(error)) from None
+            raise CatalogError(f"--rate: {error}.") from None
+    expires = datetime.now(UTC) + timedelta(days=days) if days else None
+    by = find_operator()
+    draft = KeyDraft(name, tuple(dict.fromkeys(scope)), expires, rate, by)
+    peppers = read_peppers(settings)
+    facts = on_database(lambda connection: make_key(connection, peppers, draft, Once(by, "keys create", None, "")))
+    show_new(facts, as_json=as_json)
+
+
+def list_(
+    state: Annotated[str, typer.Option(help="active, revoked, expired or all.")] = "active", as_json: AsJson = False
+) -> None:
+    """List the API keys, newest first; never their secrets."""
+    from api.key_store import STATES, list_keys
+
+    if state not in STATES:
+        raise CatalogError(f"--state must be one of {', '.join(STATES)}.")
+    keys, _ = on_database(lambda connection: list_keys(connection, state, None, LISTED))
     if as_json:
-        typer.echo(json.dumps({"key": key, "name": name, "scopes": scope}))
+        typer.echo(json.dumps(keys, indent=2))
+        return
+    if not keys:
+        out.print("No keys.")
+        return
+    from ingest.report import show_table
+
+    rows = [
+        {
+            "id": key["id"],
+            "name": escape(key["name"]),
+            "scopes": escape(" ".join(key["scopes"])),
+            "state": "replaced" if key["replaced_by"] and key["state"] == "active" else key["state"],
+            "expires": (key["expires_at"] or "never")[:10],
+            "last used": (key["last_used_at"] or "never")[:10],
+            "rate": key["rate_limit"] or "",
+        }
+        for key in keys
+    ]
+    show_table(rows, out)
+
+
+def rotate(
+    key_id: KeyId,
+    overlap: Annotated[str, typer.Option(help="How long the old one stays valid: 1d, 12h, 30min, 0s.")] = "1d",
+    as_json: AsJson = False,
+) -> None:
+    """Make a key in the place of another; both are valid for a while."""
+    from api.key_store import Once, rotate_key
+    from api.keys import read_peppers
+
+    match = SPAN.fullmatch(overlap.strip())
+    if match is None:
+        raise CatalogError(f"--overlap: {overlap!r} is no span such as 1d, 12h, 30min or 0s.")
+    span = timedelta(**{UNITS[match[2]]: int(match[1])})
+    peppers, once = read_peppers(load_settings()), Once(find_operator(), "keys rotate", None, "")
+    facts = on_database(lambda connection: rotate_key(connection, peppers, key_id, span, None, once))
+    show_new(facts, as_json=as_json)
+
+
+def revoke(key_id: KeyId) -> None:
+    """End a key for good; it is refused everywhere within five seconds."""
+    from api.key_store import Once, revoke_key
+
+    on_database(lambda connection: revoke_key(connection, key_id, Once(find_operator(), "keys revoke", None, "")))
+    out.print(f"Key {escape(key_id)} is revoked.", highlight=False)
+
+
+def require_known(catalog: Catalog, scopes: list[str]) -> None:
+    """CatalogError for a scope that means nothing here."""
+    from api.keys import known_scopes
+    from api.problems import closest
+
+    known = known_scopes(catalog)
+    for scope in scopes:
+        if scope not in known:
+            near = closest(scope, known)
+            hint = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(known)}"
+            raise CatalogError(f"There is no scope {scope!r}{hint}")
+
+
+def find_operator() -> str:
+    """Who runs the command, for the record."""
+    from ingest.rejects import who_runs_this
+
+    return who_runs_this()
+
+
+def on_database(use: Callable[[Any], Awaitable[T]]) -> T:
+    """What `use` makes of a connection on the write login; a problem is a message here."""
+    from psycopg import AsyncConnection
+
+    from api.problems import Problem
+
+    async def run(url: str) -> T:
+        async with await AsyncConnection.connect(url, autocommit=True, connect_timeout=5) as connection:
+            try:
+                return await use(connection)
+            except Problem as problem:
+                raise CatalogError(problem.detail) from None
+
+    with open_urls(load_settings()) as urls:
+        return asyncio.run(run(urls.write))
+
+
+def show_new(facts: dict[str, Any], *, as_json: bool) -> None:
+    """Shows a key, this once."""
+    if as_json:
+        typer.echo(json.dumps(facts))
     else:
-        out.print(f"{key}\n[dim]Keep it: it is not shown again.[/]", highlight=False)
+        out.print(f"{facts['key']}\n[dim]Keep it: it is not shown again.[/]", highlight=False)

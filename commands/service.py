@@ -23,10 +23,13 @@ def serve(
 ) -> None:
     """Serve the datasets over HTTP."""
     from api.server import run_server
+    from catalog.production import require_safe
     from ingest.origin import make_raw_lookup
 
     settings, catalog = load_contracts(**given(host=host, port=port))
     with open_urls(settings) as urls:
+        if settings.env == "production":
+            require_safe(urls)
         run_server(
             settings,
             urls,

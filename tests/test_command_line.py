@@ -89,7 +89,7 @@ def test_what_goes_wrong_in_a_known_way_is_one_message_without_a_trace(lab: Lab)
     for arguments, word in (
         (("ingest", "people.nobody"), "people@1.people"),
         (("ingest", "nothing"), "people@1.people"),
-        (("keys", "create", "me", "--scope", "all"), "scopes look like"),
+        (("keys", "create", "me", "--scope", "all"), "There is no scope"),
     ):
         failed = run(lab, *arguments)
         assert failed.returncode == 1

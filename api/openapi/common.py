@@ -59,7 +59,7 @@ def common_paths() -> Iterator[tuple[str, Any]]:
             "description": says,
             "security": security,
             "parameters": parameters,
-            "responses": {"200": content, "304": UNCHANGED, **problem_answers(401, 404, 406, 410, 422, 503)},
+            "responses": {"200": content, "304": UNCHANGED, **problem_answers(401, 404, 406, 410, 422, 429, 503)},
         }
         yield path, {"get": operation}
     health = {"type": "object", "required": ["status"], "properties": {"status": {"type": "string"}}}
@@ -88,6 +88,6 @@ def common_paths() -> Iterator[tuple[str, Any]]:
         "description": "Requests, latencies, cache, connections, datasets, loads; summed over the processes"
         " that serve together. Needs the scope `ops:read`, unless the service says otherwise.",
         "security": security,
-        "responses": {"200": text, **problem_answers(401, 403, 503)},
+        "responses": {"200": text, **problem_answers(401, 403, 429, 503)},
     }
     yield "/metrics", {"get": metrics}

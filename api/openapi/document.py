@@ -6,18 +6,23 @@ The requests themselves run through a handful of parametrised routes; only this 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from api.openapi.common import common_paths
 from api.openapi.events import event_paths, event_schemas, raw_schema, takes_events
 from api.openapi.inspection import inspection_paths, inspection_schemas
+from api.openapi.keys import TAG as KEYS_TAG
+from api.openapi.keys import key_paths
 from api.openapi.operations import TAG, load_schema, operation_paths
 from api.openapi.parts import problem_schema, schema_name, tag_of
 from api.openapi.quarantine import quarantine_paths
 from api.openapi.questions import question_paths
 from api.openapi.records import common_facts, dataset_paths, page_schema, record_schema
+from api.openapi.security import offer_tokens, security_schemes
 from catalog.contract import Catalog
+from catalog.settings import TokenIssuer
 
 VERSION = "0.1.0"
 DESCRIPTION = """Curated datasets, each in whole, checked revisions.
@@ -30,14 +35,22 @@ Errors are problems (RFC 9457) with a stable `code`.
 """
 
 
-def build_document(catalog: Catalog, limited: frozenset[str] = frozenset()) -> dict[str, Any]:
-    """The whole document for these products; `limited` are the datasets of which only some records are seen."""
+def build_document(
+    catalog: Catalog, limited: frozenset[str] = frozenset(), issuers: Sequence[TokenIssuer] = ()
+) -> dict[str, Any]:
+    """The whole document for these products.
+
+    `limited` are the datasets of which only some records are seen, `issuers` those whose tokens are taken.
+    """
     schemas: dict[str, Any] = {"Problem": problem_schema(), "Load": load_schema(), **inspection_schemas()}
-    paths: dict[str, Any] = dict(common_paths()) | dict(operation_paths()) | dict(quarantine_paths())
+    paths: dict[str, Any] = (
+        dict(common_paths()) | dict(operation_paths()) | dict(quarantine_paths()) | dict(key_paths())
+    )
     tags = [
         {"name": "catalogue", "description": "What datasets there are."},
         {"name": "health", "description": "For machines that watch the service."},
         TAG,
+        KEYS_TAG,
     ]
     for product in catalog.products.values():
         if product.status not in {"active", "deprecated"}:
@@ -53,7 +66,7 @@ def build_document(catalog: Catalog, limited: frozenset[str] = frozenset()) -> d
             if takes_events(dataset):
                 schemas |= event_schemas() | {f"{schema_name(dataset)}Raw": raw_schema(dataset)}
                 paths |= event_paths(product, dataset)
-    return {
+    document: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {
             "title": "Decant",
@@ -67,12 +80,12 @@ def build_document(catalog: Catalog, limited: frozenset[str] = frozenset()) -> d
         "paths": paths,
         "components": {
             "schemas": schemas,
-            "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer", "description": "An API key: `dcnt_…`."},
-                "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same API key."},
-            },
+            "securitySchemes": security_schemes(catalog, issuers),
         },
     }
+    if any(issuer.token_url for issuer in issuers):
+        offer_tokens(document)
+    return document
 
 
 def render_document(document: dict[str, Any]) -> str:

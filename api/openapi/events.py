@@ -145,7 +145,7 @@ def event_paths(product: Product, dataset: Dataset) -> dict[str, Any]:
                         "headers": {"Location": location},
                         "content": {JSON: {"schema": {"$ref": "#/components/schemas/Acknowledgement"}}},
                     },
-                    **problem_answers(400, 401, 403, 404, 409, 410, 413, 415, 422, 503),
+                    **problem_answers(400, 401, 403, 404, 409, 410, 413, 415, 422, 429, 503),
                 },
             }
         },
@@ -165,7 +165,7 @@ def event_paths(product: Product, dataset: Dataset) -> dict[str, Any]:
                         "description": "What became of the records so far.",
                         "content": {JSON: {"schema": {"$ref": "#/components/schemas/Receipt"}}},
                     },
-                    **problem_answers(401, 404, 410, 422, 503, 504),
+                    **problem_answers(401, 404, 410, 422, 429, 503, 504),
                 },
             }
         },

@@ -115,6 +115,7 @@ def loads_operation(dataset: Dataset) -> dict[str, Any]:
 
 def provenance_operation(dataset: Dataset) -> dict[str, Any]:
     """Where a record came from."""
+    scopes = [f"{dataset.product}:read", "ops:read"]
     schema = {
         "type": "object",
         "required": ["data"],
@@ -125,7 +126,7 @@ def provenance_operation(dataset: Dataset) -> dict[str, Any]:
         "summary": f"Where a record of {dataset.name} came from",
         "description": "The load, file and line that brought it, its raw text, how its properties are made, and the"
         " revisions of it before. Needs the scope `ops:read` as well.",
-        "security": [{"bearer": []}, {"header": []}],
+        "security": [{"bearer": scopes}, {"header": scopes}],
         "parameters": [key_parameter(dataset)],
         "responses": told("Its origin.", schema, revision=True) | problem_answers(403),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -45,7 +46,7 @@ def operation_paths() -> Iterator[tuple[str, Any]]:
                 "The latest loads",
                 "Newest first. Needs the scope `ops:read`.",
                 filters,
-                {"200": json_answer("A page of loads.", page), **problem_answers(401, 403, 422, 503)},
+                {"200": json_answer("A page of loads.", page), **problem_answers(401, 403, 422, 429, 503)},
             ),
             "post": operation(
                 "queue_loads",
@@ -56,7 +57,7 @@ def operation_paths() -> Iterator[tuple[str, Any]]:
                 [idempotency_parameter()],
                 {
                     "202": json_answer("The loads, queued.", queued_schema(), location=True),
-                    **problem_answers(400, 401, 403, 409, 413, 415, 422, 503),
+                    **problem_answers(400, 401, 403, 409, 413, 415, 422, 429, 503),
                 },
             )
             | {"requestBody": {"required": True, "content": {"application/json": {"schema": request_schema()}}}},
@@ -71,7 +72,7 @@ def operation_paths() -> Iterator[tuple[str, Any]]:
                 "Its steps, gates as measured, reasons for rejection, notes, parts and the revisions that it read."
                 " Needs the scope `ops:read`.",
                 [path_parameter("load", "The load's id.", "1")],
-                {"200": json_answer("The load.", one), **problem_answers(401, 403, 404, 422, 503)},
+                {"200": json_answer("The load.", one), **problem_answers(401, 403, 404, 422, 429, 503)},
             )
         },
     )
@@ -80,13 +81,14 @@ def operation_paths() -> Iterator[tuple[str, Any]]:
 def operation(
     name: str, summary: str, says: str, parameters: list[dict[str, Any]], responses: dict[str, Any]
 ) -> dict[str, Any]:
-    """One operation that needs a key."""
+    """One operation that needs a credential, with the scopes that its description names."""
+    scopes = re.findall(r"`((?:ops|keys):[a-z]+)`", says)
     return {
         "tags": [TAG["name"]],
         "operationId": name,
         "summary": summary,
         "description": says,
-        "security": [{"bearer": []}, {"header": []}],
+        "security": [{"bearer": scopes}, {"header": scopes}],
         "parameters": parameters,
         "responses": responses,
     }

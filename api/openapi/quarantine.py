@@ -22,7 +22,7 @@ from catalog.models import REJECT_STATES
 def quarantine_paths() -> Iterator[tuple[str, Any]]:
     """The paths of `/operations` that are about quarantine."""
     queued = json_answer("The load, queued.", queued_schema(), location=True)
-    refused = problem_answers(400, 401, 403, 404, 409, 413, 415, 422, 503)
+    refused = problem_answers(400, 401, 403, 404, 409, 413, 415, 422, 429, 503)
     replay = {
         "type": "object",
         "required": ["product", "dataset"],
@@ -106,5 +106,5 @@ def list_rejects() -> dict[str, Any]:
             parameter("limit", "How many.", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}),
             parameter("before", "Only those with a smaller id; `next` carries it.", INTEGER),
         ],
-        {"200": json_answer("A page of rejected records.", page), **problem_answers(401, 403, 422, 503)},
+        {"200": json_answer("A page of rejected records.", page), **problem_answers(401, 403, 422, 429, 503)},
     )

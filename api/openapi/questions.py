@@ -72,7 +72,7 @@ def aggregate_operation(dataset: Dataset) -> dict[str, Any]:
         "responses": {
             "200": answer("A page of groups.", schema, link=True),
             "304": UNCHANGED,
-            **problem_answers(401, 404, 406, 410, 422, 503, 504),
+            **problem_answers(401, 404, 406, 410, 422, 429, 503, 504),
         },
     }
 
@@ -117,7 +117,7 @@ def changes_operation(dataset: Dataset) -> dict[str, Any]:
         "responses": {
             "200": answer("A page of changes.", schema, link=True),
             "304": UNCHANGED,
-            **problem_answers(401, 404, 406, 410, 422, 503, 504),
+            **problem_answers(401, 404, 406, 410, 422, 429, 503, 504),
         },
     }
 
@@ -141,7 +141,7 @@ def revisions_operation(dataset: Dataset) -> dict[str, Any]:
         "responses": {
             "200": answer("A page of publications.", schema, link=True),
             "304": UNCHANGED,
-            **problem_answers(401, 404, 406, 410, 422, 503, 504),
+            **problem_answers(401, 404, 406, 410, 422, 429, 503, 504),
         },
     }
 
@@ -171,7 +171,7 @@ def export_operation(dataset: Dataset) -> dict[str, Any]:
             "304": UNCHANGED,
             "307": {"description": "The export at the current revision.", "headers": headers},
             "416": {"description": "The file has no such range."},
-            **problem_answers(401, 404, 406, 410, 422, 503, 504),
+            **problem_answers(401, 404, 406, 410, 422, 429, 503, 504),
         },
     }
 

@@ -95,7 +95,8 @@ def page_schema(dataset: Dataset) -> dict[str, Any]:
 
 def common_facts(product: Product, dataset: Dataset) -> dict[str, Any]:
     """What all operations that read a dataset share."""
-    security: list[dict[str, Any]] = [{"bearer": []}, {"header": []}]
+    scope = [f"{product.id}:read"]
+    security: list[dict[str, Any]] = [{"bearer": scope}, {"header": scope}]
     return {
         "tags": [tag_of(dataset)],
         # An empty requirement says that a credential is optional.
@@ -128,7 +129,7 @@ def dataset_paths(product: Product, dataset: Dataset) -> dict[str, Any]:
                 "responses": {
                     "200": page_answer(name),
                     "304": UNCHANGED,
-                    **problem_answers(401, 404, 406, 410, 422, 503, 504),
+                    **problem_answers(401, 404, 406, 410, 422, 429, 503, 504),
                 },
             }
         },
@@ -147,7 +148,7 @@ def dataset_paths(product: Product, dataset: Dataset) -> dict[str, Any]:
                 "responses": {
                     "200": answer("The record.", record),
                     "304": UNCHANGED,
-                    **problem_answers(401, 404, 406, 410, 422, 503, 504),
+                    **problem_answers(401, 404, 406, 410, 422, 429, 503, 504),
                 },
             }
         },

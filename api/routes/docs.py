@@ -29,7 +29,6 @@ POLICY = (
 )
 PAGE_HEADERS = {
     "Content-Security-Policy": POLICY,
-    "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
 PAGE = """<!doctype html>

@@ -1,0 +1,160 @@
+"""API keys in the database: made, listed, rotated, revoked; each deed on record, no secret anywhere."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from psycopg import AsyncConnection
+from psycopg.types.json import Jsonb
+
+from api.event_store import KEEP_KEY, find_answer
+from api.keys import KeyDraft, Peppers, draft_row
+from api.operations import moment
+from api.problems import Problem
+
+NONCE_BYTES = 32
+STATES = ("active", "revoked", "expired", "all")
+FACTS = f"""
+  'id', id, 'name', name, 'scopes', scopes, 'rate_limit', rate_limit, 'created_at', {moment("created_at")},
+  'created_by', created_by, 'expires_at', {moment("expires_at")}, 'revoked_at', {moment("revoked_at")},
+  'last_used_at', {moment("last_used_at")}, 'replaced_by', replaced_by,
+  'state', CASE WHEN revoked_at IS NOT NULL THEN 'revoked' WHEN expires_at <= now() THEN 'expired' ELSE 'active' END
+"""
+INSERT = f"""
+INSERT INTO decant.api_keys (id, name, secret_hash, pepper_version, scopes, expires_at, rate_limit, created_by)
+VALUES (%(id)s, %(name)s, %(secret_hash)s, %(pepper_version)s, %(scopes)s, %(expires_at)s, %(rate_limit)s,
+  %(created_by)s)
+RETURNING json_build_object({FACTS})
+"""
+GET = f"SELECT json_build_object({FACTS}) FROM decant.api_keys WHERE id = %(id)s"
+LIST = f"""
+SELECT id, json_build_object({FACTS}) FROM decant.api_keys AS k
+WHERE (%(state)s = 'all'
+    OR %(state)s = CASE WHEN revoked_at IS NOT NULL THEN 'revoked' WHEN expires_at <= now() THEN 'expired'
+      ELSE 'active' END)
+  AND (%(before)s::text IS NULL
+    OR (created_at, id) < (SELECT created_at, id FROM decant.api_keys WHERE id = %(before)s))
+ORDER BY created_at DESC, id DESC LIMIT %(limit)s
+"""
+LOCK = """
+SELECT name, scopes, rate_limit, created_at, expires_at, replaced_by, revoked_at IS NOT NULL OR expires_at <= now()
+FROM decant.api_keys WHERE id = %(id)s FOR UPDATE
+"""
+REPLACE = """
+UPDATE decant.api_keys
+SET replaced_by = %(new)s, expires_at = least(expires_at, now() + %(overlap)s::interval) WHERE id = %(id)s
+RETURNING id
+"""
+REVOKE = "UPDATE decant.api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE id = %(id)s RETURNING id"
+NOW = "SELECT now()"
+AUDIT = """
+INSERT INTO decant.audit_log (principal, operation, facts) VALUES (%(principal)s, %(operation)s, %(facts)s)
+"""
+Connection = AsyncConnection[Any]
+
+
+@dataclass(frozen=True)
+class Once:
+    """A request that may be repeated: it is answered as it was the first time."""
+
+    principal: str
+    operation: str
+    key: str | None  # the Idempotency-Key
+    body_sha256: str
+
+
+async def make_key(connection: Connection, peppers: Peppers, draft: KeyDraft, once: Once) -> dict[str, Any]:
+    """The new key's facts with its text as `key`.
+
+    A repeated request gets the same: the key is made again out of a nonce, which is forgotten with the request.
+    """
+    async with connection.transaction():
+        known = vars(once)
+        answer = await find_answer(connection, known) if once.key is not None else None
+        if answer is not None:
+            text, _ = draft_row(draft, peppers, answer["nonce"])
+            facts: dict[str, Any] = answer["facts"]
+            if not text.startswith(f"dcnt_{facts['id']}_"):
+                # The pepper has changed since: what was shown then cannot be shown again.
+                raise Problem("idempotency_key_reused", "The key of the first request cannot be shown again.")
+            return facts | {"key": text}
+        nonce = secrets.token_hex(NONCE_BYTES)
+        text, facts = await insert_key(connection, peppers, draft, nonce, once)
+        if once.key is not None:
+            await connection.execute(KEEP_KEY, known | {"answer": Jsonb({"facts": facts, "nonce": nonce})})
+        return facts | {"key": text}
+
+
+async def insert_key(
+    connection: Connection, peppers: Peppers, draft: KeyDraft, nonce: str | None, once: Once
+) -> tuple[str, dict[str, Any]]:
+    """The text and the facts of a new key, on record."""
+    text, row = draft_row(draft, peppers, nonce)
+    facts = await fetch_facts(connection, INSERT, row | {"scopes": Jsonb(row["scopes"])})
+    if facts is None:
+        raise AssertionError  # an INSERT that returns gives a row
+    await note(connection, once.principal, once.operation, {"key": facts["id"], "scopes": facts["scopes"]})
+    return text, facts
+
+
+async def rotate_key(
+    connection: Connection, peppers: Peppers, key_id: str, overlap: timedelta, expires_at: datetime | None, once: Once
+) -> dict[str, Any]:
+    """The facts and the text of the key that takes the place of another, which stays valid for the overlap.
+
+    It has the same name, scopes, limit and, unless said otherwise, span of life. `key_not_active` for a key that is
+    over or was rotated before.
+    """
+    async with connection.transaction():
+        row = await (await connection.execute(LOCK, {"id": key_id})).fetchone()
+        if row is None:
+            raise Problem("not_found", "There is no such key.")
+        name, scopes, rate_limit, created_at, ends, replaced_by, over = row
+        if over or replaced_by is not None:
+            raise Problem("key_not_active")
+        draft = KeyDraft(name, tuple(scopes), expires_at, rate_limit, once.principal)
+        if expires_at is None and ends is not None:
+            now = await (await connection.execute(NOW)).fetchone()
+            draft = replace(draft, expires_at=now[0] + (ends - created_at) if now else ends)
+        text, facts = await insert_key(connection, peppers, draft, None, once)
+        await connection.execute(REPLACE, {"id": key_id, "new": facts["id"], "overlap": overlap})
+        return facts | {"key": text, "replaces": key_id}
+
+
+async def revoke_key(connection: Connection, key_id: str, once: Once) -> None:
+    """Ends a key for good; again for one that has ended changes nothing."""
+    async with connection.transaction():
+        row = await (await connection.execute(REVOKE, {"id": key_id})).fetchone()
+        if row is None:
+            raise Problem("not_found", "There is no such key.")
+        await note(connection, once.principal, once.operation, {"key": key_id})
+
+
+async def list_keys(
+    connection: Connection, state: str, before: str | None, limit: int
+) -> tuple[list[dict[str, Any]], str | None]:
+    """The keys, newest first, and the id behind which the next page begins."""
+    facts = {"state": state, "before": before, "limit": limit + 1}
+    rows = await (await connection.execute(LIST, facts)).fetchall()
+    behind = rows[limit - 1][0] if len(rows) > limit else None
+    return [row[1] for row in rows[:limit]], behind
+
+
+async def get_key(connection: Connection, key_id: str) -> dict[str, Any] | None:
+    """The facts of one key."""
+    return await fetch_facts(connection, GET, {"id": key_id})
+
+
+async def fetch_facts(connection: Connection, statement: str, values: dict[str, Any]) -> dict[str, Any] | None:
+    """The one JSON object that a statement gives."""
+    row = await (await connection.execute(statement.encode(), values)).fetchone()
+    return row[0] if row else None
+
+
+async def note(connection: Connection, principal: str, operation: str, facts: dict[str, Any]) -> None:
+    """Puts a deed on record."""
+    entry = {"principal": principal, "operation": operation, "facts": Jsonb(facts)}
+    await connection.execute(AUDIT, entry)

@@ -1,0 +1,200 @@
+"""The operations on keys, usage and the audit log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from api.key_store import STATES
+from api.openapi.operations import (
+    INTEGER,
+    MAYBE_TEXT,
+    MOMENT,
+    TEXT,
+    idempotency_parameter,
+    json_answer,
+    operation,
+)
+from api.openapi.parts import parameter, path_parameter, problem_answers
+from api.openapi.quarantine import body_of
+
+TAG = {"name": "keys", "description": "API keys: everyone's own, and all of them for whoever has `keys:admin`."}
+DAY: dict[str, Any] = {"type": "string", "format": "date"}
+RATE = "Such as `600/minute`; the service's own where it is null."
+FACTS: dict[str, Any] = {
+    "id": TEXT, "name": TEXT, "scopes": {"type": "array", "items": TEXT},
+    "rate_limit": MAYBE_TEXT | {"description": RATE},
+    "created_at": MOMENT, "created_by": MAYBE_TEXT, "expires_at": MOMENT, "revoked_at": MOMENT,
+    "last_used_at": MOMENT,
+    "replaced_by": MAYBE_TEXT | {"description": "The key that a rotation made in its place."},
+    "state": {"type": "string", "enum": [state for state in STATES if state != "all"]},
+}  # fmt: skip
+MADE = FACTS | {"key": TEXT | {"description": "The key itself; it is shown this once."}}
+
+
+def key_paths() -> Iterator[tuple[str, Any]]:
+    """The paths."""
+    name = path_parameter("key_id", "The key's id.", "0f3k9x2m4q7r")
+    wanted = {
+        "type": "object",
+        "required": ["name", "scopes"],
+        "additionalProperties": False,
+        "properties": {
+            "name": TEXT | {"maxLength": 200, "examples": ["partner"]},
+            "scopes": {"type": "array", "items": TEXT, "minItems": 1, "examples": [["nyc-flights:read"]]},
+            "expires_at": {"type": ["string", "null"], "format": "date-time"},
+            "rate_limit": MAYBE_TEXT | {"examples": ["600/minute"]},
+        },
+    }
+    limit = {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}
+    lists = [
+        parameter(
+            "state", "Only keys that stand like this.", {"type": "string", "enum": list(STATES), "default": "all"}
+        ),
+        parameter("limit", "How many.", limit),
+        parameter("before", "Only older ones than this key; `next` carries it.", TEXT),
+    ]
+    yield "/keys/self", {"get": own("get_own_key", "What your credential may do", one_of_callers())}
+    days = [parameter("from", "The first day.", DAY), parameter("to", "The last day.", DAY)]
+    usage = own("get_own_usage", "What you asked for, by day", rows_of(usage_schema()))
+    yield "/keys/self/usage", {"get": usage | {"parameters": days}}
+    yield "/keys/self/rotate", {"post": rotation("rotate_own_key", "A new key in the place of your own", [])}
+    yield (
+        "/keys",
+        {
+            "get": tagged("list_keys", "All keys", "Newest first. Needs `keys:admin`.", lists, 200, page_of(FACTS)),
+            "post": tagged(
+                "create_key",
+                "Make a key",
+                "It is shown this once. Whoever has `keys:admin` may give any scope. Needs `keys:admin`.",
+                [idempotency_parameter()],
+                201,
+                one(MADE),
+                400,
+                409,
+                413,
+                415,
+            )
+            | body_of(wanted),
+        },
+    )
+    yield (
+        "/keys/{key_id}",
+        {
+            "get": tagged(
+                "get_key", "One key", "Never its secret. Needs `keys:admin`.", [name], 200, one(FACTS), 404
+            ),
+            "delete": tagged(
+                "revoke_key",
+                "Revoke a key",
+                "It is refused everywhere within five seconds, for good. Needs `keys:admin`.",
+                [name],
+                204,
+                None,
+                404,
+            ),
+        },
+    )
+    yield "/keys/{key_id}/rotate", {"post": rotation("rotate_key", "A new key in the place of another", [name])}
+    yield "/operations/audit", {"get": audit_operation(limit)}
+    only = parameter("principal", "Only of this principal.", TEXT)
+    everybody = tagged(
+        "list_usage",
+        "What everybody asked for, by day",
+        "Needs `ops:read`.",
+        [only, *days],
+        200,
+        rows_of(usage_schema()),
+    )
+    yield "/operations/usage", {"get": everybody | {"tags": ["operations"]}}
+
+
+def tagged(
+    name: str, summary: str, says: str, parameters: list[Any], status: int, schema: Any, *problems: int
+) -> dict[str, Any]:
+    """One operation."""
+    answer: dict[str, Any] = {"description": "Done."} if schema is None else json_answer(f"{summary}.", schema)
+    responses = {str(status): answer, **problem_answers(*sorted({401, 403, 422, 429, 503, *problems}))}
+    return operation(name, summary, says, parameters, responses) | {"tags": [TAG["name"]]}
+
+
+def own(name: str, summary: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """An operation that needs a credential and no scope."""
+    return tagged(name, summary, "For any key or token.", [], 200, schema)
+
+
+def rotation(name: str, summary: str, parameters: list[Any]) -> dict[str, Any]:
+    """A rotation."""
+    wanted = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "overlap_seconds": {"type": "integer", "minimum": 0, "maximum": 2_592_000, "default": 86_400},
+            "expires_at": {"type": ["string", "null"], "format": "date-time"},
+        },
+    }
+    says = (
+        "It has the same name, scopes and limit, and lives as long as the old one was meant to, unless `expires_at`"
+        " says otherwise. The old one stays valid for the overlap."
+    )
+    made = one(MADE | {"replaces": TEXT})
+    body = {"requestBody": {"required": False, "content": {"application/json": {"schema": wanted}}}}
+    return tagged(name, summary, says, parameters, 201, made, 400, 404, 409, 413, 415) | body
+
+
+def audit_operation(limit: dict[str, Any]) -> dict[str, Any]:
+    """The audit log."""
+    entry = {
+        "id": INTEGER, "at": MOMENT, "principal": TEXT, "operation": TEXT, "product": MAYBE_TEXT,
+        "dataset": MAYBE_TEXT, "records": {"type": ["integer", "null"]},
+        "facts": {"type": ["object", "null"], "additionalProperties": True},
+    }  # fmt: skip
+    parameters = [
+        parameter("principal", "Only of this principal.", TEXT),
+        parameter("operation", "Only this operation.", TEXT | {"examples": ["POST /keys"]}),
+        parameter("limit", "How many.", limit),
+        parameter("before", "Only entries with a smaller id; `next` carries it.", INTEGER),
+    ]
+    says = "Keys made, rotated and revoked, loads asked for, gates overruled, records erased. Needs `ops:read`."
+    return tagged("list_audit", "What was done", says, parameters, 200, page_of(entry)) | {"tags": ["operations"]}
+
+
+def one(properties: dict[str, Any]) -> dict[str, Any]:
+    """One thing."""
+    thing = {"type": "object", "required": list(properties), "properties": properties}
+    return {"type": "object", "required": ["data"], "properties": {"data": thing}}
+
+
+def one_of_callers() -> dict[str, Any]:
+    """A key, or a token's subject."""
+    token = {
+        "type": "object",
+        "required": ["subject", "scopes"],
+        "properties": {"subject": TEXT, "scopes": {"type": "array", "items": TEXT}},
+    }
+    key = {"type": "object", "required": list(FACTS), "properties": FACTS}
+    return {"type": "object", "required": ["data"], "properties": {"data": {"anyOf": [key, token]}}}
+
+
+def rows_of(row: dict[str, Any]) -> dict[str, Any]:
+    """A list that has one page."""
+    return {"type": "object", "required": ["data"], "properties": {"data": {"type": "array", "items": row}}}
+
+
+def page_of(properties: dict[str, Any]) -> dict[str, Any]:
+    """A page of a list."""
+    thing = {"type": "object", "required": list(properties), "properties": properties}
+    following = {"type": ["string", "null"], "description": "The next page; null at the end."}
+    members = {"data": {"type": "array", "items": thing}, "next": following}
+    return {"type": "object", "required": ["data", "next"], "properties": members}
+
+
+def usage_schema() -> dict[str, Any]:
+    """What was asked for on one day."""
+    properties = {
+        "principal": TEXT, "day": DAY, "product": MAYBE_TEXT, "major": {"type": ["integer", "null"]},
+        "dataset": MAYBE_TEXT, "operation": TEXT, "requests": INTEGER,
+        "refused": INTEGER | {"description": "Of these, answered with an error."},
+        "bytes": INTEGER | {"description": "Of the answers' bodies."},
+    }  # fmt: skip
+    return {"type": "object", "required": list(properties), "properties": properties}

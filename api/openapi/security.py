@@ -1,0 +1,42 @@
+"""How callers say who they are, as the document has it: keys, and tokens with the scopes that operations need."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from api.keys import known_scopes
+from catalog.contract import Catalog
+from catalog.settings import TokenIssuer
+
+SAYS = {"ops:read": "watch ingestion", "ops:write": "run ingestion", "keys:admin": "make and revoke keys"}
+
+
+def security_schemes(catalog: Catalog, issuers: Sequence[TokenIssuer]) -> dict[str, Any]:
+    """The ways to send a credential; Swagger UI's Authorize button offers them."""
+    schemes: dict[str, Any] = {
+        "bearer": {"type": "http", "scheme": "bearer", "description": "An API key (`dcnt_…`) or an access token."},
+        "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key."},
+    }
+    scopes = {scope: SAYS.get(scope, f"`{scope}`") for scope in known_scopes(catalog)}
+    flows: dict[str, Any] = {}
+    for issuer in issuers:
+        if issuer.token_url and issuer.authorization_url:
+            urls = {"authorizationUrl": issuer.authorization_url, "tokenUrl": issuer.token_url}
+            flows.setdefault("authorizationCode", urls | {"scopes": scopes})
+        if issuer.token_url:
+            flows.setdefault("clientCredentials", {"tokenUrl": issuer.token_url, "scopes": scopes})
+    if flows:
+        names = ", ".join(issuer.issuer for issuer in issuers)
+        schemes["oauth2"] = {"type": "oauth2", "description": f"Access tokens of {names}.", "flows": flows}
+    return schemes
+
+
+def offer_tokens(document: dict[str, Any]) -> None:
+    """Adds tokens to every operation that takes a key, with the scopes that it says it needs."""
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            asked = operation.get("security")
+            keyed = [wish["bearer"] for wish in asked or [] if "bearer" in wish]
+            if keyed:
+                operation["security"] = [*asked, {"oauth2": keyed[0]}]
