@@ -16,15 +16,16 @@ SENT = [
     "Range",
 ]
 SHOWN = [
-    "Accept-Ranges", "Content-Disposition", "Content-Range", "Decant-Revision", "Deprecation", "ETag", "Last-Modified",
-    "Link", "Location", "RateLimit", "RateLimit-Policy", "Repr-Digest", "Retry-After", "Server-Timing", "Sunset",
+    "Accept-Ranges", "Content-Disposition", "Content-Range", "Decant-Revision", "Deprecation", "ETag",
+    "Last-Modified", "Link", "Location", "RateLimit", "RateLimit-Policy", "Repr-Digest", "Retry-After",
+    "Server-Timing", "Sunset",
     "WWW-Authenticate", "traceresponse",
 ]  # fmt: skip
 PREFLIGHT_SECONDS = 600
 
 
 def cors_options(settings: Settings) -> dict[str, Any]:
-    """The options of the middleware. Cookies mean nothing here, so credentials of the browser's own are not asked for."""
+    """The middleware's options. Cookies mean nothing here, so a browser's own credentials are not asked for."""
     return {
         "allow_origins": list(settings.cors_origins),
         "allow_methods": ["GET", "HEAD", "POST", "DELETE"],

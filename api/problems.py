@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from catalog.errors import DatabaseUnavailableError, QueryTimeoutError
 from catalog.telemetry import current_trace_id
@@ -136,6 +137,17 @@ def render_problem(request: Request, problem: Problem) -> Response:
     return Response(content, kind.status, headers, MEDIA_TYPE)
 
 
+def allowed_methods(request: Request) -> set[str]:
+    """What the address takes, of all routes that lead there."""
+    methods = {"OPTIONS"}
+    included = (getattr(route, "original_router", None) for route in request.app.router.routes)
+    routes = [route for router in included if router is not None for route in router.routes]
+    for route in (*request.app.router.routes, *routes):
+        if route.matches(request.scope)[0] is not Match.NONE:
+            methods |= getattr(route, "methods", None) or set()
+    return methods
+
+
 def install_problems(app: FastAPI, judge_nowhere: Callable[[Request], Awaitable[None]]) -> None:
     """Makes every error of the service a problem, the framework's own too.
 
@@ -149,13 +161,17 @@ def install_problems(app: FastAPI, judge_nowhere: Callable[[Request], Awaitable[
     @app.exception_handler(HTTPException)
     async def framework(request: Request, error: HTTPException) -> Response:
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "bad_request")
-        problem = Problem(code, headers=dict(error.headers or {}))
+        problem = Problem(code, headers={k.title(): v for k, v in (error.headers or {}).items()})
         try:
             await judge_nowhere(request)
         except Problem as judged:
             problem = judged
         except DatabaseUnavailableError:
             problem = Problem("unavailable")
+        if problem.code == "method_not_allowed":
+            problem.headers["Allow"] = ", ".join(sorted(allowed_methods(request)))
+            if request.method == "OPTIONS":
+                return Response(None, 204, {"Allow": problem.headers["Allow"]})
         return render_problem(request, problem)
 
     @app.exception_handler(RequestValidationError)

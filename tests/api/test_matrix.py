@@ -1,0 +1,222 @@
+"""Every route with every kind of credential: nobody gets more than is theirs, or learns what is not."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from api.keys import create_key
+from catalog.database import make_engine
+from catalog.settings import read_secret
+from ingest.profiling import refresh_profiles
+from tests.lab import PEOPLE, Lab
+
+CLOSED = PEOPLE.replace(
+    '  - {role: "people:read", access: read, customProperties: [{property: anonymous, value: true}]}\n',
+    '  - {role: young, access: read, customProperties: [{property: rows, value: "age < 40"}]}\n'
+    '  - {role: old, access: read, customProperties: [{property: rows, value: "age > 900"}]}\n',
+)
+OTHER = CLOSED.replace("id: people\n", "id: others\n").replace("people.csv", "others.csv")
+DATASET = "/data/people/v1/people"
+SECRET_NAME = "Hedwig"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One route as it is asked, and who may."""
+
+    method: str
+    path: str
+    scopes: tuple[str, ...]  # any credential that holds them all gets 2xx
+    limited: bool = True  # whether who sees some records only may ask as well
+    accept: str = "*/*"
+    body: dict[str, Any] | None = field(default=None, hash=False)
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path} {self.accept}"
+
+
+READ, OPS, WRITE, ADMIN = ("people:read",), ("ops:read",), ("ops:write",), ("keys:admin",)
+FORMS = ("application/json", "text/csv", "application/x-ndjson")
+ROUTES = [
+    *(Asked("GET", f"{DATASET}/records", READ, accept=form) for form in FORMS),
+    Asked("HEAD", f"{DATASET}/records", READ),
+    Asked("GET", f"{DATASET}/records/1", READ),
+    Asked("GET", f"{DATASET}/records/1/provenance", (*READ, *OPS)),
+    Asked("GET", f"{DATASET}/aggregate", READ),
+    Asked("GET", f"{DATASET}/changes?since=0", READ),
+    Asked("GET", f"{DATASET}/revisions", READ),
+    *(
+        Asked("GET", f"{DATASET}/export?format={name}&at=1", READ)
+        for name in ("csv", "ndjson", "parquet", "arrow", "xlsx")
+    ),
+    Asked("GET", f"{DATASET}/profile", READ, limited=False),
+    Asked("GET", f"{DATASET}/quality", READ, limited=False),
+    Asked("GET", f"{DATASET}/loads", READ, limited=False),
+    Asked("GET", DATASET, READ),
+    Asked("GET", "/data/people/v1", READ),
+    Asked("GET", "/data/people/v1/contract", READ),
+    Asked("GET", "/operations/loads", OPS),
+    Asked("GET", "/operations/loads/1", OPS),
+    Asked("GET", "/operations/rejects", OPS),
+    Asked("GET", "/operations/audit", OPS),
+    Asked("GET", "/operations/usage", OPS),
+    Asked("GET", "/metrics", OPS),
+    Asked("POST", "/operations/loads", WRITE, body={"product": "people"}),
+    Asked("POST", "/operations/replays", WRITE, body={"product": "people", "dataset": "people"}),
+    Asked("GET", "/keys", ADMIN),
+    Asked("POST", "/keys", ADMIN, body={"name": "x", "scopes": ["people:read"]}),
+]
+
+
+@pytest.fixture(scope="module")
+def matrix(tmp_path_factory: pytest.TempPathFactory, databases: Any) -> Iterator[tuple[Lab, httpx.Client]]:
+    """A service with two products, both closed."""
+    folder = tmp_path_factory.mktemp("matrix")
+    lab = Lab.build(folder, databases.urls(databases.create()), CLOSED, OTHER, rate_limit_default="off")
+    lab.migrate()
+    lab.ingest("people.people", f"id,name,age,born\n1,Ann,30,1990-01-31\n2,{SECRET_NAME},95,\n3,Ben,x,\n")
+    lab.ingest("others.people", "id,name,age,born\n1,Zoe,30,1990-01-31\n", "others.csv")
+    refresh_profiles(make_engine(lab.urls.ingest), lab.loader().tables, lab.catalog.datasets())
+    with lab.serve() as client:
+        yield lab, client
+
+
+def key(lab: Lab, *scopes: str, expires: datetime | None = None) -> str:
+    """A new key."""
+    return create_key(make_engine(lab.urls.write), read_secret(lab.settings), "test", scopes, expires)
+
+
+def ask(client: httpx.Client, asked: Asked, headers: dict[str, str]) -> httpx.Response:
+    """The answer."""
+    return client.request(asked.method, asked.path, headers=headers | {"Accept": asked.accept}, json=asked.body)
+
+
+def gist(answer: httpx.Response) -> tuple[int, Any, str | None]:
+    """What an answer says, but for what differs with every request."""
+    body = None
+    if answer.headers.get("content-type") == "application/problem+json" and answer.content:
+        body = {k: v for k, v in answer.json().items() if k not in {"instance", "trace_id"}}
+    return answer.status_code, json.dumps(body, sort_keys=True), answer.headers.get("www-authenticate")
+
+
+@pytest.mark.parametrize("asked", ROUTES, ids=str)
+def test_no_credential_gets_more_than_its_own(matrix: tuple[Lab, httpx.Client], asked: Asked) -> None:
+    lab, client = matrix
+    none = ask(client, asked, {})
+    assert none.status_code == 401
+    past = datetime.now(UTC) - timedelta(seconds=5)
+    revoked = key(lab, *asked.scopes)
+    lab.rows("UPDATE decant.api_keys SET revoked_at = now() WHERE id = %s RETURNING id", revoked.split("_")[1])
+    right = key(lab, *asked.scopes)
+    bad = [
+        right[:-1] + ("0" if right[-1] != "0" else "1"),
+        key(lab, *asked.scopes, expires=past),
+        revoked,
+        "x",
+        "dcnt_",
+    ]
+    answers = [ask(client, asked, {"X-API-Key": text}) for text in bad]
+    assert {gist(answer) for answer in answers} == {gist(answers[0])}
+    assert answers[0].status_code == 401
+    other = ask(client, asked, {"X-API-Key": key(lab, "others:read", "others:write", "others:role:young")})
+    about_data = asked.path.startswith("/data")
+    assert other.status_code == (404 if about_data else 403)
+    if about_data:
+        path = asked.path.replace("/data/people/", "/data/nothing/")
+        nowhere = client.request(asked.method, path, headers={"X-API-Key": key(lab, "others:read")})
+        assert gist(other) == gist(nowhere)
+    for missing in range(len(asked.scopes)):
+        fewer = [scope for place, scope in enumerate(asked.scopes) if place != missing] or ["others:read"]
+        assert ask(client, asked, {"X-API-Key": key(lab, *fewer)}).status_code in {403, 404}
+    granted = ask(client, asked, {"X-API-Key": right})
+    assert granted.status_code < 300, granted.text
+
+
+@pytest.mark.parametrize("asked", [asked for asked in ROUTES if asked.path.startswith("/data")], ids=str)
+def test_who_sees_some_records_learns_nothing_of_the_others(matrix: tuple[Lab, httpx.Client], asked: Asked) -> None:
+    lab, client = matrix
+    scopes = [scope for scope in asked.scopes if scope != "people:read"]
+    answer = ask(client, asked, {"X-API-Key": key(lab, "people:role:young", *scopes)})
+    assert answer.status_code == (200 if asked.limited else 404)
+    assert SECRET_NAME.encode() not in answer.content
+    nobody = ask(client, asked, {"X-API-Key": key(lab, "people:role:old", *scopes)})
+    assert b"Ann" not in nobody.content
+    assert SECRET_NAME.encode() not in nobody.content
+
+
+def test_every_route_of_the_service_is_in_the_matrix_or_open_on_purpose() -> None:
+    from api.app import QUESTIONS
+    from api.routes import audit, catalog, docs, events, health, inspection, keys, operations, quarantine
+
+    # Pushed events have tests of their own; what is about one's own key or a load needs more than a scope.
+    elsewhere = {
+        "/", "/docs", "/docs/problems/{code}", "/openapi.json", "/static/{name}", "/livez", "/readyz", "/data",
+        "/keys/self", "/keys/self/usage", "/keys/self/rotate", "/keys/{key_id}", "/keys/{key_id}/rotate",
+        "/operations/loads/{load}/publish",
+        "/data/{product}/v{major}/{dataset}/events", "/data/{product}/v{major}/{dataset}/receipts/{receipt}",
+    }  # fmt: skip
+    modules = (audit, catalog, docs, events, health, inspection, keys, operations, quarantine)
+    routes = {route.path for route in (*QUESTIONS, *(r for m in modules for r in m.router.routes))}  # type: ignore[attr-defined]
+    patterns = {re.sub(r":path\}", "}", path) for path in routes} - elsewhere
+
+    def as_pattern(path: str) -> str:
+        path = path.partition("?")[0].replace(DATASET, "/data/{product}/v{major}/{dataset}")
+        path = path.replace("/data/people/v1", "/data/{product}/v{major}").replace("/records/1", "/records/{key}")
+        return path.replace("/loads/1", "/loads/{load}")
+
+    assert patterns == {as_pattern(asked.path) for asked in ROUTES}
+
+
+def test_documents_tell_of_nothing_that_is_not_seen(matrix: tuple[Lab, httpx.Client]) -> None:
+    lab, client = matrix
+    assert "people" not in client.get("/openapi.json").text
+    assert "people" not in client.get("/data").text
+    for scope, seen, hidden in (("others:read", "/data/others/", "/data/people/"),):
+        headers = {"X-API-Key": key(lab, scope)}
+        for path in ("/openapi.json", "/data"):
+            text = client.get(path, headers=headers).text
+            assert seen.rstrip("/") in text
+            assert hidden.rstrip("/") not in text
+    limited = client.get("/openapi.json", headers={"X-API-Key": key(lab, "people:role:young")}).json()
+    assert f"{DATASET}/records" in limited["paths"]
+    assert f"{DATASET}/profile" not in limited["paths"]
+
+
+@pytest.mark.parametrize("path", ["/data/people/v1/people/nonsense", "/data/people/v1/x", "/data/people/nonsense"])
+def test_where_nothing_is_strangers_are_told_what_they_are_told_elsewhere(
+    matrix: tuple[Lab, httpx.Client], path: str
+) -> None:
+    lab, client = matrix
+    assert gist(client.get(path)) == gist(client.get(f"{DATASET}/records"))
+    assert client.get(path, headers={"X-API-Key": key(lab, "people:read")}).status_code == 404
+    assert client.post(f"{DATASET}/records").status_code == 401
+    wrong = client.post(f"{DATASET}/records", headers={"X-API-Key": key(lab, "people:read")})
+    assert (wrong.status_code, wrong.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
+
+
+def test_options_lists_what_an_address_takes(matrix: tuple[Lab, httpx.Client]) -> None:
+    _, client = matrix
+    answer = client.options("/keys")
+    assert (answer.status_code, answer.headers["allow"]) == (204, "GET, HEAD, OPTIONS, POST")
+
+
+def test_pages_of_other_origins_are_answered_where_the_settings_say_so(make_lab: Callable[..., Lab]) -> None:
+    lab = make_lab(PEOPLE, cors_origins="https://app.example")
+    lab.ingest("people.people", "id,name,age,born\n1,Ann,30,1990-01-31\n")
+    with lab.serve() as client:
+        answer = client.get(f"{DATASET}/records", headers={"Origin": "https://app.example"})
+        assert answer.headers["access-control-allow-origin"] == "https://app.example"
+        assert "ETag" in answer.headers["access-control-expose-headers"]
+        asks = {"Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "X-API-Key"}
+        preflight = client.options(f"{DATASET}/records", headers={"Origin": "https://app.example"} | asks)
+        assert preflight.status_code == 200
+        other = client.get(f"{DATASET}/records", headers={"Origin": "https://evil.example"})
+        assert "access-control-allow-origin" not in other.headers
