@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types check bench lock clean
+.PHONY: demo test lint types check audit bench lock clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/decant demo || [ $$? -eq 130 ]
@@ -25,6 +25,11 @@ check: $(VENV)/.dev
 	$(BIN)/decant openapi --check
 	@home=$$(mktemp -d) && trap 'rm -rf "$$home"' EXIT && \
 		DECANT_HOME=$$home $(BIN)/decant migrate --no-revise >/dev/null && echo "The migrations fit the contracts."
+
+# Whether a pinned dependency has a known weakness; asks the advisory database of PyPI.
+audit: $(VENV)/.dev
+	$(PYTHON) -m venv $(VENV)-audit && $(VENV)-audit/bin/pip install -q pip-audit
+	$(VENV)-audit/bin/pip-audit --disable-pip --require-hashes -r requirements.lock
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench

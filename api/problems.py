@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
-from catalog.errors import DatabaseUnavailableError, QueryTimeoutError
+from catalog.errors import DatabaseUnavailableError, QueryTimeoutError, QueryTooExpensiveError
 from catalog.telemetry import current_trace_id
 
 MEDIA_TYPE = "application/problem+json"
@@ -67,6 +67,9 @@ KINDS: dict[str, ProblemKind] = {
     ),
     "limit_out_of_range": ProblemKind(422, "Limit out of range", "`limit` is a whole number from 1 to 1000."),
     "query_too_complex": ProblemKind(422, "Query too complex", "Too many filters or values, or a long pattern."),
+    "query_too_expensive": ProblemKind(
+        422, "Query too expensive", "The query needs more temporary space than it may use: filter more."
+    ),
     "invalid_cursor": ProblemKind(422, "Invalid cursor", "The cursor was not made for this query, or was changed."),
     "rate_limited": ProblemKind(429, "Too many requests", "The caller's rate limit is used up for now: wait."),
     "headers_too_large": ProblemKind(431, "Headers too large", "The headers are longer than is taken."),
@@ -181,6 +184,10 @@ def install_problems(app: FastAPI, judge_nowhere: Callable[[Request], Awaitable[
     @app.exception_handler(DatabaseUnavailableError)
     async def unavailable(request: Request, _error: DatabaseUnavailableError) -> Response:
         return render_problem(request, Problem("unavailable"))
+
+    @app.exception_handler(QueryTooExpensiveError)
+    async def expensive(request: Request, _error: QueryTooExpensiveError) -> Response:
+        return render_problem(request, Problem("query_too_expensive"))
 
     @app.exception_handler(QueryTimeoutError)
     async def timeout(request: Request, _error: QueryTimeoutError) -> Response:

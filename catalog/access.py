@@ -32,6 +32,10 @@ def grant_access(connection: sa.Connection, catalog: Catalog) -> None:
         if role in known:
             for statement in statements:
                 connection.execute(sa.text(f"GRANT {statement} TO {role}"))
+    if READ_ROLE in known and connection.scalar(
+        sa.text("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
+    ):
+        connection.execute(sa.text(f"GRANT SET ON PARAMETER temp_file_limit TO {READ_ROLE}"))
 
 
 def schemas_of(catalog: Catalog) -> Iterable[str]:

@@ -14,7 +14,13 @@ from psycopg.adapt import Loader
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from catalog.embedded import choose_folder, run_embedded
-from catalog.errors import DatabaseError, DatabaseUnavailableError, QueryTimeoutError, SettingsError
+from catalog.errors import (
+    DatabaseError,
+    DatabaseUnavailableError,
+    QueryTimeoutError,
+    QueryTooExpensiveError,
+    SettingsError,
+)
 from catalog.settings import Settings
 
 INGEST_ROLE = "decant_ingest"
@@ -23,6 +29,7 @@ WRITE_ROLE = "decant_write"
 ROLES = (INGEST_ROLE, READ_ROLE, WRITE_ROLE)
 APPLICATION_NAME = "decant"
 WRITE_TIMEOUT_SECONDS = 10  # for one statement of a request that writes
+TRANSACTION_SLACK_MS = 10_000  # beyond what one statement may take
 
 # What PostgreSQL says when it is going down, coming up, full or gone.
 UNAVAILABLE = (
@@ -119,10 +126,16 @@ def make_read_pool(url: str, settings: Settings) -> AsyncConnectionPool[AsyncCon
             "SELECT set_config(name, value, false) FROM (VALUES ('default_transaction_read_only', 'on'),"
             " ('statement_timeout', %s), ('lock_timeout', '1s'), ('idle_in_transaction_session_timeout', '30s'),"
             # A plan made for any revision reads all of history for one page: 62 to 199 ms instead of 0.5.
-            " ('plan_cache_mode', 'force_custom_plan'), ('TimeZone', 'UTC'), ('jit', 'off'))"
-            " AS wanted (name, value)",
-            (f"{settings.query_timeout_ms}ms",),
+            " ('plan_cache_mode', 'force_custom_plan'), ('TimeZone', 'UTC'), ('jit', 'off'),"
+            " ('transaction_timeout', %s))"
+            # The last one is known from PostgreSQL 17 on.
+            " AS wanted (name, value) WHERE name IN (SELECT name FROM pg_settings)",
+            (f"{settings.query_timeout_ms}ms", f"{settings.query_timeout_ms + TRANSACTION_SLACK_MS}ms"),
         )
+        # A login may set it where `decant migrate` could grant that, which takes a superuser.
+        with suppress(errors.InsufficientPrivilege):
+            limit = f"{settings.query_temp_mb}MB"
+            await connection.execute("SELECT set_config('temp_file_limit', %s, false)", (limit,))
 
     return AsyncConnectionPool(
         url,
@@ -166,6 +179,8 @@ def translate_error(error: Exception) -> DatabaseError:
     """Our error for one of the driver's; the driver's text stays behind in `__cause__`, for logs only."""
     if isinstance(error, errors.QueryCanceled):
         return QueryTimeoutError()
+    if isinstance(error, errors.ConfigurationLimitExceeded):
+        return QueryTooExpensiveError()
     if isinstance(error, UNAVAILABLE) or (isinstance(error, psycopg.OperationalError) and error.sqlstate is None):
         return DatabaseUnavailableError()
     return DatabaseError()

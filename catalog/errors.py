@@ -8,7 +8,8 @@ CatalogError
 ├── MigrationError          the schema cannot be, or was not, brought to the contracts
 └── DatabaseError           Postgres could not be reached or refused
     ├── DatabaseUnavailableError   worth trying again later
-    └── QueryTimeoutError          the statement ran into its time limit
+    ├── QueryTimeoutError          the statement ran into its time limit
+    └── QueryTooExpensiveError     the statement ran into its limit of temporary space
 """
 
 from __future__ import annotations
@@ -68,3 +69,7 @@ class DatabaseUnavailableError(DatabaseError):
 
 class QueryTimeoutError(DatabaseError):
     """The statement ran into its time limit."""
+
+
+class QueryTooExpensiveError(DatabaseError):
+    """The statement needed more temporary space than it may use."""

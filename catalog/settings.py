@@ -182,6 +182,9 @@ class Settings(BaseSettings):
 
     read_pool_size: Annotated[int, Field(ge=1, description="Connections for reading, per process.")] = 8
     query_timeout_ms: Annotated[int, Field(ge=1, description="How long one read may take, in milliseconds.")] = 2000
+    query_temp_mb: Annotated[
+        int, Field(ge=1, description="Temporary space that one read may use, where its login may set that; in MB.")
+    ] = 256
     pool_timeout_ms: Annotated[
         int, Field(ge=1, description="How long a read waits for a connection, in milliseconds.")
     ] = 2000

@@ -37,7 +37,10 @@ FLIGHT_LINES = 2_001
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 UNITS = {"_ms": " ms", "_bytes": " bytes", "_pool_size": " connections", "_threads": " threads"}
 # What a default is called where it is no value, or not the same everywhere.
-DEFAULTS = {"duckdb_threads": "4 threads, or as many as there are cores where those are fewer"}
+DEFAULTS = {
+    "duckdb_threads": "4 threads, or as many as there are cores where those are fewer",
+    **dict.fromkeys(("token_issuers", "trusted_proxies", "cors_origins", "peppers"), "none"),
+}
 SECTIONS = [
     "System overview",
     "Data flow",
@@ -318,10 +321,12 @@ def test_a_reader_s_own_dataset_works_step_by_step_as_the_readme_says(tmp_path: 
 def test_the_readme_names_every_endpoint_of_the_service() -> None:
     documented = set(re.findall(r"`GET (/[^`]*)`", section("The API")))
     from api.app import QUESTIONS
-    from api.routes import catalog, docs, health
+    from api.routes import audit, catalog, docs, health, inspection, keys
 
-    routes = [*QUESTIONS, *(route for module in (catalog, docs, health) for route in module.router.routes)]
-    served = {re.sub(r":path\}", "}", route.path) for route in routes if hasattr(route, "path")}
+    modules = (audit, catalog, docs, health, inspection, keys)
+    routes = [*QUESTIONS, *(route for module in modules for route in module.router.routes)]
+    readable = [route for route in routes if "GET" in getattr(route, "methods", ())]
+    served = {re.sub(r":path\}", "}", route.path) for route in readable}  # type: ignore[attr-defined]
     documented = {path.partition("?")[0] for path in documented}
     assert documented == served - {"/", "/static/{name}"}
 
