@@ -50,4 +50,4 @@ lock:
 	$(LOCK) -c requirements-dev.lock --no-emit-package pandas --no-emit-package numpy -o requirements.lock
 
 clean:
-	rm -rf $(VENV) .decant build *.egg-info
+	rm -rf $(VENV) $(VENV)-audit .decant build *.egg-info

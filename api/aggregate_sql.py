@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from api.aggregate_params import Group, Measure
 from api.lanes import Statement
 from api.params import Filter
-from api.sql import Step, comes_after, order_by, page_body, render, revision_rows, with_heads
+from api.sql import Age, Step, comes_after, order_by, page_body, render, revision_rows, with_heads
 from api.views import View
 from catalog.dataset import Dataset
 
@@ -25,7 +25,7 @@ class AggregateShape:
     measures: tuple[Measure, ...]
     filters: tuple[Filter, ...]
     order: tuple[tuple[str, bool], ...]  # sort, then the groups
-    pinned: bool
+    age: Age
     after: tuple[bool, ...] | None  # for a cursor: which of its values are null
 
 
@@ -58,14 +58,14 @@ def compile_aggregate(view: View, shape: AggregateShape) -> Statement:
         [name for name, _ in shape.order],
         lambda row: write_group(row, [part.name for part in parts], texts),
     )
-    return render(with_heads([view], list(body.c), body, pinned=shape.pinned))
+    return render(with_heads([view], list(body.c), body, age=shape.age))
 
 
 def group_rows(view: View, shape: AggregateShape) -> sa.Subquery:
     """The groups with their measures, as a relation."""
     used = [group.of for group in shape.groups] + [m.of for m in shape.measures if m.of]
     wanted = list(dict.fromkeys(used)) or list(view.dataset.key[:1])
-    rows = revision_rows(view, shape.filters, wanted, pinned=shape.pinned)
+    rows = revision_rows(view, shape.filters, wanted, age=shape.age)
     keys = [compile_group(view.dataset, rows, group) for group in shape.groups]
     measures = [compile_measure(view.dataset, rows, measure) for measure in shape.measures]
     labelled = [key.label(group.name) for key, group in zip(keys, shape.groups, strict=True)]

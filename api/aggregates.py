@@ -12,6 +12,7 @@ from api.lanes import Statement
 from api.negotiation import JSON, Form
 from api.questions import Answer, Pin, Question, Target
 from api.reader import RecordReader
+from api.sql import Age
 from api.views import View
 from api.walks import next_page, open_cursor
 
@@ -39,8 +40,8 @@ class Aggregate:
         """The groups, and where more of them are."""
         query, digest, cursor, target = question.query
 
-        def statement(pinned: bool) -> Statement:
-            shape = shape_aggregate(query, cursor, pinned=pinned)
+        def statement(age: Age) -> Statement:
+            shape = shape_aggregate(query, cursor, age=age)
             return view.statement(shape, lambda: compile_aggregate(view, shape))
 
         read = await reader.read_pinned(view, self.name, statement, aggregate_values(query, cursor), pin)
@@ -54,14 +55,14 @@ class Aggregate:
         return Answer(body, revisions, read.modified, next_url)
 
 
-def shape_aggregate(query: AggregateQuery, cursor: Cursor | None, *, pinned: bool) -> AggregateShape:
+def shape_aggregate(query: AggregateQuery, cursor: Cursor | None, *, age: Age) -> AggregateShape:
     """What the statement of an aggregate depends on."""
     return AggregateShape(
         groups=query.groups,
         measures=query.measures,
         filters=query.filters,
         order=order_groups(query.groups, query.sort),
-        pinned=pinned,
+        age=age,
         after=tuple(value is None for value in cursor.after) if cursor else None,
     )
 

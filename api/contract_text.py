@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
@@ -26,19 +27,20 @@ def show_contract(product: Product, access: Access, views: Views, *, operator: b
     if not operator:
         document.pop("servers", None)
         drop_customs(document.get("roles"))
-    shown = []
-    for part in document.get("schema") or []:
-        dataset = product.datasets.get(part.get("name"))
-        if dataset is None or not access.sees(dataset.name):
-            continue
-        hidden = views.of(dataset, access).hidden
-        part["properties"] = [p for p in part.get("properties") or [] if p.get("name") not in hidden]
+    hidden = {
+        dataset.name: views.of(dataset, access).hidden if access.sees(dataset.name) else None
+        for dataset in product.datasets.values()
+    }
+    document["schema"] = [part for part in document.get("schema") or [] if hidden.get(part.get("name")) is not None]
+    for part in document["schema"]:
+        closed = hidden[part["name"]] or frozenset()
+        part["properties"] = [p for p in part.get("properties") or [] if p.get("name") not in closed]
         if not operator:
             drop_customs([part])
-        if hidden:
-            drop_mentions(part, hidden)
-        shown.append(part)
-    document["schema"] = shown
+        if closed:
+            drop_mentions(part, closed)
+    if any(closed != frozenset() for closed in hidden.values()):
+        drop_references(document, hidden)
     return document
 
 
@@ -68,6 +70,27 @@ def drop_mentions(part: dict[str, Any], hidden: frozenset[str]) -> None:
     if not isinstance(part.get("customProperties"), list):
         return
     part["customProperties"] = [custom for custom in part["customProperties"] if not mentions(custom)]
+
+
+def drop_references(document: dict[str, Any], hidden: Mapping[str, frozenset[str] | None]) -> None:
+    """Takes links to, and promises about, what is hidden in other datasets out of a contract; None: all of it."""
+    ways = [
+        rf"{re.escape(dataset)}(?:\.|/properties/)"
+        + ("" if names is None else rf"(?:{'|'.join(map(re.escape, names))})\b")
+        for dataset, names in hidden.items()
+        if names is None or names
+    ]
+    named = re.compile(r"(?<![\w.])(?:" + "|".join(ways) + ")")
+    if isinstance(document.get("slaProperties"), list):
+        document["slaProperties"] = [
+            entry for entry in document["slaProperties"] if not named.search(str(entry.get("element")))
+        ]
+    for part in document["schema"]:
+        for owner in (part, *part["properties"]):
+            if isinstance(owner.get("relationships"), list):
+                owner["relationships"] = [
+                    link for link in owner["relationships"] if not named.search(str(link.get("to")))
+                ]
 
 
 def write_yaml(document: dict[str, Any]) -> str:

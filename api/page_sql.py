@@ -13,7 +13,11 @@ from api.csv_lines import csv_line
 from api.lanes import Statement
 from api.params import Filter
 from api.sql import (
+    NULLS,
+    VALUES,
+    Age,
     Order,
+    Part,
     columns_of,
     compile_after,
     conditions_of,
@@ -31,6 +35,7 @@ from api.sql import (
 )
 from api.views import Related, View
 from catalog.models import DatasetHead, Revision
+from catalog.tables import leads_index
 
 # Limits that are part of the statement, whose plan then needs no guess at them; others are parameters.
 COMMON_LIMITS = frozenset({10, 20, 25, 50, 100, 200, 250, 500, 1000})
@@ -48,7 +53,7 @@ class PageShape:
     order: Order  # sort, then what is left of the key
     properties: tuple[str, ...]
     limit: int | None  # None: a parameter
-    pinned: bool  # whether it is read as of named revisions
+    age: Age
     after: tuple[bool, ...] | None  # for a cursor: which of its values are null
     count: str | None = None
     expand: tuple[str, ...] = ()
@@ -57,7 +62,7 @@ class PageShape:
     @property
     def keeps_plan(self) -> bool:
         """Whether one plan is right for all values."""
-        return not self.pinned and is_steady(self.filters) and self.count is None
+        return not self.age and is_steady(self.filters) and self.count is None
 
 
 def compile_page(view: View, shape: PageShape) -> Statement:
@@ -78,14 +83,17 @@ def compile_page(view: View, shape: PageShape) -> Statement:
     )
     views = [view, *(link.view for link in related)]
     payload = [*body.c, *(count_columns(view, shape) if shape.count else ())]
-    return render(with_heads(views, payload, body, pinned=shape.pinned), keep_plan=shape.keeps_plan)
+    return render(with_heads(views, payload, body, age=shape.age), keep_plan=shape.keeps_plan)
 
 
 def page_rows(view: View, shape: PageShape, related: Sequence[Related]) -> sa.Subquery:
     """The page's records and one more, in order."""
     fetch = constant(shape.limit + 1) if shape.limit else sa.bindparam("fetch", type_=sa.Integer)
-    tables = tables_of(view, pinned=shape.pinned)
-    branches = [branch(view, shape, related, table).limit(fetch) for table in tables]
+    branches = [
+        branch(view, shape, related, table, part).limit(fetch)
+        for table in tables_of(view, age=shape.age)
+        for part in split_order(view, shape)
+    ]
     if len(branches) == 1:
         return branches[0].subquery("page")
     both = sa.union_all(*(sa.select(b.subquery()) for b in branches)).subquery("both")
@@ -93,18 +101,40 @@ def page_rows(view: View, shape: PageShape, related: Sequence[Related]) -> sa.Su
     return sa.select(both).order_by(*ordering).limit(fetch).subquery("page")
 
 
-def branch(view: View, shape: PageShape, related: Sequence[Related], table: sa.Table) -> sa.Select[Any]:
-    """The page's records in one table, current or history."""
+def split_order(view: View, shape: PageShape) -> tuple[Part, ...]:
+    """The parts of an order that are read one by one, because an index has each of them in order, but not the whole.
+
+    An index has its nulls last in one direction and first in the other, and no single range of it lies behind a
+    cursor with nulls at its end.
+    """
+    name, descending = shape.order[0]
+    if not (descending or shape.after) or not leads_index(view.dataset, name):
+        return (None,)
+    return (NULLS,) if shape.after and shape.after[0] else (VALUES, NULLS)
+
+
+def branch(view: View, shape: PageShape, related: Sequence[Related], table: sa.Table, part: Part) -> sa.Select[Any]:
+    """The page's records in one table, current or history, and in one part of the order."""
     dataset = view.dataset
     order = columns_of(dataset, shape.order)
     linked = [name for link in related for name in link.key.properties]
     columns = [dataset.properties[name].column for name in (*shape.properties, *linked)]
     wanted = dict.fromkeys(columns + [c for c, _ in order])
     statement = sa.select(*(table.c[name] for name in wanted))
-    statement = statement.where(*conditions_of(view, table, shape.filters, pinned=shape.pinned))
+    statement = statement.where(*conditions_of(view, table, shape.filters, age=shape.age))
+    first = table.c[order[0][0]]
+    if part is not None:
+        statement = statement.where(first.is_(None) if part is NULLS else first.is_not(None))
     if shape.after is not None:
-        statement = statement.where(compile_after(table, dataset, shape.order, shape.after))
-    return statement.order_by(*(order_by(table.c[name], descending) for name, descending in order))
+        statement = statement.where(compile_after(table, dataset, shape.order, shape.after, part))
+    key = {dataset.properties[name].column for name in dataset.key}
+    return statement.order_by(
+        *(
+            order_by(table.c[name], descending, nullable=name not in key and not (place == 0 and part is VALUES))
+            for place, (name, descending) in enumerate(order)
+            if not (place == 0 and part is NULLS)
+        )
+    )
 
 
 def text_of(view: View, shape: PageShape, source: Any, related: Sequence[Related]) -> sa.ColumnElement[str]:
@@ -112,10 +142,10 @@ def text_of(view: View, shape: PageShape, source: Any, related: Sequence[Related
     properties = [view.shown[name] for name in shape.properties]
     if shape.form == "csv":
         return csv_line(source, properties)
-    return document_of(source, properties, embedded(view, source, related, pinned=shape.pinned))
+    return document_of(source, properties, embedded(view, source, related, age=shape.age))
 
 
-def embedded(view: View, source: Any, related: Sequence[Related], *, pinned: bool) -> list[sa.ColumnElement[Any]]:
+def embedded(view: View, source: Any, related: Sequence[Related], *, age: Age) -> list[sa.ColumnElement[Any]]:
     """The member `expanded`: for each link the record that it leads to, or null."""
     if not related:
         return []
@@ -124,9 +154,7 @@ def embedded(view: View, source: Any, related: Sequence[Related], *, pinned: boo
         columns = [view.dataset.properties[name].column for name in link.key.properties]
         values = [source.c[column] for column in columns]
         target = link.view
-        found = find_record(
-            target, link.key.targets, values, target.properties, pinned=pinned, place=place, outer=source
-        )
+        found = find_record(target, link.key.targets, values, target.properties, age=age, place=place, outer=source)
         members += [constant(link.name), sa.cast(found, postgresql.JSON)]
     return [sa.func.json_build_object(*members).label("expanded")]
 
@@ -137,7 +165,7 @@ def find_record(
     values: Sequence[Any],
     properties: Sequence[str],
     *,
-    pinned: bool,
+    age: Age,
     place: int = 0,
     extra: Any = None,
     outer: Any = None,
@@ -145,11 +173,11 @@ def find_record(
     """The text of the one record whose properties `names` have these values, which may be columns of `outer`."""
     dataset = view.dataset
     found = []
-    for base in tables_of(view, pinned=pinned):
+    for base in tables_of(view, age=age):
         # The same dataset may stand in the statement already: a record that refers to its own kind.
         table = base.alias(f"record_{place}") if place else base
         key = [table.c[dataset.properties[name].column] == value for name, value in zip(names, values, strict=True)]
-        conditions = conditions_of(view, base, pinned=pinned, place=place, source=table)
+        conditions = conditions_of(view, base, age=age, place=place, source=table)
         added = extra(table) if extra else ()
         document = document_of(table, [view.shown[name] for name in properties], added)
         one = sa.select(document).select_from(table).where(*key, *conditions).limit(constant(1))
@@ -158,18 +186,18 @@ def find_record(
     return sa.func.coalesce(*found) if len(found) > 1 else found[0]
 
 
-def compile_record(view: View, properties: tuple[str, ...], expand: tuple[str, ...], *, pinned: bool) -> Statement:
+def compile_record(view: View, properties: tuple[str, ...], expand: tuple[str, ...], *, age: Age) -> Statement:
     """The statement of one record by its key: the heads, and the record's JSON or null."""
     related = [view.related[name] for name in expand]
     keys = [view.dataset.properties[name] for name in view.dataset.key]
     values = [sa.bindparam(f"k{index}", type_=prop.type.sqlalchemy) for index, prop in enumerate(keys)]
 
     def extra(table: Any) -> list[sa.ColumnElement[Any]]:
-        return embedded(view, table, related, pinned=pinned)
+        return embedded(view, table, related, age=age)
 
-    record = find_record(view, view.dataset.key, values, properties, pinned=pinned, extra=extra)
+    record = find_record(view, view.dataset.key, values, properties, age=age, extra=extra)
     views = [view, *(link.view for link in related)]
-    return render(with_heads(views, [record.label("record")], pinned=pinned), keep_plan=not pinned)
+    return render(with_heads(views, [record.label("record")], age=age), keep_plan=not age)
 
 
 def count_columns(view: View, shape: PageShape) -> list[sa.ColumnElement[Any]]:
@@ -178,7 +206,7 @@ def count_columns(view: View, shape: PageShape) -> list[sa.ColumnElement[Any]]:
         # The revision knows: it was counted when it was published.
         revisions, head = Revision.__table__, DatasetHead.__table__
         known = sa.select(head.c.record_count).where(*is_head(head.c, view.dataset))
-        if shape.pinned:
+        if shape.age:
             known = (
                 sa.select(revisions.c.record_count)
                 .join_from(revisions, head, revisions.c.dataset_id == head.c.id)
@@ -188,7 +216,7 @@ def count_columns(view: View, shape: PageShape) -> list[sa.ColumnElement[Any]]:
     # An estimate is scaled by the number of all records, which a view of some must not tell.
     exact = shape.count == "exact" or view.limited
     cap = COUNT_CAP if exact else ESTIMATE_CAP
-    rows = revision_rows(view, shape.filters, view.dataset.key[:1], pinned=shape.pinned, name="matching")
+    rows = revision_rows(view, shape.filters, view.dataset.key[:1], age=shape.age, name="matching")
     counted = sa.select(sa.func.count()).select_from(sa.select(rows.c[0]).limit(constant(cap)).subquery("counted"))
     total: Any = counted.scalar_subquery()
     if exact:

@@ -48,11 +48,6 @@ class Pin:
         """The revision of the dataset that was asked."""
         return self.revisions[0]
 
-    @property
-    def at_head(self) -> bool:
-        """Whether every revision is, as far as is known, the current one."""
-        return all(head.revision == revision for head, revision in zip(self.heads, self.revisions, strict=True))
-
 
 @dataclass(frozen=True, slots=True)
 class Answer:

@@ -13,7 +13,7 @@ from api.heads import Head, Heads
 from api.lanes import Lanes, Statement
 from api.problems import Problem, parameter_problem
 from api.questions import Pin, Question
-from api.sql import is_head, render
+from api.sql import Age, is_head, render
 from api.views import View
 from catalog.dataset import Dataset
 from catalog.errors import DatabaseUnavailableError
@@ -103,20 +103,19 @@ class RecordReader:
         return tuple(found)
 
     async def read_pinned(
-        self, view: View, kind: str, statement: Callable[[bool], Statement], values: dict[str, Any], pin: Pin
+        self, view: View, kind: str, statement: Callable[[Age], Statement], values: dict[str, Any], pin: Pin
     ) -> Read:
-        """What `statement(pinned)` reads at the pin.
+        """What `statement(age)` reads at the pin.
 
-        While the pinned revisions are the current ones, the current tables alone hold them, which costs less to ask;
-        the answer itself says whether they still were.
+        The younger the pinned revisions are, the less it costs to ask for them; the answer itself says whether they
+        still were so young.
         """
         if not pin.fixed:
-            return await self.read(view, kind, statement(False), values)
-        if pin.at_head:
-            read = await self.read(view, kind, statement(False), values)
-            if read.revisions == pin.revisions:
-                return read
-        read = await self.read(view, kind, statement(True), values | pinned_values(pin))
+            return await self.read(view, kind, statement(Age.HEAD), values)
+        age = age_of(pin, [head.revision for head in pin.heads])
+        read = await self.read(view, kind, statement(age), values | pinned_values(pin))
+        if age_of(pin, read.revisions) > age:
+            read = await self.read(view, kind, statement(Age.OLDER), values | pinned_values(pin))
         self.check_read(read, pin)
         return read
 
@@ -139,10 +138,18 @@ class RecordReader:
         return Read(row)
 
     def check_read(self, read: Read, pin: Pin) -> None:
-        """Nothing comes back where the pinned revisions were still there when they were read."""
-        for revision, oldest in zip(pin.revisions, read.oldest, strict=True):
+        """Nothing comes back where the pinned revisions were there, and still there, when they were read."""
+        for revision, head, oldest in zip(pin.revisions, read.revisions, read.oldest, strict=True):
+            if revision > head:
+                raise DatabaseUnavailableError("What can be read here is older than what was seen before.")
             if 0 < revision < oldest:
                 raise Problem("revision_gone", f"The oldest revision that can be read is {oldest}.")
+
+
+def age_of(pin: Pin, heads: Sequence[int]) -> Age:
+    """How old the pinned revisions are beside these heads."""
+    behind = max(head - revision for head, revision in zip(heads, pin.revisions, strict=True))
+    return Age(min(max(behind, Age.HEAD), Age.OLDER))
 
 
 def pinned_values(pin: Pin) -> dict[str, Any]:

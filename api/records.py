@@ -16,7 +16,7 @@ from api.params import RecordQuery
 from api.problems import Problem, parameter_problem
 from api.questions import Answer, Pin, Question, Target
 from api.reader import RecordReader
-from api.sql import order_of
+from api.sql import Age, order_of
 from api.views import View
 from api.walks import next_page, open_cursor
 from catalog.types import InvalidValueError
@@ -51,8 +51,8 @@ class Page:
             raise parameter_problem("invalid_value", "expand", "needs JSON: a line of CSV has no place for it")
         values = page_values(view, page)
 
-        def statement(pinned: bool) -> Statement:
-            shape = shape_page(view, page, form, pinned=pinned)
+        def statement(age: Age) -> Statement:
+            shape = shape_page(view, page, form, age=age)
             return view.statement(shape, lambda: compile_page(view, shape))
 
         read = await reader.read_pinned(view, self.name, statement, values, pin)
@@ -90,9 +90,9 @@ class Record:
         properties = query.properties or view.properties
         values = {f"k{index}": value for index, value in enumerate(key)}
 
-        def statement(pinned: bool) -> Statement:
-            shape = ("record", properties, query.expand, pinned)
-            return view.statement(shape, lambda: compile_record(view, properties, query.expand, pinned=pinned))
+        def statement(age: Age) -> Statement:
+            shape = ("record", properties, query.expand, age)
+            return view.statement(shape, lambda: compile_record(view, properties, query.expand, age=age))
 
         read = await reader.read_pinned(view, self.name, statement, values, pin)
         revisions = pin.revisions if pin.fixed else read.revisions
@@ -114,7 +114,7 @@ class PageQuery:
         self.target = target
 
 
-def shape_page(view: View, page: PageQuery, form: Form, *, pinned: bool) -> PageShape:
+def shape_page(view: View, page: PageQuery, form: Form, *, age: Age) -> PageShape:
     """What the statement of a page depends on."""
     query = page.query
     return PageShape(
@@ -122,7 +122,7 @@ def shape_page(view: View, page: PageQuery, form: Form, *, pinned: bool) -> Page
         order=order_of(view.dataset, query.sort),
         properties=query.properties or view.properties,
         limit=query.limit if query.limit in COMMON_LIMITS else None,
-        pinned=pinned,
+        age=age,
         after=tuple(value is None for value in page.cursor.after) if page.cursor else None,
         count=query.count,
         expand=query.expand,

@@ -12,7 +12,8 @@ what was read was published; so the answer and what it is an answer from are of 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import IntEnum
 from typing import Any
 
 import sqlalchemy as sa
@@ -35,6 +36,14 @@ STEADY_OPERATORS = frozenset({"eq"})
 Order = tuple[tuple[str, bool], ...]  # (property, descending)
 
 
+class Age(IntEnum):
+    """How old the revisions of a statement are, which decides where it looks for them."""
+
+    HEAD = 0  # whatever is current: the current table holds all of it
+    PREVIOUS = 1  # the parameters' revisions, each the head or the one before: one value of `_until` finds the rest
+    OLDER = 2  # the parameters' revisions, as old as history is
+
+
 def order_of(dataset: Dataset, sort: Order) -> Order:
     """The sort with the key as its last tiebreaker."""
     named = {name for name, _ in sort}
@@ -46,7 +55,7 @@ def conditions_of(
     table: sa.Table,
     filters: Sequence[Filter] = (),
     *,
-    pinned: bool = False,
+    age: Age = Age.HEAD,
     place: int = 0,
     source: Any = None,
 ) -> list[sa.ColumnElement[bool]]:
@@ -60,10 +69,12 @@ def conditions_of(
     conditions = [compile_filter(view, rows, condition, index) for index, condition in enumerate(filters)]
     if view.rows is not None:
         conditions.append(compile_predicate(view, view.rows, rows))
-    if pinned:
+    if age:
         revision = pinned_revision(place)
         conditions.append(rows.c[REVISION] <= revision)
-        if table is view.tables.history:
+        if table is view.tables.history and age is Age.PREVIOUS:
+            conditions.append(rows.c[UNTIL] == revision + constant(1))
+        elif table is view.tables.history:
             conditions += [rows.c[UNTIL] > revision, revision < revision_now(view.dataset)]
     return conditions
 
@@ -88,9 +99,9 @@ def pinned_revision(place: int = 0) -> sa.BindParameter[int]:
     return sa.bindparam(f"revision_{place}", type_=sa.BigInteger)
 
 
-def tables_of(view: View, *, pinned: bool) -> tuple[sa.Table, ...]:
+def tables_of(view: View, *, age: Age) -> tuple[sa.Table, ...]:
     """The tables that hold a revision: for the head's the current one alone."""
-    return (view.tables.current, view.tables.history) if pinned else (view.tables.current,)
+    return (view.tables.current, view.tables.history) if age else (view.tables.current,)
 
 
 def revision_rows(
@@ -98,21 +109,21 @@ def revision_rows(
     filters: Sequence[Filter] = (),
     properties: Iterable[str] | None = None,
     *,
-    pinned: bool = False,
+    age: Age = Age.HEAD,
     name: str = "found",
 ) -> sa.Subquery:
     """All records of a revision that meet the filters, as a relation with the columns of these properties."""
     wanted = view.properties if properties is None else properties
     columns = [view.dataset.properties[prop].column for prop in wanted]
     branches = [
-        sa.select(*(table.c[column] for column in columns)).where(*conditions_of(view, table, filters, pinned=pinned))
-        for table in tables_of(view, pinned=pinned)
+        sa.select(*(table.c[column] for column in columns)).where(*conditions_of(view, table, filters, age=age))
+        for table in tables_of(view, age=age)
     ]
     return (branches[0] if len(branches) == 1 else sa.union_all(*branches)).subquery(name)
 
 
 def with_heads(
-    views: Sequence[View], payload: Sequence[Any], source: Any = None, *, pinned: bool = False
+    views: Sequence[View], payload: Sequence[Any], source: Any = None, *, age: Age = Age.HEAD
 ) -> sa.Select[Any]:
     """A statement of one row: the heads of the datasets that it reads, then the payload."""
     facts: list[Any] = []
@@ -123,7 +134,7 @@ def with_heads(
         conditions += is_head(head.c, view.dataset)
         froms.append(head)
         published: Any = head.c.published_at
-        if pinned:
+        if age:
             revisions = Revision.__table__
             published = (
                 sa.select(revisions.c.published_at)
@@ -172,14 +183,21 @@ def shown(source: Any, prop: Property) -> sa.ColumnElement[Any]:
     return (sa.cast(column, text) if prop.type.json_as_text else column).label(prop.name)
 
 
-def order_by(column: sa.ColumnElement[Any], descending: bool) -> sa.ColumnElement[Any]:
-    """Nulls come last in both directions."""
-    return column.desc().nulls_last() if descending else column.asc()
+def order_by(column: sa.ColumnElement[Any], descending: bool, *, nullable: bool = True) -> sa.ColumnElement[Any]:
+    """Nulls come last in both directions; saying so where there are none would keep an index from being used."""
+    if not descending:
+        return column.asc()
+    return column.desc().nulls_last() if nullable else column.desc()
 
 
 def columns_of(dataset: Dataset, order: Order) -> list[tuple[str, bool]]:
     """The order by column instead of by property."""
     return [(dataset.properties[name].column, descending) for name, descending in order]
+
+
+# Which records of an order: those whose first property is null, those where it is not, or all of them.
+Part = bool | None
+NULLS, VALUES = True, False
 
 
 @dataclass(frozen=True)
@@ -193,17 +211,29 @@ class Step:
     nullable: bool
 
 
-def compile_after(table: Any, dataset: Dataset, order: Order, nulls: tuple[bool, ...]) -> sa.ColumnElement[bool]:
-    """The condition that a record comes after the cursor's, over the parameters a0, a1, …"""
+def compile_after(
+    table: Any, dataset: Dataset, order: Order, nulls: tuple[bool, ...], part: Part = None
+) -> sa.ColumnElement[bool]:
+    """The condition that a record of the part comes after the cursor's, over the parameters a0, a1, …"""
     steps = []
     for index, ((name, descending), is_null) in enumerate(zip(order, nulls, strict=True)):
         prop = dataset.properties[name]
         value = sa.bindparam(f"a{index}", type_=prop.type.sqlalchemy)
         steps.append(Step(table.c[prop.column], value, descending, is_null, name not in dataset.key))
-    if in_key_order(dataset, order):
-        # One direction and no nulls: a row comparison, which an index on the key answers as one range.
-        columns, values = [step.column for step in steps], [step.value for step in steps]
-        return sa.tuple_(*columns) > sa.tuple_(*values) if len(columns) > 1 else columns[0] > values[0]
+    if part is NULLS:
+        # All of them come after what has a value; after a null, what follows in the order decides.
+        return comes_after(steps[1:]) if nulls[0] else sa.true()
+    if part is VALUES:
+        steps[0] = replace(steps[0], nullable=False)
+    if not any(step.nullable for step in steps) and len({step.descending for step in steps}) == 1:
+        # One direction and no nulls: a row comparison, which an index answers as one range.
+        columns, values = sa.tuple_(*(step.column for step in steps)), sa.tuple_(*(step.value for step in steps))
+        return columns < values if steps[0].descending else columns > values
+    if part is VALUES:
+        # Implied by the rest, and a range of an index.
+        first = steps[0]
+        bound = first.column <= first.value if first.descending else first.column >= first.value
+        return sa.and_(bound, comes_after(steps))
     return comes_after(steps)
 
 
@@ -247,11 +277,6 @@ def page_body(
         sa.func.string_agg(rows.c.text, between).filter(rows.c[NUMBER] <= limit).label("records"),
         sa.func.max(rows.c.last).label("last"),
     ).subquery("body")
-
-
-def in_key_order(dataset: Dataset, order: Order) -> bool:
-    """Whether an order is that of the key alone."""
-    return all(name in dataset.key and not descending for name, descending in order)
 
 
 def is_steady(filters: Iterable[Filter]) -> bool:

@@ -57,11 +57,21 @@ def build_property(part: SchemaProperty, trail: Trail, custom: dict[str, Any], f
         classification=classification,
         transform=transform,
         raw_columns=find_raw_columns(transform, trail, findings) if transform else (name,),
-        indexed=custom.get("indexed") is True,
+        indexed=read_indexed(custom, value.type, trail, findings),
         searchable=read_searchable(custom, value.type, trail, findings),
         source_objects=tuple(part.transformSourceObjects or ()),
         masking=read_masking(custom, trail, findings),
     )
+
+
+def read_indexed(custom: dict[str, Any], kind: PropertyType, trail: Trail, findings: Findings) -> bool:
+    """Whether an index finds records by the property; a warning where none could."""
+    if custom.get("indexed") is not True:
+        return False
+    if not kind.ordered and kind.item is None:
+        findings.warning((*trail, "customProperties"), f"indexed: not applied to what is {kind.name}")
+        return False
+    return True
 
 
 def read_masking(custom: dict[str, Any], trail: Trail, findings: Findings) -> str:

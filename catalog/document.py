@@ -157,7 +157,7 @@ def read_document(file: Path) -> tuple[Document | None, list[Finding]]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         return None, [Finding(file, line, "", f"is not YAML: {error.problem}")]
-    except (ValueError, KeyError, AttributeError, TypeError, OverflowError):
+    except (ValueError, LookupError, AttributeError, TypeError, OverflowError):
         return None, [Finding(file, 1, "", "holds a value that does not fit its tag, or a number that is too long")]
 
 

@@ -100,11 +100,11 @@ def map_table(mapper: registry, dataset: Dataset, *, history: bool) -> type[Any]
         sa.Column(LOAD, sa.BigInteger),
         sa.Column(LINE, sa.BigInteger),
     ]
-    indexed = [*dict.fromkeys([*find_indexed(dataset, key), REVISION])]
+    indexes = [*find_indexes(dataset, key), [REVISION]]
     primary = list(key)
     if history:
         columns.append(sa.Column(UNTIL, sa.BigInteger))
-        indexed.append(UNTIL)
+        indexes.append([UNTIL])
         # A key may have been replaced many times, but each publication wrote it once.
         primary.append(REVISION)
     table = sa.Table(
@@ -112,7 +112,7 @@ def map_table(mapper: registry, dataset: Dataset, *, history: bool) -> type[Any]
         mapper.metadata,
         *columns,
         sa.PrimaryKeyConstraint(*primary, name=shorten_name(f"pk_{name}")),
-        *(sa.Index(shorten_name(f"ix_{name}_{column}"), column) for column in indexed if [column] != primary),
+        *(make_index(dataset, name, leading) for leading in indexes),
         schema=dataset.schema,
     )
     mapped = type(f"{dataset.schema}.{name}", (), {})
@@ -137,12 +137,30 @@ def search_vector(dataset: Dataset, table: Any) -> sa.ColumnElement[Any]:
     return sa.func.to_tsvector(sa.literal_column(f"'{dataset.search_language}'::regconfig"), joined)
 
 
-def find_indexed(dataset: Dataset, key: list[str]) -> list[str]:
-    """The columns that the contract wants found fast: foreign keys, and what is marked `indexed`."""
-    marked = [prop.column for prop in dataset.properties.values() if prop.indexed]
-    linked = [
-        dataset.properties[foreign.properties[0]].column
-        for foreign in dataset.foreign_keys
-        if len(foreign.properties) == 1
-    ]
-    return [column for column in dict.fromkeys([*linked, *marked]) if column != key[0]]
+def find_indexes(dataset: Dataset, key: list[str]) -> list[list[str]]:
+    """The leading columns of each index that the contract asks for: foreign keys, and what is marked `indexed`."""
+    linked = [[dataset.properties[name].column for name in foreign.properties] for foreign in dataset.foreign_keys]
+    marked = [[prop.column] for prop in dataset.properties.values() if prop.indexed]
+    leading = {tuple(columns): columns for columns in (*linked, *marked)}.values()
+    # What the key begins with, its own index finds.
+    return [columns for columns in leading if columns != key[: len(columns)]]
+
+
+def make_index(dataset: Dataset, table: str, leading: list[str]) -> sa.Index:
+    """An index of a table that finds records by these columns.
+
+    The rest of the key stands behind them, so that a page of what they find needs no sorting.
+    """
+    name = shorten_name(f"ix_{table}_{'_and_'.join(leading)}")
+    if any(prop.type.item for prop in dataset.properties.values() if prop.column == leading[0]):
+        return sa.Index(name, *leading, postgresql_using="gin")
+    key = [dataset.properties[part].column for part in dataset.key]
+    rest = [] if leading == [REVISION] else [column for column in key if column not in leading]
+    return sa.Index(name, *leading, *rest)
+
+
+def leads_index(dataset: Dataset, name: str) -> bool:
+    """Whether an index has the dataset's records in the order of a property, and then of the key."""
+    prop = dataset.properties[name]
+    key = [dataset.properties[part].column for part in dataset.key]
+    return prop.type.ordered and [prop.column] in find_indexes(dataset, key)

@@ -19,6 +19,7 @@ from api.params import Draft, Filter, Reader, read_at, read_draft
 from api.problems import parameter_problem
 from api.questions import Question, Target
 from api.sql import (
+    Age,
     columns_of,
     conditions_of,
     document_of,
@@ -75,15 +76,15 @@ def read_format(name: str, value: str, draft: Draft) -> None:
     draft.facts["form"] = BY_NAME[value]
 
 
-def compile_export(view: View, query: ExportQuery, form: Form, *, pinned: bool) -> Statement:
+def compile_export(view: View, query: ExportQuery, form: Form, *, age: Age) -> Statement:
     """The statement of all records, in order: a text `line` of each for NDJSON, otherwise a column per property."""
     dataset = view.dataset
     order = columns_of(dataset, order_of(dataset, query.sort))
     properties = [view.shown[name] for name in query.properties or view.properties]
     names = dict.fromkeys([prop.column for prop in properties] + [column for column, _ in order])
     branches = [
-        sa.select(*(table.c[name] for name in names)).where(*conditions_of(view, table, query.filters, pinned=pinned))
-        for table in tables_of(view, pinned=pinned)
+        sa.select(*(table.c[name] for name in names)).where(*conditions_of(view, table, query.filters, age=age))
+        for table in tables_of(view, age=age)
     ]
     rows = (branches[0] if len(branches) == 1 else sa.union_all(*branches)).subquery("found")
     shown: Sequence[Any] = [exported(rows, prop, form) for prop in properties]

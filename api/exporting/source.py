@@ -24,7 +24,7 @@ from api.lanes import Statement
 from api.negotiation import Form
 from api.problems import Problem
 from api.questions import Pin
-from api.reader import pinned_values
+from api.reader import age_of, pinned_values
 from api.sql import is_head, render
 from api.views import View
 from catalog.errors import DatabaseUnavailableError, QueryTimeoutError
@@ -113,7 +113,7 @@ class Running:
                 head, oldest = cursor.fetchone()
             if pin.revision < oldest:
                 raise Problem("revision_gone", f"The oldest revision that can be read is {oldest}.")
-            statement = compile_export(view, query, form, pinned=head != pin.revision)
+            statement = compile_export(view, query, form, age=age_of(pin, [head]))
             values = {f"f{index}": value for index, value in enumerate(query.values)} | pinned_values(pin)
             self.cursor = self.connection.cursor()
             self.cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(BATCH_BYTES)})

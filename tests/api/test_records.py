@@ -32,11 +32,11 @@ schema:
     properties:
       - {name: area, logicalType: string, primaryKey: true, primaryKeyPosition: 1}
       - {name: code, logicalType: string, primaryKey: true, primaryKeyPosition: 2}
-      - {name: size, logicalType: integer}
+      - {name: size, logicalType: integer, customProperties: [{property: indexed, value: true}]}
       - {name: price, logicalType: number, physicalType: "numeric(12,2)"}
       - {name: weight, logicalType: number}
-      - {name: sold, logicalType: boolean}
-      - {name: day, logicalType: date}
+      - {name: sold, logicalType: boolean, customProperties: [{property: indexed, value: true}]}
+      - {name: day, logicalType: date, customProperties: [{property: indexed, value: true}]}
       - {name: seen, logicalType: timestamp}
       - {name: serial, logicalType: integer, physicalType: bigint}
       - {name: limit, logicalType: integer}
@@ -85,6 +85,17 @@ def shop(make_lab: Callable[..., Lab]) -> Lab:
 def client(shop: Lab) -> Iterator[httpx.Client]:
     with shop.serve() as client:
         yield client
+
+
+@pytest.fixture
+def aged(shop: Lab, client: httpx.Client) -> httpx.Client:
+    """A client of three revisions: all, some changed or deleted, and some of them as they were."""
+    rows = make_rows(300)
+    shop.ingest(
+        "shop.things", as_csv([row | {"size": 3, "day": None} for row in rows[:150]] + rows[170:]), "things.csv"
+    )
+    shop.ingest("shop.things", as_csv([*rows[:20], *rows[190:]]), "things.csv")
+    return client
 
 
 def problem(client: httpx.Client, url: str, status: int, code: str) -> dict[str, Any]:
@@ -217,11 +228,12 @@ OPERATIONS: dict[str, Callable[[Any, Any], bool]] = {
         unique_by=lambda s: s[0],
     ),
     limit=st.integers(1, 120),
+    at=st.sampled_from([None, 1, 2, 3]),
 )
 def test_filters_and_sorts_are_those_of_a_list_in_python(
-    client: httpx.Client, filters: list[tuple[str, str, int]], sort: list[tuple[str, bool]], limit: int
+    aged: httpx.Client, filters: list[tuple[str, str, int]], sort: list[tuple[str, bool]], limit: int, at: int | None
 ) -> None:
-    expected = walk(client, f"{RECORDS}?limit=1000")
+    expected = walk(aged, f"{RECORDS}?limit=1000" + (f"&at={at}" if at else ""))
     for name, operator, value in filters:
         expected = [r for r in expected if r[name] is not None and OPERATIONS[operator](r[name], value)]
     for name, descending in reversed(sort):
@@ -231,7 +243,9 @@ def test_filters_and_sorts_are_those_of_a_list_in_python(
     query = [f"{name}[{operator}]={value}" for name, operator, value in filters] + [f"limit={limit}"]
     if sort:
         query.append("sort=" + ",".join(("-" if descending else "") + name for name, descending in sort))
-    assert walk(client, f"{RECORDS}?{'&'.join(query)}") == expected
+    if at:
+        query.append(f"at={at}")
+    assert walk(aged, f"{RECORDS}?{'&'.join(query)}") == expected
 
 
 @pytest.mark.parametrize(

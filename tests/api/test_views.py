@@ -309,6 +309,28 @@ def test_a_contract_is_shown_without_what_the_caller_may_not_know_of(client: htt
     assert all(word in text for word in ("supplier", "items.csv", "kind = 'a'"))
 
 
+def test_promises_and_links_to_what_is_hidden_are_left_out_of_a_contract(make_lab: Callable[..., Lab]) -> None:
+    link = "{type: foreignKey, to: secrets.id, customProperties: [{property: enforced, value: false}]}"
+    linked = CONTRACT.replace(
+        "{name: title, logicalType: string}",
+        f"{{name: title, logicalType: string}}\n      - {{name: origin, logicalType: integer, relationships: [{link}]}}",
+    ).replace("{name: word, logicalType: string}", "{name: seen, logicalType: timestamp}")
+    promised = (
+        "slaProperties:\n  - {property: latency, value: 2, unit: d, element: secrets.seen}\n"
+        "  - {property: retention, value: 9, unit: d}\n"
+    )
+    lab = make_lab(linked + promised)
+    lab.migrate()
+    with lab.serve() as client:
+        seen = client.get("/data/shop/v1/contract", headers=key_of(lab, "shop:role:partner_a")).text
+        whole = client.get("/data/shop/v1/contract", headers=key_of(lab, "shop:read")).text
+    assert "retention" in seen
+    assert "secrets" not in seen
+    assert "latency" not in seen
+    assert "secrets.seen" in whole
+    assert "secrets.id" in whole
+
+
 def test_where_a_record_came_from_is_told_to_operators(client: httpx.Client, shop: Lab, a: dict[str, str]) -> None:
     assert client.get(f"{ITEMS}/records/3/provenance", headers=a).status_code == 403
     operator = key_of(shop, "shop:read", "ops:read")
