@@ -313,7 +313,8 @@ def test_promises_and_links_to_what_is_hidden_are_left_out_of_a_contract(make_la
     link = "{type: foreignKey, to: secrets.id, customProperties: [{property: enforced, value: false}]}"
     linked = CONTRACT.replace(
         "{name: title, logicalType: string}",
-        f"{{name: title, logicalType: string}}\n      - {{name: origin, logicalType: integer, relationships: [{link}]}}",
+        "{name: title, logicalType: string}\n"
+        f"      - {{name: origin, logicalType: integer, relationships: [{link}]}}",
     ).replace("{name: word, logicalType: string}", "{name: seen, logicalType: timestamp}")
     promised = (
         "slaProperties:\n  - {property: latency, value: 2, unit: d, element: secrets.seen}\n"
