@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from api.lanes import Statement
-from api.sql import Age, compile_after, conditions_of, document_of, page_body, pinned_revision, render, with_heads
+from api.sql import OLDER, compile_after, conditions_of, document_of, page_body, pinned_revision, render, with_heads
 from api.views import View
 from catalog.tables import REVISION, UNTIL
 
@@ -54,7 +54,7 @@ def compile_changes(view: View, shape: ChangesShape) -> Statement:
 def written(view: View, shape: ChangesShape, table: sa.Table) -> sa.Select[Any]:
     """The records of S(until) that were written after `since`."""
     since = pinned_revision(SINCE)
-    conditions = [*conditions_of(view, table, age=Age.OLDER), table.c[REVISION] > since]
+    conditions = [*conditions_of(view, table, age=OLDER), table.c[REVISION] > since]
     return pick(view, shape, table, "written", conditions)
 
 
@@ -75,7 +75,7 @@ def ended(view: View, shape: ChangesShape) -> sa.Select[Any]:
 def exists_at(view: View, row: Any, base: sa.Table, place: int = 0) -> sa.ColumnElement[bool]:
     """Whether a table holds, in a pinned revision, a record with the key of `row`."""
     other = base.alias(f"other_{base.name}")
-    conditions = conditions_of(view, base, age=Age.OLDER, place=place, source=other)
+    conditions = conditions_of(view, base, age=OLDER, place=place, source=other)
     return sa.exists().select_from(other).where(*same_key(view, row, other), *conditions).correlate(row)
 
 

@@ -62,7 +62,7 @@ class PageShape:
     @property
     def keeps_plan(self) -> bool:
         """Whether one plan is right for all values."""
-        return not self.age and is_steady(self.filters) and self.count is None
+        return self.age.keeps_plan and is_steady(self.filters) and self.count is None
 
 
 def compile_page(view: View, shape: PageShape) -> Statement:
@@ -197,7 +197,7 @@ def compile_record(view: View, properties: tuple[str, ...], expand: tuple[str, .
 
     record = find_record(view, view.dataset.key, values, properties, age=age, extra=extra)
     views = [view, *(link.view for link in related)]
-    return render(with_heads(views, [record.label("record")], age=age), keep_plan=not age)
+    return render(with_heads(views, [record.label("record")], age=age), keep_plan=age.keeps_plan)
 
 
 def count_columns(view: View, shape: PageShape) -> list[sa.ColumnElement[Any]]:
@@ -206,11 +206,11 @@ def count_columns(view: View, shape: PageShape) -> list[sa.ColumnElement[Any]]:
         # The revision knows: it was counted when it was published.
         revisions, head = Revision.__table__, DatasetHead.__table__
         known = sa.select(head.c.record_count).where(*is_head(head.c, view.dataset))
-        if shape.age:
+        if shape.age.pinned:
             known = (
                 sa.select(revisions.c.record_count)
                 .join_from(revisions, head, revisions.c.dataset_id == head.c.id)
-                .where(*is_head(head.c, view.dataset), revisions.c.revision == pinned_revision())
+                .where(*is_head(head.c, view.dataset), revisions.c.revision == pinned_revision(0, shape.age))
             )
         return [known.scalar_subquery().label("total"), sa.true().label("exact")]
     # An estimate is scaled by the number of all records, which a view of some must not tell.

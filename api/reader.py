@@ -13,7 +13,7 @@ from api.heads import Head, Heads
 from api.lanes import Lanes, Statement
 from api.problems import Problem, parameter_problem
 from api.questions import Pin, Question
-from api.sql import Age, is_head, render
+from api.sql import HEAD, OLDER, Age, is_head, render
 from api.views import View
 from catalog.dataset import Dataset
 from catalog.errors import DatabaseUnavailableError
@@ -111,11 +111,11 @@ class RecordReader:
         still were so young.
         """
         if not pin.fixed:
-            return await self.read(view, kind, statement(Age.HEAD), values)
+            return await self.read(view, kind, statement(HEAD), values)
         age = age_of(pin, [head.revision for head in pin.heads])
         read = await self.read(view, kind, statement(age), values | pinned_values(pin))
-        if age_of(pin, read.revisions) > age:
-            read = await self.read(view, kind, statement(Age.OLDER), values | pinned_values(pin))
+        if age_of(pin, read.revisions).behind > age.behind:
+            read = await self.read(view, kind, statement(OLDER), values | pinned_values(pin))
         self.check_read(read, pin)
         return read
 
@@ -149,7 +149,9 @@ class RecordReader:
 def age_of(pin: Pin, heads: Sequence[int]) -> Age:
     """How old the pinned revisions are beside these heads."""
     behind = max(head - revision for head, revision in zip(heads, pin.revisions, strict=True))
-    return Age(min(max(behind, Age.HEAD), Age.OLDER))
+    if behind > 1:
+        return OLDER
+    return Age(1, pin.revisions) if behind == 1 else HEAD
 
 
 def pinned_values(pin: Pin) -> dict[str, Any]:

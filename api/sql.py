@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from enum import IntEnum
 from typing import Any
 
 import sqlalchemy as sa
@@ -36,12 +35,26 @@ STEADY_OPERATORS = frozenset({"eq"})
 Order = tuple[tuple[str, bool], ...]  # (property, descending)
 
 
-class Age(IntEnum):
+@dataclass(frozen=True, slots=True)
+class Age:
     """How old the revisions of a statement are, which decides where it looks for them."""
 
-    HEAD = 0  # whatever is current: the current table holds all of it
-    PREVIOUS = 1  # the parameters' revisions, each the head or the one before: one value of `_until` finds the rest
-    OLDER = 2  # the parameters' revisions, as old as history is
+    behind: int  # 0: whatever is current; 1: each is the head or the one before; 2: as old as history is
+    # Where `behind` is 1. They stand in the statement itself: planned once for what they are, it keeps its plan.
+    revisions: tuple[int, ...] = ()
+
+    @property
+    def pinned(self) -> bool:
+        """Whether revisions are named, so that current tables alone may not hold them."""
+        return self.behind > 0
+
+    @property
+    def keeps_plan(self) -> bool:
+        """Whether one plan is right as often as the statement is asked."""
+        return self.behind < OLDER.behind
+
+
+HEAD, OLDER = Age(0), Age(2)
 
 
 def order_of(dataset: Dataset, sort: Order) -> Order:
@@ -55,7 +68,7 @@ def conditions_of(
     table: sa.Table,
     filters: Sequence[Filter] = (),
     *,
-    age: Age = Age.HEAD,
+    age: Age = HEAD,
     place: int = 0,
     source: Any = None,
 ) -> list[sa.ColumnElement[bool]]:
@@ -69,10 +82,10 @@ def conditions_of(
     conditions = [compile_filter(view, rows, condition, index) for index, condition in enumerate(filters)]
     if view.rows is not None:
         conditions.append(compile_predicate(view, view.rows, rows))
-    if age:
-        revision = pinned_revision(place)
+    if age.pinned:
+        revision = pinned_revision(place, age)
         conditions.append(rows.c[REVISION] <= revision)
-        if table is view.tables.history and age is Age.PREVIOUS:
+        if table is view.tables.history and age.revisions:
             conditions.append(rows.c[UNTIL] == revision + constant(1))
         elif table is view.tables.history:
             conditions += [rows.c[UNTIL] > revision, revision < revision_now(view.dataset)]
@@ -94,14 +107,16 @@ def revision_now(dataset: Dataset) -> sa.ScalarSelect[int]:
     return sa.select(head.c.revision).where(*is_head(head.c, dataset)).scalar_subquery()
 
 
-def pinned_revision(place: int = 0) -> sa.BindParameter[int]:
-    """The parameter that names the revision of the n-th dataset of a statement."""
+def pinned_revision(place: int = 0, age: Age = OLDER) -> sa.ColumnElement[int]:
+    """The revision of the n-th dataset of a statement."""
+    if age.revisions:
+        return constant(age.revisions[place])
     return sa.bindparam(f"revision_{place}", type_=sa.BigInteger)
 
 
 def tables_of(view: View, *, age: Age) -> tuple[sa.Table, ...]:
     """The tables that hold a revision: for the head's the current one alone."""
-    return (view.tables.current, view.tables.history) if age else (view.tables.current,)
+    return (view.tables.current, view.tables.history) if age.pinned else (view.tables.current,)
 
 
 def revision_rows(
@@ -109,7 +124,7 @@ def revision_rows(
     filters: Sequence[Filter] = (),
     properties: Iterable[str] | None = None,
     *,
-    age: Age = Age.HEAD,
+    age: Age = HEAD,
     name: str = "found",
 ) -> sa.Subquery:
     """All records of a revision that meet the filters, as a relation with the columns of these properties."""
@@ -123,7 +138,7 @@ def revision_rows(
 
 
 def with_heads(
-    views: Sequence[View], payload: Sequence[Any], source: Any = None, *, age: Age = Age.HEAD
+    views: Sequence[View], payload: Sequence[Any], source: Any = None, *, age: Age = HEAD
 ) -> sa.Select[Any]:
     """A statement of one row: the heads of the datasets that it reads, then the payload."""
     facts: list[Any] = []
@@ -134,11 +149,11 @@ def with_heads(
         conditions += is_head(head.c, view.dataset)
         froms.append(head)
         published: Any = head.c.published_at
-        if age:
+        if age.pinned:
             revisions = Revision.__table__
             published = (
                 sa.select(revisions.c.published_at)
-                .where(revisions.c.dataset_id == head.c.id, revisions.c.revision == pinned_revision(place))
+                .where(revisions.c.dataset_id == head.c.id, revisions.c.revision == pinned_revision(place, age))
                 .scalar_subquery()
             )
         moment = sa.cast(sa.func.floor(sa.func.date_part(sa.literal_column("'epoch'"), published)), sa.BigInteger)
