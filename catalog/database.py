@@ -40,6 +40,7 @@ UNAVAILABLE = (
     errors.ConnectionFailure,
     errors.ConnectionDoesNotExist,
     errors.ConnectionException,
+    errors.SerializationFailure,  # a replica ended the statement for what its primary did
     PoolTimeout,
 )
 
@@ -141,6 +142,8 @@ def make_read_pool(url: str, settings: Settings) -> AsyncConnectionPool[AsyncCon
         url,
         kwargs={"autocommit": True, "application_name": f"{APPLICATION_NAME}-read", "connect_timeout": 5},
         configure=configure,
+        # Each is lent out for long: to ask whether it still lives costs nothing beside what it answers then.
+        check=AsyncConnectionPool.check_connection,
         min_size=min(2, settings.read_pool_size),
         max_size=settings.read_pool_size,
         timeout=settings.pool_timeout_ms / 1000,
