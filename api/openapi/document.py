@@ -20,7 +20,7 @@ from api.openapi.parts import problem_schema, schema_name, tag_of
 from api.openapi.quarantine import quarantine_paths
 from api.openapi.questions import question_paths
 from api.openapi.records import common_facts, dataset_paths, page_schema, record_schema
-from api.openapi.security import offer_tokens, security_schemes
+from api.openapi.security import security_schemes, settle_security
 from catalog.contract import Catalog
 from catalog.settings import TokenIssuer
 
@@ -73,7 +73,7 @@ def build_document(
             "version": VERSION,
             "description": DESCRIPTION,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
-            "contact": {"name": "The owners of this service", "url": "/docs"},
+            "contact": {"name": "The owners of this service"},
         },
         "servers": [{"url": "/"}],
         "tags": tags,
@@ -83,8 +83,7 @@ def build_document(
             "securitySchemes": security_schemes(catalog, issuers),
         },
     }
-    if any(issuer.token_url for issuer in issuers):
-        offer_tokens(document)
+    settle_security(document, tokens=any(issuer.token_url for issuer in issuers))
     return document
 
 

@@ -125,7 +125,7 @@ def provenance_operation(dataset: Dataset) -> dict[str, Any]:
         "operationId": operation_id("get_provenance", dataset),
         "summary": f"Where a record of {dataset.name} came from",
         "description": "The load, file and line that brought it, its raw text, how its properties are made, and the"
-        " revisions of it before. Needs the scope `ops:read` as well.",
+        " revisions of it before.",
         "security": [{"bearer": scopes}, {"header": scopes}],
         "parameters": [key_parameter(dataset)],
         "responses": told("Its origin.", schema, revision=True) | problem_answers(403),

@@ -32,11 +32,22 @@ def security_schemes(catalog: Catalog, issuers: Sequence[TokenIssuer]) -> dict[s
     return schemes
 
 
-def offer_tokens(document: dict[str, Any]) -> None:
-    """Adds tokens to every operation that takes a key, with the scopes that it says it needs."""
+def settle_security(document: dict[str, Any], *, tokens: bool) -> None:
+    """Says of every operation that takes a key which scopes it needs, and offers tokens with them where there are any.
+
+    In the document only OAuth 2 has scopes; those of keys stand in `x-scopes` and in the description.
+    """
     for operations in document["paths"].values():
         for operation in operations.values():
-            asked = operation.get("security")
-            keyed = [wish["bearer"] for wish in asked or [] if "bearer" in wish]
-            if keyed:
-                operation["security"] = [*asked, {"oauth2": keyed[0]}]
+            asked = operation.get("security", [])
+            scopes = next((wish["bearer"] for wish in asked if "bearer" in wish), None)
+            if scopes is None:
+                continue
+            operation["security"] = [{name: [] for name in wish} for wish in asked]
+            if tokens:
+                operation["security"].append({"oauth2": scopes})
+            if scopes and {} not in asked:
+                operation["x-scopes"] = scopes
+                untold = [f"`{scope}`" for scope in scopes if f"`{scope}`" not in operation["description"]]
+                if untold:
+                    operation["description"] += f" Needs {' and '.join(untold)}."
