@@ -33,7 +33,7 @@ def security_schemes(catalog: Catalog, issuers: Sequence[TokenIssuer]) -> dict[s
 
 
 def settle_security(document: dict[str, Any], *, tokens: bool) -> None:
-    """Says of every operation that takes a key which scopes it needs, and offers tokens with them where there are any.
+    """Says of every operation that takes a key which scopes it needs, and offers tokens with them.
 
     In the document only OAuth 2 has scopes; those of keys stand in `x-scopes` and in the description.
     """
