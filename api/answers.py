@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from api.etags import matches
 from api.negotiation import COMPRESSED_FROM_BYTES, JSON, Form, choose_coding, choose_form, encode_body
+from api.params import split_query
 from api.problems import Problem, closest, parameter_problem
 from catalog.telemetry import traceresponse
 
@@ -65,7 +66,7 @@ def answer_list(
 def refuse_unknown(request: Request, known: tuple[str, ...] = ()) -> None:
     """A problem for a query parameter that is not known here, or that stands there twice."""
     seen = set()
-    for name, _ in request.query_params.multi_items():
+    for name, _ in split_query(request.scope["query_string"]):
         if name not in known:
             raise parameter_problem("unknown_parameter", name, "unknown parameter", closest(name, known))
         if name in seen:

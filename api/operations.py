@@ -12,6 +12,7 @@ from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool
 
 from api.event_store import KEEP_KEY, find_answer
+from api.json_records import JsonText
 from api.lanes import Lanes
 from api.problems import Problem
 from catalog.database import translate_error
@@ -179,9 +180,11 @@ async def queue_one(connection: Any, wanted: LoadRequest, dataset: Dataset) -> d
 def parse_object(body: bytes, known: Sequence[str]) -> dict[str, Any]:
     """The members of a JSON object; a problem names what does not belong there."""
     try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
-        raise Problem("invalid_json") from None
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Problem("invalid_text", f"The body is not UTF-8 (byte {error.start + 1}).") from None
+    JsonText(text).read_whole()  # for its problems: depth, numbers and texts are held to the rules of pushed records
+    found = json.loads(text)
     if not isinstance(found, dict):
         raise Problem("invalid_value", "The body must be a JSON object.")
     for name in found:

@@ -17,6 +17,7 @@ from api.access import find_watched_dataset, find_writable_dataset
 from api.event_store import Push
 from api.events import PushedRecord, PushForm, parse_records, read_form, read_idempotency_key, unsupported
 from api.openapi.events import takes_events
+from api.params import split_query
 from api.problems import Problem, closest, parameter_problem
 from api.receipts import describe_receipt
 from api.service import service_of
@@ -86,7 +87,7 @@ def require_pushed(dataset: Dataset) -> None:
 
 def refuse_parameters(request: Request, known: tuple[str, ...]) -> None:
     """A problem for a query parameter that the address does not take, or that came twice."""
-    names = [name for name, _ in request.query_params.multi_items()]
+    names = [name for name, _ in split_query(request.scope["query_string"])]
     for name in names:
         if name not in known:
             raise parameter_problem("unknown_parameter", name, "unknown parameter", closest(name, known))

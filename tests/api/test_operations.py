@@ -112,12 +112,12 @@ REFUSED_QUERIES = [
     ("before=x", "invalid_cursor"),
     ("stauts=failed", "unknown_parameter"),
     ("status=failed&status=queued", "duplicate_parameter"),
-    ("product=%00", "invalid_value"),
+    ("product=%00", "invalid_text"),
 ]
 REFUSED_BODIES = [
     (b"", 400),
     (b"{", 400),
-    (b"\xff", 400),
+    (b"\xff", 422),
     (b"[" * 10_000, 400),
     (b"[]", 422),
     (b"{}", 422),
