@@ -31,7 +31,7 @@ APPLICATION_NAME = "decant"
 WRITE_TIMEOUT_SECONDS = 10  # for one statement of a request that writes
 TRANSACTION_SLACK_MS = 10_000  # beyond what one statement may take
 
-# What PostgreSQL says when it is going down, coming up, full or gone.
+# What PostgreSQL says when it is going down, coming up, full, busy or gone.
 UNAVAILABLE = (
     errors.AdminShutdown,
     errors.CrashShutdown,
@@ -41,6 +41,7 @@ UNAVAILABLE = (
     errors.ConnectionDoesNotExist,
     errors.ConnectionException,
     errors.SerializationFailure,  # a replica ended the statement for what its primary did
+    errors.LockNotAvailable,  # a migration is at the table
     PoolTimeout,
 )
 
