@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from catalog.errors import DatabaseUnavailableError, QueryTimeoutError, QueryTooExpensiveError
-from catalog.telemetry import current_trace_id
+from catalog.telemetry import current_trace_id, hide_keys
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 1
@@ -120,7 +120,7 @@ def write_problem(problem: Problem, instance: str) -> bytes:
         "title": kind.title,
         "status": kind.status,
         "detail": problem.detail,
-        "instance": instance,
+        "instance": hide_keys(instance),
         "code": problem.code,
         # Without tracing a random id still ties the answer to a log line.
         "trace_id": current_trace_id() or secrets.token_hex(16),

@@ -4,17 +4,40 @@ from __future__ import annotations
 
 import os
 import random
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import parse_qsl, urlencode
 
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import Span, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 
 TRACER = trace.get_tracer("decant")
+KEY = re.compile(r"dcnt_\w*")
+HIDDEN = "REDACTED"
+
+
+class Discretion(SpanProcessor):
+    """Takes out of spans what FastAPI notes of an address: keys that do not belong there, and values."""
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Changes the span before anybody else sees it."""
+        facts = span.attributes or {}
+        if query := facts.get("url.query"):
+            names = [(hide_keys(name), HIDDEN) for name, _ in parse_qsl(str(query), keep_blank_values=True)]
+            span.set_attribute("url.query", urlencode(names))
+        if path := facts.get("url.path"):
+            span.set_attribute("url.path", hide_keys(str(path)))
+
+
+def hide_keys(text: str) -> str:
+    """A text without the keys in it: what stands in an address is shown and kept in many places."""
+    return KEY.sub(HIDDEN, text) if "dcnt_" in text else text
 
 
 @contextmanager
@@ -28,6 +51,7 @@ def open_telemetry(service: str) -> Iterator[None]:
     sampler = ParentBased(ratio, remote_parent_sampled=ratio, remote_parent_not_sampled=ratio)
     resource = Resource.create({"service.name": os.environ.get("OTEL_SERVICE_NAME", service)})
     provider = TracerProvider(resource=resource, sampler=sampler)
+    provider.add_span_processor(Discretion())
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     trace.set_tracer_provider(provider)
     try:
