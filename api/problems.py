@@ -195,4 +195,5 @@ def install_problems(app: FastAPI, judge_nowhere: Callable[[Request], Awaitable[
 
     @app.exception_handler(Exception)
     async def unexpected(request: Request, _error: Exception) -> Response:
-        return render_problem(request, Problem("internal_error"))
+        # uvicorn ends the connection of whatever broke: callers are told, so as not to ask on it again.
+        return render_problem(request, Problem("internal_error", headers={"Connection": "close"}))

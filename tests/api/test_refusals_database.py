@@ -120,3 +120,16 @@ def test_without_its_read_login_the_service_lives_and_is_not_ready(lab: Lab) -> 
             assert "nobody_at_all" not in answer.text
         assert client.get("/livez").status_code == 200
         assert client.get("/readyz").status_code == 503
+
+
+def test_what_breaks_here_is_a_problem_that_tells_nothing_and_ends_its_connection(lab: Lab) -> None:
+    lab.ingest("people.people", HEADER + "1,Ann,30,\n")
+    with lab.serve() as client:
+        assert client.get(RECORDS).status_code == 200
+        with psycopg.connect(lab.urls.owner, autocommit=True) as connection:
+            connection.execute("ALTER TABLE people_v1.people RENAME age TO years")
+        for _ in range(20):
+            answer = client.get(f"{RECORDS}?limit=2")
+            assert problem(answer) == (500, "internal_error")
+            assert answer.headers["connection"] == "close"
+            assert not [word for word in ("age", "years", "people_v1", "SELECT", "Error") if word in answer.text]
