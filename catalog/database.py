@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import psycopg
 import sqlalchemy as sa
 from psycopg import AsyncConnection, errors
 from psycopg.adapt import Loader
+from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from catalog.embedded import choose_folder, run_embedded
@@ -30,6 +32,7 @@ ROLES = (INGEST_ROLE, READ_ROLE, WRITE_ROLE)
 APPLICATION_NAME = "decant"
 WRITE_TIMEOUT_SECONDS = 10  # for one statement of a request that writes
 TRANSACTION_SLACK_MS = 10_000  # beyond what one statement may take
+PORTS = re.compile(r"[0-9]*(,[0-9]*)*")  # of several hosts, one each
 
 # What PostgreSQL says when it is going down, coming up, full, busy or gone.
 UNAVAILABLE = (
@@ -79,10 +82,19 @@ def open_database(settings: Settings) -> Iterator[DatabaseUrls]:
 
 
 def check_url(url: str) -> str:
-    """The URL in libpq's form; SettingsError for another database's."""
+    """The URL in libpq's form; SettingsError for another database's, and for one that would be misread.
+
+    What is misread is told by its parts, in logs too: a password's, where its signs are not percent-encoded.
+    """
     scheme, _, rest = url.partition("://")
     if scheme.partition("+")[0] not in {"postgresql", "postgres"} or not rest:
         raise SettingsError("DECANT_DATABASE_URL must look like postgresql://user:password@host:5432/database")
+    try:
+        facts = conninfo_to_dict(f"postgresql://{rest}")
+    except psycopg.ProgrammingError:
+        facts = {"port": "none"}
+    if "@" in str(facts.get("host") or "").lstrip("@") or not PORTS.fullmatch(str(facts.get("port") or "")):
+        raise SettingsError("DECANT_DATABASE_URL cannot be read: percent-encode the signs in its user and password.")
     return f"postgresql://{rest}"
 
 

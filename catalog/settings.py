@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterator
+from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -46,9 +47,9 @@ def check_issuer(url: str) -> str:
     return check_address(url)
 
 
-def read_json(value: Any) -> Any:
-    """What a text holds as JSON, of which an empty one holds an empty list; anything else as it is."""
-    return json.loads(value or "[]") if isinstance(value, str) else value
+def read_json(value: Any, empty: str = "[]") -> Any:
+    """What a text holds as JSON, `empty` where it is empty; anything else as it is."""
+    return json.loads(value or empty) if isinstance(value, str) else value
 
 
 def check_network(text: str) -> str:
@@ -129,6 +130,8 @@ class Settings(BaseSettings):
     ] = None
     peppers: Annotated[
         dict[int, SecretStr],
+        NoDecode,
+        BeforeValidator(partial(read_json, empty="{}")),
         Field(description="What new keys are hashed with instead, as JSON: the highest version counts."),
     ] = {}
     host: Annotated[str, Field(description="Address to listen on.")] = "127.0.0.1"
