@@ -13,7 +13,7 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 from starlette.datastructures import Headers
 
-from api.keys import KEY_PREFIX, Peppers, hash_secret, parse_key
+from api.keys import HASH_BYTES, KEY_PREFIX, Peppers, hash_secret, parse_key
 from api.problems import Problem
 from api.tokens import TokenVerifier
 from catalog.database import translate_error
@@ -63,6 +63,8 @@ class Authenticator:
         self.verifier = verifier
         self.peppers = peppers
         self.anonymous = Principal()
+        # What a key is compared with where there is none of its id.
+        self.nobody = StoredKey(bytes(HASH_BYTES), self.anonymous, None, peppers.current)
         self.cache: OrderedDict[str, tuple[float, StoredKey | None]] = OrderedDict()
         self.subjects: OrderedDict[tuple[str, str, frozenset[str]], Principal] = OrderedDict()
 
@@ -73,20 +75,24 @@ class Authenticator:
             return self.anonymous
         if not text.startswith(KEY_PREFIX) and self.verifier.issuers:
             return await self.authenticate_token(text)
+        principal = await self.judge_key(text)
+        if principal is None:
+            raise refuse(sent=True)
+        return principal
+
+    async def judge_key(self, text: str) -> Principal | None:
+        """The principal of a key, None for one that is not valid.
+
+        Whatever is wrong with a well-formed key, the same is done: the time that it takes tells nobody what it was.
+        """
         parsed = parse_key(text)
-        stored = await self.find(parsed.id) if parsed else None
-        # Compared in any case, so that an unknown id takes as long as a wrong secret.
-        pepper = self.peppers.of(stored.pepper_version if stored else self.peppers.current)
+        stored = (await self.find(parsed.id) if parsed else None) or self.nobody
+        pepper = self.peppers.of(stored.pepper_version)
         offered = hash_secret(parsed.secret if parsed else "", pepper or b"")
-        if not hmac.compare_digest(offered, stored.secret_hash if stored else b"\0" * len(offered)):
-            raise refuse(sent=True)
-        if (
-            stored is None
-            or parsed is None
-            or pepper is None
-            or (stored.expires_at and stored.expires_at <= datetime.now(UTC))
-        ):
-            raise refuse(sent=True)
+        is_same = hmac.compare_digest(offered, stored.secret_hash)
+        is_over = stored.expires_at is not None and stored.expires_at <= datetime.now(UTC)
+        if not is_same or is_over or pepper is None or parsed is None or stored is self.nobody:
+            return None
         return stored.principal
 
     async def authenticate_token(self, text: str) -> Principal:

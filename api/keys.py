@@ -26,6 +26,7 @@ KEY_PREFIX = "dcnt_"
 ID_CHARACTERS = 12
 SECRET_CHARACTERS = 32  # 190 random bits
 CHECKSUM_CHARACTERS = 6
+HASH_BYTES = 32  # of SHA-256
 KEY_TEXT = re.compile(
     rf"dcnt_([0-9A-Za-z]{{{ID_CHARACTERS}}})_([0-9A-Za-z]{{{SECRET_CHARACTERS}}})([0-9A-Za-z]{{{CHECKSUM_CHARACTERS}}})"
 )
