@@ -9,10 +9,8 @@ import sqlalchemy as sa
 from catalog.access_models import (
     APPENDED_TABLES,
     CHANGED_TABLES,
-    ApiKey,
     AuditEntry,
     IdempotencyKey,
-    KeyUsage,
     RateLease,
 )
 from catalog.contract import Catalog
@@ -30,6 +28,8 @@ def grant_access(connection: sa.Connection, catalog: Catalog) -> None:
         (WRITE_ROLE, write_grants()),
     ):
         if role in known:
+            # What an older version gave, and this one does not.
+            connection.execute(sa.text(f"REVOKE ALL ON ALL TABLES IN SCHEMA {SCHEMA} FROM {role}"))
             for statement in statements:
                 connection.execute(sa.text(f"GRANT {statement} TO {role}"))
     if READ_ROLE in known and connection.scalar(
@@ -62,9 +62,9 @@ def ingest_grants(catalog: Catalog) -> Iterator[str]:
 
 
 def read_grants(catalog: Catalog) -> Iterator[str]:
-    """Reads datasets, ledger and keys; writes nothing."""
+    """Reads datasets and ledger; sees no keys, and writes nothing."""
     yield f"USAGE ON SCHEMA {SCHEMA}"
-    for model in (*LEDGER_TABLES, AppliedContract, AuditEntry, ApiKey, KeyUsage):
+    for model in (*LEDGER_TABLES, AppliedContract, AuditEntry):
         yield f"SELECT ON {SCHEMA}.{model.__tablename__}"
     for schema in schemas_of(catalog):
         yield f"USAGE ON SCHEMA {schema}"
