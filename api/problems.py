@@ -145,9 +145,13 @@ def allowed_methods(request: Request) -> set[str]:
     methods = {"OPTIONS"}
     included = (getattr(route, "original_router", None) for route in request.app.router.routes)
     routes = [route for router in included if router is not None for route in router.routes]
-    for route in (*request.app.router.routes, *routes):
-        if route.matches(request.scope)[0] is not Match.NONE:
-            methods |= getattr(route, "methods", None) or set()
+    found = [
+        route for route in (*request.app.router.routes, *routes) if route.matches(request.scope)[0] is not Match.NONE
+    ]
+    # What a route names outright is no other's example: `/keys/self` is no key's id.
+    outright = [route for route in found if "{" not in getattr(route, "path", "{")]
+    for route in outright or found:
+        methods |= getattr(route, "methods", None) or set()
     return methods
 
 

@@ -1,4 +1,4 @@
-"""A walk over a big dataset, timed: whether its last pages take longer than its first."""
+"""A big dataset: whether the last pages of a walk take longer than its first, and the memory of its exports."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import psycopg
 from bench.cases import RECORDS, TABLE
 from bench.errors import BenchError
 from bench.ground import PRODUCT, Ground
-from bench.services import start_decant
+from bench.memory import BigExport, measure_exports
+from bench.services import run_decant, start_decant
 from catalog.database import DatabaseUrls
 
 BIG_DATABASE = "bench_big"
@@ -22,6 +23,7 @@ PAGE_RECORDS = 1000
 EDGE_PAGES = 50  # pages at either end that are compared
 TURNS = 20  # how often each of them is asked for
 SAY_EVERY = 100  # pages
+EXPORTING = {"DECANT_EXPORT_TIMEOUT_SECONDS": "3600", "DECANT_EXPORT_CACHE_BYTES": "20000000000"}
 SLOWDOWN = 1.2  # the promise: the last pages take at most so many times as long as the first
 MARK = b'"flight_id"'
 
@@ -53,6 +55,7 @@ class BigWalk:
     seconds: float
     first_ms: float
     last_ms: float
+    exports: list[BigExport]
 
     @property
     def slowdown(self) -> float:
@@ -61,7 +64,8 @@ class BigWalk:
 
     def as_json(self) -> dict[str, Any]:
         """All figures, for a file."""
-        return vars(self) | {"slowdown": self.slowdown, "target": SLOWDOWN}
+        exports = {export.form: export.as_json() for export in self.exports}
+        return vars(self) | {"slowdown": self.slowdown, "target": SLOWDOWN, "exports": exports}
 
 
 def measure_big(ground: Ground, records: int, say: Callable[[str], None]) -> BigWalk:
@@ -72,6 +76,8 @@ def measure_big(ground: Ground, records: int, say: Callable[[str], None]) -> Big
     say(f"making {records:,} flights")
     fill(urls, records)
     ground.settle(urls)
+    with run_decant(ground, urls, "big-exports", 1, EXPORTING) as (address, process):
+        exports = measure_exports(address, process, say)
     with (
         start_decant(ground, urls, "big", 1, {"DECANT_CACHE_BYTES": "0"}) as address,
         httpx.Client(base_url=address, timeout=60, trust_env=False) as client,
@@ -84,7 +90,7 @@ def measure_big(ground: Ground, records: int, say: Callable[[str], None]) -> Big
         # The last page has fewer records, or none: it is no equal of the others.
         full = paths[:-1]
         first, last = time_edges(client, full[:EDGE_PAGES], full[-EDGE_PAGES:])
-    return BigWalk(records, len(paths), seconds, first, last)
+    return BigWalk(records, len(paths), seconds, first, last, exports)
 
 
 def fill(urls: DatabaseUrls, records: int) -> None:

@@ -12,6 +12,7 @@ from bench.big import PAGE_RECORDS, SLOWDOWN, BigWalk
 from bench.cases import Case
 from bench.ingest import IngestResult, median_steps
 from bench.limits import Compared
+from bench.memory import PEAK_MB, BigExport
 from bench.older import SPREAD, State
 
 TENTHS_BELOW_MS = 10
@@ -103,6 +104,21 @@ def show_big(walk: BigWalk, out: Console) -> None:
     out.print(table)
     if walk.slowdown > SLOWDOWN:
         show_missed([f"the last pages: {walk.slowdown:.2f} times as long as the first, not {SLOWDOWN:g}"], out)
+    show_exports(walk.exports, out)
+
+
+def show_exports(exports: list[BigExport], out: Console) -> None:
+    """Nothing comes back; prints the memory that the server needed for each whole export."""
+    table = Table(title="Exports of all of them, and the server's memory", title_justify="left")
+    for name in ("format", "MB", "seconds", "idle, MB", "peak, MB", "target"):
+        table.add_column(name, justify="right")
+    for export in exports:
+        peak = judge(-export.peak_mb, -PEAK_MB).replace("-", "")
+        facts = (f"{export.bytes / 1e6:,.0f}", f"{export.seconds:,.0f}", f"{export.idle_mb:,.0f}", peak)
+        table.add_row(export.form, *facts, f"≤ {PEAK_MB}")
+    out.print(table)
+    over = [export for export in exports if export.peak_mb > PEAK_MB]
+    show_missed([f"the export as {export.form}: {export.peak_mb:.0f} MB, not {PEAK_MB}" for export in over], out)
 
 
 def show_missed(missed: list[str], out: Console) -> None:

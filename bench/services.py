@@ -47,6 +47,15 @@ def start_decant(
     ground: Ground, urls: DatabaseUrls, name: str, processes: int, more: Mapping[str, str]
 ) -> Iterator[str]:
     """The address of a Decant with these settings."""
+    with run_decant(ground, urls, name, processes, more) as (address, _):
+        yield address
+
+
+@contextmanager
+def run_decant(
+    ground: Ground, urls: DatabaseUrls, name: str, processes: int, more: Mapping[str, str]
+) -> Iterator[tuple[str, int]]:
+    """The address of a Decant with these settings, and the id of its first process."""
     command = [sys.executable, "-m", "decant", "serve", "--host", "127.0.0.1", "--port", "0"]
     # As many connections as every other service has.
     pool = {"DECANT_READ_POOL_SIZE": str(CONNECTIONS)}
@@ -54,7 +63,7 @@ def start_decant(
     limits = {"DECANT_RATE_LIMIT_ANONYMOUS": LIMIT, "DECANT_RATE_LIMIT_DEFAULT": LIMIT}
     environment = {**make_environment(ground, urls), **pool, **limits, **more}
     with run_process(ground, name, [*command, "--workers", str(processes)], environment) as process:
-        yield read_address(process, ground, name)
+        yield read_address(process, ground, name), process.pid
 
 
 @contextmanager

@@ -50,7 +50,7 @@ def common_paths() -> Iterator[tuple[str, Any]]:
     for path, name, summary, says, parameters, schema in operations:
         forms = {"application/json": {"schema": schema}}
         if name == "get_contract":
-            forms = {"application/yaml": {"schema": {"type": "string"}}} | forms
+            forms = {"application/yaml": {"schema": schema}} | forms
         content = {"description": summary, "content": forms}
         operation = {
             "tags": ["catalogue"],

@@ -8,6 +8,7 @@ from api.aggregate_params import MEASURES, MOMENTS, NUMBERS
 from api.exporting.forms import FORMS
 from api.openapi.parts import UNCHANGED, answer, operation_id, parameter, problem_answers, schema_name
 from api.openapi.records import at_parameter, filter_parameters, page_parameters
+from api.params import REVISION_DIGITS
 from catalog.dataset import Dataset
 
 NEXT: dict[str, Any] = {"type": ["string", "null"], "description": "The address of the next page; null at the end."}
@@ -132,7 +133,8 @@ def revisions_operation(dataset: Dataset) -> dict[str, Any]:
         "required": ["data", "revision", "next"],
         "properties": {"data": {"type": "array", "items": one}, "revision": REVISION, "next": NEXT},
     }
-    before = parameter("before", "Only older ones; `next` carries it.", {"type": "integer", "minimum": 0})
+    earlier = {"type": "integer", "minimum": 0, "maximum": 10**REVISION_DIGITS - 1}
+    before = parameter("before", "Only older ones; `next` carries it.", earlier)
     return {
         "operationId": operation_id("list_revisions", dataset),
         "summary": f"What was published of {dataset.name}, and when",

@@ -164,15 +164,17 @@ def page_parameters(dataset: Dataset) -> Iterator[dict[str, Any]]:
     yield parameter(
         "sort",
         "Properties separated by commas, `-` before one for descending; nulls come last in both directions.",
-        {"type": "string", "examples": [f"-{some[0]},{dataset.key[0]}"]},
+        {"type": "string", "minLength": 1, "examples": [f"-{some[0]},{dataset.key[0]}"]},
     )
     yield parameter(
         "properties",
         "Only these properties, separated by commas.",
-        {"type": "string", "examples": [",".join([dataset.key[0], *some])]},
+        {"type": "string", "minLength": 1, "examples": [",".join([dataset.key[0], *some])]},
     )
     yield parameter(
-        "cursor", "Where a walk goes on: taken from `next`, valid for the same query.", {"type": "string"}
+        "cursor",
+        "Where a walk goes on: taken from `next`, valid for the same query.",
+        {"type": "string", "minLength": 1},
     )
     yield at_parameter()
     yield parameter(

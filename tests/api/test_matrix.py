@@ -206,6 +206,8 @@ def test_options_lists_what_an_address_takes(matrix: tuple[Lab, httpx.Client]) -
     _, client = matrix
     answer = client.options("/keys")
     assert (answer.status_code, answer.headers["allow"]) == (204, "GET, HEAD, OPTIONS, POST")
+    assert client.options("/keys/self").headers["allow"] == "GET, HEAD, OPTIONS"
+    assert client.options("/keys/0123456789ab").headers["allow"] == "DELETE, GET, HEAD, OPTIONS"
 
 
 def test_pages_of_other_origins_are_answered_where_the_settings_say_so(make_lab: Callable[..., Lab]) -> None:
