@@ -64,8 +64,8 @@ SELECT (json_build_object({FACTS})::jsonb || jsonb_build_object(
 ))::text {FROM} WHERE l.id = %(id)s
 """
 QUEUE = """
-INSERT INTO decant.loads (dataset_id, kind, status, request, requested_by)
-SELECT id, %(kind)s, 'queued', %(request)s, %(requested_by)s FROM decant.datasets
+INSERT INTO decant.loads (dataset_id, kind, request, requested_by)
+SELECT id, %(kind)s, %(request)s, %(requested_by)s FROM decant.datasets
 WHERE product = %(product)s AND major = %(major)s AND dataset = %(dataset)s
 RETURNING id
 """

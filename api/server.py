@@ -103,6 +103,7 @@ def make_config(app: Any, settings: Settings, **more: Any) -> ServiceConfig:
         http=BoundedProtocol,
         ws="none",
         access_log=False,
+        log_config=None,  # one format for all lines, set by whoever starts the process
         log_level="warning",
         server_header=False,
         proxy_headers=False,  # whom to believe is decided in api/rates.py

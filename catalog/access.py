@@ -80,6 +80,6 @@ def write_grants() -> Iterator[str]:
         yield f"SELECT, INSERT, UPDATE ON {SCHEMA}.{changed.__tablename__}"
     for swept in (IdempotencyKey, RateLease):
         yield f"DELETE ON {SCHEMA}.{swept.__tablename__}"
-    columns = "dataset_id, kind, status, request, requested_by"
+    columns = "dataset_id, kind, request, requested_by"
     yield f"SELECT, INSERT ({columns}) ON {SCHEMA}.{Load.__tablename__}"
     yield f"SELECT ON {SCHEMA}.datasets"

@@ -172,6 +172,8 @@ def convert_types(operation: Any, connection: sa.Connection) -> None:
     children: list[Any] = []
     for child in getattr(operation, "ops", []):
         convert_types(child, connection)
+        if isinstance(child, ops.AlterColumnOp):
+            child.kw.pop("autoincrement", None)  # MySQL's; a warning elsewhere
         if isinstance(child, ops.AlterColumnOp) and child.modify_type is not None:
             table = f"{QUOTES.quote_schema(child.schema or '')}.{QUOTES.quote(child.table_name)}"
             column, kind = QUOTES.quote(child.column_name), child.modify_type.compile(connection.dialect)

@@ -62,6 +62,7 @@ def migrate(
         before = current_revisions(connection)
         written = [bring_up(config, OWN_BRANCH, connection, settings, revise=revise, allow_loss=allow_loss)]
         require_agreement(connection, OWN_BRANCH)
+        connection.commit()
         steps = find_steps(connection, settings, catalog)
         require_versions(steps)
         for product in catalog.products.values():

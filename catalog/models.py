@@ -95,7 +95,8 @@ class Load(Model):
     id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(), primary_key=True)
     dataset_id: Mapped[int] = mapped_column(sa.ForeignKey(DatasetHead.id))
     kind: Mapped[str]
-    status: Mapped[str]
+    # The service's login may give no other: whoever asks for a load cannot say that it was published.
+    status: Mapped[str] = mapped_column(server_default=sa.text("'queued'"))
     batch_sha256: Mapped[str | None]
     cleaning_sha256: Mapped[str | None]
     source: Mapped[str | None]  # the file, address or query that the raw batch came from

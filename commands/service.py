@@ -23,10 +23,12 @@ def serve(
 ) -> None:
     """Serve the datasets over HTTP."""
     from api.server import run_server
+    from catalog.logs import open_logs
     from catalog.production import require_safe
     from ingest.origin import make_raw_lookup
 
     settings, catalog = load_contracts(**given(host=host, port=port))
+    open_logs()
     with open_urls(settings) as urls:
         if settings.env == "production":
             require_safe(urls)
@@ -44,8 +46,10 @@ def serve(
 def make_app() -> FastAPI:
     """The service in one of several processes."""
     from api.server import make_app as make_service
+    from catalog.logs import open_logs
     from ingest.origin import make_raw_lookup
 
+    open_logs()
     return make_service(make_raw_lookup)
 
 

@@ -123,12 +123,21 @@ def test_a_login_becomes_nobody_else_and_makes_or_changes_nothing(people: Lab, l
 
 
 def test_the_write_login_queues_loads_and_writes_nothing_else_of_them(people: Lab) -> None:
-    queue = (
-        "INSERT INTO decant.loads (dataset_id, kind, status, requested_by{}) VALUES (1, 'ingest', 'queued', 'x'{})"
-    )
+    queue = "INSERT INTO decant.loads (dataset_id, kind, requested_by{}) VALUES (1, 'ingest', 'x'{})"
     with psycopg.connect(people.urls.write, autocommit=True) as connection:
         assert attempt(connection, queue.format("", ""))
-        later = ("revision", "fencing_token", "attempt", "landed", "lease_until", "retry_at", "scheduled_at")
+        made = connection.execute(queue.format("", "").encode() + b" RETURNING status").fetchone()
+        assert made == ("queued",)
+        later = (
+            "status",
+            "revision",
+            "fencing_token",
+            "attempt",
+            "landed",
+            "lease_until",
+            "retry_at",
+            "scheduled_at",
+        )
         for column in later:
             assert not attempt(connection, queue.format(f", {column}", ", DEFAULT")), column
 

@@ -16,7 +16,7 @@ from api.openapi.inspection import inspection_paths, inspection_schemas
 from api.openapi.keys import TAG as KEYS_TAG
 from api.openapi.keys import key_paths
 from api.openapi.operations import TAG, load_schema, operation_paths
-from api.openapi.parts import problem_schema, schema_name, tag_of
+from api.openapi.parts import problem_answers, problem_schema, schema_name, tag_of
 from api.openapi.quarantine import quarantine_paths
 from api.openapi.questions import question_paths
 from api.openapi.records import common_facts, dataset_paths, page_schema, record_schema
@@ -25,6 +25,7 @@ from catalog.contract import Catalog
 from catalog.settings import TokenIssuer
 
 VERSION = "0.1.0"
+EVERYWHERE = (400, 414, 431)  # of requests that are no business of any route
 DESCRIPTION = """Curated datasets, each in whole, checked revisions.
 
 Read a page of `/records`, follow `next` until it is null: a walk sees each record of the revision in which it began
@@ -83,6 +84,10 @@ def build_document(
             "securitySchemes": security_schemes(catalog, issuers),
         },
     }
+    for operations in paths.values():
+        for operation in operations.values():
+            answers = operation["responses"] | problem_answers(*EVERYWHERE)
+            operation["responses"] = dict(sorted(answers.items()))
     settle_security(document, tokens=any(issuer.token_url for issuer in issuers))
     return document
 

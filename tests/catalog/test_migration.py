@@ -7,6 +7,7 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
+from catalog.contract import Catalog
 from catalog.errors import MigrationError
 from catalog.migration import ADVISORY_LOCK, MigrationReport, migrate, plan_migration
 from tests.lab import PEOPLE, Lab, walk
@@ -405,6 +406,17 @@ def test_a_contract_that_cannot_be_read_any_more_does_not_stand_in_the_way(make_
         connection.execute("UPDATE decant.contracts SET source = 'id: [', sha256 = ''")
     assert apply(lab, PEOPLE).steps == []
     assert lab.rows("SELECT version FROM decant.contracts WHERE source LIKE '%%People%%'") == [("1.0.0",)]
+
+
+def test_decant_s_own_tables_stay_where_there_is_no_contract_yet(lab: Lab) -> None:
+    lab.catalog = Catalog({})
+    lab.migrate()
+    assert lab.rows("SELECT count(*) FROM decant.loads") == [(0,)]
+
+
+def test_a_key_of_whole_numbers_gets_no_sequence(lab: Lab) -> None:
+    lab.migrate()
+    assert lab.rows("SELECT count(*) FROM pg_sequences WHERE schemaname = 'people_v1'") == [(0,)]
 
 
 # Names and contracts of others
