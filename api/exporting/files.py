@@ -30,6 +30,7 @@ from catalog.export_files import export_folder
 
 ROW_GROUP_RECORDS = 122_880
 DIGEST_SUFFIX = ".sha256"
+LOCK_POLL_SECONDS = 0.02
 EXCEL_FORMATS = {
     "date": "yyyy-mm-dd",
     "timestamp": "yyyy-mm-dd hh:mm:ss",
@@ -57,7 +58,7 @@ class ExportFiles:
         built = not path.exists()
         if built:
             path.parent.mkdir(parents=True, exist_ok=True)
-            lock = await asyncio.to_thread(take_lock, path.with_suffix(".lock"))
+            lock = await wait_for_lock(path.with_suffix(".lock"))
             try:
                 if not path.exists():
                     await self.build(path, build)
@@ -95,11 +96,28 @@ class ExportFiles:
                 total -= size
 
 
-def take_lock(path: Path) -> int:
-    """An open file that nobody else holds locked."""
+async def wait_for_lock(path: Path) -> int:
+    """An open file that nobody else holds locked.
+
+    Nobody waits in a thread: there are few of them, and whoever builds needs one.
+    """
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    fcntl.flock(handle, fcntl.LOCK_EX)
+    try:
+        while not take_lock(handle):
+            await asyncio.sleep(LOCK_POLL_SECONDS)
+    except BaseException:
+        os.close(handle)
+        raise
     return handle
+
+
+def take_lock(handle: int) -> bool:
+    """Whether the file is locked by us from now on."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def digest_file(path: Path) -> str:
