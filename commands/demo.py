@@ -14,7 +14,6 @@ from catalog.errors import CatalogError
 from catalog.settings import PROJECT_ROOT, Settings
 from commands.common import given, load_contracts, open_urls, out
 from commands.loads import run_loads
-from ingest.report import show_reports
 
 DEMO_PRODUCT = "nyc-flights"
 
@@ -27,6 +26,7 @@ def demo(
     from api.server import run_server
     from catalog.migration import migrate as run_migration
     from ingest.origin import make_raw_lookup
+    from ingest.report import show_reports
 
     settings, catalog = load_contracts(contracts=PROJECT_ROOT / "contracts", **given(port=port))
     copy_demo_data(settings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import nullcontext
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,12 +16,15 @@ from catalog.errors import CatalogError
 from catalog.models import LOAD_STATUSES
 from catalog.settings import Settings
 from commands.common import Address, AsJson, load_contracts, open_urls, out
-from ingest.load import LoadReport
-from ingest.report import reports_as_json, show_reports
+
+if TYPE_CHECKING:
+    from ingest.load import LoadReport
 
 
 def ingest(address: Address = None, as_json: AsJson = False) -> None:
     """Load what the inputs hold now."""
+    from ingest.report import reports_as_json, show_reports
+
     settings, catalog = load_contracts()
     datasets = catalog.find(address)
     if not address:

@@ -10,9 +10,6 @@ from typing import Any
 from catalog.dataset import Dataset, RawForm
 from catalog.settings import Settings
 from ingest.errors import IngestError
-from ingest.landing import recall
-from ingest.readers import pick_raw
-from ingest.readers.sink import CutPart
 
 
 def make_raw_lookup(settings: Settings) -> Callable[[Dataset, dict[str, Any], int], str | None]:
@@ -22,6 +19,11 @@ def make_raw_lookup(settings: Settings) -> Callable[[Dataset, dict[str, Any], in
         landed, parts = load.get("landed"), load.get("parts")
         if not landed or not parts:
             return None
+        # Here, because they bring DuckDB along: a service that is never asked saves 40 MB.
+        from ingest.landing import recall
+        from ingest.readers import pick_raw
+        from ingest.readers.sink import CutPart
+
         form = dataset.input.form if dataset.input else RawForm()
         spans = [CutPart(part["name"], part["offset"], tuple(part["columns"] or ()) or None) for part in parts]
         try:
