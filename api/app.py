@@ -82,7 +82,7 @@ def create_app(
                 usage=usage,
                 views=views,
                 documents=Documents(catalog, views, settings.token_issuers),
-                reader=RecordReader(lanes, heads, write_pool),
+                reader=RecordReader(lanes, heads),
                 cache=cache,
                 headers=StandingHeaders(catalog),
                 events=EventStore(write_pool),

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import psycopg
 import sqlalchemy as sa
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
-from psycopg import AsyncConnection
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from api.heads import Head, Heads
 from api.lanes import Lanes, Statement
@@ -23,7 +20,6 @@ from catalog.errors import DatabaseUnavailableError
 from catalog.models import DatasetHead, Revision
 from catalog.telemetry import TRACER
 
-PRIMARY_REVISION = "SELECT revision FROM decant.datasets WHERE product = %s AND major = %s AND dataset = %s"
 HEAD_FACTS = 3  # what a statement says of each dataset: revision, oldest revision, time of publication
 
 
@@ -55,18 +51,16 @@ class Read:
 class RecordReader:
     """Answers for the kinds of questions, from the lanes."""
 
-    def __init__(self, lanes: Lanes, heads: Heads, primary: AsyncConnectionPool[AsyncConnection[Any]]) -> None:
+    def __init__(self, lanes: Lanes, heads: Heads) -> None:
         self.lanes = lanes
         self.heads = heads
-        self.primary = primary  # the lanes may lead to a replica, which lags behind
 
     async def pin(self, view: View, question: Question, least: int) -> Pin:
         """The revisions that a question is answered from, never older than what it or `least` names."""
-        named = max(question.seen, question.at if isinstance(question.at, int) else 0)
-        wanted = max(least, named, question.pins[0] if question.pins else 0)
+        wanted = max(least, question.seen, question.pins[0] if question.pins else 0)
+        if isinstance(question.at, int):
+            wanted = max(wanted, question.at)
         head = await self.heads.at_least(view.dataset, wanted)
-        if named > head.revision and named <= await self.revision_of_primary(view.dataset):
-            raise DatabaseUnavailableError("What can be read here is older than what was asked for.")
         heads = (head, *[await self.heads.of(other.dataset) for other in question.companions])
         if head.revision < least:
             raise DatabaseUnavailableError("What can be read here is older than what was seen before.")
@@ -76,16 +70,6 @@ class RecordReader:
         if question.at is not None:
             return Pin(await self.revisions_at(view, question, heads), heads, fixed=True)
         return Pin(tuple(head.revision for head in heads), heads, fixed=False)
-
-    async def revision_of_primary(self, dataset: Dataset) -> int:
-        """The dataset's current revision where it is published, however far what is read here lags behind."""
-        try:
-            async with self.primary.connection() as connection:
-                facts = (dataset.product, dataset.major, dataset.name)
-                row = await (await connection.execute(PRIMARY_REVISION, facts)).fetchone()
-        except (psycopg.Error, PoolTimeout, OSError) as error:
-            raise DatabaseUnavailableError("Nobody can say which revision is the newest.") from error
-        return int(row[0]) if row else 0
 
     def check_pins(self, view: View, question: Question, heads: Sequence[Head]) -> None:
         """Nothing comes back where a cursor's revisions can still, and already, be read."""

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.api.test_limits import get, serving
+from tests.api.test_replica import wait_until
 from tests.lab import Lab
-from tests.replicas import wait_until
 
 EXPORT = b"/data/people/v1/people/export?at=1&format="
 LAST_CHUNK = b"0\r\n\r\n"
