@@ -1,0 +1,121 @@
+"""Reads from a real streaming replica that lags behind, and never answers older than what a request names."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from catalog.database import READ_ROLE
+from catalog.embedded import EmbeddedPostgres, find_site, run_embedded
+from tests.lab import PEOPLE, Lab, walk
+
+BASE = "/data/people/v1/people"
+FIRST = "id,name,age,born\n1,Ann,30,1990-01-31\n2,Ben,,\n3,Cid,40,\n"
+SECOND = "id,name,age,born\n1,Ann,31,1990-01-31\n2,Ben,,\n4,Dot,50,\n5,Eve,60,\n"
+WAIT_SECONDS = 20.0
+CLOSED = PEOPLE.replace(", customProperties: [{property: anonymous, value: true}]", "")
+
+
+@dataclass(frozen=True)
+class Replica:
+    """A standby that follows the tests' server."""
+
+    primary: EmbeddedPostgres
+    standby: EmbeddedPostgres
+
+    def ask(self, query: str, database: str = "postgres") -> list[tuple[Any, ...]]:
+        """What a query gives the owner on the standby."""
+        with psycopg.connect(self.standby.url(database=database), autocommit=True) as connection:
+            return connection.execute(query.encode()).fetchall()
+
+    def catch_up(self) -> None:
+        """Nothing comes back; the standby has replayed whatever the primary had written by now."""
+        with psycopg.connect(self.primary.url(), autocommit=True) as connection:
+            ((wanted,),) = connection.execute("SELECT pg_current_wal_lsn()").fetchall()
+        wait_until(lambda: self.ask(f"SELECT pg_last_wal_replay_lsn() >= '{wanted}'") == [(True,)])
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Holds replay, so that the standby stands where it stands."""
+        self.catch_up()
+        self.ask("SELECT pg_wal_replay_pause()")
+        wait_until(lambda: self.ask("SELECT pg_get_wal_replay_pause_state()") == [("paused",)])
+        try:
+            yield
+        finally:
+            self.ask("SELECT pg_wal_replay_resume()")
+
+    def in_front_of(self, lab: Lab, url: str | None = None) -> Lab:
+        """The same product, read from the standby, or wherever `url` leads."""
+        name = str(conninfo_to_dict(lab.urls.read)["dbname"])
+        self.catch_up()
+        return Lab(lab.settings, replace(lab.urls, read=url or self.standby.url(user=READ_ROLE, database=name)))
+
+
+@pytest.fixture(scope="module")
+def replica(server: EmbeddedPostgres) -> Iterator[Replica]:
+    """A standby made by pg_basebackup, which gives way to replay at once."""
+    folder = Path(tempfile.mkdtemp(prefix="decant-replica-", dir="/tmp"))
+    folder.chmod(0o755)
+    try:
+        copy_cluster(server, folder / "postgres")
+        with run_embedded(folder / "postgres", share=False) as standby:
+            yield Replica(server, standby)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def copy_cluster(server: EmbeddedPostgres, folder: Path) -> None:
+    """Nothing comes back; the folder holds a cluster that follows the server once it is started."""
+    folder.mkdir(mode=0o711)
+    site = find_site(folder)
+    source = ["-h", str(server.socket_folder), "-p", "5432", "-U", "decant"]
+    subprocess.run(
+        [server.binaries / "pg_basebackup", *source, "-D", site.data, "-R", "-X", "stream", "-c", "fast"],
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    with (site.data / "postgresql.auto.conf").open("a") as file:
+        file.write("max_standby_streaming_delay = 0\nwal_retrieve_retry_interval = 100\n")
+    for path in (site.data, *site.data.rglob("*")):
+        os.chown(path, site.user, site.group, follow_symlinks=False)
+
+
+def wait_until(check: Callable[[], bool]) -> None:
+    """Nothing comes back; the check is true by now."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not check():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.02)
+
+
+def publish(lab: Lab, content: str, revision: int) -> None:
+    """Nothing comes back; the primary has this revision."""
+    report = lab.ingest("people.people", content)
+    assert (report.status, lab.rows("SELECT revision FROM decant.datasets")) == ("published", [(revision,)])
+
+
+def test_pages_heads_and_exports_are_read_from_the_replica_only(replica: Replica, lab: Lab) -> None:
+    publish(lab, FIRST, 1)
+    with replica.in_front_of(lab).serve() as client:
+        assert [record["id"] for record in walk(client, f"{BASE}/records?limit=2")] == [1, 2, 3]
+        assert client.get(f"{BASE}/export?format=csv&at=1").text.count("\r\n") == 4
+        assert client.get("/readyz").status_code == 200
+        readers = "SELECT DISTINCT application_name FROM pg_stat_activity WHERE usename = 'decant_read'"
+        assert set(replica.ask(readers)) == {("decant-read",), ("decant-heads",)}
+        assert lab.rows(readers) == []
+        publish(lab, SECOND, 2)
+        wait_until(lambda: client.get(f"{BASE}/records").json()["revision"] == 2)
