@@ -26,6 +26,8 @@ WAITING_MAXIMUM = 1000
 ENCODING = "utf-8"
 # A plan kept from before a migration, or a statement that a pooler between us dropped.
 OUTDATED = (errors.FeatureNotSupported, errors.InvalidSqlStatementName)
+# Whoever has waited in vain need not wait as long again.
+WAITED = (PoolTimeout, errors.LockNotAvailable)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,9 +114,9 @@ class Lanes:
             except OUTDATED:
                 return await self.try_fetch(statement, encoded)
             except errors.OperationalError as error:
-                if not isinstance(translate_error(error), DatabaseUnavailableError) or isinstance(error, PoolTimeout):
+                if isinstance(error, WAITED) or not isinstance(translate_error(error), DatabaseUnavailableError):
                     raise
-                # The server closed an idle connection meanwhile; to read twice harms nobody.
+                # The server closed an idle connection, or replay was in the way: to read twice harms nobody.
                 return await self.try_fetch(statement, encoded)
         except errors.Error as error:
             raise translate_error(error) from error

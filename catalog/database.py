@@ -34,7 +34,8 @@ WRITE_TIMEOUT_SECONDS = 10  # for one statement of a request that writes
 TRANSACTION_SLACK_MS = 10_000  # beyond what one statement may take
 PORTS = re.compile(r"[0-9]*(,[0-9]*)*")  # of several hosts, one each
 
-# What PostgreSQL says when it is going down, coming up, full, busy or gone.
+# What PostgreSQL says when it is going down, coming up, full or gone; or when a table is taken away for a while: by a
+# migration, or on a replica by replay, which cancels whoever is in its way.
 UNAVAILABLE = (
     errors.AdminShutdown,
     errors.CrashShutdown,
@@ -43,8 +44,9 @@ UNAVAILABLE = (
     errors.ConnectionFailure,
     errors.ConnectionDoesNotExist,
     errors.ConnectionException,
-    errors.SerializationFailure,  # a replica ended the statement for what its primary did
-    errors.LockNotAvailable,  # a migration is at the table
+    errors.DeadlockDetected,
+    errors.LockNotAvailable,
+    errors.SerializationFailure,
     PoolTimeout,
 )
 
