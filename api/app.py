@@ -66,7 +66,7 @@ def create_app(
         await write_pool.open(wait=False)
         lanes = Lanes(pool, settings.read_pool_size, settings.pool_timeout_ms / 1000)
         cache = PageCache(settings.cache_bytes)
-        heads = Heads(lanes, urls.read, lambda: show_state(cache.bytes, lanes.in_use, lanes.waiting))
+        heads = Heads(lanes, write_pool, urls.read, lambda: show_state(cache.bytes, lanes.in_use, lanes.waiting))
         verifier = TokenVerifier(settings.token_issuers)
         callers = Callers(settings, catalog, Authenticator(write_pool, peppers, verifier), Limiter(write_pool))
         usage = UsageLog(write_pool)

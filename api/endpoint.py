@@ -24,6 +24,7 @@ from api.questions import Answer, Kind, Pin, Question, Target
 from api.service import Service
 from api.timings import Timings
 from api.views import QUESTIONS_MAXIMUM, View
+from catalog.errors import DatabaseUnavailableError
 from catalog.telemetry import traceresponse
 
 VARY = (b"vary", b"Authorization, X-API-Key, Accept, Accept-Encoding")
@@ -81,6 +82,9 @@ class Endpoint:
                 tag, lambda: self.finish(service, view, question, pin, form, coding, tag)
             )
             timings.mark("database")
+            if finished.revision < least:
+                # One address may lead to several databases, of which one lags.
+                raise DatabaseUnavailableError("What can be read here is older than what was seen before.")
         if if_none_match is None and self.is_unmodified(headers, finished):
             kept = [pair for pair in finished.headers if pair[0] in {b"etag", b"decant-revision", b"last-modified"}]
             return 304, [*kept, *common], b""

@@ -17,6 +17,7 @@ from typing import Any
 
 import psycopg
 from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
 
 from api.lanes import Lanes
 from catalog.database import APPLICATION_NAME, translate_error
@@ -27,7 +28,11 @@ CHANNEL = "decant_revisions"
 POLL_SECONDS = 0.4  # a new revision is known within a second of its commit
 RETRY_SECONDS = 0.5  # after the connection was lost
 BELIEVED_SECONDS = 3.0  # how long what was read is believed without being confirmed
-HEADS = b"SELECT product, major, dataset, revision, oldest_revision, record_count, published_at FROM decant.datasets"
+HEADS = (
+    b"SELECT product, major, dataset, revision, oldest_revision, record_count, published_at, pg_is_in_recovery()"
+    b" FROM decant.datasets"
+)
+PRIMARY_HEAD = "SELECT revision FROM decant.datasets WHERE (product, major, dataset) = (%s, %s, %s)"
 LOG = logging.getLogger("decant.heads")
 
 
@@ -44,18 +49,22 @@ class Head:
 class Heads:
     """Every dataset's head; `run` keeps it up to date."""
 
-    def __init__(self, lanes: Lanes, url: str, report: Callable[[], None]) -> None:
+    def __init__(
+        self, lanes: Lanes, primary: AsyncConnectionPool[AsyncConnection[Any]], url: str, report: Callable[[], None]
+    ) -> None:
         self.lanes = lanes
+        self.primary = primary  # asked only where what is read is a replica, and behind
         self.report = report  # called every few moments
         self.url = url
         self.known: dict[tuple[str, int, str], Head] = {}
         self.confirmed = float("-inf")  # by the monotonic clock
+        self.from_replica = False  # whether `known` was read there
         self.reading: asyncio.Task[None] | None = None
 
     async def of(self, dataset: Dataset) -> Head:
         """The dataset's head; DatabaseUnavailableError where nobody can say."""
         if time.monotonic() - self.confirmed > BELIEVED_SECONDS:
-            await self.refresh()
+            await self.confirm()
         head = self.known.get((dataset.product, dataset.major, dataset.name))
         if head is None:
             await self.refresh()
@@ -65,15 +74,38 @@ class Heads:
         return head
 
     async def at_least(self, dataset: Dataset, revision: int) -> Head:
-        """The dataset's head, read again where it is older than `revision`; it may still be older then."""
+        """The dataset's head, read again where it is older than `revision`.
+
+        It may still be older where there is no such revision yet; DatabaseUnavailableError where there is one, which
+        the replica that is read here has not got.
+        """
         head = await self.of(dataset)
         if head.revision < revision:
             await self.refresh()
             head = await self.of(dataset)
+        if head.revision < revision and self.from_replica and await self.primary_has(dataset, revision):
+            raise DatabaseUnavailableError("What can be read here is older than what was asked for.")
         return head
 
+    async def primary_has(self, dataset: Dataset, revision: int) -> bool:
+        """Whether the primary has come so far."""
+        place = (dataset.product, dataset.major, dataset.name)
+        try:
+            async with self.primary.connection() as connection:
+                row = await (await connection.execute(PRIMARY_HEAD, place)).fetchone()
+        except psycopg.Error as error:
+            raise translate_error(error) from error
+        return row is not None and row[0] >= revision
+
     async def refresh(self) -> None:
-        """Reads all heads now; requests that come at once share one statement."""
+        """Reads all heads in a statement that begins after this call; calls that come at once share one."""
+        if self.reading is not None and not self.reading.done():
+            # It may have begun before what the caller knows of was committed.
+            await asyncio.wait({self.reading})
+        await self.confirm()
+
+    async def confirm(self) -> None:
+        """Reads all heads, or waits for the statement that reads them now."""
         if self.reading is None or self.reading.done():
             self.reading = asyncio.create_task(self.read_in_lane())
         await asyncio.shield(self.reading)
@@ -93,7 +125,8 @@ class Heads:
             rows = await (await connection.execute(HEADS)).fetchall()
         except psycopg.errors.UndefinedTable:
             raise DatabaseUnavailableError("The database has no tables yet: run `decant migrate`.") from None
-        self.known = {(text_of(row[0]), row[1], text_of(row[2])): Head(*row[3:]) for row in rows}
+        self.known = {(text_of(row[0]), row[1], text_of(row[2])): Head(*row[3:-1]) for row in rows}
+        self.from_replica = any(row[-1] for row in rows)
         self.confirmed = asked
 
     async def run(self) -> None:

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from api.access import find_dataset
 from api.endpoint import PREFIX, VARY
-from api.etags import make_tag, matches
+from api.etags import make_tag, matches, newest_seen
 from api.exporting.files import ExportFiles, write_file
 from api.exporting.forms import FILED, FORMS
 from api.exporting.query import ExportQuery, parse_export
@@ -49,7 +49,8 @@ class ExportEndpoint:
         target = Target(scope["raw_path"].decode("ascii", "replace"), scope["query_string"])
         question = parse_export(view, target)
         form = question.query.form or choose_form(headers.get("accept", ""), FORMS)
-        pin = await service.reader.pin(view, question, read_least_revision(headers))
+        seen = newest_seen(headers.get("if-none-match", "")) if question.at is None else ()
+        pin = await service.reader.pin(view, question, max(read_least_revision(headers), *seen[:1], 0))
         common = [VARY, *service.headers.of(principal, dataset, pin), (b"traceresponse", traceresponse().encode())]
         if question.query.is_whole and not pin.fixed and pin.revision:
             base = (service.settings.public_url or "").rstrip("/")

@@ -111,6 +111,9 @@ class Running:
                 cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 cursor.execute(fill_in(compile_head(view), {}))
                 head, oldest = cursor.fetchone()
+            if pin.revision > head:
+                # One address may lead to several databases, of which one lags.
+                raise DatabaseUnavailableError("What can be read here is older than what was asked for.")
             if pin.revision < oldest:
                 raise Problem("revision_gone", f"The oldest revision that can be read is {oldest}.")
             statement = compile_export(view, query, form, age=age_of(pin, [head]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -17,10 +18,15 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
+from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict
 
-from catalog.database import READ_ROLE
+from api.heads import Heads
+from api.keys import create_key
+from api.lanes import Lanes
+from catalog.database import READ_ROLE, make_engine, make_read_pool
 from catalog.embedded import EmbeddedPostgres, find_site, run_embedded
+from catalog.settings import read_secret
 from tests.lab import PEOPLE, Lab, walk
 
 BASE = "/data/people/v1/people"
@@ -137,6 +143,130 @@ def test_pages_heads_and_exports_are_read_from_the_replica_only(replica: Replica
         assert lab.rows(readers) == []
         publish(lab, SECOND, 2)
         wait_until(lambda: client.get(f"{BASE}/records").json()["revision"] == 2)
+
+
+def name_second(client: httpx.Client) -> dict[str, tuple[str, dict[str, str]]]:
+    """Requests of a caller who has seen revision 2: each names it, in its address or in its headers."""
+    page = client.get(f"{BASE}/records?limit=2")
+    assert page.json()["revision"] == 2
+    filtered = f"{BASE}/export?format=csv&id[gt]=0"
+    least = {"Decant-Min-Revision": "2"}
+    tag = {"If-None-Match": page.headers["etag"]}
+    # The tag of another coding: what is named is the revision, whatever the answer.
+    other = {"If-None-Match": client.get(filtered).headers["etag"], "Accept-Encoding": "identity"}
+    return {
+        "least revision of a page": (f"{BASE}/records", least),
+        "least revision of an export": (filtered, least),
+        "cursor": (page.json()["next"], {}),
+        "cursor of changes": (client.get(f"{BASE}/changes?since=1&limit=1").json()["next"], {}),
+        "tag of a page": (f"{BASE}/records?limit=2", tag),
+        "tag of another page": (f"{BASE}/records", tag),
+        "tag of an export": (filtered, other),
+        "at": (f"{BASE}/records?at=2", {}),
+        "at of a record": (f"{BASE}/records/1?at=2", {}),
+        "at of an export": (f"{BASE}/export?format=ndjson&at=2", {}),
+        "at of a file": (f"{BASE}/export?format=parquet&at=2", {}),
+        "since": (f"{BASE}/changes?since=2", {}),
+    }
+
+
+def ask(client: httpx.Client, requests: dict[str, tuple[str, dict[str, str]]]) -> dict[str, httpx.Response]:
+    """The answer to each request."""
+    return {name: client.get(url, headers=headers) for name, (url, headers) in requests.items()}
+
+
+def test_what_names_a_newer_revision_is_never_answered_with_an_older_one(replica: Replica, lab: Lab) -> None:
+    publish(lab, FIRST, 1)
+    with lab.serve() as leader, replica.in_front_of(lab).serve() as client:
+        with replica.paused():
+            publish(lab, SECOND, 2)
+            wait_until(lambda: leader.get(f"{BASE}/records").json()["revision"] == 2)
+            named = name_second(leader)
+            for name, answer in ask(client, named).items():
+                assert refused(answer), (name, answer.text)
+            plain = client.get(f"{BASE}/records")
+            assert (plain.json()["revision"], [r["id"] for r in plain.json()["data"]]) == (1, [1, 2, 3])
+            nowhere = client.get(f"{BASE}/records?at=3")
+            assert (nowhere.status_code, nowhere.json()["code"]) == (422, "invalid_value")
+        replica.catch_up()
+        for name, answer in ask(client, named).items():
+            assert answer.status_code in {200, 304}, (name, answer.text)
+            assert answer.headers["decant-revision"] == "2", name
+        assert client.get(f"{BASE}/records").json()["revision"] == 2
+
+
+def test_a_new_key_works_at_once_and_a_revoked_one_no_longer_though_the_replica_lags(
+    replica: Replica, make_lab: Callable[..., Lab]
+) -> None:
+    lab = make_lab(CLOSED)
+    publish(lab, FIRST, 1)
+    secret, owner = read_secret(lab.settings), make_engine(lab.urls.owner)
+    with replica.in_front_of(lab).serve() as client, replica.paused():
+        assert client.get(f"{BASE}/records").status_code == 401
+        headers = {"X-API-Key": create_key(owner, secret, "partner", ["people:read"])}
+        assert client.get(f"{BASE}/records", headers=headers).json()["revision"] == 1
+        assert client.get(f"{BASE}/export?format=csv&at=1", headers=headers).status_code == 200
+        lab.rows("UPDATE decant.api_keys SET revoked_at = now() RETURNING id")
+        wait_until(lambda: client.get(f"{BASE}/records", headers=headers).status_code == 401)
+
+
+def test_an_address_of_primary_and_replica_never_goes_back_behind_what_is_named(replica: Replica, lab: Lab) -> None:
+    publish(lab, FIRST, 1)
+    name = str(conninfo_to_dict(lab.urls.read)["dbname"])
+    hosts = f"host={replica.primary.socket_folder},{replica.standby.socket_folder}&port=5432"
+    url = f"postgresql://{READ_ROLE}@/{name}?{hosts}&load_balance_hosts=random"
+    # Nothing is kept, so that each answer is read.
+    mixed = replica.in_front_of(Lab(lab.settings.model_copy(update={"cache_bytes": 0}), lab.urls), url)
+    with lab.serve() as leader, replica.paused():
+        publish(lab, SECOND, 2)
+        wait_until(lambda: leader.get(f"{BASE}/records").json()["revision"] == 2)
+        named = name_second(leader)
+        wanted = ask(leader, named)
+        seen: set[tuple[int, str | None]] = set()
+        # Each lane leads to one of both; by chance all of them may lead to the same.
+        for _ in range(20):
+            if seen >= {(200, "1"), (200, "2"), (503, None)}:
+                return
+            with mixed.serve() as client, ThreadPoolExecutor(8) as threads:
+                plain = list(threads.map(lambda _: client.get(f"{BASE}/records?limit=3"), range(24)))
+                rounds = list(threads.map(lambda _: ask(client, named), range(8)))
+            for name, answer in [pair for answers in rounds for pair in answers.items()]:
+                if not refused(answer):
+                    assert answer.headers["decant-revision"] == "2", name
+                    assert (answer.status_code, answer.content) == (wanted[name].status_code, wanted[name].content)
+            answers = [*plain, *(answer for answers in rounds for answer in answers.values())]
+            seen |= {(answer.status_code, answer.headers.get("decant-revision")) for answer in answers}
+    raise AssertionError(f"only one of both was read: {seen}")
+
+
+class SlowHeads(Heads):
+    """Heads that take their time between what Postgres said and the end of the reading."""
+
+    async def read(self, connection: AsyncConnection[Any]) -> None:
+        """Reads all heads, and waits."""
+        await super().read(connection)
+        self.has_read.set()
+        await self.may_end.wait()
+
+
+def test_a_revision_is_found_though_the_heads_were_being_read_when_it_came(lab: Lab) -> None:
+    publish(lab, FIRST, 1)
+
+    async def find_second() -> int:
+        async with make_read_pool(lab.urls.read, lab.settings) as pool:
+            heads = SlowHeads(Lanes(pool, 2, 2.0), pool, lab.urls.read, lambda: None)
+            heads.has_read, heads.may_end = asyncio.Event(), asyncio.Event()
+            early = asyncio.create_task(heads.of(lab.dataset("people.people")))
+            await heads.has_read.wait()
+            await asyncio.to_thread(publish, lab, SECOND, 2)
+            found = asyncio.create_task(heads.at_least(lab.dataset("people.people"), 2))
+            heads.may_end.set()
+            assert (await early).revision == 1
+            revision = (await found).revision
+            await heads.lanes.close()
+            return revision
+
+    assert asyncio.run(find_second()) == 2
 
 
 @pytest.mark.parametrize("cancellations", [1, 2])
