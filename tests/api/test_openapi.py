@@ -16,7 +16,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from api.openapi import build_document, is_current
 from catalog.contract import load_catalog
-from catalog.settings import PROJECT_ROOT, load_settings
+from catalog.settings import PROJECT_ROOT, TokenIssuer, load_settings
 from tests.lab import PEOPLE, Lab
 
 
@@ -32,6 +32,26 @@ def test_the_committed_document_is_what_the_contracts_say() -> None:
 
 def test_the_document_is_valid_openapi(document: dict[str, Any]) -> None:
     assert list(OpenAPIV31SpecValidator(document).iter_errors()) == []
+
+
+def test_tokens_and_keys_are_both_offered_with_the_scopes_that_an_operation_needs(document: dict[str, Any]) -> None:
+    catalog = load_catalog(load_settings(contracts=PROJECT_ROOT / "contracts"))
+    urls = {"authorization_url": "https://login.example/authorize", "token_url": "https://login.example/token"}
+    issuer = TokenIssuer(issuer="https://login.example", audience="https://data.example", **urls)
+    offered = build_document(catalog, issuers=[issuer])
+    flows = offered["components"]["securitySchemes"]["oauth2"]["flows"]
+    assert set(flows) == {"authorizationCode", "clientCredentials"}
+    assert "oauth2" not in document["components"]["securitySchemes"]
+    for path, operations in offered["paths"].items():
+        for method, operation in operations.items():
+            plain = document["paths"][path][method]["security"]
+            tokens = [wish for wish in operation["security"] if "oauth2" in wish]
+            # Whatever takes a key takes a token, and no other.
+            assert len(tokens) == ({"bearer": []} in plain)
+            for wish in tokens:
+                assert set(wish["oauth2"]) <= set(flows["clientCredentials"]["scopes"]), path
+    assert {"oauth2": ["ops:read"]} in offered["paths"]["/operations/loads"]["get"]["security"]
+    assert offered["paths"]["/operations/loads"]["get"]["x-scopes"] == ["ops:read"]
 
 
 def test_every_operation_and_parameter_is_described_with_a_name_of_its_own(document: dict[str, Any]) -> None:

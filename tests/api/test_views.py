@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pyarrow.parquet as pq
@@ -279,6 +280,27 @@ def test_callers_who_see_different_things_share_no_tag_cursor_or_cached_page(cli
             assert seen.status_code == (304 if other is view else 200)
             following = client.get(answer.json()["next"], headers=other)
             assert following.status_code == (200 if other is view else 422)
+
+
+def test_callers_of_two_views_at_once_never_get_each_other_s_bytes(client: httpx.Client, shop: Lab) -> None:
+    views = {kind: key_of(shop, f"shop:role:partner_{kind}") for kind in "ab"}
+    paths = [f"{ITEMS}/records?limit={limit}&properties=kind" for limit in (3, 7, 1000)]
+    paths += [f"{ITEMS}/aggregate?group_by=kind", f"{ITEMS}/export?format=csv&at=1&properties=kind"]
+    tags: dict[tuple[str, str], str] = {}
+
+    def ask(number: int) -> bool:
+        kind, path = "ab"[number % 2], paths[number // 2 % len(paths)]
+        sent = {"If-None-Match": tags.get((kind, path), '"none"')} if number % 3 else {}
+        answer = client.get(path, headers=views[kind] | sent)
+        tags[kind, path] = answer.headers["etag"]
+        if answer.status_code == 304:
+            return answer.headers["etag"] == sent["If-None-Match"]
+        letters = {"a", "b", "c"} & set(answer.text.replace('"', ",").replace("\r\n", ",").split(","))
+        return answer.status_code == 200 and letters == {kind}
+
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(ask, range(600)))
+    assert not {tags["a", path] for path in paths} & {tags["b", path] for path in paths}
 
 
 def test_a_record_that_leaves_what_a_role_sees_is_deleted_for_it(
