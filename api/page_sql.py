@@ -34,6 +34,7 @@ from api.sql import (
     with_heads,
 )
 from api.views import Related, View
+from catalog.dataset import EXPANDED
 from catalog.models import DatasetHead, Revision
 from catalog.tables import leads_index
 
@@ -156,7 +157,7 @@ def embedded(view: View, source: Any, related: Sequence[Related], *, age: Age) -
         target = link.view
         found = find_record(target, link.key.targets, values, target.properties, age=age, place=place, outer=source)
         members += [constant(link.name), sa.cast(found, postgresql.JSON)]
-    return [sa.func.json_build_object(*members).label("expanded")]
+    return [sa.func.json_build_object(*members).label(EXPANDED)]
 
 
 def find_record(

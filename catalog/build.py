@@ -14,7 +14,7 @@ from catalog.build_quality import build_gates
 from catalog.build_relations import check_foreign_keys, find_foreign_keys
 from catalog.build_roles import build_roles
 from catalog.build_sla import build_sla
-from catalog.dataset import Dataset, Product, Property, name_schema, shorten_name
+from catalog.dataset import EXPANDED, Dataset, Product, Property, name_schema, shorten_name
 from catalog.document import Document, Findings, Trail, group_warnings
 from catalog.errors import Finding
 from catalog.settings import Settings
@@ -112,6 +112,9 @@ def build_dataset(
     custom = read_customs(part.customProperties, (*trail, "customProperties"), findings)
     properties = build_properties(part, trail, findings, is_fed=custom.get("input") is not None)
     key = find_key(part, properties, trail, findings)
+    foreign_keys = tuple(find_foreign_keys(part, contract, trail, findings))
+    if foreign_keys and EXPANDED in properties:
+        findings.warning((*trail, "name"), f"a property is called {EXPANDED!r}, so `expand=` is not offered")
     product, major, schema = owner
     source = build_input(custom.get("input"), (*trail, "customProperties"), contract, properties, findings, settings)
     most = DEFAULT_MAX_REJECTED_EVENTS if source and source.kind == "events" else DEFAULT_MAX_REJECTED
@@ -125,7 +128,7 @@ def build_dataset(
         description=(part.description or "").strip(),
         properties=properties,
         key=key,
-        foreign_keys=tuple(find_foreign_keys(part, contract, trail, findings)),
+        foreign_keys=foreign_keys,
         input=source,
         gates=tuple(build_gates(part, trail, properties, findings, is_fed=custom.get("input") is not None)),
         max_rejected=read_share(custom.get("maxRejected"), most, "maxRejected", trail, findings),

@@ -15,6 +15,7 @@ from catalog.sources import BucketSource, DatabaseSource, HttpSource, Incrementa
 from catalog.types import PropertyType
 
 POSTGRES_NAME_BYTES = 63
+EXPANDED = "expanded"  # the member of a record that holds the records which it refers to
 
 
 @dataclass(frozen=True)
@@ -178,8 +179,13 @@ class Product:
 
 
 def links_of(dataset: Dataset) -> dict[str, ForeignKey]:
-    """The foreign keys by the names that readers know: the property's, or the dataset's where several lead there."""
+    """The foreign keys by the names that readers know: the property's, or the dataset's where several lead there.
+
+    None where a property has the name under which related records would stand.
+    """
     named: dict[str, ForeignKey] = {}
+    if EXPANDED in dataset.properties:
+        return named
     for key in dataset.foreign_keys:
         named.setdefault(key.properties[0] if len(key.properties) == 1 else key.dataset, key)
     return named

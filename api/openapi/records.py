@@ -25,15 +25,15 @@ from api.params import (
     RESERVED,
     describe_operators,
 )
-from catalog.dataset import Dataset, Product, Property, links_of
+from catalog.dataset import EXPANDED, Dataset, Product, Property, links_of
 
 
 def record_schema(dataset: Dataset) -> dict[str, Any]:
     """One record. No property is required: `properties=` may leave any of them out."""
     properties: dict[str, Any] = {prop.name: property_schema(prop) for prop in dataset.properties.values()}
     links = links_of(dataset)
-    if links and "expanded" not in properties:
-        properties["expanded"] = {
+    if links:
+        properties[EXPANDED] = {
             "type": "object",
             "description": "The related records that `expand` asked for; null where there is none.",
             "examples": [{next(iter(links)): None}],

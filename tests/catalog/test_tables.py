@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from catalog.contract import lint_contracts
+from catalog.dataset import links_of
 from tests.lab import Lab
 
 MARK = "customProperties: [{property: indexed, value: true}]"
@@ -63,3 +64,11 @@ def test_what_no_index_could_find_by_is_a_warning(make_lab: Callable[..., Lab]) 
     assert [(found.severity, found.path, found.message) for found in findings] == [
         ("warning", "schema[1].properties[5].customProperties", "indexed: not applied to what is object")
     ]
+
+
+def test_a_property_called_expanded_leaves_no_place_for_related_records(make_lab: Callable[..., Lab]) -> None:
+    lab = make_lab(SHOP.replace("name: shelf,", "name: expanded,").replace("things.shelf", "things.expanded"))
+    _, findings = lint_contracts(lab.settings)
+    assert "a property is called 'expanded', so `expand=` is not offered" in [found.message for found in findings]
+    assert links_of(lab.dataset("shop.things")) == {}
+    assert list(links_of(make_lab(SHOP).dataset("shop.things"))) == ["shelves"]
