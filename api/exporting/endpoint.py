@@ -26,6 +26,7 @@ from api.reader import gone
 from api.service import Service
 from api.views import View
 from catalog.dataset import Property
+from catalog.errors import DatabaseUnavailableError
 from catalog.export_files import forget_exports
 from catalog.telemetry import traceresponse
 
@@ -148,19 +149,28 @@ class Export:
         """Sends a file, or the ranges of it that were asked for."""
         files: ExportFiles = self.service.export_files
         path = files.path_of(self.view.dataset, tag, self.form)
-        if await files.find_or_build(path, self.build):
-            heads = self.service.reader.heads
-            await heads.refresh()
-            head = await heads.of(self.view.dataset)
-            if self.pin.revision < head.oldest_revision:
-                # Something was erased, or pruned, while the file was built: it must not stay.
-                forget_exports(files.folder, self.view.dataset, before=head.oldest_revision)
-                raise gone(head)
-        fields = [*named, (b"repr-digest", files.digest_of(path).encode()), *self.common]
+        try:
+            if await files.find_or_build(path, self.build):
+                await self.check_kept(files)
+            digest = files.digest_of(path)
+        except FileNotFoundError:
+            await self.check_kept(files)
+            raise DatabaseUnavailableError("The file was removed when it was to be sent.") from None
+        fields = [*named, (b"repr-digest", digest.encode()), *self.common]
         response = FileResponse(path, media_type=self.form.media_type)
         replaced = {name for name, _ in fields}
         response.raw_headers = [pair for pair in response.raw_headers if pair[0] not in replaced] + fields
         await response(scope, receive, send)
+
+    async def check_kept(self, files: ExportFiles) -> None:
+        """Nothing comes back where the revision can still be read; otherwise none of its files stays."""
+        heads = self.service.reader.heads
+        await heads.refresh()
+        head = await heads.of(self.view.dataset)
+        if self.pin.revision < head.oldest_revision:
+            # Something was erased, or pruned, while the file was built.
+            forget_exports(files.folder, self.view.dataset, before=head.oldest_revision)
+            raise gone(head)
 
     async def build(self, path: Any) -> None:
         """Writes the export into a file."""

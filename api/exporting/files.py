@@ -13,6 +13,7 @@ import os
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import pyarrow as pa
@@ -69,8 +70,12 @@ class ExportFiles:
         return built
 
     async def build(self, path: Path, build: Callable[[Path], Awaitable[None]]) -> None:
-        """Nothing comes back; the file is there, whole: it gets its name when it is finished."""
-        draft = path.with_suffix(f".{os.getpid()}.part")
+        """Nothing comes back; the file is there, whole: it gets its name when it is finished.
+
+        FileNotFoundError where somebody has removed it meanwhile, as an erasure does.
+        """
+        # An erasure removes locks, too: another build of the same file may have begun.
+        draft = path.with_suffix(f".{token_hex(8)}.part")
         try:
             await build(draft)
             digest = await asyncio.to_thread(digest_file, draft)

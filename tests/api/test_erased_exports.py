@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import io
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import psycopg
+import pyarrow.parquet as pq
 import pytest
 
 from tests.lab import Lab
+from tests.test_command_line import run
 
 BASE = "/data/people/v1/people"
 MANY = 40  # more requests than a process has threads to wait in
+WAIT_SECONDS = 10.0
+ERASURE = {"erase": {"key": ["2"]}}
+BUILDS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'decant-export'"
 FIRST = "id,name,age,born\n1,Ann,30,\n2,Ben,40,\n3,Cid,50,\n"
 
 
@@ -42,3 +52,66 @@ def test_a_file_that_many_ask_for_at_once_is_built_once_for_all(people: Lab, cli
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.content for answer in answers}) == 1
     assert {path.suffix for path in kept_files(people)} == {f".{form}", ".lock", ".sha256"}
+
+
+def test_an_erased_record_takes_every_kept_file_that_held_it_along(people: Lab, client: httpx.Client) -> None:
+    assert people.ingest("people.people", FIRST.replace("Ann,30", "Ann,31")).status == "published"
+    wait_until(lambda: client.get(f"{BASE}/records").json()["revision"] == 2)
+    urls = [f"{BASE}/export?format={form}&at={at}" for form in ("parquet", "xlsx") for at in (1, 2)]
+    urls.append(f"{BASE}/export?format=parquet&name=Ben")
+    tags = {url: client.get(url).headers["etag"] for url in urls}
+    assert len([path for path in kept_files(people) if path.suffix in {".parquet", ".xlsx"}]) == len(urls)
+    erased = run(people, "erase", "people.people", "2", "--yes")
+    assert erased.returncode == 0, erased.stderr
+    assert kept_files(people) == []
+    wait_until(lambda: client.get(f"{BASE}/records").json()["revision"] == 3)
+    for url in urls[:-1]:
+        for headers in ({}, {"Range": "bytes=0-99"}, {"If-None-Match": tags[url]}, {"If-None-Match": "*"}):
+            answer = client.get(url, headers=headers)
+            assert (answer.status_code, answer.json()["code"]) == (410, "revision_gone"), (url, headers)
+    assert ids_in(client.get(urls[-1])) == []
+    assert ids_in(client.get(f"{BASE}/export?format=parquet&at=3")) == [1, 3]
+    assert all(path.name.startswith("r3-") for path in kept_files(people))
+
+
+@pytest.mark.parametrize("moment", ["before its first record", "midway"])
+def test_a_file_that_is_built_while_a_record_is_erased_is_neither_sent_nor_kept(
+    people: Lab, client: httpx.Client, moment: str
+) -> None:
+    lines = "".join(f"{number},x,,\n" for number in range(4, 300_000))
+    assert people.ingest("people.people", FIRST + lines).status == "published"
+    wait_until(lambda: client.get(f"{BASE}/records").json()["revision"] == 2)
+    client.get(f"{BASE}/export?format=csv&id=1")
+    with ThreadPoolExecutor(1) as thread:
+        with psycopg.connect(people.urls.owner) as holder:
+            if moment != "midway":
+                holder.execute("LOCK TABLE people_v1.people IN ACCESS EXCLUSIVE MODE")
+            answer = thread.submit(client.get, f"{BASE}/export?format=parquet&at=2")
+            if moment == "midway":
+                wait_until(lambda: any(path.suffix == ".part" for path in kept_files(people)))
+            else:
+                wait_until(lambda: people.rows(f"{BUILDS} AND wait_event_type = 'Lock'") != [])
+            ((builder,),) = people.rows(BUILDS)
+            os.kill(builder, signal.SIGSTOP)
+        try:
+            # What builds has an older snapshot, and stands still; so the erasure overtakes it.
+            assert people.loader().run(people.dataset("people.people"), request=ERASURE).status == "published"
+        finally:
+            os.kill(builder, signal.SIGCONT)
+        assert (answer.result().status_code, answer.result().json()["code"]) == (410, "revision_gone")
+    assert [path for path in kept_files(people) if path.suffix != ".lock"] == []
+
+
+def wait_until(check: Callable[[], bool]) -> None:
+    """Nothing comes back; the check is true by now."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not check():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.001)
+
+
+def ids_in(answer: httpx.Response) -> list[int]:
+    """The keys in a Parquet export."""
+    assert answer.status_code == 200, answer.text
+    ids: list[int] = pq.read_table(io.BytesIO(answer.content))["id"].to_pylist()
+    return ids
