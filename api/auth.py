@@ -5,13 +5,13 @@ from __future__ import annotations
 import hmac
 import time
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
-from starlette.datastructures import Headers
 
 from api.keys import HASH_BYTES, KEY_PREFIX, Peppers, hash_secret, parse_key
 from api.problems import Problem
@@ -68,7 +68,7 @@ class Authenticator:
         self.cache: OrderedDict[str, tuple[float, StoredKey | None]] = OrderedDict()
         self.subjects: OrderedDict[tuple[str, str, frozenset[str]], Principal] = OrderedDict()
 
-    async def authenticate(self, headers: Headers) -> Principal:
+    async def authenticate(self, headers: Mapping[str, str]) -> Principal:
         """The principal of a request; `unauthorized` for any credential that is not valid, without saying why."""
         text = read_credential(headers)
         if text is None:
@@ -128,7 +128,7 @@ class Authenticator:
         return stored
 
 
-def read_credential(headers: Headers) -> str | None:
+def read_credential(headers: Mapping[str, str]) -> str | None:
     """The key or token that a request carries, or None where it carries none."""
     authorization = headers.get("authorization")
     if authorization is not None:

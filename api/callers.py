@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from typing import Any
 
-from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from api.access import find_known_product, roles_of
@@ -33,7 +33,7 @@ class Callers:
         self.default_rate = read_limit(settings.rate_limit_default)
         self.trusted = [ipaddress.ip_network(text) for text in settings.trusted_proxies]
 
-    async def identify(self, scope: Scope, headers: Headers) -> Principal:
+    async def identify(self, scope: Scope, headers: Mapping[str, str]) -> Principal:
         """The principal of a request.
 
         `key_in_url` where a credential stands in the address, `unauthorized` for a bad one, `rate_limited` for one

@@ -6,11 +6,11 @@ a plain ASGI endpoint: FastAPI's own would solve dependencies, of which there ar
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from email.utils import formatdate, parsedate_to_datetime
 from functools import lru_cache
 from typing import Any, cast
 
-from starlette.datastructures import Headers
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
@@ -18,7 +18,7 @@ from api import metrics
 from api.access import find_dataset
 from api.cache import Finished
 from api.etags import make_tag, matches, newest_seen
-from api.headers import read_least_revision
+from api.headers import read_fields, read_least_revision
 from api.negotiation import COMPRESSED_FROM_BYTES, Form, choose_coding, choose_form, encode_body
 from api.questions import Answer, Kind, Pin, Question, Target
 from api.service import Service
@@ -29,6 +29,7 @@ from catalog.telemetry import traceresponse
 
 VARY = (b"vary", b"Authorization, X-API-Key, Accept, Accept-Encoding")
 REMEMBERED_QUERY_BYTES = 300
+TAGS_MAXIMUM = 20  # that a question remembers: several forms and codings of its latest revisions
 PREFIX = "/data/{product}/v{major}/{dataset}"
 
 
@@ -43,7 +44,7 @@ class Endpoint:
         """Answers a request; problems are raised, for the handlers of the application."""
         timings = Timings()
         service: Service = scope["app"].state.service
-        headers = Headers(scope=scope)
+        headers = read_fields(scope)
         status, fields, body = await self.respond(service, scope, headers, timings)
         fields.append((b"server-timing", timings.header()))
         fields.append((b"traceresponse", traceresponse().encode()))
@@ -51,7 +52,7 @@ class Endpoint:
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
     async def respond(
-        self, service: Service, scope: Scope, headers: Headers, timings: Timings
+        self, service: Service, scope: Scope, headers: Mapping[str, str], timings: Timings
     ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
         """Status, headers and body."""
         principal = await service.identify(scope, headers)
@@ -125,10 +126,17 @@ class Endpoint:
 
     def tag(self, view: View, question: Question, revisions: tuple[int, ...], form: Form, coding: str) -> str:
         """The entity tag: all that the bytes of an answer depend on."""
-        facts = (view.identity, self.kind.name.encode(), question.canonical, form.name.encode(), coding.encode())
-        return make_tag(revisions, *facts)
+        place = (revisions, form.name, coding)
+        tag = question.tags.get(place)
+        if tag is None:
+            facts = (view.identity, self.kind.name.encode(), question.canonical, form.name.encode(), coding.encode())
+            tag = make_tag(revisions, *facts)
+            if len(question.tags) >= TAGS_MAXIMUM:
+                question.tags.clear()
+            question.tags[place] = tag
+        return tag
 
-    def is_unmodified(self, headers: Headers, finished: Finished) -> bool:
+    def is_unmodified(self, headers: Mapping[str, str], finished: Finished) -> bool:
         """Whether the caller has what was published last, by If-Modified-Since."""
         since = headers.get("if-modified-since")
         modified = dict(finished.headers).get(b"last-modified") if since else None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
-from starlette.datastructures import Headers
+from starlette.types import Scope
 
 from api.access import SERVED
 from api.auth import Principal
@@ -81,7 +82,12 @@ def lifecycle_headers(catalog: Catalog, product: Product) -> list[Field]:
     return fields
 
 
-def read_least_revision(headers: Headers) -> int:
+def read_fields(scope: Scope) -> dict[str, str]:
+    """The headers of a request by their names in small letters; of several with one name the first."""
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
+
+
+def read_least_revision(headers: Mapping[str, str]) -> int:
     """The oldest revision that the caller wants, 0 where it does not say."""
     text = headers.get(LEAST_REVISION)
     if text is None:

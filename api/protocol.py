@@ -35,6 +35,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.limits = config.limits
         self.url = b""
         self.stage = IDLE
+        self.handed_on = False  # whether the application has the request whose body is coming
         self.unfinished = 0  # bytes of a head that is not complete
         self.head = 0  # bytes of the headers that were read
         self.body_left = 0
@@ -76,6 +77,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """A request begins."""
         super().on_message_begin()
         self.stage = HEADERS
+        self.handed_on = False
         self.head = self.unfinished = 0
         self.body_left = self.limits.body_limit_bytes
 
@@ -108,6 +110,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.stage = BODY
         if self.refusal is None:
             self.body_left = self.limit_of_body()
+            self.handed_on = True
             super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -123,6 +126,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """The request is complete."""
         self.stage = IDLE
+        self.handed_on = False
         if self.refusal is None:
             super().on_message_complete()
 
@@ -179,7 +183,9 @@ class BoundedProtocol(HttpToolsProtocol):
         if busy:
             cycle.disconnected = True
             cycle.message_event.set()
-        self.transport.write(render_refusal(code, self.url))
+        if busy or not self.handed_on:
+            self.transport.write(render_refusal(code, self.url))
+        # Otherwise it was answered before its body had come: a second answer would be taken for the next one's.
         if self.transport.can_write_eof():
             # Closed at once with bytes unread, the connection would be reset, and the answer lost with it.
             self.transport.write_eof()

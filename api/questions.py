@@ -33,6 +33,7 @@ class Question:
     pins: tuple[int, ...] = ()  # a cursor's revisions, of the dataset and its companions
     seen: int = 0  # the caller names this revision of the dataset: an older head is read again
     companions: tuple[View, ...] = ()  # other datasets that are read, as the caller sees them
+    tags: dict[Any, str] = field(default_factory=dict, compare=False, repr=False)  # entity tags of its latest answers
 
 
 @dataclass(frozen=True, slots=True)

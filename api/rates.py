@@ -13,6 +13,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil
 from typing import Any
 
@@ -149,10 +150,11 @@ def client_address(scope: Scope, trusted: Sequence[Network]) -> str:
     Of X-Forwarded-For the last address counts that is no trusted proxy's: what stands before it, anybody may have
     written. IPv6 addresses count by their /64, which one caller has whole.
     """
-    peer = parse_address((scope.get("client") or ("",))[0])
-    if peer is None:
-        return "unknown"
-    if trusted and is_trusted(peer, trusted):
+    host = (scope.get("client") or ("",))[0]
+    if not trusted:
+        return name_address(host)
+    peer = parse_address(host)
+    if peer is not None and is_trusted(peer, trusted):
         lines = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
         for text in reversed(b",".join(lines).decode("latin-1").split(",") if lines else []):
             hop = parse_address(text.strip())
@@ -161,9 +163,16 @@ def client_address(scope: Scope, trusted: Sequence[Network]) -> str:
             peer = hop
             if not is_trusted(hop, trusted):
                 break
-    if isinstance(peer, ipaddress.IPv6Address):
-        return str(ipaddress.ip_network((peer, 64), strict=False))
-    return str(peer)
+    return name_address(str(peer) if peer is not None else "")
+
+
+@lru_cache(maxsize=CALLERS_MAXIMUM)
+def name_address(text: str) -> str:
+    """What an address counts as."""
+    address = parse_address(text)
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    return str(address) if address is not None else "unknown"
 
 
 def parse_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fastapi import Request
-from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from api.auth import Principal
@@ -48,7 +48,7 @@ class Service:
         """Who is calling; a problem for whoever cannot be told, or asks too often."""
         return await self.identify(request.scope, request.headers)
 
-    async def identify(self, scope: Scope, headers: Headers) -> Principal:
+    async def identify(self, scope: Scope, headers: Mapping[str, str]) -> Principal:
         """Who is calling; a problem for whoever cannot be told, or asks too often."""
         return await self.callers.identify(scope, headers)
 

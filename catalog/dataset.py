@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +173,7 @@ class Product:
     description: str = ""
     sla: Sla = field(default_factory=Sla)
 
-    @property
+    @cached_property
     def anonymous(self) -> bool:
         """Whether anybody may read, be it some records only."""
         return any(role.anonymous for role in self.roles)

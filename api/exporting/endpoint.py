@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
-from starlette.datastructures import Headers
 from starlette.responses import FileResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
@@ -19,7 +18,7 @@ from api.exporting.files import ExportFiles, write_file
 from api.exporting.forms import FILED, FORMS
 from api.exporting.query import ExportQuery, parse_export
 from api.exporting.streams import Writer, make_coder, make_writer
-from api.headers import read_least_revision
+from api.headers import read_fields, read_least_revision
 from api.negotiation import Form, choose_coding, choose_form
 from api.questions import Pin, Question, Target
 from api.reader import gone
@@ -42,7 +41,7 @@ class ExportEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request; problems are raised as long as nothing has left."""
         service: Service = scope["app"].state.service
-        headers = Headers(scope=scope)
+        headers = read_fields(scope)
         principal = await service.identify(scope, headers)
         place = scope["path_params"]
         dataset, access = find_dataset(service.catalog, principal, place["product"], place["major"], place["dataset"])
@@ -83,7 +82,7 @@ class Export:
         """The properties that are exported, in order."""
         return [self.view.shown[name] for name in self.query.properties or self.view.properties]
 
-    async def send(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
+    async def send(self, scope: Scope, headers: Mapping[str, str], receive: Receive, send: Send) -> None:
         """Sends the answer."""
         coding = "identity" if self.form in FILED else choose_coding(headers.get("accept-encoding", ""))
         facts = (self.view.identity, NAME.encode(), self.canonical, self.form.name.encode(), coding.encode())

@@ -147,6 +147,18 @@ def test_headers_and_bodies_that_trickle_are_cut_off(make_lab: Callable[..., Lab
                 assert status == 408
 
 
+@pytest.mark.parametrize("rest", [b"", b"f4240\r\n" + b"x" * 1_000_001 + b"\r\n"])
+def test_a_request_that_was_answered_before_its_body_came_gets_no_second_answer(
+    make_lab: Callable[..., Lab], rest: bytes
+) -> None:
+    with serving(make_lab(**SLOW)) as address, socket.create_connection(address, timeout=15) as connection:
+        connection.sendall(CHUNKED)
+        status, _, body = read_answer(connection)
+        assert (status, json.loads(body)["code"]) == (401, "unauthorized")
+        connection.sendall(rest)
+        assert connection.recv(65_536) == b""
+
+
 def test_a_connection_that_waits_between_requests_is_not_slow(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(**SLOW)
     with serving(lab) as address, socket.create_connection(address, timeout=15) as connection:
