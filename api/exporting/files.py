@@ -12,6 +12,7 @@ import hashlib
 import os
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -56,12 +57,12 @@ class ExportFiles:
 
     async def find_or_build(self, path: Path, build: Callable[[Path], Awaitable[None]]) -> bool:
         """Whether the file was built now; it is there in any case."""
-        built = not path.exists()
+        built = not self.is_whole(path)
         if built:
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = await wait_for_lock(path.with_suffix(".lock"))
             try:
-                if not path.exists():
+                if not self.is_whole(path):
                     await self.build(path, build)
             finally:
                 os.close(lock)
@@ -79,26 +80,54 @@ class ExportFiles:
         try:
             await build(draft)
             digest = await asyncio.to_thread(digest_file, draft)
-            path.with_suffix(path.suffix + DIGEST_SUFFIX).write_text(digest)
+            digest_path(path).write_text(digest)
             draft.replace(path)
         finally:
             draft.unlink(missing_ok=True)
 
     def digest_of(self, path: Path) -> str:
         """The file's Repr-Digest (RFC 9530)."""
-        return path.with_suffix(path.suffix + DIGEST_SUFFIX).read_text()
+        return digest_path(path).read_text()
+
+    def is_whole(self, path: Path) -> bool:
+        """Whether the file is there with all that is said of it."""
+        return path.exists() and digest_path(path).exists()
 
     def make_room(self, kept: Path) -> None:
         """Removes the longest unused files beyond the limit, but not the one that is just being served."""
-        files = [file for file in self.folder.rglob("*") if file.is_file()]
-        found = sorted((file.stat().st_mtime, file.stat().st_size, file) for file in files)
+        together: dict[Path, list[Path]] = {}
+        for file in self.folder.rglob("*"):
+            if file.is_file():
+                together.setdefault(stem_of(file), []).append(file)
+        found = sorted((*measure(files), stem) for stem, files in together.items())
         total = sum(size for _, size, _ in found)
-        for _, size, file in found:
+        for _, size, stem in found:
             if total <= self.limit_bytes:
                 return
-            if not file.name.startswith(kept.stem):
-                file.unlink(missing_ok=True)
+            if stem != stem_of(kept):
+                for file in together[stem]:
+                    file.unlink(missing_ok=True)
                 total -= size
+
+
+def digest_path(path: Path) -> Path:
+    """Where a file's digest lies."""
+    return path.with_suffix(path.suffix + DIGEST_SUFFIX)
+
+
+def stem_of(path: Path) -> Path:
+    """What a file, its digest, its lock and its drafts have in common."""
+    return path.with_name(path.name.partition(".")[0])
+
+
+def measure(files: Sequence[Path]) -> tuple[float, int]:
+    """When the last of some files was used, and how many bytes they have."""
+    facts = []
+    for file in files:
+        # Another process may be quicker.
+        with suppress(FileNotFoundError):
+            facts.append(file.stat())
+    return max((fact.st_mtime for fact in facts), default=0.0), sum(fact.st_size for fact in facts)
 
 
 async def wait_for_lock(path: Path) -> int:
