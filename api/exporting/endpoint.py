@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from email.utils import formatdate
 from functools import partial
 from typing import Any, cast
 
@@ -151,14 +152,20 @@ class Export:
         try:
             if await files.find_or_build(path, self.build):
                 await self.check_kept(files)
-            digest = files.digest_of(path)
+            kept = files.facts_of(path)
         except FileNotFoundError:
             await self.check_kept(files)
             raise DatabaseUnavailableError("The file was removed when it was to be sent.") from None
-        fields = [*named, (b"repr-digest", digest.encode()), *self.common]
-        response = FileResponse(path, media_type=self.form.media_type)
+        fields = [
+            *named,
+            (b"last-modified", formatdate(kept.made_at, usegmt=True).encode()),
+            (b"repr-digest", kept.digest.encode()),
+            *self.common,
+        ]
+        response = FileResponse(path, media_type=self.form.media_type, stat_result=kept.facts)
         replaced = {name for name, _ in fields}
-        response.raw_headers = [pair for pair in response.raw_headers if pair[0] not in replaced] + fields
+        # In place: the response reads there what If-Range is held against, and adds what ranges need.
+        response.raw_headers[:] = [pair for pair in response.raw_headers if pair[0] not in replaced] + fields
         await response(scope, receive, send)
 
     async def check_kept(self, files: ExportFiles) -> None:

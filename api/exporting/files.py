@@ -13,6 +13,7 @@ import os
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -41,6 +42,15 @@ EXCEL_FORMATS = {
 EXCEL_FIRST_YEAR = 1900
 EXCEL_DIGITS = 15  # what has more of them, Excel rounds
 EXCEL_WHOLE = 10**EXCEL_DIGITS
+
+
+@dataclass(frozen=True)
+class KeptFile:
+    """What is said of a finished file."""
+
+    digest: str  # as Repr-Digest has it (RFC 9530)
+    facts: os.stat_result
+    made_at: float  # in seconds since 1970; the file's own time is that of its latest use
 
 
 class ExportFiles:
@@ -85,13 +95,14 @@ class ExportFiles:
         finally:
             draft.unlink(missing_ok=True)
 
-    def digest_of(self, path: Path) -> str:
-        """The file's Repr-Digest (RFC 9530)."""
-        return digest_path(path).read_text()
-
     def is_whole(self, path: Path) -> bool:
         """Whether the file is there with all that is said of it."""
         return path.exists() and digest_path(path).exists()
+
+    def facts_of(self, path: Path) -> KeptFile:
+        """What is said of a file; FileNotFoundError where it was removed meanwhile."""
+        digest = digest_path(path)
+        return KeptFile(digest.read_text(), path.stat(), digest.stat().st_mtime)
 
     def make_room(self, kept: Path) -> None:
         """Removes the longest unused files beyond the limit, but not the one that is just being served."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.lab import Lab
@@ -12,6 +15,7 @@ from tests.lab import Lab
 FILE = "/data/people/v1/people/export?at=1&format=parquet"
 FIRST = "id,name,age,born\n1,Ann,30,\n2,Ben,40,\n3,Cid,50,\n"
 ROOM_BYTES = 1500  # for two files, not for four
+WAIT_SECONDS = 20.0
 
 
 @pytest.fixture
@@ -21,9 +25,42 @@ def people(lab: Lab) -> Lab:
     return lab
 
 
+@pytest.fixture
+def client(people: Lab) -> Iterator[httpx.Client]:
+    """A client of the running service."""
+    with people.serve() as client:
+        yield client
+
+
 def kept_files(lab: Lab) -> list[Path]:
     """Whatever lies where exports are kept."""
     return [path for path in lab.settings.exports_folder.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("form", ["parquet", "xlsx"])
+def test_a_file_says_how_long_it_is_and_since_when_it_is_so(client: httpx.Client, form: str) -> None:
+    url = FILE.replace("parquet", form)
+    whole = client.get(url)
+    assert whole.headers["content-length"] == str(len(whole.content))
+    assert "transfer-encoding" not in whole.headers
+    changed = parsedate_to_datetime(whole.headers["last-modified"]).timestamp()
+    assert abs(changed - time.time()) < WAIT_SECONDS
+    head = client.head(url)
+    for name in ("content-length", "last-modified", "etag", "accept-ranges", "repr-digest", "content-type"):
+        assert head.headers[name] == whole.headers[name], name
+    assert head.content == b""
+
+
+def test_a_range_is_given_where_the_file_is_still_the_one_that_was_begun(client: httpx.Client) -> None:
+    whole = client.get(FILE)
+    for validator in (None, whole.headers["etag"], whole.headers["last-modified"]):
+        headers = {"Range": "bytes=10-19"} | ({"If-Range": validator} if validator else {})
+        part = client.get(FILE, headers=headers)
+        assert (part.status_code, part.content) == (206, whole.content[10:20]), validator
+        assert part.headers["content-range"] == f"bytes 10-19/{len(whole.content)}"
+        assert part.headers["etag"] == whole.headers["etag"]
+    other = client.get(FILE, headers={"Range": "bytes=10-19", "If-Range": '"1-other"'})
+    assert (other.status_code, other.content) == (200, whole.content)
 
 
 def test_files_leave_whole_when_they_take_too_much_room(make_lab: Callable[..., Lab]) -> None:
