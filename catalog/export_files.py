@@ -30,8 +30,8 @@ def forget_exports(root: Path, dataset: Dataset, before: int | None = None) -> i
 
 
 def list_files(folder: Path) -> list[Path]:
-    """The files of a folder; none where there is no folder."""
+    """The files of a folder and of those in it, where half-made ones may lie; none where there is no folder."""
     try:
-        return [path for path in folder.iterdir() if path.is_file()]
+        return [path for path in folder.rglob("*") if path.is_file()]
     except (FileNotFoundError, NotADirectoryError):
         return []

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from email.utils import formatdate
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 from starlette.responses import FileResponse
@@ -15,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from api.access import find_dataset
 from api.endpoint import PREFIX, VARY
 from api.etags import make_tag, matches, newest_seen
-from api.exporting.files import ExportFiles, write_file
+from api.exporting.files import ExportFiles, KeptFile, write_file
 from api.exporting.forms import FILED, FORMS
 from api.exporting.query import ExportQuery, parse_export
 from api.exporting.streams import Writer, make_coder, make_writer
@@ -31,6 +33,7 @@ from catalog.export_files import forget_exports
 from catalog.telemetry import traceresponse
 
 NAME = "export"
+ATTEMPTS = 2  # to send a file: an erasure removes half-made ones of revisions that stay, too
 Fields = list[tuple[bytes, bytes]]
 
 
@@ -147,15 +150,8 @@ class Export:
 
     async def send_file(self, tag: str, named: Fields, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends a file, or the ranges of it that were asked for."""
-        files: ExportFiles = self.service.export_files
-        path = files.path_of(self.view.dataset, tag, self.form)
-        try:
-            if await files.find_or_build(path, self.build):
-                await self.check_kept(files)
-            kept = files.facts_of(path)
-        except FileNotFoundError:
-            await self.check_kept(files)
-            raise DatabaseUnavailableError("The file was removed when it was to be sent.") from None
+        path = self.service.export_files.path_of(self.view.dataset, tag, self.form)
+        kept = await self.find_file(path)
         fields = [
             *named,
             (b"last-modified", formatdate(kept.made_at, usegmt=True).encode()),
@@ -167,6 +163,19 @@ class Export:
         # In place: the response reads there what If-Range is held against, and adds what ranges need.
         response.raw_headers[:] = [pair for pair in response.raw_headers if pair[0] not in replaced] + fields
         await response(scope, receive, send)
+
+    async def find_file(self, path: Path) -> KeptFile:
+        """What is said of the file, which is there; one that was removed while it was made is made again."""
+        files: ExportFiles = self.service.export_files
+        for _ in range(ATTEMPTS):
+            with suppress(FileNotFoundError):
+                built = await files.find_or_build(path, self.build)
+                kept = files.facts_of(path)
+                if built:
+                    await self.check_kept(files)
+                return kept
+            await self.check_kept(files)
+        raise DatabaseUnavailableError("The file was removed when it was to be sent.")
 
     async def check_kept(self, files: ExportFiles) -> None:
         """Nothing comes back where the revision can still be read; otherwise none of its files stays."""

@@ -16,12 +16,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xlsxwriter
+from xlsxwriter.exceptions import FileCreateError
 
 from api.exporting.columns import typed_batch, typed_schema
 from api.exporting.forms import EXCEL_RECORDS, PARQUET
@@ -66,7 +68,7 @@ class ExportFiles:
         return export_folder(self.folder, dataset) / f"r{name}.{form.name}"
 
     async def find_or_build(self, path: Path, build: Callable[[Path], Awaitable[None]]) -> bool:
-        """Whether the file was built now; it is there in any case."""
+        """Whether the file was built now; FileNotFoundError where it was removed again by somebody else."""
         built = not self.is_whole(path)
         if built:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -176,8 +178,14 @@ def write_file(path: Path, form: Form, opened: Opened, properties: Sequence[Prop
     """Nothing comes back; the export lies in the file."""
     if form is PARQUET:
         write_parquet(path, opened, properties)
-    else:
-        write_sheet(path, opened, properties)
+        return
+    # What fails leaves its temporary files behind, and records in them.
+    with TemporaryDirectory(dir=path.parent, prefix=path.stem, ignore_cleanup_errors=True) as folder:
+        try:
+            write_sheet(path, opened, properties, folder)
+        except FileCreateError as error:
+            # An erasure takes away what the sheet is put together from, too.
+            raise (error.__context__ or error) from None
 
 
 def write_parquet(path: Path, opened: Opened, properties: Sequence[Property]) -> None:
@@ -194,7 +202,7 @@ def write_parquet(path: Path, opened: Opened, properties: Sequence[Property]) ->
             writer.write_table(pa.Table.from_batches(waiting, schema))
 
 
-def write_sheet(path: Path, opened: Opened, properties: Sequence[Property]) -> None:
+def write_sheet(path: Path, opened: Opened, properties: Sequence[Property], folder: str) -> None:
     """Nothing comes back; the file is a workbook with one sheet, in which no text is taken for a formula."""
     options = {
         "constant_memory": True,
@@ -202,7 +210,7 @@ def write_sheet(path: Path, opened: Opened, properties: Sequence[Property]) -> N
         "strings_to_urls": False,
         "strings_to_numbers": False,
         "remove_timezone": True,
-        "tmpdir": str(path.parent),
+        "tmpdir": folder,
     }
     with xlsxwriter.Workbook(str(path), options) as workbook:
         sheet = workbook.add_worksheet()

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import gc
+import io
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
+import openpyxl
+import psycopg
+import pyarrow.parquet as pq
 import pytest
 
+from catalog.database import INGEST_ROLE, READ_ROLE
 from tests.lab import Lab
 
 FILE = "/data/people/v1/people/export?at=1&format=parquet"
 FIRST = "id,name,age,born\n1,Ann,30,\n2,Ben,40,\n3,Cid,50,\n"
+WITHOUT_BEN = "id,name,age,born\n1,Ann,30,\n3,Cid,50,\n"
+LAST = 5000  # the key of the last of many records
+LOCK = 7
 ROOM_BYTES = 1500  # for two files, not for four
 WAIT_SECONDS = 20.0
+# XlsxWriter closes nothing when a file that it needs is gone.
+LEFT_OPEN = "ignore::pytest.PytestUnraisableExceptionWarning"
 
 
 @pytest.fixture
@@ -35,6 +49,58 @@ def client(people: Lab) -> Iterator[httpx.Client]:
 def kept_files(lab: Lab) -> list[Path]:
     """Whatever lies where exports are kept."""
     return [path for path in lab.settings.exports_folder.rglob("*") if path.is_file()]
+
+
+def half_made(lab: Lab) -> list[Path]:
+    """The files that are being made, or hold what is needed for it."""
+    return [path for path in kept_files(lab) if path.suffix not in {".lock", ".parquet", ".xlsx", ".sha256"}]
+
+
+def wait_until(holds: Callable[[], Any]) -> None:
+    """Nothing comes back; the condition holds by now."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline, "it never came to hold"
+        time.sleep(0.01)
+
+
+@contextmanager
+def held_midway(lab: Lab) -> Iterator[None]:
+    """Has whoever reads wait before the last of many records, when most of them have been sent."""
+    many = f"SELECT id, 'x', 1 FROM generate_series(10, {LAST}) AS id"
+    before_last = f"CASE WHEN id = {LAST} THEN pg_advisory_xact_lock_shared({LOCK}) IS NOT NULL ELSE true END"
+    with psycopg.connect(lab.urls.owner, autocommit=True) as holder:
+        for statement in (
+            f"INSERT INTO people_v1.people (id, name, _revision) {many}",
+            "ALTER TABLE people_v1.people ENABLE ROW LEVEL SECURITY",
+            "ALTER TABLE people_v1.people_history ENABLE ROW LEVEL SECURITY",
+            f"CREATE POLICY writing ON people_v1.people TO {INGEST_ROLE} USING (true)",
+            f"CREATE POLICY writing ON people_v1.people_history TO {INGEST_ROLE} USING (true)",
+            f"CREATE POLICY reading ON people_v1.people TO {READ_ROLE} USING ({before_last})",
+            f"CREATE POLICY reading ON people_v1.people_history TO {READ_ROLE} USING (true)",
+            # In order, record by record: a sort would begin when the last one is there.
+            f'ALTER DATABASE "{holder.info.dbname}" SET enable_seqscan = off',
+            f'ALTER DATABASE "{holder.info.dbname}" SET enable_bitmapscan = off',
+            f"SELECT pg_advisory_lock({LOCK})",
+        ):
+            holder.execute(statement.encode())
+        yield
+
+
+def erase_ben(lab: Lab) -> str:
+    """How the erasure ended."""
+    return lab.loader().run(lab.dataset("people.people"), request={"erase": {"key": ["2"]}}).status
+
+
+def keys_of(answer: httpx.Response) -> list[Any]:
+    """The keys in a file of whatever form."""
+    assert answer.status_code == 200, answer.text
+    if "parquet" in answer.headers["content-type"]:
+        keys: list[Any] = pq.read_table(io.BytesIO(answer.content))["id"].to_pylist()
+        return keys
+    sheet = openpyxl.load_workbook(io.BytesIO(answer.content)).active
+    assert sheet is not None
+    return [row[0] for row in sheet.iter_rows(min_row=2, values_only=True)]
 
 
 @pytest.mark.parametrize("form", ["parquet", "xlsx"])
@@ -79,3 +145,38 @@ def test_files_leave_whole_when_they_take_too_much_room(make_lab: Callable[..., 
             assert {path.stem for path in files if path.suffix == ".sha256"} == data
         assert len(data) < len(digests)
     assert all(len(each) == 1 for each in digests.values())
+
+
+@pytest.mark.filterwarnings(LEFT_OPEN)
+@pytest.mark.parametrize("form", ["parquet", "xlsx"])
+def test_what_is_being_made_while_a_record_of_it_is_erased_is_neither_sent_nor_kept(
+    people: Lab, client: httpx.Client, form: str
+) -> None:
+    with ThreadPoolExecutor(1) as threads:
+        with held_midway(people):
+            asked = threads.submit(client.get, FILE.replace("parquet", form))
+            wait_until(lambda: half_made(people) or asked.done())
+            assert erase_ben(people) == "published"
+            assert not asked.done(), asked.result()
+        assert (asked.result().status_code, asked.result().json()["code"]) == (410, "revision_gone")
+    gc.collect()
+    assert [path for path in kept_files(people) if path.suffix != ".lock"] == []
+
+
+@pytest.mark.filterwarnings(LEFT_OPEN)
+@pytest.mark.parametrize("form", ["parquet", "xlsx"])
+def test_what_is_being_made_while_an_older_record_is_erased_is_made_again(
+    people: Lab, client: httpx.Client, form: str
+) -> None:
+    assert people.ingest("people.people", WITHOUT_BEN).status == "published"
+    url = FILE.replace("parquet", form).replace("at=1", "at=2")
+    with ThreadPoolExecutor(1) as threads:
+        with held_midway(people):
+            asked = threads.submit(client.get, url)
+            wait_until(lambda: half_made(people) or asked.done())
+            assert erase_ben(people) == "unchanged"
+            assert not asked.done(), asked.result()
+        assert keys_of(asked.result()) == [1, 3, *range(10, LAST + 1)]
+    gc.collect()
+    assert asked.result().content == client.get(url).content
+    assert half_made(people) == []
