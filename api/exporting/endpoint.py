@@ -20,6 +20,7 @@ from api.etags import make_tag, matches, newest_seen
 from api.exporting.files import ExportFiles, KeptFile, write_file
 from api.exporting.forms import FILED, FORMS
 from api.exporting.query import ExportQuery, parse_export
+from api.exporting.source import Opened
 from api.exporting.streams import Writer, make_coder, make_writer
 from api.headers import read_fields, read_least_revision
 from api.negotiation import Form, choose_coding, choose_form
@@ -118,35 +119,46 @@ class Export:
         ]
 
     async def send_stream(self, fields: Fields, coding: str, receive: Receive, send: Send) -> None:
-        """Sends batch after batch. What fails once it has begun is cut off, so that nobody takes it for whole."""
-        async with self.service.exports.open(self.view, self.query, self.pin, self.form) as opened:
-            writer = make_writer(self.form, self.properties, opened.schema)
-            encode, finish = make_coder(coding)
+        """Sends batch after batch, as long as the caller is there."""
+        gone = asyncio.ensure_future(wait_until_gone(receive))
+        try:
+            async with self.service.exports.open(self.view, self.query, self.pin, self.form, gone) as opened:
+                await self.send_batches(opened, fields, coding, gone, send)
+        finally:
+            gone.cancel()
+
+    async def send_batches(
+        self, opened: Opened, fields: Fields, coding: str, gone: asyncio.Future[None], send: Send
+    ) -> None:
+        """Sends the batches. What fails once it has begun is cut off, so that nobody takes it for whole."""
+        writer = make_writer(self.form, self.properties, opened.schema)
+        encode, finish = make_coder(coding)
+        following = asyncio.ensure_future(asyncio.to_thread(opened.next_batch))
+        try:
             # The first batch comes before the status: what is wrong with the statement is still a problem.
-            batch = await asyncio.to_thread(opened.next_batch)
+            await asyncio.wait({following, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if gone.done():
+                return
+            batch = following.result()
             await send({"type": "http.response.start", "status": 200, "headers": fields})
             await send_piece(send, bytes(encode(writer.begin())))
-            gone = asyncio.ensure_future(wait_until_gone(receive))
-            following: asyncio.Future[Any] = gone
-            try:
-                while batch is not None:
-                    # Postgres makes the next batch while this one is written and sent.
-                    following = asyncio.ensure_future(asyncio.to_thread(opened.next_batch))
-                    piece = await asyncio.to_thread(write_piece, writer, encode, batch)
-                    await send_piece(send, piece)
-                    await asyncio.wait({following, gone}, return_when=asyncio.FIRST_COMPLETED)
-                    if gone.done():
-                        return
-                    batch = following.result()
-                await send({"type": "http.response.body", "body": bytes(encode(writer.end())) + finish()})
-            finally:
-                gone.cancel()
-                if not following.done():
-                    # Whoever waits in a thread cannot be called off, but what it waits for can.
-                    opened.cancel()
-                    await asyncio.wait({following})
-                if following is not gone and not following.cancelled():
-                    following.exception()
+            while batch is not None:
+                # Postgres makes the next batch while this one is written and sent.
+                following = asyncio.ensure_future(asyncio.to_thread(opened.next_batch))
+                piece = await asyncio.to_thread(write_piece, writer, encode, batch)
+                await send_piece(send, piece)
+                await asyncio.wait({following, gone}, return_when=asyncio.FIRST_COMPLETED)
+                if gone.done():
+                    return
+                batch = following.result()
+            await send({"type": "http.response.body", "body": bytes(encode(writer.end())) + finish()})
+        finally:
+            if not following.done():
+                # Whoever waits in a thread cannot be called off, but what it waits for can.
+                opened.cancel()
+                await asyncio.wait({following})
+            if not following.cancelled():
+                following.exception()
 
     async def send_file(self, tag: str, named: Fields, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends a file, or the ranges of it that were asked for."""

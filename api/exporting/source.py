@@ -32,6 +32,7 @@ from catalog.models import DatasetHead
 from catalog.settings import Settings
 
 BATCH_BYTES = 1024 * 1024
+CANCEL_SECONDS = 0.1  # between one try to end a statement and the next
 QUERY_CANCELED = "57014"
 
 
@@ -54,8 +55,10 @@ class ExportSource:
         self.timeout_seconds = settings.export_timeout_seconds
 
     @asynccontextmanager
-    async def open(self, view: View, query: ExportQuery, pin: Pin, form: Form) -> AsyncIterator[Opened]:
-        """The export's batches; whoever leaves early has its statement cancelled."""
+    async def open(
+        self, view: View, query: ExportQuery, pin: Pin, form: Form, gone: asyncio.Future[None] | None = None
+    ) -> AsyncIterator[Opened]:
+        """The export's batches; whoever leaves early, or is `gone`, has its statement cancelled."""
         try:
             async with asyncio.timeout(self.wait_seconds):
                 await self.turns.acquire()
@@ -64,7 +67,14 @@ class ExportSource:
         try:
             running = Running(self.database, self.timeout_seconds)
             try:
-                yield await asyncio.to_thread(running.start, view, query, pin, form)
+                starting = asyncio.ensure_future(asyncio.to_thread(running.start, view, query, pin, form))
+                if gone is not None:
+                    await asyncio.wait({starting, gone}, return_when=asyncio.FIRST_COMPLETED)
+                    while not starting.done():
+                        # Again and again: the first time may be just before the statement begins.
+                        running.cancel()
+                        await asyncio.wait({starting}, timeout=CANCEL_SECONDS)
+                yield await starting
             finally:
                 await asyncio.shield(asyncio.to_thread(running.stop))
         finally:
@@ -126,8 +136,9 @@ class Running:
 
     def cancel(self) -> None:
         """Ends the statement; harmless where it has ended."""
-        with suppress(adbc.Error):
-            self.cursor.adbc_cancel()
+        if self.cursor is not None:
+            with suppress(adbc.Error):
+                self.cursor.adbc_cancel()
 
     def stop(self) -> None:
         """Cancels what still runs, and closes the connection."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator
 
+import psycopg
 import pytest
 
 from tests.api.test_limits import get, serving
@@ -81,5 +82,19 @@ def test_an_export_that_nobody_waits_for_any_more_stops_and_makes_room(lab: Lab,
         assert refused.recv(65_536).startswith(b"HTTP/1.1 503 ")
     connection.close()
     wait_until(lambda: lab.rows(f"SELECT count(*) {RUNNING}") == [(0,)])
+    again, _ = begin(address, b"csv")
+    assert read_rest(again).endswith(LAST_CHUNK)
+
+
+def test_whoever_leaves_before_the_first_record_leaves_no_statement_either(
+    lab: Lab, address: tuple[str, int]
+) -> None:
+    with psycopg.connect(lab.urls.owner) as holder:
+        holder.execute("LOCK TABLE people_v1.people IN ACCESS EXCLUSIVE MODE")
+        with socket.create_connection(address, timeout=30) as connection:
+            connection.sendall(get(EXPORT + b"csv"))
+            wait_until(lambda: lab.rows(f"SELECT count(*) {RUNNING} AND wait_event_type = 'Lock'") == [(1,)])
+        # The table is still locked: nothing but its end can have ended the statement.
+        wait_until(lambda: lab.rows(f"SELECT count(*) {RUNNING}") == [(0,)])
     again, _ = begin(address, b"csv")
     assert read_rest(again).endswith(LAST_CHUNK)
