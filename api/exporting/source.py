@@ -69,7 +69,8 @@ class ExportSource:
             try:
                 starting = asyncio.ensure_future(asyncio.to_thread(running.start, view, query, pin, form))
                 if gone is not None:
-                    await asyncio.wait({starting, gone}, return_when=asyncio.FIRST_COMPLETED)
+                    either: set[asyncio.Future[Any]] = {starting, gone}
+                    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
                     while not starting.done():
                         # Again and again: the first time may be just before the statement begins.
                         running.cancel()
