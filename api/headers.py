@@ -50,7 +50,11 @@ class StandingHeaders:
         """How long an answer may be kept, and by whom: by all only what is open, asked for without a credential."""
         if principal.id is not None or not self.catalog.products[dataset.product, dataset.major].anonymous:
             return PRIVATE
-        seconds = PINNED_SECONDS if pin.fixed else min(FRESH_SECONDS, self.seconds_to_next_load(dataset))
+        seconds = (
+            PINNED_SECONDS
+            if pin.fixed and not pin.by_time
+            else min(FRESH_SECONDS, self.seconds_to_next_load(dataset))
+        )
         return (b"cache-control", b"public, max-age=%d" % seconds)
 
     def seconds_to_next_load(self, dataset: Dataset) -> int:

@@ -56,6 +56,9 @@ KINDS: dict[str, ProblemKind] = {
     "unsupported_media_type": ProblemKind(
         415, "Unsupported media type", "The Accept-Post or Accept-Encoding header lists what is taken."
     ),
+    "range_not_satisfiable": ProblemKind(
+        416, "No such range", "The file is shorter than the range that was asked for."
+    ),
     "unknown_parameter": ProblemKind(422, "Unknown parameter", "The dataset has no such parameter or property."),
     "duplicate_parameter": ProblemKind(422, "Doubled parameter", "A parameter that takes one value came twice."),
     "invalid_value": ProblemKind(422, "Invalid value", "A value is not of its parameter's type."),

@@ -43,6 +43,7 @@ class Pin:
     revisions: tuple[int, ...]
     heads: tuple[Head, ...]
     fixed: bool  # whether the caller named them; otherwise a statement may find, and serve, newer ones
+    by_time: bool = False  # named by a moment: a publication that is not committed yet may still come before it
 
     @property
     def revision(self) -> int:

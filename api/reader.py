@@ -68,7 +68,8 @@ class RecordReader:
             self.check_pins(view, question, heads)
             return Pin(question.pins, heads, fixed=True)
         if question.at is not None:
-            return Pin(await self.revisions_at(view, question, heads), heads, fixed=True)
+            revisions = await self.revisions_at(view, question, heads)
+            return Pin(revisions, heads, fixed=True, by_time=not isinstance(question.at, int))
         return Pin(tuple(head.revision for head in heads), heads, fixed=False)
 
     def check_pins(self, view: View, question: Question, heads: Sequence[Head]) -> None:

@@ -55,7 +55,13 @@ def hold_dataset(engine: sa.Engine, dataset: Dataset) -> Iterator[int]:
         if not alone and is_awake(connection, row.id):
             raise DatasetBusyError(f"Another worker is loading {dataset.address}. Try again when it is done.")
         connection.commit()
-        yield row.id
+        try:
+            yield row.id
+        finally:
+            # Closing the connection does it, too, but some time later: whoever loads next need not wait for that.
+            if alone:
+                with suppress(sa.exc.DBAPIError):
+                    connection.execute(sa.select(sa.func.pg_advisory_unlock(LOCK_CLASS, sa.cast(row.id, sa.Integer))))
 
 
 def is_awake(connection: sa.Connection, dataset_id: int) -> bool:

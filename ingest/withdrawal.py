@@ -120,7 +120,8 @@ def withdraw(
                     deleted=gone,
                 )
             )
-            connection.execute(sa.select(sa.func.pg_notify(CHANNEL, f"{ticket.dataset_id}:{revision}")))
+        # Also where only history lost something: what is kept of it elsewhere must go.
+        connection.execute(sa.select(sa.func.pg_notify(CHANNEL, f"{ticket.dataset_id}:{revision}")))
         status = "published" if gone else "unchanged"
         connection.execute(
             sa.update(Load)

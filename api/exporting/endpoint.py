@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from starlette.responses import FileResponse
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from api.access import find_dataset
 from api.endpoint import PREFIX, VARY
@@ -24,6 +24,7 @@ from api.exporting.source import Opened
 from api.exporting.streams import Writer, make_coder, make_writer
 from api.headers import read_fields, read_least_revision
 from api.negotiation import Form, choose_coding, choose_form
+from api.problems import Problem
 from api.questions import Pin, Question, Target
 from api.reader import gone
 from api.service import Service
@@ -174,7 +175,17 @@ class Export:
         replaced = {name for name, _ in fields}
         # In place: the response reads there what If-Range is held against, and adds what ranges need.
         response.raw_headers[:] = [pair for pair in response.raw_headers if pair[0] not in replaced] + fields
-        await response(scope, receive, send)
+
+        async def refuse_or_send(message: Message) -> None:
+            # What is wrong with a range is found by the response itself, and told as plain text.
+            status = message.get("status")
+            if status == 416:
+                raise Problem("range_not_satisfiable", headers={"Content-Range": f"bytes */{kept.facts.st_size}"})
+            if status == 400:
+                raise Problem("bad_request", "The Range header cannot be read.")
+            await send(message)
+
+        await response(scope, receive, refuse_or_send)
 
     async def find_file(self, path: Path) -> KeptFile:
         """What is said of the file, which is there; one that was removed while it was made is made again."""

@@ -172,8 +172,7 @@ def export_operation(dataset: Dataset) -> dict[str, Any]:
             "206": {"description": "The ranges of a file that were asked for.", "content": content},
             "304": UNCHANGED,
             "307": {"description": "The export at the current revision.", "headers": headers},
-            "416": {"description": "The file has no such range."},
-            **problem_answers(401, 404, 406, 410, 422, 429, 503, 504),
+            **problem_answers(401, 404, 406, 410, 416, 422, 429, 503, 504),
         },
     }
 

@@ -129,6 +129,16 @@ def test_a_range_is_given_where_the_file_is_still_the_one_that_was_begun(client:
     assert (other.status_code, other.content) == (200, whole.content)
 
 
+def test_a_range_that_is_not_there_or_cannot_be_read_is_a_problem(client: httpx.Client) -> None:
+    length = len(client.get(FILE).content)
+    beyond = client.get(FILE, headers={"Range": f"bytes={length}-"})
+    assert (beyond.status_code, beyond.json()["code"]) == (416, "range_not_satisfiable")
+    assert beyond.headers["content-range"] == f"bytes */{length}"
+    wrong = client.get(FILE, headers={"Range": "bytes=9-1"})
+    assert (wrong.status_code, wrong.json()["code"]) == (400, "bad_request")
+    assert wrong.headers["content-type"] == "application/problem+json"
+
+
 def test_files_leave_whole_when_they_take_too_much_room(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(export_cache_bytes=ROOM_BYTES)
     assert lab.ingest("people.people", FIRST).status == "published"
