@@ -80,7 +80,7 @@ def run_remote_api(host: str = "127.0.0.1", secured: ssl.SSLContext | None = Non
             if reply.status != 304:
                 self.wfile.write(content)
 
-        do_GET = do_POST = reply  # noqa: N815 - the library's names
+        do_GET = do_POST = do_OPTIONS = reply  # noqa: N815 - the library's names
 
         def log_message(self, format: str, *args: Any) -> None:
             """Says nothing."""

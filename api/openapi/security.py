@@ -18,7 +18,8 @@ def security_schemes(catalog: Catalog, issuers: Sequence[TokenIssuer]) -> dict[s
         "bearer": {"type": "http", "scheme": "bearer", "description": "An API key (`dcnt_…`) or an access token."},
         "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key."},
     }
-    scopes = {scope: SAYS.get(scope, f"`{scope}`") for scope in known_scopes(catalog)}
+    meanings = describe_scopes(catalog)
+    scopes = {scope: meanings[scope] for scope in known_scopes(catalog)}
     flows: dict[str, Any] = {}
     for issuer in issuers:
         if issuer.token_url and issuer.authorization_url:
@@ -30,6 +31,18 @@ def security_schemes(catalog: Catalog, issuers: Sequence[TokenIssuer]) -> dict[s
         names = ", ".join(issuer.issuer for issuer in issuers)
         schemes["oauth2"] = {"type": "oauth2", "description": f"Access tokens of {names}.", "flows": flows}
     return schemes
+
+
+def describe_scopes(catalog: Catalog) -> dict[str, str]:
+    """What each scope allows, in plain words: Swagger UI shows no markup there."""
+    meanings = dict(SAYS)
+    for product in catalog.products.values():
+        for role in product.roles:
+            some = "some records of " if role.rows else ""
+            meanings[role.scope] = f"{role.access} {some}{product.name}"
+        for kind in ("confidential", "restricted"):
+            meanings.setdefault(f"{product.id}:read:{kind}", f"{kind} properties of {product.name} too")
+    return meanings
 
 
 def settle_security(document: dict[str, Any], *, tokens: bool) -> None:

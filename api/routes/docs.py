@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
@@ -12,6 +14,7 @@ from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Re
 from api.answers import answer
 from api.problems import KINDS, Problem
 from api.service import service_of
+from catalog.settings import TokenIssuer
 
 router = APIRouter()
 READ = ["GET", "HEAD"]
@@ -19,6 +22,9 @@ SWAGGER_FILES = {
     "swagger-ui.css": "text/css",
     "swagger-ui-bundle.js": "text/javascript",
     "favicon-32x32.png": "image/png",
+    # Where an issuer leads back to after a login.
+    "oauth2-redirect.html": "text/html",
+    "oauth2-redirect.js": "text/javascript",
 }
 PORTAL_FILES = {"docs.js": "text/javascript", "portal.css": "text/css"}
 PORTAL = Path(__file__).resolve().parent.parent / "portal"
@@ -54,14 +60,16 @@ async def index() -> Response:
 
 
 @router.api_route("/docs", methods=READ, include_in_schema=False)
-async def swagger() -> Response:
+async def swagger(request: Request) -> Response:
     """Swagger UI."""
     head = '<link rel="stylesheet" href="/static/swagger-ui.css"><link rel="stylesheet" href="/static/portal.css">'
     body = (
         '<div id="swagger-ui"></div>'
         '<script src="/static/swagger-ui-bundle.js"></script><script src="/static/docs.js"></script>'
     )
-    return page("Decant", head, body)
+    found = page("Decant", head, body)
+    found.headers["Content-Security-Policy"] = login_policy(service_of(request).settings.token_issuers)
+    return found
 
 
 @router.api_route("/static/{name}", methods=READ, include_in_schema=False)
@@ -94,6 +102,13 @@ async def openapi(request: Request) -> Response:
     service = service_of(request)
     principal = await service.authenticate(request)
     return answer(request, service.documents.of(principal))
+
+
+def login_policy(issuers: Sequence[TokenIssuer]) -> str:
+    """The policy of Swagger UI, which fetches tokens from these issuers itself."""
+    urls = [urlsplit(issuer.token_url) for issuer in issuers if issuer.token_url]
+    origins = dict.fromkeys(f"{url.scheme}://{url.netloc}" for url in urls)
+    return POLICY.replace("connect-src 'self'", " ".join(["connect-src 'self'", *origins]))
 
 
 def page(title: str, head: str, body: str) -> Response:

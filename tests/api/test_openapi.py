@@ -175,3 +175,19 @@ def test_swagger_ui_is_served_from_here_and_asks_no_other_host(make_lab: Callabl
         assert client.get("/docs/problems/invalid_cursor").status_code == 200
         assert client.get("/docs/problems/nothing").status_code == 404
         assert client.get("/openapi.json").json()["openapi"] == "3.1.0"
+
+
+def test_swagger_ui_may_fetch_tokens_where_the_issuer_gives_them_and_nowhere_else(
+    make_lab: Callable[..., Lab],
+) -> None:
+    given = {"issuer": "https://one.example", "token_url": "https://one.example:8443/oauth/token"}
+    silent = {"issuer": "https://two.example"}
+    issuers = [told | {"audience": "https://data.example"} for told in (given, silent)]
+    with make_lab(PEOPLE, token_issuers=issuers).serve() as client:
+        policy = client.get("/docs").headers["content-security-policy"]
+        assert "connect-src 'self' https://one.example:8443;" in policy
+        assert "two.example" not in policy
+        back = client.get("/static/oauth2-redirect.html")
+        assert "connect-src 'self';" in back.headers["content-security-policy"]
+        assert 'src="oauth2-redirect.js"' in back.text
+        assert client.get("/static/oauth2-redirect.js").headers["content-type"].startswith("text/javascript")
