@@ -20,7 +20,7 @@ import httpx
 from api.access import Access
 from api.page_sql import PageShape, compile_page
 from api.params import LIMIT_DEFAULT
-from api.sql import order_of
+from api.sql import HEAD, order_of
 from api.views import Views
 from bench.cases import RECORDS, SELECT, TABLE
 from bench.constant import BYTES_VARIABLE
@@ -195,7 +195,7 @@ def page_statement(ground: Ground) -> bytes:
     dataset = ground.flights
     views = Views(build_tables(ground.catalog.products.values()), {dataset.schema: ""}, bytes(32))
     view = views.of(dataset, Access())
-    shape = PageShape((), order_of(dataset, ()), view.properties, LIMIT_DEFAULT, pinned=False, after=None)
+    shape = PageShape((), order_of(dataset, ()), view.properties, LIMIT_DEFAULT, HEAD, after=None)
     statement = compile_page(view, shape)
     if statement.names:
         raise BenchError("The statement of the first page has parameters: pgbench cannot be given any here.")

@@ -33,7 +33,14 @@ POLL_SECONDS = 0.05
 # Without what only tests need: a library that finds pandas and Polars loads them, and takes their memory.
 AS_INSTALLED = """
 import sys
-sys.modules.update(dict.fromkeys(("numpy", "pandas", "polars")))
+
+class Without:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name in {"numpy", "pandas", "polars"}:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Without)
 sys.argv[0] = "decant"
 import decant
 decant.main()
