@@ -45,11 +45,11 @@ class LoadBar(Progress):
         self.task: TaskID = bars.add_task(dataset, total=None, step="waiting", amount="")
 
     def start(self, step: str, total: int | None) -> None:
-        """Shows the step."""
+        """Shows the step at once, however short it is."""
         self.step, self.done_so_far, self.started_at = step, 0, time.monotonic()
         # One more than there is: a bar that reaches its total has stopped its clock for good.
         total = None if total is None else total + 1
-        self.bars.update(self.task, total=total, completed=0, step=STEP_WORDS.get(step, step))
+        self.bars.update(self.task, total=total, completed=0, step=STEP_WORDS.get(step, step), refresh=True)
 
     def advance(self, amount: int) -> None:
         """Moves the bar: bytes while landing, records while cutting."""
