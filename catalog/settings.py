@@ -74,6 +74,9 @@ Network = Annotated[str, AfterValidator(check_network)]
 RateText = Annotated[str, AfterValidator(check_rate)]
 
 
+SCOPE = r"^[\x21\x23-\x5B\x5D-\x7E]+$"  # RFC 6749, appendix A.4
+
+
 class TokenIssuer(BaseModel):
     """Who may sign access tokens, for which audience, and where its keys are."""
 
@@ -83,9 +86,11 @@ class TokenIssuer(BaseModel):
     audience: Annotated[str, Field(min_length=1)]
     jwks_url: Address | None = None  # not set: as the issuer's own metadata say
     algorithms: Annotated[tuple[Algorithm, ...], Field(min_length=1)] = ("RS256", "PS256", "ES256", "EdDSA")
-    # Only for people who log in through Swagger UI.
+    # Only for people who log in through Swagger UI; anybody may read these there.
     authorization_url: Address | None = None
     token_url: Address | None = None
+    client_id: str = ""  # as whom the page asks the issuer
+    scopes: tuple[Annotated[str, Field(pattern=SCOPE)], ...] = ()  # what a login may ask for, beside what is seen
 
     def addresses(self) -> Iterator[str]:
         """Every address that is set."""

@@ -84,8 +84,11 @@ WITH_KEY = """
   await shows(false);
 """
 WITH_LOGIN = """
-  await type("#client_id_authorizationCode", "swagger");
-  await click(".auth-container:has(#client_id_authorizationCode) .btn.authorize");
+  const login = ".auth-container:has(#client_id_authorizationCode)";
+  found.client = await (await page.waitForSelector("#client_id_authorizationCode")).evaluate((field) => field.value);
+  // Scopes begin unchosen; "select all" is the first link beside them.
+  await click(`${login} .scopes h2 a`);
+  await click(`${login} .btn.authorize`);
   await shows(true);
   await click(".btn-done");
   found.data = (await ask()).data;
@@ -115,19 +118,19 @@ class Login:
     """The pages of an issuer that log in whoever comes, and trade codes for tokens as RFC 7636 says."""
 
     issuer: Issuer
-    challenges: dict[str, str] = field(default_factory=dict)
+    asked: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def answer(self, asked: Asked) -> Reply:
-        """Leads back with a code, or gives the token of a code whose verifier is right."""
+        """Leads back with a code, or gives the token that a code and its verifier ask for."""
         headers = {
             "Access-Control-Allow-Origin": "*",
             "Access-Control-Allow-Headers": "*",
             "Content-Type": "application/json",
         }
         if asked.path == AUTHORIZE:
-            code = f"code{len(self.challenges)}"
+            code = f"code{len(self.asked)}"
             assert asked.params["code_challenge_method"] == "S256"
-            self.challenges[code] = asked.params["code_challenge"]
+            self.asked[code] = dict(asked.params)
             back = urlencode({"code": code, "state": asked.params["state"]})
             return Reply(status=302, headers={"Location": f"{asked.params['redirect_uri']}?{back}"})
         if asked.path != TOKEN:
@@ -135,11 +138,12 @@ class Login:
         if asked.method == "OPTIONS":
             return Reply(headers=headers)
         told = dict(parse_qsl(asked.body.decode()))
+        login = self.asked[told["code"]]
         digest = hashlib.sha256(told["code_verifier"].encode()).digest()
-        if base64.urlsafe_b64encode(digest).decode().rstrip("=") != self.challenges[told["code"]]:
+        if base64.urlsafe_b64encode(digest).decode().rstrip("=") != login["code_challenge"]:
             return Reply({"error": "invalid_grant"}, 400, headers)
         now = int(time.time())
-        text = self.issuer.token(iat=now, exp=now + 600, scope="people:read")
+        text = self.issuer.token(iat=now, exp=now + 600, scope=login["scope"])
         return Reply({"access_token": text, "token_type": "Bearer", "expires_in": 600}, headers=headers)
 
 
@@ -160,8 +164,10 @@ def test_who_logs_in_at_the_issuer_sees_and_asks_what_their_token_opens(
     with run_issuer() as issuer:
         issuer.api.answer = Login(issuer).answer
         url = issuer.api.url
-        told = issuer.settings(authorization_url=url + AUTHORIZE, token_url=url + TOKEN).model_dump()
+        told = issuer.settings(
+            authorization_url=url + AUTHORIZE, token_url=url + TOKEN, client_id="swagger", scopes=("people:read",)
+        ).model_dump()
         lab = load(make_lab(CLOSED, token_issuers=[told]))
         with lab.serve() as client:
             found = visit(tmp_path, client, WITH_LOGIN)
-    assert found == {"complaints": [], "data": ANN}
+    assert found == {"complaints": [], "client": "swagger", "data": ANN}

@@ -19,9 +19,10 @@ def security_schemes(catalog: Catalog, issuers: Sequence[TokenIssuer]) -> dict[s
         "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key."},
     }
     meanings = describe_scopes(catalog)
-    scopes = {scope: meanings[scope] for scope in known_scopes(catalog)}
+    known = {scope: meanings[scope] for scope in known_scopes(catalog)}
     flows: dict[str, Any] = {}
     for issuer in issuers:
+        scopes = known | {scope: known.get(scope, "") for scope in issuer.scopes}
         if issuer.token_url and issuer.authorization_url:
             urls = {"authorizationUrl": issuer.authorization_url, "tokenUrl": issuer.token_url}
             flows.setdefault("authorizationCode", urls | {"scopes": scopes})

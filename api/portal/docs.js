@@ -36,4 +36,5 @@ const ui = SwaggerUIBundle({
     },
   ],
 });
-ui.initOAuth({ usePkceWithAuthorizationCodeGrant: true });
+const { clientId } = document.getElementById("swagger-ui").dataset;
+ui.initOAuth({ clientId, usePkceWithAuthorizationCodeGrant: true });

@@ -63,12 +63,13 @@ async def index() -> Response:
 async def swagger(request: Request) -> Response:
     """Swagger UI."""
     head = '<link rel="stylesheet" href="/static/swagger-ui.css"><link rel="stylesheet" href="/static/portal.css">'
+    issuers = service_of(request).settings.token_issuers
     body = (
-        '<div id="swagger-ui"></div>'
+        f'<div id="swagger-ui" data-client-id="{escape(login_client(issuers))}"></div>'
         '<script src="/static/swagger-ui-bundle.js"></script><script src="/static/docs.js"></script>'
     )
     found = page("Decant", head, body)
-    found.headers["Content-Security-Policy"] = login_policy(service_of(request).settings.token_issuers)
+    found.headers["Content-Security-Policy"] = login_policy(issuers)
     return found
 
 
@@ -102,6 +103,11 @@ async def openapi(request: Request) -> Response:
     service = service_of(request)
     principal = await service.authenticate(request)
     return answer(request, service.documents.of(principal))
+
+
+def login_client(issuers: Sequence[TokenIssuer]) -> str:
+    """As whom Swagger UI asks: it knows one login, that of the first issuer which has one."""
+    return next((issuer.client_id for issuer in issuers if issuer.authorization_url and issuer.token_url), "")
 
 
 def login_policy(issuers: Sequence[TokenIssuer]) -> str:

@@ -37,10 +37,12 @@ def test_the_document_is_valid_openapi(document: dict[str, Any]) -> None:
 def test_tokens_and_keys_are_both_offered_with_the_scopes_that_an_operation_needs(document: dict[str, Any]) -> None:
     catalog = load_catalog(load_settings(contracts=PROJECT_ROOT / "contracts"))
     urls = {"authorization_url": "https://login.example/authorize", "token_url": "https://login.example/token"}
-    issuer = TokenIssuer(issuer="https://login.example", audience="https://data.example", **urls)
+    issuer = TokenIssuer(issuer="https://login.example", audience="https://data.example", scopes=["hr:read"], **urls)
     offered = build_document(catalog, issuers=[issuer])
     flows = offered["components"]["securitySchemes"]["oauth2"]["flows"]
     assert set(flows) == {"authorizationCode", "clientCredentials"}
+    # Of what nobody has asked for yet, the document says no more than its name.
+    assert flows["authorizationCode"]["scopes"]["hr:read"] == ""
     assert "oauth2" not in document["components"]["securitySchemes"]
     for path, operations in offered["paths"].items():
         for method, operation in operations.items():

@@ -146,6 +146,7 @@ def test_there_are_no_token_issuers_where_none_are_set(monkeypatch: pytest.Monke
                 {"jwks_url": "https://[::1/keys"},
                 {"token_url": "javascript:alert(1)"},
                 {"authorization_url": "//login.example"},
+                {"scopes": ["two words"]},
             )
         ),
         json.dumps([ISSUER, ISSUER | {"audience": "other"}]),
