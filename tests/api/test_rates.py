@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Callable
 from itertools import count
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -99,17 +101,61 @@ async def with_limiters(lab: Lab, number: int, use: Callable[[list[Any]], Any]) 
             await pool.close()
 
 
-def test_no_window_holds_more_than_the_limit_and_little_is_lost(lab: Lab) -> None:
-    rate, seconds = Rate(200, 1), 4.0
+def test_no_window_holds_more_than_the_limit_while_processes_ask_all_they_can(lab: Lab) -> None:
+    rate = Rate(200, 1)
 
     async def use(pools: list[Any]) -> tuple[list[float], int]:
-        return await hammer([Limiter(pool) for pool in pools], rate, seconds)
+        return await hammer([Limiter(pool) for pool in pools], rate, 3.0)
 
     passed, refused = asyncio.run(with_limiters(lab, 3, use))
     assert refused
     # Moments are taken a little after the grant: a window of them is as much shorter.
     assert most_in_a_window(passed, rate.window_seconds * 0.98) <= rate.quota
 
+
+class Clock:
+    """A time that moves when it is told to, for limiters and for the function in the database that they ask."""
+
+    def __init__(self, owner: psycopg.Connection[Any]) -> None:
+        self.now = 0.0
+        self.owner = owner
+        function = "decant.lease_requests"
+        (text,) = owner.execute(f"SELECT pg_get_functiondef('{function}'::regproc)").fetchone() or ("",)
+        assert text.count("clock_timestamp()") == 1
+        owner.execute("CREATE TABLE public.moment AS SELECT to_timestamp(0) AS now")
+        owner.execute("GRANT SELECT ON public.moment TO PUBLIC")
+        owner.execute(text.replace("clock_timestamp()", "(SELECT now FROM public.moment)").encode())
+
+    def __call__(self) -> float:
+        return self.now
+
+    def move(self, seconds: float) -> None:
+        """Moves on."""
+        self.now += seconds
+        self.owner.execute("UPDATE public.moment SET now = to_timestamp(%s)", (self.now,))
+
+
+@pytest.mark.parametrize("most_at_once", [1, 3, 400])
+def test_windows_hold_at_most_the_limit_and_little_is_lost(lab: Lab, most_at_once: int) -> None:
+    rate, seconds, chance = Rate(200, 1), 5.0, random.Random(most_at_once)
+
+    async def use(pools: list[Any]) -> list[float]:
+        passed = []
+        with psycopg.connect(lab.urls.owner, autocommit=True) as owner:
+            clock = Clock(owner)
+            limiters = [Limiter(pool, clock) for pool in pools]
+            while clock.now < seconds:
+                for limiter in chance.sample(limiters, k=3):
+                    for _ in range(most_at_once):
+                        if not (await limiter.take("caller", rate)).allowed:
+                            break
+                        passed.append(clock.now)
+                # On average 300 to 120,000 requests are wanted each second.
+                clock.move(chance.uniform(0.0, 0.02))
+        return passed
+
+    passed = asyncio.run(with_limiters(lab, 3, use))
+    assert most_in_a_window(passed, rate.window_seconds) <= rate.quota
     assert len(passed) >= 0.95 * rate.quota * seconds
 
 
