@@ -168,9 +168,11 @@ def test_a_revoked_key_is_refused_everywhere_within_five_seconds(
         assert client.delete(f"/keys/{made['id']}", headers=admin).status_code == 204
         revoked = time.monotonic()
         assert client.get(RECORDS, headers=key).status_code == 401
+        asked = time.monotonic()
         while other.get(RECORDS, headers=key).status_code == 200:
-            assert time.monotonic() - revoked < 5
+            assert asked - revoked < 5
             time.sleep(0.05)
+            asked = time.monotonic()
     assert client.delete(f"/keys/{made['id']}", headers=admin).status_code == 204
     assert client.delete("/keys/nosuchkey", headers=admin).status_code == 404
     assert client.get(f"/keys/{made['id']}", headers=admin).json()["data"]["state"] == "revoked"
