@@ -175,18 +175,21 @@ def test_a_worker_goes_on_by_itself_when_its_database_was_away(lab: Lab, server:
 
 
 def test_a_load_whose_connection_is_cut_is_run_again(lab: Lab) -> None:
-    lab.write("people.csv", big_file(300_000))
+    lab.write("people.csv", big_file(1000))
     queue(lab, "people.people")
     cut = (
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         " WHERE datname = current_database() AND usename = 'decant_ingest'"
-        " AND state = 'active' AND query ILIKE 'copy%'"
+        " AND wait_event_type = 'Lock'"
     )
     with worker(lab) as process:
-        wait_until(lambda: lab.rows(cut) != [])
-        process.wait_for("load_interrupted")
+        with psycopg.connect(lab.urls.owner) as owner:
+            # What writes must wait, so that it is there to be cut.
+            owner.execute("LOCK TABLE people_v1.people IN SHARE MODE")
+            wait_until(lambda: lab.rows(cut) != [])
+            process.wait_for("load_interrupted")
         process.wait_for("load_published")
-    assert lab.rows("SELECT status, attempt FROM decant.loads") == [("published", 2)]
+    assert lab.rows("SELECT status, attempt > 1 FROM decant.loads") == [("published", True)]
 
 
 def test_pushed_events_are_published_soon_after_they_came(make_lab: Callable[..., Lab]) -> None:
