@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import psycopg
 import uvicorn
+from sqlalchemy import Engine
 
 from api.app import create_app
 from catalog.contract import Catalog, load_catalog
@@ -60,6 +61,8 @@ class Lab:
     settings: Settings
     urls: DatabaseUrls
     catalog: Catalog = field(init=False)
+    # Kept from load to load, as a worker keeps them: compiled statements belong to them.
+    prepared: tuple[Catalog, Any, Engine] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.catalog = load_catalog(self.settings)
@@ -94,8 +97,10 @@ class Lab:
 
     def loader(self) -> Loader:
         """What loads; on the login of ingestion."""
-        tables = build_tables(self.catalog.products.values())
-        return Loader(self.settings, self.catalog, tables, make_engine(self.urls.ingest))
+        if self.prepared is None or self.prepared[0] is not self.catalog:
+            tables = build_tables(self.catalog.products.values())
+            self.prepared = (self.catalog, tables, make_engine(self.urls.ingest))
+        return Loader(self.settings, *self.prepared)
 
     def ingest(self, address: str, content: str | bytes | None = None, name: str = "people.csv") -> LoadReport:
         """The report of one load, after writing the file where there is one."""
