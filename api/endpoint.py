@@ -7,7 +7,7 @@ a plain ASGI endpoint: FastAPI's own would solve dependencies, of which there ar
 from __future__ import annotations
 
 from collections.abc import Mapping
-from email.utils import formatdate, parsedate_to_datetime
+from email.utils import formatdate
 from functools import lru_cache
 from typing import Any, cast
 
@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from api import metrics
 from api.access import find_dataset
 from api.cache import Finished
-from api.etags import make_tag, matches, newest_seen
+from api.etags import is_unmodified, make_tag, matches, newest_seen
 from api.headers import read_fields, read_least_revision
 from api.negotiation import COMPRESSED_FROM_BYTES, Form, choose_coding, choose_form, encode_body
 from api.questions import Answer, Kind, Pin, Question, Target
@@ -86,7 +86,7 @@ class Endpoint:
             if not pin.fixed and finished.revision < least:
                 # One address may lead to several databases, of which one lags.
                 raise DatabaseUnavailableError("What can be read here is older than what was seen before.")
-        if if_none_match is None and self.is_unmodified(headers, finished):
+        if is_unmodified(headers, finished.headers):
             kept = [pair for pair in finished.headers if pair[0] in {b"etag", b"decant-revision", b"last-modified"}]
             return 304, [*kept, *common], b""
         return 200, [*finished.headers, *common], finished.body
@@ -135,17 +135,6 @@ class Endpoint:
                 question.tags.clear()
             question.tags[place] = tag
         return tag
-
-    def is_unmodified(self, headers: Mapping[str, str], finished: Finished) -> bool:
-        """Whether the caller has what was published last, by If-Modified-Since."""
-        since = headers.get("if-modified-since")
-        modified = dict(finished.headers).get(b"last-modified") if since else None
-        if since is None or modified is None:
-            return False
-        try:
-            return parsedate_to_datetime(modified.decode()) <= parsedate_to_datetime(since)
-        except (ValueError, TypeError):
-            return False
 
 
 def answer_headers(answer: Answer, form: Form, tag: str) -> list[tuple[bytes, bytes]]:

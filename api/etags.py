@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from base64 import urlsafe_b64encode
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from hashlib import blake2b, sha256
 from importlib.metadata import version
@@ -36,6 +37,18 @@ def matches(if_none_match: str, tag: str) -> bool:
     if len(if_none_match) > HEADER_LIMIT_CHARACTERS:
         return False
     return any(found.removeprefix("W/") == tag for found in ANY_TAG.findall(if_none_match))
+
+
+def is_unmodified(headers: Mapping[str, str], fields: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether a request says, by If-Modified-Since alone, that its caller has the answer with these headers."""
+    since = headers.get("if-modified-since")
+    if since is None or "if-none-match" in headers:
+        return False
+    modified = dict(fields).get(b"last-modified", b"").decode()
+    try:
+        return parsedate_to_datetime(modified) <= parsedate_to_datetime(since)
+    except (ValueError, TypeError):
+        return False
 
 
 def newest_seen(if_none_match: str) -> tuple[int, ...]:

@@ -129,6 +129,23 @@ def test_a_range_is_given_where_the_file_is_still_the_one_that_was_begun(client:
     assert (other.status_code, other.content) == (200, whole.content)
 
 
+def test_a_file_that_was_not_made_again_answers_if_modified_since(client: httpx.Client) -> None:
+    whole = client.get(FILE)
+    modified = whole.headers["last-modified"]
+    again = client.get(FILE, headers={"If-Modified-Since": modified})
+    assert (again.status_code, again.content) == (304, b"")
+    assert (again.headers["etag"], again.headers["last-modified"]) == (whole.headers["etag"], modified)
+    for headers in (
+        {"If-Modified-Since": "Thu, 01 Jan 2026 00:00:00 GMT"},
+        {"If-Modified-Since": "yesterday"},
+        {"If-Modified-Since": modified, "If-None-Match": '"other"'},
+    ):
+        assert client.get(FILE, headers=headers).content == whole.content
+    # Of which revision the file would be is not said here.
+    newest = client.get(FILE.replace("at=1", "id[gte]=0"), headers={"If-Modified-Since": modified})
+    assert newest.status_code == 200
+
+
 def test_a_range_that_is_not_there_or_cannot_be_read_is_a_problem(client: httpx.Client) -> None:
     length = len(client.get(FILE).content)
     beyond = client.get(FILE, headers={"Range": f"bytes={length}-"})
