@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
@@ -21,7 +21,7 @@ from api.exporting import endpoint as exports
 from api.exporting.files import ExportFiles
 from api.exporting.source import ExportSource
 from api.headers import StandingHeaders
-from api.heads import Heads
+from api.heads import Head, Heads, Place
 from api.keys import read_peppers
 from api.lanes import Lanes
 from api.metrics import Counting, show_state
@@ -66,7 +66,13 @@ def create_app(
         await write_pool.open(wait=False)
         lanes = Lanes(pool, settings.read_pool_size, settings.pool_timeout_ms / 1000)
         cache = PageCache(settings.cache_bytes)
-        heads = Heads(lanes, write_pool, urls.read, lambda: show_state(cache.bytes, lanes.in_use, lanes.waiting))
+        export_files = ExportFiles(settings.exports_folder, settings.export_cache_bytes)
+
+        def report(known: Mapping[Place, Head]) -> None:
+            show_state(cache.bytes, lanes.in_use, lanes.waiting)
+            export_files.forget_ended(catalog.datasets(), known)
+
+        heads = Heads(lanes, write_pool, urls.read, report)
         verifier = TokenVerifier(settings.token_issuers)
         callers = Callers(settings, catalog, Authenticator(write_pool, peppers, verifier), Limiter(write_pool))
         usage = UsageLog(write_pool)
@@ -88,7 +94,7 @@ def create_app(
                 events=EventStore(write_pool),
                 exports=ExportSource(urls.read, settings),
                 raw_lookup=raw_lookup,
-                export_files=ExportFiles(settings.exports_folder, settings.export_cache_bytes),
+                export_files=export_files,
             )
             yield
         finally:

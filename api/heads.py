@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -35,6 +35,8 @@ HEADS = (
 PRIMARY_HEAD = "SELECT revision FROM decant.datasets WHERE (product, major, dataset) = (%s, %s, %s)"
 LOG = logging.getLogger("decant.heads")
 
+Place = tuple[str, int, str]  # product, major, dataset
+
 
 @dataclass(frozen=True, slots=True)
 class Head:
@@ -50,13 +52,17 @@ class Heads:
     """Every dataset's head; `run` keeps it up to date."""
 
     def __init__(
-        self, lanes: Lanes, primary: AsyncConnectionPool[AsyncConnection[Any]], url: str, report: Callable[[], None]
+        self,
+        lanes: Lanes,
+        primary: AsyncConnectionPool[AsyncConnection[Any]],
+        url: str,
+        report: Callable[[Mapping[Place, Head]], None],
     ) -> None:
         self.lanes = lanes
         self.primary = primary  # asked only where what is read is a replica, and behind
-        self.report = report  # called every few moments
+        self.report = report  # gets all heads every few moments
         self.url = url
-        self.known: dict[tuple[str, int, str], Head] = {}
+        self.known: dict[Place, Head] = {}
         self.confirmed = float("-inf")  # by the monotonic clock
         self.from_replica = False  # whether `known` was read there
         self.reading: asyncio.Task[None] | None = None
@@ -152,7 +158,7 @@ class Heads:
                 listening = False  # a replica takes no LISTEN
             while True:
                 await self.read(connection)
-                self.report()
+                self.report(self.known)
                 if listening:
                     with suppress(StopAsyncIteration):
                         await anext(connection.notifies(timeout=POLL_SECONDS, stop_after=1))

@@ -11,7 +11,7 @@ import fcntl
 import hashlib
 import os
 from base64 import b64encode
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,10 +28,11 @@ from xlsxwriter.exceptions import FileCreateError
 from api.exporting.columns import typed_batch, typed_schema
 from api.exporting.forms import EXCEL_RECORDS, PARQUET
 from api.exporting.source import Opened
+from api.heads import Head, Place
 from api.negotiation import Form
 from api.problems import Problem
 from catalog.dataset import Dataset, Property
-from catalog.export_files import export_folder
+from catalog.export_files import export_folder, forget_exports
 
 ROW_GROUP_RECORDS = 122_880
 DIGEST_SUFFIX = ".sha256"
@@ -61,6 +62,16 @@ class ExportFiles:
     def __init__(self, folder: Path, limit_bytes: int) -> None:
         self.folder = folder
         self.limit_bytes = limit_bytes
+        self.oldest: dict[Path, int] = {}  # the revision before which a dataset's files are gone
+
+    def forget_ended(self, datasets: Iterable[Dataset], heads: Mapping[Place, Head]) -> None:
+        """Removes the files of revisions that can no longer be read: who erases or prunes may have another folder."""
+        for dataset in datasets:
+            place = export_folder(self.folder, dataset)
+            head = heads.get((dataset.product, dataset.major, dataset.name))
+            if head is not None and head.oldest_revision > self.oldest.get(place, 0):
+                forget_exports(self.folder, dataset, before=head.oldest_revision)
+                self.oldest[place] = head.oldest_revision
 
     def path_of(self, dataset: Dataset, tag: str, form: Form) -> Path:
         """Where the file with this tag lies, or will lie; its name begins with its revision."""

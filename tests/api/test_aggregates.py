@@ -170,7 +170,7 @@ def test_an_older_revision_is_aggregated_as_it_was(client: httpx.Client, shop: L
     before = ask(client, "group_by=place&measure=count,sum:price")
     shop.ingest("shop.sales", write_sales(make_sales(250, seed=9)), "sales.csv")
     assert ask(client, "group_by=place&measure=count,sum:price&at=1") == before
-    for _ in range(100):
+    for _ in range(2000):
         if ask(client, "") == [{"count": 250}]:
             break
     answer = client.get(f"{AGGREGATE}?at=2").json()

@@ -74,6 +74,25 @@ def test_an_erased_record_takes_every_kept_file_that_held_it_along(people: Lab, 
     assert all(path.name.startswith("r3-") for path in kept_files(people))
 
 
+def test_a_service_with_a_folder_of_its_own_forgets_what_was_erased_elsewhere(people: Lab, tmp_path: Path) -> None:
+    elsewhere = Lab(people.settings.model_copy(update={"home": tmp_path / "elsewhere"}), people.urls)
+    assert elsewhere.settings.exports_folder != people.settings.exports_folder
+    url = f"{BASE}/export?format=parquet&at="
+    with elsewhere.serve() as client:
+        assert ids_in(client.get(f"{url}1")) == [1, 2, 3]
+        assert people.loader().run(people.dataset("people.people"), request=ERASURE).status == "published"
+        wait_until(lambda: kept_files(elsewhere) == [])
+        assert ids_in(client.get(f"{url}2")) == [1, 3]
+        kept = kept_files(elsewhere)
+    assert kept
+    # One that was away at that time does it when it is back; what can still be read stays.
+    left = kept[0].with_name("r1-left.parquet")
+    left.touch()
+    with elsewhere.serve():
+        wait_until(lambda: not left.exists())
+    assert kept_files(elsewhere) == kept
+
+
 @pytest.mark.parametrize("moment", ["before its first record", "midway"])
 def test_a_file_that_is_built_while_a_record_is_erased_is_neither_sent_nor_kept(
     people: Lab, client: httpx.Client, moment: str

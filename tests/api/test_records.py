@@ -406,7 +406,7 @@ def test_when_the_database_is_gone_requests_say_so_and_recover(shop: Lab, databa
         assert client.get("/livez").status_code == 200
         assert client.get("/readyz").status_code == 503
         databases.run(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
-        for _ in range(50):
+        for _ in range(2000):
             if client.get(RECORDS).status_code == 200:
                 break
         assert client.get(RECORDS).status_code == 200
