@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import hashlib
+import logging
 import os
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -45,6 +46,7 @@ EXCEL_FORMATS = {
 EXCEL_FIRST_YEAR = 1900
 EXCEL_DIGITS = 15  # what has more of them, Excel rounds
 EXCEL_WHOLE = 10**EXCEL_DIGITS
+LOG = logging.getLogger("decant.exports")
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,12 @@ class ExportFiles:
             place = export_folder(self.folder, dataset)
             head = heads.get((dataset.product, dataset.major, dataset.name))
             if head is not None and head.oldest_revision > self.oldest.get(place, 0):
-                forget_exports(self.folder, dataset, before=head.oldest_revision)
                 self.oldest[place] = head.oldest_revision
+                try:
+                    forget_exports(self.folder, dataset, before=head.oldest_revision)
+                except OSError as error:
+                    # Nobody can be sent them any more; its owner should know that they are there.
+                    LOG.warning("exports_not_removed", extra={"folder": str(place), "reason": str(error)})
 
     def path_of(self, dataset: Dataset, tag: str, form: Form) -> Path:
         """Where the file with this tag lies, or will lie; its name begins with its revision."""
