@@ -17,6 +17,7 @@ from joserfc.jwk import JWKRegistry, Key
 
 from api.problems import Problem
 from api.token_text import decode_base64url, read_object
+from catalog.logs import log
 from catalog.settings import TokenIssuer, check_address
 
 FETCH_SECONDS = 5.0  # for all requests of one fetch together
@@ -117,7 +118,7 @@ class IssuerKeys:
                 keys, fresh_seconds = await fetch_keys(self.client, self.issuer)
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             reason = str(error) or type(error).__name__
-            LOG.warning("issuer_keys_not_fetched", extra={"issuer": self.issuer.issuer, "reason": reason})
+            log(LOG, "issuer_keys_not_fetched", logging.WARNING, issuer=self.issuer.issuer, reason=reason)
             self.down = True
             return
         self.fetched = FetchedKeys(keys, started, started + fresh_seconds)

@@ -22,6 +22,7 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 from starlette.types import Scope
 
+from catalog.logs import log
 from catalog.rates import Rate
 
 LEASES_PER_QUOTA = 100
@@ -129,7 +130,7 @@ class Limiter:
         """A small lease without the database: reads that need none go on, and nobody gets more than a part."""
         if self.alone_since is None:
             self.alone_since = self.clock()
-            LOG.warning("rates_alone", extra={"facts": {"error": type(error).__name__}})
+            log(LOG, "rates_alone", logging.WARNING, error=type(error).__name__)
         now = self.clock()
         share = max(int(rate.quota * RETRY_SECONDS / rate.window_seconds / ALONE_SHARE), 1)
         lease.left, lease.spare, lease.slot = share, 0, -1

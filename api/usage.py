@@ -16,6 +16,8 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
+from catalog.logs import log
+
 FLUSH_SECONDS = 5.0
 SWEEP_SECONDS = 3600.0
 ROWS_MAXIMUM = 10_000  # between two flushes; what comes then is summed under no dataset
@@ -99,7 +101,7 @@ class UsageLog:
             async with self.pool.connection() as connection:
                 await connection.execute(FLUSH, columns_of(taken))
         except (psycopg.Error, PoolTimeout, TooManyRequests, OSError) as error:
-            LOG.warning("usage_kept", extra={"facts": {"error": type(error).__name__, "rows": len(taken)}})
+            log(LOG, "usage_kept", logging.WARNING, error=type(error).__name__, rows=len(taken))
             for place, sums in taken.items():
                 later = self.sums.setdefault(place, [0, 0, 0, 0.0])
                 for index in range(3):

@@ -34,6 +34,7 @@ from api.negotiation import Form
 from api.problems import Problem
 from catalog.dataset import Dataset, Property
 from catalog.export_files import export_folder, forget_exports
+from catalog.logs import log
 
 ROW_GROUP_RECORDS = 122_880
 DIGEST_SUFFIX = ".sha256"
@@ -77,7 +78,7 @@ class ExportFiles:
                     forget_exports(self.folder, dataset, before=head.oldest_revision)
                 except OSError as error:
                     # Nobody can be sent them any more; its owner should know that they are there.
-                    LOG.warning("exports_not_removed", extra={"folder": str(place), "reason": str(error)})
+                    log(LOG, "exports_not_removed", logging.WARNING, folder=place, reason=error)
 
     def path_of(self, dataset: Dataset, tag: str, form: Form) -> Path:
         """Where the file with this tag lies, or will lie; its name begins with its revision."""

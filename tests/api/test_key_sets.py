@@ -19,6 +19,7 @@ from api import key_sets, tokens
 from api.key_sets import UnusableAnswerError, read_keys, read_metadata
 from api.problems import Problem
 from api.tokens import TokenClaims
+from catalog.logs import FactsFormatter
 from tests.issuer import (
     JWKS,
     METADATA,
@@ -423,6 +424,14 @@ BAD: dict[str, Reply] = {
     "no HTTP": Reply(raw=b"SSH-2.0-OpenSSH_9.9\r\n"),
     "silence": Reply(raw=b""),
 }
+
+
+def test_the_log_says_whose_keys_could_not_be_fetched_and_why(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    bench.issuer.api.play(BAD["500"])
+    refuse_for_now(bench, bench.issuer.token())
+    (line,) = [FactsFormatter().format(record) for record in caplog.records if record.name == "decant.tokens"]
+    assert f" warning issuer_keys_not_fetched issuer={bench.issuer.api.url} reason=" in line
+    assert "500" in line
 
 
 @pytest.mark.parametrize("name", BAD)
