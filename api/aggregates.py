@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from psycopg.errors import InvalidParameterValue
+
 from api.aggregate_params import AggregateQuery, AggregateValidator
 from api.aggregate_sql import AggregateShape, compile_aggregate, order_groups
 from api.cursor import Cursor, digest_query
 from api.lanes import Statement
 from api.negotiation import JSON, Form
+from api.problems import parameter_problem
 from api.questions import Answer, Pin, Question, Target
 from api.reader import RecordReader
 from api.sql import Age
 from api.views import View
 from api.walks import next_page, open_cursor
+from catalog.errors import DatabaseError
 
 
 class Aggregate:
@@ -44,7 +48,13 @@ class Aggregate:
             shape = shape_aggregate(query, cursor, age=age)
             return view.statement(shape, lambda: compile_aggregate(view, shape))
 
-        read = await reader.read_pinned(view, self.name, statement, aggregate_values(query, cursor), pin)
+        try:
+            read = await reader.read_pinned(view, self.name, statement, aggregate_values(query, cursor), pin)
+        except DatabaseError as error:
+            if isinstance(error.__cause__, InvalidParameterValue):
+                # Postgres has a list of time zones of its own.
+                raise parameter_problem("invalid_value", "timezone", "no such time zone") from error
+            raise
         revisions = pin.revisions if pin.fixed else read.revisions
         found, groups, last = read.payload
         next_url = None

@@ -27,6 +27,7 @@ from api.service import Service, service_of
 from api.usage import read_usage
 from catalog.database import translate_error
 from catalog.rates import parse_rate
+from catalog.texts import InvalidValueError, parse_date
 
 router = APIRouter()
 READ = ["GET", "HEAD"]
@@ -230,9 +231,11 @@ def read_moment(name: str, value: Any) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
+        # The last hours of the year 9999 are in no year of UTC that Python knows.
+        moment = moment.astimezone(UTC) if moment is not None and moment.tzinfo else None
+    except (ValueError, OverflowError):
         moment = None
-    if moment is None or moment.tzinfo is None or moment <= datetime.now(UTC):
+    if moment is None or moment <= datetime.now(UTC):
         raise member_problem(name, "a moment to come, such as 2030-01-31T00:00:00Z")
     return moment
 
@@ -245,7 +248,7 @@ def read_days(request: Request) -> tuple[date, date]:
         text = request.query_params.get(name)
         if text is not None:
             try:
-                days[name] = date.fromisoformat(text)
-            except ValueError:
-                raise parameter_problem("invalid_value", name, "expected a day such as 2026-01-31") from None
+                days[name] = parse_date(text)
+            except InvalidValueError as error:
+                raise parameter_problem("invalid_value", name, str(error)) from None
     return days["from"], days["to"]

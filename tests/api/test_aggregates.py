@@ -192,6 +192,7 @@ def test_an_older_revision_is_aggregated_as_it_was(client: httpx.Client, shop: L
         ("measure=mode:place", "invalid_value", "measure"),
         ("sort=place", "invalid_value", "sort"),
         ("timezone=Mars/Olympus", "invalid_value", "timezone"),
+        ("group_by=day(sold_at)&timezone=localtime", "invalid_value", "timezone"),
         ("limit=0", "limit_out_of_range", "limit"),
         ("properties=place", "unknown_parameter", "properties"),
         ("group_by=place&group_by=day", "duplicate_parameter", "group_by"),

@@ -96,6 +96,7 @@ def test_the_same_request_again_gets_the_same_key(client: httpx.Client, admin: d
         ({"scopes": [{}]}, "/scopes"),
         ({"expires_at": "2001-01-01T00:00:00Z"}, "/expires_at"),
         ({"expires_at": "tomorrow"}, "/expires_at"),
+        ({"expires_at": "9999-12-31T23:59:59-01:00"}, "/expires_at"),
         ({"rate_limit": "often"}, "/rate_limit"),
         ({"secret": "mine"}, "/secret"),
     ],
@@ -250,7 +251,8 @@ def test_usage_is_told_to_its_owner_and_all_of_it_to_operators(client: httpx.Cli
     (own,) = client.get("/keys/self/usage", headers=reader).json()["data"]
     assert (own["dataset"], own["operation"], own["requests"], own["refused"]) == ("people", "records", 3, 0)
     assert client.get("/keys/self/usage?from=2001-01-01&to=2001-01-02", headers=reader).json()["data"] == []
-    assert client.get("/keys/self/usage?from=x", headers=reader).status_code == 422
+    for day in ("x", "20010101", "2001-W01-1", "2001-02-30"):
+        assert client.get(f"/keys/self/usage?from={day}", headers=reader).status_code == 422
     everything = client.get("/operations/usage", headers=operator).json()["data"]
     assert own["principal"] in {row["principal"] for row in everything}
     assert client.get("/operations/usage", headers=reader).status_code == 403
