@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from api.auth import CHALLENGE, Principal, refuse
 from api.problems import Problem
 from catalog.contract import Catalog
-from catalog.dataset import Dataset, Product
+from catalog.dataset import CLASSIFIED, Dataset, Product, Property
 from catalog.roles import Role, RowPredicate, Rows, join_rows
 
 SERVED = ("active", "deprecated")
-CLASSIFIED = ("confidential", "restricted")
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,10 @@ class Access:
     def predicate(self, dataset: str) -> RowPredicate | None:
         """The condition that a record must meet to be seen; None where all are."""
         return None if self.rows is None else dict(self.rows)[dataset]
+
+    def shows(self, prop: Property) -> bool:
+        """Whether the values of a property may be seen, where its dataset is."""
+        return prop.classification not in CLASSIFIED or prop.classification in self.classifications
 
 
 def access_of(principal: Principal, product: Product) -> Access | None:

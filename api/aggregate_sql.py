@@ -103,12 +103,13 @@ def compile_measure(dataset: Dataset, rows: Any, measure: Measure) -> sa.ColumnE
             return sa.func.count(column.distinct())
         case "min" | "max":
             return getattr(sa.func, measure.function)(column, type_=prop.type.sqlalchemy)  # type: ignore[no-any-return]
-        case "sum" if prop.type.name == "number":
-            return sa.func.sum(column, type_=sa.Double())
-        case "sum" if exact:
-            return sa.func.sum(column, type_=sa.Numeric())
+        case "sum" | "avg" if prop.type.name == "number":
+            # Sums of floats depend on the order of the records, which differs between the current table and history:
+            # one revision would have several sums.
+            total = getattr(sa.func, measure.function)(sa.cast(column, sa.Numeric()))
+            return sa.cast(total, sa.Double())
         case "sum":
-            return sa.cast(sa.func.sum(column), sa.BigInteger)
+            return sa.cast(sa.func.sum(column), sa.Numeric())
         case "avg" if exact:
             return sa.func.avg(column, type_=sa.Numeric())
         case "avg":

@@ -113,6 +113,8 @@ def create_app(
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
+        # An address with a slash too many is another one: to lead on would answer before anybody is known.
+        redirect_slashes=False,
         # Spans around our own functions would only repeat what the request's span says.
         telemetry={"operation_spans": False, "metrics": False, "logs": False, "auto_configure": False},
     )

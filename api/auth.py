@@ -23,7 +23,7 @@ KEY_CACHE_ENTRIES = 10_000
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="decant"'}
 
 FIND_KEY = (
-    "SELECT secret_hash, scopes, expires_at, rate_limit, pepper_version FROM decant.api_keys"
+    "SELECT secret_hash, scopes, expires_at, rate_limit, pepper_version, coalesce(line, id) FROM decant.api_keys"
     " WHERE id = %s AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())"
 )
 
@@ -36,8 +36,14 @@ class Principal:
     scopes: frozenset[str] = frozenset()
     rate_limit: str | None = None  # the key's own, such as 600/minute
     is_token: bool = False
+    line: str | None = None  # of a key: the first of those that took each other's place
     # Schema of a product -> what the principal may see of it; kept, since every request asks.
     known: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def client(self) -> str | None:
+        """Who is calling, whatever key they have by now."""
+        return self.line or self.id
 
 
 @dataclass(frozen=True)
@@ -121,7 +127,10 @@ class Authenticator:
                 row = await (await connection.execute(FIND_KEY, (key_id,))).fetchone()
         except Exception as error:
             raise translate_error(error) from error
-        stored = StoredKey(row[0], Principal(key_id, frozenset(row[1]), row[3]), row[2], row[4]) if row else None
+        stored = None
+        if row is not None:
+            principal = Principal(key_id, frozenset(row[1]), row[3], line=row[5])
+            stored = StoredKey(row[0], principal, row[2], row[4])
         self.cache[key_id] = (now, stored)
         while len(self.cache) > KEY_CACHE_ENTRIES:
             self.cache.popitem(last=False)

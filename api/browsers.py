@@ -10,10 +10,14 @@ SENT = [
     "Authorization",
     "X-API-Key",
     "Content-Type",
+    "If-Modified-Since",
     "If-None-Match",
+    "If-Range",
     "Decant-Min-Revision",
     "Idempotency-Key",
     "Range",
+    "traceparent",
+    "tracestate",
 ]
 SHOWN = [
     "Accept-Ranges", "Content-Disposition", "Content-Range", "Decant-Revision", "Deprecation", "ETag",

@@ -56,7 +56,7 @@ class Callers:
         rate, shared = self.rate_of(principal, scope.get("path_params") or {})
         if rate is None:
             return
-        name = principal.id or f"address {client_address(scope, self.trusted)}"
+        name = principal.client or f"address {client_address(scope, self.trusted)}"
         standing = await self.limiter.take(f"{name} {shared}" if shared else name, rate)
         scope[FIELDS] = rate_headers(rate, standing)
         if not standing.allowed:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import yaml
@@ -55,25 +56,12 @@ def drop_customs(parts: Any) -> None:
 
 def drop_mentions(part: dict[str, Any], hidden: frozenset[str]) -> None:
     """Takes the transforms, rules and links that name a hidden property out of a dataset."""
-    named = re.compile(r"(?<!\w)(?:" + "|".join(re.escape(name) for name in hidden) + r")(?!\w)")
-
-    def mentions(value: Any) -> bool:
-        return named.search(yaml.safe_dump(value, allow_unicode=True)) is not None
-
-    for owner in (part, *part["properties"]):
-        for name in ("quality", "relationships"):
-            if isinstance(owner.get(name), list):
-                owner[name] = [entry for entry in owner[name] if not mentions(entry)]
-        for name in ("transformLogic", "transformSourceObjects", "transformDescription"):
-            if name in owner and mentions(owner[name]):
-                del owner[name]
-    if not isinstance(part.get("customProperties"), list):
-        return
-    part["customProperties"] = [custom for custom in part["customProperties"] if not mentions(custom)]
+    named = name_any(hidden)
+    drop_entries(part, lambda text: named.search(text) is not None, ("quality", "relationships"))
 
 
 def drop_references(document: dict[str, Any], hidden: Mapping[str, frozenset[str] | None]) -> None:
-    """Takes links to, and promises about, what is hidden in other datasets out of a contract; None: all of it."""
+    """Takes links to, and whatever speaks of, what is hidden in other datasets out of a contract; None: all of it."""
     ways = [
         rf"{re.escape(dataset)}(?:\.|/properties/)"
         + ("" if names is None else rf"(?:{'|'.join(map(re.escape, names))})\b")
@@ -86,11 +74,48 @@ def drop_references(document: dict[str, Any], hidden: Mapping[str, frozenset[str
             entry for entry in document["slaProperties"] if not named.search(str(entry.get("element")))
         ]
     for part in document["schema"]:
+        others = [
+            (dataset, names)
+            for dataset, names in hidden.items()
+            if dataset != part["name"] and (names is None or names)
+        ]
         for owner in (part, *part["properties"]):
             if isinstance(owner.get("relationships"), list):
                 owner["relationships"] = [
                     link for link in owner["relationships"] if not named.search(str(link.get("to")))
                 ]
+        drop_entries(part, partial(speaks_of, others), ("quality",))
+
+
+def speaks_of(others: Sequence[tuple[str, frozenset[str] | None]], text: str) -> bool:
+    """Whether a text names one of these datasets, and one of these of its properties where they are not None.
+
+    Queries have the table in one place and its columns in others.
+    """
+    return any(
+        name_any([dataset]).search(text) and (names is None or name_any(names).search(text))
+        for dataset, names in others
+    )
+
+
+def name_any(names: Iterable[str]) -> re.Pattern[str]:
+    """What finds any of these names as a word."""
+    return re.compile(r"(?<!\w)(?:" + "|".join(re.escape(name) for name in names) + r")(?!\w)")
+
+
+def drop_entries(part: dict[str, Any], mentions: Callable[[str], bool], spoken: Sequence[str]) -> None:
+    """Takes the entries out of a dataset whose text mentions what is hidden; `spoken` are lists of them."""
+
+    def tells(value: Any) -> bool:
+        return mentions(yaml.safe_dump(value, allow_unicode=True))
+
+    for owner in (part, *part["properties"]):
+        for name in (*spoken, "customProperties"):
+            if isinstance(owner.get(name), list):
+                owner[name] = [entry for entry in owner[name] if not tells(entry)]
+        for name in ("transformLogic", "transformSourceObjects", "transformDescription"):
+            if name in owner and tells(owner[name]):
+                del owner[name]
 
 
 def write_yaml(document: dict[str, Any]) -> str:

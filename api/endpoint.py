@@ -17,10 +17,10 @@ from starlette.types import Receive, Scope, Send
 from api import metrics
 from api.access import find_dataset
 from api.cache import Finished
-from api.etags import is_unmodified, make_tag, matches, newest_seen
+from api.etags import ANYTHING, is_unmodified, make_tag, matches, newest_seen
 from api.headers import read_fields, read_least_revision
 from api.negotiation import COMPRESSED_FROM_BYTES, Form, choose_coding, choose_form, encode_body
-from api.questions import Answer, Kind, Pin, Question, Target
+from api.questions import Answer, Kind, Pin, Question, Target, read_key_part
 from api.service import Service
 from api.timings import Timings
 from api.views import QUESTIONS_MAXIMUM, View
@@ -72,7 +72,8 @@ class Endpoint:
         pin = await service.reader.pin(view, question, least)
         tag = self.tag(view, question, pin.revisions, form, coding)
         common = [VARY, *service.headers.of(principal, dataset, pin)]
-        if if_none_match is not None and matches(if_none_match, tag):
+        # Whether there is anything at all, which `*` asks for, only the answer says.
+        if if_none_match is not None and if_none_match.strip() != ANYTHING and matches(if_none_match, tag):
             timings.mark("cache")
             return 304, [(b"etag", tag.encode()), (b"decant-revision", b"%d" % pin.revision), *common], b""
         finished = service.cache.get(tag)
@@ -86,7 +87,8 @@ class Endpoint:
             if not pin.fixed and finished.revision < least:
                 # One address may lead to several databases, of which one lags.
                 raise DatabaseUnavailableError("What can be read here is older than what was seen before.")
-        if is_unmodified(headers, finished.headers):
+        is_known = if_none_match is not None and if_none_match.strip() == ANYTHING
+        if is_known or is_unmodified(headers, finished.headers):
             kept = [pair for pair in finished.headers if pair[0] in {b"etag", b"decant-revision", b"last-modified"}]
             return 304, [*kept, *common], b""
         return 200, [*finished.headers, *common], finished.body
@@ -100,7 +102,7 @@ class Endpoint:
         if known is not None:
             return cast(Question, known)
         path = (service.settings.public_url or "").rstrip("/") + raw_path.decode("ascii", "replace")
-        key = path.partition("/records/")[2] if "key" in scope["path_params"] else ""
+        key = read_key_part(raw_path) if "key" in scope["path_params"] else ""
         question = self.kind.parse(view, Target(path, query_string, key))
         if len(raw_path) + len(query_string) <= REMEMBERED_QUERY_BYTES:
             view.questions[place] = question

@@ -14,6 +14,7 @@ from hashlib import blake2b, sha256
 from importlib.metadata import version
 from pathlib import Path
 
+ANYTHING = "*"
 DIGEST_BYTES = 15
 OURS = re.compile(r'(?:W/)?"([0-9]{1,18}(?:\.[0-9]{1,18})*)-[A-Za-z0-9_-]{20}"')
 ANY_TAG = re.compile(r'(?:W/)?"[^"]*"')
@@ -32,7 +33,7 @@ def matches(if_none_match: str, tag: str) -> bool:
     """Whether an If-None-Match header names the tag; compared weakly, as that header is."""
     if if_none_match == tag:
         return True
-    if if_none_match.strip() == "*":
+    if if_none_match.strip() == ANYTHING:
         return True
     if len(if_none_match) > HEADER_LIMIT_CHARACTERS:
         return False

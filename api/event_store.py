@@ -46,7 +46,8 @@ WITH head AS (
 SELECT repeated, (SELECT count(*) FROM linked), pg_notify(%(channel)s, (SELECT id::text FROM head)) FROM receipt
 """
 
-# The events that other pushes brought are seen by the next statement only.
+# The events that other pushes brought are seen by the next statement only. What became of those that somebody else
+# had brought is not for this receipt to tell: they count as repeated, and that is all.
 LINK_REPEATED = """
 INSERT INTO decant.receipt_events (receipt_id, position, event)
 SELECT %(receipt)s, position, events.id
@@ -55,6 +56,10 @@ JOIN decant.events USING (source, event_id)
 WHERE dataset_id = (
   SELECT id FROM decant.datasets WHERE product = %(product)s AND major = %(major)s AND dataset = %(dataset)s
 )
+  AND EXISTS (
+    SELECT 1 FROM decant.receipt_events AS earlier JOIN decant.receipts AS r ON r.id = earlier.receipt_id
+    WHERE earlier.event = events.id AND r.principal = %(principal)s
+  )
 ON CONFLICT DO NOTHING
 """
 

@@ -18,6 +18,7 @@ from catalog.dataset import Dataset, Product
 from catalog.schedule import next_load
 
 LEAST_REVISION = "decant-min-revision"
+LISTS = frozenset({"accept", "accept-encoding", "if-none-match"})  # several lines are one (RFC 9110, 5.3)
 FRESH_SECONDS = 60  # how long anybody may keep what is open to all
 PINNED_SECONDS = 86_400  # what names its revision does not change; history may be pruned
 PRIVATE = (b"cache-control", b"private, no-cache")
@@ -87,8 +88,15 @@ def lifecycle_headers(catalog: Catalog, product: Product) -> list[Field]:
 
 
 def read_fields(scope: Scope) -> dict[str, str]:
-    """The headers of a request by their names in small letters; of several with one name the first."""
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
+    """The headers of a request by their names in small letters; of several with one name the first, or their list."""
+    fields: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        if name not in fields:
+            fields[name] = value
+        elif name in LISTS:
+            fields[name] += f", {value}"
+    return fields
 
 
 def read_least_revision(headers: Mapping[str, str]) -> int:

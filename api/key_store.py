@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,9 +24,10 @@ FACTS = f"""
   'state', CASE WHEN revoked_at IS NOT NULL THEN 'revoked' WHEN expires_at <= now() THEN 'expired' ELSE 'active' END
 """
 INSERT = f"""
-INSERT INTO decant.api_keys (id, name, secret_hash, pepper_version, scopes, expires_at, rate_limit, created_by)
+INSERT INTO decant.api_keys (id, name, secret_hash, pepper_version, scopes, expires_at, rate_limit, created_by,
+  line)
 VALUES (%(id)s, %(name)s, %(secret_hash)s, %(pepper_version)s, %(scopes)s, %(expires_at)s, %(rate_limit)s,
-  %(created_by)s)
+  %(created_by)s, %(line)s)
 RETURNING json_build_object({FACTS})
 """
 GET = f"SELECT json_build_object({FACTS}) FROM decant.api_keys WHERE id = %(id)s"
@@ -40,7 +41,8 @@ WHERE (%(state)s = 'all'
 ORDER BY created_at DESC, id DESC LIMIT %(limit)s
 """
 LOCK = """
-SELECT name, scopes, rate_limit, created_at, expires_at, replaced_by, revoked_at IS NOT NULL OR expires_at <= now()
+SELECT name, scopes, rate_limit, coalesce(line, id), created_at, expires_at, replaced_by,
+  revoked_at IS NOT NULL OR expires_at <= now()
 FROM decant.api_keys WHERE id = %(id)s FOR UPDATE
 """
 REPLACE = """
@@ -105,23 +107,33 @@ async def rotate_key(
 ) -> dict[str, Any]:
     """The facts and the text of the key that takes the place of another, which stays valid for the overlap.
 
-    It has the same name, scopes, limit and, unless said otherwise, span of life. `key_not_active` for a key that is
-    over or was rotated before.
+    It has the same name, scopes and limit and, unless said otherwise, span of life; whoever rotates their own key
+    gets no longer one. All keys of a line share its rate and its receipts. `key_not_active` for a key that is over or
+    was rotated before.
     """
     async with connection.transaction():
         row = await (await connection.execute(LOCK, {"id": key_id})).fetchone()
         if row is None:
             raise Problem("not_found", "There is no such key.")
-        name, scopes, rate_limit, created_at, ends, replaced_by, over = row
+        name, scopes, rate_limit, line, created_at, ends, replaced_by, over = row
         if over or replaced_by is not None:
             raise Problem("key_not_active")
-        draft = KeyDraft(name, tuple(scopes), expires_at, rate_limit, once.principal)
-        if expires_at is None and ends is not None:
-            now = await (await connection.execute(NOW)).fetchone()
-            draft = replace(draft, expires_at=now[0] + (ends - created_at) if now else ends)
+        if ends is not None and (expires_at is None or once.principal == key_id):
+            renewed = await renew_span(connection, created_at, ends)
+            expires_at = min(expires_at or renewed, renewed)
+        draft = KeyDraft(name, tuple(scopes), expires_at, rate_limit, once.principal, line)
         text, facts = await insert_key(connection, peppers, draft, None, once)
         await connection.execute(REPLACE, {"id": key_id, "new": facts["id"], "overlap": overlap})
         return facts | {"key": text, "replaces": key_id}
+
+
+async def renew_span(connection: Connection, created_at: datetime, ends: datetime) -> datetime:
+    """When a key ends that lives from now on as long as one between these moments."""
+    row = await (await connection.execute(NOW)).fetchone()
+    try:
+        return row[0] + (ends - created_at) if row else ends
+    except OverflowError:
+        return ends  # "never", as some write it: the year 9999
 
 
 async def revoke_key(connection: Connection, key_id: str, once: Once) -> None:

@@ -102,6 +102,7 @@ class KeyDraft:
     expires_at: datetime | None = None
     rate_limit: str | None = None
     created_by: str | None = None
+    line: str | None = None  # the first key of those that took each other's place
 
 
 def draft_row(draft: KeyDraft, peppers: Peppers, nonce: str | None = None) -> tuple[str, dict[str, Any]]:
@@ -122,6 +123,7 @@ def draft_row(draft: KeyDraft, peppers: Peppers, nonce: str | None = None) -> tu
         "expires_at": draft.expires_at,
         "rate_limit": draft.rate_limit,
         "created_by": draft.created_by,
+        "line": draft.line,
     }
     return f"{KEY_PREFIX}{key_id}_{secret}{checksum(key_id, secret)}", row
 

@@ -215,7 +215,8 @@ def count_columns(view: View, shape: PageShape) -> list[sa.ColumnElement[Any]]:
             )
         return [known.scalar_subquery().label("total"), sa.true().label("exact")]
     # An estimate is scaled by the number of all records, which a view of some must not tell.
-    exact = shape.count == "exact" or view.limited
+    # And its sample is of the current revision's records.
+    exact = shape.count == "exact" or view.limited or shape.age.pinned
     cap = COUNT_CAP if exact else ESTIMATE_CAP
     rows = revision_rows(view, shape.filters, view.dataset.key[:1], age=shape.age, name="matching")
     counted = sa.select(sa.func.count()).select_from(sa.select(rows.c[0]).limit(constant(cap)).subquery("counted"))
@@ -235,7 +236,9 @@ def estimate(view: View, shape: PageShape) -> sa.ColumnElement[int]:
         constant(100), constant(100 * SAMPLE_RECORDS) / sa.cast(sa.func.greatest(size, constant(1)), sa.Float)
     )
     table = view.tables.current
-    sample = table.tablesample(sa.func.system(sa.cast(share, postgresql.REAL)), name="sample")
+    # The same sample for one revision: its entity tag is a promise of the same bytes.
+    seed = sa.select(head.c.revision).where(*is_head(head.c, view.dataset)).scalar_subquery()
+    sample = table.tablesample(sa.func.system(sa.cast(share, postgresql.REAL)), name="sample", seed=seed)
     matching = sa.and_(*conditions_of(view, table, shape.filters, source=sample))
     part = sa.func.count().filter(matching) / sa.cast(sa.func.greatest(sa.func.count(), constant(1)), sa.Float)
     scaled = sa.select(sa.cast(part * size, sa.BigInteger)).select_from(sample)

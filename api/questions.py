@@ -74,3 +74,8 @@ class Kind(Protocol):
 
     async def answer(self, reader: RecordReader, view: View, question: Question, pin: Pin, form: Form) -> Answer:
         """The answer, from the revisions of the pin."""
+
+
+def read_key_part(raw_path: bytes) -> str:
+    """What an address has behind `/data/{product}/v{major}/{dataset}/records/`, still encoded."""
+    return raw_path.split(b"/", 6)[6].decode("ascii", "replace")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from api.access import CLASSIFIED, Access
+from api.access import Access
 from api.etags import build_digest
 from api.lanes import Statement
 from api.params import Validator
@@ -37,11 +37,7 @@ class View:
         self.dataset = tables.dataset
         self.access = access
         self.rows = access.predicate(tables.dataset.name)  # what a record must meet to be seen; None: all are
-        closed = [
-            prop
-            for prop in tables.dataset.properties.values()
-            if prop.classification in CLASSIFIED and prop.classification not in access.classifications
-        ]
+        closed = [prop for prop in tables.dataset.properties.values() if not access.shows(prop)]
         self.hidden = frozenset(prop.name for prop in closed if prop.masking == "omit")
         # What is not shown cannot be asked about either: neither filtered, sorted, grouped nor counted.
         self.closed = frozenset(prop.name for prop in closed)

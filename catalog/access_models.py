@@ -25,6 +25,7 @@ class ApiKey(Model):
     rate_limit: Mapped[str | None]  # such as 600/minute; the service's own where null
     created_by: Mapped[str | None]
     replaced_by: Mapped[str | None]  # the key that a rotation made in its place
+    line: Mapped[str | None]  # of a key that a rotation made: the first one, whose place it has
     created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]

@@ -14,7 +14,7 @@ from catalog.build_quality import build_gates
 from catalog.build_relations import check_foreign_keys, find_foreign_keys
 from catalog.build_roles import build_roles
 from catalog.build_sla import build_sla
-from catalog.dataset import EXPANDED, Dataset, Product, Property, name_schema, shorten_name
+from catalog.dataset import CLASSIFIED, EXPANDED, Dataset, Product, Property, name_schema, shorten_name
 from catalog.document import Document, Findings, Trail, group_warnings
 from catalog.errors import Finding
 from catalog.settings import Settings
@@ -182,7 +182,7 @@ def find_key(
         built = properties.get(child.name or "")
         if built is None:
             continue
-        if child.classification in {"confidential", "restricted"}:
+        if built.classification in CLASSIFIED:
             findings.error(
                 (*place, "classification"),
                 "a key property cannot be classified: the key is part of every address",

@@ -16,6 +16,7 @@ from catalog.sources import BucketSource, DatabaseSource, HttpSource, Incrementa
 from catalog.types import PropertyType
 
 POSTGRES_NAME_BYTES = 63
+CLASSIFIED = ("confidential", "restricted")  # what takes a scope of its own to be seen
 EXPANDED = "expanded"  # the member of a record that holds the records which it refers to
 
 

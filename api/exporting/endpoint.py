@@ -30,7 +30,7 @@ from api.reader import gone
 from api.service import Service
 from api.views import View
 from catalog.dataset import Property
-from catalog.errors import DatabaseUnavailableError
+from catalog.errors import DatabaseUnavailableError, QueryTimeoutError
 from catalog.export_files import forget_exports
 from catalog.telemetry import traceresponse
 
@@ -124,7 +124,11 @@ class Export:
         gone = asyncio.ensure_future(wait_until_gone(receive))
         try:
             async with self.service.exports.open(self.view, self.query, self.pin, self.form, gone) as opened:
-                await self.send_batches(opened, fields, coding, gone, send)
+                # One who stops reading must not keep others from theirs for longer.
+                async with asyncio.timeout(self.service.settings.export_timeout_seconds):
+                    await self.send_batches(opened, fields, coding, gone, send)
+        except TimeoutError:
+            raise QueryTimeoutError from None
         finally:
             gone.cancel()
 
@@ -177,6 +181,10 @@ class Export:
         replaced = {name for name, _ in fields}
         # In place: the response reads there what If-Range is held against, and adds what ranges need.
         response.raw_headers[:] = [pair for pair in response.raw_headers if pair[0] not in replaced] + fields
+
+        if scope["method"] != "GET" or not headers.get("range", "bytes=").lower().startswith("bytes="):
+            # Ranges are defined for GET alone, and a unit that nobody knows is none (RFC 9110, 14.2).
+            scope = {**scope, "headers": [pair for pair in scope["headers"] if pair[0] != b"range"]}
 
         async def refuse_or_send(message: Message) -> None:
             # What is wrong with a range is found by the response itself, and told as plain text.

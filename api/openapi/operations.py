@@ -20,7 +20,7 @@ EARLY = "2026-01-31T06:00:00.000Z"
 
 def operation_paths() -> Iterator[tuple[str, Any]]:
     """The operations on loads."""
-    number = {"type": "integer", "minimum": 1}
+    number = {"type": "integer", "minimum": 0}
     filters = [
         parameter("product", "Only loads of this product.", {"type": "string"}),
         parameter("major", "Only loads of this major version.", {"type": "integer"}),

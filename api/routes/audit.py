@@ -10,7 +10,7 @@ from api.answers import answer_list, refuse_unknown
 from api.ledger import cut_page, fetch
 from api.operations import moment
 from api.problems import Problem
-from api.routes.events import read_count
+from api.routes.events import read_count, read_number
 from api.routes.keys import NO_STORE, connected, read_days
 from api.service import service_of
 from api.usage import read_usage
@@ -41,7 +41,7 @@ async def get_audit(request: Request) -> Response:
     facts = {
         "principal": given.get("principal"),
         "operation": given.get("operation"),
-        "before": read_count(request, "before", 0, 2**63 - 1, "invalid_cursor") or None,
+        "before": read_number(request, "before", "invalid_cursor"),
         "limit": limit + 1,
     }
     members, behind = cut_page(await fetch(service.lanes, LIST, facts), limit)

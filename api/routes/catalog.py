@@ -42,7 +42,8 @@ async def get_product(request: Request) -> Response:
     refuse_unknown(request)
     standings = await read_standings(service.lanes, service.catalog)
     shown = ("description", "domain", "tags", "team", "support", "slaProperties", "price", "authoritativeDefinitions")
-    facts = {name: product.document[name] for name in shown if name in product.document}
+    document = show_contract(product, access, service.views, operator="ops:read" in principal.scopes)
+    facts = {name: document[name] for name in shown if name in document}
     facts["contract_url"] = f"/data/{product.id}/v{product.major}/contract"
     body = {"data": describe_product(product, access, standings) | facts}
     return answer_json(request, body, service.headers.lifecycle_of(product))
@@ -75,7 +76,7 @@ async def get_dataset(request: Request) -> Response:
     product = service.catalog.product_of(dataset)
     standings = await read_standings(service.lanes, service.catalog)
     view = service.views.of(dataset, access)
-    body = {"data": describe_dataset(dataset, access, standings) | describe_view(service, view)}
+    body = {"data": describe_dataset(product, dataset, access, standings) | describe_view(service, view)}
     return answer_json(request, body, service.headers.lifecycle_of(product))
 
 
@@ -90,14 +91,14 @@ def describe_product(product: Product, access: Access, standings: Standings) -> 
         "status": product.status,
         "url": f"/data/{product.id}/v{product.major}",
         "datasets": [
-            describe_dataset(dataset, access, standings)
+            describe_dataset(product, dataset, access, standings)
             for dataset in product.datasets.values()
             if access.sees(dataset.name)
         ],
     }
 
 
-def describe_dataset(dataset: Dataset, access: Access, standings: Standings) -> dict[str, Any]:
+def describe_dataset(product: Product, dataset: Dataset, access: Access, standings: Standings) -> dict[str, Any]:
     """What the catalogue says of a dataset; nothing that counts all records to whoever sees only some."""
     standing = standings.get(dataset.address, NOTHING)
     facts = {
@@ -105,7 +106,7 @@ def describe_dataset(dataset: Dataset, access: Access, standings: Standings) -> 
         "description": dataset.description,
         "revision": standing.revision,
         "published_at": write_moment(standing.published_at),
-        "freshness": describe_freshness(standing, limited=access.predicate(dataset.name) is not None),
+        "freshness": describe_freshness(standing, product, dataset, access),
         "url": dataset.path,
         "records_url": f"{dataset.path}/records",
     }
@@ -114,15 +115,16 @@ def describe_dataset(dataset: Dataset, access: Access, standings: Standings) -> 
     return facts
 
 
-def describe_freshness(standing: Standing, *, limited: bool) -> dict[str, Any]:
-    """Whether the contract's latency is kept: `fresh` is null where nothing is promised."""
+def describe_freshness(standing: Standing, product: Product, dataset: Dataset, access: Access) -> dict[str, Any]:
+    """Whether the contract's latency is kept: `fresh` is null where nothing is promised, or may be told."""
     judged = standing.freshness
-    facts = {
-        "fresh": judged.get("fresh"),
-        "latency_seconds": judged.get("latency_seconds"),
-        "current_at": write_moment(judged.get("current_at")),
-    }
+    facts = {"fresh": None, "latency_seconds": judged.get("latency_seconds"), "current_at": None}
+    element = product.sla.latency_element
+    if element is not None and element[0] == dataset.name and not access.shows(dataset.properties[element[1]]):
+        return facts
+    facts |= {"fresh": judged.get("fresh"), "current_at": write_moment(judged.get("current_at"))}
     # The newest moment may be that of a record which the caller does not see.
+    limited = access.predicate(dataset.name) is not None
     return facts if limited else facts | {"newest_at": write_moment(judged.get("newest"))}
 
 

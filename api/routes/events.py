@@ -47,7 +47,7 @@ async def push_events(request: Request) -> Response:
         records, digest = take_in(form, body)
     else:
         records, digest = await run_in_threadpool(take_in, form, body)
-    push = Push(dataset, principal.id or "", records, key, digest)
+    push = Push(dataset, principal.client or "", records, key, digest)
     answer = await service.events.keep(push)
     location = (service.settings.public_url or "").rstrip("/") + answer["status_url"]
     return JSONResponse(answer | {"status_url": location}, 202, {"Location": location, **NO_STORE})
@@ -67,7 +67,7 @@ async def get_receipt(request: Request) -> Response:
         receipt_id = uuid.UUID(parts["receipt"])
     except ValueError:
         raise Problem("not_found") from None
-    whose = None if "ops:read" in principal.scopes else principal.id
+    whose = None if "ops:read" in principal.scopes else principal.client
     described = await describe_receipt(
         service.lanes, service.views.tables.of(dataset), receipt_id, whose, after=after, limit=limit
     )
@@ -105,6 +105,11 @@ def read_count(request: Request, name: str, default: int, most: int, code: str) 
     if int(text) > most:
         raise parameter_problem(code, name, f"is over {most}")
     return int(text)
+
+
+def read_number(request: Request, name: str, code: str) -> int | None:
+    """A number of the ledger from the query, None where there is none."""
+    return read_count(request, name, 0, 2**63 - 1, code) if name in request.query_params else None
 
 
 def take_in(form: PushForm, body: bytes) -> tuple[tuple[PushedRecord, ...], str]:

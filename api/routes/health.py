@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,8 +16,10 @@ from api.access import require_scope
 from api.metrics import LEDGER, LOADS, render_metrics
 from api.service import service_of
 from catalog.database import translate_error
+from catalog.logs import log
 
 router = APIRouter()
+LOG = logging.getLogger("decant.health")
 READY_TIMEOUT_SECONDS = 2.0
 CONTRACTS = "SELECT product, major, dataset, contract_sha256 FROM decant.datasets"
 
@@ -39,7 +42,9 @@ async def readyz(request: Request) -> Response:
         for product in service.catalog.products.values():
             for dataset in product.datasets.values():
                 if known.get((product.id, product.major, dataset.name)) != product.sha256:
-                    problem = f"{dataset.address}: the database follows another contract; run `decant migrate`"
+                    # Anybody may ask: which it is, only the log tells.
+                    problem = "the database follows another contract; run `decant migrate`"
+                    log(LOG, "not_migrated", logging.WARNING, dataset=dataset.address)
     except Exception:
         # Whatever it is, this process cannot serve; what it was stands in the log of the database.
         problem = "the database cannot be reached"

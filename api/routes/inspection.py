@@ -16,6 +16,7 @@ from api.endpoint import Endpoint
 from api.ledger import list_loads, list_quality, read_profile
 from api.problems import Problem, parameter_problem
 from api.provenance import read_provenance
+from api.questions import read_key_part
 from api.records import Record, parse_key
 from api.service import Service, service_of
 from api.views import View
@@ -51,7 +52,7 @@ async def get_quality(request: Request) -> Response:
     service, _, view = await find_whole(request)
     refuse_unknown(request, PAGE)
     before, limit = read_page(request)
-    members, behind = await list_quality(service.lanes, view.dataset, view.hidden, before, limit)
+    members, behind = await list_quality(service.lanes, view.dataset, view.closed, before, limit)
     return answer_list(request, members, behind, service.settings.public_url)
 
 
@@ -89,8 +90,8 @@ class ProvenanceEndpoint:
         service, principal, view = await find_view(request)
         require_scope(principal, "ops:read")
         refuse_unknown(request)
-        raw = request.scope["raw_path"].removesuffix(SUFFIX).decode("ascii", "replace")
-        found = await read_provenance(service, view, parse_key(view, raw.partition("/records/")[2]))
+        key = read_key_part(request.scope["raw_path"].removesuffix(SUFFIX))
+        found = await read_provenance(service, view, parse_key(view, key))
         return answer_json(request, {"data": found}, {"Decant-Revision": str(found["read_at_revision"])})
 
 

@@ -11,7 +11,7 @@ from api.access import require_scope
 from api.events import read_idempotency_key
 from api.operations import LoadFilter, LoadRequest, get_load, list_loads, parse_object, queue_loads
 from api.problems import Problem, closest, parameter_problem
-from api.routes.events import read_body, read_count, refuse_parameters
+from api.routes.events import read_body, read_count, read_number, refuse_parameters
 from api.service import Service, service_of
 from catalog.dataset import Dataset, Product
 from catalog.models import LOAD_STATUSES
@@ -37,7 +37,7 @@ async def get_loads(request: Request) -> Response:
         major=int(given["major"]) if "major" in given else None,
         dataset=choose(given.get("dataset"), "dataset", [name for p in products for name in p.datasets]),
         status=choose(given.get("status"), "status", LOAD_STATUSES),
-        before=read_count(request, "before", 0, 2**63 - 1, "invalid_cursor") or None,
+        before=read_number(request, "before", "invalid_cursor"),
         limit=read_count(request, "limit", 100, 1000, "limit_out_of_range"),
     )
     members, behind = await list_loads(service.lanes, wanted)

@@ -11,7 +11,7 @@ from api.access import require_scope
 from api.events import read_idempotency_key
 from api.operations import LoadRequest, moment, parse_object, queue_loads
 from api.problems import Problem
-from api.routes.events import read_count, refuse_parameters
+from api.routes.events import read_count, read_number, refuse_parameters
 from api.routes.operations import choose, find_loadable, find_products, member_problem, read_json
 from api.service import Service, service_of
 from catalog.database import translate_error
@@ -56,8 +56,8 @@ async def get_rejects(request: Request) -> Response:
         "dataset": choose(given.get("dataset"), "dataset", [name for p in products for name in p.datasets]),
         "state": choose(given.get("state"), "state", (*REJECT_STATES, "all")) or "open",
         "reason": given.get("reason"),
-        "load": read_count(request, "load", 0, 2**63 - 1, "invalid_value") or None,
-        "before": read_count(request, "before", 0, 2**63 - 1, "invalid_cursor") or None,
+        "load": read_number(request, "load", "invalid_value"),
+        "before": read_number(request, "before", "invalid_cursor"),
         "limit": limit + 1,
     }
     if "\0" in (facts["reason"] or ""):

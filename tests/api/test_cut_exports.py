@@ -86,6 +86,22 @@ def test_an_export_that_nobody_waits_for_any_more_stops_and_makes_room(lab: Lab,
     assert read_rest(again).endswith(LAST_CHUNK)
 
 
+def test_whoever_stops_reading_makes_room_for_others_in_time(lab: Lab) -> None:
+    hasty = Lab(lab.settings.model_copy(update={"export_timeout_seconds": 2}), lab.urls)
+    with serving(hasty) as address:
+        stalled, _ = begin(address, b"ndjson")
+        with stalled:
+            wait_until(lambda: answers(address, EXPORT + b"csv&id=0"))
+            assert not read_rest(stalled).endswith(LAST_CHUNK)
+
+
+def answers(address: tuple[str, int], path: bytes) -> bool:
+    """Whether a request is answered well."""
+    with socket.create_connection(address, timeout=30) as connection:
+        connection.sendall(get(path, b"Connection: close"))
+        return read_rest(connection).startswith(b"HTTP/1.1 200 ")
+
+
 def test_whoever_leaves_before_the_first_record_leaves_no_statement_either(
     lab: Lab, address: tuple[str, int]
 ) -> None:

@@ -24,7 +24,7 @@ from api.events import RECORDS_LIMIT, parse_records, read_form, read_idempotency
 from api.openapi import build_document
 from api.problems import Problem
 from tests.lab import Lab
-from tests.pushing import EVENTS, SENSORS, make_key, outcomes, push
+from tests.pushing import EVENTS, READINGS, SENSORS, make_key, outcomes, push
 
 JSON = {"Content-Type": "application/json"}
 NDJSON = {"Content-Type": "application/x-ndjson"}
@@ -128,6 +128,33 @@ def test_an_event_that_comes_again_is_kept_once_and_counted_as_repeated(sensors:
     assert (first["repeated"], second["records"], second["repeated"]) == (0, 3, 2)
     assert payloads(sensors) == ['{"id": 1}', '{"id": 1}'], "the first one counts, whatever a repeat says"
     assert outcomes(client, {}, second) == ["waiting"] * 3
+
+
+def test_what_became_of_somebody_else_s_event_is_told_to_nobody_who_pushes_it_again(sensors: Lab) -> None:
+    event = json.dumps(cloud_event(data={"id": "not a number", "note": "between us"}))
+    with sensors.serve() as client:
+        mine, theirs = make_key(sensors), make_key(sensors)
+        first = send(client, event, **CLOUD, **mine).json()
+        again = send(client, event, **CLOUD, **theirs).json()
+        assert sensors.loader().run(sensors.dataset(READINGS)).status == "unchanged"
+        assert again["repeated"] == 1
+        told = client.get(again["status_url"], headers=theirs)
+        assert (told.json()["data"]["events"], told.json()["data"]["forgotten"]) == ([], 1)
+        assert "between us" not in told.text
+        assert outcomes(client, mine, first) == ["rejected"]
+        # Whoever sends their own once more is told of it.
+        assert outcomes(client, mine, send(client, event, **CLOUD, **mine).json()) == ["rejected"]
+
+
+def test_a_rotated_key_is_still_the_same_client(sensors: Lab) -> None:
+    with sensors.serve() as client:
+        key = make_key(sensors)
+        receipt = push(client, key, {"id": 1}, **{"Idempotency-Key": '"one"'})
+        for _ in range(2):
+            new = client.post("/keys/self/rotate", headers=key).json()["data"]["key"]
+            key = {"Authorization": f"Bearer {new}"}
+            assert outcomes(client, key, receipt) == ["waiting"]
+            assert push(client, key, {"id": 1}, **{"Idempotency-Key": '"one"'}) == receipt
 
 
 def test_records_keep_their_order(sensors: Lab, client: httpx.Client) -> None:

@@ -146,6 +146,14 @@ def test_a_file_that_was_not_made_again_answers_if_modified_since(client: httpx.
     assert newest.status_code == 200
 
 
+def test_a_range_that_means_nothing_is_none(client: httpx.Client) -> None:
+    whole = client.get(FILE)
+    other = client.get(FILE, headers={"Range": "items=0-9"})
+    assert (other.status_code, other.content) == (200, whole.content)
+    head = client.head(FILE, headers={"Range": "bytes=0-9"})
+    assert (head.status_code, head.headers["content-length"]) == (200, str(len(whole.content)))
+
+
 def test_a_range_that_is_not_there_or_cannot_be_read_is_a_problem(client: httpx.Client) -> None:
     length = len(client.get(FILE).content)
     beyond = client.get(FILE, headers={"Range": f"bytes={length}-"})

@@ -8,6 +8,7 @@ import string
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
@@ -157,6 +158,32 @@ def test_a_rotated_key_stays_valid_for_the_overlap_and_no_longer(
     for overlap in (-1, 10**9, "1", 1.5, None):
         answer = client.post(f"/keys/{third['id']}/rotate", headers=admin, json={"overlap_seconds": overlap})
         assert answer.status_code == 422
+
+
+def test_rotations_multiply_no_rate(client: httpx.Client, admin: dict[str, str]) -> None:
+    keys = [make(client, admin, rate_limit="4/day").json()["data"]["key"]]
+    for _ in range(2):
+        answer = client.post("/keys/self/rotate", headers={"X-API-Key": keys[-1]}, json={"overlap_seconds": 3600})
+        keys.append(answer.json()["data"]["key"])
+    statuses = [client.get(RECORDS, headers={"X-API-Key": key}).status_code for key in keys]
+    assert statuses == [200, 200, 429]
+
+
+def test_nobody_gives_their_own_key_a_longer_life(client: httpx.Client, admin: dict[str, str]) -> None:
+    soon = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    made = make(client, admin, expires_at=soon).json()["data"]
+    own = {"X-API-Key": made["key"]}
+    asked = {"expires_at": "2099-01-01T00:00:00Z"}
+    new = client.post("/keys/self/rotate", headers=own, json=asked).json()["data"]
+    assert datetime.fromisoformat(new["expires_at"]) < datetime.now(UTC) + timedelta(hours=1, seconds=1)
+    by_admin = client.post(f"/keys/{new['id']}/rotate", headers=admin, json=asked).json()["data"]
+    assert by_admin["expires_at"].startswith("2099-01-01")
+
+
+def test_a_key_for_ever_as_some_write_it_is_rotated(client: httpx.Client, admin: dict[str, str]) -> None:
+    made = make(client, admin, expires_at="9999-12-31T23:59:59Z").json()["data"]
+    answer = client.post("/keys/self/rotate", headers={"X-API-Key": made["key"]})
+    assert (answer.status_code, answer.json()["data"]["expires_at"][:10]) == (201, "9999-12-31")
 
 
 def test_a_revoked_key_is_refused_everywhere_within_five_seconds(

@@ -116,6 +116,29 @@ def test_a_304_asks_nothing_of_the_database(client: httpx.Client, shop: Lab) -> 
             assert client.get(RECORDS).status_code == 200
 
 
+def test_any_tag_is_none_where_there_is_nothing(client: httpx.Client) -> None:
+    anything = {"If-None-Match": "*"}
+    assert client.get(f"{RECORDS}/1", headers=anything).status_code == 304
+    assert client.get(f"{RECORDS}/999999", headers=anything).status_code == 404
+    assert client.get("/data/shop/v1/things/changes?since=99", headers=anything).status_code == 422
+
+
+def test_a_header_in_several_lines_is_one(client: httpx.Client) -> None:
+    tag = client.get(RECORDS).headers["etag"]
+    for lines in (
+        [("If-None-Match", '"other"'), ("If-None-Match", tag)],
+        [("Accept", "text/html"), ("Accept", "application/json"), ("If-None-Match", tag)],
+    ):
+        assert client.get(RECORDS, headers=lines).status_code == 304
+
+
+@pytest.mark.parametrize("path", ["/data/shop/v1/", "/data/other/v1/", "/keys/", "/livez/", f"{RECORDS}/"])
+def test_an_address_with_a_slash_too_many_leads_nowhere(client: httpx.Client, path: str) -> None:
+    answer = client.get(path, headers={"Host": "evil.example"})
+    assert answer.status_code in {401, 404}
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
 def test_what_was_published_last_answers_if_modified_since(client: httpx.Client) -> None:
     first = client.get(RECORDS)
     modified = first.headers["last-modified"]

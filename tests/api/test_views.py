@@ -54,6 +54,7 @@ schema:
         query: "select count(*) from {object} where supplier is null"
         mustBe: 0
         severity: warning
+      - {name: priced, type: sql, query: "select count(*) from {object} where price is null", mustBeLessThan: 1000}
   - name: secrets
     customProperties:
       - {property: input, value: {server: here, path: secrets.csv, mode: snapshot}}
@@ -215,14 +216,14 @@ def test_a_whole_view_has_profile_quality_and_loads(client: httpx.Client, shop: 
     again = client.get(f"{ITEMS}/profile", headers=whole | {"If-None-Match": profile.headers["etag"]})
     assert again.status_code == 304
     rules = client.get(f"{ITEMS}/quality", headers=whole).json()["data"][0]["rules"]
-    assert not any(rule["rule"] == "known" for rule in rules)
+    assert not any(rule["rule"] in {"known", "priced"} for rule in rules)
     (load,) = client.get(f"{ITEMS}/loads", headers=whole).json()["data"]
     assert (load["status"], load["raw"]) == ("published", 60)
     all_seeing = key_of(shop, "shop:read", "shop:read:confidential", "shop:read:restricted")
     profile = client.get(f"{ITEMS}/profile", headers=all_seeing)
     assert [member["property"] for member in profile.json()["data"]] == ["id", "kind", "note", "price", "supplier"]
     rules = client.get(f"{ITEMS}/quality", headers=all_seeing).json()["data"][0]["rules"]
-    assert any(rule["rule"] == "known" for rule in rules)
+    assert {"known", "priced"} <= {rule["rule"] for rule in rules}
 
 
 @pytest.mark.parametrize("name", ["price", "supplier"])
@@ -329,6 +330,43 @@ def test_a_contract_is_shown_without_what_the_caller_may_not_know_of(client: htt
     operator = key_of(shop, "shop:read", "shop:read:confidential", "shop:read:restricted", "ops:read")
     text = client.get("/data/shop/v1/contract", headers=operator).text
     assert all(word in text for word in ("supplier", "items.csv", "kind = 'a'"))
+
+
+def test_freshness_tells_nothing_of_a_property_that_is_hidden(make_lab: Callable[..., Lab]) -> None:
+    timed = CONTRACT.replace(
+        "- {name: supplier, logicalType: string, classification: restricted}",
+        "- {name: supplier, logicalType: string, classification: restricted}\n"
+        "      - {name: sold, logicalType: timestamp, classification: restricted}",
+    )
+    lab = make_lab(timed + "slaProperties: [{property: latency, value: 2, unit: d, element: items.sold}]\n")
+    lab.ingest("shop.kinds", "kind,title\na,A\n", "kinds.csv")
+    lab.ingest("shop.items", "id,kind,note,price,supplier,sold\n1,a,n,1,s,2025-06-28T12:34:56Z\n", "items.csv")
+    refresh_profiles(make_engine(lab.urls.ingest), lab.loader().tables, lab.catalog.datasets())
+    blind, seeing = key_of(lab, "shop:read"), key_of(lab, "shop:read", "shop:read:restricted")
+    with lab.serve() as client:
+        for address in ("/data", "/data/shop/v1", ITEMS, "/data/shop/v1/contract"):
+            told = client.get(address, headers=blind).text
+            assert "2025-06-28" not in told
+            assert "items.sold" not in told
+        assert client.get(ITEMS, headers=seeing).json()["data"]["freshness"]["newest_at"] == "2025-06-28T12:34:56Z"
+        assert "items.sold" in client.get("/data/shop/v1", headers=seeing).text
+
+
+def test_rules_and_origins_that_name_a_hidden_dataset_are_left_out_of_contracts(
+    make_lab: Callable[..., Lab],
+) -> None:
+    rule = '{name: r, type: sql, query: "select count(*) from shop_v1.secrets", mustBeLessThan: 9, severity: warning}'
+    text = CONTRACT.replace("    quality:\n", f"    quality:\n      - {rule}\n").replace(
+        "- {name: title, logicalType: string}",
+        "- {name: title, logicalType: string, transformSourceObjects: [secrets.word]}",
+    )
+    lab = make_lab(text)
+    with lab.serve() as client:
+        seen = client.get("/data/shop/v1/contract", headers=key_of(lab, "shop:role:partner_a")).text
+        whole = client.get("/data/shop/v1/contract", headers=key_of(lab, "shop:read")).text
+    assert "secrets" not in seen
+    assert "shop_v1.secrets" in whole
+    assert "secrets.word" in whole
 
 
 def test_promises_and_links_to_what_is_hidden_are_left_out_of_a_contract(make_lab: Callable[..., Lab]) -> None:

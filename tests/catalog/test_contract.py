@@ -244,6 +244,12 @@ def test_an_unknown_key_is_refused_however_deep_it_stands(write: Write, text: st
             "cannot be classified",
         ),
         (
+            # What is no known word is restricted, and no key either.
+            with_properties().replace("primaryKey: true", "primaryKey: true, classification: secret"),
+            "schema[0].properties[0].classification",
+            "cannot be classified",
+        ),
+        (
             with_properties("{name: o, logicalType: object, primaryKey: true}"),
             "schema[0].properties[1].logicalType",
             "an? object cannot be a key",
@@ -328,6 +334,7 @@ def test_an_unknown_key_is_refused_however_deep_it_stands(write: Write, text: st
         "a version that is none",
         "no key",
         "a classified key",
+        "a key of a class that nobody knows",
         "an object as the key",
         "a property of ours",
         "a column of ours",
