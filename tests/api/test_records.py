@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.lab import Lab, walk
+from tests.lab import PEOPLE, Lab, walk
 
 THINGS = """
 apiVersion: v3.1.0
@@ -411,3 +411,50 @@ def test_when_the_database_is_gone_requests_say_so_and_recover(shop: Lab, databa
                 break
         assert client.get(RECORDS).status_code == 200
         assert client.get("/readyz").status_code == 200
+
+
+def test_an_estimate_is_the_same_for_one_revision_and_exact_for_an_older_one(make_lab: Callable[..., Lab]) -> None:
+    lab = make_lab(cache_bytes=0)
+    lab.ingest("people.people", "id,name,age,born\n0,Ann,30,\n")
+    lab.rows(
+        "INSERT INTO people_v1.people (id, name, age, _revision)"
+        " SELECT n, md5(n::text), n * 31 % 97, 1 FROM generate_series(1, 80000) AS n RETURNING NULL"
+    )
+    lab.rows("UPDATE decant.datasets SET record_count = 80001 RETURNING NULL")
+    url = "/data/people/v1/people/records?limit=1&age[lt]=50&count=estimated"
+    with lab.serve() as client:
+        answers = [client.get(url) for _ in range(5)]
+        assert len({answer.headers["etag"] for answer in answers}) == 1
+        assert len({answer.content for answer in answers}) == 1
+        assert answers[0].json()["count"]["exact"] is False
+        older = "id,name,age,born\n0,Ann,31,\n"
+        assert lab.ingest("people.people", older).status == "published"
+        matching = lab.rows("SELECT count(*) FROM people_v1.people_history WHERE age < 50")
+        counted = client.get(f"{url}&at=1").json()["count"]
+        assert (counted["value"], counted["exact"]) == (matching[0][0], True)
+
+
+def test_an_exact_number_is_looked_for_as_it_is_in_a_list(client: httpx.Client, shop: Lab) -> None:
+    report = shop.ingest("shop.things", as_csv([row | {"price": "10.50"} for row in make_rows(300)]), "things.csv")
+    assert report.outcome
+    latest = {"Decant-Min-Revision": str(report.outcome.revision)}
+    for prices, number in (("10.50,1", 100), ("10.5", 100), ("10.504", 0), ("1e999", 0)):
+        answer = client.get(f"{RECORDS}?price[in]={prices}", headers=latest)
+        assert (answer.status_code, len(answer.json()["data"])) == (200, number), prices
+
+
+def test_a_dataset_may_be_called_records(make_lab: Callable[..., Lab]) -> None:
+    lab = make_lab(PEOPLE.replace("- name: people", "- name: records"))
+    assert lab.ingest("people.records", "id,name,age,born\n1,Ann,30,\n").status == "published"
+    with lab.serve() as client:
+        assert client.get("/data/people/v1/records/records/1").json()["data"]["name"] == "Ann"
+
+
+def test_who_asks_whether_it_is_ready_learns_of_no_dataset(make_lab: Callable[..., Lab]) -> None:
+    lab = make_lab()
+    lab.rows("UPDATE decant.datasets SET contract_sha256 = 'other' RETURNING NULL")
+    with lab.serve() as client:
+        answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert "decant migrate" in answer.json()["reason"]
+    assert "people" not in answer.text
