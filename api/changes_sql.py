@@ -2,7 +2,8 @@
 
 With S(r) the caller's records of a revision: inserted are the keys in S(until) and not in S(since), updated those in
 both that were written in between, deleted those in S(since) and not in S(until). So a record that leaves what the
-caller may see is a delete for it, and one that it never saw is never named.
+caller may see is a delete for it, and one that it never saw is never named; nor is one that looks as before, because
+only what is hidden from the caller changed.
 """
 
 from __future__ import annotations
@@ -55,6 +56,9 @@ def written(view: View, shape: ChangesShape, table: sa.Table) -> sa.Select[Any]:
     """The records of S(until) that were written after `since`."""
     since = pinned_revision(SINCE)
     conditions = [*conditions_of(view, table, age=OLDER), table.c[REVISION] > since]
+    if view.closed:
+        seen = [prop.column for prop in view.shown.values() if not prop.masked]
+        conditions.append(sa.not_(was_there(view, table, alike=seen)))
     return pick(view, shape, table, "written", conditions)
 
 
@@ -79,6 +83,16 @@ def exists_at(view: View, row: Any, base: sa.Table, place: int = 0) -> sa.Column
     return sa.exists().select_from(other).where(*same_key(view, row, other), *conditions).correlate(row)
 
 
+def was_there(view: View, row: Any, alike: Sequence[str] = ()) -> sa.ColumnElement[bool]:
+    """Whether S(since) holds the key of `row`, written after `since`; with these columns as they are now."""
+    # What such a record was at `since` can only lie in history.
+    before = view.tables.history.alias("before")
+    conditions = [*conditions_of(view, view.tables.history, source=before)]
+    conditions += [before.c[REVISION] <= pinned_revision(SINCE), before.c[UNTIL] > pinned_revision(SINCE)]
+    conditions += [before.c[column].is_not_distinct_from(row.c[column]) for column in alike]
+    return sa.exists().select_from(before).where(*same_key(view, row, before), *conditions).correlate(row)
+
+
 def same_key(view: View, one: Any, other: Any) -> list[sa.ColumnElement[bool]]:
     """The conditions that two rows have the same key."""
     columns = [view.dataset.properties[name].column for name in view.dataset.key]
@@ -101,11 +115,7 @@ def pick(
 def write_change(view: View, shape: ChangesShape, row: Any) -> sa.ColumnElement[str]:
     """One change as JSON text: what it is, the key, and the record as it is now, null where it was deleted."""
     dataset = view.dataset
-    before = view.tables.history.alias("before")
-    # The record was written after `since`: what it was at `since` can only lie in history.
-    old = [*conditions_of(view, view.tables.history, source=before)]
-    old += [before.c[REVISION] <= pinned_revision(SINCE), before.c[UNTIL] > pinned_revision(SINCE)]
-    was = sa.exists().select_from(before).where(*same_key(view, row, before), *old).correlate(row)
+    was = was_there(view, row)
     change = sa.case(
         (row.c[KIND] == sa.literal_column("'ended'"), sa.literal_column("'deleted'")),
         (was, sa.literal_column("'updated'")),

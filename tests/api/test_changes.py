@@ -15,6 +15,7 @@ import pytest
 
 from catalog.settings import PROJECT_ROOT
 from tests.lab import Lab, walk
+from tests.pushing import make_key
 
 STOCK = """
 apiVersion: v3.1.0
@@ -53,10 +54,11 @@ def client(shop: Lab) -> Iterator[httpx.Client]:
         yield client
 
 
-def load(shop: Lab, stock: Stock) -> None:
+def load(shop: Lab, stock: Stock, cost: float = 1.5) -> None:
     """Publishes a snapshot of this stock."""
     lines = [
-        f'"{place}",{article},{"" if pieces is None else pieces},1.5\n' for (place, article), pieces in stock.items()
+        f'"{place}",{article},{"" if pieces is None else pieces},{cost}\n'
+        for (place, article), pieces in stock.items()
     ]
     shop.ingest("shop.stock", "place,article,pieces,cost\n" + "".join(lines).replace('"q"t"', '"q""t"'), "stock.csv")
 
@@ -159,6 +161,30 @@ def test_what_a_caller_does_not_see_is_not_told(client: httpx.Client, shop: Lab)
     }
     refused = client.get(f"{DATASET}/changes?since=0&properties=cost")
     assert refused.json()["code"] == "unknown_parameter"
+
+
+def test_changes_of_what_a_caller_does_not_see_are_none(shop: Lab) -> None:
+    whole = make_key(shop, "shop:read", "shop:read:restricted")
+    with shop.serve() as client:
+        for loaded in ({1: 1, 2: 1, 3: 1, 4: None}, {1: 1, 2: 2, 4: None, 5: 1}):
+            cost = float(len(loaded)) + loaded.get(5, 0)
+            load(shop, {("Ghent", article): pieces for article, pieces in loaded.items()}, cost)
+        client.headers["Decant-Min-Revision"] = "2"
+
+        def changes(key: dict[str, str], since: int) -> list[tuple[int, str]]:
+            client.headers.pop("Authorization", None)
+            client.headers.update(key)
+            found = walk(client, f"{DATASET}/changes?since={since}&limit=1")
+            return [(change["key"]["article"], change["change"]) for change in found]
+
+        told = [(2, "updated"), (3, "deleted"), (5, "inserted")]
+        assert changes({}, 1) == told
+        assert changes(whole, 1) == sorted([*told, (1, "updated"), (4, "updated")])
+        assert [article for article, _ in changes({}, 0)] == [1, 2, 4, 5]
+        # A revision behind the head, whose records lie in history by then.
+        load(shop, {("Ghent", 1): 1}, cost=9)
+        client.headers["Decant-Min-Revision"] = "3"
+        assert changes({}, 2) == [(2, "deleted"), (4, "deleted"), (5, "deleted")]
 
 
 def test_a_pruned_revision_is_gone_with_a_hint(client: httpx.Client, shop: Lab) -> None:
