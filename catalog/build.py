@@ -20,6 +20,7 @@ from catalog.errors import Finding
 from catalog.settings import Settings
 
 DATASET_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
+CONTRACT_PAGE = "contract"
 DEFAULT_MAX_REJECTED = 0.10
 # Pushed records come a few at a time, from many senders: a bad one must not hold up the others.
 DEFAULT_MAX_REJECTED_EVENTS = 1.0
@@ -106,6 +107,8 @@ def build_dataset(
             f"{name!r} must start with a letter and hold only letters, digits, '_', '.', '-'",
         )
         return None
+    if name == CONTRACT_PAGE:
+        findings.error((*trail, "name"), f"{name!r} is taken: the contract itself stands at that address")
     table = shorten_name(part.physicalName or name)
     if table.startswith("_"):
         findings.error((*trail, "physicalName"), "names that start with '_' are Decant's own")

@@ -261,6 +261,7 @@ def test_an_unknown_key_is_refused_however_deep_it_stands(write: Write, text: st
             "start with '_'",
         ),
         (MINIMAL.replace("items", "_items"), "schema[0].name", "must start with a letter"),
+        (MINIMAL.replace("items", "contract"), "schema[0].name", "the contract itself stands at that address"),
         (MINIMAL.replace("items", "1st"), "schema[0].name", "must start with a letter"),
         (MINIMAL.replace("items", '"a b"'), "schema[0].name", "must start with a letter"),
         (
@@ -339,6 +340,7 @@ def test_an_unknown_key_is_refused_however_deep_it_stands(write: Write, text: st
         "a property of ours",
         "a column of ours",
         "a dataset of ours",
+        "a dataset where the contract stands",
         "a dataset that starts with a digit",
         "a dataset with a space",
         "a table of ours",
