@@ -19,7 +19,7 @@ PLAIN_TYPES = frozenset(
     {"integer", "number", "numeric", "boolean", "date", "time", "timestamp", "local timestamp", "uuid", "smallint"}
 )
 MOMENTS = frozenset({"timestamp", "local timestamp"})
-QUOTED = sa.literal_column("""E'[",\\r\\n]|^[=+@\\t-]|^$'""", sa.Text)
+QUOTED = sa.literal_column("""E'[",\\r\\n]|^$'""", sa.Text)
 FORMULA = sa.literal_column("""E'^[=+@\\t\\r-]'""", sa.Text)
 
 
@@ -40,7 +40,8 @@ def csv_cell(column: Any, prop: Property) -> sa.ColumnElement[str]:
     nothing = sa.literal_column("''", sa.Text)
     if prop.masked:
         return nothing
-    text: Any = sa.cast(column, sa.Text)
+    # Arrays as JSON has them: how Postgres writes them, few can read.
+    text: Any = sa.cast(sa.func.to_json(column) if prop.type.item else column, sa.Text)
     if prop.type.name in MOMENTS:
         # As the JSON has it: RFC 3339.
         text = sa.func.btrim(sa.cast(sa.func.to_json(column), sa.Text), sa.literal_column("'\"'"))
@@ -50,4 +51,4 @@ def csv_cell(column: Any, prop: Property) -> sa.ColumnElement[str]:
     quote = sa.literal_column("'\"'", sa.Text)
     escaped = sa.func.replace(safe, quote, sa.literal_column("'\"\"'", sa.Text))
     quoted = quote.op("||")(escaped).op("||")(quote)
-    return sa.func.coalesce(sa.case((text.op("~")(QUOTED), quoted), else_=text), nothing)
+    return sa.func.coalesce(sa.case((text.op("~")(QUOTED), quoted), else_=safe), nothing)

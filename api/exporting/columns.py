@@ -61,6 +61,8 @@ def csv_cells(column: Any, prop: Property) -> Any:
     """One column as the text of cells; an empty text is `""`, and null is still null."""
     if pa.types.is_timestamp(column.type):
         return csv_moments(column)
+    if pa.types.is_time(column.type):
+        return pc.replace_substring_regex(pc.cast(column, pa.string()), r"\.0+$|(\.\d*[1-9])0+$", r"\1")
     if not pa.types.is_string(column.type):
         return pc.cast(column, pa.string())
     return column if prop.type.name == "numeric" else csv_texts(column)
