@@ -13,7 +13,6 @@ from api.etags import matches
 from api.negotiation import COMPRESSED_FROM_BYTES, JSON, Form, choose_coding, choose_form, encode_body
 from api.params import split_query
 from api.problems import Problem, closest, parameter_problem
-from catalog.telemetry import traceresponse
 
 PRIVATE = "private, no-cache"
 VARY = "Authorization, X-API-Key, Accept, Accept-Encoding"
@@ -28,7 +27,7 @@ def answer(
     if len(body) < COMPRESSED_FROM_BYTES:
         coding = "identity"
     tag = f'"{hashlib.sha256(form.name.encode() + coding.encode() + body).hexdigest()[:32]}"'
-    fields = {"ETag": tag, "Cache-Control": cache, "Vary": VARY, "traceresponse": traceresponse()} | (headers or {})
+    fields = {"ETag": tag, "Cache-Control": cache, "Vary": VARY} | (headers or {})
     wished = request.headers.get("if-none-match")
     if wished is not None and matches(wished, tag):
         return Response(None, 304, fields)

@@ -22,10 +22,9 @@ from api.headers import read_fields, read_least_revision
 from api.negotiation import COMPRESSED_FROM_BYTES, Form, choose_coding, choose_form, encode_body
 from api.questions import Answer, Kind, Pin, Question, Target, read_key_part
 from api.service import Service
-from api.timings import Timings
+from api.timings import KEPT, Timings
 from api.views import QUESTIONS_MAXIMUM, View
 from catalog.errors import DatabaseUnavailableError
-from catalog.telemetry import traceresponse
 
 VARY = (b"vary", b"Authorization, X-API-Key, Accept, Accept-Encoding")
 REMEMBERED_QUERY_BYTES = 300
@@ -42,12 +41,10 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request; problems are raised, for the handlers of the application."""
-        timings = Timings()
+        timings: Timings = scope[KEPT]
         service: Service = scope["app"].state.service
         headers = read_fields(scope)
         status, fields, body = await self.respond(service, scope, headers, timings)
-        fields.append((b"server-timing", timings.header()))
-        fields.append((b"traceresponse", traceresponse().encode()))
         await send({"type": "http.response.start", "status": status, "headers": fields})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 

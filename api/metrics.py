@@ -18,7 +18,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.access import find_known_product
 from api.callers import FIELDS, PRINCIPAL
+from api.timings import KEPT, Timings
 from api.usage import ANONYMOUS
+from catalog.telemetry import traceresponse
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -64,7 +66,7 @@ def observe(kind: str, status: int, seconds: float) -> None:
 
 
 class Counting:
-    """Counts what passes through an application, errors as well, and says to callers how they stand."""
+    """Counts what passes through an application, errors as well; tells callers how they stand and what it took."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -74,7 +76,7 @@ class Counting:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started = perf_counter()
+        timings = scope[KEPT] = Timings()
         status = 500
         size = 0
 
@@ -82,7 +84,8 @@ class Counting:
             nonlocal status, size
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], NO_SNIFFING, *scope.get(FIELDS, ())]
+                said = [(b"server-timing", timings.header()), (b"traceresponse", traceresponse().encode())]
+                message["headers"] = [*message["headers"], *said, NO_SNIFFING, *scope.get(FIELDS, ())]
             else:
                 size += len(message.get("body", b""))
             await send(message)
@@ -92,7 +95,7 @@ class Counting:
         finally:
             endpoint = scope.get("endpoint")
             kind = str(getattr(endpoint, "name", None) or getattr(endpoint, "__name__", UNKNOWN))
-            observe(kind, status, perf_counter() - started)
+            observe(kind, status, perf_counter() - timings.started)
             self.note(scope, kind, status, size)
 
     def note(self, scope: Scope, kind: str, status: int, size: int) -> None:

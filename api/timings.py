@@ -1,8 +1,10 @@
-"""How long the phases of a request took, for Server-Timing."""
+"""How long a request took, in all or phase by phase, for Server-Timing."""
 
 from __future__ import annotations
 
 from time import perf_counter
+
+KEPT = "decant.timings"  # where a request keeps them
 
 
 class Timings:
@@ -19,7 +21,9 @@ class Timings:
         self.marks.append((phase, perf_counter()))
 
     def header(self) -> bytes:
-        """The phases in milliseconds, as Server-Timing has them."""
+        """The phases in milliseconds, as Server-Timing has them; where none was noted, all until now."""
+        if not self.marks:
+            self.mark("total")
         before = self.started
         members = []
         for phase, moment in self.marks:

@@ -15,11 +15,12 @@ from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 from api.access import find_dataset
-from api.endpoint import PREFIX, VARY
+from api.endpoint import PREFIX, VARY, http_date
 from api.etags import is_unmodified, make_tag, matches, newest_seen
 from api.exporting.files import ExportFiles, KeptFile, write_file
 from api.exporting.forms import FILED, FORMS
 from api.exporting.query import ExportQuery, parse_export
+from api.exporting.ranges import keep_ranges
 from api.exporting.source import Opened
 from api.exporting.streams import Writer, make_coder, make_writer
 from api.headers import read_fields, read_least_revision
@@ -28,11 +29,11 @@ from api.problems import Problem
 from api.questions import Pin, Question, Target
 from api.reader import gone
 from api.service import Service
+from api.timings import KEPT, Timings
 from api.views import View
 from catalog.dataset import Property
 from catalog.errors import DatabaseUnavailableError, QueryTimeoutError
 from catalog.export_files import forget_exports
-from catalog.telemetry import traceresponse
 
 NAME = "export"
 ATTEMPTS = 2  # to send a file: an erasure removes half-made ones of revisions that stay, too
@@ -48,7 +49,9 @@ class ExportEndpoint:
         """Answers a request; problems are raised as long as nothing has left."""
         service: Service = scope["app"].state.service
         headers = read_fields(scope)
+        timings: Timings = scope[KEPT]
         principal = await service.identify(scope, headers)
+        timings.mark("auth")
         place = scope["path_params"]
         dataset, access = find_dataset(service.catalog, principal, place["product"], place["major"], place["dataset"])
         view = service.views.of(dataset, access)
@@ -56,8 +59,9 @@ class ExportEndpoint:
         question = parse_export(view, target)
         form = question.query.form or choose_form(headers.get("accept", ""), FORMS)
         seen = newest_seen(headers.get("if-none-match", "")) if question.at is None else ()
+        timings.mark("parse")
         pin = await service.reader.pin(view, question, max(read_least_revision(headers), *seen[:1], 0))
-        common = [VARY, *service.headers.of(principal, dataset, pin), (b"traceresponse", traceresponse().encode())]
+        common = [VARY, *service.headers.of(principal, dataset, pin)]
         if question.query.is_whole and not pin.fixed and pin.revision:
             base = (service.settings.public_url or "").rstrip("/")
             separator = "&" if target.query_string else ""
@@ -65,7 +69,7 @@ class ExportEndpoint:
             location = f"{base}{target.path}?{query}{separator}at={pin.revision}"
             await send_empty(send, 307, [(b"location", location.encode()), *common])
         else:
-            export = Export(service, view, question, form, pin, common)
+            export = Export(service, view, question, form, pin, common, timings)
             await export.send(scope, headers, receive, send)
 
 
@@ -73,7 +77,14 @@ class Export:
     """One export that is about to leave."""
 
     def __init__(
-        self, service: Service, view: View, question: Question, form: Form, pin: Pin, common: Fields
+        self,
+        service: Service,
+        view: View,
+        question: Question,
+        form: Form,
+        pin: Pin,
+        common: Fields,
+        timings: Timings,
     ) -> None:
         self.service = service
         self.view = view
@@ -82,6 +93,7 @@ class Export:
         self.form = form
         self.pin = pin
         self.common = common
+        self.timings = timings
 
     @property
     def properties(self) -> Sequence[Property]:
@@ -95,12 +107,18 @@ class Export:
         tag = make_tag(self.pin.revisions, *facts)
         named = self.headers(tag)
         if_none_match = headers.get("if-none-match")
+        self.timings.mark("cache")
         if if_none_match is not None and matches(if_none_match, tag):
             await send_empty(send, 304, [*named[:2], *self.common])
             return
         if self.form in FILED:
             await self.send_file(tag, named, headers, scope, receive, send)
             return
+        modified = self.published()
+        if is_unmodified(headers, modified):
+            await send_empty(send, 304, [*named[:2], *modified, *self.common])
+            return
+        named += modified
         if coding != "identity":
             named.append((b"content-encoding", coding.encode()))
         if scope["method"] == "HEAD":
@@ -118,6 +136,13 @@ class Export:
             (b"content-type", self.form.media_type.encode()),
             (b"content-disposition", f'attachment; filename="{file}"'.encode()),
         ]
+
+    def published(self) -> Fields:
+        """Last-Modified of what is streamed; none of an older revision, whose time only the ledger knows."""
+        head = self.pin.heads[0]
+        if head.published_at is None or head.revision != self.pin.revision:
+            return []
+        return [(b"last-modified", http_date(int(head.published_at.timestamp())))]
 
     async def send_stream(self, fields: Fields, coding: str, receive: Receive, send: Send) -> None:
         """Sends batch after batch, as long as the caller is there."""
@@ -145,6 +170,7 @@ class Export:
             if gone.done():
                 return
             batch = following.result()
+            self.timings.mark("database")
             await send({"type": "http.response.start", "status": 200, "headers": fields})
             await send_piece(send, bytes(encode(writer.begin())))
             while batch is not None:
@@ -171,6 +197,7 @@ class Export:
         """Sends a file, or the ranges of it that were asked for."""
         path = self.service.export_files.path_of(self.view.dataset, tag, self.form)
         kept = await self.find_file(path)
+        self.timings.mark("file")
         modified = (b"last-modified", formatdate(kept.made_at, usegmt=True).encode())
         # Of one revision only: a file of the next may be older than one that was made again.
         if self.pin.fixed and is_unmodified(headers, [modified]):
@@ -182,10 +209,6 @@ class Export:
         # In place: the response reads there what If-Range is held against, and adds what ranges need.
         response.raw_headers[:] = [pair for pair in response.raw_headers if pair[0] not in replaced] + fields
 
-        if scope["method"] != "GET" or not headers.get("range", "bytes=").lower().startswith("bytes="):
-            # Ranges are defined for GET alone, and a unit that nobody knows is none (RFC 9110, 14.2).
-            scope = {**scope, "headers": [pair for pair in scope["headers"] if pair[0] != b"range"]}
-
         async def refuse_or_send(message: Message) -> None:
             # What is wrong with a range is found by the response itself, and told as plain text.
             status = message.get("status")
@@ -195,7 +218,7 @@ class Export:
                 raise Problem("bad_request", "The Range header cannot be read.")
             await send(message)
 
-        await response(scope, receive, refuse_or_send)
+        await response(keep_ranges(scope, headers, kept.facts.st_size), receive, refuse_or_send)
 
     async def find_file(self, path: Path) -> KeptFile:
         """What is said of the file, which is there; one that was removed while it was made is made again."""

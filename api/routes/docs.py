@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Request
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 
-from api.answers import answer
+from api.answers import answer, refuse_unknown
 from api.problems import KINDS, Problem
 from api.service import service_of
 from catalog.settings import TokenIssuer
@@ -102,6 +102,7 @@ async def openapi(request: Request) -> Response:
     """The specification, of what the caller may see."""
     service = service_of(request)
     principal = await service.authenticate(request)
+    refuse_unknown(request)
     return answer(request, service.documents.of(principal))
 
 

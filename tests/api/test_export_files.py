@@ -164,6 +164,20 @@ def test_a_range_that_is_not_there_or_cannot_be_read_is_a_problem(client: httpx.
     assert wrong.headers["content-type"] == "application/problem+json"
 
 
+def test_of_a_set_of_ranges_those_are_given_that_are_there(client: httpx.Client) -> None:
+    whole = client.get(FILE).content
+    beyond = len(whole)
+    for others in (f"{beyond}-", f"{beyond + 9}-{beyond + 99}", "-0", "9" * 30 + "-"):
+        part = client.get(FILE, headers={"Range": f"bytes={others}, 10-19"})
+        assert (part.status_code, part.content) == (206, whole[10:20]), others
+    two = client.get(FILE, headers={"Range": f"bytes=0-3,{beyond}-,-4"})
+    assert two.status_code == 206
+    assert two.headers["content-type"].startswith("multipart/byteranges")
+    assert two.content.count(b"PAR1") == 2
+    none = client.get(FILE, headers={"Range": f"bytes={beyond}-,-0"})
+    assert (none.status_code, none.json()["code"]) == (416, "range_not_satisfiable")
+
+
 def test_files_leave_whole_when_they_take_too_much_room(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(export_cache_bytes=ROOM_BYTES)
     assert lab.ingest("people.people", FIRST).status == "published"

@@ -155,6 +155,26 @@ def test_csv_reads_in_pandas_as_the_records_say(client: httpx.Client) -> None:
         assert "secret" not in row
 
 
+def test_csv_of_a_page_is_that_of_an_export(client: httpx.Client) -> None:
+    page = client.get(f"{BASE}/records?limit=1000", headers={"Accept": "text/csv"})
+    assert page.text.splitlines() == export(client, "format=csv").text.splitlines()
+
+
+def test_a_stream_says_since_when_it_is_so(client: httpx.Client) -> None:
+    for url in (f"{BASE}/export?format=csv&at=2", f"{BASE}/export?format=ndjson&id=7"):
+        streamed = client.get(url)
+        modified = streamed.headers["last-modified"]
+        assert modified == client.get(f"{BASE}/records").headers["last-modified"]
+        again = client.get(url, headers={"If-Modified-Since": modified})
+        assert (again.status_code, again.content) == (304, b"")
+        assert again.headers["etag"] == streamed.headers["etag"]
+        assert client.get(url, headers={"If-Modified-Since": "Thu, 01 Jan 2026 00:00:00 GMT"}).content
+        wins = client.get(url, headers={"If-Modified-Since": modified, "If-None-Match": '"other"'})
+        assert wins.status_code == 200
+    # When an older revision was published, its export does not know.
+    assert "last-modified" not in client.get(f"{BASE}/export?format=csv&at=1").headers
+
+
 def test_ndjson_is_the_records_word_for_word(client: httpx.Client) -> None:
     answer = export(client, "format=ndjson")
     assert [json.loads(line) for line in answer.content.splitlines()] == walk(client, f"{BASE}/records")

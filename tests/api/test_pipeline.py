@@ -185,6 +185,29 @@ def test_every_answer_has_its_timings_and_its_trace(client: httpx.Client) -> Non
     assert again.headers["traceresponse"] != answer.headers["traceresponse"]
 
 
+@pytest.mark.parametrize(
+    ("path", "status", "phases"),
+    [
+        ("/data", 200, ["total"]),
+        ("/data/shop/v1/things/quality", 200, ["total"]),
+        ("/livez", 200, ["total"]),
+        (f"{RECORDS}?colour=red", 422, ["auth"]),
+        ("/data/nothing/v1/things/records", 401, ["auth"]),
+        ("/nowhere", 404, ["total"]),
+        ("/data/shop/v1/things/export?format=csv&at=1", 200, ["auth", "parse", "cache", "database"]),
+        ("/data/shop/v1/things/export?format=parquet&at=1", 200, ["auth", "parse", "cache", "file"]),
+    ],
+)
+def test_whatever_is_answered_says_what_it_took(
+    client: httpx.Client, path: str, status: int, phases: list[str]
+) -> None:
+    answer = client.get(path)
+    assert answer.status_code == status, answer.text
+    told = answer.headers.get_list("server-timing")
+    assert len(told) == len(answer.headers.get_list("traceresponse")) == 1
+    assert [part.partition(";")[0] for part in told[0].split(", ")] == phases
+
+
 def test_only_what_is_open_and_asked_for_openly_may_be_kept_by_all(client: httpx.Client, shop: Lab) -> None:
     held = headers_of(shop, "shop:read")
     assert client.get(RECORDS).headers["cache-control"] == "public, max-age=60"
