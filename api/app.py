@@ -40,6 +40,7 @@ from catalog.contract import Catalog
 from catalog.database import DatabaseUrls, make_read_pool, make_write_pool
 from catalog.settings import Settings, read_secret
 from catalog.tables import build_tables
+from catalog.telemetry import exports_spans
 
 KINDS = (*records.KINDS, *aggregates.KINDS, *changes.KINDS, *publications.KINDS)
 QUESTIONS = (
@@ -116,7 +117,13 @@ def create_app(
         # An address with a slash too many is another one: to lead on would answer before anybody is known.
         redirect_slashes=False,
         # Spans around our own functions would only repeat what the request's span says.
-        telemetry={"operation_spans": False, "metrics": False, "logs": False, "auto_configure": False},
+        telemetry={
+            "tracing": exports_spans(),
+            "operation_spans": False,
+            "metrics": False,
+            "logs": False,
+            "auto_configure": False,
+        },
     )
     install_problems(app, judge_nowhere)
     if settings.cors_origins:

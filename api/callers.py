@@ -69,7 +69,7 @@ class Callers:
         """
         if principal.rate_limit is not None:
             return parse_rate(principal.rate_limit), ""
-        product = find_known_product(self.catalog, str(place.get("product", "")), str(place.get("major", "")))
+        product = find_known_product(self.catalog, place.get("product", ""), place.get("major", ""))
         if product is not None:
             known = principal.known.get(("rate", product.schema))
             if known is None:

@@ -52,6 +52,7 @@ def is_unmodified(headers: Mapping[str, str], fields: Iterable[tuple[bytes, byte
         return False
 
 
+@lru_cache(maxsize=1000)
 def newest_seen(if_none_match: str) -> tuple[int, ...]:
     """The revisions in the newest of our tags that the header names; empty where it names none."""
     if len(if_none_match) > HEADER_LIMIT_CHARACTERS:

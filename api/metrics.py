@@ -105,7 +105,7 @@ class Counting:
             return
         service = scope["app"].state.service
         place = scope.get("path_params") or {}
-        known = find_known_product(service.catalog, str(place.get("product", "")), str(place.get("major", "")))
+        known = find_known_product(service.catalog, place.get("product", ""), place.get("major", ""))
         # Names only of what exists: strangers invent others.
         dataset = place.get("dataset", "") if known is not None and place.get("dataset") in known.datasets else ""
         where = (known.id, known.major, dataset) if known is not None else ("", 0, "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import shutil
 import tempfile
@@ -62,9 +63,8 @@ def run_server(
     if workers > 1:
         run_workers(settings, urls, announce, workers, factory)
         return
-    from api.app import create_app
-
-    AnnouncingServer(make_config(create_app(settings, urls, catalog, raw_lookup), settings), announce).run()
+    app = build_app(settings, urls, catalog, raw_lookup)
+    AnnouncingServer(make_config(app, settings), announce).run()
 
 
 def run_workers(
@@ -82,15 +82,23 @@ def run_workers(
 
 def make_app(make_lookup: Callable[[Settings], RawLookup] | None = None) -> FastAPI:
     """The service in a process that `run_workers` started; everything comes from the environment."""
-    from api.app import create_app
-
     settings = load_settings()
     lookup = make_lookup(settings) if make_lookup is not None else None
     stack = ExitStack()
     atexit.register(stack.close)
     stack.enter_context(open_telemetry("decant"))
     urls = stack.enter_context(open_database(settings))
-    return create_app(settings, urls, load_catalog(settings), lookup)
+    return build_app(settings, urls, load_catalog(settings), lookup)
+
+
+def build_app(settings: Settings, urls: DatabaseUrls, catalog: Catalog, raw_lookup: RawLookup | None) -> FastAPI:
+    """The service of a process that does nothing else."""
+    from api.app import create_app
+
+    app = create_app(settings, urls, catalog, raw_lookup)
+    # What stands by now stays: to look for garbage among it, again and again, would only hold requests up.
+    gc.freeze()
+    return app
 
 
 def make_config(app: Any, settings: Settings, **more: Any) -> ServiceConfig:

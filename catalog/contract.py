@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,11 @@ class Catalog:
     """Every product of a folder of contracts, by id and major version."""
 
     products: Mapping[tuple[str, int], Product]
+
+    @cached_property
+    def by_address(self) -> Mapping[tuple[str, str], Product]:
+        """The products by their ids and majors as addresses have them."""
+        return {(name, str(major)): product for (name, major), product in self.products.items()}
 
     def datasets(self) -> list[Dataset]:
         """Every dataset, in the order in which they can be loaded."""

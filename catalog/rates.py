@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 WINDOW_SECONDS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
 QUOTA_MAXIMUM = 10**9
 RATE_TEXT = re.compile(r"([0-9]{1,10})\s*/\s*(second|minute|hour|day)")
 
 
-@dataclass(frozen=True)
-class Rate:
+class Rate(NamedTuple):
     """At most `quota` requests in any window of `window_seconds`."""
 
     quota: int

@@ -62,6 +62,11 @@ def open_telemetry(service: str) -> Iterator[None]:
         provider.shutdown()
 
 
+def exports_spans() -> bool:
+    """Whether anybody gets the spans that are made here."""
+    return isinstance(trace.get_tracer_provider(), TracerProvider)
+
+
 def traceresponse() -> str:
     """What a caller is told of the trace (W3C Trace Context, level 2); without tracing an id of its own."""
     context = trace.get_current_span().get_span_context()
