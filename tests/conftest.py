@@ -15,6 +15,7 @@ import pytest
 from catalog.database import ROLES, DatabaseUrls, create_roles
 from catalog.embedded import EmbeddedPostgres, run_embedded
 from tests.lab import Lab
+from tests.tools import mariadb, pgbouncer  # noqa: F401 - fixtures
 
 
 @pytest.fixture(scope="session")
