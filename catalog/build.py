@@ -18,6 +18,7 @@ from catalog.dataset import CLASSIFIED, EXPANDED, Dataset, Product, Property, na
 from catalog.document import Document, Findings, Trail, group_warnings
 from catalog.errors import Finding
 from catalog.settings import Settings
+from catalog.version import SEMANTIC_VERSION
 
 DATASET_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 CONTRACT_PAGE = "contract"
@@ -42,9 +43,11 @@ def build_product(
     """The product of a contract, and what is wrong with it."""
     findings = Findings(document)
     version = contract.version or ""
-    match = re.match(r"v?(\d+)(\.|$)", version)
+    match = SEMANTIC_VERSION.fullmatch(version)
     if not match:
-        findings.error(("version",), f"{version!r} is not a semantic version such as 1.0.0")
+        findings.error(
+            ("version",), f"{version!r} is not a semantic version such as 1.0.0 or 2.1.0-rc.1 (semver.org, 2.0.0)"
+        )
     major = int(match[1]) if match else 0
     product_id = re.sub(r"[^A-Za-z0-9._-]+", "-", contract.id or "").strip("-")
     if not product_id:

@@ -7,6 +7,12 @@ from dataclasses import dataclass
 from enum import IntEnum
 from functools import total_ordering
 
+# All of SemVer 2.0.0, with a `v` before it where somebody writes one. Numbers are those that the ledger can hold.
+IDENTIFIER = r"(?:0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
+SEMANTIC_VERSION = re.compile(
+    r"v?(0|[1-9][0-9]{0,8})\.(?:0|[1-9][0-9]{0,8})\.(?:0|[1-9][0-9]{0,8})"
+    rf"(?:-{IDENTIFIER}(?:\.{IDENTIFIER})*)?(?:\+[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?"
+)
 VERSION_TEXT = re.compile(
     r"v?(\d{1,9})(?:\.(\d{1,9}))?(?:\.(\d{1,9}))?(?:-([0-9A-Za-z.-]+))?(?:\+.*)?(.*)", re.DOTALL
 )
