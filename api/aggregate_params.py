@@ -16,6 +16,7 @@ from api.params import (
     LIMIT_DEFAULT,
     Draft,
     Filter,
+    ListReader,
     Reader,
     Validator,
     read_at,
@@ -24,6 +25,7 @@ from api.params import (
     read_limit,
 )
 from api.problems import Problem, closest, parameter_problem
+from api.query_text import split_names
 from catalog.dataset import Property
 
 BUCKETS = ("year", "quarter", "month", "week", "day", "hour", "minute")
@@ -85,9 +87,9 @@ class AggregateValidator:
         self.validator = validator
         self.readers: dict[str, Reader] = {
             **validator.filter_readers(),
-            "group_by": self.read_groups,
-            "measure": self.read_measures,
-            "sort": read_sort,
+            "group_by": ListReader(self.read_groups),
+            "measure": ListReader(self.read_measures),
+            "sort": ListReader(self.read_sort),
             "timezone": read_timezone,
             "limit": read_limit,
             "cursor": read_cursor,
@@ -107,10 +109,10 @@ class AggregateValidator:
                 raise parameter_problem("invalid_value", "sort", f"{name!r} is neither group nor measure", near)
         return query
 
-    def read_groups(self, name: str, value: str, draft: Draft) -> None:
+    def read_groups(self, name: str, members: list[str], draft: Draft) -> None:
         """`carrier,month(scheduled_departure)`."""
         groups = []
-        for part in split_parts(name, value):
+        for part in self.split(name, members):
             found = GROUP_TEXT.fullmatch(part)
             bucket, inner, plain = found.groups() if found else (None, None, part)
             prop = self.validator.find(name, inner or plain)
@@ -124,10 +126,10 @@ class AggregateValidator:
             groups.append(Group(prop.name, bucket))
         draft.facts["groups"] = tuple(dict.fromkeys(groups))
 
-    def read_measures(self, name: str, value: str, draft: Draft) -> None:
+    def read_measures(self, name: str, members: list[str], draft: Draft) -> None:
         """`count,avg:departure_delay`."""
         measures = []
-        for part in split_parts(name, value):
+        for part in self.split(name, members):
             function, _, inner = part.partition(":")
             if function not in MEASURES:
                 raise parameter_problem("invalid_value", name, f"there is no {function!r}", MEASURES)
@@ -139,13 +141,19 @@ class AggregateValidator:
             measures.append(Measure(function, prop.name if prop else None))
         draft.facts["measures"] = tuple(dict.fromkeys(measures))
 
+    def read_sort(self, name: str, members: list[str], draft: Draft) -> None:
+        """`-count,carrier`: names of groups and measures; judged when these are known."""
+        order = [(part.removeprefix("-"), part.startswith("-")) for part in self.split(name, members)]
+        if len({part for part, _ in order}) < len(order):
+            raise parameter_problem("duplicate_parameter", name, "a name stands here twice")
+        draft.facts["sort"] = tuple(order)
 
-def split_parts(name: str, value: str) -> list[str]:
-    """The members of a list, of which there are not too many."""
-    parts = value.split(",")
-    if len(parts) > PARTS_MAXIMUM:
-        raise Problem("query_too_complex", f"{name} takes at most {PARTS_MAXIMUM} members.")
-    return parts
+    def split(self, name: str, members: list[str]) -> list[str]:
+        """The members of a list that names properties, of which there are not too many."""
+        parts = split_names(members, self.validator.usable)
+        if len(parts) > PARTS_MAXIMUM:
+            raise Problem("query_too_complex", f"{name} takes at most {PARTS_MAXIMUM} members.")
+        return parts
 
 
 def is_measured(function: str, prop: Property) -> bool:
@@ -155,14 +163,6 @@ def is_measured(function: str, prop: Property) -> bool:
     if function in ORDERED_MEASURES:
         return prop.type.ordered and prop.type.name != "boolean"
     return function == "count" or "eq" in prop.type.operators
-
-
-def read_sort(_name: str, value: str, draft: Draft) -> None:
-    """`-count,carrier`: names of groups and measures; judged when these are known."""
-    order = [(part.removeprefix("-"), part.startswith("-")) for part in value.split(",")]
-    if len({name for name, _ in order}) < len(order):
-        raise parameter_problem("duplicate_parameter", "sort", "a name stands here twice")
-    draft.facts["sort"] = tuple(order)
 
 
 def read_timezone(name: str, value: str, draft: Draft) -> None:

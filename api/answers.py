@@ -11,8 +11,8 @@ from starlette.responses import Response
 
 from api.etags import matches
 from api.negotiation import COMPRESSED_FROM_BYTES, JSON, Form, choose_coding, choose_form, encode_body
-from api.params import split_query
 from api.problems import Problem, closest, parameter_problem
+from api.query_text import split_query
 
 PRIVATE = "private, no-cache"
 VARY = "Authorization, X-API-Key, Accept, Accept-Encoding"

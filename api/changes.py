@@ -39,7 +39,7 @@ class Changes:
         """The question of a page of changes."""
         readers: dict[str, Reader] = {
             "since": read_since,
-            "properties": view.validator.read_properties,
+            "properties": view.validator.readers["properties"],
             "limit": read_limit,
             "cursor": read_cursor,
         }

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from urllib.parse import unquote_to_bytes
 
 from api.problems import Problem, closest, parameter_problem
+from api.query_text import decode_part, split_list, split_names, split_parameters
 from catalog.dataset import Dataset, Property
 from catalog.types import InvalidValueError, parse_timestamp
 
@@ -52,7 +52,14 @@ class RecordQuery:
     expand: tuple[str, ...] = ()
 
 
-Reader = Callable[[str, str, "Draft"], None]
+@dataclass(frozen=True)
+class ListReader:
+    """The reader of a parameter that is a list: its members separated by commas, or the parameter repeated."""
+
+    read: Callable[[str, list[str], Draft], None]
+
+
+Reader = Callable[[str, str, "Draft"], None] | ListReader
 
 
 class Draft:
@@ -89,14 +96,14 @@ class Validator:
         self.expandable = expandable
         self.readers: dict[str, Reader] = {
             "limit": read_limit,
-            "sort": self.read_sort,
-            "properties": self.read_properties,
+            "sort": ListReader(self.read_sort),
+            "properties": ListReader(self.read_properties),
             "cursor": read_cursor,
             "at": read_at,
             "count": read_count,
         }
         if expandable:
-            self.readers["expand"] = self.read_expand
+            self.readers["expand"] = ListReader(self.read_expand)
         # A search over what is hidden would tell of it.
         if dataset.searched and all(name in self.usable for name in dataset.searched):
             self.readers["q"] = read_search
@@ -121,10 +128,10 @@ class Validator:
         """What reads the filters, and a text search; for other questions about the same records."""
         return {name: r for name, r in self.readers.items() if name == "q" or name not in RESERVED}
 
-    def read_sort(self, name: str, value: str, draft: Draft) -> None:
+    def read_sort(self, name: str, members: list[str], draft: Draft) -> None:
         """`-distance,carrier`: by distance, descending, then by carrier."""
         order: list[tuple[str, bool]] = []
-        for part in value.split(","):
+        for part in split_names(members, self.usable):
             prop = self.find(name, part.removeprefix("-"))
             if not prop.type.ordered:
                 raise parameter_problem("invalid_value", name, f"{prop.name} has no order")
@@ -133,15 +140,15 @@ class Validator:
             order.append((prop.name, part.startswith("-")))
         draft.facts["sort"] = tuple(order)
 
-    def read_properties(self, name: str, value: str, draft: Draft) -> None:
+    def read_properties(self, name: str, members: list[str], draft: Draft) -> None:
         """`carrier,distance`: only these, in the contract's order."""
-        wanted = {find_property(name, part, self.visible).name for part in value.split(",")}
+        wanted = {find_property(name, part, self.visible).name for part in split_names(members, self.visible)}
         draft.facts["properties"] = tuple(known for known in self.visible if known in wanted)
 
-    def read_expand(self, name: str, value: str, draft: Draft) -> None:
+    def read_expand(self, name: str, members: list[str], draft: Draft) -> None:
         """`carrier,origin`: the related records to embed."""
         wanted = set()
-        for part in value.split(","):
+        for part in split_names(members, self.expandable):
             if part not in self.expandable:
                 near = closest(part, self.expandable) or self.expandable
                 raise parameter_problem("invalid_value", name, f"{part!r} refers to no dataset", near)
@@ -166,46 +173,26 @@ def find_property(parameter: str, name: str, known: Mapping[str, Property]) -> P
 def read_draft(query_string: bytes, readers: Mapping[str, Reader]) -> Draft:
     """What the parameters of a raw query string say; Problem for the first that is wrong or that no reader knows."""
     draft = Draft()
-    seen = set()
-    for name, value in split_query(query_string):
-        reader = readers.get(name)
-        if reader is None:
+    given: dict[str, list[bytes]] = {}
+    for name, raw in split_parameters(query_string):
+        if name not in readers:
             # Who wrote no operator meant a name, not another operator of it.
             known = [other for other in readers if "[" in name or "[" not in other]
             raise parameter_problem("unknown_parameter", name, "unknown parameter", closest(name, known))
-        if name in seen:
+        given.setdefault(name, []).append(raw)
+    for name, raws in given.items():
+        reader = readers[name]
+        if isinstance(reader, ListReader):
+            reader.read(name, [member for raw in raws for member in split_list(raw)], draft)
+        elif len(raws) > 1:
             raise parameter_problem("duplicate_parameter", name, "stands here twice")
-        seen.add(name)
-        reader(name, value, draft)
+        else:
+            reader(name, decode_part(raws[0]), draft)
     if len(draft.conditions) > FILTERS_MAXIMUM:
         raise Problem("query_too_complex", f"At most {FILTERS_MAXIMUM} filters are taken.")
     # In one order, whatever the caller's: the same question is one statement and one cache entry.
     draft.conditions.sort(key=lambda pair: (pair[0].property, pair[0].operator))
     return draft
-
-
-def split_query(query_string: bytes) -> list[tuple[str, str]]:
-    """(name, value) of each parameter, from the raw bytes; `invalid_text` unless they are UTF-8 without NUL."""
-    pairs = []
-    for part in query_string.split(b"&") if query_string else ():
-        if not part:
-            continue
-        name, _, value = part.partition(b"=")
-        pairs.append((decode_part(name), decode_part(value)))
-    return pairs
-
-
-def decode_part(part: bytes) -> str:
-    """One name or value, percent-decoded."""
-    if b"+" in part:
-        part = part.replace(b"+", b" ")
-    try:
-        text = (unquote_to_bytes(part) if b"%" in part else part).decode()
-    except UnicodeDecodeError:
-        raise Problem("invalid_text", "The query string is not UTF-8.") from None
-    if "\0" in text:
-        raise Problem("invalid_text", "The query string holds a NUL character.")
-    return text
 
 
 def read_limit(name: str, value: str, draft: Draft) -> None:
@@ -250,27 +237,29 @@ def read_search(name: str, value: str, draft: Draft) -> None:
 def filter_reader(prop: Property, operator: str) -> Reader:
     """The reader of one filter parameter."""
 
-    def read(name: str, value: str, draft: Draft) -> None:
+    def take(name: str, members: list[str], draft: Draft) -> None:
         try:
-            draft.conditions.append((Filter(prop.name, operator), read_operand(prop, operator, value)))
+            draft.conditions.append((Filter(prop.name, operator), read_operand(prop, operator, members)))
         except InvalidValueError as error:
             raise parameter_problem("invalid_value", name, str(error)) from None
 
-    return read
+    if operator == "in":
+        return ListReader(take)
+    return lambda name, value, draft: take(name, [value], draft)
 
 
-def read_operand(prop: Property, operator: str, value: str) -> Any:
+def read_operand(prop: Property, operator: str, members: list[str]) -> Any:
     """What a filter compares with; InvalidValueError where it is not of the property's type."""
+    value = members[0]
     match operator:
         case "null":
             if value.lower() not in {"true", "false"}:
                 raise InvalidValueError("expected true or false")
             return value.lower() == "true"
         case "in":
-            parts = value.split(",")
-            if len(parts) > IN_VALUES_MAXIMUM:
+            if len(members) > IN_VALUES_MAXIMUM:
                 raise Problem("query_too_complex", f"[in] takes at most {IN_VALUES_MAXIMUM} values.")
-            return [prop.type.parse(part) for part in parts]
+            return [read_member(prop, member) for member in members]
         case "has":
             return [(prop.type.item or prop.type).parse(value)]
         case "like" | "ilike":
@@ -281,12 +270,21 @@ def read_operand(prop: Property, operator: str, value: str) -> Any:
     return prop.type.parse(value)
 
 
+def read_member(prop: Property, text: str) -> Any:
+    """One value of a list."""
+    try:
+        return prop.type.parse(text)
+    except InvalidValueError as error:
+        hint = "; a comma that separates values is not encoded (%2C belongs to its value)" if "," in text else ""
+        raise InvalidValueError(f"{error}{hint}") from None
+
+
 def describe_operators() -> Mapping[str, str]:
     """What each operator means, for documentation."""
     return {
         "eq": "equal to",
         "ne": "not equal to (a record without a value is not found)",
-        "in": "one of several, separated by commas",
+        "in": "one of several, separated by commas; a comma within a value is written %2C",
         "has": "an array that holds this value",
         "gt": "greater than",
         "gte": "greater than or equal to",

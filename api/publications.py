@@ -9,8 +9,9 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from api.lanes import Statement
 from api.negotiation import JSON, Form
-from api.params import LIMIT_DEFAULT, REVISION_DIGITS, Draft, read_limit, split_query
+from api.params import LIMIT_DEFAULT, REVISION_DIGITS, Draft, read_limit
 from api.problems import closest, parameter_problem
+from api.query_text import split_query
 from api.questions import Answer, Pin, Question, Target
 from api.reader import RecordReader
 from api.sql import is_head, render, with_heads

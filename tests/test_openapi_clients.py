@@ -47,7 +47,9 @@ const client = createClient<paths, "application/json" | "application/problem+jso
 });
 const flights = "/data/nyc-flights/v1/flights/records";
 const page = await client.GET(flights, {
-  params: { query: { "carrier[in]": ["UA", "B6"], "distance[gte]": 1000, sort: "-distance,flight_id", limit: 3 } },
+  params: {
+    query: { "carrier[in]": ["UA", "B6"], "distance[gte]": 1000, sort: ["-distance", "flight_id"], limit: 3 },
+  },
 });
 if (page.data === undefined) throw new Error(page.error.detail);
 const carriers: string[] = page.data.data.map((flight) => flight.carrier ?? "");

@@ -57,8 +57,8 @@ def parse_export(view: View, target: Target) -> Question:
     """The question of an export."""
     readers: dict[str, Reader] = {
         **view.validator.filter_readers(),
-        "sort": view.validator.read_sort,
-        "properties": view.validator.read_properties,
+        "sort": view.validator.readers["sort"],
+        "properties": view.validator.readers["properties"],
         "at": read_at,
         "format": read_format,
     }

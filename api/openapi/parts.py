@@ -12,7 +12,8 @@ PROBLEM = {"$ref": "#/components/schemas/Problem"}
 
 
 UNCHANGED: dict[str, Any] = {"description": "The caller's `If-None-Match` names what would be answered."}
-EXPLODED: dict[str, Any] = {"style": "form", "explode": False}  # a list is one parameter, with commas
+# A list is one parameter with commas; one that is repeated is taken as well.
+EXPLODED: dict[str, Any] = {"style": "form", "explode": False}
 
 
 def tag_of(dataset: Dataset) -> str:
@@ -37,6 +38,12 @@ def parameter(name: str, description: str, schema: dict[str, Any]) -> dict[str, 
     Its example stands in the schema: Swagger UI would send a parameter's own `example` along with every trial.
     """
     return {"name": name, "in": "query", "description": description, "schema": schema}
+
+
+def list_parameter(name: str, description: str, example: list[str]) -> dict[str, Any]:
+    """A query parameter that is a list of texts."""
+    schema = {"type": "array", "minItems": 1, "items": {"type": "string", "minLength": 1}, "examples": [example]}
+    return parameter(name, description, schema) | EXPLODED
 
 
 def answer(description: str, schema: dict[str, Any], *, link: bool = False) -> dict[str, Any]:

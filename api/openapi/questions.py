@@ -6,7 +6,7 @@ from typing import Any
 
 from api.aggregate_params import MEASURES, MOMENTS, NUMBERS
 from api.exporting.forms import FORMS
-from api.openapi.parts import UNCHANGED, answer, operation_id, parameter, problem_answers, schema_name
+from api.openapi.parts import UNCHANGED, answer, list_parameter, operation_id, parameter, problem_answers, schema_name
 from api.openapi.records import at_parameter, filter_parameters, page_parameters
 from api.params import REVISION_DIGITS
 from catalog.dataset import Dataset
@@ -55,17 +55,15 @@ def aggregate_operation(dataset: Dataset) -> dict[str, Any]:
         "summary": f"Counts, sums and their like of {dataset.name}",
         "description": "Of all records, or of groups of them. Filters are those of the records.",
         "parameters": [
-            parameter(
+            list_parameter(
                 "group_by",
                 "Properties, or time buckets of them (`year`, `quarter`, `month`, `week`, `day`, `hour`, `minute`).",
-                text(",".join(groups) if groups else dataset.key[0]),
+                groups or list(dataset.key[:1]),
             ),
-            parameter(
-                "measure",
-                f"What to measure: {', '.join(MEASURES)}; all but `count` of a property.",
-                text(",".join(measures)),
+            list_parameter(
+                "measure", f"What to measure: {', '.join(MEASURES)}; all but `count` of a property.", measures
             ),
-            parameter("sort", "Names of groups and measures, `-` before one for descending.", text("-count")),
+            list_parameter("sort", "Names of groups and measures, `-` before one for descending.", ["-count"]),
             parameter("timezone", "Where days begin.", {"type": "string", "default": "UTC"}),
             *shared,
             *filter_parameters(dataset),
@@ -175,8 +173,3 @@ def export_operation(dataset: Dataset) -> dict[str, Any]:
             **problem_answers(401, 404, 406, 410, 416, 422, 429, 503, 504),
         },
     }
-
-
-def text(example: str) -> dict[str, Any]:
-    """A text with an example."""
-    return {"type": "string", "examples": [example]}

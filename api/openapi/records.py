@@ -10,6 +10,7 @@ from api.openapi.parts import (
     EXPLODED,
     UNCHANGED,
     answer,
+    list_parameter,
     operation_id,
     parameter,
     problem_answers,
@@ -141,7 +142,7 @@ def dataset_paths(product: Product, dataset: Dataset) -> dict[str, Any]:
                 "description": "The record with this key.",
                 "parameters": [
                     key_parameter(dataset),
-                    parameter("properties", "Only these properties, separated by commas.", {"type": "string"}),
+                    properties_parameter(list(dataset.key[:1])),
                     at_parameter(),
                     *expand_parameter(dataset),
                 ],
@@ -161,16 +162,12 @@ def page_parameters(dataset: Dataset) -> Iterator[dict[str, Any]]:
     some = [p.name for p in usable if p.name not in dataset.key][:2] or list(dataset.key)
     limit = {"type": "integer", "minimum": 1, "maximum": LIMIT_MAXIMUM, "default": LIMIT_DEFAULT}
     yield parameter("limit", "How many records a page holds.", limit)
-    yield parameter(
+    yield list_parameter(
         "sort",
-        "Properties separated by commas, `-` before one for descending; nulls come last in both directions.",
-        {"type": "string", "minLength": 1, "examples": [f"-{some[0]},{dataset.key[0]}"]},
+        "Properties, `-` before one for descending; nulls come last in both directions.",
+        [f"-{some[0]}", dataset.key[0]],
     )
-    yield parameter(
-        "properties",
-        "Only these properties, separated by commas.",
-        {"type": "string", "minLength": 1, "examples": [",".join([dataset.key[0], *some])]},
-    )
+    yield properties_parameter([dataset.key[0], *some])
     yield parameter(
         "cursor",
         "Where a walk goes on: taken from `next`, valid for the same query.",
@@ -186,6 +183,11 @@ def page_parameters(dataset: Dataset) -> Iterator[dict[str, Any]]:
     if dataset.searched:
         says = f"Words to search for in {', '.join(dataset.searched)}, as in a search field."
         yield parameter("q", says, {"type": "string", "maxLength": PATTERN_MAXIMUM_CHARACTERS})
+
+
+def properties_parameter(example: list[str]) -> dict[str, Any]:
+    """`properties`, which chooses what is shown."""
+    return list_parameter("properties", "Only these properties.", example)
 
 
 def expand_parameter(dataset: Dataset) -> Iterator[dict[str, Any]]:

@@ -17,8 +17,8 @@ from api.access import find_watched_dataset, find_writable_dataset
 from api.event_store import Push
 from api.events import PushedRecord, PushForm, parse_records, read_form, read_idempotency_key, unsupported
 from api.openapi.events import takes_events
-from api.params import split_query
 from api.problems import Problem, closest, parameter_problem
+from api.query_text import split_query
 from api.receipts import describe_receipt
 from api.service import service_of
 from catalog.dataset import Dataset
