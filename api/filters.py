@@ -35,9 +35,7 @@ def compile_filter(view: View, table: Any, condition: Filter, index: int) -> sa.
         case "lte":
             return column <= value  # type: ignore[no-any-return]
         case "in":
-            # With a scale, Postgres would round what is asked for.
-            item: Any = sa.Numeric() if prop.type.name == "numeric" else prop.type.sqlalchemy
-            listed = sa.bindparam(f"f{index}", type_=postgresql.ARRAY(item))
+            listed = sa.bindparam(f"f{index}", type_=postgresql.ARRAY(prop.type.sqlalchemy))
             return column == sa.any_(listed)  # type: ignore[no-any-return]
         case "has":
             # Contains, rather than `= ANY`: only this is answered by an index.

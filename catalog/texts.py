@@ -32,10 +32,13 @@ def parse_integer(bounds: tuple[int, int]) -> Callable[[str], int]:
 
     def parse(text: str) -> int:
         # Nineteen digits cover every bigint; longer input is refused before int() looks at it.
-        short = len(text.lstrip("+-").lstrip("0")) <= 19
-        if not INTEGER_TEXT.fullmatch(text) or not short or not bounds[0] <= int(text) <= bounds[1]:
+        digits = text.lstrip("+-").lstrip("0") or "0"
+        value = int(digits) if INTEGER_TEXT.fullmatch(text) and len(digits) <= 19 else None
+        if value is not None and text.startswith("-"):
+            value = -value
+        if value is None or not bounds[0] <= value <= bounds[1]:
             raise InvalidValueError(f"expected a whole number from {bounds[0]} to {bounds[1]}")
-        return int(text)
+        return value
 
     return parse
 
@@ -48,16 +51,29 @@ def parse_number(text: str) -> float:
     return value
 
 
-def parse_numeric(text: str) -> Decimal:
-    """An exact decimal number."""
-    try:
-        value = Decimal(text) if NUMBER_TEXT.fullmatch(text) and len(text) <= 100 else None
-    except InvalidOperation:
-        value = None
-    # An exponent costs nothing to write and a gigabyte to expand.
-    if value is None or abs(value.adjusted()) > 1000:
-        raise InvalidValueError("expected a decimal number such as 12.50")
-    return value
+def parse_numeric(precision: int, scale: int) -> Callable[[str], Decimal]:
+    """A parser of exact decimal numbers; what the column would round, or has no room for, is none."""
+
+    def parse(text: str) -> Decimal:
+        try:
+            value = Decimal(text) if NUMBER_TEXT.fullmatch(text) else None
+        except InvalidOperation:
+            value = None
+        if value is None or not fits(value, precision, scale):
+            decimals = f", {scale} of them decimals" if scale else " and no decimals"
+            raise InvalidValueError(f"expected a decimal number of at most {precision} digits{decimals}")
+        return value if value else Decimal(0)
+
+    return parse
+
+
+def fits(value: Decimal, precision: int, scale: int) -> bool:
+    """Whether a column of so many digits and decimals holds a number as it is."""
+    _, digits, exponent = value.as_tuple()
+    written = "".join(map(str, digits)).lstrip("0")
+    significant = written.rstrip("0")
+    last = int(exponent) + len(written) - len(significant)  # the place of the last digit that counts
+    return not significant or (last >= -scale and last + len(significant) <= precision - scale)
 
 
 def parse_text(text: str) -> str:

@@ -148,7 +148,7 @@ def numeric_type(precision: int, scale: int, *, whole: bool = False) -> Property
         operators=COMPARISONS,
         cast=f"TRY_CAST({{text}} AS {decimal})",
         judged=judge_by(full_match(form), sure=CANONICAL),
-        parse=parse_numeric,
+        parse=parse_numeric(precision, scale),
         expected=digits if whole else f"a decimal number of at most {precision} digits, {scale} of them decimals",
         json_as_text=True,
     )
