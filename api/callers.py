@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.types import Scope
@@ -11,7 +11,7 @@ from starlette.types import Scope
 from api.access import find_known_product, roles_of
 from api.auth import Authenticator, Principal
 from api.problems import Problem
-from api.rates import Limiter, client_address, rate_headers
+from api.rates import Limiter, Network, client_address, rate_headers
 from catalog.contract import Catalog
 from catalog.rates import Rate, parse_rate, read_limit
 from catalog.settings import Settings
@@ -56,7 +56,7 @@ class Callers:
         rate, shared = self.rate_of(principal, scope.get("path_params") or {})
         if rate is None:
             return
-        name = principal.client or f"address {client_address(scope, self.trusted)}"
+        name = caller_name(scope, self.trusted)
         standing = await self.limiter.take(f"{name} {shared}" if shared else name, rate)
         scope[FIELDS] = rate_headers(rate, standing)
         if not standing.allowed:
@@ -80,6 +80,15 @@ class Callers:
             if known[0] is not None:
                 return known[0], product.schema
         return (self.anonymous_rate if principal.id is None else self.default_rate), ""
+
+
+def caller_name(scope: Scope, trusted: Sequence[Network]) -> str:
+    """Who is held to limits: the holder of the credential that was judged good, else the address.
+
+    A holder keeps the name when keys are rotated; a request whose credential is not judged yet counts by its address.
+    """
+    principal: Principal | None = scope.get(PRINCIPAL)
+    return (principal and principal.client) or f"address {client_address(scope, trusted)}"
 
 
 def refuse_credential_in_url(scope: Scope) -> None:

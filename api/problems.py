@@ -77,8 +77,11 @@ KINDS: dict[str, ProblemKind] = {
     "rate_limited": ProblemKind(429, "Too many requests", "The caller's rate limit is used up for now: wait."),
     "headers_too_large": ProblemKind(431, "Headers too large", "The headers are longer than is taken."),
     "internal_error": ProblemKind(500, "Internal error", "Something broke here; the trace id leads to it."),
+    "not_implemented": ProblemKind(501, "Not implemented", "The method or transfer coding is known to nobody here."),
+    "overloaded": ProblemKind(503, "Too busy", "The service holds all that it can for this caller: try again."),
     "unavailable": ProblemKind(503, "Unavailable", "The database cannot be reached at the moment: try again."),
     "query_timeout": ProblemKind(504, "Query timeout", "The query took too long: filter more, or sort by an index."),
+    "version_not_supported": ProblemKind(505, "HTTP version not supported", "The service speaks HTTP/1.1 and 1.0."),
 }
 
 

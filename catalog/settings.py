@@ -184,6 +184,20 @@ class Settings(BaseSettings):
         float, Field(gt=0, description="How long the body of a request may take to come, in seconds.")
     ] = 30.0
 
+    connections_limit: Annotated[
+        int | None,
+        Field(ge=16, description="Connections at a time, per process; at most what the limit on open files allows."),
+    ] = None
+    send_timeout_seconds: Annotated[
+        float, Field(gt=0, description="How long a reader may take nothing of its answer, in seconds.")
+    ] = 30.0
+    send_caller_bytes: Annotated[
+        int, Field(ge=1, description="Answers that may wait for the readers of one caller, per process, in bytes.")
+    ] = 32 * 2**20
+    send_bytes: Annotated[
+        int, Field(ge=1, description="Answers that may wait for all readers together, per process, in bytes.")
+    ] = 256 * 2**20
+
     metrics_open: Annotated[
         bool, Field(description="Whether /metrics needs no credential; otherwise it needs the scope ops:read.")
     ] = False

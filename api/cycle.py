@@ -1,0 +1,56 @@
+"""One request and its answer: what uvicorn's own does not do for HTTP/1.0, Expect and slow readers."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+COUNTED_FROM_BYTES = 16_384  # what is shorter, the system takes, or the sweep finds
+NO_BODY = frozenset({204, 304})
+
+
+class Cycle(RequestResponseCycle):
+    """Sends an answer as its connection can take it."""
+
+    connection: Any  # the BoundedProtocol that it belongs to
+    until_close = False  # whether the end of the connection is the end of the body
+    turned_away = False  # whether a short refusal stands in the place of the answer
+
+    async def run_asgi(self, app: Any) -> None:
+        """Answers; where the end of the connection is the end of the body, one that is cut off is reset."""
+        await super().run_asgi(app)
+        if self.until_close and not self.response_complete and not self.disconnected:
+            if (peer := self.transport.get_extra_info("socket")) is not None:
+                peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.transport.abort()
+
+    async def send(self, message: Any) -> None:
+        """Sends a piece of the answer."""
+        if self.turned_away:
+            return
+        if message["type"] == "http.response.start":
+            if self.response_started or self.disconnected or self.begin(message):
+                await super().send(message)
+            return
+        size = len(message.get("body", b""))
+        if self.until_close:
+            self.expected_content_length = size  # nobody was told of any length: what comes is right
+        await super().send(message)
+        self.connection.note_sent(self.scope, size)
+
+    def begin(self, message: Any) -> bool:
+        """Judges how the answer is sent; False where a short refusal was sent in its place."""
+        has_body = self.scope["method"] != "HEAD" and message["status"] not in NO_BODY
+        length = next((int(value) for name, value in message["headers"] if name == b"content-length"), None)
+        if has_body and length is None and self.scope["http_version"] == "1.0":
+            self.until_close = True
+            self.chunked_encoding = False  # which HTTP/1.0 does not know
+        elif has_body and length is not None and length >= COUNTED_FROM_BYTES:
+            self.turned_away = not self.connection.may_send(self.scope, length)
+        if self.waiting_for_100_continue:
+            # The body was never asked for: whether it still comes, only its sender knows.
+            self.keep_alive = False
+        return not self.turned_away
