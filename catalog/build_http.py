@@ -34,8 +34,8 @@ PAGED_FORMATS = ("json", "ndjson", "csv")
 MOST_RETRIES = 10
 # What each type of pagination may say, beside `type` and `maxPages`.
 PAGE_KEYS = {
-    "link": ("next", "size", "sizeParam"),
-    "cursor": ("cursor", "param", "size", "sizeParam", "in"),
+    "link": ("next", "size", "sizeParam", "until"),
+    "cursor": ("cursor", "param", "size", "sizeParam", "until", "in"),
     "page": ("param", "start", "size", "sizeParam", "until", "in"),
     "offset": ("param", "start", "size", "sizeParam", "until", "in"),
 }
@@ -205,8 +205,7 @@ def read_pagination(value: Any, source: HttpSource, trail: Trail, findings: Find
         findings.error(trail, "input.pagination: param and sizeParam must be names")
     if size_param and not size:
         findings.error(trail, "input.pagination.size: how many records a page shall hold is needed with sizeParam")
-    if value.get("until", "empty") not in {"empty", "short"} or (value.get("until") == "short" and not size):
-        findings.error(trail, "input.pagination.until: must be empty or short, and short needs size")
+    check_end(value, trail, findings)
     if value.get("in", "query") not in {"query", "body"} or (value.get("in") == "body" and source.method != "POST"):
         findings.error(trail, "input.pagination.in: must be query, or with POST body")
     path = value.get("cursor") if kind == "cursor" else value.get("next")
@@ -223,8 +222,19 @@ def read_pagination(value: Any, source: HttpSource, trail: Trail, findings: Find
         path=read_keys(path, trail, findings) if path is not None else (),
         in_body=value.get("in") == "body",
         until_short=value.get("until") == "short",
+        until_missing=value.get("until") == "missing",
         max_pages=value.get("maxPages", Pagination.max_pages),
     )
+
+
+def check_end(value: dict[str, Any], trail: Trail, findings: Findings) -> None:
+    """Errors for an end of the pages that is none, or that this type does not have."""
+    ends = ("empty", "short", "missing") if value["type"] in {"page", "offset"} else ("missing",)
+    until = value.get("until", ends[0])
+    if until not in ends:
+        findings.error(trail, f"input.pagination.until: must be {' or '.join(ends)} for {value['type']}")
+    elif until == "short" and not value.get("size"):
+        findings.error(trail, "input.pagination.until: short needs size")
 
 
 def read_keys(path: Any, trail: Trail, findings: Findings) -> tuple[str, ...]:

@@ -34,6 +34,7 @@ class Pagination:
     path: tuple[str, ...] = ()  # the keys that lead to the cursor, or to the address of the next page
     in_body: bool = False  # whether these parameters belong into the body
     until_short: bool = False  # whether a page of fewer records than asked for is the last one
+    until_missing: bool = False  # whether a page without a list of records is an empty one
     max_pages: int = 10_000
 
 

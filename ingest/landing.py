@@ -21,7 +21,7 @@ import zstandard
 
 from catalog.dataset import RawForm
 from ingest.errors import SourceError, SourceMissingError, SourceTooLargeError, UnsafeArchiveError
-from ingest.inputs.batch import RawBatch, RawPart
+from ingest.raw import RawBatch, RawPart
 
 RATIO_LIMIT = 100  # an archive may unpack to this many times its size
 RATIO_FLOOR_BYTES = 10_000_000  # below it, the ratio does not matter

@@ -2,39 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
 
-from catalog.dataset import Dataset, Input, RawForm
+from catalog.dataset import Dataset, Input
 from catalog.settings import Settings
 from catalog.tables import CatalogTables
 from ingest.errors import SourceError
+from ingest.raw import RawBatch, RawPart
 
-
-@dataclass(frozen=True)
-class RawPart:
-    """One file, page or slice of a raw batch: its bytes as they came."""
-
-    name: str  # what a person would call it: rejected records are found by it
-    chunks: Iterator[bytes]
-    size: int | None = None  # bytes, where known beforehand
-    form: RawForm | None = None  # how it is cut, where not as the input says
-
-
-@dataclass(frozen=True)
-class RawBatch:
-    """One read of an input: its parts in order, read once, and where the input stands behind them."""
-
-    source: str  # what a person would call it: a file's name, an address, a query
-    parts: Iterator[RawPart]
-    size: int | None = None  # bytes, where known beforehand
-    # Asked when all parts have been read: only then an API's cursor or ETag is known.
-    position: Callable[[], dict[str, Any] | None] = lambda: None
-    may_be_empty: bool = False  # an incremental input without news is no empty file
-    more: bool = False  # whether another batch waits behind this one
+__all__ = ["InputPlace", "RawBatch", "RawPart", "one_part"]
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote, urlencode
 
@@ -26,10 +27,14 @@ from ingest.errors import IngestError, SourceError
 from ingest.inputs.batch import InputPlace, RawBatch, RawPart
 from ingest.inputs.filling import Filler
 from ingest.inputs.http_client import HEADER_TEXT, Answer, ApiClient, ApiRequest
-from ingest.inputs.http_page import PAGE_LIMIT_BYTES, PageFacts, look_at_page
+from ingest.inputs.http_links import find_link
+from ingest.inputs.http_page import PAGE_LIMIT_BYTES, PageFacts, PageLook
 from ingest.inputs.incremental import Mark, find_mark
+from ingest.inputs.page_sink import PageSink, open_page_sink
 
 COPY_BYTES = 1 << 20
+COLUMNS_SHOWN = 500
+WIDE = ("utf-16", "utf-32")
 ACCEPTED = {
     "json": "application/json, application/geo+json, */*;q=0.5",
     "ndjson": "application/x-ndjson, */*;q=0.5",
@@ -42,42 +47,55 @@ def open_http_batch(place: InputPlace) -> Iterator[RawBatch]:
     """The API's answer, page by page; no part where it says that nothing has changed."""
     source = source_of(place.source)
     filler = Filler(place.settings)
-    place.settings.work_folder.mkdir(parents=True, exist_ok=True)
-    with hide_secrets(filler):
+    # The load's own folder goes with it, whatever becomes of it.
+    folder = place.settings.work_folder / f"load-{place.load_id}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with hide_secrets(filler), ExitStack() as stack:
         location = find_location(source, filler)
         mark = find_mark(place)
-        with closing(ApiClient(source, location, place.settings.work_folder)) as client:
-            walk = Walk(place, source, filler, client, mark)
-            first, facts = walk.fetch(walk.ask(walk.first_extra(), place.state), 1)
-            if first.status == 304:
-                first.body.close()
-                state = dict(place.state)
-                yield RawBatch(source.address, iter(()), position=lambda: state, may_be_empty=True)
-                return
-            single = source.pagination is None
-            yield RawBatch(
-                source=source.address,
-                parts=walk.read(first, facts),
-                size=first.size if single else None,
-                position=walk.position,
-                may_be_empty=mark is not None and mark.highest is not None,
-            )
+        client = stack.enter_context(closing(ApiClient(source, location, folder)))
+        sink = stack.enter_context(open_page_sink(place.source.form.delimiter))
+        walk = Walk(place, source, filler, client, mark, sink, folder)
+        first, facts = walk.fetch(walk.ask(walk.first_extra(), place.state), 1)
+        if first.status == 304:
+            first.body.close()
+            state = dict(place.state)
+            yield RawBatch(source.address, iter(()), position=lambda: state, may_be_empty=True)
+            return
+        single = source.pagination is None
+        yield RawBatch(
+            source=source.address,
+            parts=walk.read(first, facts),
+            size=first.size if single else None,
+            position=walk.position,
+            may_be_empty=mark is not None and mark.highest is not None,
+        )
 
 
 class Walk:
     """One walk over an API's pages."""
 
     def __init__(
-        self, place: InputPlace, source: HttpSource, filler: Filler, client: ApiClient, mark: Mark | None
+        self,
+        place: InputPlace,
+        source: HttpSource,
+        filler: Filler,
+        client: ApiClient,
+        mark: Mark | None,
+        sink: PageSink,
+        folder: Path,
     ) -> None:
         self.source = source
         self.form = place.source.form
         self.filler = filler
         self.client = client
         self.mark = mark
+        self.sink = sink
         self.left = place.settings.source_limit_bytes
+        self.looking = PageLook(source.pagination, folder, self.left)
         self.asked = self.digest_request(place)
         self.validators: dict[str, str] = {}
+        self.columns: tuple[str, ...] | None = None  # of the first page of CSV
         self.pages = 0
         self.offset = source.pagination.start if source.pagination else 0
         self.been: set[str] = set()  # what led to a page
@@ -115,7 +133,8 @@ class Walk:
         limit = min(self.left, PAGE_LIMIT_BYTES) if pagination else self.left
 
         def look(answer: Answer) -> PageFacts:
-            return look_at_page(request.name, answer, self.form, pagination)
+            form = self.find_form(answer) or self.form
+            return self.looking.look(request.name, number, answer, form, self.sink)
 
         return self.client.fetch(request, limit, look)
 
@@ -124,6 +143,12 @@ class Walk:
         if self.pages == 1:
             names = {"etag": "etag", "last-modified": "lastModified"}
             self.validators = {key: page.headers[name] for name, key in names.items() if name in page.headers}
+            self.columns = facts.columns
+        elif set(facts.columns or ()) != set(self.columns or ()) and None not in {facts.columns, self.columns}:
+            raise SourceError(
+                f"Page {self.pages} of {self.source.address} has other columns than the first one:"
+                f" {', '.join(facts.columns or ())[:COLUMNS_SHOWN]}."
+            )
         if self.source.pagination is None or facts.records == 0:
             return
         digest = hashlib.file_digest(page.body, "sha256").digest()  # type: ignore[arg-type]
@@ -140,14 +165,14 @@ class Walk:
         if pagination is None:
             return None
         if pagination.type == "link":
-            target = facts.following if pagination.path else find_link(page.headers)
+            target = facts.following if pagination.path else find_link(page.headers, "next", page.url)
         elif pagination.type == "cursor":
             target = facts.following
         else:
             short = pagination.until_short and facts.records < (pagination.size or 0)
             self.offset += facts.records if pagination.type == "offset" else 1
             target = None if facts.records == 0 or short else str(self.offset)
-        if not target:
+        if target is None:
             return None
         if target in self.been:
             raise SourceError(f"Page {self.pages} of {self.source.address} leads back to one that came before.")
@@ -234,8 +259,10 @@ class Walk:
     def find_form(self, page: Answer) -> RawForm | None:
         """How the page is cut, where its own words about its encoding count; SourceError where it is unknown."""
         charset = httpx.Response(200, headers=page.headers).charset_encoding
-        if charset is None or self.source.own_encoding or self.form.format not in {"csv", "ndjson"}:
+        if charset is None or self.source.own_encoding or self.form.format not in {"csv", "ndjson", "json"}:
             return None
+        if self.form.format == "json" and not charset.lower().startswith(WIDE):
+            return None  # JSON is UTF-8, whatever else a server says of it
         if not is_readable(charset, lines=self.form.format == "csv"):
             raise SourceError(
                 f"{self.source.address} says that it is written in {charset[:40]!r}, which is not read."
@@ -296,11 +323,6 @@ def add_params(url: httpx.URL, params: list[tuple[str, Any]]) -> httpx.URL:
     path, _, query = url.raw_path.partition(b"?")
     added = urlencode(params).encode()
     return url.copy_with(raw_path=path + b"?" + (query + b"&" + added if query else added))
-
-
-def find_link(headers: httpx.Headers) -> str | None:
-    """Where the header `Link` says that the next page is."""
-    return httpx.Response(200, headers=headers).links.get("next", {}).get("url")
 
 
 def read_pieces(body: IO[bytes]) -> Iterator[bytes]:

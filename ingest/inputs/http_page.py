@@ -1,28 +1,45 @@
-"""What stands in one page of an API's answer: how many records, and where the next page is."""
+"""What stands in one page of an API's answer: how many records, and where the next page is.
+
+A page is looked at as its reader sees it, unpacked and decoded, and its records are counted by that reader. "No list
+here" is not "no more records": a page without one, amid a walk, fails the load unless the contract calls it the end.
+"""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 import orjson
 
 from catalog.dataset import RawForm
 from catalog.json_path import parse_records_path
 from catalog.sources import Pagination
-from ingest.errors import SourceError
-from ingest.inputs.http_client import Answer, PassingFailure
+from ingest.errors import SourceError, SourceTooLargeError
+from ingest.inputs.http_client import MEMORY_BYTES, Answer, PassingFailure
+from ingest.inputs.page_sink import PageSink
+from ingest.landing import LandedPart
+from ingest.readers import make_reader
+from ingest.readers.text import open_text
 
 PAGE_LIMIT_BYTES = 64 << 20  # of one page among several, which is looked into
 WHOLE_LIMIT_BYTES = 16 << 20  # of an answer whose brackets are counted
 TAIL_BYTES = 4096
+HEAD_BYTES = 200
+COPY_BYTES = 1 << 20
 KEYS_SHOWN = 20
 KEY_LETTERS = 60
+TEXT_FORMATS = ("json", "ndjson", "csv")
 TEXT = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+# What an answer begins with that is packed, or a text of another encoding than ASCII.
+ODD_START = re.compile(rb"BZh|PK[\x03\x05]|.{0,3}[^\t\n\r\x20-\x7e]", re.DOTALL)
+NOTHING = object()  # no value, not even null
 
 
 @dataclass(frozen=True)
@@ -31,75 +48,181 @@ class PageFacts:
 
     records: int = -1  # unknown
     following: str | None = None  # the next cursor, or the address of the next page
+    columns: tuple[str, ...] | None = None  # of a page of CSV
 
 
-def look_at_page(name: str, answer: Answer, form: RawForm, pagination: Pagination | None) -> PageFacts:
-    """The page's facts; its body is at its beginning again.
+@dataclass(frozen=True)
+class PageLook:
+    """How the pages of one walk are looked at."""
 
-    PassingFailure where it breaks off. SourceError where it is none.
-    """
-    body = answer.body
-    try:
+    pagination: Pagination | None
+    folder: Path  # for answers that must be files to be read
+    limit: int  # bytes, unpacked
+
+    def look(self, name: str, number: int, answer: Answer, form: RawForm, sink: PageSink) -> PageFacts:
+        """The page's facts; its body is at its beginning again.
+
+        PassingFailure where it breaks off. SourceError where it is no page.
+        """
         if answer.status == 304:
             return PageFacts()
-        start = body.read(200).lstrip().lower()
-        body.seek(0)
-        if start.startswith((b"<!doctype html", b"<html")):
-            raise SourceError(f"{name} answered a web page instead of {form.format}.")
+        try:
+            with self.open_plain(name, answer, form) as plain:
+                check_whole(name, plain, form)
+                if self.pagination is None and not sink.wanted:
+                    return PageFacts()
+                return self.look_into(name, number, answer, plain, form, sink)
+        finally:
+            answer.body.seek(0)
+
+    def look_into(
+        self, name: str, number: int, answer: Answer, plain: IO[bytes], form: RawForm, sink: PageSink
+    ) -> PageFacts:
+        """The facts of a page whose text lies in `plain`."""
+        facts = PageFacts()
+        if self.pagination:
+            found = self.find_list(name, number, answer, plain, form, self.pagination)
+            if not found.there:
+                return PageFacts(0, found.following)
+            facts = PageFacts(following=found.following)
+        before = sink.raw
+        with self.as_part(name, answer, form) as part:
+            make_reader(form, self.limit, self.folder).cut(part, sink)
+        columns = sink.parts[-1].columns if sink.parts else None
+        return PageFacts(sink.raw - before, facts.following, columns)
+
+    def find_list(
+        self, name: str, number: int, answer: Answer, plain: IO[bytes], form: RawForm, pagination: Pagination
+    ) -> FoundList:
+        """Whether the page holds a list of records; SourceError where it holds none, and should."""
+        lenient = number == 1 or pagination.until_missing
+        by_content = bool(pagination.path)  # whether the page itself says where the next one is
+        if answer.status == 204 and (lenient or not by_content):
+            return FoundList(there=False)  # the server says that there is nothing
+        plain.seek(0)
+        text = plain.read()
+        if not text.strip() and form.format != "ndjson" and not form.columns:
+            if lenient:
+                return FoundList(there=False)
+            raise PassingFailure(f"{name} answered nothing, which is no list of records.")
         if form.format != "json":
-            return PageFacts(count_lines(body.read(), form)) if pagination else PageFacts()
-        check_whole(name, answer)
-        return look_at_json(name, body.read(), form, pagination) if pagination else PageFacts()
-    finally:
-        body.seek(0)
+            return FoundList(there=True)
+        document = read_json(name, text)
+        following = find_text(document, pagination.path) if by_content else None
+        path = parse_records_path(form.records) if form.records else None
+        keys = path.keys if path else ()
+        found = descend(name, document, keys, missing=NOTHING if pagination.until_missing else None)
+        if isinstance(found, list) or (isinstance(found, dict) and path is not None):
+            return FoundList(there=True, following=following)
+        if pagination.until_missing or (number == 1 and found is None):
+            return FoundList(there=False, following=following)
+        raise SourceError(f"{name} holds {say_kind(found)} at {say_path(keys)} instead of a list of records.")
 
-
-def check_whole(name: str, answer: Answer) -> None:
-    """PassingFailure where JSON ends before it is closed. What else is wrong with it is the reader's business."""
-    answer.body.seek(max(0, answer.size - TAIL_BYTES))
-    tail = answer.body.read().rstrip()
-    answer.body.seek(0)
-    cut_off = bool(tail) and tail[-1:] not in {b"}", b"]"} and tail[:1] in {b"{", b"["}
-    if answer.size > TAIL_BYTES:
-        cut_off = tail[-1:] not in {b"}", b"]"}
-    if answer.size <= WHOLE_LIMIT_BYTES and not cut_off:
-        bare = TEXT.sub(b"", answer.body.read())
+    @contextmanager
+    def open_plain(self, name: str, answer: Answer, form: RawForm) -> Iterator[IO[bytes]]:
+        """The answer's text in UTF-8; what is no text, as it came."""
         answer.body.seek(0)
+        odd = ODD_START.match(answer.body.read(4))
+        answer.body.seek(0)
+        if form.format not in TEXT_FORMATS or not odd:
+            yield answer.body
+            return
+        with tempfile.SpooledTemporaryFile(MEMORY_BYTES, dir=str(self.folder)) as plain:
+            with self.as_part(name, answer, form) as part:
+                try:
+                    with open_text(part, self.limit, form, always=True) as (stream, _):
+                        while piece := stream.read(COPY_BYTES):
+                            plain.write(piece)
+                except SourceTooLargeError:
+                    raise
+                except (SourceError, EOFError, OSError):
+                    raise PassingFailure(f"{name} answered an archive that is damaged.") from None
+            plain.seek(0)
+            yield plain
+
+    @contextmanager
+    def as_part(self, name: str, answer: Answer, form: RawForm) -> Iterator[LandedPart]:
+        """The answer in a file, as readers take it."""
+        answer.body.seek(0)
+        with tempfile.NamedTemporaryFile(dir=self.folder, prefix="page-") as file:
+            shutil.copyfileobj(answer.body, file)
+            file.flush()
+            yield LandedPart(name, "", Path(file.name), answer.size, form)
+
+
+@dataclass(frozen=True)
+class FoundList:
+    """Whether a page holds a list, and where it says that the next one is."""
+
+    there: bool
+    following: str | None = None
+
+
+def check_whole(name: str, plain: IO[bytes], form: RawForm) -> None:
+    """SourceError for a web page, PassingFailure where JSON ends before it is closed.
+
+    What else is wrong with it is the reader's business.
+    """
+    start = plain.read(HEAD_BYTES).lstrip().lower()
+    size = plain.seek(0, 2)
+    if start.startswith((b"<!doctype html", b"<html")):
+        raise SourceError(f"{name} answered a web page instead of {form.format}.")
+    if form.format != "json":
+        return
+    plain.seek(max(0, size - TAIL_BYTES))
+    tail = plain.read().rstrip()
+    cut_off = bool(tail) and tail[-1:] not in {b"}", b"]"} and tail[:1] in {b"{", b"["}
+    if size > TAIL_BYTES:
+        cut_off = tail[-1:] not in {b"}", b"]"}
+    if size <= WHOLE_LIMIT_BYTES and not cut_off:
+        plain.seek(0)
+        bare = TEXT.sub(b"", plain.read())
         cut_off = b'"' in bare or sum(map(bare.count, (b"{", b"["))) > sum(map(bare.count, (b"}", b"]")))
     if cut_off:
         raise PassingFailure(f"{name} answered JSON that breaks off.")
 
 
-def look_at_json(name: str, body: bytes, form: RawForm, pagination: Pagination) -> PageFacts:
-    """The facts of a page that is one JSON document."""
-    if not body.strip():
-        return PageFacts(0)
+def read_json(name: str, text: bytes) -> Any:
+    """A JSON document; SourceError where it is none."""
+    text = text.removeprefix(b"\xef\xbb\xbf")
     try:
-        document = orjson.loads(body)
+        return orjson.loads(text)
     except orjson.JSONDecodeError:
         try:
-            document = json.loads(body)  # NaN and its like are one record's fault, and fail no page
+            return json.loads(text)  # NaN and its like are one record's fault, and fail no page
         except (ValueError, RecursionError):
             raise SourceError(f"{name} answered what is no JSON.") from None
-    path = parse_records_path(form.records) if form.records else None
-    found = descend(name, document, path.keys if path else ())
-    records = len(found) if isinstance(found, list) else int(isinstance(found, dict))
-    return PageFacts(records, find_text(document, pagination.path) if pagination.path else None)
 
 
-def descend(name: str, document: Any, keys: tuple[str, ...]) -> Any:
-    """What lies at the end of the keys; SourceError, naming what is there instead, where they do not lead on."""
+def descend(name: str, document: Any, keys: tuple[str, ...], missing: Any = None) -> Any:
+    """What lies at the end of the keys; SourceError, naming what is there instead, where they do not lead on.
+
+    With `missing`, that where they do not.
+    """
     value = document
     for depth, key in enumerate(keys):
         if not isinstance(value, dict) or key not in value:
-            where = "".join(f".{passed}" for passed in keys[:depth])
+            if missing is not None:
+                return missing
             shown = [str(known)[:KEY_LETTERS] for known in value][:KEYS_SHOWN] if isinstance(value, dict) else []
             keys_there = ", ".join(shown) or "none"
             raise SourceError(
-                f"{name} has changed its shape: no {key!r} at ${where}; its keys there are: {keys_there}."
+                f"{name} has changed its shape: no {key!r} at {say_path(keys[:depth])};"
+                f" its keys there are: {keys_there}."
             )
         value = value[key]
     return value
+
+
+def say_path(keys: tuple[str, ...]) -> str:
+    """The keys as a JSON path."""
+    return "$" + "".join(f".{key}" for key in keys)
+
+
+def say_kind(value: Any) -> str:
+    """What kind of value it is, for a person."""
+    kinds = {str: "a text", bool: "true or false", int: "a number", float: "a number", dict: "an object"}
+    return kinds.get(type(value), "null")
 
 
 def find_text(document: Any, keys: tuple[str, ...]) -> str | None:
@@ -112,16 +235,3 @@ def find_text(document: Any, keys: tuple[str, ...]) -> str | None:
     if isinstance(value, str | int | float) and not isinstance(value, bool):
         return str(value)
     raise SourceError(f"The next page is said by what is no text, at $.{'.'.join(keys)}.")
-
-
-def count_lines(body: bytes, form: RawForm) -> int:
-    """The records of a page of lines."""
-    text = body.decode(form.encoding, "replace")
-    if form.format == "ndjson":
-        return sum(1 for line in text.split("\n") if line.strip())
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=form.delimiter)
-    try:
-        count = sum(1 for row in rows if row)
-    except csv.Error:
-        count = sum(1 for line in text.splitlines() if line.strip())
-    return count if form.columns else max(0, count - 1)
