@@ -13,6 +13,7 @@ from api.params import Filter
 from api.sql import Age, Step, comes_after, order_by, page_body, render, revision_rows, with_heads
 from api.views import View
 from catalog.dataset import Dataset
+from catalog.types import SAFE_INTEGER
 
 PERCENTILES = {"median": "0.5", "p95": "0.95"}
 
@@ -52,11 +53,12 @@ def compile_aggregate(view: View, shape: AggregateShape) -> Statement:
     page = page.order_by(*(order_by(grouped.c[name], descending) for name, descending in shape.order)).limit(fetch)
     parts: list[Group | Measure] = [*shape.groups, *shape.measures]
     texts = {part.name for part in parts if shown_as_text(view.dataset, part)}
+    sums = {part.name for part in parts if is_whole_sum(view.dataset, part)} - texts
     body = page_body(
         page.subquery("page"),
         limit,
         [name for name, _ in shape.order],
-        lambda row: write_group(row, [part.name for part in parts], texts),
+        lambda row: write_group(row, [part.name for part in parts], texts, sums),
     )
     return render(with_heads([view], list(body.c), body, age=shape.age))
 
@@ -90,7 +92,7 @@ def compile_group(dataset: Dataset, rows: Any, group: Group) -> sa.ColumnElement
 
 
 def compile_measure(dataset: Dataset, rows: Any, measure: Measure) -> sa.ColumnElement[Any]:
-    """What is measured of a group; exact numbers and whole ones beyond 2^53 as text."""
+    """What is measured of a group."""
     if measure.of is None:
         return sa.func.count()
     prop = dataset.properties[measure.of]
@@ -125,9 +127,25 @@ def shown_as_text(dataset: Dataset, part: Group | Measure) -> bool:
     return dataset.properties[part.of].type.json_as_text
 
 
-def write_group(row: Any, names: list[str], texts: set[str]) -> sa.ColumnElement[str]:
+def is_whole_sum(dataset: Dataset, part: Group | Measure) -> bool:
+    """Whether it is a sum of whole numbers, which may be larger than each of them."""
+    if part.of is None or not isinstance(part, Measure) or part.function != "sum":
+        return False
+    return dataset.properties[part.of].logical_type == "integer"
+
+
+def write_group(row: Any, names: list[str], texts: set[str], sums: set[str]) -> sa.ColumnElement[str]:
     """A group as JSON text."""
-    columns = [(sa.cast(row.c[name], sa.Text) if name in texts else row.c[name]).label(name) for name in names]
+    columns = []
+    for name in names:
+        shown: Any = row.c[name]
+        if name in texts:
+            shown = sa.cast(shown, sa.Text)
+        elif name in sums:
+            # A number as long as JSON readers keep all its digits.
+            wide = sa.func.abs(shown) > sa.literal_column(str(SAFE_INTEGER))
+            shown = sa.case((wide, sa.func.to_json(sa.cast(shown, sa.Text))), else_=sa.func.to_json(shown))
+        columns.append(shown.label(name))
     document = sa.select(*columns).correlate(row).subquery("document")
     text = sa.cast(sa.func.row_to_json(sa.literal_column("document")), sa.Text)
     return sa.select(text).select_from(document).scalar_subquery()

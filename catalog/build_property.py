@@ -222,7 +222,8 @@ def describe_json(part: Property) -> dict[str, Any]:
             schema["additionalProperties"] = describe_part(part.entries[1])
         return schema
     if part.logical_type in {"integer", "number", "boolean"}:
-        return {"type": part.logical_type}
+        number = part.type.json_schema if part.type.json_schema["type"] == part.logical_type else {}
+        return {"type": part.logical_type, **number}
     if part.type.pattern is None and part.logical_type in {"string", "date"}:
         return describe_value(part)
     return {"type": "string"}  # a moment that is written in the way of its source

@@ -35,6 +35,7 @@ from catalog.scripts import (
 )
 from catalog.searches import match_searches
 from catalog.settings import Settings
+from catalog.stored_values import find_large_integers
 from catalog.tables import STAGING_SCHEMA
 
 ADVISORY_LOCK = 0x6465_6361_6E74  # "decant": one migration at a time
@@ -42,11 +43,15 @@ ADVISORY_LOCK = 0x6465_6361_6E74  # "decant": one migration at a time
 
 @dataclass(frozen=True)
 class MigrationReport:
-    """What a migration did: the contracts that changed, the scripts it wrote, and the branches that it moved."""
+    """What a migration did: the contracts that changed, the scripts it wrote, and the branches that it moved.
+
+    Warnings are of what the tables hold and the contracts no longer allow.
+    """
 
     steps: list[ContractStep]
     written: list[Path]
     applied: list[str]
+    warnings: list[str]
 
 
 def migrate(
@@ -63,6 +68,8 @@ def migrate(
         written = [bring_up(config, OWN_BRANCH, connection, settings, revise=revise, allow_loss=allow_loss)]
         require_agreement(connection, OWN_BRANCH)
         connection.commit()
+        upgraded = bool(current_revisions(connection) - before)
+        warnings: list[str] = []
         steps = find_steps(connection, settings, catalog)
         require_versions(steps)
         for product in catalog.products.values():
@@ -78,8 +85,11 @@ def migrate(
             register(connection, product, [step for step in steps if step.product is product], moved=moved)
             empty_histories(connection, product, rekeyed)
             connection.commit()
+            # Whole tables are read: only where the rules may have changed, with the contract or with Decant.
+            if upgraded or any(step.product is product for step in steps):
+                warnings += find_large_integers(connection, product)
         applied = sorted(current_revisions(connection) - before)
-    return MigrationReport(steps, [path for path in written if path], applied)
+    return MigrationReport(steps, [path for path in written if path], applied, warnings)
 
 
 def register(connection: sa.Connection, product: Product, steps: list[ContractStep], *, moved: bool) -> None:

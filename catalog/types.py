@@ -76,6 +76,7 @@ class PropertyType:
     item: PropertyType | None = None  # of a Postgres array
     pattern: MomentPattern | None = None  # the only form that raw texts may have
     zone: str = "UTC"  # of moments whose text names no offset
+    bounds: tuple[int, int] | None = None  # of whole numbers whose column could hold more
 
     def cast_text(self, text: str) -> str:
         """DuckDB SQL: what DuckDB makes of the expression `text`; `judge` repeats it, so give it a column."""
@@ -111,20 +112,30 @@ def in_years(kind: str) -> str:
     return f"{{value}} >= {kind} '0001-01-01{midnight}' AND {{value}} < {kind} '10000-01-01{midnight}'"
 
 
-def integer_type(name: str, postgres: str, bounds: tuple[int, int]) -> PropertyType:
-    """A whole-number type within `bounds`."""
+def integer_type(
+    name: str, postgres: str, limits: tuple[int, int], bounds: tuple[int, int] | None = None
+) -> PropertyType:
+    """A whole-number type whose column has these limits.
+
+    With `bounds`, raw records are held to them; filters take what the column may hold from before.
+    """
     duckdb = {"smallint": "SMALLINT", "integer": "INTEGER"}.get(postgres, "BIGINT")
+    least, most = bounds or limits
+    guard = f"{{value}} BETWEEN {least} AND {most}" if bounds else ""
+    hint = " (physicalType: bigint takes larger ones)" if bounds else ""
     return PropertyType(
         name=name,
         postgres=postgres,
         duckdb=duckdb,
         sqlalchemy={"smallint": sa.SmallInteger(), "integer": sa.Integer()}.get(postgres, sa.BigInteger()),
-        json_schema={"type": "integer"},
+        json_schema={"type": "integer", "format": "int64" if duckdb == "BIGINT" else "int32"},
         operators=COMPARISONS,
         cast=f"TRY_CAST({{text}} AS {duckdb})",
-        judged=judge_by(full_match("[+-]?[0-9]+"), sure=CANONICAL),
-        parse=parse_integer(bounds),
-        expected=f"a whole number from {bounds[0]} to {bounds[1]}",
+        judged=judge_by(full_match("[+-]?[0-9]+"), sure=CANONICAL, guard=guard),
+        parse=parse_integer(limits),
+        expected=f"a whole number from {least} to {most}{hint}",
+        guard=guard or "TRUE",
+        bounds=bounds,
     )
 
 
@@ -239,7 +250,7 @@ NUMBER = PropertyType(
     postgres="double precision",
     duckdb="DOUBLE",
     sqlalchemy=sa.Double(),
-    json_schema={"type": "number"},
+    json_schema={"type": "number", "format": "double"},
     operators=COMPARISONS,
     cast="TRY_CAST({text} AS DOUBLE)",
     judged=judge_by(
@@ -357,7 +368,9 @@ ARRAY = replace(
     expected="a JSON array",
 )
 
-INTEGER_TYPE = integer_type("integer", "bigint", BIGINT)
+# JSON readers keep every digit of a plain integer: whoever needs more says so, and gets text.
+INTEGER_TYPE = integer_type("integer", "bigint", BIGINT, (-SAFE_INTEGER, SAFE_INTEGER))
+BIGINT_TYPE = integer_type("integer", "bigint", BIGINT)
 LOGICAL_TYPES: dict[str, PropertyType] = {
     "string": STRING,
     "integer": INTEGER_TYPE,
@@ -376,7 +389,7 @@ PHYSICAL_TYPES: dict[str, dict[str, PropertyType]] = {
         "smallint": integer_type("smallint", "smallint", SMALLINT),
         "integer": integer_type("integer", "integer", INTEGER),
         "int": integer_type("integer", "integer", INTEGER),
-        "bigint": INTEGER_TYPE,
+        "bigint": BIGINT_TYPE,
     },
     "number": {"double precision": NUMBER, "double": NUMBER},
     "string": {"text": STRING, "uuid": UUID},

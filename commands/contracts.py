@@ -48,6 +48,8 @@ def migrate(
         out.print(f"written  {path}", highlight=False, soft_wrap=True)
     for name in report.applied:
         out.print(f"applied  {name}", highlight=False, soft_wrap=True)
+    for warning in report.warnings:
+        out.print(f"[yellow]warning:[/] {escape(warning)}", highlight=False, soft_wrap=True)
     if not report.applied:
         out.print("The database fits already: nothing to change." if report.steps else "Nothing to change.")
 

@@ -60,6 +60,7 @@ def list_candidates() -> list[Candidate]:
     return [
         *offer("boolean", unlike="[01]"),
         *offer("integer", unlike=zeros),
+        *offer("integer", "bigint", unlike=zeros),
         # More digits than a number keeps are an identifier.
         *offer("number", unlike=zeros + "|-?[0-9]{16,}"),
         *offer("date"),
@@ -94,7 +95,7 @@ def choose(matching: list[Candidate]) -> tuple[Candidate, str | None]:
 def show_example(candidate: Candidate, value: str, text: str) -> Any:
     """An example as JSON would show it."""
     if candidate.logical == "integer":
-        return int(text)
+        return text if candidate.kind.json_as_text else int(text)
     if candidate.logical == "number":
         return float(text)
     if candidate.logical == "boolean":

@@ -20,6 +20,7 @@ from catalog.embedded import EmbeddedPostgres
 from catalog.texts import DATE_TEXT, INTEGER_TEXT, NUMBER_TEXT, TIME_TEXT, TIMESTAMP_TEXT, InvalidValueError
 from catalog.types import (
     ARRAY,
+    BIGINT_TYPE,
     BOOLEAN,
     DATE,
     INTEGER_TYPE,
@@ -91,8 +92,9 @@ NOON = datetime(2013, 1, 31, 12, 0, tzinfo=UTC)
 FIRST = datetime(1, 1, 1, tzinfo=UTC)
 LAST = datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
 VALUES: list[tuple[PropertyType, dict[str, Any]]] = [
+    (INTEGER_TYPE, {"9007199254740991": 2**53 - 1, "-9007199254740991": 1 - 2**53, "-0": 0}),
     (
-        INTEGER_TYPE,
+        BIGINT_TYPE,
         {
             "0": 0,
             "+1": 1,
@@ -188,7 +190,7 @@ VALUES: list[tuple[PropertyType, dict[str, Any]]] = [
 ]
 NO_VALUES: list[tuple[PropertyType, list[str]]] = [
     (
-        INTEGER_TYPE,
+        BIGINT_TYPE,
         [
             "",
             "+",
@@ -425,6 +427,13 @@ def test_a_number_that_the_column_holds_is_taken_however_it_is_written(text: str
     assert MONEY.parse(text) == Decimal(value)
 
 
+@pytest.mark.parametrize("text", ["9007199254740992", "-9007199254740992", "9223372036854775807"])
+def test_a_plain_integer_is_stored_within_what_json_readers_keep_and_sought_beyond(judges: Judges, text: str) -> None:
+    assert judges.by_duckdb(INTEGER_TYPE, text) is None
+    assert INTEGER_TYPE.parse(text) == int(text)  # a table may hold it from before
+    assert "physicalType: bigint" in INTEGER_TYPE.expected
+
+
 def test_leading_zeros_are_no_digits_of_an_integer() -> None:
     assert SMALL.parse("0" * 5000 + "7") == 7
     assert SMALL.parse("-" + "0" * 5000 + "7") == -7
@@ -565,7 +574,7 @@ STAMPS = st.one_of(
     near(TIMESTAMP_TEXT, characters="0123456789+-:. TZz٣\n"),
 )
 TEXTS = [
-    (INTEGER_TYPE, INTEGERS),
+    (BIGINT_TYPE, INTEGERS),
     (SMALL, INTEGERS),
     (MIDDLE, INTEGERS),
     (NUMBER, NUMBERS),

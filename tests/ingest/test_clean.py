@@ -129,7 +129,7 @@ def test_every_broken_rule_of_a_record_is_reported_with_its_value_and_a_message(
         ("colour", "enum", "blue"),
     ]
     assert [reason["message"] for reason in found.rejected[2]] == [
-        "expected a whole number from -9223372036854775808 to 9223372036854775807",
+        "expected a whole number from -9007199254740991 to 9007199254740991 (physicalType: bigint takes larger ones)",
         "must match ^[A-Z]+$",
         "minLength is 3",
         "minimum is 0",
@@ -150,7 +150,9 @@ RULES = [
     ("integer", "exclusiveMinimum: 5", ["6"], ["5"], "exclusiveMinimum"),
     ("integer", "exclusiveMaximum: 5", ["4"], ["5"], "exclusiveMaximum"),
     ("integer", "multipleOf: 3", ["0", "-6", "9"], ["4", "-1"], "multipleOf"),
-    ("integer", "minimum: 9223372036854775807", ["9223372036854775807"], ["9223372036854775806"], "minimum"),
+    ("integer", "minimum: 9007199254740991", ["9007199254740991"], ["9007199254740990"], "minimum"),
+    ("integer", "minimum: -9007199254740991", ["-9007199254740991"], ["-9007199254740992"], "type"),
+    ("integer", "maximum: 9223372036854775807", ["9007199254740991"], ["9007199254740992"], "type"),
     ("number", "minimum: 0.5", ["0.5", "1e3"], ["0.4999"], "minimum"),
     ("number", "exclusiveMaximum: 1.0e-7", ["0", "-1"], ["1e-7", "1"], "exclusiveMaximum"),
     ("number", "multipleOf: 0.1", ["0.3", "1234.5", "-0.7"], ["0.25"], "multipleOf"),

@@ -410,3 +410,11 @@ def test_any_delimited_file_gives_a_contract_that_keeps_it(
     # `settle` ends only where no record is rejected.
     drafted = draft_contract(file, chosen, header=True)
     assert drafted.records - drafted.malformed == len(rows)
+
+
+def test_whole_numbers_that_a_json_number_would_cut_are_drafted_as_bigint(tmp_path: Path) -> None:
+    _, dataset = draft(tmp_path, "n.csv", "id,large,small\n1,9007199254740993,9007199254740991\n2,7,5\n")
+    parts = properties(dataset)
+    assert [parts[name].get("physicalType") for name in ("id", "large", "small")] == [None, "bigint", None]
+    assert parts["large"]["logicalType"] == "integer"
+    assert parts["large"]["examples"][0] == "9007199254740993"

@@ -279,5 +279,5 @@ def test_arrays_are_stored_as_arrays_and_answered_as_json(tmp_path: Path, make_l
     assert record["address"] == address
     schema = document["components"]["schemas"]["ShelfV1Things"]["properties"]
     assert schema["a0"] == {"type": ["array", "null"], "items": {"type": ["string", "null"]}}
-    assert schema["address"]["properties"]["geo"]["properties"]["lat"] == {"type": "number"}
+    assert schema["address"]["properties"]["geo"]["properties"]["lat"] == {"type": "number", "format": "double"}
     assert schema["address"]["required"] == ["zip"]

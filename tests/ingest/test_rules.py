@@ -43,10 +43,16 @@ KEPT = [
         "format",
     ),
     (
-        "logicalType: integer, logicalTypeOptions: {format: i64}",
+        "logicalType: integer, physicalType: bigint, logicalTypeOptions: {format: i64}",
         {"-9223372036854775808": "-9223372036854775808"},
         [],
         "",
+    ),
+    (
+        "logicalType: integer, logicalTypeOptions: {format: i64}",
+        {"-9007199254740991": "-9007199254740991"},
+        ["9007199254740992", "-9223372036854775808"],
+        "type",
     ),
     (
         "logicalType: integer, logicalTypeOptions: {format: u64}",
