@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from catalog.database import translate_errors
 from catalog.errors import CatalogError, DatabaseError
-from commands import contracts, demo, forgetting, keys, lineage, loads, quarantine, service, worker
+from commands import contracts, demo, forgetting, keys, lineage, loads, quarantine, restoring, service, worker
 from commands.common import err
 from ingest.errors import IngestError
 
@@ -35,6 +35,7 @@ def make_app() -> typer.Typer:
         quarantine.publish,
         forgetting.prune,
         forgetting.erase,
+        restoring.restored,
         lineage.lineage,
         service.openapi,
     ):

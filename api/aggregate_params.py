@@ -22,6 +22,7 @@ from api.params import (
     read_at,
     read_cursor,
     read_draft,
+    read_epoch,
     read_limit,
 )
 from api.problems import Problem, closest, parameter_problem
@@ -77,6 +78,7 @@ class AggregateQuery:
     limit: int = LIMIT_DEFAULT
     cursor: str | None = None
     at: int | datetime | None = None
+    epoch: str | None = None
     timezone: str = "UTC"
 
 
@@ -94,6 +96,7 @@ class AggregateValidator:
             "limit": read_limit,
             "cursor": read_cursor,
             "at": read_at,
+            "epoch": read_epoch,
         }
 
     def parse(self, query_string: bytes) -> AggregateQuery:

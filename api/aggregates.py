@@ -38,6 +38,7 @@ class Aggregate:
             canonical=repr((digest, query.limit, target)).encode(),
             at=None if cursor else query.at,
             pins=cursor.revisions if cursor else (),
+            epoch=cursor.epoch if cursor else query.epoch,
         )
 
     async def answer(self, reader: RecordReader, view: View, question: Question, pin: Pin, form: Form) -> Answer:
@@ -59,7 +60,7 @@ class Aggregate:
         found, groups, last = read.payload
         next_url = None
         if int(found or 0) > query.limit:
-            next_url = next_page(view, target, revisions, digest, last or b"[]")
+            next_url = next_page(view, target, pin.epoch, revisions, digest, last or b"[]")
         following = json.dumps(next_url).encode()
         body = b'{"data":[%b],"revision":%d,"next":%b}' % (groups or b"", revisions[0], following)
         return Answer(body, revisions, read.modified, next_url)

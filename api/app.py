@@ -71,7 +71,7 @@ def create_app(
 
         def report(known: Mapping[Place, Head]) -> None:
             show_state(cache.bytes, lanes.in_use, lanes.waiting)
-            export_files.forget_ended(catalog.datasets(), known)
+            export_files.forget_ended(catalog.datasets(), heads.epoch, known)
 
         heads = Heads(lanes, write_pool, urls.read, report)
         verifier = TokenVerifier(settings.token_issuers)

@@ -10,7 +10,7 @@ from api.changes_sql import ChangesShape, compile_changes
 from api.cursor import Cursor, digest_query
 from api.lanes import Statement
 from api.negotiation import JSON, Form
-from api.params import LIMIT_DEFAULT, REVISION_DIGITS, Draft, Reader, read_cursor, read_draft, read_limit
+from api.params import LIMIT_DEFAULT, REVISION_DIGITS, Draft, Reader, read_cursor, read_draft, read_epoch, read_limit
 from api.problems import Problem, parameter_problem
 from api.questions import Answer, Pin, Question, Target
 from api.reader import RecordReader, pinned_values
@@ -26,6 +26,7 @@ class ChangesQuery:
     properties: tuple[str, ...] | None = None
     limit: int = LIMIT_DEFAULT
     cursor: str | None = None
+    epoch: str | None = None
 
 
 class Changes:
@@ -42,6 +43,7 @@ class Changes:
             "properties": view.validator.readers["properties"],
             "limit": read_limit,
             "cursor": read_cursor,
+            "epoch": read_epoch,
         }
         draft = read_draft(target.query_string, readers)
         if "since" not in draft.facts:
@@ -53,6 +55,7 @@ class Changes:
             query=(query, digest, cursor, target),
             canonical=repr((digest, query.limit, target)).encode(),
             pins=cursor.revisions if cursor else (),
+            epoch=cursor.epoch if cursor else query.epoch,
             seen=query.since,
         )
 
@@ -69,12 +72,13 @@ class Changes:
         found, changes, last = read.payload
         next_url = None
         if int(found or 0) > query.limit:
-            next_url = next_page(view, target, pin.revisions, digest, last or b"[]")
+            next_url = next_page(view, target, pin.epoch, pin.revisions, digest, last or b"[]")
         facts = {
             "revision": pin.revision,
             "since": query.since,
             "next": next_url,
             "next_since": None if next_url else pin.revision,
+            "next_epoch": None if next_url else pin.epoch,
         }
         body = b'{"data":[%b],%b' % (changes or b"", json.dumps(facts, separators=(",", ":")).encode()[1:])
         return Answer(body, pin.revisions, read.modified, next_url)

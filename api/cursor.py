@@ -1,7 +1,8 @@
 """Cursors: where a walk stands, sealed against change. Pure.
 
-A cursor holds the revisions in which the walk began, of every dataset that it reads, the digest of the query that it
-belongs to, and the sort values and key of the last record that was given. It is signed: nobody but us makes one.
+A cursor holds the epoch and the revisions in which the walk began, of every dataset that it reads, the digest of the
+query that it belongs to, and the sort values and key of the last record that was given. It is signed: nobody but us
+makes one.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ class InvalidCursorError(ValueError):
 class Cursor:
     """Where a walk stands: `after` are the last record's sort values and key as text, None for null."""
 
+    epoch: str
     revisions: tuple[int, ...]
     query: str  # digest of the query that it belongs to
     after: tuple[str | None, ...]
@@ -37,7 +39,9 @@ def digest_query(*parts: object) -> str:
 
 def encode_cursor(cursor: Cursor, secret: bytes) -> str:
     """The cursor as text that is safe in a URL."""
-    payload = json.dumps([cursor.revisions, cursor.query, *cursor.after], separators=(",", ":")).encode()
+    payload = json.dumps(
+        [cursor.epoch, cursor.revisions, cursor.query, *cursor.after], separators=(",", ":")
+    ).encode()
     return base64.urlsafe_b64encode(sign(payload, secret) + payload).rstrip(b"=").decode()
 
 
@@ -52,10 +56,10 @@ def decode_cursor(text: str, secret: bytes, query: str) -> Cursor:
     signature, payload = raw[:SIGNATURE_BYTES], raw[SIGNATURE_BYTES:]
     if not hmac.compare_digest(signature, sign(payload, secret)):
         raise InvalidCursorError("changed or cut off")
-    revisions, owner, *after = json.loads(payload)
+    epoch, revisions, owner, *after = json.loads(payload)
     if owner != query:
         raise InvalidCursorError("made for another query: keep every other parameter as it was")
-    return Cursor(tuple(revisions), owner, tuple(after))
+    return Cursor(epoch, tuple(revisions), owner, tuple(after))
 
 
 def sign(payload: bytes, secret: bytes) -> bytes:

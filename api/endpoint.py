@@ -28,6 +28,7 @@ from catalog.errors import DatabaseUnavailableError
 
 VARY = (b"vary", b"Authorization, X-API-Key, Accept, Accept-Encoding")
 REMEMBERED_QUERY_BYTES = 300
+KEPT_FIELDS = frozenset({b"etag", b"decant-epoch", b"decant-revision", b"last-modified"})  # of a 304
 TAGS_MAXIMUM = 20  # that a question remembers: several forms and codings of its latest revisions
 PREFIX = "/data/{product}/v{major}/{dataset}"
 
@@ -64,15 +65,15 @@ class Endpoint:
         if_none_match = headers.get("if-none-match")
         least = read_least_revision(headers)
         if if_none_match is not None:
-            seen = newest_seen(if_none_match)
+            seen = newest_seen(if_none_match, service.reader.heads.epoch)
             least = max(least, seen[0] if seen and question.at is None and not question.pins else 0)
         pin = await service.reader.pin(view, question, least)
-        tag = self.tag(view, question, pin.revisions, form, coding)
+        tag = self.tag(view, question, pin.epoch, pin.revisions, form, coding)
         common = [VARY, *service.headers.of(principal, dataset, pin)]
         # Whether there is anything at all, which `*` asks for, only the answer says.
         if if_none_match is not None and if_none_match.strip() != ANYTHING and matches(if_none_match, tag):
             timings.mark("cache")
-            return 304, [(b"etag", tag.encode()), (b"decant-revision", b"%d" % pin.revision), *common], b""
+            return 304, [(b"etag", tag.encode()), *revision_headers(pin.epoch, pin.revision), *common], b""
         finished = service.cache.get(tag)
         metrics.count_cache(finished is not None)
         timings.mark("cache")
@@ -86,7 +87,7 @@ class Endpoint:
                 raise DatabaseUnavailableError("What can be read here is older than what was seen before.")
         is_known = if_none_match is not None and if_none_match.strip() == ANYTHING
         if is_known or is_unmodified(headers, finished.headers):
-            kept = [pair for pair in finished.headers if pair[0] in {b"etag", b"decant-revision", b"last-modified"}]
+            kept = [pair for pair in finished.headers if pair[0] in KEPT_FIELDS]
             return 304, [*kept, *common], b""
         return 200, [*finished.headers, *common], finished.body
 
@@ -114,34 +115,36 @@ class Endpoint:
         answer = await self.kind.answer(service.reader, view, question, pin, form)
         # Most often what was asked for; a newer revision has a tag of its own.
         if answer.revisions != pin.revisions:
-            tag = self.tag(view, question, answer.revisions, form, coding)
+            tag = self.tag(view, question, pin.epoch, answer.revisions, form, coding)
         body = answer.body
-        fields = answer_headers(answer, form, tag)
+        fields = answer_headers(answer, pin.epoch, form, tag)
         if coding != "identity" and len(body) >= COMPRESSED_FROM_BYTES:
             body = encode_body(body, coding)
             fields.append((b"content-encoding", coding.encode()))
         fields.append((b"content-length", b"%d" % len(body)))
         return Finished(tag, tuple(fields), body, answer.revisions[0])
 
-    def tag(self, view: View, question: Question, revisions: tuple[int, ...], form: Form, coding: str) -> str:
+    def tag(
+        self, view: View, question: Question, epoch: str, revisions: tuple[int, ...], form: Form, coding: str
+    ) -> str:
         """The entity tag: all that the bytes of an answer depend on."""
-        place = (revisions, form.name, coding)
+        place = (epoch, revisions, form.name, coding)
         tag = question.tags.get(place)
         if tag is None:
             facts = (view.identity, self.kind.name.encode(), question.canonical, form.name.encode(), coding.encode())
-            tag = make_tag(revisions, *facts)
+            tag = make_tag(epoch, revisions, *facts)
             if len(question.tags) >= TAGS_MAXIMUM:
                 question.tags.clear()
             question.tags[place] = tag
         return tag
 
 
-def answer_headers(answer: Answer, form: Form, tag: str) -> list[tuple[bytes, bytes]]:
+def answer_headers(answer: Answer, epoch: str, form: Form, tag: str) -> list[tuple[bytes, bytes]]:
     """The headers of an answer that are the same for everybody who gets it."""
     fields = [
         (b"content-type", form.media_type.encode()),
         (b"etag", tag.encode()),
-        (b"decant-revision", b"%d" % answer.revisions[0]),
+        *revision_headers(epoch, answer.revisions[0]),
         *answer.headers,
     ]
     if answer.modified:
@@ -149,6 +152,11 @@ def answer_headers(answer: Answer, form: Form, tag: str) -> list[tuple[bytes, by
     if answer.next_url:
         fields.append((b"link", f'<{answer.next_url}>; rel="next"'.encode()))
     return fields
+
+
+def revision_headers(epoch: str, revision: int) -> list[tuple[bytes, bytes]]:
+    """The headers that say which revision was read, and in which epoch it counts."""
+    return [(b"decant-revision", b"%d" % revision), (b"decant-epoch", epoch.encode())]
 
 
 @lru_cache(maxsize=1000)

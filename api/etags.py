@@ -1,6 +1,7 @@
 """Entity tags (RFC 9110): what an answer's bytes depend on, as one short text.
 
-A tag begins with the revisions that were read, so that one of ours says which revision its owner has seen.
+A tag begins with the database's epoch and the revisions that were read, so that one of ours says which revision its
+owner has seen. A tag of another epoch matches nothing: its revisions were other ones.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ from pathlib import Path
 
 ANYTHING = "*"
 DIGEST_BYTES = 15
-OURS = re.compile(r'(?:W/)?"([0-9]{1,18}(?:\.[0-9]{1,18})*)-[A-Za-z0-9_-]{20}"')
+OURS = re.compile(r'(?:W/)?"([0-9a-f]{8})-([0-9]{1,18}(?:\.[0-9]{1,18})*)-[A-Za-z0-9_-]{20}"')
 ANY_TAG = re.compile(r'(?:W/)?"[^"]*"')
 HEADER_LIMIT_CHARACTERS = 4000
 
 
-def make_tag(revisions: Sequence[int], *facts: bytes) -> str:
+def make_tag(epoch: str, revisions: Sequence[int], *facts: bytes) -> str:
     """The strong tag of an answer that read these revisions, in the dataset's and its companions' order."""
-    digest = blake2b(b"\0".join(facts), digest_size=DIGEST_BYTES, key=b"%d" % revisions[0])
+    digest = blake2b(b"\0".join(facts), digest_size=DIGEST_BYTES, key=b"%s-%d" % (epoch.encode(), revisions[0]))
     for revision in revisions[1:]:
         digest.update(b"\0%d" % revision)
-    return f'"{".".join(map(str, revisions))}-{urlsafe_b64encode(digest.digest()).decode()}"'
+    return f'"{epoch}-{".".join(map(str, revisions))}-{urlsafe_b64encode(digest.digest()).decode()}"'
 
 
 def matches(if_none_match: str, tag: str) -> bool:
@@ -53,11 +54,13 @@ def is_unmodified(headers: Mapping[str, str], fields: Iterable[tuple[bytes, byte
 
 
 @lru_cache(maxsize=1000)
-def newest_seen(if_none_match: str) -> tuple[int, ...]:
-    """The revisions in the newest of our tags that the header names; empty where it names none."""
+def newest_seen(if_none_match: str, epoch: str) -> tuple[int, ...]:
+    """The revisions in the newest of this epoch's tags that the header names; empty where it names none."""
     if len(if_none_match) > HEADER_LIMIT_CHARACTERS:
         return ()
-    found = [tuple(map(int, revisions.split("."))) for revisions in OURS.findall(if_none_match)]
+    found = [
+        tuple(map(int, revisions.split("."))) for named, revisions in OURS.findall(if_none_match) if named == epoch
+    ]
     return max(found, default=())
 
 

@@ -23,14 +23,14 @@ from api.lanes import Lanes
 from catalog.database import APPLICATION_NAME, translate_error
 from catalog.dataset import Dataset
 from catalog.errors import DatabaseError, DatabaseUnavailableError
+from catalog.models import REVISIONS_CHANNEL
 
-CHANNEL = "decant_revisions"
 POLL_SECONDS = 0.4  # a new revision is known within a second of its commit
 RETRY_SECONDS = 0.5  # after the connection was lost
 BELIEVED_SECONDS = 3.0  # how long what was read is believed without being confirmed
 HEADS = (
-    b"SELECT product, major, dataset, revision, oldest_revision, record_count, published_at, pg_is_in_recovery()"
-    b" FROM decant.datasets"
+    b"SELECT product, major, dataset, revision, oldest_revision, record_count, published_at, pg_is_in_recovery(),"
+    b" (SELECT epoch FROM decant.epochs ORDER BY id DESC LIMIT 1) FROM decant.datasets"
 )
 PRIMARY_HEAD = "SELECT revision FROM decant.datasets WHERE (product, major, dataset) = (%s, %s, %s)"
 LOG = logging.getLogger("decant.heads")
@@ -63,6 +63,7 @@ class Heads:
         self.report = report  # gets all heads every few moments
         self.url = url
         self.known: dict[Place, Head] = {}
+        self.epoch = ""  # in which the revisions of `known` count; empty before anything was read
         self.confirmed = float("-inf")  # by the monotonic clock
         self.from_replica = False  # whether `known` was read there
         self.reading: asyncio.Task[None] | None = None
@@ -131,8 +132,9 @@ class Heads:
             rows = await (await connection.execute(HEADS)).fetchall()
         except psycopg.errors.UndefinedTable:
             raise DatabaseUnavailableError("The database has no tables yet: run `decant migrate`.") from None
-        self.known = {(text_of(row[0]), row[1], text_of(row[2])): Head(*row[3:-1]) for row in rows}
-        self.from_replica = any(row[-1] for row in rows)
+        self.known = {(text_of(row[0]), row[1], text_of(row[2])): Head(*row[3:-2]) for row in rows}
+        self.from_replica = any(row[-2] for row in rows)
+        self.epoch = text_of(rows[0][-1]) if rows else ""
         self.confirmed = asked
 
     async def run(self) -> None:
@@ -153,7 +155,7 @@ class Heads:
         async with connection:
             listening = True
             try:
-                await connection.execute(f"LISTEN {CHANNEL}".encode())
+                await connection.execute(f"LISTEN {REVISIONS_CHANNEL}".encode())
             except psycopg.errors.Error:
                 listening = False  # a replica takes no LISTEN
             while True:

@@ -6,6 +6,7 @@ refused, with the closest one that it does.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,7 +23,8 @@ FILTERS_MAXIMUM = 20
 IN_VALUES_MAXIMUM = 200
 PATTERN_MAXIMUM_CHARACTERS = 128
 REVISION_DIGITS = 18
-RESERVED = ("limit", "sort", "properties", "cursor", "at", "count", "expand", "q")
+EPOCH = re.compile(r"[0-9a-f]{8}")
+RESERVED = ("limit", "sort", "properties", "cursor", "at", "epoch", "count", "expand", "q")
 # Parameters of other questions about a dataset: a filter means the same in all of them.
 KEPT_FREE = ("since", "until", "format", "group_by", "measure", "timezone")
 COUNTS = ("exact", "estimated")
@@ -48,6 +50,7 @@ class RecordQuery:
     limit: int = LIMIT_DEFAULT
     cursor: str | None = None
     at: int | datetime | None = None
+    epoch: str | None = None
     count: str | None = None
     expand: tuple[str, ...] = ()
 
@@ -100,6 +103,7 @@ class Validator:
             "properties": ListReader(self.read_properties),
             "cursor": read_cursor,
             "at": read_at,
+            "epoch": read_epoch,
             "count": read_count,
         }
         if expandable:
@@ -216,6 +220,13 @@ def read_at(name: str, value: str, draft: Draft) -> None:
         draft.facts["at"] = parse_timestamp(value)
     except InvalidValueError as error:
         raise parameter_problem("invalid_value", name, f"a revision such as 42, or a moment: {error}") from None
+
+
+def read_epoch(name: str, value: str, draft: Draft) -> None:
+    """The epoch in which the revisions count that the caller names."""
+    if not EPOCH.fullmatch(value):
+        raise parameter_problem("invalid_value", name, "expected the value of a Decant-Epoch header")
+    draft.facts["epoch"] = value
 
 
 def read_count(name: str, value: str, draft: Draft) -> None:

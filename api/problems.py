@@ -49,6 +49,11 @@ KINDS: dict[str, ProblemKind] = {
     "request_in_flight": ProblemKind(
         409, "Request in flight", "The first request with this Idempotency-Key is not answered yet: try again."
     ),
+    "epoch_ended": ProblemKind(
+        410,
+        "Epoch ended",
+        "The database was restored from a backup: revisions named before mean other records. Start again.",
+    ),
     "revision_gone": ProblemKind(410, "Revision gone", "History no longer reaches this revision: start again."),
     "product_retired": ProblemKind(410, "Product retired", "The contract of this product is retired."),
     "body_too_large": ProblemKind(413, "Body too large", "The body is longer, or holds more, than is taken at once."),

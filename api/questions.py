@@ -31,6 +31,7 @@ class Question:
     canonical: bytes  # all of it that decides on the answer's bytes; part of the entity tag
     at: int | datetime | None = None
     pins: tuple[int, ...] = ()  # a cursor's revisions, of the dataset and its companions
+    epoch: str | None = None  # of the revisions that the caller names, where they say
     seen: int = 0  # the caller names this revision of the dataset: an older head is read again
     companions: tuple[View, ...] = ()  # other datasets that are read, as the caller sees them
     tags: dict[Any, str] = field(default_factory=dict, compare=False, repr=False)  # entity tags of its latest answers
@@ -42,6 +43,7 @@ class Pin:
 
     revisions: tuple[int, ...]
     heads: tuple[Head, ...]
+    epoch: str  # in which the revisions count
     fixed: bool  # whether the caller named them; otherwise a statement may find, and serve, newer ones
     by_time: bool = False  # named by a moment: a publication that is not committed yet may still come before it
 

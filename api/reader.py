@@ -57,6 +57,7 @@ class RecordReader:
 
     async def pin(self, view: View, question: Question, least: int) -> Pin:
         """The revisions that a question is answered from, never older than what it or `least` names."""
+        await self.check_epoch(question.epoch)
         wanted = max(least, question.seen, question.pins[0] if question.pins else 0)
         if isinstance(question.at, int):
             wanted = max(wanted, question.at)
@@ -66,11 +67,19 @@ class RecordReader:
             raise DatabaseUnavailableError("What can be read here is older than what was seen before.")
         if question.pins:
             self.check_pins(view, question, heads)
-            return Pin(question.pins, heads, fixed=True)
+            return Pin(question.pins, heads, self.heads.epoch, fixed=True)
         if question.at is not None:
             revisions = await self.revisions_at(view, question, heads)
-            return Pin(revisions, heads, fixed=True, by_time=not isinstance(question.at, int))
-        return Pin(tuple(head.revision for head in heads), heads, fixed=False)
+            return Pin(revisions, heads, self.heads.epoch, fixed=True, by_time=not isinstance(question.at, int))
+        return Pin(tuple(head.revision for head in heads), heads, self.heads.epoch, fixed=False)
+
+    async def check_epoch(self, epoch: str | None) -> None:
+        """Nothing comes back where the revisions that a caller names are of the database's epoch."""
+        if epoch is None or epoch == self.heads.epoch:
+            return
+        await self.heads.refresh()
+        if epoch != self.heads.epoch:
+            raise Problem("epoch_ended")
 
     def check_pins(self, view: View, question: Question, heads: Sequence[Head]) -> None:
         """Nothing comes back where a cursor's revisions can still, and already, be read."""

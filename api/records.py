@@ -40,6 +40,7 @@ class Page:
             canonical=repr((digest, query.limit, query.count, target)).encode(),
             at=None if cursor else query.at,
             pins=cursor.revisions if cursor else (),
+            epoch=cursor.epoch if cursor else query.epoch,
             companions=tuple(view.related[name].view for name in query.expand),
         )
 
@@ -60,7 +61,7 @@ class Page:
         found, records, last, *total = read.payload
         next_url = None
         if int(found or 0) > query.limit:
-            next_url = next_page(view, page.target, revisions, page.digest, last or b"[]")
+            next_url = next_page(view, page.target, pin.epoch, revisions, page.digest, last or b"[]")
         body = write_page(view, query, form, records or b"", revisions[0], next_url, total)
         return Answer(body, revisions, read.modified, next_url)
 
@@ -74,13 +75,14 @@ class Record:
 
     def parse(self, view: View, target: Target) -> Question:
         """The question of one record; `record_not_found` where no record can have such a key."""
-        allowed = ("properties", "at", "expand") if view.related else ("properties", "at")
+        allowed = ("properties", "at", "epoch", *(("expand",) if view.related else ()))
         query = view.validator.parse(target.query_string, allowed)
         key = parse_key(view, target.key)
         return Question(
             query=(query, key),
             canonical=repr((key, query.properties, query.expand)).encode(),
             at=query.at,
+            epoch=query.epoch,
             companions=tuple(view.related[name].view for name in query.expand),
         )
 

@@ -20,12 +20,12 @@ def open_cursor(view: View, text: str, digest: str) -> Cursor:
         raise parameter_problem("invalid_cursor", "cursor", str(error)) from None
 
 
-def next_page(view: View, target: Target, revisions: Sequence[int], digest: str, last: bytes) -> str:
+def next_page(view: View, target: Target, epoch: str, revisions: Sequence[int], digest: str, last: bytes) -> str:
     """The address of the page that comes after `last`, the JSON of a row's order values.
 
     It repeats every parameter of the address but the cursor.
     """
-    token = encode_cursor(Cursor(tuple(revisions), digest, tuple(json.loads(last))), view.views.secret)
+    token = encode_cursor(Cursor(epoch, tuple(revisions), digest, tuple(json.loads(last))), view.views.secret)
     return f"{target.path}?{without_cursor(target.query_string)}cursor={token}"
 
 

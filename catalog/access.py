@@ -15,6 +15,7 @@ from catalog.access_models import (
 )
 from catalog.contract import Catalog
 from catalog.database import INGEST_ROLE, READ_ROLE, WRITE_ROLE
+from catalog.installation_models import Epoch
 from catalog.models import LEDGER_TABLES, QUEUE_SCHEMA, SCHEMA, AppliedContract, Load
 from catalog.tables import STAGING_SCHEMA
 
@@ -54,6 +55,7 @@ def ingest_grants(catalog: Catalog) -> Iterator[str]:
     for model in LEDGER_TABLES:
         yield f"SELECT, INSERT, UPDATE, DELETE ON {SCHEMA}.{model.__tablename__}"
     yield f"SELECT ON {SCHEMA}.{AppliedContract.__tablename__}"
+    yield f"SELECT, INSERT ON {SCHEMA}.{Epoch.__tablename__}"
     yield f"SELECT, INSERT ON {SCHEMA}.{AuditEntry.__tablename__}"
     yield f"SELECT, DELETE ON {SCHEMA}.{IdempotencyKey.__tablename__}"
     for schema in schemas_of(catalog):
@@ -64,7 +66,7 @@ def ingest_grants(catalog: Catalog) -> Iterator[str]:
 def read_grants(catalog: Catalog) -> Iterator[str]:
     """Reads datasets and ledger; sees no keys, and writes nothing."""
     yield f"USAGE ON SCHEMA {SCHEMA}"
-    for model in (*LEDGER_TABLES, AppliedContract, AuditEntry):
+    for model in (*LEDGER_TABLES, AppliedContract, AuditEntry, Epoch):
         yield f"SELECT ON {SCHEMA}.{model.__tablename__}"
     for schema in schemas_of(catalog):
         yield f"USAGE ON SCHEMA {schema}"

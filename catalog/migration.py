@@ -21,6 +21,8 @@ from catalog.contract import Catalog
 from catalog.database import make_engine, translate_errors
 from catalog.dataset import Product
 from catalog.errors import MigrationError
+from catalog.high_water import check_restored
+from catalog.kept_scripts import keep_scripts, rebuild_scripts
 from catalog.models import SCHEMA, DatasetHead, Load
 from catalog.predicates import check_predicates
 from catalog.scripts import (
@@ -29,6 +31,7 @@ from catalog.scripts import (
     bring_up,
     current_revisions,
     explain_refusals,
+    home_folder,
     make_branch,
     make_config,
     make_version_table,
@@ -51,21 +54,30 @@ class MigrationReport:
     steps: list[ContractStep]
     written: list[Path]
     applied: list[str]
-    warnings: list[str]
+    warnings: list[str]  # what the owner should know of
 
 
 def migrate(
-    settings: Settings, url: str, catalog: Catalog, *, revise: bool | None = None, allow_loss: bool = False
+    settings: Settings,
+    url: str,
+    catalog: Catalog,
+    *,
+    revise: bool | None = None,
+    allow_loss: bool = False,
+    rebuild: bool = False,
 ) -> MigrationReport:
     """Applies every script for Decant and the catalogue's products.
 
     Scripts that are missing are written first: for contracts of the user's by default, for what ships with Decant
-    only if `revise` is true. MigrationError where the schema does not fit the contracts in the end.
+    only if `revise` is true. With `rebuild`, the scripts that HOME/migrations lost are taken from the database.
+    MigrationError where the schema does not fit the contracts in the end.
     """
     with translate_errors(), lock_migrations(settings, url) as connection:
         config = make_config(settings, connection)
         before = current_revisions(connection)
-        written = [bring_up(config, OWN_BRANCH, connection, settings, revise=revise, allow_loss=allow_loss)]
+        # First: Alembic moves no branch while it cannot find the script that another one stands at.
+        rebuilt = rebuild_scripts(connection, home_folder(settings)) if rebuild else []
+        written = [*rebuilt, bring_up(config, OWN_BRANCH, connection, settings, revise=revise, allow_loss=allow_loss)]
         require_agreement(connection, OWN_BRANCH)
         connection.commit()
         upgraded = bool(current_revisions(connection) - before)
@@ -82,6 +94,8 @@ def migrate(
             moved = any(name.startswith(f"{product.schema}_") for name in current_revisions(connection) - before)
             check_predicates(connection, product)
             match_searches(connection, product)
+            if branch.folder == home_folder(settings):
+                keep_scripts(connection, branch)
             register(connection, product, [step for step in steps if step.product is product], moved=moved)
             empty_histories(connection, product, rekeyed)
             connection.commit()
@@ -89,6 +103,9 @@ def migrate(
             if upgraded or any(step.product is product for step in steps):
                 warnings += find_large_integers(connection, product)
         applied = sorted(current_revisions(connection) - before)
+        if restored := check_restored(connection, settings, list(catalog.datasets()), "migrate"):
+            warnings.append(restored.explain())
+        connection.commit()
     return MigrationReport(steps, [path for path in written if path], applied, warnings)
 
 

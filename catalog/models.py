@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 SCHEMA = "decant"
+REVISIONS_CHANNEL = "decant_revisions"  # NOTIFY: a hint that a dataset has a new revision, or all a new epoch
 QUEUE_SCHEMA = "decant_queue"  # the task queue's own tables: its jobs are hints, the ledger is the truth
 
 LOAD_KINDS = ("ingest", "replay", "refresh", "prune")

@@ -36,10 +36,15 @@ STATEMENT_TIMEOUT_MS = 600_000
 OWN_BRANCH = Branch(SCHEMA, ApiKey.metadata, "Decant's own tables", SHIPPED_VERSIONS, None)
 
 
+def home_folder(settings: Settings) -> Path:
+    """Where the scripts of users' contracts lie."""
+    return (settings.home / "migrations").resolve()
+
+
 def make_branch(settings: Settings, product: Product) -> Branch:
     """The branch of a product."""
     shipped = settings.contracts.resolve().is_relative_to(PROJECT_ROOT / "contracts")
-    folder = SHIPPED_VERSIONS if shipped else (settings.home / "migrations").resolve()
+    folder = SHIPPED_VERSIONS if shipped else home_folder(settings)
     metadata = build_tables([product]).metadata
     return Branch(product.schema, metadata, f"{product.id} {product.version}", folder, f"{SCHEMA}_0001")
 
@@ -97,7 +102,7 @@ def explain_refusals(title: str, settings: Settings) -> Iterator[None]:
 
 def make_config(settings: Settings, connection: sa.Connection) -> Config:
     """Alembic's configuration, made in code: there is no alembic.ini to keep in step."""
-    home = (settings.home / "migrations").resolve()
+    home = home_folder(settings)
     home.mkdir(parents=True, exist_ok=True)
     # Quiet: what was written and applied is reported in our own words.
     config = Config(stdout=io.StringIO(), cmd_opts=Namespace(quiet=True))
@@ -135,7 +140,10 @@ def upgrade(config: Config, branch: Branch) -> None:
     try:
         command.upgrade(config, f"{branch.schema}@head")
     except CommandError as error:
-        raise MigrationError(f"{error}. Are the scripts in HOME/migrations those that made this database?") from error
+        raise MigrationError(
+            f"{error}. Are the scripts in HOME/migrations those that made this database? Where they are lost,"
+            " `decant migrate --rebuild-scripts` takes them from the database."
+        ) from error
 
 
 def write_revision(config: Config, branch: Branch, connection: sa.Connection, *, allow_loss: bool) -> Path:

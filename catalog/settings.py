@@ -264,6 +264,11 @@ class Settings(BaseSettings):
         return self.home / "known"
 
     @property
+    def high_water_folder(self) -> Path:
+        """Where this host keeps which revisions it has seen published."""
+        return self.home / "high-water"
+
+    @property
     def exports_folder(self) -> Path:
         """Where finished exports are kept."""
         return self.home / "exports"

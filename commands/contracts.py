@@ -30,6 +30,9 @@ def migrate(
         ),
     ] = None,
     allow_data_loss: Annotated[bool, typer.Option(help="Let a contract drop or retype columns.")] = False,
+    rebuild_scripts: Annotated[
+        bool, typer.Option("--rebuild-scripts", help="Take scripts that HOME/migrations lost from the database.")
+    ] = False,
 ) -> None:
     """Bring the database to the contracts."""
     from catalog.migration import migrate as run_migration
@@ -41,7 +44,14 @@ def migrate(
             lines = plan_migration(settings, urls.owner, catalog)
             out.print("\n".join(lines) or "Nothing to change.", highlight=False, markup=False, soft_wrap=True)
             return
-        report = run_migration(settings, urls.owner, catalog, revise=revise, allow_loss=allow_data_loss)
+        report = run_migration(
+            settings,
+            urls.owner,
+            catalog,
+            revise=revise,
+            allow_loss=allow_data_loss,
+            rebuild=rebuild_scripts,
+        )
     for step in report.steps:
         out.print("\n".join(step.lines()), highlight=False, markup=False, soft_wrap=True)
     for path in report.written:

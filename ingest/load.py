@@ -6,6 +6,7 @@ takes it up again.
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
 from collections.abc import Iterable, Iterator
@@ -19,6 +20,8 @@ import sqlalchemy as sa
 from catalog.contract import Catalog
 from catalog.database import translate_errors
 from catalog.dataset import Dataset, RawForm
+from catalog.high_water import RestoredDatabase, check_restored, note_heads
+from catalog.logs import log
 from catalog.settings import Settings
 from catalog.tables import CatalogTables, DatasetTables
 from catalog.telemetry import TRACER
@@ -49,6 +52,8 @@ from ingest.readers.sink import JSON_COLUMN, CutBatch
 from ingest.replay import is_at_rest, open_replay_batch, recall_note
 from ingest.staging import park_indexes, stage, unstage, vacuum
 from ingest.withdrawal import withdraw_asked, withdraws
+
+LOG = logging.getLogger("decant.loads")
 
 
 @dataclass(frozen=True)
@@ -100,8 +105,11 @@ class Loader:
             translate_errors(),
             hold_dataset(self.engine, dataset) as dataset_id,
         ):
+            restored = self.check_restored(dataset, requested_by)
             self.sweep(dataset, dataset_id)
             ticket = open_load(self.engine, dataset_id, choose_kind(dataset, request), load_id, request, requested_by)
+            if restored is not None:
+                ticket.notes.append(restored.explain())
             folder = self.load_folder(ticket.load_id)
             folder.mkdir(parents=True)
             outcome = None
@@ -115,6 +123,8 @@ class Loader:
                 shutil.rmtree(folder, ignore_errors=True)
                 unstage(self.engine, self.tables.of(dataset), ticket.load_id)
             close_load(self.engine, ticket, failure)
+            with self.engine.connect() as connection:
+                note_heads(connection, self.settings, [dataset])
         return LoadReport(
             dataset=dataset.address,
             load_id=ticket.load_id,
@@ -126,6 +136,14 @@ class Loader:
             error_code=failure.code if failure else None,
             error=str(failure) if failure else None,
         )
+
+    def check_restored(self, dataset: Dataset, by: str | None) -> RestoredDatabase | None:
+        """What is found where the database lacks a publication of the dataset that this host has seen."""
+        with self.engine.begin() as connection:
+            restored = check_restored(connection, self.settings, [dataset], by or "loader")
+        if restored is not None:
+            log(LOG, "database_restored", logging.WARNING, epoch=restored.epoch, reason=restored.reason)
+        return restored
 
     def bring(self, dataset: Dataset, ticket: Ticket, folder: Path, progress: Progress) -> Outcome:
         """The steps of a load, in order."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from catalog.models import DatasetHead, Load, QualityResult, Revision
+from catalog.models import REVISIONS_CHANNEL, DatasetHead, Load, QualityResult, Revision
 from catalog.tables import LINE, CatalogTables, DatasetTables
 from ingest.changes import apply_changes, delete_missing
 from ingest.errors import LoadSupersededError
@@ -42,7 +42,6 @@ from ingest.readers.sink import CutPart
 from ingest.replay import takes_whole
 from ingest.staging import copy_target, restore_indexes
 
-CHANNEL = "decant_revisions"  # NOTIFY: a hint that a dataset has a new revision
 VACUUM_SHARE = 0.10  # of the records changed: then the planner and the visibility map need a look
 
 RawPicker = Callable[[Iterable[int]], Iterator[tuple[int, str]]]
@@ -294,7 +293,7 @@ def move_head(connection: sa.Connection, candidate: Candidate, outcome: Outcome,
             deleted=outcome.deleted,
         )
     )
-    connection.execute(sa.select(sa.func.pg_notify(CHANNEL, f"{candidate.dataset_id}:{outcome.revision}")))
+    connection.execute(sa.select(sa.func.pg_notify(REVISIONS_CHANNEL, f"{candidate.dataset_id}:{outcome.revision}")))
 
 
 def finish_load(connection: sa.Connection, candidate: Candidate, outcome: Outcome) -> None:

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from catalog.contract import Catalog
 from catalog.dataset import Dataset
+from catalog.epoch import read_epochs
 from catalog.export_files import forget_exports
 from catalog.models import IDEMPOTENCY_HOURS, DatasetHead, Load, Revision
 from catalog.settings import Settings
@@ -112,6 +113,7 @@ def prune_dataset(engine: sa.Engine, settings: Settings, tables: DatasetTables, 
     """What went of one dataset; None where it has no table yet."""
     dataset = tables.dataset
     with engine.connect() as connection:
+        epoch = read_epochs(connection)[-1]
         head = connection.execute(
             sa.select(DatasetHead.__table__).where(
                 DatasetHead.product == dataset.product,
@@ -124,7 +126,7 @@ def prune_dataset(engine: sa.Engine, settings: Settings, tables: DatasetTables, 
     pruned = Pruned(dataset.address)
     pruned.oldest_revision = move_oldest(engine, head.id, horizon)
     pruned.history = forget_history(engine, tables, pruned.oldest_revision)
-    forget_exports(settings.exports_folder, tables.dataset, before=pruned.oldest_revision)
+    forget_exports(settings.exports_folder, tables.dataset, before=(epoch, pruned.oldest_revision))
     facts = {"dataset_id": head.id, "horizon": horizon}
     pruned.rejected = repeat(engine, CLOSED_REJECTS, facts)
     repeat(engine, RECEIPT_LINKS, facts)

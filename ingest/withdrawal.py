@@ -12,13 +12,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from catalog.models import DatasetHead, Load, Revision
+from catalog.models import REVISIONS_CHANNEL, DatasetHead, Load, Revision
 from catalog.settings import Settings
 from catalog.tables import CatalogTables, DatasetTables
 from ingest.erase import Erasure, derived_from, hash_key
 from ingest.errors import IngestError, LoadSupersededError
 from ingest.ledger import Ticket
-from ingest.publish import CHANNEL, Outcome
+from ingest.publish import Outcome
 from ingest.retention import forget_history, is_old
 
 
@@ -121,7 +121,7 @@ def withdraw(
                 )
             )
         # Also where only history lost something: what is kept of it elsewhere must go.
-        connection.execute(sa.select(sa.func.pg_notify(CHANNEL, f"{ticket.dataset_id}:{revision}")))
+        connection.execute(sa.select(sa.func.pg_notify(REVISIONS_CHANNEL, f"{ticket.dataset_id}:{revision}")))
         status = "published" if gone else "unchanged"
         connection.execute(
             sa.update(Load)

@@ -24,13 +24,13 @@ from catalog.contract import Catalog, load_catalog
 from catalog.database import APPLICATION_NAME, make_engine
 from catalog.errors import CatalogError
 from catalog.logs import log
+from catalog.models import REVISIONS_CHANNEL
 from catalog.schedule import next_tick, scheduled_datasets
 from catalog.settings import Settings
 from catalog.tables import build_tables
 from ingest.dispatch import Dispatcher, Swept
 from ingest.load import Loader
 from ingest.profiling import refresh_profiles
-from ingest.publish import CHANNEL as REVISIONS_CHANNEL
 from ingest.queue import (
     CHANNEL,
     EVENTS_LANE,

@@ -15,7 +15,7 @@ from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 from api.access import find_dataset
-from api.endpoint import PREFIX, VARY, http_date
+from api.endpoint import PREFIX, VARY, http_date, revision_headers
 from api.etags import is_unmodified, make_tag, matches, newest_seen
 from api.exporting.files import ExportFiles, KeptFile, write_file
 from api.exporting.forms import FILED, FORMS
@@ -36,6 +36,7 @@ from catalog.errors import DatabaseUnavailableError, QueryTimeoutError
 from catalog.export_files import forget_exports
 
 NAME = "export"
+NAMING = 3  # of the headers of an export: its tag, its revision and that one's epoch
 ATTEMPTS = 2  # to send a file: an erasure removes half-made ones of revisions that stay, too
 Fields = list[tuple[bytes, bytes]]
 
@@ -58,7 +59,9 @@ class ExportEndpoint:
         target = Target(scope["raw_path"].decode("ascii", "replace"), scope["query_string"])
         question = parse_export(view, target)
         form = question.query.form or choose_form(headers.get("accept", ""), FORMS)
-        seen = newest_seen(headers.get("if-none-match", "")) if question.at is None else ()
+        seen = (
+            newest_seen(headers.get("if-none-match", ""), service.reader.heads.epoch) if question.at is None else ()
+        )
         timings.mark("parse")
         pin = await service.reader.pin(view, question, max(read_least_revision(headers), *seen[:1], 0))
         common = [VARY, *service.headers.of(principal, dataset, pin)]
@@ -66,7 +69,7 @@ class ExportEndpoint:
             base = (service.settings.public_url or "").rstrip("/")
             separator = "&" if target.query_string else ""
             query = target.query_string.decode("ascii", "replace")
-            location = f"{base}{target.path}?{query}{separator}at={pin.revision}"
+            location = f"{base}{target.path}?{query}{separator}at={pin.revision}&epoch={pin.epoch}"
             await send_empty(send, 307, [(b"location", location.encode()), *common])
         else:
             export = Export(service, view, question, form, pin, common, timings)
@@ -104,19 +107,19 @@ class Export:
         """Sends the answer."""
         coding = "identity" if self.form in FILED else choose_coding(headers.get("accept-encoding", ""))
         facts = (self.view.identity, NAME.encode(), self.canonical, self.form.name.encode(), coding.encode())
-        tag = make_tag(self.pin.revisions, *facts)
+        tag = make_tag(self.pin.epoch, self.pin.revisions, *facts)
         named = self.headers(tag)
         if_none_match = headers.get("if-none-match")
         self.timings.mark("cache")
         if if_none_match is not None and matches(if_none_match, tag):
-            await send_empty(send, 304, [*named[:2], *self.common])
+            await send_empty(send, 304, [*named[:NAMING], *self.common])
             return
         if self.form in FILED:
             await self.send_file(tag, named, headers, scope, receive, send)
             return
         modified = self.published()
         if is_unmodified(headers, modified):
-            await send_empty(send, 304, [*named[:2], *modified, *self.common])
+            await send_empty(send, 304, [*named[:NAMING], *modified, *self.common])
             return
         named += modified
         if coding != "identity":
@@ -132,7 +135,7 @@ class Export:
         file = f"{dataset.product}-v{dataset.major}-{dataset.name}-r{self.pin.revision}.{self.form.name}"
         return [
             (b"etag", tag.encode()),
-            (b"decant-revision", b"%d" % self.pin.revision),
+            *revision_headers(self.pin.epoch, self.pin.revision),
             (b"content-type", self.form.media_type.encode()),
             (b"content-disposition", f'attachment; filename="{file}"'.encode()),
         ]
@@ -201,7 +204,7 @@ class Export:
         modified = (b"last-modified", formatdate(kept.made_at, usegmt=True).encode())
         # Of one revision only: a file of the next may be older than one that was made again.
         if self.pin.fixed and is_unmodified(headers, [modified]):
-            await send_empty(send, 304, [*named[:2], modified, *self.common])
+            await send_empty(send, 304, [*named[:NAMING], modified, *self.common])
             return
         fields = [*named, modified, (b"repr-digest", kept.digest.encode()), *self.common]
         response = FileResponse(path, media_type=self.form.media_type, stat_result=kept.facts)
@@ -240,7 +243,7 @@ class Export:
         head = await heads.of(self.view.dataset)
         if self.pin.revision < head.oldest_revision:
             # Something was erased, or pruned, while the file was built.
-            forget_exports(files.folder, self.view.dataset, before=head.oldest_revision)
+            forget_exports(files.folder, self.view.dataset, before=(heads.epoch, head.oldest_revision))
             raise gone(head)
 
     async def build(self, path: Any) -> None:

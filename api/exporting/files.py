@@ -65,25 +65,25 @@ class ExportFiles:
     def __init__(self, folder: Path, limit_bytes: int) -> None:
         self.folder = folder
         self.limit_bytes = limit_bytes
-        self.oldest: dict[Path, int] = {}  # the revision before which a dataset's files are gone
+        self.oldest: dict[Path, tuple[str, int]] = {}  # epoch and revision before which a dataset's files are gone
 
-    def forget_ended(self, datasets: Iterable[Dataset], heads: Mapping[Place, Head]) -> None:
+    def forget_ended(self, datasets: Iterable[Dataset], epoch: str, heads: Mapping[Place, Head]) -> None:
         """Removes the files of revisions that can no longer be read: who erases or prunes may have another folder."""
         for dataset in datasets:
             place = export_folder(self.folder, dataset)
             head = heads.get((dataset.product, dataset.major, dataset.name))
-            if head is not None and head.oldest_revision > self.oldest.get(place, 0):
-                self.oldest[place] = head.oldest_revision
+            if head is not None and head.oldest_revision and self.oldest.get(place) != (epoch, head.oldest_revision):
+                self.oldest[place] = (epoch, head.oldest_revision)
                 try:
-                    forget_exports(self.folder, dataset, before=head.oldest_revision)
+                    forget_exports(self.folder, dataset, before=(epoch, head.oldest_revision))
                 except OSError as error:
                     # Nobody can be sent them any more; its owner should know that they are there.
                     log(LOG, "exports_not_removed", logging.WARNING, folder=place, reason=error)
 
     def path_of(self, dataset: Dataset, tag: str, form: Form) -> Path:
-        """Where the file with this tag lies, or will lie; its name begins with its revision."""
+        """Where the file with this tag lies, or will lie; its name begins with its epoch and revision."""
         name = tag.strip('"')
-        return export_folder(self.folder, dataset) / f"r{name}.{form.name}"
+        return export_folder(self.folder, dataset) / f"{name}.{form.name}"
 
     async def find_or_build(self, path: Path, build: Callable[[Path], Awaitable[None]]) -> bool:
         """Whether the file was built now; FileNotFoundError where it was removed again by somebody else."""

@@ -15,7 +15,7 @@ from api.cursor import digest_query
 from api.exporting.forms import BY_NAME, XLSX
 from api.lanes import Statement
 from api.negotiation import CSV, NDJSON, Form
-from api.params import Draft, Filter, Reader, read_at, read_draft
+from api.params import Draft, Filter, Reader, read_at, read_draft, read_epoch
 from api.problems import parameter_problem
 from api.questions import Question, Target
 from api.sql import (
@@ -45,6 +45,7 @@ class ExportQuery:
     sort: tuple[tuple[str, bool], ...] = ()
     properties: tuple[str, ...] | None = None
     at: int | datetime | None = None
+    epoch: str | None = None
     form: Form | None = None
 
     @property
@@ -60,13 +61,14 @@ def parse_export(view: View, target: Target) -> Question:
         "sort": view.validator.readers["sort"],
         "properties": view.validator.readers["properties"],
         "at": read_at,
+        "epoch": read_epoch,
         "format": read_format,
     }
     draft = read_draft(target.query_string, readers)
     query = ExportQuery(filters=draft.filters, values=draft.values, **draft.facts)
     conditions = [(f.property, f.operator) for f in query.filters]
     digest = digest_query("export", conditions, query.values, query.sort, query.properties)
-    return Question(query=query, canonical=digest.encode(), at=query.at)
+    return Question(query=query, canonical=digest.encode(), at=query.at, epoch=query.epoch)
 
 
 def read_format(name: str, value: str, draft: Draft) -> None:

@@ -50,6 +50,7 @@ def answer(description: str, schema: dict[str, Any], *, link: bool = False) -> d
     """A JSON answer with its headers."""
     headers: dict[str, Any] = {
         "Decant-Revision": {"description": "The revision that was read.", "schema": {"type": "integer"}},
+        "Decant-Epoch": {"description": "The epoch in which that revision counts.", "schema": {"type": "string"}},
         "ETag": {
             "description": "What the answer is of; send it as `If-None-Match`.",
             "schema": {"type": "string"},

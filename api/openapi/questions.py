@@ -7,7 +7,7 @@ from typing import Any
 from api.aggregate_params import MEASURES, MOMENTS, NUMBERS
 from api.exporting.forms import FORMS
 from api.openapi.parts import UNCHANGED, answer, list_parameter, operation_id, parameter, problem_answers, schema_name
-from api.openapi.records import at_parameter, filter_parameters, page_parameters
+from api.openapi.records import at_parameter, epoch_parameter, filter_parameters, page_parameters
 from api.params import REVISION_DIGITS
 from catalog.dataset import Dataset
 
@@ -49,7 +49,7 @@ def aggregate_operation(dataset: Dataset) -> dict[str, Any]:
             "next": NEXT,
         },
     }
-    shared = [p for p in page_parameters(dataset) if p["name"] in {"limit", "cursor", "at", "q"}]
+    shared = [p for p in page_parameters(dataset) if p["name"] in {"limit", "cursor", "at", "epoch", "q"}]
     return {
         "operationId": operation_id("aggregate", dataset),
         "summary": f"Counts, sums and their like of {dataset.name}",
@@ -90,7 +90,7 @@ def changes_operation(dataset: Dataset) -> dict[str, Any]:
     }
     schema = {
         "type": "object",
-        "required": ["data", "revision", "since", "next", "next_since"],
+        "required": ["data", "revision", "since", "next", "next_since", "next_epoch"],
         "properties": {
             "data": {"type": "array", "items": change},
             "revision": {"type": "integer", "description": "Up to which revision the walk goes."},
@@ -100,6 +100,10 @@ def changes_operation(dataset: Dataset) -> dict[str, Any]:
                 "type": ["integer", "null"],
                 "description": "On the last page: from where the next walk goes on.",
             },
+            "next_epoch": {
+                "type": ["string", "null"],
+                "description": "On the last page: the epoch of `next_since`, to be sent with it as `epoch`.",
+            },
         },
     }
     since = parameter(
@@ -107,7 +111,7 @@ def changes_operation(dataset: Dataset) -> dict[str, Any]:
         "The revision of the caller's copy; 0 gives every record as inserted.",
         {"type": "integer", "minimum": 0, "examples": [0]},
     )
-    shared = [p for p in page_parameters(dataset) if p["name"] in {"limit", "cursor", "properties"}]
+    shared = [p for p in page_parameters(dataset) if p["name"] in {"limit", "cursor", "epoch", "properties"}]
     return {
         "operationId": operation_id("list_changes", dataset),
         "summary": f"What changed in {dataset.name}",
@@ -163,6 +167,7 @@ def export_operation(dataset: Dataset) -> dict[str, Any]:
             parameter("format", "The form; without it `Accept` decides.", names),
             *shared,
             at_parameter(),
+            epoch_parameter(),
             *filter_parameters(dataset),
         ],
         "responses": {

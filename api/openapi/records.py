@@ -144,6 +144,7 @@ def dataset_paths(product: Product, dataset: Dataset) -> dict[str, Any]:
                     key_parameter(dataset),
                     properties_parameter(list(dataset.key[:1])),
                     at_parameter(),
+                    epoch_parameter(),
                     *expand_parameter(dataset),
                 ],
                 "responses": {
@@ -174,6 +175,7 @@ def page_parameters(dataset: Dataset) -> Iterator[dict[str, Any]]:
         {"type": "string", "minLength": 1},
     )
     yield at_parameter()
+    yield epoch_parameter()
     yield parameter(
         "count",
         "Adds a total: `exact` counts up to 100,000 records, `estimated` fewer and then goes by a sample.",
@@ -212,6 +214,15 @@ def at_parameter() -> dict[str, Any]:
         "at",
         "An older revision: its number, or a moment (RFC 3339) for the one that was current then.",
         {"type": "string", "examples": ["1"]},
+    )
+
+
+def epoch_parameter() -> dict[str, Any]:
+    """`epoch`, which protects the revisions that a caller names."""
+    return parameter(
+        "epoch",
+        "The `Decant-Epoch` in which the revision that is named was read: 410 where the database was restored since.",
+        {"type": "string", "pattern": "^[0-9a-f]{8}$", "examples": ["5d41402a"]},
     )
 
 

@@ -90,7 +90,7 @@ def headers_of(lab: Lab, *scopes: str) -> dict[str, str]:
 def test_a_known_tag_gets_304_until_something_is_published(client: httpx.Client, shop: Lab) -> None:
     first = client.get(RECORDS)
     tag = first.headers["etag"]
-    assert tag.startswith('"1-')
+    assert tag.partition("-")[2].startswith("1-")
     for sent in (tag, f"W/{tag}", f'"other", {tag}', "*"):
         again = client.get(
             RECORDS, headers={"If-None-Match": sent, "If-Modified-Since": "Thu, 01 Jan 1970 00:00:00 GMT"}

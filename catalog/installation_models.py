@@ -1,0 +1,32 @@
+"""Tables about the installation itself: the epochs of its database, and the migration scripts applied to it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from catalog.models import Model
+
+
+class Epoch(Model):
+    """One epoch of the database: within it, a revision number always means the same records."""
+
+    __tablename__ = "epochs"
+
+    id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(), primary_key=True)
+    epoch: Mapped[str] = mapped_column(unique=True)  # eight hexadecimal digits, random
+    reason: Mapped[str]
+    since: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+
+
+class AppliedScript(Model):
+    """One migration script of a user's contract, kept so that a lost folder of scripts can be written again."""
+
+    __tablename__ = "scripts"
+
+    name: Mapped[str] = mapped_column(primary_key=True)  # of its file
+    branch: Mapped[str]  # the product's schema
+    source: Mapped[str]
+    applied_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())

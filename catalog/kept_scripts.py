@@ -1,0 +1,46 @@
+"""Migration scripts of users' contracts, kept in the database that they made: a lost folder can be written again.
+
+Only the owner's login may write the table: what stands in it is run as Python by the next migration.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from catalog.alterations import Branch
+from catalog.errors import MigrationError
+from catalog.high_water import replace_file
+from catalog.installation_models import AppliedScript
+
+
+def keep_scripts(connection: sa.Connection, branch: Branch) -> None:
+    """Copies the branch's scripts into the database, those that are there already too: a script may be mended."""
+    for path in sorted(branch.folder.glob(f"{branch.schema}_[0-9]*.py")):
+        facts = {"branch": branch.schema, "source": path.read_text(encoding="utf-8")}
+        statement = insert(AppliedScript).values(name=path.name, **facts)
+        connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=["name"],
+                set_=facts | {"applied_at": sa.func.now()},
+                where=AppliedScript.source != statement.excluded.source,
+            )
+        )
+
+
+def rebuild_scripts(connection: sa.Connection, folder: Path) -> list[Path]:
+    """The scripts that were written again because the folder lacked them; those that it has stay as they are."""
+    written: list[Path] = []
+    table = f"{AppliedScript.metadata.schema}.{AppliedScript.__tablename__}"
+    if connection.scalar(sa.select(sa.func.to_regclass(table))) is None:
+        return written
+    for row in connection.execute(sa.select(AppliedScript.name, AppliedScript.source).order_by(AppliedScript.name)):
+        path = folder / row.name
+        if path.name != row.name or path.parent != folder:
+            raise MigrationError(f"The database keeps a script called {row.name!r}, which is no file's name.")
+        if not path.exists():
+            replace_file(path, row.source)
+            written.append(path)
+    return written
