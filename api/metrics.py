@@ -6,6 +6,7 @@ Counters live in the processes. What the ledger knows is asked for at each scrap
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
@@ -18,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.access import find_known_product
 from api.callers import FIELDS, PRINCIPAL
+from api.heads import Place
 from api.timings import KEPT, Timings
 from api.usage import ANONYMOUS
 from catalog.telemetry import traceresponse
@@ -40,12 +42,12 @@ COUNTERS: dict[tuple[str, int], Any] = {}
 TIMERS: dict[str, Any] = {}
 
 LEDGER = """
-SELECT d.product, d.major, d.dataset, d.revision, d.record_count, extract(epoch FROM now() - d.published_at)::float8,
+SELECT d.product, d.major, d.dataset, d.revision, d.record_count,
   (SELECT count(*) FROM decant.rejected_records AS r WHERE r.dataset_id = d.id AND r.state = 'open')
 FROM decant.datasets AS d ORDER BY d.product, d.major, d.dataset
 """
 LOADS = "SELECT status, count(*) FROM decant.loads GROUP BY status ORDER BY status"
-PLACE = ("product", "major", "dataset")
+LABELS = ("product", "major", "dataset")
 
 
 def count_cache(hit: bool) -> None:
@@ -119,7 +121,7 @@ def show_state(cache_bytes: int, in_use: int, waiting: int) -> None:
     WAITING.set(waiting)
 
 
-def render_metrics(datasets: list[Any], loads: list[Any], limits: dict[tuple[str, int], float]) -> bytes:
+def render_metrics(datasets: list[Any], loads: list[Any], fresh: Mapping[Place, Mapping[str, Any]]) -> bytes:
     """Everything, as Prometheus reads it; the ledger's rows come from LEDGER and LOADS."""
     folder = os.environ.get(FOLDER_VARIABLE)
     registry = CollectorRegistry()
@@ -128,43 +130,47 @@ def render_metrics(datasets: list[Any], loads: list[Any], limits: dict[tuple[str
         MultiProcessCollector(registry, path=folder)  # type: ignore[no-untyped-call]
     counted = generate_latest(registry if folder else REGISTRY)
     ledger = CollectorRegistry()
-    ledger.register(Ledger(datasets, loads, limits))
+    ledger.register(Ledger(datasets, loads, fresh))
     return counted + generate_latest(ledger)
 
 
 class Ledger:
     """The ledger's figures."""
 
-    def __init__(self, datasets: list[Any], loads: list[Any], limits: dict[tuple[str, int], float]) -> None:
+    def __init__(self, datasets: list[Any], loads: list[Any], fresh: Mapping[Place, Mapping[str, Any]]) -> None:
         self.datasets = datasets
         self.loads = loads
-        self.limits = limits
+        self.fresh = fresh
 
     def collect(self) -> list[GaugeMetricFamily]:
         """A gauge for each figure."""
         revision = gauge("decant_dataset_revision", "The current revision.")
         records = gauge("decant_dataset_records", "Records of the current revision.")
-        age = gauge("decant_dataset_age_seconds", "Seconds since the current revision was published.")
-        limit = gauge("decant_dataset_age_limit_seconds", "How old the contract lets it become.")
+        current = gauge("decant_dataset_current_timestamp_seconds", "As of when the dataset is known to be current.")
+        limit = gauge("decant_dataset_freshness_limit_seconds", "How far behind the contract lets it fall.")
+        kept = gauge("decant_dataset_fresh", "Whether it keeps that limit: 1 or 0.")
         rejected = gauge("decant_rejected_records", "Rejected records that wait for somebody.")
         for product, major, dataset, *figures in self.datasets:
             place = [product, str(major), dataset]
             revision.add_metric(place, figures[0])
             records.add_metric(place, figures[1])
-            if figures[2] is not None:
-                age.add_metric(place, figures[2])
-            if (product, major) in self.limits:
-                limit.add_metric(place, self.limits[product, major])
-            rejected.add_metric(place, figures[3])
+            fresh = self.fresh.get((product, major, dataset), {})
+            since = fresh.get("newest") or fresh.get("current_at")
+            if since is not None:
+                current.add_metric(place, since.timestamp())
+            if fresh.get("fresh") is not None:
+                limit.add_metric(place, fresh["latency_seconds"])
+                kept.add_metric(place, float(fresh["fresh"]))
+            rejected.add_metric(place, figures[2])
         loads = GaugeMetricFamily("decant_loads", "Loads in the ledger.", labels=["status"])
         for status, number in self.loads:
             loads.add_metric([status], number)
-        return [revision, records, age, limit, rejected, loads]
+        return [revision, records, current, limit, kept, rejected, loads]
 
 
 def gauge(name: str, says: str) -> GaugeMetricFamily:
     """A figure of each dataset."""
-    return GaugeMetricFamily(name, says, labels=PLACE)
+    return GaugeMetricFamily(name, says, labels=LABELS)
 
 
 def drop_dead(folder: Path) -> None:

@@ -11,15 +11,13 @@ from typing import Any
 from api.lanes import Lanes
 from catalog.contract import Catalog
 from catalog.database import translate_error
-from catalog.dataset import Dataset
-from catalog.freshness import find_looks, judge_freshness
+from catalog.freshness import LedgerFacts, judge_datasets
 
 FACTS = """
 SELECT coalesce(json_agg(json_build_object(
   'id', d.id, 'product', d.product, 'major', d.major, 'dataset', d.dataset, 'revision', d.revision,
-  'record_count', d.record_count, 'published_at', d.published_at, 'looked_at', i.last_success,
-  'profile', (SELECT json_object_agg(p ->> 'property', p -> 'maximum')
-    FROM decant.profiles, jsonb_array_elements(properties) AS p WHERE dataset_id = d.id AND p ? 'maximum'),
+  'record_count', d.record_count, 'published_at', d.published_at, 'newest_at', d.newest_at,
+  'looked_at', i.last_success,
   'last_load', last.facts, 'refreshed', refreshed.facts, 'rules', rules.facts
 )), '[]')::text
 FROM decant.datasets AS d
@@ -76,38 +74,31 @@ def judge_standings(
     catalog: Catalog, rows: dict[tuple[str, int, str], dict[str, Any]], now: datetime
 ) -> dict[str, Standing]:
     """Every dataset's standing, from what the ledger says of it. Pure."""
-    heads: dict[tuple[str, int, str], Any] = {}
-    facts: dict[str, dict[int, Any]] = {"looked": {}, "refreshed": {}}
-    for place, row in rows.items():
-        heads[place] = SimpleNamespace(id=row["id"], revision=row["revision"])
-        facts["looked"][row["id"]] = read_moment(row["looked_at"])
-        if row["refreshed"]:
-            facts["refreshed"][row["id"]] = SimpleNamespace(**row["refreshed"])
-    looked = find_looks(catalog, heads, facts)
+    facts = {
+        place: LedgerFacts(
+            row["id"],
+            row["revision"],
+            read_moment(row["newest_at"]),
+            read_moment(row["looked_at"]),
+            SimpleNamespace(**row["refreshed"]) if row["refreshed"] else None,
+        )
+        for place, row in rows.items()
+    }
+    fresh = judge_datasets(catalog, facts, now)
     standings = {}
     for dataset in catalog.datasets():
         found = rows.get((dataset.product, dataset.major, dataset.name))
         if found is None:
             continue
-        newest = find_newest(catalog, dataset, found["profile"] or {})
-        fresh = judge_freshness(catalog, dataset, looked.get(dataset.address), newest, now)
         standings[dataset.address] = Standing(
             found["revision"],
             found["record_count"],
             read_moment(found["published_at"]),
-            fresh,
+            fresh[dataset.address],
             found["last_load"],
             found["rules"],
         )
     return standings
-
-
-def find_newest(catalog: Catalog, dataset: Dataset, maxima: dict[str, Any]) -> datetime | None:
-    """The newest moment of the property that the contract's latency names, by the dataset's profile."""
-    element = catalog.product_of(dataset).sla.latency_element
-    if element is None or element[0] != dataset.name:
-        return None
-    return read_moment(maxima.get(element[1]))
 
 
 def read_moment(text: str | None) -> datetime | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from open_data_contract_standard.model import OpenDataContractStandard, SchemaObject
@@ -68,6 +69,10 @@ def build_product(
             tables[table] = dataset.name
         datasets[dataset.name] = dataset
     check_foreign_keys(datasets, findings)
+    sla = build_sla(contract, datasets, findings)
+    if sla.latency_element is not None:
+        name, prop = sla.latency_element
+        datasets[name] = replace(datasets[name], freshness_property=prop)
     return (
         Product(
             id=product_id,
@@ -88,7 +93,7 @@ def build_product(
             },
             document=document.data,
             description=(contract.description.purpose or "") if contract.description else "",
-            sla=build_sla(contract, datasets, findings),
+            sla=sla,
         ),
         group_warnings(findings.found),
     )

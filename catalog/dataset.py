@@ -141,6 +141,7 @@ class Dataset:
     max_deleted: float  # a share, 0 to 1
     reject_unknown_columns: bool
     searched: tuple[str, ...] = ()  # the properties that a text search looks into
+    freshness_property: str | None = None  # whose newest moment says how fresh the dataset is
     search_language: str = "simple"  # the text search configuration that cuts and stems their words
 
     @property

@@ -20,9 +20,30 @@ class Head:
     dataset: Dataset
 
 
-def find_looks(
-    catalog: Catalog, heads: dict[tuple[str, int, str], Any], facts: dict[str, dict[int, Any]]
-) -> dict[str, datetime | None]:
+@dataclass(frozen=True)
+class LedgerFacts:
+    """What the ledger knows of a dataset that says how fresh it is."""
+
+    id: int
+    revision: int
+    newest_at: datetime | None  # of the property that the contract's latency names
+    looked_at: datetime | None  # when a load last ended well
+    refreshed: Any = None  # of a derived dataset, its last load that ended well: cause, landed, position
+
+
+def judge_datasets(
+    catalog: Catalog, facts: Mapping[tuple[str, int, str], LedgerFacts], now: datetime
+) -> dict[str, dict[str, Any]]:
+    """How fresh each migrated dataset is, by its address: one answer for command line, API and metrics."""
+    looked = find_looks(catalog, facts)
+    return {
+        dataset.address: judge_freshness(catalog, dataset, looked.get(dataset.address), known.newest_at, now)
+        for dataset in catalog.datasets()
+        if (known := facts.get((dataset.product, dataset.major, dataset.name))) is not None
+    }
+
+
+def find_looks(catalog: Catalog, facts: Mapping[tuple[str, int, str], LedgerFacts]) -> dict[str, datetime | None]:
     """When each dataset was last known to hold what its source held, by address.
 
     That is when a load last ended well, whether it changed anything or not. A derived dataset that has read the
@@ -30,18 +51,18 @@ def find_looks(
     """
     places = {}
     for dataset in catalog.datasets():
-        if row := heads.get((dataset.product, dataset.major, dataset.name)):
+        if row := facts.get((dataset.product, dataset.major, dataset.name)):
             places[dataset.schema, dataset.name] = Head(row.id, row.revision, dataset)
     looked: dict[str, datetime | None] = {}
     for dataset in catalog.datasets():  # what is read comes before what reads it
         head = places.get((dataset.schema, dataset.name))
         if head is None:
             continue
-        own = facts["looked"].get(head.id)
+        known = facts[dataset.product, dataset.major, dataset.name]
+        own = known.looked_at
         if dataset.input is not None and dataset.input.kind == "query":
             current = current_revisions(dataset, places)
-            refreshed = facts["refreshed"].get(head.id)
-            if refreshed is not None and revisions_read(refreshed) == current:
+            if known.refreshed is not None and revisions_read(known.refreshed) == current:
                 reads = [places[place].dataset.address for place in reads_of(dataset) if place in places]
                 times = [looked.get(address) for address in reads]
                 own = min((time for time in times if time is not None), default=own)

@@ -24,6 +24,7 @@ from catalog.errors import MigrationError
 from catalog.high_water import check_restored
 from catalog.kept_scripts import keep_scripts, rebuild_scripts
 from catalog.models import SCHEMA, DatasetHead, Load
+from catalog.newest import note_newest
 from catalog.predicates import check_predicates
 from catalog.scripts import (
     OWN_BRANCH,
@@ -39,7 +40,7 @@ from catalog.scripts import (
 from catalog.searches import match_searches
 from catalog.settings import Settings
 from catalog.stored_values import find_large_integers
-from catalog.tables import STAGING_SCHEMA
+from catalog.tables import STAGING_SCHEMA, build_tables
 
 ADVISORY_LOCK = 0x6465_6361_6E74  # "decant": one migration at a time
 
@@ -117,6 +118,11 @@ def register(connection: sa.Connection, product: Product, steps: list[ContractSt
     for step in steps:
         rename_heads(connection, step)
     register_datasets(connection, product)
+    if steps or moved:
+        tables = build_tables([product])
+        for dataset in product.datasets.values():
+            if dataset.freshness_property is not None:
+                note_newest(connection, tables.of(dataset))
     if moved:
         forget_digests(connection, product)
     register_contract(connection, product)

@@ -63,6 +63,7 @@ class DatasetHead(Model):
     oldest_revision: Mapped[int] = mapped_column(server_default="0")  # what history still reaches
     record_count: Mapped[int] = mapped_column(server_default="0")
     published_at: Mapped[datetime | None]
+    newest_at: Mapped[datetime | None]  # of the property that says how fresh the dataset is
     contract_version: Mapped[str]
     contract_sha256: Mapped[str]
     fencing_token: Mapped[int] = mapped_column(server_default="0")  # the last one given to a load

@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from catalog.models import REVISIONS_CHANNEL, DatasetHead, Load, QualityResult, Revision
+from catalog.newest import note_newest
 from catalog.tables import LINE, CatalogTables, DatasetTables
 from ingest.changes import apply_changes, delete_missing
 from ingest.errors import LoadSupersededError
@@ -203,6 +204,7 @@ def publish_in_transaction(
             give_origins(connection, tables, candidate.load_id, revision)
             supersede_written(connection, candidate.dataset_id, candidate.load_id, tables, revision)
         move_head(connection, candidate, outcome, first=head.oldest_revision == 0)
+        note_newest(connection, tables)
     finish_load(connection, candidate, outcome)
     return Publication(outcome, note_standing(connection, candidate, parents), tuple(late))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import distinct_on
 
 from catalog.contract import Catalog
 from catalog.dataset import Dataset
-from catalog.freshness import find_looks, judge_freshness
+from catalog.freshness import LedgerFacts, judge_datasets, judge_freshness
 from catalog.models import DatasetHead, Event, InputState, Load, RejectedRecord
 from catalog.schedule import next_load
 from catalog.tables import CatalogTables
@@ -31,7 +31,17 @@ def read_status(
             (row.product, row.major, row.dataset): row for row in connection.execute(sa.select(DatasetHead.__table__))
         }
         facts = read_facts(connection)
-        looked = find_looks(catalog, heads, facts)
+        known = {
+            place: LedgerFacts(
+                head.id,
+                head.revision,
+                head.newest_at,
+                facts["looked"].get(head.id),
+                facts["refreshed"].get(head.id),
+            )
+            for place, head in heads.items()
+        }
+        fresh = judge_datasets(catalog, known, now)
         found = []
         for dataset in datasets:
             head = heads.get((dataset.product, dataset.major, dataset.name))
@@ -42,13 +52,7 @@ def read_status(
                 "records": head.record_count if head else None,
                 "published_at": head.published_at if head else None,
                 **describe_load(facts["last"].get(head.id) if head else None),
-                **judge_freshness(
-                    catalog,
-                    dataset,
-                    looked.get(dataset.address),
-                    find_newest(connection, catalog, tables, dataset) if head else None,
-                    now,
-                ),
+                **(fresh.get(dataset.address) or judge_freshness(catalog, dataset, None, None, now)),
                 "next_load_at": next_load(catalog, dataset, now),
             }
             for name in ("open_rejects", "waiting_events", "queued_loads"):
@@ -93,20 +97,6 @@ def describe_load(load: Any) -> dict[str, Any]:
         "last_load_at": (load.finished_at or load.started_at) if load else None,
         "error": load.error if load else None,
     }
-
-
-def find_newest(
-    connection: sa.Connection, catalog: Catalog, tables: CatalogTables, dataset: Dataset
-) -> datetime | None:
-    """The newest moment of the property that the contract's latency names; None where it names none."""
-    element = catalog.product_of(dataset).sla.latency_element
-    if element is None or element[0] != dataset.name or element[1] not in dataset.properties:
-        return None
-    column = tables.of(dataset).current.c[dataset.properties[element[1]].column]
-    newest = connection.execute(sa.select(sa.func.max(column))).scalar_one()
-    if isinstance(newest, datetime):
-        return newest if newest.tzinfo else newest.replace(tzinfo=UTC)
-    return datetime.combine(newest, time.max, UTC) if isinstance(newest, date) else None
 
 
 def count_orphans(connection: sa.Connection, tables: CatalogTables, dataset: Dataset) -> dict[str, int]:

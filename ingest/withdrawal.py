@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from catalog.models import REVISIONS_CHANNEL, DatasetHead, Load, Revision
+from catalog.newest import note_newest
 from catalog.settings import Settings
 from catalog.tables import CatalogTables, DatasetTables
 from ingest.erase import Erasure, derived_from, hash_key
@@ -109,6 +110,7 @@ def withdraw(
             }
         connection.execute(sa.update(DatasetHead).where(DatasetHead.id == ticket.dataset_id).values(values))
         if gone:
+            note_newest(connection, tables)
             connection.execute(
                 sa.insert(Revision).values(
                     dataset_id=ticket.dataset_id,

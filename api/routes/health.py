@@ -15,6 +15,7 @@ from starlette.responses import Response
 from api.access import require_scope
 from api.metrics import LEDGER, LOADS, render_metrics
 from api.service import service_of
+from api.standing import read_standings
 from catalog.database import translate_error
 from catalog.logs import log
 
@@ -65,12 +66,13 @@ async def metrics(request: Request) -> Response:
             loads = await (await connection.execute(LOADS.encode())).fetchall()
     except Exception as error:
         raise translate_error(error) from error
-    limits = {
-        key: product.sla.latency.total_seconds()
-        for key, product in service.catalog.products.items()
-        if product.sla.latency is not None
+    standings = await read_standings(service.lanes, service.catalog)
+    fresh = {
+        (dataset.product, dataset.major, dataset.name): standings[dataset.address].freshness
+        for dataset in service.catalog.datasets()
+        if dataset.address in standings
     }
-    body = render_metrics([as_text(row) for row in datasets], [as_text(row) for row in loads], limits)
+    body = render_metrics([as_text(row) for row in datasets], [as_text(row) for row in loads], fresh)
     return Response(body, 200, {"Cache-Control": "no-store"}, CONTENT_TYPE_LATEST)
 
 
