@@ -18,7 +18,8 @@ from joserfc.jwk import JWKRegistry, Key
 from api.problems import Problem
 from api.token_text import decode_base64url, read_object
 from catalog.logs import log
-from catalog.settings import TokenIssuer, check_address
+from catalog.setting_values import check_address
+from catalog.settings import TokenIssuer
 
 FETCH_SECONDS = 5.0  # for all requests of one fetch together
 FETCH_BYTES = 256 * 1024

@@ -18,6 +18,7 @@ from catalog.build_sla import build_sla
 from catalog.dataset import CLASSIFIED, EXPANDED, Dataset, Product, Property, name_schema, shorten_name
 from catalog.document import Document, Findings, Trail, group_warnings
 from catalog.errors import Finding
+from catalog.permits import Permits
 from catalog.settings import Settings
 from catalog.version import SEMANTIC_VERSION
 
@@ -54,11 +55,12 @@ def build_product(
     if not product_id:
         findings.error(("id",), "must hold a letter or a digit")
     schema = name_schema(product_id, major)
+    permits = Permits(settings, product_id)
     datasets: dict[str, Dataset] = {}
     tables: dict[str, str] = {}
     for index, part in enumerate(contract.schema_ or []):
         trail: Trail = ("schema", index)
-        dataset = build_dataset(part, trail, (product_id, major, schema), contract, findings, settings)
+        dataset = build_dataset(part, trail, (product_id, major, schema), contract, findings, permits)
         if dataset is None:
             continue
         if dataset.name in datasets:
@@ -105,7 +107,7 @@ def build_dataset(
     owner: tuple[str, int, str],
     contract: OpenDataContractStandard,
     findings: Findings,
-    settings: Settings,
+    permits: Permits,
 ) -> Dataset | None:
     """One dataset, or None where not even its name can be used."""
     name = part.name or ""
@@ -127,7 +129,7 @@ def build_dataset(
     if foreign_keys and EXPANDED in properties:
         findings.warning((*trail, "name"), f"a property is called {EXPANDED!r}, so `expand=` is not offered")
     product, major, schema = owner
-    source = build_input(custom.get("input"), (*trail, "customProperties"), contract, properties, findings, settings)
+    source = build_input(custom.get("input"), (*trail, "customProperties"), contract, properties, findings, permits)
     most = DEFAULT_MAX_REJECTED_EVENTS if source and source.kind == "events" else DEFAULT_MAX_REJECTED
     return Dataset(
         product=product,

@@ -9,10 +9,10 @@ from typing import Any
 from open_data_contract_standard.model import Server
 
 from catalog.build_file import read_watch
-from catalog.build_form import VARIABLE, build_form
+from catalog.build_form import VARIABLE, build_form, check_variables
 from catalog.dataset import Input
 from catalog.document import Findings, Trail
-from catalog.settings import Settings
+from catalog.permits import Permits
 from catalog.sources import BucketSource
 
 LOCATION = re.compile(r"s3://(?P<bucket>[^/]+)/?(?P<key>.*)")
@@ -20,7 +20,7 @@ MAGIC = re.compile(r"[*?\[]")
 
 
 def build_bucket_input(
-    value: dict[str, Any], common: Input, server: Server, trail: Trail, findings: Findings, settings: Settings
+    value: dict[str, Any], common: Input, server: Server, trail: Trail, findings: Findings, permits: Permits
 ) -> Input | None:
     """The input; None where it cannot be used. Variables stay as they are written until the moment of reading."""
     location = LOCATION.fullmatch(str(server.location or ""))
@@ -52,4 +52,5 @@ def build_bucket_input(
     if form is None or watch is None:
         return None
     source = BucketSource(location["bucket"], folder.strip("/"), server.endpointUrl)
+    check_variables(source.filled, permits, trail, findings)
     return replace(common, kind="bucket", form=form, path=pattern, source=source, watch=watch)

@@ -8,14 +8,16 @@ from typing import Any
 
 import sqlglot
 from open_data_contract_standard.model import Server
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlglot import expressions as exp
 from sqlglot.errors import SqlglotError
 
-from catalog.build_form import VARIABLE
+from catalog.build_form import VARIABLE, check_variables, fill_variables
 from catalog.build_pull import count_errors, read_timeout
 from catalog.dataset import Input, RawForm
 from catalog.document import Findings, Trail
-from catalog.settings import Settings
+from catalog.permits import Permits
+from catalog.source_urls import SourceUrlError, check_source_url, make_source_url
 from catalog.sources import DatabaseSource
 
 DATABASE_KEYS = ("table", "sql", "incremental", "timeout")
@@ -37,7 +39,7 @@ PLAIN_PASSWORD = re.compile(
 
 
 def build_database_input(
-    value: dict[str, Any], common: Input, server: Server, trail: Trail, findings: Findings, settings: Settings
+    value: dict[str, Any], common: Input, server: Server, trail: Trail, findings: Findings, permits: Permits
 ) -> Input | None:
     """The input; None where it cannot be used. Variables stay as they are written until the moment of reading."""
     errors = count_errors(findings)
@@ -75,9 +77,30 @@ def build_database_input(
         sql=sql,
         timeout=read_timeout(value, DatabaseSource.timeout, trail, findings),
     )
+    check_variables(source.filled, permits, trail, findings)
+    check_address(source, permits, trail, findings)
     # A database tells null from the empty text by itself.
     nulls = common.null_values if "nullValues" in value else ()
     return replace(common, kind="database", form=RawForm(format="ndjson"), null_values=nulls, source=source)
+
+
+def check_address(source: DatabaseSource, permits: Permits, trail: Trail, findings: Findings) -> None:
+    """An error for a database that may not be read, as far as the variables that are set here tell."""
+    problems: list[str] = []
+
+    def fill(text: str) -> str:
+        filled, missing = fill_variables(text, permits)
+        problems.extend(missing)
+        return filled
+
+    try:
+        url = make_source_url(source, fill)
+        if not problems:
+            check_source_url(url, source, permits)
+    except SourceUrlError as error:
+        findings.error(trail, f"input.server: the database {source.server} {error}")
+    except (ArgumentError, NoSuchModuleError, ImportError, ValueError, OSError):
+        return  # said when it is read
 
 
 def read_login(server: Server, trail: Trail, findings: Findings) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import os
 import re
+from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -13,7 +14,8 @@ from open_data_contract_standard.model import Server
 from catalog.dataset import RawForm
 from catalog.document import Findings, Trail
 from catalog.json_path import parse_records_path
-from catalog.settings import Settings
+from catalog.permits import Permits
+from catalog.setting_values import DATA_VARIABLE
 
 # What a format is called, in contracts and at the end of files' names.
 FORMATS = {
@@ -123,15 +125,27 @@ def is_readable(name: str, *, lines: bool) -> bool:
         return False
 
 
-def fill_variables(text: str, settings: Settings) -> tuple[str, list[str]]:
-    """The text with ${VARIABLES} filled in from the environment, and the names of those that are not set."""
-    missing: list[str] = []
+def fill_variables(text: str, permits: Permits) -> tuple[str, list[str]]:
+    """The text with ${VARIABLES} filled in from the environment, and what keeps others from being filled in."""
+    problems: list[str] = []
 
     def fill(match: re.Match[str]) -> str:
-        if match[1] == "DECANT_DATA":
-            return str(settings.data_folder)
-        if match[1] not in os.environ:
-            missing.append(match[1])
-        return os.environ.get(match[1], "")
+        name = match[1]
+        if name == DATA_VARIABLE:
+            return str(permits.settings.data_folder)
+        if problem := permits.refuse_variable(name):
+            problems.append(problem)
+        elif name in os.environ:
+            return os.environ[name]
+        else:
+            problems.append(f"the environment variable {name} is not set")
+        return ""
 
-    return VARIABLE.sub(fill, text), missing
+    return VARIABLE.sub(fill, text), problems
+
+
+def check_variables(texts: Iterable[str | None], permits: Permits, trail: Trail, findings: Findings) -> None:
+    """Errors for variables that may not be filled in; whether they are set is seen when they are."""
+    for name in dict.fromkeys(match for text in texts for match in VARIABLE.findall(text or "")):
+        if problem := permits.refuse_variable(name):
+            findings.error(trail, f"input: {problem}")

@@ -10,12 +10,12 @@ from typing import Any
 
 from open_data_contract_standard.model import Server
 
-from catalog.build_form import FORMATS, PACKED, build_form
+from catalog.build_form import FORMATS, PACKED, build_form, check_variables
 from catalog.build_pull import check_secret, count_errors, read_timeout
 from catalog.dataset import Input
 from catalog.document import Findings, Trail
 from catalog.json_path import parse_records_path
-from catalog.settings import Settings
+from catalog.permits import Permits
 from catalog.sources import HttpSource, Pagination
 
 HTTP_KEYS = (
@@ -48,7 +48,7 @@ RATE_SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
 def build_http_input(
-    value: dict[str, Any], common: Input, server: Server, trail: Trail, findings: Findings, settings: Settings
+    value: dict[str, Any], common: Input, server: Server, trail: Trail, findings: Findings, permits: Permits
 ) -> Input | None:
     """The input; None where it cannot be used. Variables stay as they are written until the moment of reading."""
     errors = count_errors(findings)
@@ -83,6 +83,7 @@ def build_http_input(
         own_encoding="encoding" in value,
     )
     check_request(source, trail, findings)
+    check_variables(source.filled, permits, trail, findings)
     if value.get("pagination") is not None:
         source = replace(source, pagination=read_pagination(value["pagination"], source, trail, findings))
         if form is not None and form.format not in PAGED_FORMATS:

@@ -16,8 +16,8 @@ from catalog.build_http import HTTP_KEYS, build_http_input
 from catalog.build_pull import build_incremental
 from catalog.dataset import Input, Property
 from catalog.document import Findings, Trail
+from catalog.permits import Permits
 from catalog.query import QueryTextError, find_tables, parse_query
-from catalog.settings import Settings
 
 MODES = ("snapshot", "upsert", "append")
 INPUT_KEYS = (
@@ -46,7 +46,7 @@ def build_input(
     contract: OpenDataContractStandard,
     properties: dict[str, Property],
     findings: Findings,
-    settings: Settings,
+    permits: Permits,
 ) -> Input | None:
     """The input, or None where there is none or it cannot be used."""
     if value is None:
@@ -92,7 +92,7 @@ def build_input(
             findings.error(trail, f"input.{key}: says nothing about a server of type {server.type}")
     target = "param" if server.type == "api" else "column"
     incremental = build_incremental(value.get("incremental"), target, mode, properties, trail, findings)
-    return build(value, replace(common, incremental=incremental), server, trail, findings, settings)
+    return build(value, replace(common, incremental=incremental), server, trail, findings, permits)
 
 
 def build_query_input(value: dict[str, Any], common: Input, trail: Trail, findings: Findings) -> Input | None:
@@ -106,7 +106,7 @@ def build_query_input(value: dict[str, Any], common: Input, trail: Trail, findin
     return replace(common, kind="query", null_values=("",), query=query, reads=tuple(dict.fromkeys(reads)))
 
 
-InputBuilder = Callable[[dict[str, Any], Input, Server, Trail, Findings, Settings], Input | None]
+InputBuilder = Callable[[dict[str, Any], Input, Server, Trail, Findings, Permits], Input | None]
 # What a server's type makes of an input.
 SERVER_INPUTS: dict[str, InputBuilder] = {
     "local": build_file_input,

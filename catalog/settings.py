@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import secrets
 from collections.abc import Iterator
 from functools import partial
-from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from catalog.errors import SettingsError
-from catalog.rates import read_limit
+from catalog.setting_values import (
+    OWN_PREFIX,
+    check_address,
+    check_issuer,
+    check_network,
+    check_rate,
+    check_roots,
+    check_variables,
+    read_json,
+    split_by_product,
+    split_list,
+)
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 SECRET_BYTES = 32
@@ -26,47 +34,6 @@ SECRET_BYTES = 32
 Algorithm = Literal[
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"
 ]
-
-
-def check_address(url: str) -> str:
-    """The URL, where it is an absolute one of http or https that carries no credential."""
-    parts = urlsplit(url)
-    # urlsplit drops line breaks and tabs, and takes spaces.
-    plain = url.isascii() and url.isprintable() and " " not in url
-    if not plain or parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
-        raise ValueError("not an address that starts with https://")
-    if parts.username is not None or "#" in url:
-        raise ValueError("an address without credentials and without #")
-    return url
-
-
-def check_issuer(url: str) -> str:
-    """The identifier of an issuer: an address without a query (RFC 8414)."""
-    if "?" in url:
-        raise ValueError("an issuer has no query")
-    return check_address(url)
-
-
-def read_json(value: Any, empty: str = "[]") -> Any:
-    """What a text holds as JSON, `empty` where it is empty; anything else as it is."""
-    return json.loads(value or empty) if isinstance(value, str) else value
-
-
-def check_network(text: str) -> str:
-    """The network, such as 10.0.0.0/8."""
-    ip_network(text)
-    return text
-
-
-def check_rate(text: str) -> str:
-    """The rate, or `off`."""
-    read_limit(text)
-    return text
-
-
-def split_list(value: Any) -> Any:
-    """The members of a text that commas separate; anything else as it is."""
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
 Address = Annotated[str, AfterValidator(check_address)]
@@ -100,7 +67,7 @@ class TokenIssuer(BaseModel):
 class Settings(BaseSettings):
     """Every setting, its default and its unit. Each is the variable DECANT_<NAME>."""
 
-    model_config = SettingsConfigDict(env_prefix="DECANT_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=OWN_PREFIX, frozen=True, extra="ignore")
 
     env: Annotated[
         Literal["development", "production"],
@@ -115,6 +82,27 @@ class Settings(BaseSettings):
     data: Annotated[Path | None, Field(description="What ${DECANT_DATA} means in contracts; default: HOME/data.")] = (
         None
     )
+
+    input_variables: Annotated[
+        dict[str, tuple[str, ...]],
+        NoDecode,
+        BeforeValidator(split_by_product),
+        AfterValidator(check_variables),
+        Field(
+            description="Variables that contracts may fill in, by product: `shop=SHOP_TOKEN,SHOP_URL;*=REGION`."
+            " Development leaves all open that are not Decant's own."
+        ),
+    ] = {}
+    input_roots: Annotated[
+        dict[str, tuple[str, ...]],
+        NoDecode,
+        BeforeValidator(split_by_product),
+        AfterValidator(check_roots),
+        Field(
+            description="Folders that contracts may read files below, by product: `shop=/srv/shop;*=/srv/shared`."
+            " The data folder is open to all, in development also the working folder."
+        ),
+    ] = {}
 
     database_url: Annotated[
         SecretStr | None, Field(description="The owner's login: migrations. Not set: the embedded Postgres.")

@@ -55,6 +55,12 @@ class HttpSource:
     own_encoding: bool = False  # whether the contract says the text's encoding, whatever the answer says
 
     @property
+    def filled(self) -> tuple[str | None, ...]:
+        """The texts whose variables are filled in."""
+        pairs = (*self.headers, *self.params)
+        return (self.location, self.path, self.body, *(text for _, text in pairs))
+
+    @property
     def address(self) -> str:
         """What is asked, as the contract writes it."""
         return f"{self.location.rstrip('/')}/{self.path}" if self.path else self.location
@@ -78,6 +84,11 @@ class DatabaseSource:
     timeout: float = 1800  # seconds for the whole read
 
     @property
+    def filled(self) -> tuple[str | None, ...]:
+        """The texts whose variables are filled in."""
+        return (self.url, self.host, self.port, self.database, self.user, self.password)
+
+    @property
     def address(self) -> str:
         """What is read, without a word of where that is or who reads it."""
         name = f"{self.schema}.{self.table}" if self.schema and self.table else self.table
@@ -91,3 +102,8 @@ class BucketSource:
     bucket: str
     folder: str = ""  # what all names are below
     endpoint: str | None = None  # of a store that is not AWS
+
+    @property
+    def filled(self) -> tuple[str | None, ...]:
+        """The texts whose variables are filled in."""
+        return (self.bucket, self.folder, self.endpoint)

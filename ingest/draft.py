@@ -15,6 +15,8 @@ from tempfile import TemporaryDirectory
 from catalog.contract import read_contract
 from catalog.dataset import Product, RawForm
 from catalog.errors import ContractError
+from catalog.permits import Permits
+from catalog.setting_values import ANY_PRODUCT
 from catalog.settings import Settings
 from ingest.candidates import TEXT
 from ingest.clean import compile_cleaning
@@ -64,8 +66,12 @@ def draft_contract(file: Path, settings: Settings, *, header: bool | None = None
         if not profiles:
             raise SourceError(f"{file.name} has no column with a name: there is nothing to make properties of.")
         sample = describe(file, form, cut, profiles, key, nulls)
-        sample, product = settle(sample, settings, folder)
+        closed = Permits(settings, "").refuse_path(file.parent)
+        # Whoever drafts a contract has chosen this file: the draft is tried as if its folder were open already.
+        tried = settings.model_copy(update={"input_roots": {ANY_PRODUCT: (str(file.resolve().parent),)}})
+        sample, product = settle(sample, tried, folder)
     notes = [
+        *([f"the folder {file.resolve().parent} has to be listed in DECANT_INPUT_ROOTS"] if closed else ()),
         *note_columns(sample),
         *(f"{n}: {p.note}" for n, p in zip(sample.names, sample.profiles, strict=True) if p.note),
     ]

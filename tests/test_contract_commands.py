@@ -14,8 +14,8 @@ from tests.lab import PEOPLE
 DECANT = Path(sys.executable).with_name("decant")
 
 
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([DECANT, *map(str, arguments)], capture_output=True, text=True, check=False)
+def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([DECANT, *map(str, arguments)], capture_output=True, text=True, check=False, cwd=cwd)
 
 
 @pytest.fixture
@@ -70,7 +70,11 @@ def test_a_first_contract_is_written_and_never_over_another(tmp_path: Path) -> N
     assert written.returncode == 0, written.stderr
     assert "key      id" in written.stderr
     assert written.stdout == ""
-    assert run("contract", "lint", contract).returncode == 0
+    # The folder lies neither below the working folder nor is it listed.
+    assert f"the folder {tmp_path} has to be listed in DECANT_INPUT_ROOTS" in contract.read_text()
+    refused = run("contract", "lint", contract)
+    assert (refused.returncode, "DECANT_INPUT_ROOTS, such as towns=" in refused.stdout + refused.stderr) == (1, True)
+    assert run("contract", "lint", contract, cwd=tmp_path).returncode == 0
     again = run("contract", "init", sample, "--out", contract)
     assert (again.returncode, "is there already" in again.stderr) == (1, True)
     # Without a place to write to, the contract alone is on standard output.

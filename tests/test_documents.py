@@ -39,7 +39,9 @@ UNITS = {"_ms": " ms", "_bytes": " bytes", "_pool_size": " connections", "_threa
 # What a default is called where it is no value, or not the same everywhere.
 DEFAULTS = {
     "duckdb_threads": "4 threads, or as many as there are cores where those are fewer",
-    **dict.fromkeys(("token_issuers", "trusted_proxies", "cors_origins", "peppers"), "none"),
+    **dict.fromkeys(
+        ("token_issuers", "trusted_proxies", "cors_origins", "peppers", "input_variables", "input_roots"), "none"
+    ),
 }
 SECTIONS = [
     "System overview",

@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from catalog.dataset import Dataset, Input
+from catalog.permits import Permits
 from catalog.settings import Settings
 from catalog.tables import CatalogTables
 from ingest.errors import SourceError
@@ -36,6 +37,11 @@ class InputPlace:
         if self.dataset.input is None:
             raise SourceError(f"{self.dataset.address} has no input in its contract: there is nothing to ingest.")
         return self.dataset.input
+
+    @property
+    def permits(self) -> Permits:
+        """What of this machine the dataset's contract may use."""
+        return Permits(self.settings, self.dataset.product)
 
 
 def one_part(name: str, chunks: Iterator[bytes], size: int | None = None) -> Iterator[RawPart]:

@@ -23,13 +23,13 @@ from obstore.exceptions import (
 )
 from obstore.store import S3Store
 
-from catalog.build_form import fill_variables
 from catalog.dataset import Input
-from catalog.settings import Settings
+from catalog.permits import Permits
 from catalog.sources import BucketSource
 from ingest.errors import PathOutsideRootError, SourceError, SourceMissingError, SourceUnavailableError
 from ingest.inputs.batch import InputPlace, RawBatch, RawPart
 from ingest.inputs.choice import choose_files, find_next
+from ingest.inputs.filling import Filler
 from ingest.inputs.patterns import fixed_prefix, has_magic, match_path, split_path
 
 CHUNK_BYTES = 1 << 20
@@ -45,7 +45,7 @@ REFUSED = re.compile(r"\b(401 Unauthorized|403 Forbidden)\b")  # a listing says 
 def open_bucket_batch(place: InputPlace) -> Iterator[RawBatch]:
     """The bytes of the input's objects, packed or not, as they lie there."""
     source = place.source
-    store = open_store(source, place.settings)
+    store = open_store(source, place.permits)
     marks = look_at_objects(store, source)
     choice = choose_files(source, marks, place.state)
     if source.mode == "snapshot" and not choice.names:
@@ -64,17 +64,14 @@ def open_bucket_batch(place: InputPlace) -> Iterator[RawBatch]:
 
 def find_bucket_news(place: InputPlace) -> dict[str, Any] | None:
     """The position that a load would reach now; None where nothing is new. Costs a listing, no reading."""
-    store = open_store(place.source, place.settings)
+    store = open_store(place.source, place.permits)
     return find_next(place.source, look_at_objects(store, place.source), place.state)
 
 
-def open_store(source: Input, settings: Settings) -> S3Store:
-    """The store, its variables filled in now; SourceError where one is not set."""
-    bucket = source_of(source)
-    filled, missing = fill_variables("\n".join([bucket.bucket, bucket.folder, bucket.endpoint or ""]), settings)
-    if missing:
-        raise SourceError(f"The environment variable {missing[0]} is not set.")
-    name, folder, endpoint = filled.split("\n")
+def open_store(source: Input, permits: Permits) -> S3Store:
+    """The store, its variables filled in now; SourceError where one is closed, or not set."""
+    filler = Filler(permits)
+    name, folder, endpoint = (filler.fill(text or "") for text in source_of(source).filled)
     config: Any = {"endpoint": endpoint, "virtual_hosted_style_request": False} if endpoint else {}
     options: Any = {
         "allow_http": endpoint.startswith("http://"),

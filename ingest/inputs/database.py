@@ -19,9 +19,12 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from catalog.dataset import Dataset, Input
+from catalog.permits import real_path
+from catalog.source_urls import SourceUrlError, check_source_url, make_source_url
 from catalog.sources import DatabaseSource
 from ingest.errors import SourceError, SourceUnavailableError
 from ingest.inputs.batch import InputPlace, RawBatch, one_part
+from ingest.inputs.database_own import keep_logins, refuse_own
 from ingest.inputs.database_rows import write_rows
 from ingest.inputs.filling import Filler
 from ingest.inputs.incremental import Mark, find_mark
@@ -75,9 +78,10 @@ def open_database_batch(place: InputPlace) -> Iterator[RawBatch]:
     """The rows as NDJSON; only those behind the highest published mark where the input is incremental."""
     source = source_of(place.source)
     mark = find_mark(place)
-    engine = make_source_engine(source, Filler(place.settings))
+    engine = make_source_engine(source, Filler(place.permits))
     try:
         with explain(source), engine.connect() as connection:
+            refuse_own(connection, place.engine, source)
             prepare(connection, source)
             query = compile_query(place.dataset, source, mark, connection.dialect.name)
             with closing(read_blocks(connection, source, query)) as blocks:
@@ -96,7 +100,7 @@ def make_source_engine(source: DatabaseSource, filler: Filler) -> sa.Engine:
     url = make_url(source, filler)
     try:
         driver = url.get_driver_name()
-        arguments = CONNECT_ARGUMENTS.get(driver, {})
+        arguments = CONNECT_ARGUMENTS.get(driver, {}) | keep_logins(url, filler.permits)
         return sa.create_engine(
             url, connect_args=arguments, poolclass=sa.pool.NullPool, hide_parameters=True, echo=False
         )
@@ -111,31 +115,17 @@ def make_source_engine(source: DatabaseSource, filler: Filler) -> sa.Engine:
 def make_url(source: DatabaseSource, filler: Filler) -> sa.URL:
     """The database's URL; that of a file only ever opens what is there, for reading."""
     try:
-        if source.url is None:
-            url = sa.URL.create(
-                source.driver,
-                username=fill(source.user, filler),
-                password=fill(source.password, filler),
-                host=fill(source.host, filler),
-                port=int(fill(source.port, filler) or 0) or None,
-                database=fill(source.database, filler),
-            )
-        else:
-            url = sa.make_url(filler.fill(source.url))
+        url = make_source_url(source, filler.fill)
     except (ArgumentError, ValueError):
         raise SourceError(f"The database {source.server} has a URL that is none of SQLAlchemy's.") from None
-    if url.drivername in {"postgresql", "postgres"}:
-        return url.set(drivername="postgresql+psycopg")
+    try:
+        check_source_url(url, source, filler.permits)
+    except SourceUrlError as error:
+        raise SourceError(f"The database {source.server} {error}.") from None
     if url.get_backend_name() == "sqlite":
-        if not url.database or url.database.startswith(("file:", ":")):
-            raise SourceError(f"The database {source.server} must be a file that exists.")
-        return url.set(database=f"file:{quote(url.database)}", query={"mode": "ro", "uri": "true"})
+        path = real_path(url.database or "")
+        return url.set(database=f"file:{quote(str(path))}", query={"mode": "ro", "uri": "true"})
     return url
-
-
-def fill(text: str | None, filler: Filler) -> str | None:
-    """The text with its variables filled in; None where there is none."""
-    return filler.fill(text) if text else None
 
 
 def prepare(connection: sa.Connection, source: DatabaseSource) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog.dataset import Input
+from catalog.permits import Permits
 from ingest.errors import PathOutsideRootError, SourceError, SourceMissingError
 from ingest.inputs.batch import InputPlace, RawBatch, RawPart
 from ingest.inputs.choice import choose_files, find_next
@@ -28,15 +29,15 @@ SETTLE_SECONDS = 2.0  # a watched file that was written to later than this ago m
 @contextmanager
 def open_file_batch(place: InputPlace) -> Iterator[RawBatch]:
     """The bytes of the input's files, packed or not, as they lie there."""
-    source = place.source
+    source, permits = place.source, place.permits
     with refuse_unreadable(source):
-        marks = look_at_files(source)
+        marks = look_at_files(source, permits)
     choice = choose_files(source, marks, place.state)
     if source.mode == "snapshot" and not choice.names:
         raise SourceMissingError(f"There is no file {source.path!r} in {source.root!r}.")
     yield RawBatch(
         source=choice.names[0] if len(choice.names) == 1 else str(source.path),
-        parts=(RawPart(name, read_file(source, name, marks[name]), marks[name][0]) for name in choice.names),
+        parts=(RawPart(name, read_file(source, name, marks[name], permits), marks[name][0]) for name in choice.names),
         size=sum(marks[name][0] for name in choice.names),
         position=lambda: choice.position,
         may_be_empty=choice.may_be_empty,
@@ -47,7 +48,7 @@ def open_file_batch(place: InputPlace) -> Iterator[RawBatch]:
 def find_file_news(place: InputPlace) -> dict[str, Any] | None:
     """The position that a load would reach now; None where nothing is new. Costs a look at each file, no reading."""
     with refuse_unreadable(place.source):
-        return find_next(place.source, look_at_files(place.source), place.state)
+        return find_next(place.source, look_at_files(place.source, place.permits), place.state)
 
 
 @contextmanager
@@ -62,17 +63,17 @@ def refuse_unreadable(source: Input) -> Iterator[None]:
         raise SourceError(f"The file {source.path!r} cannot be read: {reason}.") from None
 
 
-def look_at_files(source: Input) -> dict[str, list[int]]:
+def look_at_files(source: Input, permits: Permits) -> dict[str, list[int]]:
     """The files that the input's path means: name below the root -> size and time of its last change."""
     pattern = source.path or ""
     root = Path(source.root or ".").resolve(strict=has_magic(pattern))
     if not has_magic(pattern):
-        return {pattern: mark_of(resolve_path(root, pattern, source), pattern)}
+        return {pattern: mark_of(resolve_path(root, pattern, source, permits), pattern)}
     if ".." in split_path(pattern):
         raise PathOutsideRootError(f"The path {pattern!r} leads out of {source.root!r}.")
     marks = {}
     for name in sorted(set(walk(root, "", split_path(pattern)))):
-        path = resolve_path(root, name, source)
+        path = resolve_path(root, name, source, permits)
         marks[name] = mark_of(path, name)
     if source.watch:
         settled = time.time_ns() - int(SETTLE_SECONDS * 1e9)
@@ -97,11 +98,13 @@ def walk(root: Path, folder: str, patterns: Sequence[str]) -> Iterator[str]:
                     yield from walk(root, f"{name}/", patterns[1:])
 
 
-def resolve_path(root: Path, name: str, source: Input) -> Path:
-    """The file's real path; PathOutsideRootError where it, or a link on its way, leads out of the root."""
+def resolve_path(root: Path, name: str, source: Input, permits: Permits) -> Path:
+    """The file's real path; PathOutsideRootError where it, or a link on its way, leads out of what may be read."""
     path = (root / name.lstrip("/")).resolve()
     if not path.is_relative_to(root):
         raise PathOutsideRootError(f"The path {name!r} leads out of {source.root!r}.")
+    if problem := permits.refuse_path(path):
+        raise PathOutsideRootError(f"The file {problem}.")
     return path
 
 
@@ -114,11 +117,13 @@ def mark_of(path: Path, name: str) -> list[int]:
     return [found.st_size, found.st_mtime_ns]
 
 
-def read_file(source: Input, name: str, mark: list[int]) -> Iterator[bytes]:
+def read_file(source: Input, name: str, mark: list[int], permits: Permits) -> Iterator[bytes]:
     """The file's bytes, a megabyte at a time; SourceError where it changes meanwhile."""
     root = Path(source.root or ".").resolve()
     with refuse_unreadable(source):
-        descriptor = os.open(resolve_path(root, name, source), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        # All links were followed: one that has taken the file's place since then is not.
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(resolve_path(root, name, source, permits), flags)
         with open(descriptor, "rb") as file:
             while chunk := file.read(CHUNK_BYTES):
                 yield chunk

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from urllib.parse import quote
 
 from catalog.build_form import VARIABLE
-from catalog.settings import Settings
+from catalog.permits import Permits
+from catalog.setting_values import DATA_VARIABLE
 from ingest.errors import SourceError
 
 HIDDEN = "***"
@@ -18,16 +19,18 @@ SHORTEST_HIDDEN = 4  # characters; what is shorter gives nothing away, and hidin
 class Filler:
     """Fills variables in, and remembers what it filled in, to hide it."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    def __init__(self, permits: Permits) -> None:
+        self.permits = permits
         self.filled: set[str] = set()
 
     def fill(self, text: str, change: Callable[[str], str] = str) -> str:
-        """The text with its variables' values, each changed first; SourceError where one is not set."""
+        """The text with its variables' values, each changed first; SourceError where one is closed, or not set."""
 
         def find(match: re.Match[str]) -> str:
-            if match[1] == "DECANT_DATA":
-                return change(str(self.settings.data_folder))
+            if match[1] == DATA_VARIABLE:
+                return change(str(self.permits.settings.data_folder))
+            if problem := self.permits.refuse_variable(match[1]):
+                raise SourceError(f"{problem[0].upper()}{problem[1:]}.")
             value = os.environ.get(match[1], "").strip()
             if not value:
                 raise SourceError(f"The environment variable {match[1]} is not set.")

@@ -46,7 +46,7 @@ ACCEPTED = {
 def open_http_batch(place: InputPlace) -> Iterator[RawBatch]:
     """The API's answer, page by page; no part where it says that nothing has changed."""
     source = source_of(place.source)
-    filler = Filler(place.settings)
+    filler = Filler(place.permits)
     # The load's own folder goes with it, whatever becomes of it.
     folder = place.settings.work_folder / f"load-{place.load_id}"
     folder.mkdir(parents=True, exist_ok=True)

@@ -409,7 +409,7 @@ def test_two_majors_of_a_product_live_side_by_side(write: Write) -> None:
         ("{server: here, path: a.csv, encoding: base64}", "input.encoding"),
         ("{server: here, path: a.csv, color: blue}", "input.color: unknown; known are server, path"),
         ("{server: here, path: a.csv, events: true}", "input.server: says nothing where records are pushed"),
-        ("{server: here, path: '${DECANT_TEST_UNSET}/a.csv'}", "DECANT_TEST_UNSET is not set"),
+        ("{server: here, path: '${SHOP_TEST_UNSET}/a.csv'}", "SHOP_TEST_UNSET is not set"),
         ("a.csv", "must be a mapping"),
         ("[a.csv]", "must be a mapping"),
         ("{query: 'delete from items'}", "must be one SELECT"),
@@ -429,19 +429,19 @@ def test_a_server_that_is_not_read_yet_is_fine_where_no_input_uses_it(write: Wri
 
 
 def test_variables_are_read_from_the_environment(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DECANT_TEST_ROOT", "/srv/data")
-    servers = 'servers: [{server: here, type: local, path: "${DECANT_TEST_ROOT}/in", format: csv}]\n'
+    monkeypatch.setenv("SHOP_TEST_ROOT", "data")
+    servers = 'servers: [{server: here, type: local, path: "${SHOP_TEST_ROOT}/in", format: csv}]\n'
     source = load_catalog(write(with_input("{server: here, path: a.csv}", servers))).find("shop.items")[0].input
     assert source is not None
-    assert source.root == "/srv/data/in"
+    assert source.root == "data/in"
 
 
 def test_an_unset_variable_is_an_error_of_the_input_that_needs_it(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("DECANT_TEST_ROOT", raising=False)
-    servers = 'servers: [{server: here, type: local, path: "${DECANT_TEST_ROOT}", format: csv}]\n'
-    assert "DECANT_TEST_ROOT is not set" in only(write(with_input("{server: here, path: a.csv}", servers)))[2]
+    monkeypatch.delenv("SHOP_TEST_ROOT", raising=False)
+    servers = 'servers: [{server: here, type: local, path: "${SHOP_TEST_ROOT}", format: csv}]\n'
+    assert "SHOP_TEST_ROOT is not set" in only(write(with_input("{server: here, path: a.csv}", servers)))[2]
 
 
 def refer(name: str, parent: str, more: str = "") -> str:

@@ -17,6 +17,7 @@ from moto.server import ThreadedMotoServer
 from obstore.store import S3Store
 
 from catalog.dataset import Input
+from catalog.permits import Permits
 from catalog.settings import load_settings
 from catalog.sources import BucketSource
 from ingest.errors import PathOutsideRootError, SourceError, SourceMissingError
@@ -66,7 +67,8 @@ def place(endpoint: str, path: str, folder: str = "", mode: str = "snapshot", **
     """An input of objects and nothing else."""
     bucket = BucketSource(more.pop("bucket", "lake"), folder, endpoint)
     source = Input(kind="bucket", mode=mode, path=path, source=bucket)
-    return SimpleNamespace(source=source, settings=load_settings(), state=more.get("state", {}), request={})  # type: ignore[return-value]
+    permits = Permits(load_settings(), "lake")
+    return SimpleNamespace(source=source, permits=permits, state=more.get("state", {}), request={})  # type: ignore[return-value]
 
 
 def read(where: InputPlace) -> dict[str, bytes]:

@@ -10,6 +10,8 @@ from types import SimpleNamespace
 import pytest
 
 from catalog.dataset import Input
+from catalog.permits import Permits
+from catalog.settings import load_settings
 from ingest.errors import PathOutsideRootError, SourceError, SourceMissingError
 from ingest.inputs import find_position
 from ingest.inputs.batch import InputPlace
@@ -32,7 +34,8 @@ def root(tmp_path: Path) -> Path:
 def source(root: Path | str, path: str | None, mode: str = "snapshot") -> InputPlace:
     """An input of files and nothing else: it looks at no database."""
     chosen = Input(kind="file", mode=mode, root=str(root), path=path)
-    return SimpleNamespace(source=chosen, state={}, request={})  # type: ignore[return-value]
+    permits = Permits(load_settings(input_roots={"*": ("/",)}), "files")
+    return SimpleNamespace(source=chosen, state={}, request={}, permits=permits)  # type: ignore[return-value]
 
 
 def read(root: Path | str, path: str | None) -> bytes:

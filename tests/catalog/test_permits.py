@@ -1,0 +1,299 @@
+"""What contracts may use of the machine: what an operator lists, and nothing of Decant's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from catalog.contract import lint_contracts
+from catalog.errors import SettingsError
+from catalog.permits import Permits
+from catalog.settings import Settings, load_settings
+from catalog.source_urls import SourceUrlError, check_source_url, make_source_url
+from catalog.sources import DatabaseSource
+
+PRODUCTION = {"env": "production", "secret": "x" * 32, "database_url": "postgresql://own:pw@db.example:5433/decant"}
+CONTRACT = """
+apiVersion: v3.1.0
+kind: DataContract
+id: shop
+version: 1.0.0
+status: active
+servers:
+  - {server}
+schema:
+  - name: items
+    customProperties: [{{property: input, value: {{server: s, mode: snapshot, {words}}}}}]
+    properties:
+      - {{name: id, logicalType: integer, primaryKey: true}}
+"""
+FILES = "{{server: s, type: local, path: '{0}', format: csv}}"
+API = "{{server: s, type: api, location: 'https://api.example/{0}'}}"
+BUCKET = "{{server: s, type: s3, location: 's3://bucket/{0}', format: csv}}"
+DATABASE = (
+    "{{server: s, type: postgresql, host: db, port: 5432, database: shop, schema: public,"
+    " customProperties: [{{property: user, value: '{0}'}}]}}"
+)
+URL = "{{server: s, type: custom, customProperties: [{{property: url, value: '{0}'}}]}}"
+
+Errors = Callable[..., list[str]]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home with a secret, data and a working folder beside it, and the variables of an operator."""
+    for folder in ("home/data", "home/landing", "work/files", "elsewhere"):
+        (tmp_path / folder).mkdir(parents=True)
+    for file in ("home/secret", "home/data/a.csv", "work/files/a.csv", "elsewhere/a.csv"):
+        (tmp_path / file).write_text("id\n1\n")
+    (tmp_path / "work" / "out").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "work" / "secrets").symlink_to(tmp_path / "home")
+    monkeypatch.chdir(tmp_path / "work")
+    for name in ("SHOP_TOKEN", "OTHER_TOKEN", "DECANT_PEPPER_FILE", "decant_secret"):
+        monkeypatch.setenv(name, "word")
+    return tmp_path
+
+
+@pytest.fixture
+def errors(home: Path) -> Errors:
+    """The errors of a contract with this server and input."""
+
+    def find(server: str, words: str = "path: a.csv", **settings: Any) -> list[str]:
+        (home / "contracts").mkdir(exist_ok=True)
+        (home / "contracts" / "shop.yaml").write_text(CONTRACT.format(server=server, words=words))
+        chosen = load_settings(**{"contracts": home / "contracts", "home": home / "home"} | settings)
+        return [found.message for found in lint_contracts(chosen)[1] if found.severity == "error"]
+
+    return find
+
+
+PLACES = {
+    "file": (FILES.format("${{DECANT_DATA}}/${0}"), "path: a.csv"),
+    "file's path": (FILES.format("${{DECANT_DATA}}"), "path: 'a${0}.csv'"),
+    "api": (API.format("${0}"), "format: csv"),
+    "header": (API.format(""), "format: csv, headers: {{Authorization: 'Bearer ${0}'}}"),
+    "parameter": (API.format(""), "format: csv, params: {{key: ['${0}']}}"),
+    "body": (API.format(""), "format: csv, method: POST, body: {{a: {{b: '${0}'}}}}"),
+    "path of an api": (API.format(""), "format: csv, path: 'v1/${0}'"),
+    "bucket": (BUCKET.format("${0}"), "path: a.csv"),
+    "login": (DATABASE.format("${0}"), "table: items"),
+    "url": (URL.format("mysql+pymysql://db/${0}"), "table: items"),
+}
+
+
+def fill(place: str, name: str) -> tuple[str, str]:
+    """A server and an input that name a variable."""
+    server, words = (
+        text.replace("${0}", f"${{{name}}}").replace("{{", "{").replace("}}", "}") for text in PLACES[place]
+    )
+    return server, words
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_variable_is_filled_in_only_where_an_operator_lists_it(errors: Errors, place: str) -> None:
+    server, words = fill(place, "SHOP_TOKEN")
+    assert errors(server, words) == []
+    (refused,) = errors(server, words, **PRODUCTION)
+    assert "SHOP_TOKEN is not open to this product" in refused
+    assert "DECANT_INPUT_VARIABLES, such as shop=SHOP_TOKEN" in refused
+    assert errors(server, words, **PRODUCTION, input_variables="shop=OTHER_TOKEN,SHOP_TOKEN") == []
+    assert errors(server, words, **PRODUCTION, input_variables="*=SHOP_TOKEN") == []
+    assert len(errors(server, words, **PRODUCTION, input_variables="other=SHOP_TOKEN; shop=OTHER_TOKEN")) == 1
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    "name", ["DECANT_WRITE_DATABASE_URL", "DECANT_SECRET", "decant_secret", "DECANT_PEPPER_FILE"]
+)
+def test_a_setting_of_decant_is_never_filled_in(errors: Errors, place: str, name: str) -> None:
+    (refused,) = errors(*fill(place, name))
+    assert f"${{{name}}} is one of Decant's own settings" in refused
+
+
+def test_every_closed_variable_is_named_at_once(errors: Errors) -> None:
+    words = "format: csv, headers: {A-Token: '${SHOP_TOKEN}', B-Token: '${OTHER_TOKEN}'}"
+    assert len(errors(API.format(""), words, **PRODUCTION)) == 2
+
+
+@pytest.mark.parametrize(
+    "lists", ["shop", "=A", "shop=DECANT_SECRET", "*=decant_data", "shop=A B", "sh op=A", "shop=${A}"]
+)
+def test_a_list_of_variables_that_means_nothing_is_refused(home: Path, lists: str) -> None:
+    with pytest.raises(SettingsError, match="DECANT_INPUT_VARIABLES"):
+        load_settings(input_variables=lists)
+
+
+def test_lists_are_read_by_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DECANT_INPUT_VARIABLES", " shop = A, B ; *=C;shop=D;")
+    monkeypatch.setenv("DECANT_INPUT_ROOTS", "shop=/srv/shop,/mnt/a b")
+    settings = load_settings()
+    assert settings.input_variables == {"shop": ("A", "B", "D"), "*": ("C",)}
+    assert settings.input_roots == {"shop": ("/srv/shop", "/mnt/a b")}
+    with pytest.raises(SettingsError, match="must be a whole path"):
+        load_settings(input_roots="shop=srv")
+
+
+# Roots: as the contract writes them, and whether development and production take them.
+ROOTS = {
+    "${DECANT_DATA}": (True, True),
+    "{home}/home/data": (True, True),
+    "files": (True, False),
+    ".": (True, False),
+    "{home}/elsewhere": (False, False),
+    "out": (False, False),
+    "..": (False, False),
+    "../elsewhere": (False, False),
+    "${DECANT_DATA}/..": (False, False),
+    "${DECANT_DATA}/../landing": (False, False),
+    "{home}/home": (False, False),
+    "secrets": (False, False),
+    "secrets/landing": (False, False),
+    "/etc": (False, False),
+    "/": (False, False),
+    "/proc/self": (False, False),
+    "${SHOP_ROOT}": (False, False),
+}
+
+
+@pytest.mark.parametrize(("root", "taken"), ROOTS.items())
+def test_a_folder_is_read_only_where_an_operator_lists_it(
+    errors: Errors, home: Path, monkeypatch: pytest.MonkeyPatch, root: str, taken: tuple[bool, bool]
+) -> None:
+    monkeypatch.setenv("SHOP_ROOT", "/etc")
+    server = FILES.replace("{0}", root.replace("{home}", str(home))).replace("{{", "{").replace("}}", "}")
+    assert (not errors(server), not errors(server, **PRODUCTION)) == taken
+    # No list opens the home.
+    listed = {"input_roots": f"shop=/,{home}/elsewhere;other=/", "input_variables": "*=SHOP_ROOT"}
+    closed = Permits(load_settings(home=home / "home", **listed), "shop").refuse_path(
+        root.replace("${DECANT_DATA}", f"{home}/home/data")
+        .replace("{home}", str(home))
+        .replace("${SHOP_ROOT}", "/etc")
+    )
+    inside = "data/.." in root.replace("${DECANT_DATA}", "data") or root in {
+        "{home}/home",
+        "secrets",
+        "secrets/landing",
+    }
+    assert (closed is not None) == inside
+    assert bool(errors(server, **PRODUCTION, **listed)) == inside
+
+
+@pytest.mark.parametrize(
+    "path", ["../elsewhere/a.csv", "../../home/secret", "out/a.csv", "../out/*.csv", "files/../../x"]
+)
+def test_a_path_that_leads_out_of_its_folder_is_refused_beforehand(errors: Errors, path: str) -> None:
+    assert len(errors(FILES.format("."), f"path: '{path}'")) == 1
+
+
+def test_the_data_folder_opens_nothing_of_the_home_around_it_or_in_it(home: Path) -> None:
+    for data in (home, home / "home"):
+        permits = Permits(load_settings(home=home / "home", data=data), "shop")
+        assert permits.refuse_path(home / "home" / "secret")
+        assert permits.refuse_path(home / "home" / "landing")
+    assert Permits(load_settings(home=home / "home", data=home), "shop").refuse_path(home / "elsewhere") is None
+
+
+def test_a_command_that_runs_in_the_root_opens_nothing_by_that(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/")
+    permits = Permits(load_settings(home=home / "home"), "shop")
+    assert permits.refuse_path("/etc/passwd")
+    assert permits.refuse_path(home / "home" / "data" / "a.csv") is None
+
+
+# Databases
+
+
+def judge(settings: Settings, url: str | None = None, **parts: str) -> str | None:
+    """Why a database may not be read."""
+    source = DatabaseSource("erp", parts.pop("driver", ""), url=url, **parts)
+    try:
+        check_source_url(make_source_url(source, lambda text: text), source, Permits(settings, "shop"))
+    except SourceUrlError as error:
+        return str(error)
+    return None
+
+
+OWN = [
+    "postgresql://x@db.example:5433/decant",
+    "postgresql+psycopg://x:y@DB.example.:5433/decant?sslmode=require",
+    "postgresql+asyncpg://db.example:5433/decant",
+    "postgres://x@/decant?host=db.example&port=5433",
+    "postgresql+psycopg://x@/decant?host=other:1&host=db.example:5433",
+    "postgresql://x@ignored/ignored?host=db.example&port=5433&dbname=decant",
+    "postgresql://x@127.0.0.1:5434/copy",
+    "postgresql://x@localhost:5434/copy",
+    "postgresql://x@/copy?hostaddr=127.0.0.1&port=5434",
+    "postgresql://writer@replica.example/writer",
+]
+
+
+@pytest.mark.parametrize("url", OWN)
+def test_decants_own_database_is_known_by_its_address_however_it_is_spelt(url: str) -> None:
+    settings = load_settings(
+        **PRODUCTION
+        | {
+            "read_database_url": "postgresql://r@localhost:5434/copy",
+            "write_database_url": "postgres://writer@replica.example",
+        }
+    )
+    assert "Decant's own database" in (judge(settings, url) or "")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://x@db.example:5433/shop",
+        "postgresql://x@db.example/decant",
+        "postgresql://x@db.example.org:5433/decant",
+        "mysql+pymysql://x@db.example:5433/decant",
+        "postgresql://x@/decant?hostaddr=10.0.0.1&port=5433",
+    ],
+)
+def test_another_database_is_not_decants_own(url: str) -> None:
+    settings = load_settings(**PRODUCTION)
+    assert judge(settings, url) is None
+
+
+def test_parts_of_an_address_are_compared_as_a_url_is() -> None:
+    settings = load_settings(**PRODUCTION)
+    parts = {"driver": "postgresql+psycopg", "host": "db.example", "port": "5433"}
+    assert judge(settings, database="decant", **parts)
+    assert judge(settings, database="shop", **parts) is None
+
+
+@pytest.mark.parametrize(
+    "parameter",
+    [
+        "local_infile=1",
+        "LOCAL_INFILE=1",
+        "local%5Finfile=1",
+        "read_default_file=/etc/my.cnf",
+        "plugin=x",
+        "service=own",
+        "servicefile=/x",
+        "passfile=/x",
+        "odbc_connect=x",
+        "driver=/tmp/x.so",
+    ],
+)
+def test_a_parameter_that_opens_more_of_the_machine_is_not_taken_from_a_contract(parameter: str) -> None:
+    settings = load_settings()
+    url = f"mysql+pymysql://db/shop?{parameter}"
+    assert "cannot be written in a contract" in (judge(settings, url) or "")
+    # An operator's variable holds what it wants.
+    source = DatabaseSource("erp", url="${ERP_URL}")
+    check_source_url(make_source_url(source, lambda _: url), source, Permits(settings, "shop"))
+
+
+@pytest.mark.parametrize("scheme", ["sqlite:///", "sqlite+pysqlite:///", "duckdb:///"])
+def test_a_database_that_is_a_file_lies_where_files_may_lie(home: Path, scheme: str) -> None:
+    settings = load_settings(home=home / "home")
+    assert judge(settings, f"{scheme}files/a.db") is None
+    assert judge(settings, f"{scheme}{home}/home/data/a.db") is None
+    for path in ("/etc/passwd", f"{home}/home/secret", "out/a.db", "../elsewhere/a.db", "secrets/secret"):
+        assert judge(settings, scheme + path), path
+    assert "must be a file" in (judge(settings, scheme.removesuffix("/")) or "")
+    assert judge(load_settings(home=home / "home", **PRODUCTION), f"{scheme}files/a.db")
