@@ -11,6 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from api import aggregates, changes, publications, records
 from api.auth import Authenticator
+from api.bodies import BodyMemory
 from api.browsers import cors_options
 from api.cache import PageCache
 from api.callers import Callers
@@ -93,6 +94,7 @@ def create_app(
                 cache=cache,
                 headers=StandingHeaders(catalog),
                 events=EventStore(write_pool),
+                bodies=BodyMemory(settings.events_memory_bytes, settings.events_limit_bytes),
                 exports=ExportSource(urls.read, settings),
                 raw_lookup=raw_lookup,
                 export_files=export_files,

@@ -189,6 +189,14 @@ class Connection(HttpToolsProtocol):
         # What was answered before its body had come gets no second answer: it would be taken for the next one's.
         self.finish(render_refusal(code, self.url) if busy or not self.handed_on else b"")
 
+    def linger(self) -> None:
+        """Ends the connection behind its last answer, while bytes still come that nobody will read."""
+        self.deaf = True
+        self.unwatch()
+        self._unset_keepalive_if_required()
+        self.held.idle.pop(self, None)
+        self.finish(b"")
+
     def finish(self, last_words: bytes) -> None:
         """Ends the connection when its client has had the time to read the last answer."""
         if last_words:

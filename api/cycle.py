@@ -17,6 +17,7 @@ class Cycle(RequestResponseCycle):
 
     connection: Any  # the BoundedProtocol that it belongs to
     until_close = False  # whether the end of the connection is the end of the body
+    lingers = False  # whether the connection ends with the answer, though the body is still coming
     turned_away = False  # whether a short refusal stands in the place of the answer
 
     async def run_asgi(self, app: Any) -> None:
@@ -34,12 +35,16 @@ class Cycle(RequestResponseCycle):
         if message["type"] == "http.response.start":
             if self.response_started or self.disconnected or self.begin(message):
                 await super().send(message)
+                if self.more_body and not self.keep_alive:
+                    self.lingers = self.keep_alive = True  # closed with bytes unread, the answer would be lost
             return
         size = len(message.get("body", b""))
         if self.until_close:
             self.expected_content_length = size  # nobody was told of any length: what comes is right
         await super().send(message)
         self.connection.note_sent(self.scope, size)
+        if self.lingers and self.response_complete:
+            self.connection.linger()
 
     def begin(self, message: Any) -> bool:
         """Judges how the answer is sent; False where a short refusal was sent in its place."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,13 +23,20 @@ from catalog.models import IDEMPOTENCY_HOURS
 CHANNEL = "decant_events"  # NOTIFY: a hint that a dataset has records that wait
 ATTEMPTS = 3  # two pushes of the same events in another order may block one another
 
+# The records come as one JSON array: a parameter for each, or an array of texts, would be written by Python, sign by
+# sign. A record without an identity gets that of its place in this request.
+IDENTITY = (
+    "coalesce(item ->> 0, 'receipt:' || %(receipt)s::text) AS source,"
+    " coalesce(item ->> 1, position::text) AS event_id"
+)
+
 # Records in the order of the body, which is the order of their ids; those that came before are left as they are.
-KEEP_EVENTS = """
+KEEP_EVENTS = f"""
 WITH head AS (
   SELECT id FROM decant.datasets WHERE product = %(product)s AND major = %(major)s AND dataset = %(dataset)s
 ), given AS (
-  SELECT * FROM unnest(%(sources)s::text[], %(ids)s::text[], %(payloads)s::text[])
-    WITH ORDINALITY AS given (source, event_id, payload, position)
+  SELECT {IDENTITY}, item ->> 2 AS payload, position
+  FROM json_array_elements(%(given)s::json) WITH ORDINALITY AS given (item, position)
 ), fresh AS (
   INSERT INTO decant.events (dataset_id, source, event_id, payload)
   SELECT head.id, source, event_id, payload FROM head CROSS JOIN given ORDER BY position
@@ -48,10 +56,13 @@ SELECT repeated, (SELECT count(*) FROM linked), pg_notify(%(channel)s, (SELECT i
 
 # The events that other pushes brought are seen by the next statement only. What became of those that somebody else
 # had brought is not for this receipt to tell: they count as repeated, and that is all.
-LINK_REPEATED = """
+LINK_REPEATED = f"""
 INSERT INTO decant.receipt_events (receipt_id, position, event)
 SELECT %(receipt)s, position, events.id
-FROM unnest(%(sources)s::text[], %(ids)s::text[]) WITH ORDINALITY AS given (source, event_id, position)
+FROM (
+  SELECT {IDENTITY}, position
+  FROM json_array_elements(%(given)s::json) WITH ORDINALITY AS given (item, position)
+) AS given
 JOIN decant.events USING (source, event_id)
 WHERE dataset_id = (
   SELECT id FROM decant.datasets WHERE product = %(product)s AND major = %(major)s AND dataset = %(dataset)s
@@ -80,12 +91,20 @@ KEEP_KEY = (
 
 
 @dataclass(frozen=True)
+class PackedRecords:
+    """Records as one text for the database."""
+
+    count: int
+    text: str  # JSON: an array of [source, id, payload]
+
+
+@dataclass(frozen=True)
 class Push:
     """One request that brings records."""
 
     dataset: Dataset
     principal: str
-    records: tuple[PushedRecord, ...]
+    records: PackedRecords
     key: str | None  # the Idempotency-Key
     body_sha256: str
 
@@ -132,18 +151,18 @@ async def keep_once(connection: AsyncConnection[Any], push: Push) -> dict[str, A
         "dataset": push.dataset.name,
         "receipt": receipt,
         "principal": push.principal,
-        "records": len(push.records),
+        "records": push.records.count,
         "channel": CHANNEL,
-        **columns_of(push.records, receipt),
+        "given": push.records.text,
     }
     row = await (await connection.execute(KEEP_EVENTS, facts)).fetchone()
     if row is None:
         raise DatabaseUnavailableError()  # the contract has no table yet
     repeated, linked, _ = row
-    if linked < len(push.records):
+    if linked < push.records.count:
         await connection.execute(LINK_REPEATED, facts)
     status_url = f"{push.dataset.path}/receipts/{receipt}"
-    answer = {"receipt": str(receipt), "records": len(push.records), "repeated": repeated, "status_url": status_url}
+    answer = {"receipt": str(receipt), "records": push.records.count, "repeated": repeated, "status_url": status_url}
     if push.key is not None:
         await connection.execute(KEEP_KEY, {**known, "answer": Jsonb(answer)})
     return answer
@@ -169,10 +188,7 @@ async def find_answer(connection: AsyncConnection[Any], known: dict[str, Any]) -
     return answer
 
 
-def columns_of(records: Sequence[PushedRecord], receipt: uuid.UUID) -> dict[str, list[str]]:
-    """The records as columns; one without an identity gets that of its place in this request."""
-    return {
-        "sources": [record.source or f"receipt:{receipt}" for record in records],
-        "ids": [record.id or str(place) for place, record in enumerate(records, 1)],
-        "payloads": [record.payload for record in records],
-    }
+def pack_records(records: Sequence[PushedRecord]) -> PackedRecords:
+    """The records as one text; written off the event loop where they are many or long."""
+    given = [(record.source or None, record.id or None, record.payload) for record in records]
+    return PackedRecords(len(records), json.dumps(given, ensure_ascii=False))

@@ -19,6 +19,7 @@ from api.json_records import JsonText, one_line, refuse_record
 from api.problems import Problem
 
 RECORDS_LIMIT = 10_000  # in one body
+SIGNS_LIMIT = 1_000_000  # commas and opening brackets in one body: each may cost an object, of many times its bytes
 IDENTITY_LIMIT_BYTES = 1000  # of a source, of an id: an index holds both
 JSON = "application/json"
 NDJSON = ("application/x-ndjson", "application/jsonl")
@@ -90,6 +91,7 @@ def parse_records(form: PushForm, body: bytes) -> tuple[PushedRecord, ...]:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise Problem("invalid_text", f"The body is not UTF-8 (byte {error.start + 1}).") from None
+    count_signs(text, ",[{\n" if form.media_type in NDJSON else ",[{")
     records: list[PushedRecord] = []
     for record in read_records(form, text):
         if len(records) == RECORDS_LIMIT:
@@ -99,6 +101,12 @@ def parse_records(form: PushForm, body: bytes) -> tuple[PushedRecord, ...]:
     if not records and form.media_type != CLOUD_EVENTS:
         raise Problem("invalid_event", "The body holds no record.")
     return tuple(records)
+
+
+def count_signs(text: str, signs: str = ",[{") -> None:
+    """`body_too_large` for a text of very many tiny values, before any of them is made."""
+    if sum(map(text.count, signs)) > SIGNS_LIMIT:
+        raise Problem("body_too_large", f"The body holds more than {SIGNS_LIMIT:,} values: send it in parts.")
 
 
 def read_records(form: PushForm, text: str) -> Iterator[PushedRecord]:
@@ -177,6 +185,7 @@ def decode_data(encoded: Any, pointer: str) -> str:
         text = base64.b64decode(encoded if type(encoded) is str else "-", validate=True).decode()
     except (binascii.Error, ValueError):
         raise refuse_record("invalid_event", "is not JSON text in Base64", pointer) from None
+    count_signs(text)
     return read_data(JsonText(text, pointer), pointer)
 
 

@@ -16,17 +16,12 @@ TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{}]', re.DOTALL)
 # With doubled backslashes out of the way: a pair of surrogates is a character, one alone is none, and NUL is no text.
 PAIR = re.compile(r"(?i)\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}")
 NO_TEXT = re.compile(r"(?i)\\u(0000|d[89a-f])")
+SAFE_DIGITS = 300  # the largest double has 309
 ENDS = re.compile(r"[\r\n]+")
 
 
 class NumberError(ValueError):
     """A number that JSON has no word for, or that no double holds."""
-
-
-class NumberText(str):
-    """A number as it was written: no text, but every digit of it."""
-
-    __slots__ = ()
 
 
 class JsonText:
@@ -46,7 +41,7 @@ class JsonText:
         return match.end() if match else at
 
     def read(self, at: int, pointer: str) -> tuple[Any, int]:
-        """The value at a position, and where it ends. Its numbers are NumberTexts."""
+        """The value at a position, and where it ends. Its numbers are bytes."""
         try:
             value, end = SCAN(self.text, at)
         except NumberError as error:
@@ -153,12 +148,20 @@ def one_line(raw: str) -> str:
     return ENDS.sub(" ", raw) if "\n" in raw or "\r" in raw else raw
 
 
-def check_number(text: str) -> NumberText:
-    """The number as it stands there; NumberError where a double cannot hold it at all."""
+def check_number(text: str) -> bytes:
+    """The number as it stands there; NumberError where a double cannot hold it at all.
+
+    As bytes it is no text to whoever asks for texts, and nothing that the garbage collector would follow.
+    """
     number = float(text)
     if math.isinf(number) or (number == 0 and text.lower().partition("e")[0].strip("-0.")):
         raise NumberError(f"{text[:40]} is beyond what a number can be")
-    return NumberText(text)
+    return text.encode()
+
+
+def check_integer(text: str) -> bytes:
+    """The same for a whole number: a double holds any that is not very long."""
+    return text.encode() if len(text) < SAFE_DIGITS else check_number(text)
 
 
 def refuse_constant(text: str) -> NoReturn:
@@ -167,5 +170,5 @@ def refuse_constant(text: str) -> NoReturn:
 
 
 SCAN = json.JSONDecoder(
-    parse_float=check_number, parse_int=check_number, parse_constant=refuse_constant, strict=True
+    parse_float=check_number, parse_int=check_integer, parse_constant=refuse_constant, strict=True
 ).raw_decode

@@ -9,6 +9,7 @@ from fastapi import Request
 from starlette.types import Scope
 
 from api.auth import Principal
+from api.bodies import BodyMemory
 from api.cache import PageCache
 from api.callers import Callers
 from api.documents import Documents
@@ -40,6 +41,7 @@ class Service:
     cache: PageCache
     headers: StandingHeaders
     events: EventStore
+    bodies: BodyMemory
     exports: ExportSource
     raw_lookup: RawLookup | None
     export_files: ExportFiles

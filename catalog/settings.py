@@ -217,6 +217,9 @@ class Settings(BaseSettings):
     events_limit_bytes: Annotated[
         int, Field(ge=1, description="The largest body of pushed events, unpacked, in bytes.")
     ] = 10_000_000
+    events_memory_bytes: Annotated[
+        int, Field(ge=1, description="Bodies of pushed events that are held at a time, per process, in bytes.")
+    ] = 64 * 2**20
 
     duckdb_memory: Annotated[str, Field(description="Memory for cleaning one batch; more goes to disk.")] = "256MB"
     duckdb_threads: Annotated[int, Field(ge=1, description="Threads for cleaning one batch.")] = min(

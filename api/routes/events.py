@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-import zlib
-from collections.abc import Callable
-from typing import NoReturn
 
 from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from api.access import find_watched_dataset, find_writable_dataset
-from api.event_store import Push
-from api.events import PushedRecord, PushForm, parse_records, read_form, read_idempotency_key, unsupported
+from api.bodies import read_body
+from api.event_store import PackedRecords, Push, pack_records
+from api.events import PushForm, parse_records, read_form, read_idempotency_key
 from api.openapi.events import takes_events
 from api.problems import Problem, closest, parameter_problem
 from api.query_text import split_query
@@ -42,13 +39,16 @@ async def push_events(request: Request) -> Response:
     require_pushed(dataset)
     form = read_form(request.headers.get("content-type", ""), request.headers.items())
     key = read_idempotency_key(request.headers.getlist("idempotency-key"))
-    body = await read_body(request, service.settings.events_limit_bytes)
-    if len(body) < THREAD_FROM_BYTES:
-        records, digest = take_in(form, body)
-    else:
-        records, digest = await run_in_threadpool(take_in, form, body)
-    push = Push(dataset, principal.client or "", records, key, digest)
-    answer = await service.events.keep(push)
+    with service.bodies.hold() as held:
+        body = await read_body(request, service.settings.events_limit_bytes, held)
+        if len(body) < THREAD_FROM_BYTES:
+            records, digest = take_in(form, body)
+        else:
+            async with service.bodies.parsing:
+                records, digest = await run_in_threadpool(take_in, form, body)
+        del body
+        held.take(max(len(records.text) - held.size, 0))
+        answer = await service.events.keep(Push(dataset, principal.client or "", records, key, digest))
     location = (service.settings.public_url or "").rstrip("/") + answer["status_url"]
     return JSONResponse(answer | {"status_url": location}, 202, {"Location": location, **NO_STORE})
 
@@ -112,71 +112,10 @@ def read_number(request: Request, name: str, code: str) -> int | None:
     return read_count(request, name, 0, 2**63 - 1, code) if name in request.query_params else None
 
 
-def take_in(form: PushForm, body: bytes) -> tuple[tuple[PushedRecord, ...], str]:
-    """The records of a body, and the digest that tells it from another."""
+def take_in(form: PushForm, body: bytes) -> tuple[PackedRecords, str]:
+    """The records of a body, ready for the database, and the digest that tells it from another."""
     digest = hashlib.sha256(form.media_type.encode())
     for name, value in sorted(form.attributes.items()):
         digest.update(f"\n{name}:{value}".encode())
     digest.update(b"\n\n" + body)
-    return parse_records(form, body), digest.hexdigest()
-
-
-async def read_body(request: Request, limit: int) -> bytes:
-    """The body, unpacked; `body_too_large` as soon as it is, whatever is still to come."""
-    announced = request.headers.get("content-length", "")
-    if announced.isascii() and announced.isdigit() and int(announced[:20]) > limit:
-        refuse_large(limit)
-    unpack = choose_unpacking(request.headers.get("content-encoding", "identity"), limit)
-    chunks: list[bytes] = []
-    size = packed = 0
-    try:
-        async for packed_chunk in request.stream():
-            packed += len(packed_chunk)
-            chunk = unpack(packed_chunk)
-            size += len(chunk)
-            if size > limit or packed > limit:
-                refuse_large(limit)
-            chunks.append(chunk)
-    except ClientDisconnect:
-        raise Problem("bad_request", "The body ended too early.") from None
-    if getattr(unpack, "decoder", None) is not None and not unpack.decoder.eof:  # type: ignore[attr-defined]
-        raise Problem("bad_request", "The gzip body ended too early.")
-    return b"".join(chunks)
-
-
-def refuse_large(limit: int) -> NoReturn:
-    """The problem with a body over the limit; the connection ends with it, so that the rest is not read."""
-    raise Problem("body_too_large", f"The body is longer than {limit:,} bytes.", headers={"Connection": "close"})
-
-
-class GzipUnpacking:
-    """Unpacks a gzip body piece by piece, and never much more than the limit."""
-
-    def __init__(self, limit: int) -> None:
-        self.left = limit + 1
-        self.decoder = zlib.decompressobj(wbits=31)
-
-    def __call__(self, chunk: bytes) -> bytes:
-        """What a piece unpacks to."""
-        if self.decoder.eof and chunk:
-            raise Problem("bad_request", "There is more behind the end of the gzip body.")
-        try:
-            unpacked = self.decoder.decompress(chunk, max(self.left, 1))
-        except zlib.error:
-            raise Problem("bad_request", "The body is no gzip.") from None
-        self.left -= len(unpacked)
-        if self.decoder.unused_data:
-            raise Problem("bad_request", "There is more behind the end of the gzip body.")
-        return unpacked
-
-
-def choose_unpacking(coding: str, limit: int) -> Callable[[bytes], bytes]:
-    """What undoes a content coding; `unsupported_media_type` for one that is not taken."""
-    word = coding.strip().lower()
-    if word in {"gzip", "x-gzip"}:
-        return GzipUnpacking(limit)
-    if word in {"identity", ""}:
-        return bytes
-    problem = unsupported(f"the content coding {word} is not taken")
-    problem.headers["Accept-Encoding"] = "gzip, identity"
-    raise problem
+    return pack_records(parse_records(form, body)), digest.hexdigest()

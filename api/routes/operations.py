@@ -8,10 +8,11 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from api.access import require_scope
+from api.bodies import read_body
 from api.events import read_idempotency_key
 from api.operations import LoadFilter, LoadRequest, get_load, list_loads, parse_object, queue_loads
 from api.problems import Problem, closest, parameter_problem
-from api.routes.events import read_body, read_count, read_number, refuse_parameters
+from api.routes.events import read_count, read_number, refuse_parameters
 from api.service import Service, service_of
 from catalog.dataset import Dataset, Product
 from catalog.models import LOAD_STATUSES
