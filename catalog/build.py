@@ -8,7 +8,7 @@ from typing import Any
 
 from open_data_contract_standard.model import OpenDataContractStandard, SchemaObject
 
-from catalog.build_customs import check_keys, read_customs, read_share
+from catalog.build_customs import check_keys, read_customs, read_grants, read_share
 from catalog.build_input import build_input
 from catalog.build_property import build_property
 from catalog.build_quality import build_gates
@@ -96,6 +96,11 @@ def build_product(
             document=document.data,
             description=(contract.description.purpose or "") if contract.description else "",
             sla=sla,
+            grants=read_grants(
+                read_customs(contract.customProperties, ("customProperties",), findings),
+                ("customProperties",),
+                findings,
+            ),
         ),
         group_warnings(findings.found),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from typing import Any
 
 from open_data_contract_standard.model import (
@@ -25,7 +26,10 @@ CUSTOM_PROPERTIES = (
     "anonymous",
     "rows",
     "rateLimit",
+    "grants",
+    "declassified",
 )
+GRANTED = re.compile(r"[A-Za-z0-9._-]+(@[0-9]+)?")  # a product, or one major of it
 
 
 def read_customs(customs: list[CustomProperty] | None, trail: Trail, findings: Findings) -> dict[str, Any]:
@@ -38,6 +42,28 @@ def read_customs(customs: list[CustomProperty] | None, trail: Trail, findings: F
             findings.warning((*trail, index, "property"), f"{name!r} means nothing here; did you mean {close[0]!r}?")
         values[name] = custom.value
     return values
+
+
+def read_grants(customs: dict[str, Any], trail: Trail, findings: Findings) -> tuple[str, ...]:
+    """The products whose SQL may read this product's datasets."""
+    value = customs.get("grants")
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(name, str) and GRANTED.fullmatch(name) for name in value):
+        findings.error(trail, f"grants: {value!r} is no list of products such as [reports, sales@2]")
+        return ()
+    return tuple(value)
+
+
+def read_declassified(customs: dict[str, Any], trail: Trail, findings: Findings) -> str | None:
+    """Why a derived property inherits no classification."""
+    value = customs.get("declassified")
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value.strip():
+        findings.error(trail, "declassified: say why, in a text")
+        return None
+    return value.strip()
 
 
 def read_share(value: Any, default: float, name: str, trail: Trail, findings: Findings) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 
 from open_data_contract_standard.model import SchemaProperty
 
+from catalog.build_customs import read_declassified
 from catalog.build_rules import OPTION_NAMES, find_enum, find_rules, find_type, forbids_nulls
 from catalog.build_transform import find_raw_columns
 from catalog.dataset import Property, shorten_name
@@ -55,6 +56,8 @@ def build_property(part: SchemaProperty, trail: Trail, custom: dict[str, Any], f
         required=value.required or bool(part.primaryKey),
         unique=bool(part.unique),
         classification=classification,
+        declared=classification,
+        declassified=read_declassified(custom, (*trail, "customProperties"), findings),
         transform=transform,
         raw_columns=find_raw_columns(transform, trail, findings) if transform else (name,),
         indexed=read_indexed(custom, value.type, trail, findings),

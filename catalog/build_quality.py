@@ -17,6 +17,7 @@ from open_data_contract_standard.model import DataQuality, SchemaObject
 from catalog.dataset import Gate, Property
 from catalog.document import Findings, Trail
 from catalog.query import QueryTextError, parse_query
+from catalog.rule_text import OBJECT_WORDS, PLACEHOLDER, PROPERTY_WORDS, fill_placeholders
 
 METRICS = ("nullValues", "missingValues", "invalidValues", "duplicateValues", "rowCount")
 # What each metric can be told, beside the columns that it is about.
@@ -35,9 +36,6 @@ OPERATORS = (
 SEVERITIES = {"error": "error", "warning": "warning", "info": "warning"}
 ROW_UNITS = frozenset({"", "rows", "row", "records", "count"})
 PERCENT_UNITS = frozenset({"percent", "percentage", "%"})
-PLACEHOLDER = re.compile(r"\$?\{(\w[^}]*)\}")
-OBJECT_WORDS = ("object", "table", "schema")
-PROPERTY_WORDS = ("property", "column")
 # Postgres reads these otherwise than the engine of the record-level patterns, or can only try all possibilities.
 FOREIGN_PATTERN = re.compile(r"\\[bBQECpPzhGKXR1-9]|\(\?[^:i]|(?<!^)\(\?i|\[\[[.=]|\*\*\*")
 
@@ -145,10 +143,11 @@ class GateReader:
             if word not in OBJECT_WORDS + PROPERTY_WORDS:
                 return f"{{{word}}} stands for nothing here; {{object}} and {{property}} do"
         try:
-            parse_query(PLACEHOLDER.sub("x", query), steady=False)
+            parse_query(fill_placeholders(query, "x", "x", "x"), steady=False)
         except QueryTextError as error:
-            # Never only a warning: it may be meant to write.
-            self.findings.error((*self.trail, "query"), str(error))
+            # Never only a warning where it may be meant to write.
+            tell = self.findings.error if "one SELECT" in str(error) else self.tell
+            tell((*self.trail, "query"), str(error))
             return ""
         return None
 

@@ -45,10 +45,10 @@ def compare_property(old: Property, new: Property) -> Iterator[Difference]:
         yield Step.PATCH, f"its column is {new.column!r} instead of {old.column!r}: the old one's data stays behind"
     if old.transform != new.transform:
         yield Step.PATCH, "is derived by another transformLogic"
-    ranks = [CLASSIFICATION_RANKS.get(prop.classification, 3) for prop in (old, new)]
+    ranks = [CLASSIFICATION_RANKS.get(prop.declared, 3) for prop in (old, new)]
     if ranks[0] != ranks[1]:
         step = Step.MAJOR if ranks[1] > ranks[0] else Step.MINOR
-        yield step, f"is classified {new.classification} instead of {old.classification}"
+        yield step, f"is classified {new.declared} instead of {old.declared}"
 
 
 def compare_flags(old: Property, new: Property) -> Iterator[Difference]:

@@ -21,6 +21,7 @@ from catalog.check_queries import check_queries
 from catalog.dataset import Dataset, Product, order_by_dependency
 from catalog.document import Document, Trail, read_document, show_trail
 from catalog.errors import ContractError, Finding, UnknownDatasetError
+from catalog.reading import Readings
 from catalog.settings import Settings
 
 ACCEPTED_VERSIONS = ("v3.0.0", "v3.0.1", "v3.0.2", "v3.1.0", "v3.2.0")
@@ -37,6 +38,11 @@ class Catalog:
     def by_address(self) -> Mapping[tuple[str, str], Product]:
         """The products by their ids and majors as addresses have them."""
         return {(name, str(major)): product for (name, major), product in self.products.items()}
+
+    @cached_property
+    def readings(self) -> Readings:
+        """Which dataset's SQL may read which."""
+        return Readings(self.products.values())
 
     def datasets(self) -> list[Dataset]:
         """Every dataset, in the order in which they can be loaded."""
@@ -98,8 +104,8 @@ def lint_contracts(settings: Settings, path: Path | None = None) -> tuple[Catalo
             continue
         schemas[product.schema] = file
         products[product.id, product.major] = product
-    findings += check_queries(products, alone=path is not None and path.is_file())
-    return Catalog(products), findings
+    checked, found = check_queries(products, alone=path is not None and path.is_file())
+    return Catalog(checked), [*findings, *found]
 
 
 def find_contract_files(path: Path, findings: list[Finding]) -> list[Path]:

@@ -114,6 +114,9 @@ class Property:
     masking: str = "omit"  # what is shown to whoever may not see it: nothing, or "null" in its place
     masked: bool = False  # only in views: shown, but always as null
     searchable: bool = False  # whether a text search looks into it
+    # What the contract says of it; `classification` is also what it inherits from the properties that it is made of.
+    declared: str = "internal"
+    declassified: str | None = None  # why it inherits nothing
     source_objects: tuple[str, ...] = ()  # what the contract says that it comes from
     # What an object or an array holds; its parts have names and rules, but no column of their own.
     children: tuple[Property, ...] = ()
@@ -174,6 +177,7 @@ class Product:
     dataset_lines: Mapping[str, int] = field(repr=False, default_factory=dict)  # where each dataset begins
     description: str = ""
     sla: Sla = field(default_factory=Sla)
+    grants: tuple[str, ...] = ()  # the products, as `id` or `id@major`, whose SQL may read this one's datasets
 
     @cached_property
     def anonymous(self) -> bool:

@@ -26,6 +26,7 @@ from catalog.kept_scripts import keep_scripts, rebuild_scripts
 from catalog.models import SCHEMA, DatasetHead, Load
 from catalog.newest import note_newest
 from catalog.predicates import check_predicates
+from catalog.product_roles import match_roles
 from catalog.scripts import (
     OWN_BRANCH,
     STATEMENT_TIMEOUT_MS,
@@ -106,6 +107,8 @@ def migrate(
         applied = sorted(current_revisions(connection) - before)
         if restored := check_restored(connection, settings, list(catalog.datasets()), "migrate"):
             warnings.append(restored.explain())
+        # After all tables: a product's SQL may read those of others.
+        warnings += match_roles(connection, catalog)
         connection.commit()
     return MigrationReport(steps, [path for path in written if path], applied, warnings)
 

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import registry
 
 from catalog.dataset import Dataset, Product, shorten_name
+from catalog.reading import Readings
 
 STAGING_SCHEMA = "decant_staging"
 REVISION = "_revision"  # which publication wrote the record
@@ -67,6 +68,7 @@ class CatalogTables:
 
     metadata: sa.MetaData
     by_dataset: dict[tuple[str, str], DatasetTables]
+    readings: Readings
 
     def of(self, dataset: Dataset) -> DatasetTables:
         """The tables of a dataset."""
@@ -77,6 +79,7 @@ def build_tables(products: Iterable[Product]) -> CatalogTables:
     """The mapped classes of all datasets of these products."""
     mapper = registry()
     built = {}
+    products = list(products)
     for product in products:
         for dataset in product.datasets.values():
             built[dataset.schema, dataset.name] = DatasetTables(
@@ -84,7 +87,7 @@ def build_tables(products: Iterable[Product]) -> CatalogTables:
                 map_table(mapper, dataset, history=False),
                 map_table(mapper, dataset, history=True),
             )
-    return CatalogTables(mapper.metadata, built)
+    return CatalogTables(mapper.metadata, built, Readings(products))
 
 
 def map_table(mapper: registry, dataset: Dataset, *, history: bool) -> type[Any]:

@@ -1,7 +1,8 @@
 """Batch-level quality rules: what they measure, and whether that is enough to publish.
 
-Measured inside the publishing transaction, on exactly what consumers would see. Each statement runs alone, read-only
-and inside a savepoint: a rule's SQL cannot end or change the publication that it judges.
+Measured inside the publishing transaction, on exactly what consumers would see. Each statement runs alone, read-only,
+with the rights of its product alone and inside a savepoint: a rule's SQL cannot end or change the publication that it
+judges, and reads nothing that was not granted.
 """
 
 from __future__ import annotations
@@ -16,13 +17,17 @@ import psycopg
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from catalog.build_quality import OBJECT_WORDS, PLACEHOLDER, PROPERTY_WORDS
 from catalog.dataset import Dataset, Gate
-from catalog.tables import DatasetTables
+from catalog.product_roles import become, find_usable_role
+from catalog.query_rules import write_rule
+from catalog.reading import Readings
+from catalog.tables import CatalogTables, DatasetTables
 from catalog.texts import InvalidValueError
 from catalog.types import PropertyType
 
 GATE_TIMEOUT = "30s"
+# Functions and types are PostgreSQL's own, and a backslash in a text is a backslash.
+GATE_SETTINGS = {"search_path": "pg_catalog, pg_temp", "standard_conforming_strings": "on"}
 # Its text is run without parameters: a percent sign and a backslash stand for themselves.
 DIALECT: sa.Dialect = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
 DIALECT._backslash_escapes = False  # type: ignore[attr-defined]
@@ -87,12 +92,19 @@ def judge_share(rule: str, share: float, most: float) -> Measurement:
     return Measurement(rule, round(share * 100, 4), f"≤ {most * 100:g} %", share <= most)
 
 
-def measure_gates(connection: sa.Connection, tables: DatasetTables) -> list[Measurement]:
+def measure_gates(connection: sa.Connection, catalog: CatalogTables, tables: DatasetTables) -> list[Measurement]:
     """Every gate of the contract, measured in its order."""
-    return [measure_gate(connection, tables, gate) for gate in tables.dataset.gates]
+    dataset = tables.dataset
+    if not dataset.gates:
+        return []
+    driver: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment]
+    role = find_usable_role(driver, dataset.schema, dataset.table)
+    return [measure_gate(connection, catalog.readings, tables, gate, role) for gate in dataset.gates]
 
 
-def measure_gate(connection: sa.Connection, tables: DatasetTables, gate: Gate) -> Measurement:
+def measure_gate(
+    connection: sa.Connection, readings: Readings, tables: DatasetTables, gate: Gate, role: str | None
+) -> Measurement:
     """One gate, measured; a statement that fails is a gate that is not passed."""
     bound = f"{COMPARISONS[gate.operator]} {gate.bound}{' %' if gate.unit == 'percent' else ''}"
     facts: dict[str, Any] = {
@@ -102,7 +114,7 @@ def measure_gate(connection: sa.Connection, tables: DatasetTables, gate: Gate) -
         "dimension": gate.dimension,
     }
     try:
-        measured = run_alone(connection, compile_gate(tables, gate))
+        measured = run_alone(connection, compile_gate(readings, tables, gate), role)
     except (psycopg.Error, ValueError) as error:
         if lost_connection(connection):
             raise
@@ -116,14 +128,14 @@ def lost_connection(connection: sa.Connection) -> bool:
     return driver.closed
 
 
-def run_alone(connection: sa.Connection, statement: str) -> float | None:
-    """The one number that a statement gives, run read-only in a savepoint of its own."""
+def run_alone(connection: sa.Connection, statement: str, role: str | None = None) -> float | None:
+    """The one number that a statement gives, run read-only in a savepoint of its own, with a role's rights alone."""
     driver: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment]
     with driver.cursor() as cursor:
         cursor.execute("SAVEPOINT gate")
         try:
             cursor.execute("SET LOCAL transaction_read_only = on")
-            cursor.execute(f"SET LOCAL statement_timeout = '{GATE_TIMEOUT}'")
+            become(cursor, role, {**GATE_SETTINGS, "statement_timeout": GATE_TIMEOUT})
             # Prepared on purpose: the extended protocol takes one statement only, so no `; COMMIT` slips in.
             # In brackets too, where nothing but a query can stand: no COMMIT by itself.
             query = f"SELECT * FROM ({statement.strip().rstrip(';')}\n) AS measured"
@@ -150,16 +162,11 @@ def read_number(value: Any) -> float | None:
     return number
 
 
-def compile_gate(tables: DatasetTables, gate: Gate) -> str:
+def compile_gate(readings: Readings, tables: DatasetTables, gate: Gate) -> str:
     """The gate's statement in Postgres SQL."""
-    current = tables.current
     if gate.kind == "sql":
-        quotes = DIALECT.identifier_preparer
-        names = dict.fromkeys(OBJECT_WORDS, quotes.format_table(current))
-        if gate.property:
-            column = quotes.quote_identifier(tables.dataset.properties[gate.property].column)
-            names |= dict.fromkeys(PROPERTY_WORDS, column)
-        return PLACEHOLDER.sub(lambda match: names[match[1]], gate.query or "")
+        return write_rule(readings, tables.dataset, gate)
+    current = tables.current
     counted = count_metric(tables, gate)
     # Of no records at all, none are bad.
     share = sa.func.coalesce(100.0 * counted / sa.func.nullif(sa.func.count(), 0), 0)

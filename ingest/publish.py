@@ -171,7 +171,7 @@ def publish_in_transaction(
         may_be_empty=candidate.may_be_empty,
         known_bad=pours_rejects(candidate),
     )
-    measurements += measure_gates(connection, tables)
+    measurements += measure_gates(connection, catalog, tables)
     withheld = not candidate.anyway and any(measurement.withholds for measurement in measurements)
     changed = inserted + updated + deleted > 0
     outcome = Outcome(

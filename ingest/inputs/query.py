@@ -1,7 +1,7 @@
 """A query over other datasets: the input of a derived dataset.
 
-The query runs read-only in one snapshot, over views that show each dataset's properties at its current revision;
-which revisions those were is the batch's position. Its result becomes a raw batch like any other.
+The query runs read-only in one snapshot, with the rights of its product alone, over each dataset's properties at its
+current revision; which revisions those were is the batch's position. Its result becomes a raw batch like any other.
 """
 
 from __future__ import annotations
@@ -12,73 +12,75 @@ from typing import Any
 
 import psycopg
 import sqlalchemy as sa
+from psycopg import errors, pq
+from sqlglot import expressions as exp
 
 from catalog.database import translate_error
-from catalog.dataset import Dataset, find_read, shorten_name
+from catalog.dataset import Dataset, find_read
 from catalog.errors import DatabaseUnavailableError
 from catalog.models import DatasetHead
-from catalog.query import quote, rename_tables
-from catalog.tables import CatalogTables, DatasetTables
+from catalog.product_roles import become, find_usable_role
+from catalog.query import TableRead, parse_query, quote, select_columns, write_query
+from catalog.reading import Readings, Source
 from ingest.errors import QueryInputError
 from ingest.inputs.batch import InputPlace, RawBatch, one_part
 
-# No schema is searched but those of temporary views and of Postgres itself, and times are the same for everybody.
+# No schema is searched but Postgres's own, a backslash is a backslash, and times are the same for everybody.
 SESSION = {
     "statement_timeout": "30min",
-    "search_path": "pg_catalog",
+    "search_path": "pg_catalog, pg_temp",
+    "standard_conforming_strings": "on",
     "TimeZone": "UTC",
     "DateStyle": "ISO, YMD",
     "IntervalStyle": "iso_8601",
     "extra_float_digits": "1",
     "bytea_output": "hex",
 }
+Sources = Mapping[str, Source]  # as the query calls them
 
 
 @contextmanager
 def open_query_batch(place: InputPlace) -> Iterator[RawBatch]:
     """The query's result as CSV, ordered by the dataset's key."""
     dataset = place.dataset
-    sources = find_sources(dataset, place.tables)
+    sources = find_sources(dataset, place.tables.readings)
     with place.engine.connect() as connection:
-        # A connection that was used before may have views of another contract.
-        connection.execute(sa.text("DISCARD TEMP"))
-        for name, pair in sources.values():
-            create_view(connection, name, pair)
-        connection.commit()
         connection.execute(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
-        for setting, value in SESSION.items():
-            connection.execute(sa.select(sa.func.set_config(setting, value, True)))
         position = {"revisions": read_revisions(connection, sources)}
-        content = copy_out(connection, dataset, {source: name for source, (name, _) in sources.items()})
+        content = copy_out(connection, dataset, write_statement(dataset, sources))
         yield RawBatch("query", one_part("query", content), position=lambda: position)
         connection.rollback()
 
 
-Sources = Mapping[str, tuple[str, DatasetTables]]  # as the query calls it -> its view's name and its tables
-
-
-def find_sources(dataset: Dataset, tables: CatalogTables) -> Sources:
-    """What the query reads; QueryInputError where a contract that it needs is not there."""
+def find_sources(dataset: Dataset, readings: Readings) -> Sources:
+    """What the query reads; QueryInputError where a contract that it needs is not there, or grants nothing."""
     sources = {}
     for read in dataset.input.reads if dataset.input else ():
-        schema, name = find_read(dataset, read)
-        pair = tables.by_dataset.get((schema, name))
-        if pair is None:
+        try:
+            source = readings.find(dataset, *find_read(dataset, read))
+        except ValueError as error:
+            raise QueryInputError(f"The query of {dataset.address} reads {read}: {error}.") from error
+        if source is None:
             raise QueryInputError(f"The query of {dataset.address} reads {read}, which no contract declares.")
-        sources[read] = (shorten_name(f"{schema}.{name}"), pair)
+        sources[read] = source
     return sources
 
 
-def create_view(connection: sa.Connection, name: str, pair: DatasetTables) -> None:
-    """A temporary view of a dataset: its properties by their names, and nothing of ours."""
-    columns = [pair.current.c[p.column].label(p.name) for p in pair.dataset.properties.values()]
-    text = sa.select(*columns).compile(dialect=connection.dialect)
-    connection.exec_driver_sql(f"CREATE TEMPORARY VIEW {quote(name)} AS {text}")
+def write_statement(dataset: Dataset, sources: Sources) -> str:
+    """The query over its sources' properties by their names, and nothing of ours, in the order of the key."""
+
+    def make(table: TableRead) -> exp.Subquery:
+        source = sources[table.read]
+        columns = {name: source.dataset.properties[name].column for name in source.properties}
+        return select_columns(source.dataset.schema, source.dataset.table, columns)
+
+    query = write_query(parse_query((dataset.input and dataset.input.query) or ""), make)
+    return f"SELECT * FROM ({query}) AS query ORDER BY {', '.join(map(quote, choose_order(dataset)))}"
 
 
 def read_revisions(connection: sa.Connection, sources: Sources) -> dict[str, int]:
     """The current revision of every dataset that the query reads, as this snapshot sees it."""
-    places = {(p.dataset.product, p.dataset.major, p.dataset.name): read for read, (_, p) in sources.items()}
+    places = {(s.dataset.product, s.dataset.major, s.dataset.name): read for read, s in sources.items()}
     rows = connection.execute(
         sa.select(DatasetHead.product, DatasetHead.major, DatasetHead.dataset, DatasetHead.revision).where(
             sa.tuple_(DatasetHead.product, DatasetHead.major, DatasetHead.dataset).in_(list(places))
@@ -87,20 +89,30 @@ def read_revisions(connection: sa.Connection, sources: Sources) -> dict[str, int
     return {places[product, major, name]: int(revision) for product, major, name, revision in rows}
 
 
-def copy_out(connection: sa.Connection, dataset: Dataset, names: Mapping[str, str]) -> Iterator[bytes]:
+def copy_out(connection: sa.Connection, dataset: Dataset, query: str) -> Iterator[bytes]:
     """The result's CSV in pieces; QueryInputError says what Postgres had against the query."""
-    query = rename_tables((dataset.input and dataset.input.query) or "", names)
-    order = ", ".join(map(quote, choose_order(dataset)))
     driver: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment]
-    statement = f"COPY (SELECT * FROM ({query}\n) AS query ORDER BY {order}) TO STDOUT (FORMAT csv, HEADER)"
     try:
-        with driver.cursor().copy(statement.encode()) as copy:
-            for block in copy:
-                yield bytes(block)
+        with driver.cursor() as cursor:
+            become(cursor, find_usable_role(driver, dataset.schema, dataset.table), SESSION)
+            require_one_statement(driver, query)
+            with cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT csv, HEADER)".encode()) as copy:
+                for block in copy:
+                    yield bytes(block)
     except psycopg.Error as error:
         if isinstance(translated := translate_error(error), DatabaseUnavailableError):
             raise translated from error
         raise QueryInputError(f"The query of {dataset.address} failed: {error.diag.message_primary}") from error
+
+
+def require_one_statement(driver: psycopg.Connection[Any], query: str) -> None:
+    """Has the server prepare the query, which it does for one statement only; psycopg.Error where it is none.
+
+    COPY goes by the protocol that takes several.
+    """
+    result = driver.pgconn.prepare(b"", query.encode())
+    if result.status != pq.ExecStatus.COMMAND_OK:
+        raise errors.error_from_result(result, encoding="utf-8")
 
 
 def choose_order(dataset: Dataset) -> list[str]:

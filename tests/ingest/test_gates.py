@@ -110,7 +110,6 @@ def test_rules_of_an_oddly_named_property_are_measured(make_lab: MakeLab) -> Non
         ("select 1, 2", "one row with one number"),
         ("select 1 where false", "one row with one number"),
         ("select no_such from {object}", "no_such"),
-        ("select count(*) from nowhere", "nowhere"),
         ("select max(array[1])", "must give a number, not a list"),
     ],
 )
@@ -211,8 +210,8 @@ def test_text_and_custom_rules_are_never_counted_as_passed(make_lab: MakeLab) ->
         ({"type": "sql", "query": "select 0; commit", "mustBe": 0}, "must be one SELECT"),
         ({"type": "sql", "query": "delete from {object}", "mustBe": 0}, "must be one SELECT"),
         ({"type": "sql", "query": "with d as (delete from {object} returning 1) select 1", "mustBe": 0}, "writes"),
-        ({"type": "sql", "query": "select pg_advisory_unlock_all()", "mustBe": 0}, "looks at the server"),
-        ({"type": "sql", "query": "select set_config('a', 'b', false)", "mustBe": 0}, "looks at the server"),
+        ({"type": "sql", "query": "select pg_advisory_unlock_all()", "mustBe": 0}, "unlock_all is not among"),
+        ({"type": "sql", "query": "select set_config('a', 'b', false)", "mustBe": 0}, "set_config is not among"),
         ({"type": "sql", "query": "select 1 from {obj}", "mustBe": 0}, "{obj} stands for nothing here"),
         (
             {"type": "sql", "query": "select max({property}) from {object}", "mustBe": 0},

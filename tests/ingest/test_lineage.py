@@ -19,6 +19,7 @@ kind: DataContract
 id: shop
 version: 1.0.0
 status: active
+customProperties: [{property: grants, value: [report]}]
 servers:
   - {server: here, type: local, path: data, format: csv}
 schema:
