@@ -2,47 +2,31 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from typing import Any
 
 import duckdb
 
 from catalog.dataset import Dataset, Property
 from ingest.clean import compile_cleaning, needed_columns, reads_json
+from ingest.duck import open_duckdb
 from ingest.engine import declare_columns, find_native
 from ingest.rules import quote_text, translate_pattern
-
-# Fixed within a statement, but not from one load to the next: the same bytes would end differently.
-UNSTEADY_WORDS = frozenset(
-    {"AGE", "CURRENT_DATE", "CURRENT_TIME", "CURRENT_TIMESTAMP", "LOCALTIME", "LOCALTIMESTAMP"}
-)
+from ingest.transforms import TransformError, check_expression
 
 
 def check_cleaning(dataset: Dataset) -> list[str]:
     """What keeps the dataset's transforms and rules from running, one line each; none where all is well."""
     problems = []
-    with duckdb.connect() as engine:
-        has_transforms = any(prop.transform for prop in dataset.properties.values())
-        unsteady = find_unsteady(engine) if has_transforms else frozenset()
+    with open_duckdb(optimized=False) as engine:
         for prop in dataset.properties.values():
             if prop.transform:
-                found = check_transform(engine, prop, unsteady, is_json=reads_json(dataset))
+                found = check_transform(engine, prop, is_json=reads_json(dataset))
                 problems += [f"{prop.name}: transformLogic: {problem}" for problem in found]
             for path, part in walk_parts(prop, prop.name):
                 problems += [f"{path}: {problem}" for problem in check_rules(engine, part)]
         if not problems and dataset.input is not None:
             problems += check_statement(engine, dataset)
     return problems
-
-
-def find_unsteady(engine: duckdb.DuckDBPyConnection) -> frozenset[str]:
-    """The functions, in capitals, that give another value each time."""
-    named = engine.execute(
-        "SELECT DISTINCT function_name FROM duckdb_functions() WHERE stability NOT IN ('CONSISTENT')"
-        " AND function_type IN ('scalar', 'macro')"
-    ).fetchall()
-    return frozenset(str(name).upper() for (name,) in named) - {"ERROR"} | UNSTEADY_WORDS
 
 
 def walk_parts(prop: Property, path: str) -> Iterator[tuple[str, Property]]:
@@ -66,39 +50,16 @@ def check_rules(engine: duckdb.DuckDBPyConnection, prop: Property) -> Iterator[s
         yield f"defaultTimezone: {str(error).splitlines()[0]}"
 
 
-def check_transform(
-    engine: duckdb.DuckDBPyConnection, prop: Property, unsteady: frozenset[str], *, is_json: bool
-) -> Iterator[str]:
-    """What DuckDB has against an expression."""
+def check_transform(engine: duckdb.DuckDBPyConnection, prop: Property, *, is_json: bool) -> Iterator[str]:
+    """What is wrong with an expression."""
     expression = prop.transform or ""
-    columns = {name.upper() for name in prop.raw_columns}
-    if words := sorted(find_calls(engine, expression, columns) & unsteady):
-        yield f"{', '.join(words).lower()} gives another value at each load; use raw columns only"
-        return
     try:
+        check_expression(engine, expression, prop.raw_columns)
         engine.execute(f"SELECT TRY([({expression})]) FROM (SELECT {declare_columns(prop, is_json=is_json)}) LIMIT 0")
+    except TransformError as error:
+        yield str(error)
     except duckdb.Error as error:
         yield str(error).splitlines()[0]
-
-
-def find_calls(engine: duckdb.DuckDBPyConnection, expression: str, columns: set[str]) -> set[str]:
-    """The functions that an expression calls, and its words that are no columns, in capitals; as DuckDB reads it."""
-    row = engine.execute("SELECT json_serialize_sql(?)", [f"SELECT ({expression})"]).fetchone()
-    found: set[str] = set()
-
-    def walk(part: Any) -> None:
-        if isinstance(part, dict):
-            found.update(str(part[key]).upper() for key in ("function_name",) if key in part)
-            if part.get("class") == "COLUMN_REF":
-                found.update({str(part["column_names"][0]).upper()} - columns)
-            for inner in part.values():
-                walk(inner)
-        elif isinstance(part, list):
-            for inner in part:
-                walk(inner)
-
-    walk(json.loads(row[0]) if row else {})
-    return found
 
 
 def check_pattern(engine: duckdb.DuckDBPyConnection, pattern: str) -> str | None:

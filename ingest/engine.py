@@ -19,10 +19,12 @@ from ingest.clean import (
     quote_text,
     reads_json,
 )
+from ingest.duck import open_duckdb
 from ingest.errors import CleaningError
 from ingest.judged import JudgedTables, count, key_text
 from ingest.known import KnownRecords
 from ingest.readers.sink import JSON_COLUMN, CutBatch
+from ingest.transforms import TransformError, check_expression, require_plain
 
 
 @dataclass(frozen=True)
@@ -53,27 +55,15 @@ def open_engine(
     A `careful` one computes what expressions share in each of them: otherwise DuckDB takes it out of them, and out
     of the TRY that keeps an error to its record.
     """
-    connection = duckdb.connect(
-        config={
-            "threads": settings.duckdb_threads,
-            "memory_limit": settings.duckdb_memory,
-            "temp_directory": str(folder / "spill"),
-            "preserve_insertion_order": False,
-        }
-    )
-    try:
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.execute("SET enable_progress_bar = false")  # it is printed among what scripts read
-        if careful:
-            connection.execute("SET disabled_optimizers = 'common_subexpressions'")
-        connection.execute(f"SET allowed_directories = [{quote_text(str(folder))}]")
-        if known is not None:
-            connection.execute(f"SET allowed_paths = [{quote_text(str(known))}]")
-        connection.execute("SET enable_external_access = false")
-        connection.execute("SET lock_configuration = true")
+    with open_duckdb(
+        folder=folder,
+        files=(known,) if known is not None else (),
+        threads=settings.duckdb_threads,
+        memory=settings.duckdb_memory,
+        ordered=False,
+        careful=careful,
+    ) as connection:
         yield connection
-    finally:
-        connection.close()
 
 
 @contextmanager
@@ -106,6 +96,7 @@ def clean_batch(
 
 def judge(engine: duckdb.DuckDBPyConnection, plan: CleaningPlan, cut: CutBatch) -> None:
     """Makes the table `judged`, one row for each record that was cut."""
+    require_plain(engine, plan.dataset)
     engine.execute(plan.read_from(str(cut.records), null_mark=uuid.uuid4().hex))
     (judged,) = count(engine, "SELECT count(*) FROM judged")
     if judged != cut.raw - cut.malformed_count:
@@ -149,19 +140,20 @@ def write_files(
 
 def find_native(dataset: Dataset) -> frozenset[str]:
     """The names of the properties whose transform gives a value of the property's type as it is."""
-    found = set()
-    with duckdb.connect() as engine:
-        for prop in dataset.properties.values():
-            if prop.transform and prop.type.duckdb in NATIVE_TYPES:
-                columns = declare_columns(prop, is_json=reads_json(dataset))
-                try:
-                    described = engine.execute(
-                        f"DESCRIBE SELECT ({prop.transform}) FROM (SELECT {columns})"
-                    ).fetchone()
-                except duckdb.Error:
-                    continue  # the statement will say what is wrong with it
-                if described and described[1] in NATIVE_TYPES[prop.type.duckdb]:
-                    found.add(prop.name)
+    found: set[str] = set()
+    maybe = [prop for prop in dataset.properties.values() if prop.transform and prop.type.duckdb in NATIVE_TYPES]
+    if not maybe:
+        return frozenset()
+    with open_duckdb(optimized=False) as engine:
+        for prop in maybe:
+            columns = declare_columns(prop, is_json=reads_json(dataset))
+            try:
+                check_expression(engine, prop.transform or "", prop.raw_columns)
+                described = engine.execute(f"DESCRIBE SELECT ({prop.transform}) FROM (SELECT {columns})").fetchone()
+            except (duckdb.Error, TransformError):
+                continue  # the statement will say what is wrong with it
+            if described and described[1] in NATIVE_TYPES[prop.type.duckdb]:
+                found.add(prop.name)
     return frozenset(found)
 
 

@@ -21,6 +21,7 @@ import sqlalchemy as sa
 from catalog.dataset import Dataset
 from catalog.models import DatasetHead
 from catalog.settings import Settings
+from ingest.duck import open_duckdb
 
 KEPT_FROM_RECORDS = 10_000  # below it, Postgres is as quick
 
@@ -78,7 +79,7 @@ def find_known(settings: Settings, dataset: Dataset, standing: Standing) -> Know
     file = name_file(settings, dataset, standing)
     if not can_know(dataset) or not file.is_file():
         return None
-    with duckdb.connect() as engine:
+    with open_duckdb(files=(file,)) as engine:
         try:
             row = engine.execute("SELECT count(*) FROM read_parquet(?)", [str(file)]).fetchone()
         except duckdb.Error:

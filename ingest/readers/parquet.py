@@ -14,6 +14,7 @@ from typing import Any
 import duckdb
 
 from catalog.dataset import RawForm
+from ingest.duck import open_duckdb
 from ingest.errors import SourceError, SourceTooLargeError
 from ingest.landing import LandedPart, open_landed_file
 from ingest.readers.json_hand import JsonHand, show_text
@@ -66,7 +67,10 @@ class ParquetReader:
     @contextmanager
     def open_rows(self, part: LandedPart) -> Iterator[tuple[tuple[str, ...], Iterator[list[bytes]]]]:
         """The columns, and the rows as JSON texts, some at a time; SourceError where this is no Parquet."""
-        with open_landed_file(part, self.limit, self.folder) as path, open_reader(path) as engine:
+        with (
+            open_landed_file(part, self.limit, self.folder) as path,
+            open_duckdb(files=(path,), memory=MEMORY_LIMIT) as engine,
+        ):
             try:
                 source = f"read_parquet({quote_text(str(path))})"
                 described = engine.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()
@@ -83,20 +87,6 @@ class ParquetReader:
                 for written in (f"'{path}'", f'"{path}"', str(path)):
                     reason = reason.replace(written, "the file")
                 raise SourceError(f"{part.name} cannot be read as Parquet: {reason}") from error
-
-
-@contextmanager
-def open_reader(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A DuckDB connection that sees one file and nothing else."""
-    engine = duckdb.connect(config={"threads": 1, "memory_limit": MEMORY_LIMIT})
-    try:
-        engine.execute("SET TimeZone = 'UTC'")
-        engine.execute("SET allowed_paths = [" + quote_text(str(path)) + "]")
-        engine.execute("SET enable_external_access = false")
-        engine.execute("SET lock_configuration = true")
-        yield engine
-    finally:
-        engine.close()
 
 
 def fetch_rows(engine: duckdb.DuckDBPyConnection) -> Iterator[list[bytes]]:
