@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from api.aggregate_params import Group, Measure
 from api.lanes import Statement
 from api.params import Filter
-from api.sql import Age, Step, comes_after, order_by, page_body, render, revision_rows, with_heads
+from api.sql import Age, order_by, page_body, render, revision_rows, with_heads
 from api.views import View
 from catalog.dataset import Dataset
 from catalog.types import SAFE_INTEGER
@@ -27,7 +27,6 @@ class AggregateShape:
     filters: tuple[Filter, ...]
     order: tuple[tuple[str, bool], ...]  # sort, then the groups
     age: Age
-    after: tuple[bool, ...] | None  # for a cursor: which of its values are null
 
 
 def order_groups(groups: tuple[Group, ...], sort: tuple[tuple[str, bool], ...]) -> tuple[tuple[str, bool], ...]:
@@ -39,25 +38,20 @@ def order_groups(groups: tuple[Group, ...], sort: tuple[tuple[str, bool], ...]) 
 def compile_aggregate(view: View, shape: AggregateShape) -> Statement:
     """The statement of a page of groups; gives what the statement of a page of records gives.
 
-    Parameters are the filters', `timezone`, `limit`, `fetch`, and a0, a1, … for where a walk stands.
+    Parameters are the filters', `timezone`, `limit`, `fetch`, and `offset` for where a walk stands: all groups are
+    made for every page, and of one revision they are the same in the same order.
     """
     grouped = group_rows(view, shape)
-    limit, fetch = (sa.bindparam(name, type_=sa.Integer) for name in ("limit", "fetch"))
-    page = sa.select(grouped)
-    if shape.after is not None:
-        steps = [
-            Step(grouped.c[name], sa.bindparam(f"a{index}", type_=grouped.c[name].type), descending, is_null, True)
-            for index, ((name, descending), is_null) in enumerate(zip(shape.order, shape.after, strict=True))
-        ]
-        page = page.where(comes_after(steps))
-    page = page.order_by(*(order_by(grouped.c[name], descending) for name, descending in shape.order)).limit(fetch)
+    limit, fetch, offset = (sa.bindparam(name, type_=sa.Integer) for name in ("limit", "fetch", "offset"))
+    ordering = [order_by(grouped.c[name], descending) for name, descending in shape.order]
+    page = sa.select(grouped).order_by(*ordering).limit(fetch).offset(offset)
     parts: list[Group | Measure] = [*shape.groups, *shape.measures]
     texts = {part.name for part in parts if shown_as_text(view.dataset, part)}
     sums = {part.name for part in parts if is_whole_sum(view.dataset, part)} - texts
     body = page_body(
         page.subquery("page"),
         limit,
-        [name for name, _ in shape.order],
+        lambda row: [],
         lambda row: write_group(row, [part.name for part in parts], texts, sums),
     )
     return render(with_heads([view], list(body.c), body, age=shape.age))

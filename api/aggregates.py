@@ -17,7 +17,7 @@ from api.questions import Answer, Pin, Question, Target
 from api.reader import RecordReader
 from api.sql import Age
 from api.views import View
-from api.walks import next_page, open_cursor
+from api.walks import check_room, next_page, open_cursor
 from catalog.errors import DatabaseError
 
 
@@ -32,6 +32,7 @@ class Aggregate:
         """The question of an aggregate."""
         query = AggregateValidator(view.validator).parse(target.query_string)
         digest = digest_aggregate(view, query)
+        check_room(view, target)
         cursor = None if query.cursor is None else open_cursor(view, query.cursor, digest)
         return Question(
             query=(query, digest, cursor, target),
@@ -46,27 +47,28 @@ class Aggregate:
         query, digest, cursor, target = question.query
 
         def statement(age: Age) -> Statement:
-            shape = shape_aggregate(query, cursor, age=age)
+            shape = shape_aggregate(query, age=age)
             return view.statement(shape, lambda: compile_aggregate(view, shape))
 
+        values = aggregate_values(query, cursor)
         try:
-            read = await reader.read_pinned(view, self.name, statement, aggregate_values(query, cursor), pin)
+            read = await reader.read_pinned(view, self.name, statement, values, pin)
         except DatabaseError as error:
             if isinstance(error.__cause__, InvalidParameterValue):
                 # Postgres has a list of time zones of its own.
                 raise parameter_problem("invalid_value", "timezone", "no such time zone") from error
             raise
         revisions = pin.revisions if pin.fixed else read.revisions
-        found, groups, last = read.payload
+        found, groups, _ = read.payload
         next_url = None
         if int(found or 0) > query.limit:
-            next_url = next_page(view, target, pin.epoch, revisions, digest, last or b"[]")
+            next_url = next_page(view, target, pin.epoch, revisions, digest, [values["offset"] + query.limit])
         following = json.dumps(next_url).encode()
         body = b'{"data":[%b],"revision":%d,"next":%b}' % (groups or b"", revisions[0], following)
         return Answer(body, revisions, read.modified, next_url)
 
 
-def shape_aggregate(query: AggregateQuery, cursor: Cursor | None, *, age: Age) -> AggregateShape:
+def shape_aggregate(query: AggregateQuery, *, age: Age) -> AggregateShape:
     """What the statement of an aggregate depends on."""
     return AggregateShape(
         groups=query.groups,
@@ -74,16 +76,14 @@ def shape_aggregate(query: AggregateQuery, cursor: Cursor | None, *, age: Age) -
         filters=query.filters,
         order=order_groups(query.groups, query.sort),
         age=age,
-        after=tuple(value is None for value in cursor.after) if cursor else None,
     )
 
 
 def aggregate_values(query: AggregateQuery, cursor: Cursor | None) -> dict[str, Any]:
     """The values of an aggregate's statement."""
-    values: dict[str, Any] = {"timezone": query.timezone, "limit": query.limit, "fetch": query.limit + 1}
-    values |= {f"f{index}": value for index, value in enumerate(query.values)}
-    # As Postgres wrote them, so it reads them: the statement says of which type each is.
-    return values | {f"a{index}": text for index, text in enumerate(cursor.after if cursor else ())}
+    offset = cursor.place[0] if cursor else 0
+    values = {"timezone": query.timezone, "limit": query.limit, "fetch": query.limit + 1, "offset": offset}
+    return values | {f"f{index}": value for index, value in enumerate(query.values)}
 
 
 def digest_aggregate(view: View, query: AggregateQuery) -> str:

@@ -80,7 +80,7 @@ def create_app(
         usage = UsageLog(write_pool)
         tasks = [asyncio.create_task(heads.run()), asyncio.create_task(usage.run())]
         contracts = {product.schema: product.sha256 for product in catalog.products.values()}
-        views = Views(build_tables(catalog.products.values()), contracts, secret)
+        views = Views(build_tables(catalog.products.values()), contracts, secret, settings.url_limit_bytes)
         try:
             app.state.service = Service(
                 settings=settings,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from api.changes_sql import ChangesShape, compile_changes
-from api.cursor import Cursor, digest_query
+from api.cursor import KeyPart, digest_query, open_key, seal_key
 from api.lanes import Statement
 from api.negotiation import JSON, Form
 from api.params import LIMIT_DEFAULT, REVISION_DIGITS, Draft, Reader, read_cursor, read_draft, read_epoch, read_limit
@@ -15,7 +16,8 @@ from api.problems import Problem, parameter_problem
 from api.questions import Answer, Pin, Question, Target
 from api.reader import RecordReader, pinned_values
 from api.views import View
-from api.walks import next_page, open_cursor
+from api.walk_sql import After, key_values
+from api.walks import check_placed, check_room, next_page, open_cursor, text_parts
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Changes:
             raise parameter_problem("invalid_value", "since", "a revision is needed; 0 gives everything as inserted")
         query = ChangesQuery(**draft.facts)
         digest = digest_query("changes", view.dataset.address, view.seen, query.since, query.properties)
+        check_room(view, target)
         cursor = None if query.cursor is None else open_cursor(view, query.cursor, digest)
         return Question(
             query=(query, digest, cursor, target),
@@ -63,16 +66,20 @@ class Changes:
         """The changes, and where more of them are; on the last page, from where the next walk goes on."""
         query, digest, cursor, target = question.query
         check_since(query.since, pin.revision, pin.heads[0].oldest_revision)
-        statement = changes_statement(view, query, cursor)
-        values = changes_values(query, cursor) | pinned_values(pin) | {"revision_1": query.since}
+        after = open_key(cursor.place) if cursor else ()
+        statement = changes_statement(view, query, after)
+        values = changes_values(query, after) | pinned_values(pin) | {"revision_1": query.since}
         read = await reader.read(view, self.name, statement, values)
         # What was pruned meanwhile is no longer known to have been there.
         check_since(query.since, pin.revision, read.oldest[0])
         reader.check_read(read, pin)
-        found, changes, last = read.payload
+        found, changes, last, *placed = read.payload
+        if placed:
+            check_placed(placed[0])
         next_url = None
         if int(found or 0) > query.limit:
-            next_url = next_page(view, target, pin.epoch, pin.revisions, digest, last or b"[]")
+            place = seal_key(json.loads(last or b"[]"), text_parts(view.dataset))
+            next_url = next_page(view, target, pin.epoch, pin.revisions, digest, place)
         facts = {
             "revision": pin.revision,
             "since": query.since,
@@ -100,17 +107,16 @@ def check_since(since: int, until: int, oldest: int) -> None:
         raise Problem("revision_gone", hint)
 
 
-def changes_statement(view: View, query: ChangesQuery, cursor: Cursor | None) -> Statement:
-    """The statement of a page of changes."""
-    shape = ChangesShape(query.properties or view.properties, cursor is not None)
+def changes_statement(view: View, query: ChangesQuery, key: Sequence[KeyPart]) -> Statement:
+    """The statement of a page of changes, behind a cursor's key where there is one."""
+    after = After((False,) * len(key), tuple(part.digest is not None for part in key)) if key else None
+    shape = ChangesShape(query.properties or view.properties, after)
     return view.statement(shape, lambda: compile_changes(view, shape))
 
 
-def changes_values(query: ChangesQuery, cursor: Cursor | None) -> dict[str, Any]:
+def changes_values(query: ChangesQuery, key: Sequence[KeyPart]) -> dict[str, Any]:
     """The values of a page's statement."""
-    return {"limit": query.limit, "fetch": query.limit + 1} | {
-        f"a{index}": text for index, text in enumerate(cursor.after if cursor else ())
-    }
+    return {"limit": query.limit, "fetch": query.limit + 1} | key_values(key)
 
 
 KINDS = (Changes(),)

@@ -15,8 +15,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from api.lanes import Statement
-from api.sql import OLDER, compile_after, conditions_of, document_of, page_body, pinned_revision, render, with_heads
+from api.sql import OLDER, conditions_of, document_of, page_body, pinned_revision, render, with_heads
 from api.views import View
+from api.walk_sql import After, compile_after, find_key, is_placed
 from catalog.tables import REVISION, UNTIL
 
 KIND = "_kind"
@@ -28,41 +29,47 @@ class ChangesShape:
     """Everything about a page of changes that its statement depends on."""
 
     properties: tuple[str, ...]
-    after: bool  # whether it goes on behind the key in a0, a1, …
+    after: After | None  # for a cursor
 
 
 def compile_changes(view: View, shape: ChangesShape) -> Statement:
     """The statement of a page of changes in the order of the key; gives what that of a page of records gives.
 
-    Parameters are revision_0 (until), revision_1 (since), `limit`, `fetch` and, behind a cursor, a0, a1, …
+    Parameters are revision_0 (until), revision_1 (since), `limit`, `fetch` and, behind a cursor, those of its key.
     """
     limit, fetch = (sa.bindparam(name, type_=sa.Integer) for name in ("limit", "fetch"))
     key = [view.dataset.properties[name].column for name in view.dataset.key]
+    place = find_key(view, shape.after.cut) if shape.after else None
     branches = [
         sa.select(part.order_by(*(part.selected_columns[c] for c in key)).limit(fetch).subquery())
         for part in (
-            written(view, shape, view.tables.current),
-            written(view, shape, view.tables.history),
-            ended(view, shape),
+            written(view, shape, view.tables.current, place),
+            written(view, shape, view.tables.history, place),
+            ended(view, shape, place),
         )
     ]
     both = sa.union_all(*branches).subquery("both")
     page = sa.select(both).order_by(*(both.c[c] for c in key)).limit(fetch).subquery("page")
-    body = page_body(page, limit, key, lambda row: write_change(view, shape, row))
-    return render(with_heads([view], list(body.c), body))
+    body = page_body(
+        page,
+        limit,
+        lambda row: [sa.cast(row.c[column], sa.Text) for column in key],
+        lambda row: write_change(view, shape, row),
+    )
+    return render(with_heads([view], [*body.c, *is_placed(place)], body))
 
 
-def written(view: View, shape: ChangesShape, table: sa.Table) -> sa.Select[Any]:
+def written(view: View, shape: ChangesShape, table: sa.Table, place: sa.CTE | None) -> sa.Select[Any]:
     """The records of S(until) that were written after `since`."""
     since = pinned_revision(SINCE)
     conditions = [*conditions_of(view, table, age=OLDER), table.c[REVISION] > since]
     if view.closed:
         seen = [prop.column for prop in view.shown.values() if not prop.masked]
         conditions.append(sa.not_(was_there(view, table, alike=seen)))
-    return pick(view, shape, table, "written", conditions)
+    return pick(view, shape, table, "written", conditions, place)
 
 
-def ended(view: View, shape: ChangesShape) -> sa.Select[Any]:
+def ended(view: View, shape: ChangesShape, place: sa.CTE | None) -> sa.Select[Any]:
     """The records of S(since) whose keys are not in S(until)."""
     table, until, since = view.tables.history, pinned_revision(), pinned_revision(SINCE)
     # As in S(since), but without the shortcut for the head: what ended by `until` lies in history.
@@ -73,7 +80,7 @@ def ended(view: View, shape: ChangesShape) -> sa.Select[Any]:
         table.c[UNTIL] <= until,
         sa.not_(sa.or_(*(exists_at(view, table, base) for base in (view.tables.current, view.tables.history)))),
     ]
-    return pick(view, shape, table, "ended", conditions)
+    return pick(view, shape, table, "ended", conditions, place)
 
 
 def exists_at(view: View, row: Any, base: sa.Table, place: int = 0) -> sa.ColumnElement[bool]:
@@ -100,7 +107,12 @@ def same_key(view: View, one: Any, other: Any) -> list[sa.ColumnElement[bool]]:
 
 
 def pick(
-    view: View, shape: ChangesShape, table: sa.Table, kind: str, conditions: Sequence[sa.ColumnElement[bool]]
+    view: View,
+    shape: ChangesShape,
+    table: sa.Table,
+    kind: str,
+    conditions: Sequence[sa.ColumnElement[bool]],
+    place: sa.CTE | None,
 ) -> sa.Select[Any]:
     """The key and the wanted properties of the rows of one table."""
     names = dict.fromkeys((*view.dataset.key, *shape.properties))
@@ -108,7 +120,7 @@ def pick(
     statement = sa.select(*columns, sa.literal_column(f"'{kind}'", sa.Text).label(KIND)).where(*conditions)
     if shape.after:
         order = tuple((name, False) for name in view.dataset.key)
-        statement = statement.where(compile_after(table, view.dataset, order, (False,) * len(order)))
+        statement = statement.where(compile_after(table, view.dataset, order, shape.after, place))
     return statement
 
 

@@ -24,6 +24,7 @@ from api.questions import Answer, Kind, Pin, Question, Target, read_key_part
 from api.service import Service
 from api.timings import KEPT, Timings
 from api.views import QUESTIONS_MAXIMUM, View
+from api.walks import LINK_LIMIT_BYTES
 from catalog.errors import DatabaseUnavailableError
 
 VARY = (b"vary", b"Authorization, X-API-Key, Accept, Accept-Encoding")
@@ -149,7 +150,7 @@ def answer_headers(answer: Answer, epoch: str, form: Form, tag: str) -> list[tup
     ]
     if answer.modified:
         fields.append((b"last-modified", http_date(answer.modified)))
-    if answer.next_url:
+    if answer.next_url and len(answer.next_url) <= LINK_LIMIT_BYTES:
         fields.append((b"link", f'<{answer.next_url}>; rel="next"'.encode()))
     return fields
 

@@ -19,7 +19,6 @@ from api.sql import (
     Order,
     Part,
     columns_of,
-    compile_after,
     conditions_of,
     constant,
     document_of,
@@ -34,6 +33,7 @@ from api.sql import (
     with_heads,
 )
 from api.views import Related, View
+from api.walk_sql import After, compile_after, find_place, is_placed
 from catalog.dataset import EXPANDED
 from catalog.models import DatasetHead, Revision
 from catalog.tables import leads_index
@@ -55,7 +55,7 @@ class PageShape:
     properties: tuple[str, ...]
     limit: int | None  # None: a parameter
     age: Age
-    after: tuple[bool, ...] | None  # for a cursor: which of its values are null
+    after: After | None  # for a cursor
     count: str | None = None
     expand: tuple[str, ...] = ()
     form: str = "json"
@@ -63,35 +63,45 @@ class PageShape:
     @property
     def keeps_plan(self) -> bool:
         """Whether one plan is right for all values."""
-        return self.age.keeps_plan and is_steady(self.filters) and self.count is None
+        return self.age.keeps_plan and is_steady(self.filters) and self.count is None and not self.is_cut
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the record of its cursor is looked for by the beginning of its key."""
+        return self.after is not None and not self.after.whole
 
 
 def compile_page(view: View, shape: PageShape) -> Statement:
     """The statement of a page.
 
     Gives the heads; how many records were found, one more than `limit` where there is a next page; the records as
-    text; the last record's order values as a JSON array of text; and the total with whether it is exact.
+    text; of the last record which sort values are null, and the key, as a JSON array; whether the cursor's record was
+    found, where it is looked for; and the total with whether it is exact.
     """
     dataset = view.dataset
     related = [view.related[name] for name in shape.expand]
     limit = constant(shape.limit) if shape.limit else sa.bindparam("limit", type_=sa.Integer)
+    place = find_place(view, shape.order, shape.after, age=shape.age) if shape.after else None
     body = page_body(
-        page_rows(view, shape, related),
+        page_rows(view, shape, related, place),
         limit,
-        [column for column, _ in columns_of(dataset, shape.order)],
+        lambda row: [
+            *(row.c[column].is_(None) for column, _ in columns_of(dataset, shape.order)),
+            *(sa.cast(row.c[dataset.properties[name].column], sa.Text) for name in dataset.key),
+        ],
         lambda row: text_of(view, shape, row, related),
         SEPARATORS[shape.form],
     )
     views = [view, *(link.view for link in related)]
-    payload = [*body.c, *(count_columns(view, shape) if shape.count else ())]
+    payload = [*body.c, *is_placed(place), *(count_columns(view, shape) if shape.count else ())]
     return render(with_heads(views, payload, body, age=shape.age), keep_plan=shape.keeps_plan)
 
 
-def page_rows(view: View, shape: PageShape, related: Sequence[Related]) -> sa.Subquery:
+def page_rows(view: View, shape: PageShape, related: Sequence[Related], place: sa.CTE | None) -> sa.Subquery:
     """The page's records and one more, in order."""
     fetch = constant(shape.limit + 1) if shape.limit else sa.bindparam("fetch", type_=sa.Integer)
     branches = [
-        branch(view, shape, related, table, part).limit(fetch)
+        branch(view, shape, related, table, part, place).limit(fetch)
         for table in tables_of(view, age=shape.age)
         for part in split_order(view, shape)
     ]
@@ -111,10 +121,12 @@ def split_order(view: View, shape: PageShape) -> tuple[Part, ...]:
     name, descending = shape.order[0]
     if not (descending or shape.after) or not leads_index(view.dataset, name):
         return (None,)
-    return (NULLS,) if shape.after and shape.after[0] else (VALUES, NULLS)
+    return (NULLS,) if shape.after and shape.after.nulls[0] else (VALUES, NULLS)
 
 
-def branch(view: View, shape: PageShape, related: Sequence[Related], table: sa.Table, part: Part) -> sa.Select[Any]:
+def branch(
+    view: View, shape: PageShape, related: Sequence[Related], table: sa.Table, part: Part, place: sa.CTE | None
+) -> sa.Select[Any]:
     """The page's records in one table, current or history, and in one part of the order."""
     dataset = view.dataset
     order = columns_of(dataset, shape.order)
@@ -127,7 +139,7 @@ def branch(view: View, shape: PageShape, related: Sequence[Related], table: sa.T
     if part is not None:
         statement = statement.where(first.is_(None) if part is NULLS else first.is_not(None))
     if shape.after is not None:
-        statement = statement.where(compile_after(table, dataset, shape.order, shape.after, part))
+        statement = statement.where(compile_after(table, dataset, shape.order, shape.after, place, part))
     key = {dataset.properties[name].column for name in dataset.key}
     return statement.order_by(
         *(

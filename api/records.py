@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from api.csv_lines import csv_header
-from api.cursor import Cursor, digest_query
+from api.cursor import Cursor, digest_query, open_key, seal_key
 from api.lanes import Statement
 from api.negotiation import CSV, JSON, NDJSON, Form
 from api.page_sql import COMMON_LIMITS, PageShape, compile_page, compile_record
@@ -16,9 +16,11 @@ from api.params import RecordQuery
 from api.problems import Problem, parameter_problem
 from api.questions import Answer, Pin, Question, Target
 from api.reader import RecordReader
-from api.sql import Age, order_of
+from api.sql import Age, Order, order_of
 from api.views import View
-from api.walks import next_page, open_cursor
+from api.walk_sql import After, key_values, places_of
+from api.walks import check_link, check_placed, check_room, next_page, open_cursor, text_parts
+from catalog.dataset import Dataset
 from catalog.types import InvalidValueError
 
 
@@ -33,6 +35,7 @@ class Page:
         """The question of a page."""
         query = view.validator.parse(target.query_string)
         digest = digest_page(view, query)
+        check_room(view, target, 1 + len(query.expand), len(query.sort))
         cursor = None if query.cursor is None else open_cursor(view, query.cursor, digest)
         return Question(
             query=PageQuery(query, digest, cursor, target),
@@ -50,7 +53,9 @@ class Page:
         query = page.query
         if query.expand and form is CSV:
             raise parameter_problem("invalid_value", "expand", "needs JSON: a line of CSV has no place for it")
-        values = page_values(view, page)
+        if form is not JSON:
+            check_link(view, page.target, 1 + len(query.expand), len(query.sort))
+        values = page_values(page)
 
         def statement(age: Age) -> Statement:
             shape = shape_page(view, page, form, age=age)
@@ -59,9 +64,12 @@ class Page:
         read = await reader.read_pinned(view, self.name, statement, values, pin)
         revisions = pin.revisions if pin.fixed else read.revisions
         found, records, last, *total = read.payload
+        if page.looks_up(view.dataset):
+            check_placed(total.pop(0))
         next_url = None
         if int(found or 0) > query.limit:
-            next_url = next_page(view, page.target, pin.epoch, revisions, page.digest, last or b"[]")
+            place = seal_place(view.dataset, query, json.loads(last or b"[]"))
+            next_url = next_page(view, page.target, pin.epoch, revisions, page.digest, place)
         body = write_page(view, query, form, records or b"", revisions[0], next_url, total)
         return Answer(body, revisions, read.modified, next_url)
 
@@ -107,42 +115,60 @@ class Record:
 class PageQuery:
     """A parsed page: what is asked, its digest, where the walk stands, and the address that `next` repeats."""
 
-    __slots__ = ("cursor", "digest", "query", "target")
+    __slots__ = ("cursor", "digest", "key", "query", "target")
 
     def __init__(self, query: RecordQuery, digest: str, cursor: Cursor | None, target: Target) -> None:
         self.query = query
         self.digest = digest
         self.cursor = cursor
+        self.key = open_key(cursor.place[1:]) if cursor else ()
         self.target = target
+
+    def after(self, order: Order) -> After | None:
+        """Where the walk stands, as its statement depends on it: the cursor's bits say which sort values are null."""
+        if self.cursor is None:
+            return None
+        nulls = tuple(bool(self.cursor.place[0] >> index & 1) for index in range(len(order)))
+        return After(nulls, tuple(part.digest is not None for part in self.key))
+
+    def looks_up(self, dataset: Dataset) -> bool:
+        """Whether the statement looks for the cursor's record."""
+        order = order_of(dataset, self.query.sort)
+        after = self.after(order)
+        return after is not None and bool(places_of(dataset, order, after))
+
+
+def seal_place(dataset: Dataset, query: RecordQuery, last: list[Any]) -> list[Any]:
+    """What a cursor holds of the last record: which sort values are null, as bits, and the key."""
+    size = len(order_of(dataset, query.sort))
+    nulls = sum(is_null << index for index, is_null in enumerate(last[:size]))
+    return [nulls, *seal_key(last[size:], text_parts(dataset))]
 
 
 def shape_page(view: View, page: PageQuery, form: Form, *, age: Age) -> PageShape:
     """What the statement of a page depends on."""
     query = page.query
+    order = order_of(view.dataset, query.sort)
     return PageShape(
         filters=query.filters,
-        order=order_of(view.dataset, query.sort),
+        order=order,
         properties=query.properties or view.properties,
         limit=query.limit if query.limit in COMMON_LIMITS else None,
         age=age,
-        after=tuple(value is None for value in page.cursor.after) if page.cursor else None,
+        after=page.after(order),
         count=query.count,
         expand=query.expand,
         form=form.name,
     )
 
 
-def page_values(view: View, page: PageQuery) -> dict[str, Any]:
+def page_values(page: PageQuery) -> dict[str, Any]:
     """The values of a page's statement."""
     query = page.query
     values: dict[str, Any] = {"limit": query.limit, "fetch": query.limit + 1}
     for index, value in enumerate(query.values):
         values[f"f{index}"] = value
-    if page.cursor:
-        order = order_of(view.dataset, query.sort)
-        for index, ((name, _), text) in enumerate(zip(order, page.cursor.after, strict=True)):
-            values[f"a{index}"] = None if text is None else view.dataset.properties[name].type.parse(text)
-    return values
+    return values | key_values(page.key)
 
 
 def write_page(

@@ -12,7 +12,7 @@ what was read was published; so the answer and what it is an answer from are of 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -215,73 +215,26 @@ Part = bool | None
 NULLS, VALUES = True, False
 
 
-@dataclass(frozen=True)
-class Step:
-    """One column of an order, and the value at which a walk stands."""
-
-    column: Any
-    value: Any
-    descending: bool
-    is_null: bool  # whether the walk stands at a null
-    nullable: bool
-
-
-def compile_after(
-    table: Any, dataset: Dataset, order: Order, nulls: tuple[bool, ...], part: Part = None
-) -> sa.ColumnElement[bool]:
-    """The condition that a record of the part comes after the cursor's, over the parameters a0, a1, …"""
-    steps = []
-    for index, ((name, descending), is_null) in enumerate(zip(order, nulls, strict=True)):
-        prop = dataset.properties[name]
-        value = sa.bindparam(f"a{index}", type_=prop.type.sqlalchemy)
-        steps.append(Step(table.c[prop.column], value, descending, is_null, name not in dataset.key))
-    if part is NULLS:
-        # All of them come after what has a value; after a null, what follows in the order decides.
-        return comes_after(steps[1:]) if nulls[0] else sa.true()
-    if part is VALUES:
-        steps[0] = replace(steps[0], nullable=False)
-    if not any(step.nullable for step in steps) and len({step.descending for step in steps}) == 1:
-        # One direction and no nulls: a row comparison, which an index answers as one range.
-        columns, values = sa.tuple_(*(step.column for step in steps)), sa.tuple_(*(step.value for step in steps))
-        return columns < values if steps[0].descending else columns > values
-    if part is VALUES:
-        # Implied by the rest, and a range of an index.
-        first = steps[0]
-        bound = first.column <= first.value if first.descending else first.column >= first.value
-        return sa.and_(bound, comes_after(steps))
-    return comes_after(steps)
-
-
-def comes_after(order: Sequence[Step]) -> sa.ColumnElement[bool]:
-    """The condition that a row comes after the values of an order in which nulls are last; directions may differ."""
-    ways: list[sa.ColumnElement[bool]] = []
-    equal: list[sa.ColumnElement[bool]] = []
-    for step in order:
-        if not step.is_null:
-            beyond = step.column < step.value if step.descending else step.column > step.value
-            if step.nullable:
-                beyond = sa.or_(beyond, step.column.is_(None))
-            ways.append(sa.and_(*equal, beyond))
-        equal.append(step.column.is_(None) if step.is_null else step.column == step.value)
-    # Every column is null: nothing comes after, but equals in what follows, and nothing follows.
-    return sa.or_(*ways) if ways else sa.false()
-
-
 def page_body(
-    page: sa.Subquery, limit: Any, order: Sequence[str], text: Callable[[Any], Any], separator: str = "','"
+    page: sa.Subquery,
+    limit: Any,
+    place: Callable[[Any], Sequence[Any]],
+    text: Callable[[Any], Any],
+    separator: str = "','",
 ) -> sa.Subquery:
-    """A page's rows as one row: how many were found, their texts up to `limit`, and the last one's order values.
+    """A page's rows as one row: how many were found, their texts up to `limit`, and the place of the last as JSON.
 
-    `page` holds one row more than `limit` where there is a next page; `text` writes a row down.
+    `page` holds one row more than `limit` where there is a next page; `text` writes a row down, and `place` says of
+    the last one what a cursor needs.
     """
     numbered = sa.select(sa.func.row_number().over().label(NUMBER), page).subquery("numbered")
-    place = sa.func.json_build_array(*(sa.cast(numbered.c[column], sa.Text) for column in order))
+    last = sa.func.json_build_array(*place(numbered))
     rows = (
         sa.select(
             numbered.c[NUMBER],
             text(numbered).label("text"),
             # Made for one row alone, not for each.
-            sa.case((numbered.c[NUMBER] == limit, sa.cast(place, sa.Text))).label("last"),
+            sa.case((numbered.c[NUMBER] == limit, sa.cast(last, sa.Text))).label("last"),
         )
         .select_from(numbered)
         .subquery("rows")

@@ -96,9 +96,10 @@ class View:
 class Views:
     """The views of all datasets; callers who see the same share them."""
 
-    def __init__(self, tables: CatalogTables, contracts: Mapping[str, str], secret: bytes) -> None:
+    def __init__(self, tables: CatalogTables, contracts: Mapping[str, str], secret: bytes, url_limit: int) -> None:
         self.tables = tables
         self.secret = secret  # seals cursors
+        self.url_limit = url_limit  # of an address, in bytes
         self.contracts = contracts  # schema -> SHA-256 of its contract
         self.made: OrderedDict[tuple[str, str, Access], View] = OrderedDict()
 

@@ -193,7 +193,12 @@ def run_pgbench(ground: Ground, urls: DatabaseUrls, seconds: int) -> float:
 def page_statement(ground: Ground) -> bytes:
     """The statement of the first page, as Decant runs it."""
     dataset = ground.flights
-    views = Views(build_tables(ground.catalog.products.values()), {dataset.schema: ""}, bytes(32))
+    views = Views(
+        build_tables(ground.catalog.products.values()),
+        {dataset.schema: ""},
+        bytes(32),
+        ground.settings.url_limit_bytes,
+    )
     view = views.of(dataset, Access())
     shape = PageShape((), order_of(dataset, ()), view.properties, LIMIT_DEFAULT, HEAD, after=None)
     statement = compile_page(view, shape)

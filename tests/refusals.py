@@ -139,5 +139,5 @@ def make_cursors(client: httpx.Client, key: str) -> dict[str, str]:
     """A good cursor of `sort=-id&limit=1`, and bad ones."""
     answer = client.get("/data/shop/v1/things/records?sort=-id&limit=1", headers={"X-API-Key": key})
     cursor = answer.json()["next"].partition("cursor=")[2].partition("&")[0]
-    forged = encode_cursor(Cursor("0" * 8, (1,), "0" * 16, ("2", "2")), b"a secret of somebody else's")
+    forged = encode_cursor(Cursor("0" * 8, (1,), "0" * 16, (0, "2")), b"a secret of somebody else's")
     return {"cursor": cursor, "cursor cut off": cursor[:-6], "cursor forged": forged}

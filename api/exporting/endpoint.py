@@ -31,6 +31,7 @@ from api.reader import gone
 from api.service import Service
 from api.timings import KEPT, Timings
 from api.views import View
+from api.walks import LINK_LIMIT_BYTES
 from catalog.dataset import Property
 from catalog.errors import DatabaseUnavailableError, QueryTimeoutError
 from catalog.export_files import forget_exports
@@ -65,15 +66,21 @@ class ExportEndpoint:
         timings.mark("parse")
         pin = await service.reader.pin(view, question, max(read_least_revision(headers), *seen[:1], 0))
         common = [VARY, *service.headers.of(principal, dataset, pin)]
-        if question.query.is_whole and not pin.fixed and pin.revision:
-            base = (service.settings.public_url or "").rstrip("/")
-            separator = "&" if target.query_string else ""
-            query = target.query_string.decode("ascii", "replace")
-            location = f"{base}{target.path}?{query}{separator}at={pin.revision}&epoch={pin.epoch}"
+        location = pinned_address(service, target, question, pin)
+        is_short = len(location) <= min(LINK_LIMIT_BYTES, service.settings.url_limit_bytes)
+        if question.query.is_whole and not pin.fixed and pin.revision and is_short:
             await send_empty(send, 307, [(b"location", location.encode()), *common])
         else:
             export = Export(service, view, question, form, pin, common, timings)
             await export.send(scope, headers, receive, send)
+
+
+def pinned_address(service: Service, target: Target, question: Question, pin: Pin) -> str:
+    """The address of the same export at its revision."""
+    base = (service.settings.public_url or "").rstrip("/")
+    query = target.query_string.decode("ascii", "replace")
+    named = f"at={pin.revision}" if question.epoch else f"at={pin.revision}&epoch={pin.epoch}"
+    return f"{base}{target.path}?{query}{'&' if query else ''}{named}"
 
 
 class Export:
