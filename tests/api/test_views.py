@@ -283,6 +283,24 @@ def test_callers_who_see_different_things_share_no_tag_cursor_or_cached_page(cli
             assert following.status_code == (200 if other is view else 422)
 
 
+def test_a_walk_of_a_limited_view_goes_on_where_its_place_has_left_the_view(
+    client: httpx.Client, shop: Lab, a: dict[str, str]
+) -> None:
+    mine = sorted((n for n in range(1, 61) if n % 3 == 0), key=lambda n: f"note {'x' if n % 10 == 0 else 'y'}{n}")
+    page = client.get(f"{ITEMS}/records?sort=note&limit=4&count=exact", headers=a).json()
+    seen = [record["id"] for record in page["data"]]
+    # From now on the record of the cursor is none of this caller's; in the revision of the walk it still is.
+    kinds = {n: "b" if n == seen[-1] else "abc"[n % 3] for n in range(1, 61)}
+    assert shop.ingest("shop.items", items(kinds), "items.csv").status == "published"
+    anybody = client.get(page["next"], headers=key_of(shop, "shop:role:partner_b"))
+    assert (anybody.status_code, anybody.json()["code"]) == (422, "invalid_cursor")
+    while page["next"]:
+        page = client.get(page["next"], headers=a).json()
+        assert page["count"] == {"value": len(mine), "exact": True}
+        seen += [record["id"] for record in page["data"]]
+    assert seen == mine
+
+
 def test_callers_of_two_views_at_once_never_get_each_other_s_bytes(client: httpx.Client, shop: Lab) -> None:
     views = {kind: key_of(shop, f"shop:role:partner_{kind}") for kind in "ab"}
     paths = [f"{ITEMS}/records?limit={limit}&properties=kind" for limit in (3, 7, 1000)]
