@@ -86,6 +86,19 @@ class Authenticator:
             raise refuse(sent=True)
         return principal
 
+    def must_look_up(self, headers: Mapping[str, str]) -> bool:
+        """Whether to judge the credential of a request takes the database, an issuer or a signature."""
+        try:
+            text = read_credential(headers)
+        except Problem:
+            return False
+        if text is None:
+            return False
+        if not text.startswith(KEY_PREFIX) and self.verifier.issuers:
+            return not self.verifier.remembers(text)
+        parsed = parse_key(text)
+        return parsed is not None and self.recall(parsed.id) is None
+
     async def judge_key(self, text: str) -> Principal | None:
         """The principal of a key, None for one that is not valid.
 
@@ -116,11 +129,16 @@ class Authenticator:
                 self.subjects.popitem(last=False)
         return principal
 
+    def recall(self, key_id: str) -> tuple[float, StoredKey | None] | None:
+        """What was found a moment ago, and when; None where it has to be looked up."""
+        cached = self.cache.get(key_id)
+        return cached if cached is not None and time.monotonic() - cached[0] < KEY_CACHE_SECONDS else None
+
     async def find(self, key_id: str) -> StoredKey | None:
         """The key with this id, from the cache or from the database."""
         now = time.monotonic()
-        cached = self.cache.get(key_id)
-        if cached and now - cached[0] < KEY_CACHE_SECONDS:
+        cached = self.recall(key_id)
+        if cached is not None:
             return cached[1]
         try:
             async with self.pool.connection() as connection:

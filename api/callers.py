@@ -11,7 +11,7 @@ from starlette.types import Scope
 from api.access import find_known_product, roles_of
 from api.auth import Authenticator, Principal
 from api.problems import Problem
-from api.rates import Limiter, Network, client_address, rate_headers
+from api.rates import Limiter, Network, Standing, client_address, rate_headers
 from catalog.contract import Catalog
 from catalog.rates import Rate, parse_rate, read_limit
 from catalog.settings import Settings
@@ -37,10 +37,13 @@ class Callers:
         """The principal of a request.
 
         `key_in_url` where a credential stands in the address, `unauthorized` for a bad one, `rate_limited` for one
-        request too many. Whoever tries credentials is counted by address.
+        request too many. Whoever tries credentials is counted by address, and one that has to be looked up is not
+        while its address has nothing left: a guess costs no more than a refusal.
         """
         refuse_credential_in_url(scope)
         anonymous = self.authenticator.anonymous
+        if self.authenticator.must_look_up(headers):
+            self.refuse_exhausted(scope, anonymous)
         try:
             principal = await self.authenticator.authenticate(headers)
         except Problem:
@@ -53,14 +56,29 @@ class Callers:
 
     async def limit(self, scope: Scope, principal: Principal) -> None:
         """Counts the request; `rate_limited` where it is one too many."""
-        rate, shared = self.rate_of(principal, scope.get("path_params") or {})
-        if rate is None:
-            return
-        name = caller_name(scope, self.trusted)
-        standing = await self.limiter.take(f"{name} {shared}" if shared else name, rate)
+        name, rate = self.account_of(scope, principal)
+        if rate is not None:
+            self.judge(scope, rate, await self.limiter.take(name, rate))
+
+    def refuse_exhausted(self, scope: Scope, principal: Principal) -> None:
+        """`rate_limited` where it is known already that nothing is left; nothing is counted."""
+        name, rate = self.account_of(scope, principal)
+        standing = self.limiter.refusal(name, rate) if rate is not None else None
+        if rate is not None and standing is not None:
+            scope[PRINCIPAL] = principal
+            self.judge(scope, rate, standing)
+
+    def judge(self, scope: Scope, rate: Rate, standing: Standing) -> None:
+        """Keeps what the answer says of the limit; `rate_limited` where the request is one too many."""
         scope[FIELDS] = rate_headers(rate, standing)
         if not standing.allowed:
             raise Problem("rate_limited", headers={"Retry-After": str(standing.reset_seconds)})
+
+    def account_of(self, scope: Scope, principal: Principal) -> tuple[str, Rate | None]:
+        """What a request is counted under, and how much of that may be."""
+        rate, shared = self.rate_of(principal, scope.get("path_params") or {})
+        name = caller_name(scope, self.trusted)
+        return (f"{name} {shared}" if shared else name), rate
 
     def rate_of(self, principal: Principal, place: dict[str, Any]) -> tuple[Rate | None, str]:
         """The limit of a request, and what it is shared by: all requests, or those about one product.

@@ -40,6 +40,11 @@ WHERE (%(state)s = 'all'
     OR (created_at, id) < (SELECT created_at, id FROM decant.api_keys WHERE id = %(before)s))
 ORDER BY created_at DESC, id DESC LIMIT %(limit)s
 """
+# Rotations and revocations of one line wait for each other at its first key: no successor slips through.
+LOCK_LINE = """
+SELECT created_at, now() FROM decant.api_keys
+WHERE id = (SELECT coalesce(line, id) FROM decant.api_keys WHERE id = %(id)s) FOR UPDATE
+"""
 LOCK = """
 SELECT name, scopes, rate_limit, coalesce(line, id), created_at, expires_at, replaced_by,
   revoked_at IS NOT NULL OR expires_at <= now()
@@ -50,8 +55,12 @@ UPDATE decant.api_keys
 SET replaced_by = %(new)s, expires_at = least(expires_at, now() + %(overlap)s::interval) WHERE id = %(id)s
 RETURNING id
 """
-REVOKE = "UPDATE decant.api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE id = %(id)s RETURNING id"
-NOW = "SELECT now()"
+REVOKE = """
+UPDATE decant.api_keys SET revoked_at = now()
+WHERE revoked_at IS NULL AND CASE WHEN %(only)s THEN id = %(id)s
+  ELSE coalesce(line, id) = (SELECT coalesce(line, id) FROM decant.api_keys WHERE id = %(id)s) END
+RETURNING id
+"""
 AUDIT = """
 INSERT INTO decant.audit_log (principal, operation, facts) VALUES (%(principal)s, %(operation)s, %(facts)s)
 """
@@ -103,46 +112,63 @@ async def insert_key(
 
 
 async def rotate_key(
-    connection: Connection, peppers: Peppers, key_id: str, overlap: timedelta, expires_at: datetime | None, once: Once
+    connection: Connection,
+    peppers: Peppers,
+    key_id: str,
+    overlap: timedelta,
+    expires_at: datetime | None,
+    once: Once,
+    line_days: int,
 ) -> dict[str, Any]:
     """The facts and the text of the key that takes the place of another, which stays valid for the overlap.
 
     It has the same name, scopes and limit and, unless said otherwise, span of life; whoever rotates their own key
-    gets no longer one. All keys of a line share its rate and its receipts. `key_not_active` for a key that is over or
-    was rotated before.
+    gets no longer one, and none behind the end of the line: `line_days` after its first key was made, 0 for no end.
+    All keys of a line share its rate and its receipts. `key_not_active` for a key that is over or was rotated before.
     """
     async with connection.transaction():
+        began, now = await (await connection.execute(LOCK_LINE, {"id": key_id})).fetchone() or (None, None)
         row = await (await connection.execute(LOCK, {"id": key_id})).fetchone()
-        if row is None:
+        if row is None or began is None or now is None:
             raise Problem("not_found", "There is no such key.")
         name, scopes, rate_limit, line, created_at, ends, replaced_by, over = row
         if over or replaced_by is not None:
             raise Problem("key_not_active")
         if ends is not None and (expires_at is None or once.principal == key_id):
-            renewed = await renew_span(connection, created_at, ends)
+            renewed = renew_span(now, created_at, ends)
             expires_at = min(expires_at or renewed, renewed)
+        if line_days and once.principal == key_id:
+            last = began + timedelta(days=line_days)
+            if last <= now:
+                raise Problem("key_not_active", "Keys like this one can no longer be renewed: ask for a new one.")
+            expires_at = min(expires_at or last, last)
         draft = KeyDraft(name, tuple(scopes), expires_at, rate_limit, once.principal, line)
         text, facts = await insert_key(connection, peppers, draft, None, once)
         await connection.execute(REPLACE, {"id": key_id, "new": facts["id"], "overlap": overlap})
         return facts | {"key": text, "replaces": key_id}
 
 
-async def renew_span(connection: Connection, created_at: datetime, ends: datetime) -> datetime:
+def renew_span(now: datetime, created_at: datetime, ends: datetime) -> datetime:
     """When a key ends that lives from now on as long as one between these moments."""
-    row = await (await connection.execute(NOW)).fetchone()
     try:
-        return row[0] + (ends - created_at) if row else ends
+        return now + (ends - created_at)
     except OverflowError:
         return ends  # "never", as some write it: the year 9999
 
 
-async def revoke_key(connection: Connection, key_id: str, once: Once) -> None:
-    """Ends a key for good; again for one that has ended changes nothing."""
+async def revoke_key(connection: Connection, key_id: str, once: Once, *, only: bool = False) -> list[str]:
+    """The ids of the keys that are revoked now, for good: the key's whole line, or the key `only`.
+
+    Whoever holds a stolen key may have rotated it: what took its place is theirs too. Again for one that has ended
+    changes nothing.
+    """
     async with connection.transaction():
-        row = await (await connection.execute(REVOKE, {"id": key_id})).fetchone()
-        if row is None:
+        if await (await connection.execute(LOCK_LINE, {"id": key_id})).fetchone() is None:
             raise Problem("not_found", "There is no such key.")
-        await note(connection, once.principal, once.operation, {"key": key_id})
+        rows = await (await connection.execute(REVOKE, {"id": key_id, "only": only})).fetchall()
+        revoked = sorted(row[0] for row in rows)
+        await note(connection, once.principal, once.operation, {"key": key_id, "revoked": revoked})
+        return revoked
 
 
 async def list_keys(

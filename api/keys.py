@@ -19,6 +19,7 @@ import sqlalchemy as sa
 
 from catalog.access_models import ApiKey
 from catalog.contract import Catalog
+from catalog.roles import OPERATOR_SCOPES
 from catalog.settings import Settings, read_secret
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -163,7 +164,7 @@ def check_scopes(scopes: Sequence[str]) -> None:
 
 def known_scopes(catalog: Catalog) -> list[str]:
     """Every scope that means something here."""
-    scopes = ["ops:read", "ops:write", "keys:admin"]
+    scopes = list(OPERATOR_SCOPES)
     for product in catalog.products.values():
         scopes += [role.scope for role in product.roles]
         scopes += [f"{product.id}:read:confidential", f"{product.id}:read:restricted"]

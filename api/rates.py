@@ -101,6 +101,13 @@ class Limiter:
             return Standing(False, 0, max(ceil(lease.reset - now), 1))
         return None
 
+    def refusal(self, caller: str, rate: Rate) -> Standing | None:
+        """The refusal of one more request, where it is certain without asking; nothing is spent."""
+        lease = self.leases.get((caller, rate))
+        if lease is None or lease.left > 0 or self.clock() >= lease.refused_until:
+            return None
+        return self.spend(lease)
+
     async def renew(self, lease: Lease, caller: str, rate: Rate) -> None:
         """Asks for a new lease, and gives back what is left of the old one."""
         slots = SLOTS_OF_SECONDS if rate.window_seconds == 1 else SLOTS

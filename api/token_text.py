@@ -5,9 +5,12 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any, NoReturn
 
+from catalog.roles import OPERATOR_SCOPES
 from catalog.settings import TokenIssuer
 
 LEEWAY_SECONDS = 60.0  # how far the clocks of issuers may be ahead of ours
@@ -74,11 +77,24 @@ def read_claims(payload: dict[str, Any], issuer: TokenIssuer, now: float) -> Tok
     expires_at = read_moment(payload, "exp")
     if expires_at is None or expires_at <= now:
         raise InvalidTokenError
+    issued_at = read_moment(payload, "iat")
+    begins = now if issued_at is None else min(now, issued_at)
+    if expires_at - begins > issuer.longest_life_seconds + LEEWAY_SECONDS:
+        raise InvalidTokenError
     for name in ("nbf", "iat"):
         moment = read_moment(payload, name)
         if moment is not None and moment > now + LEEWAY_SECONDS:
             raise InvalidTokenError
-    return TokenClaims(issuer.issuer, subject, frozenset(scope.split(" ")) - {""}, expires_at)
+    return TokenClaims(issuer.issuer, subject, grant_scopes(scope.split(" "), issuer.grants), expires_at)
+
+
+def grant_scopes(scopes: Iterable[str], grants: Sequence[str]) -> frozenset[str]:
+    """Those of the scopes that the issuer may grant. An operator's scope has to be named, no pattern gives it."""
+    return frozenset(
+        scope
+        for scope in scopes
+        if scope in grants or (scope not in OPERATOR_SCOPES and any(fnmatchcase(scope, grant) for grant in grants))
+    ) - {""}
 
 
 def read_moment(payload: dict[str, Any], name: str) -> float | None:

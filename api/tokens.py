@@ -77,6 +77,12 @@ class TokenVerifier:
                 return claims
         return None
 
+    def remembers(self, text: str) -> bool:
+        """Whether a token was verified a moment ago, or is refused without looking at it."""
+        if len(text) >= TOKEN_BYTES or not text.isascii():
+            return True
+        return self.recall(hashlib.sha256(text.encode()).digest()) is not None
+
     def read_claims(self, token: UnverifiedToken) -> TokenClaims:
         """What the token claims, if only it is signed: nothing is fetched for one that would be refused anyway."""
         name = token.payload.get("iss")

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+# Scopes of no product: to look after loads and quarantine, and to give keys to others.
+OPERATOR_SCOPES = ("ops:read", "ops:write", "keys:admin")
+
 
 @dataclass(frozen=True)
 class RowPredicate:

@@ -59,6 +59,10 @@ class TokenIssuer(BaseModel):
     client_id: str = ""  # as whom the page asks the issuer
     scopes: tuple[Annotated[str, Field(pattern=SCOPE)], ...] = ()  # what a login may ask for, beside what is seen
 
+    # What its tokens may carry; `*` stands for any text in a scope of a product, never for an operator's scope.
+    grants: tuple[Annotated[str, Field(pattern=SCOPE)], ...] = ("*",)
+    longest_life_seconds: Annotated[int, Field(ge=60)] = 86_400  # of a token, from now and from its `iat`
+
     def addresses(self) -> Iterator[str]:
         """Every address that is set."""
         yield from filter(None, (self.issuer, self.jwks_url, self.authorization_url, self.token_url))
@@ -139,6 +143,10 @@ class Settings(BaseSettings):
         BeforeValidator(read_json),
         Field(description="Whose JWT access tokens are taken: a JSON list of objects with issuer and audience."),
     ] = ()
+
+    key_line_days: Annotated[
+        int, Field(ge=0, description="For how long a key may be renewed by its holder, in days; 0: for ever.")
+    ] = 1095
 
     rate_limit_anonymous: Annotated[
         RateText, Field(description="How often one address may ask without a credential, such as 600/minute, or off.")

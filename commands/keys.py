@@ -96,17 +96,28 @@ def rotate(
     if match is None:
         raise CatalogError(f"--overlap: {overlap!r} is no span such as 1d, 12h, 30min or 0s.")
     span = timedelta(**{UNITS[match[2]]: int(match[1])})
-    peppers, once = read_peppers(load_settings()), Once(find_operator(), "keys rotate", None, "")
-    facts = on_database(lambda connection: rotate_key(connection, peppers, key_id, span, None, once))
+    settings = load_settings()
+    peppers, once = read_peppers(settings), Once(find_operator(), "keys rotate", None, "")
+    facts = on_database(
+        lambda connection: rotate_key(connection, peppers, key_id, span, None, once, settings.key_line_days)
+    )
     show_new(facts, as_json=as_json)
 
 
-def revoke(key_id: KeyId) -> None:
-    """End a key for good; it is refused everywhere within five seconds."""
+def revoke(
+    key_id: KeyId,
+    only: Annotated[
+        bool, typer.Option("--only", help="Leave those that took its place, or whose place it took.")
+    ] = False,
+) -> None:
+    """End a key and its line for good; they are refused everywhere within five seconds."""
     from api.key_store import Once, revoke_key
 
-    on_database(lambda connection: revoke_key(connection, key_id, Once(find_operator(), "keys revoke", None, "")))
-    out.print(f"Key {escape(key_id)} is revoked.", highlight=False)
+    once = Once(find_operator(), "keys revoke", None, "")
+    revoked = on_database(lambda connection: revoke_key(connection, key_id, once, only=only))
+    others = [other for other in revoked if other != key_id]
+    beside = f", and with it {', '.join(others)} of the same line" if others else ""
+    out.print(f"Key {escape(key_id)} is revoked{beside}.", highlight=False, soft_wrap=True)
 
 
 def require_known(catalog: Catalog, scopes: list[str]) -> None:

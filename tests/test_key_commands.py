@@ -19,13 +19,14 @@ def test_keys_are_made_listed_rotated_and_revoked(lab: Lab) -> None:
     assert facts["key"] not in listed.stdout
     rotated = json.loads(run(lab, "keys", "rotate", facts["id"], "--overlap", "2h", "--json").stdout)
     assert rotated["replaces"] == facts["id"]
-    assert "is revoked" in run(lab, "keys", "revoke", facts["id"]).stdout
+    assert f"{facts['id']} is revoked." in run(lab, "keys", "revoke", "--only", facts["id"]).stdout
     states = {
         key["id"]: key["state"] for key in json.loads(run(lab, "keys", "list", "--state", "all", "--json").stdout)
     }
     assert states == {facts["id"]: "revoked", rotated["id"]: "active"}
     operations = [row[0] for row in lab.rows("SELECT operation FROM decant.audit_log ORDER BY id")]
     assert operations == ["keys create", "keys rotate", "keys revoke"]
+    assert f"with it {rotated['id']} of the same line" in run(lab, "keys", "revoke", facts["id"]).stdout
 
 
 def test_what_is_wrong_is_said_in_a_line(lab: Lab) -> None:

@@ -19,6 +19,7 @@ from api.openapi.parts import parameter, path_parameter, problem_answers
 from api.openapi.quarantine import body_of
 
 TAG = {"name": "keys", "description": "API keys: everyone's own, and all of them for whoever has `keys:admin`."}
+BOOLEAN: dict[str, Any] = {"type": "boolean", "default": False}
 DAY: dict[str, Any] = {"type": "string", "format": "date"}
 RATE = "Such as `600/minute`; the service's own where it is null."
 FACTS: dict[str, Any] = {
@@ -87,8 +88,9 @@ def key_paths() -> Iterator[tuple[str, Any]]:
             "delete": tagged(
                 "revoke_key",
                 "Revoke a key",
-                "It is refused everywhere within five seconds, for good. Needs `keys:admin`.",
-                [name],
+                "It and its line (the keys that took each other's place) are refused everywhere within five seconds,"
+                " for good. With `only=true`, the others of the line stay valid. Needs `keys:admin`.",
+                [name, parameter("only", "Whether the others of its line stay.", BOOLEAN)],
                 204,
                 None,
                 404,

@@ -134,14 +134,19 @@ async def post_rotation(request: Request) -> Response:
 
 @router.api_route("/keys/{key_id}", methods=["DELETE"])
 async def delete_key(request: Request) -> Response:
-    """204 once the key is revoked; it is refused everywhere within five seconds."""
+    """204 once the key and its line are revoked; they are refused everywhere within five seconds."""
     service, principal = await known_caller(request)
     require_scope(principal, "keys:admin")
-    refuse_unknown(request)
+    refuse_unknown(request, ("only",))
     key_id = read_id(request)
+    only = request.query_params.get("only", "false")
+    if only not in {"true", "false"}:
+        raise parameter_problem("invalid_value", "only", "is true or false", ("true", "false"))
+    once = Once(principal.id or "", "DELETE /keys", None, "")
     async with connected(service) as connection:
-        await revoke_key(connection, key_id, Once(principal.id or "", "DELETE /keys", None, ""))
-    service.callers.authenticator.cache.pop(key_id, None)
+        revoked = await revoke_key(connection, key_id, once, only=only == "true")
+    for ended in revoked:
+        service.callers.authenticator.cache.pop(ended, None)
     return Response(None, 204, NO_STORE)
 
 
@@ -162,6 +167,7 @@ async def rotate(request: Request, service: Service, principal: Principal, key_i
             timedelta(seconds=overlap),
             read_moment("expires_at", asked.get("expires_at")),
             once,
+            service.settings.key_line_days,
         )
     service.callers.authenticator.cache.pop(key_id, None)
     return created(service, facts)

@@ -8,12 +8,14 @@ import string
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import httpx
+import psycopg
 import pytest
 
-from api.keys import Peppers, create_key, parse_key, read_peppers
+from api.keys import KeyDraft, Peppers, create_key, draft_row, parse_key, read_peppers
 from catalog.database import make_engine
 from catalog.errors import SettingsError
 from catalog.settings import load_settings, read_secret
@@ -183,7 +185,61 @@ def test_nobody_gives_their_own_key_a_longer_life(client: httpx.Client, admin: d
 def test_a_key_for_ever_as_some_write_it_is_rotated(client: httpx.Client, admin: dict[str, str]) -> None:
     made = make(client, admin, expires_at="9999-12-31T23:59:59Z").json()["data"]
     answer = client.post("/keys/self/rotate", headers={"X-API-Key": made["key"]})
-    assert (answer.status_code, answer.json()["data"]["expires_at"][:10]) == (201, "9999-12-31")
+    assert answer.status_code == 201
+    ends = datetime.fromisoformat(answer.json()["data"]["expires_at"])
+    assert timedelta(days=1094) < ends - datetime.now(UTC) < timedelta(days=1096), "no line lives for ever"
+
+
+def test_a_stolen_key_is_revoked_with_all_that_took_its_place(client: httpx.Client, admin: dict[str, str]) -> None:
+    line = [make(client, admin).json()["data"]]
+    for _ in range(3):  # the thief goes on and on
+        answer = client.post("/keys/self/rotate", headers={"X-API-Key": line[-1]["key"]})
+        line.append(answer.json()["data"])
+    another = make(client, admin, name="another").json()["data"]
+    for key in line:
+        assert client.get("/keys/self", headers={"X-API-Key": key["key"]}).status_code == 200
+    assert client.delete(f"/keys/{line[1]['id']}", headers=admin).status_code == 204
+    for key in line:
+        assert client.get("/keys/self", headers={"X-API-Key": key["key"]}).status_code == 401
+        assert client.post("/keys/self/rotate", headers={"X-API-Key": key["key"]}).status_code == 401
+        assert client.post(f"/keys/{key['id']}/rotate", headers=admin).json()["code"] == "key_not_active"
+    assert client.get("/keys/self", headers={"X-API-Key": another["key"]}).status_code == 200
+
+
+def test_one_key_of_a_line_is_revoked_where_only_it_is_meant(client: httpx.Client, admin: dict[str, str]) -> None:
+    old = make(client, admin).json()["data"]
+    new = client.post("/keys/self/rotate", headers={"X-API-Key": old["key"]}).json()["data"]
+    assert client.delete(f"/keys/{old['id']}?only=maybe", headers=admin).status_code == 422
+    assert client.delete(f"/keys/{old['id']}?only=true", headers=admin).status_code == 204
+    states = [client.get("/keys/self", headers={"X-API-Key": key["key"]}).status_code for key in (old, new)]
+    assert states == [401, 200]
+
+
+def test_a_rotation_beside_a_revocation_leaves_no_key_behind(
+    client: httpx.Client, admin: dict[str, str], closed: Lab
+) -> None:
+    for _ in range(8):
+        made = make(client, admin).json()["data"]
+        with ThreadPoolExecutor(2) as pool:
+            headers = {"X-API-Key": made["key"]}
+            rotation = pool.submit(client.post, "/keys/self/rotate", headers=headers)
+            revocation = pool.submit(client.delete, f"/keys/{made['id']}", headers=admin)
+        assert revocation.result().status_code == 204
+        assert rotation.result().status_code in {201, 401, 409}
+        left = closed.rows(
+            "SELECT count(*) FROM decant.api_keys WHERE coalesce(line, id) = %s AND revoked_at IS NULL", made["id"]
+        )
+        assert left == [(0,)]
+
+
+def test_a_line_ends_whoever_renews_its_keys(client: httpx.Client, admin: dict[str, str], closed: Lab) -> None:
+    made = make(client, admin).json()["data"]
+    older = "UPDATE decant.api_keys SET created_at = now() - interval '1096 days' WHERE id = %s RETURNING 1"
+    closed.rows(older, made["id"])
+    answer = client.post("/keys/self/rotate", headers={"X-API-Key": made["key"]})
+    assert (answer.status_code, answer.json()["code"]) == (409, "key_not_active")
+    renewed = client.post(f"/keys/{made['id']}/rotate", headers=admin)
+    assert renewed.status_code == 201, "an administrator may"
 
 
 def test_a_revoked_key_is_refused_everywhere_within_five_seconds(
@@ -288,3 +344,24 @@ def test_usage_is_told_to_its_owner_and_all_of_it_to_operators(client: httpx.Cli
     make(client, header(closed, "keys:admin"))
     (entry,) = client.get("/operations/audit?operation=POST%20/keys", headers=operator).json()["data"]
     assert set(json.loads(json.dumps(entry["facts"]))) == {"key", "scopes"}
+
+
+def test_guesses_of_an_exhausted_address_reach_no_database(make_lab: Callable[..., Lab]) -> None:
+    lab = make_lab(CLOSED, rate_limit_anonymous="5/hour")
+    good = create_key(make_engine(lab.urls.owner), read_secret(lab.settings), "good", ["people:read"])
+    with lab.serve() as client:
+        assert client.get("/keys/self", headers={"X-API-Key": good}).status_code == 200
+        statuses = [client.get(RECORDS, headers={"X-API-Key": guess()}).status_code for _ in range(12)]
+        assert statuses == [401] * 5 + [429] * 7
+        # Whatever is looked up from now on is an error of the database.
+        with psycopg.connect(lab.urls.owner, autocommit=True) as owner:
+            owner.execute("REVOKE ALL ON decant.api_keys FROM decant_write")
+        again = [client.get(RECORDS, headers={"X-API-Key": guess()}).status_code for _ in range(50)]
+        assert again == [429] * 50
+        assert client.get(RECORDS, headers={"X-API-Key": "dcnt_mistyped"}).status_code == 429
+
+
+def guess() -> str:
+    """A well-formed key that nobody was given."""
+    text, _ = draft_row(KeyDraft("guess", ("people:read",)), Peppers(((1, b"another pepper"),)))
+    return text

@@ -370,3 +370,27 @@ def test_signed_claims_of_any_kind_are_read_as_they_are_or_refused(bench: Bench,
         assert claims.expires_at == said["exp"] > NOW
         assert claims.scopes == set(said.get("scope", "").split(" ")) - {""}
         assert said["aud"] == AUDIENCE
+
+
+def test_an_issuer_grants_what_its_owner_lets_it(issuer: Issuer) -> None:
+    asked = "shop:read shop:role:north other:write ops:read ops:write keys:admin"
+    for grants, granted in (
+        (("*",), {"shop:read", "shop:role:north", "other:write"}),
+        (("shop:*",), {"shop:read", "shop:role:north"}),
+        (("*:read",), {"shop:read"}),
+        (("ops:*", "keys:*"), set()),
+        (("ops:read", "shop:read"), {"ops:read", "shop:read"}),
+        ((), set()),
+    ):
+        with run_bench(issuer, issuer.settings(grants=grants)) as bench:
+            claims = bench.verify(issuer.token(scope=asked))
+        assert claims is not None
+        assert claims.scopes == granted, grants
+
+
+def test_a_token_lives_no_longer_than_its_issuer_may_give(issuer: Issuer) -> None:
+    with run_bench(issuer, issuer.settings(longest_life_seconds=3600)) as bench:
+        assert bench.verify(issuer.token(exp=NOW + 3600)) is not None
+        for claims in ({"exp": NOW + 3700}, {"exp": NOW + 600, "iat": NOW - 3700}, {"exp": 253_402_300_799}):
+            assert bench.verify(issuer.token(**claims)) is None, claims
+        assert bench.verify(issuer.token(exp=NOW + 3700, iat=None)) is None
