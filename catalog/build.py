@@ -97,7 +97,7 @@ def build_product(
             description=(contract.description.purpose or "") if contract.description else "",
             sla=sla,
             grants=read_grants(
-                read_customs(contract.customProperties, ("customProperties",), findings),
+                read_customs(contract.customProperties, ("customProperties",), findings, "contract"),
                 ("customProperties",),
                 findings,
             ),
@@ -127,7 +127,7 @@ def build_dataset(
     table = shorten_name(part.physicalName or name)
     if table.startswith("_"):
         findings.error((*trail, "physicalName"), "names that start with '_' are Decant's own")
-    custom = read_customs(part.customProperties, (*trail, "customProperties"), findings)
+    custom = read_customs(part.customProperties, (*trail, "customProperties"), findings, "dataset")
     properties = build_properties(part, trail, findings, is_fed=custom.get("input") is not None)
     key = find_key(part, properties, trail, findings)
     foreign_keys = tuple(find_foreign_keys(part, contract, trail, findings))
@@ -173,7 +173,7 @@ def build_properties(part: SchemaObject, trail: Trail, findings: Findings, *, is
     columns: dict[str, str] = {}
     for index, child in enumerate(part.properties or []):
         place = (*trail, "properties", index)
-        marks = read_customs(child.customProperties, (*place, "customProperties"), findings)
+        marks = read_customs(child.customProperties, (*place, "customProperties"), findings, "property")
         check_keys(child, place, findings)
         if child.transformLogic and not is_fed:
             findings.warning((*place, "transformLogic"), "not applied: the dataset has no input")

@@ -12,35 +12,41 @@ from open_data_contract_standard.model import (
 )
 
 from catalog.document import Findings, Trail
+from catalog.near import find_near
 
-CUSTOM_PROPERTIES = (
-    "input",
-    "enforced",
-    "indexed",
-    "searchable",
-    "searchLanguage",
-    "maxRejected",
-    "maxDeleted",
-    "unknownColumns",
-    "masking",
-    "anonymous",
-    "rows",
-    "rateLimit",
-    "grants",
-    "declassified",
-)
 GRANTED = re.compile(r"[A-Za-z0-9._-]+(@[0-9]+)?")  # a product, or one major of it
+OTHERS = "What belongs to another tool has a vendor, or a name such as vendor:name"
+# Where a custom property means something -> what it may be called there.
+CUSTOMS: dict[str, tuple[str, ...]] = {
+    "contract": ("grants",),
+    "server": ("url", "user", "password"),
+    "dataset": ("input", "maxRejected", "maxDeleted", "unknownColumns", "searchLanguage"),
+    "property": ("indexed", "searchable", "masking", "declassified"),
+    "relationship": ("enforced",),
+    "role": ("anonymous", "rows", "rateLimit"),
+}
 
 
-def read_customs(customs: list[CustomProperty] | None, trail: Trail, findings: Findings) -> dict[str, Any]:
-    """The custom properties by name; a warning for a name that nearly is one of ours."""
+def read_customs(
+    customs: list[CustomProperty] | None, trail: Trail, findings: Findings, place: str
+) -> dict[str, Any]:
+    """The custom properties of a part by name; a finding for whatever might have meant one of ours and does not.
+
+    What belongs to another tool says so, by its `vendor` or a name such as vendor:name. On a role all else is an
+    error: a limit that is not understood would open what it was to keep closed.
+    """
     values: dict[str, Any] = {}
     for index, custom in enumerate(customs or []):
         name = custom.property or ""
-        close = [known for known in CUSTOM_PROPERTIES if known.lower() == name.lower() and known != name]
-        if close:
-            findings.warning((*trail, index, "property"), f"{name!r} means nothing here; did you mean {close[0]!r}?")
-        values[name] = custom.value
+        where = (*trail, index, "property")
+        if custom.vendor or ":" in name.strip(":"):
+            continue
+        if name in CUSTOMS[place]:
+            if name in values:
+                findings.error(where, f"{name!r} stands here twice")
+            values[name] = custom.value
+            continue
+        check_stranger(name, where, findings, place)
     return values
 
 
@@ -64,6 +70,17 @@ def read_declassified(customs: dict[str, Any], trail: Trail, findings: Findings)
         findings.error(trail, "declassified: say why, in a text")
         return None
     return value.strip()
+
+
+def check_stranger(name: str, where: Trail, findings: Findings, place: str) -> None:
+    """A finding for the name of a custom property that means nothing where it stands, unless it is far from ours."""
+    if near := find_near(name, CUSTOMS[place]):
+        findings.error(where, f"{name!r} means nothing here; did you mean {near!r}? {OTHERS}")
+    elif place == "role":
+        known = ", ".join(CUSTOMS[place])
+        findings.error(where, f"{name!r} means nothing on a role; known are {known}. {OTHERS}")
+    elif homes := [other for other, names in CUSTOMS.items() if name in names]:
+        findings.warning(where, f"{name!r} means nothing on a {place}, only on a {' or a '.join(homes)}")
 
 
 def read_share(value: Any, default: float, name: str, trail: Trail, findings: Findings) -> float:

@@ -12,6 +12,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlglot import expressions as exp
 from sqlglot.errors import SqlglotError
 
+from catalog.build_customs import CUSTOMS, read_customs
 from catalog.build_form import VARIABLE, check_variables, fill_variables
 from catalog.build_pull import count_errors, read_timeout
 from catalog.dataset import Input, RawForm
@@ -21,7 +22,6 @@ from catalog.source_urls import SourceUrlError, check_source_url, make_source_ur
 from catalog.sources import DatabaseSource
 
 DATABASE_KEYS = ("table", "sql", "incremental", "timeout")
-LOGIN_KEYS = ("url", "user", "password")  # custom properties of the server
 COMMON_KEYS = ("server", "mode", "nullValues", "orderBy")
 # A server's type -> SQLAlchemy's name for it; `custom` says it in its URL.
 DRIVERS = {
@@ -105,8 +105,8 @@ def check_address(source: DatabaseSource, permits: Permits, trail: Trail, findin
 
 def read_login(server: Server, trail: Trail, findings: Findings) -> dict[str, str]:
     """The server's custom properties that say where it is and who reads it; none where they cannot be used."""
-    found: dict[str, Any] = {str(custom.property): custom.value for custom in server.customProperties or []}
-    customs: dict[str, str] = {key: found[key] for key in LOGIN_KEYS if found.get(key) is not None}
+    found = read_customs(server.customProperties, trail, findings, "server")
+    customs: dict[str, str] = {key: found[key] for key in CUSTOMS["server"] if found.get(key) is not None}
     for key, text in customs.items():
         if not isinstance(text, str):
             findings.error(trail, f"input.server: its custom property {key} must be a text")

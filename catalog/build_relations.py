@@ -46,7 +46,7 @@ def read_relationship(
             (*trail, "to"), f"{relationship.to!r} is not DATASET.PROPERTY of this contract: not followed"
         )
         return
-    custom = read_customs(relationship.customProperties, (*trail, "customProperties"), findings)
+    custom = read_customs(relationship.customProperties, (*trail, "customProperties"), findings, "relationship")
     yield ForeignKey(
         properties=tuple(sources),
         dataset=parts[0][0],

@@ -69,14 +69,17 @@ def build_role(
     if scope == f"{product}:{'write' if access == 'read' else 'read'}":
         findings.error((*trail, "access"), f"{part.role!r} cannot be for {access}ing")
         return None
-    customs = read_customs(part.customProperties, (*trail, "customProperties"), findings)
-    anonymous = customs.get("anonymous") is True
+    customs = read_customs(part.customProperties, (*trail, "customProperties"), findings, "role")
+    anonymous = customs.get("anonymous", False)
+    if not isinstance(anonymous, bool):
+        findings.error((*trail, "customProperties"), f"anonymous: {anonymous!r} is neither true nor false")
+        anonymous = False
     if anonymous and access == "write":
         findings.warning(trail, "anonymous: not applied, nobody writes without a credential")
         anonymous = False
-    limit = read_limit(customs.get("rateLimit"), trail, findings)
+    limit = read_limit(customs["rateLimit"], trail, findings) if "rateLimit" in customs else None
     rows = None
-    if customs.get("rows") is not None:
+    if "rows" in customs:
         if access == "write":
             findings.error(trail, "rows: limits what is read, not what is written")
         rows = read_rows(customs["rows"], datasets, trail, findings)
@@ -93,8 +96,6 @@ def name_scope(role: str, product: str) -> str | None:
 
 def read_limit(value: Any, trail: Trail, findings: Findings) -> str | None:
     """The role's rate limit."""
-    if value is None:
-        return None
     try:
         parse_rate(str(value))
     except ValueError as error:

@@ -14,6 +14,7 @@ from open_data_contract_standard.model import OpenDataContractStandard, ServiceL
 
 from catalog.dataset import Dataset
 from catalog.document import Findings, Trail
+from catalog.near import find_near
 from catalog.sla import Schedule, Sla
 
 # A month is 30 days and a year 365: promises are counted in days, not by calendars.
@@ -45,6 +46,10 @@ def build_sla(contract: OpenDataContractStandard, datasets: Mapping[str, Dataset
         read = READERS.get(part.property or "")
         if read:
             read(reader, part, ("slaProperties", index))
+        elif near := find_near(part.property or "", READERS):
+            findings.error(
+                ("slaProperties", index, "property"), f"{part.property!r} means nothing here; did you mean {near!r}?"
+            )
     return reader.sla
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from functools import partial
@@ -14,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from catalog.errors import SettingsError
+from catalog.near import find_near
 from catalog.setting_values import (
     OWN_PREFIX,
     check_address,
@@ -29,6 +31,8 @@ from catalog.setting_values import (
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 SECRET_BYTES = 32
+# What Kubernetes sets for a service that is called decant.
+SERVICE_LINK = re.compile(r"DECANT_(SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
 
 # What public keys verify. HMAC is not among them: whoever could check a token could make one.
 Algorithm = Literal[
@@ -285,6 +289,8 @@ def load_settings(**overrides: object) -> Settings:
     except ValidationError as error:
         raise SettingsError("\n".join(explain_errors(error))) from None
     check_issuers(settings)
+    if settings.env == "production" and (unknown := list(unknown_variables())):
+        raise SettingsError("\n".join(unknown))
     if any(version < 2 for version in settings.peppers):
         raise SettingsError("DECANT_PEPPERS: versions begin at 2; version 1 is DECANT_SECRET.")
     if settings.env == "production":
@@ -298,6 +304,15 @@ def load_settings(**overrides: object) -> Settings:
                 "DECANT_DATABASE_URL must be set in production: the embedded Postgres is for development."
             )
     return settings
+
+
+def unknown_variables() -> Iterator[str]:
+    """What is wrong with each variable DECANT_… of the environment that no setting is read from."""
+    known = {f"{OWN_PREFIX}{name.upper()}" for name in Settings.model_fields}
+    for name in sorted(os.environ):
+        if name.upper().startswith(OWN_PREFIX) and name.upper() not in known and not SERVICE_LINK.fullmatch(name):
+            near = find_near(name, known)
+            yield f"{name}: there is no such setting" + (f"; did you mean {near}?" if near else ".")
 
 
 def explain_errors(error: ValidationError) -> Iterator[str]:

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from catalog.contract import Catalog, load_catalog
 from catalog.database import DatabaseUrls, open_database
-from catalog.settings import Settings, load_settings
+from catalog.settings import Settings, load_settings, unknown_variables
 from catalog.telemetry import open_telemetry
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document, for scripts.")]
@@ -24,6 +24,8 @@ err = Console(stderr=True)
 def load_contracts(**overrides: Any) -> tuple[Settings, Catalog]:
     """The settings and the catalogue of the contracts."""
     settings = load_settings(**overrides)
+    for problem in unknown_variables():
+        err.print(problem, style="yellow", markup=False, highlight=False, soft_wrap=True)
     return settings, load_catalog(settings)
 
 

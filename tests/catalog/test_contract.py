@@ -618,17 +618,12 @@ def test_a_physical_type_of_another_system_is_a_warning_and_the_default_is_used(
             "treated as restricted",
         ),
         (
-            with_properties(dataset="    customProperties: [{property: maxrejected, value: 1}]\n"),
-            "schema[0].customProperties[0].property",
-            "did you mean 'maxRejected'",
-        ),
-        (
             with_properties(dataset="    quality: [{metric: freshness, mustBe: 0}]\n"),
             "schema[0].quality[0].metric",
             "is not measured",
         ),
     ],
-    ids=["partitioned", "classification", "nearly ours", "a metric of others"],
+    ids=["partitioned", "classification", "a metric of others"],
 )
 def test_what_is_not_applied_is_a_warning(write: Write, text: str, path: str, message: str) -> None:
     found = find(write(text), "warning")
@@ -644,7 +639,6 @@ def test_another_word_for_a_classification_is_treated_as_restricted(write: Write
     ("role", "anonymous"),
     [
         ("{role: r, access: read, customProperties: [{property: anonymous, value: true}]}", True),
-        ("{role: r, access: read, customProperties: [{property: anonymous, value: 'true'}]}", False),
         ("{role: r, access: write, customProperties: [{property: anonymous, value: true}]}", False),
         ("{role: r, access: read}", False),
         (
