@@ -91,6 +91,7 @@ def build_form(value: dict[str, Any], server: Server, trail: Trail, findings: Fi
         columns=tuple(columns) if columns else None,
         records=str(records) if records is not None else None,
         sheet=sheet,
+        quoted=name != "tsv",
     )
 
 

@@ -240,6 +240,13 @@ class Settings(BaseSettings):
     source_limit_bytes: Annotated[int, Field(ge=1, description="The largest raw batch, unpacked, in bytes.")] = (
         20 * 2**30
     )
+    unpack_ratio: Annotated[
+        int,
+        Field(
+            ge=1,
+            description="How many times its size a packed source may unpack to: gzip, zstd, zip, XLSX, Parquet.",
+        ),
+    ] = 100
     worker_concurrency: Annotated[int, Field(ge=1, description="Loads that one worker runs at a time.")] = 2
     worker_stop_seconds: Annotated[
         float, Field(ge=0, description="How long a worker that is told to stop lets its loads go on, in seconds.")

@@ -7,7 +7,6 @@ and the finished contract is tried on the whole sample; what a record would be r
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,6 +28,7 @@ from ingest.profile import Profile, Profiler, write_digest
 from ingest.readers import cut_batch
 from ingest.readers.sink import CutBatch
 from ingest.sniff import as_part, sniff_form
+from ingest.unpacking import UnpackLimit
 
 DIGEST_KEY = "record_id"
 ATTEMPTS = 4
@@ -51,7 +51,7 @@ def draft_contract(file: Path, settings: Settings, *, header: bool | None = None
 
     `header` says whether the first line of delimited text names the columns; by default the file is asked.
     """
-    limit = settings.source_limit_bytes
+    limit = UnpackLimit.of(settings)
     form = sniff_form(file, limit, header=header)
     with TemporaryDirectory(prefix="decant-sample-") as name:
         folder = Path(name)
@@ -72,7 +72,7 @@ def draft_contract(file: Path, settings: Settings, *, header: bool | None = None
         sample, product = settle(sample, tried, folder)
     notes = [
         *([f"the folder {file.resolve().parent} has to be listed in DECANT_INPUT_ROOTS"] if closed else ()),
-        *note_columns(sample),
+        *sample.cut.notes,
         *(f"{n}: {p.note}" for n, p in zip(sample.names, sample.profiles, strict=True) if p.note),
     ]
     return Draft(
@@ -131,12 +131,3 @@ def find_broken(product: Product, cut: CutBatch, settings: Settings, folder: Pat
         rows = engine.execute("SELECT DISTINCT reasons FROM judged WHERE reasons IS NOT NULL LIMIT 1000").fetchall()
     reasons = [reason for (text,) in rows for reason in json.loads(text)]
     return {r["property"]: f"{r['rule']} is broken by {r['value']!r}" for r in reversed(reasons) if r["property"]}
-
-
-def note_columns(sample: Sample) -> Iterable[str]:
-    """Columns of delimited text that cannot be properties."""
-    header = () if sample.cut.is_json else sample.cut.header
-    if "" in header:
-        yield f"{header.count('')} columns without a name are not read"
-    for name in dict.fromkeys(name for name in header if name and header.count(name) > 1):
-        yield f"the column {name} is there {header.count(name)} times and not read"

@@ -28,6 +28,7 @@ from ingest.readers import cut_batch
 from ingest.readers.sink import CutBatch
 from ingest.redaction import redact_part
 from ingest.retention import remove_unneeded
+from ingest.unpacking import UnpackLimit
 
 WORD_LEAST = 3  # characters: a shorter key stands in many a text that is not about it
 
@@ -99,7 +100,7 @@ class Erasure:
     def redact_batch(self, load_id: int, batch: LandedBatch) -> None:
         """Rewrites the parts of one load's batch that hold the key, and says so in the ledger."""
         form = self.tables.dataset.input.form if self.tables.dataset.input else RawForm()
-        limit = self.settings.source_limit_bytes
+        limit = UnpackLimit.of(self.settings)
         cut = cut_batch(batch, form, needed_columns(self.tables.dataset), self.folder, limit, lambda amount: None)
         lines = self.judge_lines(cut) | self.mentioned_lines(cut)
         lines |= self.lines.get(load_id, set())

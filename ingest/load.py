@@ -48,9 +48,11 @@ from ingest.pouring import Pouring, list_open_keys, write_origins
 from ingest.progress import Progress
 from ingest.publish import VACUUM_SHARE, Candidate, Outcome, Publication, RawPicker, publish
 from ingest.readers import cut_batch, pick_raw
+from ingest.readers.columns import show_names
 from ingest.readers.sink import JSON_COLUMN, CutBatch
 from ingest.replay import is_at_rest, open_replay_batch, recall_note
 from ingest.staging import park_indexes, stage, unstage, vacuum
+from ingest.unpacking import UnpackLimit
 from ingest.withdrawal import withdraw_asked, withdraws
 
 LOG = logging.getLogger("decant.loads")
@@ -159,7 +161,7 @@ class Loader:
         if known_batch and is_at_rest(self.engine, ticket.dataset_id):
             return self.leave_unchanged(ticket, landed, cleaning_sha256, note)
         form = dataset.input.form if dataset.input else RawForm()
-        limit = self.settings.source_limit_bytes
+        limit = UnpackLimit.of(self.settings)
         with self.step(ticket, "cut", None, progress):
             needed = needed_columns(dataset)
             batch_cut = cut_batch(landed, form, needed, folder, limit, progress.advance)
@@ -265,7 +267,7 @@ class Loader:
             return None
         if (load_id := poured_load(ticket)) is not None:
             return Pouring(load_id, None)
-        write_origins(landed, folder / "origins.csv", self.settings.source_limit_bytes)
+        write_origins(landed, folder / "origins.csv", UnpackLimit.of(self.settings))
         return Pouring(None, folder / "origins.csv")
 
     def find_confirmed(self, ticket: Ticket, clean: CleanBatch, folder: Path) -> Path | None:
@@ -339,6 +341,7 @@ def choose_kind(dataset: Dataset, request: dict[str, Any] | None) -> str:
 
 def note_unread(dataset: Dataset, cut: CutBatch, ticket: Ticket) -> None:
     """Notes, once per load, the raw columns that no property reads; SourceError where the contract forbids them."""
+    ticket.notes.extend(cut.notes)
     needed = needed_columns(dataset)
     if cut.is_json and JSON_COLUMN in needed:
         return  # an expression over the whole record may read anything
@@ -346,5 +349,5 @@ def note_unread(dataset: Dataset, cut: CutBatch, ticket: Ticket) -> None:
     if not unread:
         return
     if dataset.reject_unknown_columns:
-        raise SourceError(f"The source has columns that the contract does not read: {', '.join(unread)}.")
-    ticket.notes.append(f"columns that no property reads: {', '.join(unread)}")
+        raise SourceError(f"The source has columns that the contract does not read: {show_names(unread)}.")
+    ticket.notes.append(f"columns that no property reads: {show_names(unread)}")

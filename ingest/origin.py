@@ -23,13 +23,14 @@ def make_raw_lookup(settings: Settings) -> Callable[[Dataset, dict[str, Any], in
         from ingest.landing import recall
         from ingest.readers import pick_raw
         from ingest.readers.sink import CutPart
+        from ingest.unpacking import UnpackLimit
 
         form = dataset.input.form if dataset.input else RawForm()
         spans = [CutPart(part["name"], part["offset"], tuple(part["columns"] or ()) or None) for part in parts]
         try:
             batch = recall(settings.landing_folder, landed["parts"])
             with tempfile.TemporaryDirectory() as folder:
-                for _, raw in pick_raw(batch, form, spans, settings.source_limit_bytes, [line], Path(folder)):
+                for _, raw in pick_raw(batch, form, spans, UnpackLimit.of(settings), [line], Path(folder)):
                     return raw
         except (IngestError, OSError, ValueError):
             return None

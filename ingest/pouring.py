@@ -23,6 +23,7 @@ from ingest.quarantine import copy_file, driver_of, key_of
 from ingest.readers.rejects import RejectsReader
 from ingest.readers.sink import CutPart
 from ingest.replay import LatestBatch, find_latest_batch, rejects_form, takes_whole
+from ingest.unpacking import UnpackLimit
 
 POURED = sa.Table(
     "poured",
@@ -50,7 +51,7 @@ class Pouring:
     origins: Path | None  # CSV: line, reject_id, load_id, origin_line
 
 
-def write_origins(landed: LandedBatch, file: Path, limit: int) -> None:
+def write_origins(landed: LandedBatch, file: Path, limit: UnpackLimit) -> None:
     """Lists the rejected records of a batch, each with where it first came from."""
     reader = RejectsReader(rejects_form(RawForm()), limit, file.parent)
     with file.open("w", newline="", encoding="utf-8") as target:

@@ -8,16 +8,23 @@ from pathlib import Path
 
 from catalog.dataset import RawForm
 from ingest.inputs.batch import RawPart
-from ingest.landing import LandedPart, land_part, open_landed
+from ingest.landing import LandedPart, land_part
 from ingest.readers import make_reader
 from ingest.readers.rejects import FORMAT as REJECTS
 from ingest.readers.text import open_text
+from ingest.unpacking import ByteStream, UnpackLimit, open_landed
 
 BLOCK_BYTES = 1 << 20
 
 
 def redact_part(
-    part: LandedPart, form: RawForm, dropped: Set[int], lines: list[int], folder: Path, limit: int, drafts: Path
+    part: LandedPart,
+    form: RawForm,
+    dropped: Set[int],
+    lines: list[int],
+    folder: Path,
+    limit: UnpackLimit,
+    drafts: Path,
 ) -> LandedPart:
     """The part without the records at the lines in `dropped`, landed under its new digest; `lines` are all it has.
 
@@ -25,9 +32,10 @@ def redact_part(
     """
     own = part.form or form
     if own.format == "csv":
-        with open_text(part, limit, own, always=False) as (_, encoding):
-            own = replace(own, encoding=encoding)
-        blank = span_lines(part, form, dropped, limit, drafts)
+        with open_text(part, limit, own, always=False) as text:
+            own = replace(own, encoding=text.encoding)
+            line_end = text.line_end.decode()
+        blank = span_lines(part, form, dropped, limit, drafts, line_end)
         chunks = blank_text(part, part.form or form, blank, limit)
     elif own.format in {"ndjson", REJECTS}:
         chunks = blank_text(part, own, dropped, limit)
@@ -35,44 +43,48 @@ def redact_part(
     else:
         chunks = write_ndjson(part, own, [line for line in lines if line not in dropped], limit, drafts)
         own = RawForm(format="ndjson")
-    return land_part(RawPart(part.name, chunks, form=own), folder, limit, lambda amount: None, drafts)
+    return land_part(RawPart(part.name, chunks, form=own), folder, limit.size, lambda amount: None, drafts)
 
 
-def span_lines(part: LandedPart, form: RawForm, dropped: Set[int], limit: int, drafts: Path) -> set[int]:
+def span_lines(
+    part: LandedPart, form: RawForm, dropped: Set[int], limit: UnpackLimit, drafts: Path, line_end: str
+) -> set[int]:
     """The lines that these records stand on, all of them: a text in quotes may hold line breaks."""
     found = set(dropped)
     for line, raw in make_reader(part.form or form, limit, drafts).pick(part, sorted(dropped)):
-        found.update(range(line, line + raw.count("\n") + 1))
+        found.update(range(line, line + raw.count(line_end) + 1))
     return found
 
 
-def blank_text(part: LandedPart, form: RawForm, blank: Set[int], limit: int) -> Iterator[bytes]:
+def blank_text(part: LandedPart, form: RawForm, blank: Set[int], limit: UnpackLimit) -> Iterator[bytes]:
     """The part's text, with nothing on these lines."""
     always = form.format == "ndjson"
     if form.format == REJECTS:
         with open_landed(part, limit) as packed:
-            yield from blank_lines(packed, blank)
+            yield from blank_lines(packed, blank, b"\n")
         return
-    with open_text(part, limit, form, always=always) as (stream, _):
-        yield from blank_lines(stream, blank)
+    with open_text(part, limit, form, always=always) as text:
+        yield from blank_lines(text.stream, blank, text.line_end)
 
 
-def blank_lines(stream: object, blank: Set[int]) -> Iterator[bytes]:
+def blank_lines(stream: ByteStream, blank: Set[int], line_end: bytes) -> Iterator[bytes]:
     """A stream's bytes, with nothing on these lines."""
     number, carry, ended = 1, b"", False
     while not ended:
-        chunk: bytes = stream.read(BLOCK_BYTES)  # type: ignore[attr-defined]
+        chunk = stream.read(BLOCK_BYTES)
         ended = not chunk
-        *whole, carry = (carry + chunk).split(b"\n")
+        *whole, carry = (carry + chunk).split(line_end)
         lines = [b"" if number + index in blank else line for index, line in enumerate(whole)]
         number += len(whole)
         if lines:
-            yield b"\n".join(lines) + b"\n"
+            yield line_end.join(lines) + line_end
     if carry and number not in blank:
         yield carry
 
 
-def write_ndjson(part: LandedPart, form: RawForm, lines: list[int], limit: int, drafts: Path) -> Iterator[bytes]:
+def write_ndjson(
+    part: LandedPart, form: RawForm, lines: list[int], limit: UnpackLimit, drafts: Path
+) -> Iterator[bytes]:
     """The records at these lines as NDJSON, each on the line that it has."""
     last = 0
     for line, raw in make_reader(form, limit, drafts).pick(part, lines):

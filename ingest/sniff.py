@@ -16,7 +16,8 @@ from ijson.common import JSONError
 
 from catalog.dataset import RawForm
 from ingest.errors import SourceError, SourceMissingError
-from ingest.landing import LandedPart, open_landed
+from ingest.landing import LandedPart
+from ingest.unpacking import UnpackLimit, open_landed
 
 FORMATS = {
     ".csv": "csv",
@@ -39,7 +40,7 @@ NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?%?")
 DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}.*")
 
 
-def sniff_form(file: Path, limit: int, *, header: bool | None = None) -> RawForm:
+def sniff_form(file: Path, limit: UnpackLimit, *, header: bool | None = None) -> RawForm:
     """How the file's records are cut; SourceError where it is none of the formats that are read.
 
     `header` says whether the first line names the columns, where the caller knows better.
@@ -82,7 +83,7 @@ def as_part(file: Path) -> LandedPart:
     return LandedPart(file.name, "", file, file.stat().st_size)
 
 
-def read_head(part: LandedPart, limit: int) -> bytes:
+def read_head(part: LandedPart, limit: UnpackLimit) -> bytes:
     """The first bytes of the file, unpacked."""
     with open_landed(part, limit) as stream:
         return stream.read(HEAD_BYTES)
@@ -114,7 +115,7 @@ def is_object(line: bytes) -> bool:
     return False
 
 
-def find_records(part: LandedPart, limit: int) -> str | None:
+def find_records(part: LandedPart, limit: UnpackLimit) -> str | None:
     """The path to the first list of objects, such as $.features[*]; None where the document itself is one."""
     with open_landed(part, limit) as stream:
         try:
@@ -129,7 +130,7 @@ def find_records(part: LandedPart, limit: int) -> str | None:
     raise SourceError(f"{part.name} holds no list of JSON objects: there are no records to make a contract of.")
 
 
-def sniff_encoding(part: LandedPart, limit: int) -> str:
+def sniff_encoding(part: LandedPart, limit: UnpackLimit) -> str:
     """UTF-8 where it is, or nearly: a broken record or two are rejected; else what Western Windows writes."""
     broken = right = 0
     with open_landed(part, limit) as stream:

@@ -27,6 +27,7 @@ from ingest.landing import LandedBatch, LandedPart
 from ingest.load import Loader, LoadReport
 from ingest.readers import cut_batch
 from ingest.readers.sink import CutBatch
+from ingest.unpacking import UnpackLimit
 
 PEOPLE = """
 apiVersion: v3.1.0
@@ -161,7 +162,7 @@ def cut_bytes(
 ) -> CutBatch:
     """These contents cut, each a part of its own."""
     parts = tuple(land_bytes(folder, content, f"part-{index}") for index, content in enumerate(contents))
-    return cut_batch(LandedBatch("test", parts), form, needed, folder, 1 << 40, advance)
+    return cut_batch(LandedBatch("test", parts), form, needed, folder, UnpackLimit(1 << 40), advance)
 
 
 def walk(client: httpx.Client, url: str, most: int = 100_000) -> list[dict[str, Any]]:

@@ -31,6 +31,7 @@ from ingest.inputs.http_links import find_link
 from ingest.inputs.http_page import PAGE_LIMIT_BYTES, PageFacts, PageLook
 from ingest.inputs.incremental import Mark, find_mark
 from ingest.inputs.page_sink import PageSink, open_page_sink
+from ingest.unpacking import UnpackLimit
 
 COPY_BYTES = 1 << 20
 COLUMNS_SHOWN = 500
@@ -92,7 +93,7 @@ class Walk:
         self.mark = mark
         self.sink = sink
         self.left = place.settings.source_limit_bytes
-        self.looking = PageLook(source.pagination, folder, self.left)
+        self.looking = PageLook(source.pagination, folder, UnpackLimit.of(place.settings))
         self.asked = self.digest_request(place)
         self.validators: dict[str, str] = {}
         self.columns: tuple[str, ...] | None = None  # of the first page of CSV

@@ -27,6 +27,7 @@ from ingest.inputs.page_sink import PageSink
 from ingest.landing import LandedPart
 from ingest.readers import make_reader
 from ingest.readers.text import open_text
+from ingest.unpacking import UnpackLimit
 
 PAGE_LIMIT_BYTES = 64 << 20  # of one page among several, which is looked into
 WHOLE_LIMIT_BYTES = 16 << 20  # of an answer whose brackets are counted
@@ -57,7 +58,7 @@ class PageLook:
 
     pagination: Pagination | None
     folder: Path  # for answers that must be files to be read
-    limit: int  # bytes, unpacked
+    limit: UnpackLimit
 
     def look(self, name: str, number: int, answer: Answer, form: RawForm, sink: PageSink) -> PageFacts:
         """The page's facts; its body is at its beginning again.
@@ -130,8 +131,8 @@ class PageLook:
         with tempfile.SpooledTemporaryFile(MEMORY_BYTES, dir=str(self.folder)) as plain:
             with self.as_part(name, answer, form) as part:
                 try:
-                    with open_text(part, self.limit, form, always=True) as (stream, _):
-                        while piece := stream.read(COPY_BYTES):
+                    with open_text(part, self.limit, form, always=True, anything=True) as text:
+                        while piece := text.stream.read(COPY_BYTES):
                             plain.write(piece)
                 except SourceTooLargeError:
                     raise

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from catalog.dataset import RawForm
+from ingest.errors import SourceError
 from ingest.landing import LandedBatch, LandedPart
 from ingest.readers.delimited import DelimitedReader
 from ingest.readers.document import DocumentReader
@@ -17,6 +18,7 @@ from ingest.readers.rejects import FORMAT as REJECTS
 from ingest.readers.rejects import RejectsReader
 from ingest.readers.sink import CutBatch, CutPart, RecordSink, open_sink
 from ingest.readers.workbook import WorkbookReader
+from ingest.unpacking import UnpackLimit
 
 
 class Reader(Protocol):
@@ -29,7 +31,7 @@ class Reader(Protocol):
         """(line, raw text) of the records at these ascending lines, by a second pass of the same cut."""
 
 
-READERS: dict[str, Callable[[RawForm, int, Path], Reader]] = {
+READERS: dict[str, Callable[[RawForm, UnpackLimit, Path], Reader]] = {
     "csv": DelimitedReader,
     "ndjson": NdjsonReader,
     "json": DocumentReader,
@@ -39,18 +41,29 @@ READERS: dict[str, Callable[[RawForm, int, Path], Reader]] = {
 }
 
 
-def make_reader(form: RawForm, limit: int, folder: Path) -> Reader:
-    """The reader of a form; `limit` is the most bytes that a part may unpack to, `folder` is for its own files."""
+def make_reader(form: RawForm, limit: UnpackLimit, folder: Path) -> Reader:
+    """The reader of a form; `limit` is what a part may unpack to, `folder` is for its own files."""
     return READERS[form.format](form, limit, folder)
 
 
 def cut_batch(
-    batch: LandedBatch, form: RawForm, needed: Iterable[str], folder: Path, limit: int, advance: Callable[[int], None]
+    batch: LandedBatch,
+    form: RawForm,
+    needed: Iterable[str],
+    folder: Path,
+    limit: UnpackLimit,
+    advance: Callable[[int], None],
 ) -> CutBatch:
     """The batch's records and its malformed ones, in files in `folder`."""
     with open_sink(folder, form.delimiter, needed, advance) as sink:
         for part in batch.parts:
-            make_reader(part.form or form, limit, folder).cut(part, sink)
+            try:
+                make_reader(part.form or form, limit, folder).cut(part, sink)
+            except SourceError as error:
+                # Of many files, the one that is meant is named.
+                if part.name and part.name not in str(error):
+                    raise type(error)(f"{part.name}: {error}") from error
+                raise
     return CutBatch(
         records=folder / "records.csv",
         malformed=folder / "malformed.csv",
@@ -60,6 +73,7 @@ def cut_batch(
         raw=sink.raw,
         malformed_count=sink.malformed_count,
         parts=tuple(sink.parts),
+        notes=tuple(sink.notes),
     )
 
 
@@ -67,7 +81,7 @@ def pick_raw(
     batch: LandedBatch,
     form: RawForm,
     cut: Iterable[CutPart],
-    limit: int,
+    limit: UnpackLimit,
     lines: Iterable[int],
     folder: Path | None = None,
 ) -> Iterator[tuple[int, str]]:

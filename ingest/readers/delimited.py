@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from catalog.dataset import RawForm
 from ingest.errors import SourceError
-from ingest.landing import ByteStream, LandedPart
+from ingest.landing import LandedPart
+from ingest.readers.columns import name_headers
 from ingest.readers.sink import MALFORMED_SHOWN_BYTES, RECORD_LIMIT_BYTES, RecordSink, show_raw
-from ingest.readers.text import BOM, open_text
+from ingest.readers.text import OpenText, open_text
+from ingest.unpacking import UnpackLimit
 
 BLOCK_BYTES = 4 << 20
 LINE_LIMIT_BYTES = 64 << 20  # a longer line is no line: the load fails
 QUOTE = b'"'
+SEPARATOR_LINE = re.compile(rb"sep=(.)", re.I)  # what Excel writes and reads before a header
+HEADER_SHOWN_BYTES = 60
 
 
 @dataclass(frozen=True)
@@ -35,61 +39,79 @@ class RawRecord:
 class DelimitedReader:
     """Reads parts of CSV, or of its kin with other delimiters."""
 
-    def __init__(self, form: RawForm, limit: int, folder: Path) -> None:
+    def __init__(self, form: RawForm, limit: UnpackLimit, folder: Path) -> None:
         self.form = form
-        self.limit = limit  # bytes, unpacked
+        self.limit = limit
 
     def cut(self, part: LandedPart, sink: RecordSink) -> None:
         """Hands the part's records to the sink."""
-        with open_text(part, self.limit, self.form, always=False) as (stream, encoding):
-            cutter = CsvCutter(stream, replace(self.form, encoding=encoding))
+        with open_text(part, self.limit, self.form, always=False) as text:
+            cutter = CsvCutter(text, self.form)
             opened = False
             for first, lines, parsed in cutter.blocks():
                 if not opened:
                     sink.open_part(part.name, cutter.header)
                     opened = True
+                    self.note_header(part.name, lines, cutter, sink)
                 if parsed is None and cutter.delimiter == sink.separator:
                     sink.add_plain(first, lines)
                 elif parsed is None:
-                    for line, text in enumerate(lines, first):
-                        sink.add(line, text.split(cutter.delimiter))
+                    for line, content in enumerate(lines, first):
+                        sink.add(line, content.split(cutter.delimiter))
                 for record in parsed or ():
                     if record.fields is not None:
                         sink.add(record.line, record.fields)
                     else:
-                        sink.add_malformed(record.line, show_raw(record.raw, encoding), record.problem or "")
+                        sink.add_malformed(record.line, show_raw(record.raw, text.encoding), record.problem or "")
                 sink.advance(len(lines))
             if not opened and cutter.header:
                 sink.open_part(part.name, cutter.header)
+            if cutter.blank_rows:
+                sink.note(f"{part.name}: {cutter.blank_rows:,} rows of delimiters alone are no records")
+
+    def note_header(self, source: str, lines: list[bytes], cutter: CsvCutter, sink: RecordSink) -> None:
+        """Tells where a file whose columns the contract names begins with these names all the same."""
+        if self.form.columns is None or not lines:
+            return
+        first = [show_raw(field, cutter.encoding).strip() for field in cutter.split(lines[0].rstrip(b"\r")) or ()]
+        if [name.casefold() for name in first] == [name.casefold() for name in self.form.columns]:
+            sink.note(f"{source}: the first record reads like a header; `columns` is for files without one")
 
     def pick(self, part: LandedPart, lines: Iterable[int]) -> Iterator[tuple[int, str]]:
         """(line, raw text) of the records at these ascending lines: a second pass of the same cut."""
-        with open_text(part, self.limit, self.form, always=False) as (stream, encoding):
+        with open_text(part, self.limit, self.form, always=False) as text:
             wanted = iter(lines)
             target = next(wanted, None)
-            for first, content, parsed in CsvCutter(stream, replace(self.form, encoding=encoding)).blocks():
+            for first, content, parsed in CsvCutter(text, self.form).blocks():
                 if target is None:
                     return
                 if parsed is None:
                     while target is not None and target < first + len(content):
-                        yield target, show_raw(content[target - first], encoding)
+                        yield target, show_raw(content[target - first], text.encoding)
                         target = next(wanted, None)
                 for record in parsed or ():
                     if record.line == target:
-                        yield record.line, show_raw(record.raw, encoding)
+                        yield record.line, show_raw(record.raw, text.encoding)
                         target = next(wanted, None)
 
 
 class CsvCutter:
-    """Cuts one stream of CSV into records."""
+    """Cuts one text of CSV into records; the header is a record like any other."""
 
-    def __init__(self, stream: ByteStream, form: RawForm) -> None:
-        self.stream = stream
+    def __init__(self, text: OpenText, form: RawForm) -> None:
+        self.text = text
+        self.stream = text.stream
         self.delimiter = form.delimiter.encode()
-        self.encoding = form.encoding
+        self.encoding = text.encoding
+        self.line_end = text.line_end
+        self.quoted = form.quoted
         self.header: tuple[str, ...] = form.columns or ()
+        self.blank_rows = 0
         escaped = re.escape(self.delimiter)
-        self.field = re.compile(rb'(?:"((?:[^"]|"")*)"|([^"' + escaped + rb"\n]*))(" + escaped + rb"|$)", re.DOTALL)
+        self.field = re.compile(
+            rb'(?:"((?:[^"]|"")*)"|([^"' + escaped + re.escape(self.line_end) + rb"]*))(" + escaped + rb"|$)",
+            re.DOTALL,
+        )
 
     def blocks(self) -> Iterator[tuple[int, list[bytes], list[RawRecord] | None]]:
         """(first line, lines, records): records is None where each line is one, with nothing to look at inside."""
@@ -100,9 +122,7 @@ class CsvCutter:
             chunk = self.stream.read(BLOCK_BYTES)
             ended = not chunk
             block = carry + chunk
-            if line == 1 and block.startswith(BOM):
-                block = block[len(BOM) :]
-            end = len(block) if ended else block.rfind(b"\n") + 1
+            end = len(block) if ended else block.rfind(self.line_end) + 1
             if not end and not ended:
                 if len(block) > LINE_LIMIT_BYTES:
                     raise SourceError(f"Line {line} is longer than {LINE_LIMIT_BYTES:,} bytes: is this CSV?")
@@ -111,11 +131,15 @@ class CsvCutter:
             body, carry = block[:end], block[end:]
             if not body:
                 continue
-            lines = body.split(b"\n")
-            if body.endswith(b"\n"):
+            lines = body.split(self.line_end)
+            if body.endswith(self.line_end):
                 lines.pop()
             if not self.header:
-                line, lines = self.take_header(line, lines)
+                taken = self.take_header(lines, ended)
+                if taken is None:
+                    carry = block  # the header's quote may close in what has not been read yet
+                    continue
+                line, lines = line + taken, lines[taken:]
             if self.is_plain(body, lines):
                 yield line, lines, None
                 line += len(lines)
@@ -123,23 +147,44 @@ class CsvCutter:
             records, used = self.parse_lines(line, lines, ended)
             yield line, lines[:used], records
             line += used
-            carry = b"\n".join([*lines[used:], carry]) if used < len(lines) else carry
+            carry = self.line_end.join([*lines[used:], carry]) if used < len(lines) else carry
 
-    def take_header(self, line: int, lines: list[bytes]) -> tuple[int, list[bytes]]:
-        """Reads the first line as the header; the number of the next line, and the lines left."""
-        fields = self.split(lines[0].removesuffix(b"\r"))
+    def take_header(self, lines: list[bytes], ended: bool) -> int | None:
+        """Reads the first record as the header: how many lines it used; None where that cannot be known yet."""
+        announced = SEPARATOR_LINE.fullmatch(lines[0].removesuffix(b"\r"))
+        skipped = 1 if announced else 0
+        if announced and announced[1] != self.delimiter:
+            raise SourceError(
+                f"The first line says that {show_raw(announced[1])!r} is the delimiter;"
+                f" in the contract it is {show_raw(self.delimiter)!r}."
+            )
+        if skipped == len(lines):
+            return None if not ended else self.refuse_header(lines[0])
+        taken = self.span_of(lines, skipped, ended)
+        if taken is None:
+            return None
+        raw = self.line_end.join(lines[skipped : skipped + taken]).removesuffix(b"\r")
         try:
-            names = [field.decode(self.encoding).strip() for field in fields or []]
-        except UnicodeDecodeError:
-            names = []
-        if not any(names):
-            raise SourceError("The first line is not a header: names of columns are expected there.")
-        self.header = tuple(names)
-        return line + 1, lines[1:]
+            text = raw.decode(self.encoding)
+        except UnicodeDecodeError as error:
+            raise SourceError(f"The header {self.say_undecodable(raw, error)}.") from None
+        fields = self.split(text.encode())
+        if not fields or not any(field.strip() for field in fields):
+            return self.refuse_header(raw)
+        self.header = name_headers(field.decode() for field in fields)
+        return skipped + taken
+
+    def refuse_header(self, raw: bytes) -> int:
+        """SourceError: what should be the header is none."""
+        found = repr(show_raw(raw[:HEADER_SHOWN_BYTES], self.encoding)) if raw.strip() else "nothing"
+        raise SourceError(
+            f"The first line is not a header: names of columns are expected there, and it holds {found}."
+        )
 
     def is_plain(self, body: bytes, lines: list[bytes]) -> bool:
         """Whether cutting at each newline and delimiter provably gives the records."""
-        if QUOTE in body or b"\0" in body or b"\r" in body or self.encoding != "utf-8":
+        other_end = b"\r" if self.line_end == b"\n" else b"\n"
+        if QUOTE in body or b"\0" in body or other_end in body or self.encoding != "utf-8":
             return False
         try:
             body.decode()
@@ -148,19 +193,22 @@ class CsvCutter:
         delimiter, wanted = self.delimiter, len(self.header) - 1
         if wanted == 0 or max(map(len, lines), default=0) > RECORD_LIMIT_BYTES:
             return False
-        return all(line.count(delimiter) == wanted for line in lines)
+        return delimiter * wanted not in lines and all(line.count(delimiter) == wanted for line in lines)
 
     def parse_lines(self, first: int, lines: list[bytes], ended: bool) -> tuple[list[RawRecord], int]:
         """The records of these lines, and how many lines they used: a record that may go on is left for later."""
         records: list[RawRecord] = []
+        blank = self.delimiter * (len(self.header) - 1)
         index = 0
         while index < len(lines):
             taken = self.span_of(lines, index, ended)
             if taken is None:
                 # The quote may close in what has not been read yet.
                 break
-            raw = b"\n".join(lines[index : index + taken]).removesuffix(b"\r")
-            if raw or len(self.header) == 1:
+            raw = self.line_end.join(lines[index : index + taken]).removesuffix(b"\r")
+            if raw and raw == blank:
+                self.blank_rows += 1
+            elif raw or len(self.header) == 1:
                 records.append(self.parse(first + index, raw))
             index += taken
         return records, index
@@ -170,7 +218,7 @@ class CsvCutter:
 
         A quote that never closes well ends at the end of its own line: what follows is not swallowed.
         """
-        if lines[index].count(QUOTE) % 2 == 0:
+        if not self.quoted or lines[index].count(QUOTE) % 2 == 0:
             return 1
         size = len(lines[index])
         quotes = lines[index].count(QUOTE)
@@ -180,8 +228,9 @@ class CsvCutter:
                 return 1
             quotes += lines[end].count(QUOTE)
             if quotes % 2 == 0:
-                fields = self.split(b"\n".join(lines[index : end + 1]).removesuffix(b"\r"))
-                return end - index + 1 if fields is not None and len(fields) == len(self.header) else 1
+                fields = self.split(self.line_end.join(lines[index : end + 1]).removesuffix(b"\r"))
+                whole = fields is not None and (not self.header or len(fields) == len(self.header))
+                return end - index + 1 if whole else 1
         return 1 if ended else None
 
     def parse(self, line: int, raw: bytes) -> RawRecord:
@@ -193,7 +242,7 @@ class CsvCutter:
         try:
             text = raw.decode(self.encoding)
         except UnicodeDecodeError as error:
-            return RawRecord(line, raw, None, f"is not {self.encoding} (byte {error.start + 1})")
+            return RawRecord(line, raw, None, self.say_undecodable(raw, error))
         fields = self.split(raw if self.encoding == "utf-8" else text.encode())
         if fields is None:
             return RawRecord(line, raw, None, "has broken or unclosed quotes")
@@ -201,9 +250,15 @@ class CsvCutter:
             return RawRecord(line, raw, None, f"has {len(fields)} columns where the header has {len(self.header)}")
         return RawRecord(line, raw, fields)
 
+    def say_undecodable(self, raw: bytes, error: UnicodeDecodeError) -> str:
+        """What is wrong with bytes that are no text, by the source's own encoding."""
+        if self.text.is_transcoded:
+            return f"is not {self.text.written} (character {len(raw[: error.start].decode()) + 1})"
+        return f"is not {self.encoding} (byte {error.start + 1})"
+
     def split(self, raw: bytes) -> list[bytes] | None:
         """The fields of one record by RFC 4180, or None where its quotes are broken."""
-        if QUOTE not in raw:
+        if not self.quoted or QUOTE not in raw:
             return raw.split(self.delimiter)
         fields: list[bytes] = []
         position = 0

@@ -14,12 +14,14 @@ from pathlib import Path
 from catalog.dataset import RawForm
 from catalog.json_path import RecordsPath, parse_records_path
 from ingest.errors import SourceError
-from ingest.landing import ByteStream, LandedPart
+from ingest.landing import LandedPart
+from ingest.readers.columns import show_names
 from ingest.readers.json_hand import JsonHand, show_text
 from ingest.readers.json_object import MalformedJsonError, read_object
 from ingest.readers.scanner import JsonScanner
 from ingest.readers.sink import RecordSink
 from ingest.readers.text import open_text
+from ingest.unpacking import ByteStream, UnpackLimit
 
 BATCH_BYTES = 1 << 20
 KEYS_SHOWN = 20
@@ -29,18 +31,18 @@ BREAK = re.compile(rb"\s*\n\s*")
 class DocumentReader:
     """Reads parts that are one JSON document each."""
 
-    def __init__(self, form: RawForm, limit: int, folder: Path) -> None:
+    def __init__(self, form: RawForm, limit: UnpackLimit, folder: Path) -> None:
         self.form = form
-        self.limit = limit  # bytes, unpacked
+        self.limit = limit
         self.path = parse_records_path(form.records) if form.records else None
 
     def cut(self, part: LandedPart, sink: RecordSink) -> None:
         """Hands the part's records to the sink."""
         sink.open_part(part.name, None)
         hand = JsonHand(sink)
-        with open_text(part, self.limit, self.form, always=True) as (stream, _):
+        with open_text(part, self.limit, self.form, always=True) as text:
             first, records, size = 1, [], 0
-            for raw in find_records(stream, self.path):
+            for raw in find_records(text.stream, self.path):
                 records.append(raw if b"\n" not in raw else one_line(raw))
                 size += len(raw)
                 if size > BATCH_BYTES:
@@ -55,8 +57,8 @@ class DocumentReader:
         """
         wanted = iter(lines)
         target = next(wanted, None)
-        with open_text(part, self.limit, self.form, always=True) as (stream, _):
-            for number, raw in enumerate(find_records(stream, self.path), 1):
+        with open_text(part, self.limit, self.form, always=True) as text:
+            for number, raw in enumerate(find_records(text.stream, self.path), 1):
                 if target is None:
                     return
                 if number == target:
@@ -110,7 +112,7 @@ def descend(scanner: JsonScanner, path: RecordsPath | None, depth: int) -> Itera
         found = True
         yield from descend(scanner, path, depth + 1)
     if not found:
-        shown = ", ".join(keys) or "none"
+        shown = show_names(keys)
         raise SourceError(f"The JSON document has no {wanted!r} at ${where}; its keys there are: {shown}.")
 
 
@@ -127,7 +129,7 @@ def list_items(scanner: JsonScanner, path: RecordsPath | None) -> Iterator[bytes
             scanner.skip()
         raise SourceError(
             "The JSON document is no array but an object: `records` of the input must say where in it the records"
-            f" are, such as $.name[*], or $ where it is one itself. Its keys: {', '.join(keys) or 'none'}."
+            f" are, such as $.name[*], or $ where it is one itself. Its keys: {show_names(keys)}."
         )
     elif start == b"{" and path is not None and path.items:
         for _ in scanner.members():

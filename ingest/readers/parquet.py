@@ -6,6 +6,7 @@ their digits, bytes in Base64. The raw text of a rejected row is that object, wh
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,11 +17,19 @@ import duckdb
 from catalog.dataset import RawForm
 from ingest.duck import open_duckdb
 from ingest.errors import SourceError, SourceTooLargeError
-from ingest.landing import LandedPart, open_landed_file
+from ingest.landing import LandedPart
 from ingest.readers.json_hand import JsonHand, show_text
-from ingest.readers.sink import RECORD_LIMIT_BYTES, RecordSink
+from ingest.readers.nanoseconds import find_too_fine
+from ingest.readers.signature import LOOKED_AT, name_format
+from ingest.readers.sink import JSON_COLUMN, RECORD_LIMIT_BYTES, RecordSink
+from ingest.unpacking import UnpackLimit, open_landed_file
 
 FETCH_ROWS = 1000
+FREE_BYTES = 100_000_000  # of JSON; below it, the ratio to the file's size does not matter
+EXACT_DIGITS = 15  # so many digits a double always keeps
+ODD = b"\\u0000"  # in what is no number within a nested value, and in texts that are rejected anyway
+NO_NUMBER = re.compile(rb'"\\u0000(nan|-?inf)"')
+TOO_FINE = "has a moment with nanoseconds, of which only microseconds can be kept"
 MEMORY_LIMIT = "512MB"
 NUMBERS = {"tinyint", "smallint", "integer", "bigint", "utinyint", "usmallint", "uinteger", "ubigint", "boolean"}
 LOCAL_MOMENTS = {"timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns"}
@@ -29,64 +38,111 @@ LOCAL_MOMENTS = {"timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns"}
 class ParquetReader:
     """Reads parts that are one Parquet file each."""
 
-    def __init__(self, form: RawForm, limit: int, folder: Path) -> None:
-        self.limit = limit  # bytes: of the file unpacked, and of its rows as JSON
+    def __init__(self, form: RawForm, limit: UnpackLimit, folder: Path) -> None:
+        self.limit = limit  # of the file unpacked, and of its rows as JSON
         self.folder = folder
 
     def cut(self, part: LandedPart, sink: RecordSink) -> None:
-        """Hands the part's rows to the sink."""
-        with self.open_rows(part) as (columns, rows):
-            sink.open_table(part.name, columns)
+        """Hands the part's rows to the sink: of each the columns that the contract reads."""
+        with self.open_file(part) as file:
+            sink.open_table(part.name, file.columns)
+            chosen = file.choose(None if JSON_COLUMN in sink.needed or not sink.needed else sink.needed)
+            allowance = self.limit.of_packed(part.name, part.size, FREE_BYTES)
             hand = JsonHand(sink)
-            first, size = 1, 0
-            for texts in rows:
-                size += sum(map(len, texts))
-                if size > self.limit:
-                    raise SourceTooLargeError()
-                if max(map(len, texts)) <= RECORD_LIMIT_BYTES and not any(b"\\u0000" in text for text in texts):
+            first = 1
+            for texts, too_fine in file.rows(chosen):
+                allowance.take(sum(map(len, texts)))
+                whole = max(map(len, texts)) <= RECORD_LIMIT_BYTES and not any(ODD in text for text in texts)
+                if whole and not too_fine:
                     sink.add_json(first, texts)
                     sink.advance(len(texts))
+                elif not too_fine:
+                    hand.take(first, [mend(text) for text in texts])
                 else:
-                    hand.take(first, texts)
+                    for index, text in enumerate(texts):
+                        if index in too_fine:
+                            sink.add_malformed(first + index, show_text(spoil(text)), TOO_FINE)
+                            sink.advance(1)
+                        else:
+                            hand.take(first + index, [mend(text)])
                 first += len(texts)
 
     def pick(self, part: LandedPart, lines: Iterable[int]) -> Iterator[tuple[int, str]]:
-        """(line, raw text) of the rows at these ascending lines."""
-        wanted = iter(lines)
-        target = next(wanted, None)
-        first = 1
-        with self.open_rows(part) as (_, rows):
-            for texts in rows:
-                while target is not None and target < first + len(texts):
-                    yield target, show_text(texts[target - first])
-                    target = next(wanted, None)
-                if target is None:
-                    return
-                first += len(texts)
+        """(line, raw text) of the rows at these ascending lines, with all that the file has of them."""
+        wanted = list(lines)
+        with self.open_file(part) as file:
+            for start in range(0, len(wanted), FETCH_ROWS):
+                asked = wanted[start : start + FETCH_ROWS]
+                place = 0
+                for texts, too_fine in file.rows(file.choose(None), asked):
+                    for index, text in enumerate(texts):
+                        yield asked[place + index], show_text(spoil(text) if index in too_fine else mend(text))
+                    place += len(texts)
 
     @contextmanager
-    def open_rows(self, part: LandedPart) -> Iterator[tuple[tuple[str, ...], Iterator[list[bytes]]]]:
-        """The columns, and the rows as JSON texts, some at a time; SourceError where this is no Parquet."""
+    def open_file(self, part: LandedPart) -> Iterator[ParquetFile]:
+        """The file; SourceError where it is no Parquet."""
         with (
             open_landed_file(part, self.limit, self.folder) as path,
             open_duckdb(files=(path,), memory=MEMORY_LIMIT) as engine,
         ):
             try:
-                source = f"read_parquet({quote_text(str(path))})"
-                described = engine.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()
-                columns = tuple(str(row[0]) for row in described)
-                types = engine.sql(f"SELECT * FROM {source} LIMIT 0").types
-                pairs = ", ".join(
-                    f"{quote_text(name)}, {as_json(quote_name(name), type_)}"
-                    for name, type_ in zip(columns, types, strict=True)
-                )
-                engine.execute(f"SELECT CAST(json_object({pairs}) AS VARCHAR) FROM {source}")
-                yield columns, fetch_rows(engine)
+                yield ParquetFile(engine, path)
+            except duckdb.OutOfMemoryException as error:
+                raise SourceTooLargeError(
+                    f"{part.name}: some thousand of its rows take more than {MEMORY_LIMIT} of memory."
+                ) from error
             except duckdb.Error as error:
                 reason = str(error).splitlines()[0]
                 for written in (f"'{path}'", f'"{path}"', str(path)):
                     reason = reason.replace(written, "the file")
+                with path.open("rb") as head:
+                    words = name_format(head.read(LOOKED_AT))
+                if words:
+                    raise SourceError(f"{part.name} is {words}.") from error
                 raise SourceError(f"{part.name} cannot be read as Parquet: {reason}") from error
+
+
+class ParquetFile:
+    """One Parquet file, read by DuckDB."""
+
+    def __init__(self, engine: duckdb.DuckDBPyConnection, path: Path) -> None:
+        self.engine = engine
+        self.path = path
+        self.source = f"read_parquet({quote_text(str(path))}, file_row_number = true)"
+        relation = engine.sql(f"SELECT * EXCLUDE (file_row_number) FROM {self.source} LIMIT 0")
+        self.columns = tuple(relation.columns)
+        self.types = dict(zip(self.columns, relation.types, strict=True))
+
+    def choose(self, names: Iterable[str] | None) -> list[str]:
+        """The columns of these names, in the file's order; all of them where none are said."""
+        wanted = None if names is None else set(names)
+        return [name for name in self.columns if wanted is None or name in wanted]
+
+    def rows(self, columns: list[str], lines: list[int] | None = None) -> Iterator[tuple[list[bytes], set[int]]]:
+        """The rows as JSON texts, some at a time, and which of these have moments that were cut: all, or at lines."""
+        pairs = ", ".join(f"{quote_text(name)}, {as_json(quote_name(name), self.types[name])}" for name in columns)
+        query = f"SELECT CAST(json_object({pairs}) AS VARCHAR) FROM {self.source}"
+        if lines is not None:
+            places = ", ".join(str(line - 1) for line in lines)
+            query += f" WHERE file_row_number IN ({places}) ORDER BY file_row_number"
+        too_fine = find_too_fine(self.path, columns)
+        next_one = next(too_fine, None)
+        first = 0
+        self.engine.execute(query)
+        for texts in fetch_rows(self.engine):
+            numbers = (
+                lines[first : first + len(texts)] if lines is not None else range(first + 1, first + len(texts) + 1)
+            )
+            found: set[int] = set()
+            while next_one is not None and next_one <= numbers[-1]:
+                if lines is None:
+                    found.add(next_one - first - 1)
+                elif next_one in numbers:
+                    found.add(numbers.index(next_one))
+                next_one = next(too_fine, None)
+            yield texts, found
+            first += len(texts)
 
 
 def fetch_rows(engine: duckdb.DuckDBPyConnection) -> Iterator[list[bytes]]:
@@ -98,17 +154,20 @@ def fetch_rows(engine: duckdb.DuckDBPyConnection) -> Iterator[list[bytes]]:
 def as_json(value: str, type_: Any, *, nested: bool = False) -> str:
     """SQL for a value of a column, in a form that JSON keeps exactly.
 
-    A decimal is a text, so that no reader rounds it; within a nested value, where types are JSON's own, a number.
+    A decimal is a text, so that no reader rounds it; within a nested value, where types are JSON's own, it is a
+    number where a number keeps all its digits.
     """
     name = str(type_.id)
     if name == "decimal" and nested:
-        return value
+        return nested_decimal(value, type_)
     if name in NUMBERS or name in {"varchar", "json"}:
         return value
     if name in {"double", "float"}:
-        # Infinity is no JSON; as a text it is judged like any other.
         text = f"CAST({value} AS VARCHAR)"
-        return f"CASE WHEN isfinite({value}) THEN to_json(CAST({text} AS DOUBLE)) ELSE to_json({text}) END"
+        # Infinity is no JSON: as a text it is judged like any other, and within a nested value, where no type would
+        # judge it, it is marked, for the record to be rejected.
+        odd = f"chr(0) || {text}" if nested else text
+        return f"CASE WHEN isfinite({value}) THEN to_json(CAST({text} AS DOUBLE)) ELSE to_json({odd}) END"
     if name in LOCAL_MOMENTS:
         return f"replace(CAST({value} AS VARCHAR), ' ', 'T')"
     if name == "timestamp with time zone":
@@ -125,8 +184,34 @@ def as_json(value: str, type_: Any, *, nested: bool = False) -> str:
         inner = type_.children[0][1]
         return f"to_json(list_transform({value}, lambda item: to_json({as_json('item', inner, nested=True)})))"
     if name == "map":
-        return f"to_json({value})"
+        (_, key), (_, inner) = type_.children
+        pair = (
+            f"struct_pack(k := CAST({as_json('entry.key', key)} AS VARCHAR),"
+            f" v := to_json({as_json('entry.value', inner, nested=True)}))"
+        )
+        entries = f"map_from_entries(list_transform(map_entries({value}), lambda entry: {pair}))"
+        return f"CASE WHEN {value} IS NOT NULL THEN to_json({entries}) END"
     return f"CAST({value} AS VARCHAR)"
+
+
+def nested_decimal(value: str, type_: Any) -> str:
+    """SQL for a decimal within a nested value: a number, or a text where a number would lose digits."""
+    precision, scale = (part for _, part in type_.children)
+    if precision <= EXACT_DIGITS:
+        return f"to_json({value})"
+    again = f"TRY_CAST(CAST(CAST({value} AS DOUBLE) AS VARCHAR) AS DECIMAL({precision},{scale}))"
+    number, text = f"to_json(CAST({value} AS DOUBLE))", f"to_json(CAST({value} AS VARCHAR))"
+    return f"CASE WHEN {again} = {value} THEN {number} ELSE {text} END"
+
+
+def mend(text: bytes) -> bytes:
+    """A row's text with what is no number in it in plain words, which are no JSON: the row is rejected for them."""
+    return NO_NUMBER.sub(lambda found: b"NaN" if found[1] == b"nan" else found[1].replace(b"inf", b"Infinity"), text)
+
+
+def spoil(text: bytes) -> bytes:
+    """A row's text that must not be read as a record some other time: digits of it are missing."""
+    return text + b" nanoseconds cut off"
 
 
 def quote_name(name: str) -> str:

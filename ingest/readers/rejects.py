@@ -15,25 +15,28 @@ from pathlib import Path
 from typing import Any
 
 from catalog.dataset import RawForm
-from ingest.landing import LandedPart, open_landed
+from ingest.landing import LandedPart
 from ingest.readers.delimited import CsvCutter
 from ingest.readers.sink import RecordSink
+from ingest.readers.text import OpenText
+from ingest.unpacking import UnpackLimit, open_landed
 
 FORMAT = "rejects"
+NOTHING = OpenText(io.BytesIO(), "utf-8", "utf-8", b"\n")  # what is cut are single records
 
 
 class RejectsReader:
     """Reads batches of rejected records."""
 
-    def __init__(self, form: RawForm, limit: int, folder: Path | None = None) -> None:
+    def __init__(self, form: RawForm, limit: UnpackLimit, folder: Path | None = None) -> None:
         self.form = replace(form, format="csv", encoding="utf-8")
-        self.limit = limit  # bytes, unpacked
+        self.limit = limit
 
     def cut(self, part: LandedPart, sink: RecordSink) -> None:
         """Hands the part's records to the sink."""
         from ingest.readers.json_hand import JsonHand
 
-        cutter = CsvCutter(io.BytesIO(), self.form)
+        cutter = CsvCutter(NOTHING, self.form)
         as_json = False
         columns: tuple[str, ...] | None = None
         opened = False
@@ -42,7 +45,7 @@ class RejectsReader:
                 as_json = item["as_json"]
                 columns = tuple(item["columns"]) if item["columns"] is not None else None
                 if columns is not None:
-                    cutter = CsvCutter(io.BytesIO(), replace(self.form, columns=columns))
+                    cutter = CsvCutter(NOTHING, replace(self.form, columns=columns))
                 if not opened:
                     sink.open_part(part.name, None if as_json else sink.needed)
                     opened = True

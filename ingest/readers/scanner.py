@@ -7,9 +7,8 @@ import re
 from collections.abc import Iterator
 
 from ingest.errors import SourceError
-from ingest.landing import ByteStream
 from ingest.readers.sink import RECORD_LIMIT_BYTES, show_raw
-from ingest.readers.text import BOM
+from ingest.unpacking import ByteStream
 
 BLOCK_BYTES = 1 << 20
 TEXT_LIMIT_BYTES = 64 << 20  # a longer text within quotes has no end
@@ -39,10 +38,6 @@ class JsonScanner:
         self.start = 0
         self.passed = 0  # bytes before the buffer
         self.ended = False
-        while len(self.buffer) < len(BOM) and self.fill():
-            pass
-        if self.buffer.startswith(BOM):
-            self.start = len(BOM)
 
     def fill(self) -> bool:
         """Reads on; false at the end."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from ingest.errors import MissingColumnsError
+from ingest.readers.columns import number_twins, require_columns
 
 JSON_COLUMN = "raw"  # what transforms call a record that is one JSON object
 RECORD_LIMIT_BYTES = 1 << 20  # a longer record is rejected
@@ -42,6 +42,7 @@ class CutBatch:
     raw: int
     malformed_count: int
     parts: tuple[CutPart, ...]
+    notes: tuple[str, ...] = ()  # what records do not show
 
 
 class RecordSink:
@@ -62,6 +63,12 @@ class RecordSink:
         self.last = 0
         self.raw = 0
         self.malformed_count = 0
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        """Tells whoever reads how the load went what records do not show."""
+        if text not in self.notes:
+            self.notes.append(text)
 
     def open_part(self, name: str, columns: tuple[str, ...] | None) -> None:
         """Another part begins, with these columns; None where each record is one JSON object.
@@ -73,6 +80,7 @@ class RecordSink:
             self.order = None
         else:
             require_columns(columns, self.needed, name)
+            columns = number_twins(columns)
             self.header = self.header or columns
             places = {column: index for index, column in enumerate(columns)}
             same = columns == self.header
@@ -125,14 +133,14 @@ class RecordSink:
         """Remembers keys of JSON records: what no property reads is told to the owner."""
         self.header = tuple(dict.fromkeys([*self.header, *keys]))
 
-    def open_table(self, name: str, columns: tuple[str, ...]) -> None:
+    def open_table(self, name: str, columns: tuple[str, ...], shown: str | None = None) -> None:
         """Another part begins: JSON objects that all have these keys, which were a table's columns.
 
-        MissingColumnsError as for columns.
+        MissingColumnsError as for columns; `shown` is what messages call the table, where not as the part.
         """
-        require_columns(columns, [column for column in self.needed if column != JSON_COLUMN], name)
+        require_columns(columns, [column for column in self.needed if column != JSON_COLUMN], shown or name)
         self.open_part(name, None)
-        self.note_keys(columns)
+        self.note_keys(number_twins(columns))
 
 
 @contextmanager
@@ -148,18 +156,6 @@ def open_sink(
         sink = RecordSink(out, csv.writer(bad, lineterminator="\r\n").writerow, delimiter, needed)
         sink.advance = advance
         yield sink
-
-
-def require_columns(header: tuple[str, ...], needed: Iterable[str], source: str = "The source") -> None:
-    """MissingColumnsError, naming what is missing and what was found."""
-    missing = [name for name in dict.fromkeys(needed) if name not in header]
-    if missing:
-        raise MissingColumnsError(
-            f"{source} lacks the columns {', '.join(missing)}; it has {', '.join(header) or 'none'}."
-        )
-    doubled = [name for name in dict.fromkeys(needed) if header.count(name) > 1]
-    if doubled:
-        raise MissingColumnsError(f"{source} has the columns {', '.join(doubled)} more than once.")
 
 
 def quote_field(field: bytes) -> bytes:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
 
 from catalog.dataset import RawForm
-from ingest.landing import ByteStream, LandedPart, open_landed
+from ingest.landing import LandedPart
+from ingest.readers.signature import refuse_other_format
+from ingest.unpacking import ByteStream, UnpackLimit, open_landed
 
 BLOCK_BYTES = 1 << 20
+LOOK_AHEAD_BYTES = 1 << 20  # so much is looked at to tell what ends a line
 BOM = b"\xef\xbb\xbf"
 # The longer marks first: that of UTF-16 is the beginning of that of UTF-32.
 WIDE_MARKS = {
@@ -20,25 +25,82 @@ WIDE_MARKS = {
 }
 WITHOUT_MARK = {"utf-16": "utf-16-le", "utf-32": "utf-32-le"}
 UNREADABLE = "decant_unreadable"  # our name for what a decoder does about bytes that are no text
+# What encodings of several bytes or with shift sequences do not read byte by byte.
+PROBE = bytes(range(256)) + bytes(range(255, -1, -1)) + b'\x1b$B$"\x1b(B +AOk- ~{<:~}'
+
+
+@dataclass(frozen=True)
+class OpenText:
+    """A text that is open: its bytes, and how they are to be understood."""
+
+    stream: ByteStream
+    encoding: str  # of the stream: UTF-8, or one in which each byte is one character
+    written: str  # of the source, for messages
+    line_end: bytes  # a line feed, or a carriage return where the text has no line feed
+
+    @property
+    def is_transcoded(self) -> bool:
+        """Whether the stream's bytes are not the source's."""
+        return self.encoding != self.written
 
 
 @contextmanager
-def open_text(part: LandedPart, limit: int, form: RawForm, *, always: bool) -> Iterator[tuple[ByteStream, str]]:
-    """The part's text, unpacked, and its encoding: UTF-8, or one that keeps ASCII where not `always`.
+def open_text(
+    part: LandedPart, limit: UnpackLimit, form: RawForm, *, always: bool, anything: bool = False
+) -> Iterator[OpenText]:
+    """The part's text, unpacked: in UTF-8, or where not `always` in an encoding that has one byte per character.
 
-    A byte order mark says more than the contract: exports of spreadsheets are UTF-16 now and then.
+    A byte order mark says more than the contract: exports of spreadsheets are UTF-16 now and then. Marks at the
+    start are dropped, however many. SourceError where the bytes are plainly of another format, and not
+    `anything` is taken.
     """
-    with open_landed(part, limit) as stream:
-        head = stream.read(4)
+    with open_landed(part, limit) as packed:
+        head = read_fully(packed, 4)
         wide = form.encoding.startswith(("utf-16", "utf-32"))
         mark = next((mark for mark in WIDE_MARKS if head.startswith(mark)), None)
-        whole = Replayed(head, stream)
+        stream: ByteStream
         if mark and (wide or form.encoding == "utf-8"):
-            yield Transcoded(Replayed(head[len(mark) :], stream), WIDE_MARKS[mark]), "utf-8"
-        elif wide or (always and form.encoding != "utf-8"):
-            yield Transcoded(whole, WITHOUT_MARK.get(form.encoding, form.encoding)), "utf-8"
+            encoding, written = "utf-8", WIDE_MARKS[mark]
+            stream = Transcoded(Replayed(head[len(mark) :], packed), written)
         else:
-            yield whole, form.encoding
+            head = look_ahead(packed, head)
+            if not anything:
+                refuse_other_format(part.name, head, form, said_wide=wide)
+            stream, encoding, written = Replayed(head, packed), form.encoding, form.encoding
+            if wide or (encoding != "utf-8" and (always or not is_bytewise(encoding))):
+                stream, encoding = Transcoded(stream, WITHOUT_MARK.get(written, written)), "utf-8"
+        start = look_ahead(stream, b"")
+        while start.startswith(BOM) and encoding == "utf-8":
+            start = start[len(BOM) :] or look_ahead(stream, b"")
+        line_end = b"\r" if b"\r" in start and b"\n" not in start else b"\n"
+        yield OpenText(Replayed(start, stream), encoding, written, line_end)
+
+
+def read_fully(stream: ByteStream, size: int) -> bytes:
+    """That many bytes; fewer only at the end."""
+    found = b""
+    while len(found) < size and (chunk := stream.read(size - len(found))):
+        found += chunk
+    return found
+
+
+def look_ahead(stream: ByteStream, head: bytes) -> bytes:
+    """What was read before and the bytes behind it, as many as it takes to know what ends a line."""
+    pieces, size = [head], len(head)
+    while (not size or b"\n" not in pieces[-1]) and size < LOOK_AHEAD_BYTES:
+        chunk = stream.read(BLOCK_BYTES)
+        if not chunk:
+            break
+        pieces.append(chunk)
+        size += len(chunk)
+    return b"".join(pieces)
+
+
+@cache
+def is_bytewise(encoding: str) -> bool:
+    """Whether each byte is one character, whatever stands before it."""
+    alone = "".join(bytes([byte]).decode(encoding, "replace") for byte in PROBE)
+    return PROBE.decode(encoding, "replace") == alone
 
 
 class Replayed:
@@ -50,8 +112,11 @@ class Replayed:
 
     def read(self, size: int = -1, /) -> bytes:
         """The next bytes, none at the end."""
-        head, self.head = self.head, b""
-        return head + self.stream.read(size) if head else self.stream.read(size)
+        if not self.head:
+            return self.stream.read(size)
+        taken = self.head if size < 0 else self.head[:size]
+        self.head = self.head[len(taken) :]
+        return taken if size >= 0 else taken + self.stream.read(size)
 
 
 class Transcoded:

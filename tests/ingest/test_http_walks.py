@@ -15,6 +15,7 @@ from ingest.inputs import http_client, open_batch
 from ingest.inputs.batch import InputPlace
 from ingest.landing import LandedBatch, land
 from ingest.readers import cut_batch
+from ingest.unpacking import UnpackLimit
 from tests.ingest.test_inputs_http import CONTRACT
 from tests.lab import Lab
 from tests.remote_api import Asked, RemoteApi, Reply, run_remote_api
@@ -47,7 +48,7 @@ def walk(folder: Path, words: str) -> tuple[LandedBatch, int]:
     place = InputPlace(dataset, lab.settings, None, None, 1)  # type: ignore[arg-type]
     with open_batch(place) as batch:
         landed = land(batch, lab.settings.landing_folder, 1 << 30, lambda amount: None)
-    cut = cut_batch(landed, dataset.input.form, (), folder, 1 << 30, lambda amount: None)
+    cut = cut_batch(landed, dataset.input.form, (), folder, UnpackLimit(1 << 30), lambda amount: None)
     return landed, cut.raw
 
 

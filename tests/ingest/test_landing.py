@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from ingest.errors import SourceError, SourceTooLargeError, UnsafeArchiveError
 from ingest.inputs.batch import RawPart
-from ingest.landing import RATIO_FLOOR_BYTES, LandedPart, land_part, locate, open_landed
+from ingest.landing import LandedPart, land_part, locate
+from ingest.unpacking import RATIO_FLOOR_BYTES, UnpackLimit, open_landed
 
 LIMIT = 100_000_000
 TEXT = b"id,name\n1,Ann\n2,Ben\n" * 50
@@ -31,7 +32,7 @@ def land_bytes(folder: Path, content: bytes, limit: int = LIMIT, piece: int = 7)
 
 def read_landed(folder: Path, content: bytes, limit: int = LIMIT) -> bytes:
     """What is read of a batch, once landed."""
-    with open_landed(land_bytes(folder, content, piece=1 << 20), limit) as stream:
+    with open_landed(land_bytes(folder, content, piece=1 << 20), UnpackLimit(limit)) as stream:
         return b"".join(iter(lambda: stream.read(1 << 16), b""))
 
 
@@ -180,7 +181,7 @@ def test_an_archive_that_unpacks_to_over_a_hundred_times_its_size_is_too_large(
 
 def test_a_bomb_is_not_unpacked_even_when_all_of_it_is_asked_for(tmp_path: Path) -> None:
     batch = land_bytes(tmp_path, gzip.compress(ZEROS), piece=1 << 20)
-    with open_landed(batch, LIMIT) as stream, pytest.raises(SourceTooLargeError):
+    with open_landed(batch, UnpackLimit(LIMIT)) as stream, pytest.raises(SourceTooLargeError):
         stream.read()
 
 
@@ -269,7 +270,7 @@ def test_however_an_archive_is_damaged_the_load_fails_in_an_orderly_way(
     file = tmp_path / "batch"
     file.write_bytes(damaged[: len(damaged) - cut_off] if cut_off < 30 else damaged)
     try:
-        with open_landed(LandedPart("x", "x", file, file.stat().st_size), LIMIT) as stream:
+        with open_landed(LandedPart("x", "x", file, file.stat().st_size), UnpackLimit(LIMIT)) as stream:
             content = stream.read(LIMIT)
     except SourceError:
         return
@@ -278,5 +279,5 @@ def test_however_an_archive_is_damaged_the_load_fails_in_an_orderly_way(
 
 def test_what_goes_wrong_while_reading_is_not_taken_for_a_damaged_archive(tmp_path: Path) -> None:
     batch = land_bytes(tmp_path, gzip.compress(TEXT))
-    with pytest.raises(ValueError, match="mine"), open_landed(batch, LIMIT):
+    with pytest.raises(ValueError, match="mine"), open_landed(batch, UnpackLimit(LIMIT)):
         raise ValueError("mine")

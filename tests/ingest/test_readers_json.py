@@ -19,6 +19,7 @@ from ingest.landing import LandedBatch
 from ingest.readers import cut_batch, lines, pick_raw, scanner
 from ingest.readers.json_object import MalformedJsonError, keep_digits, read_object, read_plain
 from ingest.readers.sink import RECORD_LIMIT_BYTES
+from ingest.unpacking import UnpackLimit
 from tests.lab import land_bytes
 
 PROPERTY = settings(max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck))
@@ -30,13 +31,13 @@ def cut(content: bytes, form: RawForm) -> Found:
     csv.field_size_limit(1 << 30)
     with tempfile.TemporaryDirectory() as folder:
         landed = LandedBatch("test", (land_bytes(Path(folder), content),))
-        batch = cut_batch(landed, form, [], Path(folder), 1 << 40, lambda amount: None)
+        batch = cut_batch(landed, form, [], Path(folder), UnpackLimit(1 << 40), lambda amount: None)
         with batch.records.open(newline="") as file:
             records = [(int(line), text) for line, text in csv.reader(file)]
         with batch.malformed.open(newline="") as file:
             malformed = [(int(r[0]), r[2], json.loads(r[3])[0]["message"]) for r in csv.reader(file)]
         every = sorted(line for line, *_ in [*records, *malformed])
-        picked = dict(pick_raw(landed, form, batch.parts, 1 << 40, every))
+        picked = dict(pick_raw(landed, form, batch.parts, UnpackLimit(1 << 40), every))
     assert batch.raw == len(records) + len(malformed)
     assert batch.malformed_count == len(malformed)
     assert list(picked) == every

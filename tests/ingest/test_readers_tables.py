@@ -18,11 +18,12 @@ from catalog.dataset import RawForm
 from ingest.errors import MissingColumnsError, SourceError, SourceTooLargeError
 from ingest.landing import LandedBatch
 from ingest.readers import cut_batch, pick_raw
+from ingest.unpacking import UnpackLimit
 from tests.lab import land_bytes
 
 PARQUET = RawForm(format="parquet")
 XLSX = RawForm(format="xlsx")
-LIMIT = 1 << 30
+LIMIT = UnpackLimit(1 << 30)
 
 
 def cut(folder: Path, content: bytes, form: RawForm, *needed: str) -> dict[int, Any]:
@@ -164,7 +165,7 @@ def test_a_sheet_of_two_cells_far_apart_is_too_large_and_takes_no_memory(tmp_pat
         write_workbook(["id"], [1]),
         lambda text: text.replace(b'r="2"', b'r="1048576"').replace(b'r="A2"', b'r="XFD1048576"'),
     )
-    with pytest.raises(SourceTooLargeError, match="spans over 20,000,000 cells"):
+    with pytest.raises(SourceTooLargeError, match=r"spans over 2,000,000 cells.*DECANT_UNPACK_RATIO"):
         cut(tmp_path, content, XLSX)
 
 

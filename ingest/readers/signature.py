@@ -1,0 +1,78 @@
+"""Files that are plainly of another format than the contract says: told by their first bytes, named in a message."""
+
+from __future__ import annotations
+
+import re
+
+from catalog.dataset import RawForm
+from ingest.errors import SourceError
+
+LOOKED_AT = 4096
+TAR_PLACE = 257  # where a tar archive names itself
+# What a file begins with, and what such a file is.
+BEGINNINGS: tuple[tuple[bytes, str], ...] = (
+    (
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+        "an old Office file (.xls or .doc), which is not read: save it as XLSX or CSV",
+    ),
+    (b"\xfd7zXZ\x00", "packed with xz, which is not read: gzip, zstd and zip are"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive, which is not read: gzip, zstd and zip are"),
+    (b"Rar!\x1a\x07", "a RAR archive, which is not read: gzip, zstd and zip are"),
+    (b"\x04\x22\x4d\x18", "packed with lz4, which is not read: gzip, zstd and zip are"),
+    (b"%PDF-", "a PDF document, which is not read"),
+    (b"SQLite format 3\x00", "an SQLite database, which a server of type sqlite reads"),
+    (b"ORC\n", "an ORC file, which is not read"),
+    (b"ARROW1", "an Arrow file, which is not read: save it as Parquet"),
+    (b"Obj\x01", "an Avro file, which is not read"),
+    (b"\x1f\x9d", "packed with compress (.Z), which is not read: gzip, zstd and zip are"),
+    (b"\x1f\x8b", "packed twice: unpack it once"),
+    (b"\x28\xb5\x2f\xfd", "packed twice: unpack it once"),
+)
+BZIP2 = re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)")
+HTML = re.compile(
+    rb"(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body|table)\b", re.I | re.DOTALL
+)
+XML = re.compile(rb"<\?xml\s")
+WORDS = {"parquet": "a Parquet file", "zip": "a zip archive"}
+
+
+def name_format(head: bytes) -> str | None:
+    """What a file that begins so plainly is, in words for after "is"; None where that is not plain."""
+    for beginning, words in BEGINNINGS:
+        if head.startswith(beginning):
+            return words
+    if BZIP2.match(head):
+        return "packed with bzip2, which is not read: gzip, zstd and zip are"
+    if head[TAR_PLACE : TAR_PLACE + 5] == b"ustar":
+        return "a tar archive, which is not read: a zip of one file is"
+    text = head[:LOOKED_AT].removeprefix(b"\xef\xbb\xbf").lstrip()
+    if HTML.match(text):
+        return "a page of HTML, which is not read: save its table as CSV or XLSX"
+    if XML.match(text):
+        return "an XML document, which is not read"
+    return None
+
+
+def refuse_other_format(source: str, head: bytes, form: RawForm, *, said_wide: bool = False) -> None:
+    """SourceError where what should be text is plainly something else."""
+    words = name_format(head)
+    if words is None and head.startswith((b"PAR1", b"PK\x03\x04")):
+        kind = "a Parquet file" if head.startswith(b"PAR1") else "a zip archive or a workbook"
+        words = f"{kind}, and the contract says {form.format}"
+    if words is None and not said_wide and (wide := guess_wide(head)):
+        words = f"{wide} without a byte order mark: say `encoding: {wide}` in the input"
+    if words is not None:
+        raise SourceError(f"{source} is {words}.")
+
+
+def guess_wide(head: bytes) -> str | None:
+    """The encoding of a text in which every other byte is NUL; None where it is none."""
+    looked = head[: LOOKED_AT // 2 * 2]
+    looked = looked[: len(looked) // 2 * 2]
+    if len(looked) < 4:
+        return None
+    even, odd = looked[::2].count(0), looked[1::2].count(0)
+    half = len(looked) // 2
+    if odd * 2 > half and not even:
+        return "utf-16-le"
+    return "utf-16-be" if even * 2 > half and not odd else None
