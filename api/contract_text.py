@@ -11,14 +11,17 @@ from typing import Any
 import yaml
 
 from api.access import Access
+from api.rule_access import RuleAccess
 from api.views import Views
-from catalog.dataset import Product
+from catalog.dataset import Dataset, Product
 
 # Where records come from, and who is limited to what: the operators' business.
 INTERNAL_CUSTOMS = frozenset({"input", "rows"})
 
 
-def show_contract(product: Product, access: Access, views: Views, *, operator: bool) -> dict[str, Any]:
+def show_contract(
+    product: Product, access: Access, views: Views, tell: Callable[[Dataset], RuleAccess], *, operator: bool
+) -> dict[str, Any]:
     """The contract's document for a caller.
 
     What is hidden from it is left out, also where another part speaks of it by name; where records come from is told
@@ -40,6 +43,7 @@ def show_contract(product: Product, access: Access, views: Views, *, operator: b
             drop_customs([part])
         if closed:
             drop_mentions(part, closed)
+        drop_rules(part, tell(product.datasets[part["name"]]))
     if any(closed != frozenset() for closed in hidden.values()):
         drop_references(document, hidden)
     return document
@@ -58,6 +62,17 @@ def drop_mentions(part: dict[str, Any], hidden: frozenset[str]) -> None:
     """Takes the transforms, rules and links that name a hidden property out of a dataset."""
     named = name_any(hidden)
     drop_entries(part, lambda text: named.search(text) is not None, ("quality", "relationships"))
+
+
+def drop_rules(part: dict[str, Any], access: RuleAccess) -> None:
+    """Takes the rules out of a dataset whose SQL reads what is hidden, here or in other products."""
+    for owner, name in ((part, None), *((child, child.get("name")) for child in part["properties"])):
+        if isinstance(owner.get("quality"), list):
+            owner["quality"] = [
+                rule
+                for rule in owner["quality"]
+                if not isinstance(rule, dict) or access.may_read_query(str(rule.get("query") or ""), name)
+            ]
 
 
 def drop_references(document: dict[str, Any], hidden: Mapping[str, frozenset[str] | None]) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
+from collections.abc import Callable
 from typing import Any
+
+import orjson
 
 from api.lanes import Lanes
 from api.operations import moment
@@ -31,10 +33,8 @@ QUALITY = f"""
 SELECT l.id, json_build_object('load', l.id, 'status', l.status, 'revision', l.revision,
   'measured_at', {moment("l.finished_at")}, 'raw', l.raw, 'rejected', l.rejected,
   'rules', coalesce((SELECT json_agg(json_build_object('rule', rule, 'dimension', dimension, 'measured', measured,
-      'bound', bound, 'passed', passed, 'severity', severity) ORDER BY position)
-    FROM decant.quality_results
-    WHERE load_id = l.id AND NOT rule = ANY(%(silent)s::text[])
-      AND (%(hidden)s::text IS NULL OR concat(rule, ' ', bound) !~ %(hidden)s)), '[]'))::text
+      'bound', bound, 'passed', passed, 'severity', severity, 'reads', reads) ORDER BY position)
+    FROM decant.quality_results WHERE load_id = l.id), '[]'))::text
 FROM decant.loads AS l
 WHERE dataset_id = {MINE} AND status IN ('published', 'withheld') AND raw IS NOT NULL
   AND (%(before)s::bigint IS NULL OR l.id < %(before)s)
@@ -57,14 +57,14 @@ async def list_loads(
 
 
 async def list_quality(
-    lanes: Lanes, dataset: Dataset, hidden: frozenset[str], before: int | None, limit: int
+    lanes: Lanes, dataset: Dataset, pick: Callable[[list[Any]], list[Any]], before: int | None, limit: int
 ) -> tuple[bytes, int | None]:
-    """What was measured at each load, likewise; rules that name a hidden property are left out."""
-    words = "|".join(re.escape(name) for name in sorted(hidden))
-    pattern = rf"(^|[^A-Za-z0-9])({words})([^A-Za-z0-9]|$)" if hidden else None
-    silent = [gate.name for gate in dataset.gates if pattern and re.search(pattern, f"{gate.query} {gate.property}")]
-    facts = place_of(dataset) | {"hidden": pattern, "silent": silent, "before": before, "limit": limit + 1}
-    return cut_page(await fetch(lanes, QUALITY, facts), limit)
+    """What was measured at each load, likewise; `pick` says which rules of a load are told."""
+    facts = place_of(dataset) | {"before": before, "limit": limit + 1}
+    members, behind = cut_page(await fetch(lanes, QUALITY, facts), limit)
+    loads = orjson.loads(b"[" + members + b"]")
+    shown = [orjson.dumps(load | {"rules": pick(load["rules"])}) for load in loads]
+    return b",".join(shown), behind
 
 
 def place_of(dataset: Dataset) -> dict[str, Any]:

@@ -46,7 +46,9 @@ class View:
         # What decides on the bytes of an answer, beside the question and the revisions. Not only on what is hidden of
         # this dataset: `expand` shows others, as the same access does.
         self.seen = (tuple(sorted(access.classifications)), access.rows)
-        self.identity = repr((self.dataset.address, self.seen, contract_sha256)).encode() + build_digest()
+        # What is classified may also change with another product's contract, which this one is made of.
+        facts = (self.dataset.address, self.seen, contract_sha256, tuple(sorted(self.closed)))
+        self.identity = repr(facts).encode() + build_digest()
 
     @cached_property
     def validator(self) -> Validator:

@@ -160,6 +160,8 @@ class QualityResult(Model):
     passed: Mapped[bool]
     severity: Mapped[str]
     error: Mapped[str | None]
+    # [[schema, dataset, property], …] that it looked at; null in what an older version measured.
+    reads: Mapped[list[Any] | None]
 
 
 class RejectedRecord(Model):

@@ -11,7 +11,7 @@ from catalog.dataset import Dataset, Gate, Property
 from catalog.query import QueryTextError, TableRead, find_tables, parse_query, select_columns, write_query
 from catalog.query_flow import trace_query
 from catalog.reading import Readings, Source
-from catalog.rule_text import fill_rule
+from catalog.rule_text import fill_placeholders, fill_rule
 
 PropertyRead = tuple[str, str, str]  # (schema, dataset, property)
 
@@ -48,7 +48,28 @@ def find_properties(readings: Readings, dataset: Dataset, gate: Gate) -> frozens
     if gate.kind != "sql":
         names = gate.arguments.get("properties") or ([gate.property] if gate.property else [])
         return frozenset({(dataset.schema, dataset.name, name) for name in ["", *names]})
-    tree = parse_query(fill_rule(dataset, gate), steady=False)
+    return find_read_properties(readings, dataset, gate.query or "", gate.property)
+
+
+def find_read_properties(
+    readings: Readings, dataset: Dataset, query: str, prop: str | None
+) -> frozenset[PropertyRead]:
+    """Every property that a rule's SQL looks at; ValueError where that cannot be told."""
+    place = (dataset.schema, dataset.name, query, prop)
+    if place not in readings.rules:
+        readings.rules[place] = trace_rule(readings, dataset, query, prop)
+    return readings.rules[place]
+
+
+def trace_rule(readings: Readings, dataset: Dataset, query: str, prop: str | None) -> frozenset[PropertyRead]:
+    """The same, looked up anew."""
+    named_by = dataset.properties.get(prop or "")
+    column = named_by.column if named_by else None
+    try:
+        filled = fill_placeholders(query, dataset.schema, dataset.table, column)
+    except KeyError as error:
+        raise QueryTextError(f"{error} stands for nothing") from error
+    tree = parse_query(filled, steady=False)
     sources = {table.read: find_source(readings, dataset, table) for table in find_tables(tree)}
     named = {read: {prop.column: prop.name for prop in list_properties(source)} for read, source in sources.items()}
     touched = trace_query(tree, {read: list(columns) for read, columns in named.items()}).touched

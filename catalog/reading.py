@@ -30,6 +30,8 @@ class Readings:
 
     def __init__(self, products: Iterable[Product]) -> None:
         self.by_schema = {product.schema: product for product in products}
+        # What the SQL of rules reads, as it was found; as many entries as the contracts have rules.
+        self.rules: dict[tuple[str, str, str, str | None], frozenset[tuple[str, str, str]]] = {}
 
     def find(self, reader: Dataset, schema: str, name: str, *, physical: bool = False) -> Source | None:
         """The dataset that a table of a query means, None where there is none; UnreadableError.

@@ -19,7 +19,7 @@ from sqlalchemy.dialects import postgresql
 
 from catalog.dataset import Dataset, Gate
 from catalog.product_roles import become, find_usable_role
-from catalog.query_rules import write_rule
+from catalog.query_rules import find_properties, write_rule
 from catalog.reading import Readings
 from catalog.tables import CatalogTables, DatasetTables
 from catalog.texts import InvalidValueError
@@ -54,6 +54,8 @@ class Measurement:
     severity: str = "error"
     dimension: str | None = None
     error: str | None = None
+    # The properties that it looked at, as (schema, dataset, property): whoever may see all of them is told.
+    reads: tuple[tuple[str, str, str], ...] = ()
 
     @property
     def withholds(self) -> bool:
@@ -114,6 +116,7 @@ def measure_gate(
         "dimension": gate.dimension,
     }
     try:
+        facts["reads"] = tuple(sorted(find_properties(readings, tables.dataset, gate)))
         measured = run_alone(connection, compile_gate(readings, tables, gate), role)
     except (psycopg.Error, ValueError) as error:
         if lost_connection(connection):

@@ -335,6 +335,7 @@ def finish_load(connection: sa.Connection, candidate: Candidate, outcome: Outcom
             "passed": m.passed,
             "severity": m.severity,
             "error": m.error,
+            "reads": m.reads,
         }
         for position, m in enumerate(outcome.measurements)
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -11,6 +12,7 @@ from api.access import Access, find_dataset, find_product, visible_products
 from api.answers import answer, answer_json, refuse_unknown
 from api.contract_text import show_contract, write_yaml
 from api.negotiation import JSON, YAML, choose_form
+from api.rule_access import RuleAccess
 from api.service import Service, service_of
 from api.standing import NOTHING, Standing, read_moment, read_standings, write_moment
 from api.views import View
@@ -42,7 +44,8 @@ async def get_product(request: Request) -> Response:
     refuse_unknown(request)
     standings = await read_standings(service.lanes, service.catalog)
     shown = ("description", "domain", "tags", "team", "support", "slaProperties", "price", "authoritativeDefinitions")
-    document = show_contract(product, access, service.views, operator="ops:read" in principal.scopes)
+    tell = partial(RuleAccess, service.catalog, principal)
+    document = show_contract(product, access, service.views, tell, operator="ops:read" in principal.scopes)
     facts = {name: document[name] for name in shown if name in document}
     facts["contract_url"] = f"/data/{product.id}/v{product.major}/contract"
     body = {"data": describe_product(product, access, standings) | facts}
@@ -58,7 +61,8 @@ async def get_contract(request: Request) -> Response:
     product, access = find_product(service.catalog, principal, parts["product"], parts["major"])
     refuse_unknown(request)
     form = choose_form(request.headers.get("accept", ""), (YAML, JSON))
-    document = show_contract(product, access, service.views, operator="ops:read" in principal.scopes)
+    tell = partial(RuleAccess, service.catalog, principal)
+    document = show_contract(product, access, service.views, tell, operator="ops:read" in principal.scopes)
     headers = service.headers.lifecycle_of(product)
     if form is JSON:
         return answer_json(request, document, headers)

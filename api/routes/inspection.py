@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, cast
 
 from fastapi import APIRouter, Request
@@ -18,6 +19,7 @@ from api.problems import Problem, parameter_problem
 from api.provenance import read_provenance
 from api.questions import read_key_part
 from api.records import Record, parse_key
+from api.rule_access import RuleAccess, pick_rules
 from api.service import Service, service_of
 from api.views import View
 from catalog.models import LOAD_STATUSES
@@ -49,10 +51,12 @@ async def get_profile(request: Request) -> Response:
 @router.api_route(f"{DATASET}/quality", methods=READ)
 async def get_quality(request: Request) -> Response:
     """What the rules measured at each load, newest first."""
-    service, _, view = await find_whole(request)
+    service, principal, view = await find_whole(request)
     refuse_unknown(request, PAGE)
     before, limit = read_page(request)
-    members, behind = await list_quality(service.lanes, view.dataset, view.closed, before, limit)
+    access = RuleAccess(service.catalog, principal, view.dataset, view.closed)
+    pick = partial(pick_rules, access)
+    members, behind = await list_quality(service.lanes, view.dataset, pick, before, limit)
     return answer_list(request, members, behind, service.settings.public_url)
 
 
