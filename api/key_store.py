@@ -14,6 +14,7 @@ from api.event_store import KEEP_KEY, find_answer
 from api.keys import KeyDraft, Peppers, draft_row
 from api.operations import moment
 from api.problems import Problem
+from catalog.audit import NOTE_AUDIT
 
 NONCE_BYTES = 32
 STATES = ("active", "revoked", "expired", "all")
@@ -60,9 +61,6 @@ UPDATE decant.api_keys SET revoked_at = now()
 WHERE revoked_at IS NULL AND CASE WHEN %(only)s THEN id = %(id)s
   ELSE coalesce(line, id) = (SELECT coalesce(line, id) FROM decant.api_keys WHERE id = %(id)s) END
 RETURNING id
-"""
-AUDIT = """
-INSERT INTO decant.audit_log (principal, operation, facts) VALUES (%(principal)s, %(operation)s, %(facts)s)
 """
 Connection = AsyncConnection[Any]
 
@@ -194,5 +192,5 @@ async def fetch_facts(connection: Connection, statement: str, values: dict[str, 
 
 async def note(connection: Connection, principal: str, operation: str, facts: dict[str, Any]) -> None:
     """Puts a deed on record."""
-    entry = {"principal": principal, "operation": operation, "facts": Jsonb(facts)}
-    await connection.execute(AUDIT, entry)
+    entry = {"principal": principal, "operation": operation, "product": None, "dataset": None, "records": None}
+    await connection.execute(NOTE_AUDIT, entry | {"facts": Jsonb(facts)})

@@ -15,6 +15,7 @@ from api.event_store import KEEP_KEY, find_answer
 from api.json_records import JsonText
 from api.lanes import Lanes
 from api.problems import Problem
+from catalog.audit import NOTE_AUDIT
 from catalog.database import translate_error
 from catalog.dataset import Dataset
 from catalog.errors import DatabaseUnavailableError
@@ -68,10 +69,6 @@ INSERT INTO decant.loads (dataset_id, kind, request, requested_by)
 SELECT id, %(kind)s, %(request)s, %(requested_by)s FROM decant.datasets
 WHERE product = %(product)s AND major = %(major)s AND dataset = %(dataset)s
 RETURNING id
-"""
-AUDIT = """
-INSERT INTO decant.audit_log (principal, operation, product, dataset, facts)
-VALUES (%(principal)s, %(operation)s, %(product)s, %(dataset)s, %(facts)s)
 """
 
 
@@ -164,8 +161,9 @@ async def queue_one(connection: Any, wanted: LoadRequest, dataset: Dataset) -> d
     if row is None:
         raise DatabaseUnavailableError()  # the contract has no table yet
     noted = {"load": row[0]} | (wanted.request or {})
-    entry = {**facts, "principal": wanted.principal, "operation": wanted.operation, "facts": Jsonb(noted)}
-    await connection.execute(AUDIT, entry)
+    where = {"product": dataset.product, "dataset": dataset.name, "records": None}
+    entry = {**where, "principal": wanted.principal, "operation": wanted.operation, "facts": Jsonb(noted)}
+    await connection.execute(NOTE_AUDIT, entry)
     return {
         "id": row[0],
         "product": dataset.product,

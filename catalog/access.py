@@ -15,9 +15,21 @@ from catalog.access_models import (
 )
 from catalog.contract import Catalog
 from catalog.database import INGEST_ROLE, READ_ROLE, WRITE_ROLE
-from catalog.installation_models import Epoch
+from catalog.installation_models import Epoch, NamedLock
 from catalog.models import LEDGER_TABLES, QUEUE_SCHEMA, SCHEMA, AppliedContract, Load
 from catalog.tables import STAGING_SCHEMA
+
+RIGHTS_OF_OWNER = """
+SELECT d.datname AS name, pg_has_role(current_user, d.datdba, 'USAGE') AS is_owner, r.rolsuper AS is_superuser
+FROM pg_database AS d, pg_roles AS r WHERE d.datname = current_database() AND r.rolname = current_user
+"""
+LARGE_OBJECT_FUNCTIONS = (
+    "lo_creat(integer)",
+    "lo_create(oid)",
+    "lo_from_bytea(oid, bytea)",
+    "lo_put(oid, bigint, bytea)",
+    "lowrite(integer, bytea)",
+)
 
 
 def grant_access(connection: sa.Connection, catalog: Catalog) -> None:
@@ -39,6 +51,28 @@ def grant_access(connection: sa.Connection, catalog: Catalog) -> None:
         connection.execute(sa.text(f"GRANT SET ON PARAMETER temp_file_limit TO {READ_ROLE}"))
 
 
+def close_database(connection: sa.Connection) -> list[str]:
+    """What the database lets everybody do and no login of Decant needs is taken away; what cannot be, in words."""
+    known = set(connection.scalars(sa.text("SELECT rolname FROM pg_roles")))
+    facts = connection.execute(sa.text(RIGHTS_OF_OWNER)).one()
+    if facts.is_owner:
+        connection.execute(sa.text(f'REVOKE TEMPORARY ON DATABASE "{facts.name}" FROM PUBLIC'))
+        if INGEST_ROLE in known:
+            connection.execute(sa.text(f'GRANT TEMPORARY ON DATABASE "{facts.name}" TO {INGEST_ROLE}'))
+    if facts.is_superuser:
+        connection.execute(sa.text(f"REVOKE EXECUTE ON FUNCTION {', '.join(LARGE_OBJECT_FUNCTIONS)} FROM PUBLIC"))
+    left = []
+    for role in sorted(known.intersection((READ_ROLE, WRITE_ROLE))):
+        may = "SELECT has_database_privilege(:role, :name, 'TEMPORARY')"
+        if connection.scalar(sa.text(may), {"role": role, "name": facts.name}):
+            left.append(f"{role} may make temporary tables; the database's owner takes that from PUBLIC")
+        may = "SELECT has_function_privilege(:role, 'lo_create(oid)', 'EXECUTE')"
+        if connection.scalar(sa.text(may), {"role": role}):
+            functions = ", ".join(LARGE_OBJECT_FUNCTIONS)
+            left.append(f"{role} may make large objects; a superuser takes {functions} from PUBLIC")
+    return left
+
+
 def schemas_of(catalog: Catalog) -> Iterable[str]:
     """The quoted schemas of the products."""
     return [f'"{product.schema}"' for product in catalog.products.values()]
@@ -56,8 +90,11 @@ def ingest_grants(catalog: Catalog) -> Iterator[str]:
         yield f"SELECT, INSERT, UPDATE, DELETE ON {SCHEMA}.{model.__tablename__}"
     yield f"SELECT ON {SCHEMA}.{AppliedContract.__tablename__}"
     yield f"SELECT, INSERT ON {SCHEMA}.{Epoch.__tablename__}"
-    yield f"SELECT, INSERT ON {SCHEMA}.{AuditEntry.__tablename__}"
-    yield f"SELECT, DELETE ON {SCHEMA}.{IdempotencyKey.__tablename__}"
+    yield f"SELECT, UPDATE ON {SCHEMA}.{NamedLock.__tablename__}"
+    yield f"SELECT ON {SCHEMA}.{AuditEntry.__tablename__}"
+    yield f"EXECUTE ON FUNCTION {SCHEMA}.note_audit"
+    # Enough to forget old ones: the answers hold what keys can be made again from.
+    yield f"SELECT (created_at), DELETE ON {SCHEMA}.{IdempotencyKey.__tablename__}"
     for schema in schemas_of(catalog):
         yield f"USAGE ON SCHEMA {schema}"
         yield f"SELECT, INSERT, UPDATE, DELETE, MAINTAIN ON ALL TABLES IN SCHEMA {schema}"
@@ -76,6 +113,7 @@ def read_grants(catalog: Catalog) -> Iterator[str]:
 def write_grants() -> Iterator[str]:
     """Writes keys, pushed events and the log of who did what; queues loads, and changes none."""
     yield f"USAGE ON SCHEMA {SCHEMA}"
+    yield f"EXECUTE ON FUNCTION {SCHEMA}.note_audit"
     for appended in APPENDED_TABLES:
         yield f"SELECT, INSERT ON {SCHEMA}.{appended.__tablename__}"
     for changed in CHANGED_TABLES:

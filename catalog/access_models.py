@@ -58,6 +58,17 @@ class AuditEntry(Model):
     dataset: Mapped[str | None]
     records: Mapped[int | None]
     facts: Mapped[dict[str, Any] | None]
+    login: Mapped[str | None]  # of the database, which wrote the entry
+    hash: Mapped[bytes | None]  # of the entry and of the hash before it; null of before there was a chain
+
+
+class AuditChain(Model):
+    """The last entry's hash, in its one row, whose lock lets one entry follow the other."""
+
+    __tablename__ = "audit_chain"
+
+    id: Mapped[int] = mapped_column(sa.Integer, primary_key=True, autoincrement=False)
+    hash: Mapped[bytes]
 
 
 class RateLease(Model):
@@ -89,5 +100,5 @@ class KeyUsage(Model):
 
 
 # What the API's second login may add to, and what it may change besides.
-APPENDED_TABLES = (Receipt, Event, ReceiptEvent, AuditEntry)
+APPENDED_TABLES = (Receipt, Event, ReceiptEvent)
 CHANGED_TABLES = (ApiKey, IdempotencyKey, RateLease, KeyUsage)

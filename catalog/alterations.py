@@ -23,6 +23,7 @@ from catalog.searches import SEARCH_PREFIX
 from catalog.tables import UNTIL
 
 VERSION_TABLE = "alembic_version"
+LOCK_TABLE = "migration_lock"  # one migration at a time
 # Quotes as Postgres does and no driver: the driver's doubles percent signs for its own use.
 QUOTES = PGDialect(paramstyle="named").identifier_preparer  # type: ignore[no-untyped-call]
 
@@ -87,7 +88,7 @@ def make_context(connection: sa.Connection, branch: Branch) -> MigrationContext:
 
 
 def only_schema(schema: str) -> Callable[[str | None, str, Any], bool]:
-    """Alembic's filter for names: one schema, without its table of versions."""
+    """Alembic's filter for names: one schema, without the tables that migrations themselves need."""
 
     def include(name: str | None, kind: str, _parents: Any) -> bool:
         if kind == "schema":
@@ -95,7 +96,7 @@ def only_schema(schema: str) -> Callable[[str | None, str, Any], bool]:
         # Indexes of text searches are kept in step apart: Alembic cannot compare what they are made of.
         if kind == "index" and (name or "").startswith(SEARCH_PREFIX):
             return False
-        return not (kind == "table" and name == VERSION_TABLE)
+        return not (kind == "table" and name in {VERSION_TABLE, LOCK_TABLE})
 
     return include
 

@@ -11,7 +11,7 @@ import secrets
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from catalog.access_models import AuditEntry
+from catalog.audit import note_audit
 from catalog.installation_models import Epoch
 from catalog.models import REVISIONS_CHANNEL
 
@@ -35,6 +35,6 @@ def renew_epoch(connection: sa.Connection, expected: str, reason: str, by: str) 
     if begun is None:
         return read_epochs(connection)[-1]
     facts = {"epoch": epoch, "before": expected, "reason": reason}
-    connection.execute(sa.insert(AuditEntry).values(principal=by, operation="new epoch", facts=facts))
+    note_audit(connection, by, "new epoch", facts=facts)
     connection.execute(sa.select(sa.func.pg_notify(REVISIONS_CHANNEL, RENEWED)))
     return epoch

@@ -9,6 +9,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from catalog.models import Model
 
+SWEEP_LOCK = "sweep"  # one sweep at a time; the others leave it to that one
+
 
 class Epoch(Model):
     """One epoch of the database: within it, a revision number always means the same records."""
@@ -19,6 +21,14 @@ class Epoch(Model):
     epoch: Mapped[str] = mapped_column(unique=True)  # eight hexadecimal digits, random
     reason: Mapped[str]
     since: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+
+
+class NamedLock(Model):
+    """A row whose lock one process at a time holds: an advisory lock could be anybody's who knows its number."""
+
+    __tablename__ = "locks"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
 
 
 class AppliedScript(Model):

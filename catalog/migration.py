@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 
-from catalog.access import grant_access
-from catalog.alterations import QUOTES, Branch, find_differences, find_key_changes, plan_changes
+from catalog.access import close_database, grant_access
+from catalog.alterations import LOCK_TABLE, QUOTES, Branch, find_differences, find_key_changes, plan_changes
 from catalog.applied import ContractStep, find_steps, register_contract, rename_heads
 from catalog.contract import Catalog
 from catalog.database import make_engine, translate_errors
@@ -43,7 +44,7 @@ from catalog.settings import Settings
 from catalog.stored_values import find_large_integers
 from catalog.tables import STAGING_SCHEMA, build_tables
 
-ADVISORY_LOCK = 0x6465_6361_6E74  # "decant": one migration at a time
+LOCK_ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,8 @@ def migrate(
         require_agreement(connection, OWN_BRANCH)
         connection.commit()
         upgraded = bool(current_revisions(connection) - before)
-        warnings: list[str] = []
+        warnings = close_database(connection)
+        connection.commit()
         steps = find_steps(connection, settings, catalog)
         require_versions(steps)
         for product in catalog.products.values():
@@ -178,18 +180,37 @@ def lock_migrations(settings: Settings, url: str) -> Iterator[sa.Connection]:
     with engine.connect() as connection:
         for name, value in (("lock_timeout", settings.lock_timeout_ms), ("statement_timeout", STATEMENT_TIMEOUT_MS)):
             connection.execute(sa.select(sa.func.set_config(name, str(value), False)))
-        with explain_refusals("Another migration is running", settings):
-            connection.execute(sa.select(sa.func.pg_advisory_lock(ADVISORY_LOCK)))
-        for schema in (SCHEMA, STAGING_SCHEMA):
-            connection.execute(sa.schema.CreateSchema(schema, if_not_exists=True))
-        make_version_table(connection)
-        connection.commit()
-        try:
-            yield connection
-        finally:
-            connection.rollback()
-            connection.execute(sa.select(sa.func.pg_advisory_unlock(ADVISORY_LOCK)))
+        with engine.connect() as holder:
+            lock_out_others(holder, settings)
+            for schema in (SCHEMA, STAGING_SCHEMA):
+                connection.execute(sa.schema.CreateSchema(schema, if_not_exists=True))
+            make_version_table(connection)
             connection.commit()
+            try:
+                yield connection
+            finally:
+                connection.rollback()
+
+
+def lock_out_others(holder: sa.Connection, settings: Settings) -> None:
+    """Locks the table that says that a migration runs, for as long as the connection lasts.
+
+    A table, and no advisory lock: those are anybody's who knows their number.
+    """
+    for _ in range(LOCK_ATTEMPTS):
+        try:
+            holder.execute(sa.schema.CreateSchema(SCHEMA, if_not_exists=True))
+            holder.exec_driver_sql(f"CREATE TABLE IF NOT EXISTS {SCHEMA}.{LOCK_TABLE} (never boolean)")
+            holder.commit()
+            break
+        except sa.exc.DBAPIError as error:
+            holder.rollback()
+            # Two that make them at once: one of them finds them there, at its second look.
+            if not isinstance(error.orig, psycopg.errors.UniqueViolation | psycopg.errors.DuplicateTable):
+                raise
+    with explain_refusals("Another migration is running", settings):
+        holder.execute(sa.select(sa.func.set_config("lock_timeout", str(settings.lock_timeout_ms), False)))
+        holder.exec_driver_sql(f"LOCK TABLE {SCHEMA}.{LOCK_TABLE} IN SHARE ROW EXCLUSIVE MODE")
 
 
 def register_datasets(connection: sa.Connection, product: Product) -> None:

@@ -17,6 +17,7 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from catalog.contract import Catalog
 from catalog.dataset import Dataset, needs_of
 from catalog.freshness import Head, current_revisions, revisions_read
+from catalog.installation_models import SWEEP_LOCK, NamedLock
 from catalog.models import QUEUE_SCHEMA, DatasetHead, Event, Load
 from catalog.schedule import last_tick, scheduled_datasets
 from ingest.attempts import choose_delay
@@ -25,7 +26,6 @@ from ingest.lease import held_datasets
 from ingest.pushed import release_events
 from ingest.queue import EVENTS_LANE, LOADS_LANE, defer_job, drop_stalled_jobs, find_jobs, insert_load
 
-SWEEP_LOCK = 0x6465_6361_7377  # one sweep at a time; the others leave it to that one
 SWEEP_LIMIT = "10s"  # for a sweep whose process fell asleep in it
 OLDEST_FIRST = 1000  # unfinished loads looked at in one sweep
 OPEN = ("queued", "running")
@@ -73,7 +73,8 @@ class Dispatcher:
             connection.exec_driver_sql(f"SET LOCAL search_path TO {QUEUE_SCHEMA}")
             for limit in ("idle_in_transaction_session_timeout", "statement_timeout", "lock_timeout"):
                 connection.exec_driver_sql(f"SET LOCAL {limit} = '{SWEEP_LIMIT}'")
-            alone = connection.execute(sa.select(sa.func.pg_try_advisory_xact_lock(SWEEP_LOCK))).scalar_one()
+            mine = sa.select(NamedLock.name).where(NamedLock.name == SWEEP_LOCK).with_for_update(skip_locked=True)
+            alone = connection.execute(mine).one_or_none() is not None
             yield connection if alone else None
 
     def read_heads(self, connection: sa.Connection, swept: Swept) -> dict[tuple[str, str], Head]:

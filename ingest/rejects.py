@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from catalog.access_models import AuditEntry
+from catalog.audit import note_audit
 from catalog.dataset import Dataset
 from catalog.models import DatasetHead
 from ingest.errors import IngestError
@@ -133,15 +133,14 @@ def note_deed(
     facts: dict[str, Any] | None = None,
 ) -> None:
     """Writes into the audit log who did what; never which values."""
-    connection.execute(
-        sa.insert(AuditEntry).values(
-            principal=by,
-            operation=operation,
-            product=dataset.product,
-            dataset=f"v{dataset.major}.{dataset.name}",
-            records=records,
-            facts={name: value for name, value in (facts or {}).items() if value is not None} or None,
-        )
+    note_audit(
+        connection,
+        by,
+        operation,
+        product=dataset.product,
+        dataset=f"v{dataset.major}.{dataset.name}",
+        records=records,
+        facts={name: value for name, value in (facts or {}).items() if value is not None} or None,
     )
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
 import psycopg
 import pytest
 from psycopg import errors, sql
+from psycopg.types.json import Jsonb
 
 from catalog.database import make_read_pool, make_write_pool
+from ingest.lease import LOCK_CLASS
 from tests.lab import PEOPLE, Lab
 
 # s: select, i: insert, u: update, d: delete; for the logins ingest, read and write. A table that is not here may be
@@ -25,12 +28,13 @@ RIGHTS = {
     "decant.input_states": ("siud", "s", ""),
     "decant.profiles": ("siud", "s", ""),
     "decant.contracts": ("s", "s", ""),
+    "decant.locks": ("su", "", ""),  # one sweep at a time
     "decant.epochs": ("si", "s", ""),  # a load that finds the database restored begins one
     "decant.receipts": ("siud", "s", "si"),
     "decant.events": ("siud", "s", "si"),
     "decant.receipt_events": ("siud", "s", "si"),
-    "decant.audit_log": ("si", "s", "si"),  # erasures are put on record too
-    "decant.idempotency_keys": ("sd", "", "siud"),  # old ones are forgotten by the worker
+    "decant.audit_log": ("s", "s", ""),  # written by note_audit alone
+    "decant.idempotency_keys": ("d", "", "siud"),  # old ones are forgotten by the worker
     "decant.api_keys": ("", "", "siu"),
     "decant.key_usage": ("", "", "siu"),
     "decant.rate_leases": ("", "", "siud"),
@@ -114,13 +118,52 @@ def test_a_login_becomes_nobody_else_and_makes_or_changes_nothing(people: Lab, l
     ]
     if login != "ingest":
         refused += [
+            "CREATE TEMPORARY TABLE mine (id int)",
+            "SELECT lo_from_bytea(0, 'x')",
+            "SELECT lo_create(0)",
             "CREATE TABLE decant_staging.mine (id int)",
             "SELECT decant.park_indexes('people_v1.people')",
             "SELECT decant.restore_indexes('people_v1.people')",
         ]
+    people.migrate()  # a database made from a template lacks what its own rights were
     with psycopg.connect(getattr(people.urls, login), autocommit=True) as connection:
         got_through = [statement for statement in refused if attempt(connection, statement)]
     assert got_through == []
+
+
+def test_a_lock_of_who_only_reads_holds_up_neither_migration_nor_load(people: Lab) -> None:
+    (dataset_id,) = people.rows("SELECT id FROM decant.datasets")[0]
+    with psycopg.connect(people.urls.read, autocommit=True) as reader:
+        for key in (f"{LOCK_CLASS}, {dataset_id}", "110425372093044", "110425372095351"):
+            reader.execute(f"SELECT pg_advisory_lock({key})".encode())
+        people.migrate()
+        assert people.ingest("people.people", "id,name,age,born\n2,Bob,31,1991-01-31\n").status == "published"
+
+
+def test_audit_entries_are_added_by_function_and_tampering_is_found(people: Lab) -> None:
+    note = "SELECT decant.note_audit(%s, 'test', 'people', NULL, NULL, %s)"
+    for login in ("write", "ingest"):
+        with psycopg.connect(getattr(people.urls, login), autocommit=True) as connection:
+            connection.execute(note.encode(), ("somebody else", Jsonb({"a": [1, "é"]})))
+    with psycopg.connect(people.urls.read, autocommit=True) as reader:
+        assert not attempt(reader, note.replace("%s", "NULL"))
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda n: people.rows(note, f"number {n}", Jsonb({"n": n})), range(12)))
+    assert people.rows("SELECT login FROM decant.audit_log ORDER BY id LIMIT 2") == [
+        ("decant_write",),
+        ("decant_ingest",),
+    ]
+    assert people.rows("SELECT decant.broken_audit()") == []
+    with psycopg.connect(people.urls.owner, autocommit=True) as owner:
+        for tampering, found in (
+            ("UPDATE decant.audit_log SET principal = 'me' WHERE id = 3", [(3,)]),
+            ("UPDATE decant.audit_log SET at = at - interval '1 day' WHERE id = 5", [(5,)]),
+            ("DELETE FROM decant.audit_log WHERE id = 7", [(8,)]),
+            ("DELETE FROM decant.audit_log WHERE id = (SELECT max(id) FROM decant.audit_log)", [(0,)]),
+        ):
+            with owner.transaction(force_rollback=True):
+                owner.execute(tampering.encode())
+                assert owner.execute("SELECT decant.broken_audit()").fetchall() == found, tampering
 
 
 def test_the_write_login_queues_loads_and_writes_nothing_else_of_them(people: Lab) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from catalog.contract import Catalog
 from catalog.errors import MigrationError
-from catalog.migration import ADVISORY_LOCK, MigrationReport, migrate, plan_migration
+from catalog.migration import MigrationReport, migrate, plan_migration
 from tests.lab import PEOPLE, Lab, walk
 
 EARLY = PEOPLE.replace("version: 1.0.0", "version: 0.1.0")
@@ -395,7 +395,7 @@ def test_a_table_in_use_is_said_to_be_in_use(make_lab: Callable[..., Lab]) -> No
 def test_a_second_migration_waits_for_its_turn_and_then_says_so(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(PEOPLE, lock_timeout_ms=200)
     with psycopg.connect(lab.urls.owner) as other:
-        other.execute("SELECT pg_advisory_lock(%s)", (ADVISORY_LOCK,))
+        other.execute("LOCK TABLE decant.migration_lock IN SHARE ROW EXCLUSIVE MODE")
         with pytest.raises(MigrationError, match="Another migration is running"):
             lab.migrate()
 
