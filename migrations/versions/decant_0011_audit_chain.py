@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "decant_0010"
-down_revision = "decant_0009"
+revision = "decant_0011"
+down_revision = "decant_0010"
 branch_labels = None
 depends_on = None
 
