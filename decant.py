@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from catalog.database import translate_errors
 from catalog.errors import CatalogError, DatabaseError
+from catalog.private_files import keep_private
 from commands import contracts, demo, forgetting, keys, lineage, loads, quarantine, restoring, service, worker
 from commands.common import err
 from ingest.errors import IngestError
@@ -61,6 +62,7 @@ def main() -> None:
     """Runs a command; what goes wrong in a known way is one message and exit status 1."""
     # A service manager's SIGTERM ends things in order, as Ctrl-C does.
     signal.signal(signal.SIGTERM, end_in_order)
+    keep_private()
     try:
         with translate_errors():
             app()

@@ -27,6 +27,7 @@ from catalog.alterations import VERSION_TABLE, Branch, find_differences, make_co
 from catalog.dataset import Product
 from catalog.errors import MigrationError
 from catalog.models import SCHEMA
+from catalog.private_files import make_private_folder
 from catalog.settings import PROJECT_ROOT, Settings
 from catalog.tables import build_tables
 
@@ -103,7 +104,7 @@ def explain_refusals(title: str, settings: Settings) -> Iterator[None]:
 def make_config(settings: Settings, connection: sa.Connection) -> Config:
     """Alembic's configuration, made in code: there is no alembic.ini to keep in step."""
     home = home_folder(settings)
-    home.mkdir(parents=True, exist_ok=True)
+    make_private_folder(home)
     # Quiet: what was written and applied is reported in our own words.
     config = Config(stdout=io.StringIO(), cmd_opts=Namespace(quiet=True))
     config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))

@@ -20,6 +20,7 @@ import sqlalchemy as sa
 
 from catalog.dataset import Dataset
 from catalog.models import DatasetHead
+from catalog.private_files import make_private_folder
 from catalog.settings import Settings
 from ingest.duck import open_duckdb
 
@@ -90,7 +91,8 @@ def find_known(settings: Settings, dataset: Dataset, standing: Standing) -> Know
 def keep_known(settings: Settings, dataset: Dataset, standing: Standing, draft: Path) -> None:
     """Puts a file of a publication's records where the next load finds it; files of earlier ones go."""
     target = name_file(settings, dataset, standing)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_private_folder(settings.known_folder)
+    make_private_folder(target.parent)
     forget_known(settings, standing.dataset_id)
     draft.replace(target)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog.dataset import RawForm
+from catalog.private_files import make_private_folder
 from ingest.errors import SourceMissingError, SourceTooLargeError
 from ingest.raw import RawBatch, RawPart
 
@@ -63,7 +64,7 @@ def land_part(
     part: RawPart, folder: Path, limit: int, advance: Callable[[int], None], drafts: Path | None = None
 ) -> LandedPart:
     """One part, written under its SHA-256."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_private_folder(folder)
     digest = hashlib.sha256()
     size = 0
     descriptor, name = tempfile.mkstemp(dir=drafts or folder, prefix="incoming-")
@@ -80,7 +81,7 @@ def land_part(
             sha256 = digest.hexdigest()
             path = locate(folder, sha256)
             if not path.is_file():
-                path.parent.mkdir(exist_ok=True)
+                make_private_folder(path.parent)
                 file.flush()
                 os.fsync(file.fileno())
                 # A rename is whole or has not happened: nobody ever sees half a batch under its digest.

@@ -22,6 +22,7 @@ from catalog.database import translate_errors
 from catalog.dataset import Dataset, RawForm
 from catalog.high_water import RestoredDatabase, check_restored, note_heads
 from catalog.logs import log
+from catalog.private_files import make_private_folder
 from catalog.settings import Settings
 from catalog.tables import CatalogTables, DatasetTables
 from catalog.telemetry import TRACER
@@ -113,7 +114,8 @@ class Loader:
             if restored is not None:
                 ticket.notes.append(restored.explain())
             folder = self.load_folder(ticket.load_id)
-            folder.mkdir(parents=True)
+            make_private_folder(self.settings.work_folder)
+            folder.mkdir(mode=0o700)
             outcome = None
             failure: IngestError | None = None
             try:

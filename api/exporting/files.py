@@ -35,6 +35,7 @@ from api.problems import Problem
 from catalog.dataset import Dataset, Property
 from catalog.export_files import export_folder, forget_exports
 from catalog.logs import log
+from catalog.private_files import make_private_folder
 
 ROW_GROUP_RECORDS = 122_880
 DIGEST_SUFFIX = ".sha256"
@@ -89,7 +90,8 @@ class ExportFiles:
         """Whether the file was built now; FileNotFoundError where it was removed again by somebody else."""
         built = not self.is_whole(path)
         if built:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_private_folder(self.folder)
+            make_private_folder(path.parent)
             lock = await wait_for_lock(path.with_suffix(".lock"))
             try:
                 if not self.is_whole(path):

@@ -22,6 +22,7 @@ import httpx
 
 from catalog.build_form import is_readable
 from catalog.dataset import Input, RawForm
+from catalog.private_files import make_private_folder
 from catalog.sources import HttpSource
 from ingest.errors import IngestError, SourceError
 from ingest.inputs.batch import InputPlace, RawBatch, RawPart
@@ -50,7 +51,7 @@ def open_http_batch(place: InputPlace) -> Iterator[RawBatch]:
     filler = Filler(place.permits)
     # The load's own folder goes with it, whatever becomes of it.
     folder = place.settings.work_folder / f"load-{place.load_id}"
-    folder.mkdir(parents=True, exist_ok=True)
+    make_private_folder(folder)
     with hide_secrets(filler), ExitStack() as stack:
         location = find_location(source, filler)
         mark = find_mark(place)
