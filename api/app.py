@@ -105,6 +105,8 @@ def create_app(
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
+            if app.state.access_log is not None:
+                app.state.access_log.flush()
             await usage.flush()
             await verifier.close()
             await lanes.close()
@@ -127,6 +129,7 @@ def create_app(
             "auto_configure": False,
         },
     )
+    app.state.access_log = None  # whoever runs the service may want one
     install_problems(app, judge_nowhere)
     if settings.cors_origins:
         app.add_middleware(CORSMiddleware, **cors_options(settings))

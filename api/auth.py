@@ -23,8 +23,8 @@ KEY_CACHE_ENTRIES = 10_000
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="decant"'}
 
 FIND_KEY = (
-    "SELECT secret_hash, scopes, expires_at, rate_limit, pepper_version, coalesce(line, id) FROM decant.api_keys"
-    " WHERE id = %s AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())"
+    "SELECT secret_hash, scopes, expires_at, rate_limit, pepper_version, coalesce(line, id),"
+    " revoked_at IS NOT NULL FROM decant.api_keys WHERE id = %s"
 )
 
 
@@ -54,6 +54,7 @@ class StoredKey:
     principal: Principal
     expires_at: datetime | None
     pepper_version: int
+    is_revoked: bool = False
 
 
 class Authenticator:
@@ -81,10 +82,10 @@ class Authenticator:
             return self.anonymous
         if not text.startswith(KEY_PREFIX) and self.verifier.issuers:
             return await self.authenticate_token(text)
-        principal = await self.judge_key(text)
-        if principal is None:
-            raise refuse(sent=True)
-        return principal
+        judged = await self.judge_key(text)
+        if isinstance(judged, str):
+            raise refuse(sent=True, reason=judged)
+        return judged
 
     def must_look_up(self, headers: Mapping[str, str]) -> bool:
         """Whether to judge the credential of a request takes the database, an issuer or a signature."""
@@ -99,8 +100,8 @@ class Authenticator:
         parsed = parse_key(text)
         return parsed is not None and self.recall(parsed.id) is None
 
-    async def judge_key(self, text: str) -> Principal | None:
-        """The principal of a key, None for one that is not valid.
+    async def judge_key(self, text: str) -> Principal | str:
+        """The principal of a key; for one that is not valid, what is wrong with it, which only the log may tell.
 
         Whatever is wrong with a well-formed key, the same is done: the time that it takes tells nobody what it was.
         """
@@ -109,16 +110,23 @@ class Authenticator:
         pepper = self.peppers.of(stored.pepper_version)
         offered = hash_secret(parsed.secret if parsed else "", pepper or b"")
         is_same = hmac.compare_digest(offered, stored.secret_hash)
-        is_over = stored.expires_at is not None and stored.expires_at <= datetime.now(UTC)
-        if not is_same or is_over or pepper is None or parsed is None or stored is self.nobody:
-            return None
+        now = datetime.now(UTC)
+        is_over = stored.expires_at is not None and stored.expires_at <= now
+        if parsed is None:
+            return "malformed"
+        if stored is self.nobody:
+            return "unknown"
+        if not is_same or pepper is None:
+            return "wrong_secret"
+        if stored.is_revoked or is_over:
+            return "revoked" if stored.is_revoked else "expired"
         return stored.principal
 
     async def authenticate_token(self, text: str) -> Principal:
         """The principal of an access token; kept, so that what it may see is found once."""
         claims = await self.verifier.verify(text)
         if claims is None:
-            raise refuse(sent=True)
+            raise refuse(sent=True, reason="token")
         place = (claims.issuer, claims.subject, claims.scopes)
         principal = self.subjects.get(place)
         if principal is None:
@@ -148,7 +156,7 @@ class Authenticator:
         stored = None
         if row is not None:
             principal = Principal(key_id, frozenset(row[1]), row[3], line=row[5])
-            stored = StoredKey(row[0], principal, row[2], row[4])
+            stored = StoredKey(row[0], principal, row[2], row[4], is_revoked=row[6])
         self.cache[key_id] = (now, stored)
         while len(self.cache) > KEY_CACHE_ENTRIES:
             self.cache.popitem(last=False)
@@ -161,12 +169,12 @@ def read_credential(headers: Mapping[str, str]) -> str | None:
     if authorization is not None:
         scheme, _, value = authorization.partition(" ")
         if scheme.lower() != "bearer" or not value.strip():
-            raise refuse(sent=True)
+            raise refuse(sent=True, reason="malformed")
         return value.strip()
     return headers.get("x-api-key")
 
 
-def refuse(*, sent: bool) -> Problem:
-    """The one answer to every bad credential; `error=` only where one was sent (RFC 6750)."""
+def refuse(*, sent: bool, reason: str | None = None) -> Problem:
+    """The one answer to every bad credential; `error=` only where one was sent (RFC 6750). The log has the reason."""
     headers = {"WWW-Authenticate": CHALLENGE["WWW-Authenticate"] + (', error="invalid_token"' if sent else "")}
-    return Problem("unauthorized", headers=headers)
+    return Problem("unauthorized", headers=headers, reason=reason)

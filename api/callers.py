@@ -12,12 +12,12 @@ from api.access import find_known_product, roles_of
 from api.auth import Authenticator, Principal
 from api.problems import Problem
 from api.rates import Limiter, Network, Standing, client_address, rate_headers
+from api.security import PRINCIPAL
 from catalog.contract import Catalog
 from catalog.rates import Rate, parse_rate, read_limit
 from catalog.settings import Settings
 
 # Where a request keeps what this step found, for the answer and for what is counted.
-PRINCIPAL = "decant.principal"
 FIELDS = "decant.fields"
 CREDENTIAL_NAMES = (b"access_token=", b"api_key=", b"apikey=", b"x-api-key=", b"token=")
 
@@ -77,7 +77,7 @@ class Callers:
     def account_of(self, scope: Scope, principal: Principal) -> tuple[str, Rate | None]:
         """What a request is counted under, and how much of that may be."""
         rate, shared = self.rate_of(principal, scope.get("path_params") or {})
-        name = caller_name(scope, self.trusted)
+        name = caller_name(scope, self.trusted, principal)
         return (f"{name} {shared}" if shared else name), rate
 
     def rate_of(self, principal: Principal, place: dict[str, Any]) -> tuple[Rate | None, str]:
@@ -100,12 +100,12 @@ class Callers:
         return (self.anonymous_rate if principal.id is None else self.default_rate), ""
 
 
-def caller_name(scope: Scope, trusted: Sequence[Network]) -> str:
+def caller_name(scope: Scope, trusted: Sequence[Network], principal: Principal | None = None) -> str:
     """Who is held to limits: the holder of the credential that was judged good, else the address.
 
     A holder keeps the name when keys are rotated; a request whose credential is not judged yet counts by its address.
     """
-    principal: Principal | None = scope.get(PRINCIPAL)
+    principal = principal or scope.get(PRINCIPAL)
     return (principal and principal.client) or f"address {client_address(scope, trusted)}"
 
 

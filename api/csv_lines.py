@@ -20,7 +20,9 @@ PLAIN_TYPES = frozenset(
 )
 MOMENTS = frozenset({"timestamp", "local timestamp"})
 QUOTED = sa.literal_column("""E'[",\\r\\n]|^$'""", sa.Text)
-FORMULA = sa.literal_column("""E'^[=+@\\t\\r-]'""", sa.Text)
+# What a spreadsheet takes for the beginning of a formula; some take the wide forms for the plain ones.
+FORMULA_MARKS = "=+@\t\r\n\uff1d\uff0b\uff0d\uff20-"
+FORMULA = sa.literal_column("E'^[" + FORMULA_MARKS.replace("\t\r\n", r"\t\r\n") + "]'", sa.Text)
 
 
 def csv_header(properties: Sequence[Property]) -> str:

@@ -20,7 +20,8 @@ from catalog.schedule import next_load
 LEAST_REVISION = "decant-min-revision"
 LISTS = frozenset({"accept", "accept-encoding", "if-none-match"})  # several lines are one (RFC 9110, 5.3)
 FRESH_SECONDS = 60  # how long anybody may keep what is open to all
-PINNED_SECONDS = 86_400  # what names its revision does not change; history may be pruned
+PINNED_SECONDS = 300  # what names its revision does not change, but records may be erased from it
+DAY_SECONDS = 86_400
 PRIVATE = (b"cache-control", b"private, no-cache")
 
 Field = tuple[bytes, bytes]
@@ -65,7 +66,7 @@ class StandingHeaders:
         if moment <= now:
             tick = next_load(self.catalog, dataset, datetime.fromtimestamp(now, UTC))
             moment = self.next_loads[dataset.address] = tick.timestamp() if tick else float("inf")
-        return int(min(moment - now, PINNED_SECONDS))
+        return int(min(moment - now, DAY_SECONDS))
 
 
 def lifecycle_headers(catalog: Catalog, product: Product) -> list[Field]:

@@ -18,8 +18,11 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.access import find_known_product
-from api.callers import FIELDS, PRINCIPAL
+from api.access_log import AccessLog
+from api.callers import FIELDS
 from api.heads import Place
+from api.paths import decode_path
+from api.security import PRINCIPAL
 from api.timings import KEPT, Timings
 from api.usage import ANONYMOUS
 from catalog.telemetry import traceresponse
@@ -78,15 +81,19 @@ class Counting:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        if b"%" in scope["raw_path"]:
+            scope["path"] = decode_path(scope["raw_path"])
         timings = scope[KEPT] = Timings()
         status = 500
         size = 0
+        trace = ""
 
         async def watch(message: Message) -> None:
-            nonlocal status, size
+            nonlocal status, size, trace
             if message["type"] == "http.response.start":
                 status = message["status"]
-                said = [(b"server-timing", timings.header()), (b"traceresponse", traceresponse().encode())]
+                trace = traceresponse()
+                said = [(b"server-timing", timings.header()), (b"traceresponse", trace.encode())]
                 message["headers"] = [*message["headers"], *said, NO_SNIFFING, *scope.get(FIELDS, ())]
             else:
                 size += len(message.get("body", b""))
@@ -97,8 +104,12 @@ class Counting:
         finally:
             endpoint = scope.get("endpoint")
             kind = str(getattr(endpoint, "name", None) or getattr(endpoint, "__name__", UNKNOWN))
-            observe(kind, status, perf_counter() - timings.started)
+            seconds = perf_counter() - timings.started
+            observe(kind, status, seconds)
             self.note(scope, kind, status, size)
+            access_log: AccessLog | None = scope["app"].state.access_log
+            if access_log is not None:
+                access_log.note(scope, kind, status, size, seconds, trace)
 
     def note(self, scope: Scope, kind: str, status: int, size: int) -> None:
         """Adds the request to what its principal has used; who asks for health has none."""

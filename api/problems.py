@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
+from api.security import note_problem
 from catalog.errors import DatabaseUnavailableError, QueryTimeoutError, QueryTooExpensiveError
 from catalog.telemetry import current_trace_id, hide_keys
 
@@ -100,11 +101,13 @@ class Problem(Exception):  # noqa: N818 - the field's word for an error answer
         *,
         errors: list[dict[str, Any]] | None = None,
         headers: dict[str, str] | None = None,
+        reason: str | None = None,
     ) -> None:
         self.code = code
         self.detail = detail or KINDS[code].meaning
         self.errors = errors
         self.headers = headers or {}
+        self.reason = reason  # for the log alone: what was wrong with a credential
         super().__init__(f"{code}: {self.detail}")
 
 
@@ -147,6 +150,7 @@ def render_problem(request: Request, problem: Problem) -> Response:
     headers = {"Cache-Control": "no-store", **problem.headers}
     if kind.status in {409, 503, 504}:
         headers.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
+    note_problem(request, problem.code, problem.reason)
     content = write_problem(problem, request.url.path)
     return Response(content, kind.status, headers, MEDIA_TYPE)
 

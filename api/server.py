@@ -6,6 +6,7 @@ import atexit
 import gc
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,6 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
+from api.access_log import AccessLog
 from api.protocol import BoundedProtocol, ServiceConfig
 from api.provenance import RawLookup
 from catalog.contract import Catalog, load_catalog
@@ -96,6 +98,8 @@ def build_app(settings: Settings, urls: DatabaseUrls, catalog: Catalog, raw_look
     from api.app import create_app
 
     app = create_app(settings, urls, catalog, raw_lookup)
+    if settings.access_log:
+        app.state.access_log = AccessLog(sys.stderr)
     # What stands by now stays: to look for garbage among it, again and again, would only hold requests up.
     gc.freeze()
     return app

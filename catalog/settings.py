@@ -40,8 +40,16 @@ Algorithm = Literal[
 ]
 
 
+def check_contact(text: str) -> str:
+    """A contact as RFC 9116 has it: a URI of mail, telephone or a page."""
+    if not re.fullmatch(r"(?:mailto:|tel:|https://)[\x21-\x7e]+", text):
+        raise ValueError("a contact begins with mailto:, https:// or tel:")
+    return text
+
+
 Address = Annotated[str, AfterValidator(check_address)]
 Network = Annotated[str, AfterValidator(check_network)]
+Contact = Annotated[str, AfterValidator(check_contact)]
 RateText = Annotated[str, AfterValidator(check_rate)]
 
 
@@ -197,6 +205,14 @@ class Settings(BaseSettings):
     send_bytes: Annotated[
         int, Field(ge=1, description="Answers that may wait for all readers together, per process, in bytes.")
     ] = 256 * 2**20
+
+    access_log: Annotated[
+        bool, Field(description="Whether `decant serve` writes a line of the log for each request.")
+    ] = True
+    security_contact: Annotated[
+        Contact | None,
+        Field(description="Whom to tell of weaknesses (/.well-known/security.txt): mailto:, https: or tel:."),
+    ] = None
 
     metrics_open: Annotated[
         bool, Field(description="Whether /metrics needs no credential; otherwise it needs the scope ops:read.")

@@ -9,11 +9,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from api.csv_lines import FORMULA_MARKS
 from catalog.dataset import Property
 from catalog.types import PropertyType
 
 QUOTED_MARKS = '",\r\n'
-FORMULA_MARKS = "=+@\t\r-"
 END = 1 << 30  # past the end of any text
 
 

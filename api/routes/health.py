@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -14,6 +15,7 @@ from starlette.responses import Response
 
 from api.access import require_scope
 from api.metrics import LEDGER, LOADS, render_metrics
+from api.problems import Problem
 from api.service import service_of
 from api.standing import read_standings
 from catalog.database import translate_error
@@ -21,6 +23,7 @@ from catalog.logs import log
 
 router = APIRouter()
 LOG = logging.getLogger("decant.health")
+SECURITY_TXT_DAYS = 180  # RFC 9116 wants less than a year
 READY_TIMEOUT_SECONDS = 2.0
 CONTRACTS = "SELECT product, major, dataset, contract_sha256 FROM decant.datasets"
 
@@ -52,6 +55,20 @@ async def readyz(request: Request) -> Response:
     headers = {"Cache-Control": "no-store"} | ({"Retry-After": "1"} if problem else {})
     body = {"status": "unavailable", "reason": problem} if problem else {"status": "ok"}
     return JSONResponse(body, 503 if problem else 200, headers)
+
+
+@router.api_route("/.well-known/security.txt", methods=["GET", "HEAD"], include_in_schema=False)
+async def security_txt(request: Request) -> Response:
+    """Whom to tell of weaknesses (RFC 9116), where somebody is named."""
+    settings = service_of(request).settings
+    if not settings.security_contact:
+        raise Problem("not_found")
+    expires = (datetime.now(UTC) + timedelta(days=SECURITY_TXT_DAYS)).strftime("%Y-%m-%dT00:00:00Z")
+    lines = [f"Contact: {settings.security_contact}", f"Expires: {expires}"]
+    if settings.public_url:
+        lines.append(f"Canonical: {settings.public_url.rstrip('/')}/.well-known/security.txt")
+    body = "".join(f"{line}\r\n" for line in lines)
+    return Response(body, 200, {"Cache-Control": "public, max-age=3600"}, "text/plain; charset=utf-8")
 
 
 @router.api_route("/metrics", methods=["GET", "HEAD"])

@@ -15,7 +15,27 @@ from api.exporting.columns import csv_lines
 from catalog.dataset import Property
 from catalog.types import resolve_type
 
-MARKS = ["", "a", "=", "+", "-", "@", "\t", "\r", "\n", ",", '"', "'", " ", "é", "漢"]
+MARKS = [
+    "",
+    "a",
+    "=",
+    "+",
+    "-",
+    "@",
+    "\t",
+    "\r",
+    "\n",
+    ",",
+    '"',
+    "'",
+    " ",
+    "é",
+    "漢",
+    "\uff1d",
+    "\uff0b",
+    "\uff0d",
+    "\uff20",
+]
 TEXTS = ["".join(parts) for parts in product(MARKS, repeat=3)]
 
 
@@ -28,7 +48,7 @@ def spell(text: str | None) -> str:
     """A text as a cell, by the rules."""
     if text is None:
         return ""
-    safe = f"'{text}" if text[:1] in set("=+-@\t\r") - {""} else text
+    safe = f"'{text}" if text[:1] in set("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20") - {""} else text
     if safe == "" or set(safe) & set('",\r\n'):
         return '"' + safe.replace('"', '""') + '"'
     return safe

@@ -300,7 +300,7 @@ def test_a_whole_export_is_sent_on_to_the_address_of_its_revision(client: httpx.
     assert answer.headers["location"] == f"{BASE}/export?format=csv&properties=id&at=2&epoch={epoch}"
     assert answer.headers["cache-control"].startswith("public, max-age=")
     pinned = client.get(answer.headers["location"])
-    assert pinned.headers["cache-control"] == "public, max-age=86400"
+    assert pinned.headers["cache-control"] == "public, max-age=300"
     assert pinned.headers["content-disposition"] == 'attachment; filename="things-v1-things-r2.csv"'
     assert (pinned.headers["decant-revision"], pinned.headers["decant-epoch"]) == ("2", epoch)
     assert client.get(f"{BASE}/export?format=csv&id=7").status_code == 200

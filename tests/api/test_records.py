@@ -174,7 +174,7 @@ def test_at_takes_a_moment_too(shop: Lab, client: httpx.Client) -> None:
     # Which revision a moment means may change as long as publications may begin, or end, before it.
     for moment in (published, "2999-01-01T00:00:00Z"):
         assert client.get(f"{RECORDS}?at={moment}").headers["cache-control"] == "public, max-age=60"
-    assert client.get(f"{RECORDS}?at=1").headers["cache-control"] == "public, max-age=86400"
+    assert client.get(f"{RECORDS}?at=1").headers["cache-control"] == "public, max-age=300"
     problem(client, f"{RECORDS}?at=2001-01-01T00:00:00Z", 410, "revision_gone")
     problem(client, f"{RECORDS}?at=yesterday", 422, "invalid_value")
 
