@@ -178,13 +178,14 @@ def move_oldest(engine: sa.Engine, dataset_id: int, horizon: datetime) -> int:
 def forget_history(engine: sa.Engine, tables: DatasetTables, oldest: int) -> int:
     """How many rows of history went: those that no kept revision has."""
     history = tables.history
-    place: sa.ColumnElement[Any] = sa.literal_column("ctid")
-    some = sa.select(place).select_from(history).where(history.c[UNTIL] <= oldest).limit(ROWS_AT_ONCE)
+    # A row's place counts within its table, and each partition is one of its own.
+    place = (sa.literal_column("tableoid"), sa.literal_column("ctid"))
+    some = sa.select(*place).select_from(history).where(history.c[UNTIL] <= oldest).limit(ROWS_AT_ONCE)
     total = 0
     while True:
         with engine.begin() as connection:
             gone = connection.execute(
-                sa.delete(history).where(place.in_(some.scalar_subquery())),
+                sa.delete(history).where(sa.tuple_(*place).in_(some)),
                 execution_options={"preserve_rowcount": True},
             ).rowcount
         total += gone

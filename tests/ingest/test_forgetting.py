@@ -6,13 +6,15 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from catalog.database import make_engine
 from catalog.dataset import Dataset
 from catalog.tables import build_tables
-from ingest.retention import Pruned, prune
+from ingest.retention import Pruned, forget_history, prune
 from tests.ingest.test_publishing_model import BATCHES, Record, as_csv, read
 from tests.lab import PEOPLE, Lab
 
@@ -196,3 +198,29 @@ def test_a_key_of_another_form_cannot_be_erased(lab: Lab) -> None:
     assert report.status == "failed"
     assert "id:" in (report.error or "")
     assert erase(lab, "1", "2").error_code == "ingest_error"
+
+
+def test_history_in_partitions_loses_what_no_kept_revision_has_and_nothing_else(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingest.retention.ROWS_AT_ONCE", 7)
+    for revision in range(1, 7):
+        lab.ingest("people.people", HEAD + "".join(f"{n},P{n}x{revision},1,\n" for n in range(30)))
+    with psycopg.connect(lab.urls.owner, autocommit=True) as owner:
+        owner.execute("ALTER TABLE people_v1.people_history RENAME TO whole")
+        owner.execute("CREATE TABLE people_v1.people_history (LIKE people_v1.whole) PARTITION BY HASH (id)")
+        for part in range(4):
+            owner.execute(
+                f"CREATE TABLE people_v1.part_{part} PARTITION OF people_v1.people_history"
+                f" FOR VALUES WITH (MODULUS 4, REMAINDER {part})".encode()
+            )
+        # Inserted in another order for each part, so that one place in each holds rows of different revisions.
+        owner.execute(
+            "INSERT INTO people_v1.people_history SELECT * FROM people_v1.whole ORDER BY hashint8(id + _until)"
+        )
+    kept = "SELECT id, name, _until FROM people_v1.{} WHERE _until > 4 ORDER BY 1, 3"
+    tables = build_tables(lab.catalog.products.values()).of(lab.dataset("people.people"))
+    engine = make_engine(lab.urls.owner)
+    assert forget_history(engine, tables, 4) == 90
+    assert lab.rows(kept.format("people_history")) == lab.rows(kept.format("whole"))
+    assert lab.rows("SELECT count(*) FROM people_v1.people_history WHERE _until <= 4") == [(0,)]
