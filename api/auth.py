@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from api.keys import HASH_BYTES, KEY_PREFIX, Peppers, hash_secret, parse_key
@@ -63,9 +62,7 @@ class Authenticator:
     They are looked up on the write login, so in the primary: a revocation is not to wait for a replica.
     """
 
-    def __init__(
-        self, pool: AsyncConnectionPool[AsyncConnection[Any]], peppers: Peppers, verifier: TokenVerifier
-    ) -> None:
+    def __init__(self, pool: AsyncConnectionPool[Any], peppers: Peppers, verifier: TokenVerifier) -> None:
         self.pool = pool
         self.verifier = verifier
         self.peppers = peppers

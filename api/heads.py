@@ -24,6 +24,7 @@ from catalog.database import APPLICATION_NAME, translate_error
 from catalog.dataset import Dataset
 from catalog.errors import DatabaseError, DatabaseUnavailableError
 from catalog.models import REVISIONS_CHANNEL
+from catalog.poolers import PoolableConnection
 
 POLL_SECONDS = 0.4  # a new revision is known within a second of its commit
 RETRY_SECONDS = 0.5  # after the connection was lost
@@ -54,7 +55,7 @@ class Heads:
     def __init__(
         self,
         lanes: Lanes,
-        primary: AsyncConnectionPool[AsyncConnection[Any]],
+        primary: AsyncConnectionPool[Any],
         url: str,
         report: Callable[[Mapping[Place, Head]], None],
     ) -> None:
@@ -149,15 +150,18 @@ class Heads:
 
     async def follow(self) -> None:
         """Reads the heads at each notification, and every few moments anyway."""
-        connection = await AsyncConnection.connect(
+        connection = await PoolableConnection.connect(
             self.url, autocommit=True, application_name=f"{APPLICATION_NAME}-heads", connect_timeout=5
         )
         async with connection:
-            listening = True
-            try:
-                await connection.execute(f"LISTEN {REVISIONS_CHANNEL}".encode())
-            except psycopg.errors.Error:
-                listening = False  # a replica takes no LISTEN
+            await connection.configure({})
+            # A pooler hands what is notified to whoever has that server connection then.
+            listening = not connection.pooled
+            if listening:
+                try:
+                    await connection.execute(f"LISTEN {REVISIONS_CHANNEL}".encode())
+                except psycopg.errors.Error:
+                    listening = False  # a replica takes no LISTEN
             while True:
                 await self.read(connection)
                 self.report(self.known)

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 from psycopg import AsyncConnection, errors, generators
@@ -20,8 +21,10 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from catalog.database import translate_error
 from catalog.errors import DatabaseUnavailableError
+from catalog.poolers import PoolableConnection
 
 PREPARED_MAXIMUM = 300  # statements that one connection keeps prepared
+NAME_DIGITS = 32  # of a prepared statement's name
 WAITING_MAXIMUM = 1000
 ENCODING = "utf-8"
 # A plan kept from before a migration, or a statement that a pooler between us dropped.
@@ -69,11 +72,14 @@ class Lane:
         if len(self.prepared) >= PREPARED_MAXIMUM:
             await self.forget()
         connection = self.connection.pgconn
-        name = b"decant_%d" % len(self.prepared)
+        # Named by what it says: whatever stands between us and the server, no name ever means another statement.
+        name = b"decant_" + sha256(statement.text).hexdigest()[:NAME_DIGITS].encode()
         connection.send_prepare(name, statement.text)
         (result,) = await self.connection.wait(generators.execute(connection))
         if result.status != ExecStatus.COMMAND_OK:
-            raise errors.error_from_result(result, ENCODING)
+            error = errors.error_from_result(result, ENCODING)
+            if not isinstance(error, errors.DuplicatePreparedStatement):
+                raise error
         self.prepared[statement] = name
         return name
 
@@ -81,6 +87,34 @@ class Lane:
         """Drops every prepared statement."""
         self.prepared.clear()
         await self.connection.execute("DEALLOCATE ALL")
+
+
+class PooledLane(Lane):
+    """A connection through a pooler, which may lead each transaction to another server connection."""
+
+    connection: PoolableConnection
+
+    async def run(self, statement: Statement, values: list[Any]) -> list[bytes | None] | None:
+        """The one row of a statement, from a transaction of its own: its settings and itself, unnamed, at once."""
+        connection = self.connection.pgconn
+        connection.enter_pipeline_mode()
+        connection.send_query_params(self.connection.local, None)
+        connection.send_query_params(statement.text, values)
+        connection.pipeline_sync()
+        await self.connection.wait(generators.send(connection))
+        # Of the settings, of the statement, and of the end of both.
+        results = [(await self.connection.wait(generators.fetch_many(connection)))[0] for _ in range(3)]
+        connection.exit_pipeline_mode()
+        for result in results[:2]:
+            if result.status != ExecStatus.TUPLES_OK:
+                raise errors.error_from_result(result, ENCODING)
+        result = results[1]
+        if result.ntuples == 0:
+            return None
+        return [result.get_value(0, column) for column in range(result.nfields)]
+
+    async def forget(self) -> None:
+        """Nothing is prepared."""
 
 
 class Lanes:
@@ -178,7 +212,8 @@ class Lanes:
         """One more lane."""
         self.open += 1
         try:
-            return Lane(await self.pool.getconn(self.timeout_seconds))
+            connection = await self.pool.getconn(self.timeout_seconds)
+            return PooledLane(connection) if connection.pooled else Lane(connection)
         except BaseException:
             self.open -= 1
             self.wake(None)

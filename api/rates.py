@@ -18,7 +18,6 @@ from math import ceil
 from typing import Any
 
 import psycopg
-from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 from starlette.types import Scope
 
@@ -63,9 +62,7 @@ class Lease:
 class Limiter:
     """Grants requests to callers."""
 
-    def __init__(
-        self, pool: AsyncConnectionPool[AsyncConnection[Any]], clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, pool: AsyncConnectionPool[Any], clock: Callable[[], float] = time.monotonic) -> None:
         self.pool = pool
         self.clock = clock
         self.leases: OrderedDict[tuple[str, Rate], Lease] = OrderedDict()

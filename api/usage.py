@@ -60,7 +60,7 @@ SWEEP = "DELETE FROM decant.rate_leases WHERE touched_at < now() - interval '2 d
 class UsageLog:
     """Sums what callers asked for, and writes the sums."""
 
-    def __init__(self, pool: AsyncConnectionPool[AsyncConnection[Any]]) -> None:
+    def __init__(self, pool: AsyncConnectionPool[Any]) -> None:
         self.pool = pool
         self.swept_at = float("-inf")
         self.sums: dict[Place, list[float]] = {}  # -> requests, refused, bytes, last moment

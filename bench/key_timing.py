@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool
@@ -95,7 +96,7 @@ async def time_calls(settings: Settings, urls: DatabaseUrls, texts: dict[str, st
     return {kind: median(values) / 1000 for kind, values in taken.items()}
 
 
-def make_authenticator(settings: Settings, pool: AsyncConnectionPool) -> Authenticator:
+def make_authenticator(settings: Settings, pool: AsyncConnectionPool[Any]) -> Authenticator:
     """What judges keys in the service, with nobody's tokens."""
     return Authenticator(pool, Peppers(((1, read_secret(settings)),)), TokenVerifier(()))
 

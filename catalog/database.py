@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 import sqlalchemy as sa
-from psycopg import AsyncConnection, errors
+from psycopg import errors
 from psycopg.adapt import Loader
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
@@ -23,6 +23,7 @@ from catalog.errors import (
     QueryTooExpensiveError,
     SettingsError,
 )
+from catalog.poolers import PoolableConnection, refuse_poolers
 from catalog.settings import Settings
 
 INGEST_ROLE = "decant_ingest"
@@ -31,6 +32,10 @@ WRITE_ROLE = "decant_write"
 ROLES = (INGEST_ROLE, READ_ROLE, WRITE_ROLE)
 APPLICATION_NAME = "decant"
 WRITE_TIMEOUT_SECONDS = 10  # for one statement of a request that writes
+READ_ONLY_TRANSACTION = (
+    "SELECT set_config('transaction_read_only', 'on', true), set_config('TimeZone', 'UTC', true),"
+    " set_config('search_path', 'public', true)"
+)
 TRANSACTION_SLACK_MS = 10_000  # beyond what one statement may take
 PORTS = re.compile(r"[0-9]*(,[0-9]*)*")  # of several hosts, one each
 
@@ -116,11 +121,28 @@ def make_engine(url: str, *, keep: bool = False) -> sa.Engine:
     The search path is fixed: a login named `decant` would have the ledger's schema as its default one, and Alembic
     would no longer see that schema by its name.
     """
-    return sa.create_engine(
+    engine = sa.create_engine(
         "postgresql+psycopg://" + url.partition("://")[2],
         connect_args={"application_name": APPLICATION_NAME, "options": "-c TimeZone=UTC -c search_path=public"},
         poolclass=sa.pool.QueuePool if keep else sa.pool.NullPool,
     )
+    refuse_poolers(engine)
+    return engine
+
+
+def make_read_engine(url: str) -> sa.Engine:
+    """An engine for commands that only read, through a pooler too: all its settings are made in each transaction."""
+    engine = sa.create_engine(
+        "postgresql+psycopg://" + url.partition("://")[2],
+        connect_args={"application_name": APPLICATION_NAME, "prepare_threshold": None},
+        poolclass=sa.pool.NullPool,
+    )
+
+    def begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql(READ_ONLY_TRANSACTION)
+
+    sa.event.listen(engine, "begin", begin)
+    return engine
 
 
 class BytesLoader(Loader):
@@ -131,30 +153,31 @@ class BytesLoader(Loader):
         return bytes(data)
 
 
-def make_read_pool(url: str, settings: Settings) -> AsyncConnectionPool[AsyncConnection[Any]]:
+def make_read_pool(url: str, settings: Settings) -> AsyncConnectionPool[PoolableConnection]:
     """A pool of read-only connections in autocommit; not yet open."""
-
-    async def configure(connection: AsyncConnection[Any]) -> None:
-        connection.prepare_threshold = 0
-        connection.prepared_max = 500
-        connection.adapters.register_loader("text", BytesLoader)
-        await connection.execute(
-            "SELECT set_config(name, value, false) FROM (VALUES ('default_transaction_read_only', 'on'),"
-            " ('statement_timeout', %s), ('lock_timeout', '1s'), ('idle_in_transaction_session_timeout', '30s'),"
-            # A plan made for any revision reads all of history for one page: 62 to 199 ms instead of 0.5.
-            " ('plan_cache_mode', 'force_custom_plan'), ('TimeZone', 'UTC'), ('jit', 'off'),"
-            " ('transaction_timeout', %s))"
-            # The last one is known from PostgreSQL 17 on.
-            " AS wanted (name, value) WHERE name IN (SELECT name FROM pg_settings)",
-            (f"{settings.query_timeout_ms}ms", f"{settings.query_timeout_ms + TRANSACTION_SLACK_MS}ms"),
-        )
+    wanted = {
+        "transaction_read_only": "on",
+        "statement_timeout": f"{settings.query_timeout_ms}ms",
+        "lock_timeout": "1s",
+        "idle_in_transaction_session_timeout": "30s",
+        # Known from PostgreSQL 17 on.
+        "transaction_timeout": f"{settings.query_timeout_ms + TRANSACTION_SLACK_MS}ms",
+        # A plan made for any revision reads all of history for one page: 62 to 199 ms instead of 0.5.
+        "plan_cache_mode": "force_custom_plan",
+        "TimeZone": "UTC",
+        "jit": "off",
         # A login may set it where `decant migrate` could grant that, which takes a superuser.
-        with suppress(errors.InsufficientPrivilege):
-            limit = f"{settings.query_temp_mb}MB"
-            await connection.execute("SELECT set_config('temp_file_limit', %s, false)", (limit,))
+        "temp_file_limit": f"{settings.query_temp_mb}MB",
+    }
+
+    async def configure(connection: PoolableConnection) -> None:
+        await connection.configure(wanted)
+        connection.adapters.register_loader("text", BytesLoader)
+        connection.prepared_max = 500
 
     return AsyncConnectionPool(
         url,
+        connection_class=PoolableConnection,
         kwargs={"autocommit": True, "application_name": f"{APPLICATION_NAME}-read", "connect_timeout": 5},
         configure=configure,
         # Each is lent out for long: to ask whether it still lives costs nothing beside what it answers then.
@@ -168,20 +191,21 @@ def make_read_pool(url: str, settings: Settings) -> AsyncConnectionPool[AsyncCon
     )
 
 
-def make_write_pool(url: str, settings: Settings) -> AsyncConnectionPool[AsyncConnection[Any]]:
+def make_write_pool(url: str, settings: Settings) -> AsyncConnectionPool[PoolableConnection]:
     """A pool of connections on the API's second login, which adds and hardly changes; not yet open."""
+    wanted = {
+        "statement_timeout": f"{WRITE_TIMEOUT_SECONDS}s",
+        "idle_in_transaction_session_timeout": "30s",
+        "TimeZone": "UTC",
+        "jit": "off",
+    }
 
-    async def configure(connection: AsyncConnection[Any]) -> None:
-        connection.prepare_threshold = 0
-        await connection.execute(
-            "SELECT set_config(name, value, false) FROM (VALUES ('statement_timeout', %s),"
-            " ('idle_in_transaction_session_timeout', '30s'), ('TimeZone', 'UTC'), ('jit', 'off'))"
-            " AS wanted (name, value)",
-            (f"{WRITE_TIMEOUT_SECONDS}s",),
-        )
+    async def configure(connection: PoolableConnection) -> None:
+        await connection.configure(wanted)
 
     return AsyncConnectionPool(
         url,
+        connection_class=PoolableConnection,
         kwargs={"autocommit": True, "application_name": f"{APPLICATION_NAME}-write", "connect_timeout": 5},
         configure=configure,
         min_size=1,

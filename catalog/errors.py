@@ -2,6 +2,7 @@
 
 CatalogError
 ├── SettingsError           a DECANT_* variable is missing or unusable
+│   └── PoolerError         an address that needs a session leads through a pooler
 ├── ContractError           contracts with errors; carries every Finding
 ├── UnknownDatasetError     no such product or dataset
 ├── EmbeddedPostgresError   the embedded server cannot start or be reached (embedded.py)
@@ -27,6 +28,10 @@ class CatalogError(Exception):
 
 class SettingsError(CatalogError):
     """A setting is missing or unusable."""
+
+
+class PoolerError(SettingsError):
+    """An address that must be the server's own leads through a connection pooler."""
 
 
 @dataclass(frozen=True, order=True)

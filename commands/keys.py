@@ -142,12 +142,12 @@ def find_operator() -> str:
 
 def on_database(use: Callable[[Any], Awaitable[T]]) -> T:
     """What `use` makes of a connection on the write login; a problem is a message here."""
-    from psycopg import AsyncConnection
-
     from api.problems import Problem
+    from catalog.poolers import PoolableConnection
 
     async def run(url: str) -> T:
-        async with await AsyncConnection.connect(url, autocommit=True, connect_timeout=5) as connection:
+        async with await PoolableConnection.connect(url, autocommit=True, connect_timeout=5) as connection:
+            await connection.configure({})
             try:
                 return await use(connection)
             except Problem as problem:

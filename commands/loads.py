@@ -42,7 +42,7 @@ def ingest(address: Address = None, as_json: AsJson = False) -> None:
 
 def status(address: Address = None, as_json: AsJson = False) -> None:
     """Show how every dataset stands: its last load, whether it is fresh, what waits or does not fit."""
-    from catalog.database import make_engine
+    from catalog.database import make_read_engine
     from catalog.tables import build_tables
     from ingest.status import read_status, show_status
 
@@ -50,7 +50,7 @@ def status(address: Address = None, as_json: AsJson = False) -> None:
     now = datetime.now(UTC)
     tables = build_tables(catalog.products.values())
     with open_urls(settings) as urls:
-        rows = read_status(make_engine(urls.read), catalog, tables, catalog.find(address), now)
+        rows = read_status(make_read_engine(urls.read), catalog, tables, catalog.find(address), now)
     if as_json:
         typer.echo(json.dumps(rows, indent=2, default=str))
     else:
@@ -67,7 +67,7 @@ def loads(
     as_json: AsJson = False,
 ) -> None:
     """List the latest loads, or `show N`: everything about one of them."""
-    from catalog.database import make_engine
+    from catalog.database import make_read_engine
     from ingest.history import list_loads, read_load, show_load, show_loads
 
     if state is not None and state not in LOAD_STATUSES:
@@ -76,7 +76,7 @@ def loads(
         raise CatalogError("`decant loads show N` shows one load; `decant loads [ADDRESS]` lists them.")
     settings, catalog = load_contracts()
     with open_urls(settings) as urls:
-        engine = make_engine(urls.read)
+        engine = make_read_engine(urls.read)
         if number is not None:
             load = read_load(engine, number)
             typer.echo(json.dumps(load, indent=2, default=str)) if as_json else show_load(load, out)

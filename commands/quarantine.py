@@ -35,7 +35,7 @@ def rejects(
     as_json: AsJson = False,
 ) -> None:
     """List rejected records by reason, with samples, or export them."""
-    from catalog.database import make_engine
+    from catalog.database import make_read_engine
     from ingest.rejects import Choice, count_rejects, export_rejects, find_dataset_id, group_rejects
 
     if state not in (*REJECT_STATES, "all"):
@@ -43,7 +43,7 @@ def rejects(
     settings, catalog = load_contracts()
     dataset = find_one(catalog, address)
     with open_urls(settings) as urls:
-        engine = make_engine(urls.read)
+        engine = make_read_engine(urls.read)
         choice = Choice(find_dataset_id(engine, dataset), state, reason, load)
         if export is not None:
             write_lines(export_rejects(engine, choice), export)

@@ -18,8 +18,9 @@ from psycopg_pool import PoolTimeout
 from catalog.contract import Catalog
 from catalog.database import DatabaseUrls
 from catalog.embedded import EmbeddedPostgresError
-from catalog.errors import CatalogError
+from catalog.errors import CatalogError, PoolerError
 from catalog.logs import log
+from catalog.poolers import require_direct
 from catalog.settings import Settings
 from ingest.worker import LOGGER, Worker
 
@@ -43,12 +44,15 @@ def keep_working(settings: Settings, catalog: Catalog, open_urls: OpenUrls) -> N
         try:
             with open_urls(settings) as urls:
                 # Soon known, where a pool would try for half a minute.
-                psycopg.connect(urls.ingest, connect_timeout=5).close()
+                with psycopg.connect(urls.ingest, connect_timeout=5) as connection:
+                    require_direct(connection)
                 worker = Worker(settings, catalog, urls.ingest)
                 with closing(worker):
                     asyncio.run(run_until_signal(worker))
                 if not worker.lost.is_set():
                     break
+        except PoolerError:
+            raise
         except EmbeddedPostgresError:
             if worker is None:
                 raise

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import psycopg
 import pytest
@@ -134,7 +134,7 @@ class Bouncer:
     def through(self, url: str) -> str:
         """The URI of the same user and database, through it."""
         parts = urlsplit(url)
-        return f"postgresql://{parts.username}@127.0.0.1:{self.port}{parts.path}"
+        return self.url(unquote(parts.username or ""), unquote(parts.path[1:]))
 
     def urls(self, database: str) -> DatabaseUrls:
         """The four logins of a database, all through it."""

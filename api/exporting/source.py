@@ -91,12 +91,16 @@ class SharedDatabase:
         self.known: adbc_driver_manager.AdbcDatabase | None = None
 
     def connect(self) -> Any:
-        """A new connection."""
+        """A new connection, in a transaction.
+
+        The driver prepares and describes each statement in two steps. A pooler may lead them to two server
+        connections outside of a transaction, so it is begun first, by a statement that is sent in one step.
+        """
         with self.lock:
             if self.known is None:
                 self.known = adbc_driver_postgresql.connect(self.url)
             # A connection closes the database that it is given: it gets us, and we stay open.
-            return Connection(cast(Any, self), adbc_driver_manager.AdbcConnection(self.known), autocommit=True)
+            return Connection(cast(Any, self), adbc_driver_manager.AdbcConnection(self.known), autocommit=False)
 
     def close(self) -> None:
         """Nothing: other connections still need it."""
@@ -110,16 +114,18 @@ class Running:
         self.timeout_seconds = timeout_seconds
         self.connection: Any = None
         self.cursor: Any = None
+        self.ended = False  # whether the last batch was read: behind a pooler, a late cancel would be another's
 
     def start(self, view: View, query: ExportQuery, pin: Pin, form: Form) -> Opened:
         """Begins the statement; revision_gone where the revision is no longer kept."""
         with translated():
             self.connection = self.database.connect()
             with self.connection.cursor() as cursor:
-                cursor.execute("SET TimeZone = 'UTC'")
-                cursor.execute(f"SET statement_timeout = '{int(self.timeout_seconds * 1000)}ms'")
-                cursor.execute("SET application_name = 'decant-export'")
-                cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                # The settings go with the transaction: a pooler gives the session to others afterwards.
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                cursor.execute("SET LOCAL TimeZone = 'UTC'")
+                cursor.execute(f"SET LOCAL statement_timeout = '{int(self.timeout_seconds * 1000)}ms'")
+                cursor.execute("SET LOCAL application_name = 'decant-export'")
                 cursor.execute(fill_in(compile_head(view), {}))
                 head, oldest = cursor.fetchone()
             if pin.revision > head:
@@ -133,11 +139,17 @@ class Running:
             self.cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(BATCH_BYTES)})
             self.cursor.execute(fill_in(statement, values))
             batches = self.cursor.fetch_record_batch()
-        return Opened(batches.schema, lambda: read_next(batches), self.cancel)
+        return Opened(batches.schema, lambda: self.read_next(batches), self.cancel)
+
+    def read_next(self, batches: pa.RecordBatchReader) -> pa.RecordBatch | None:
+        """The next batch, None at the end."""
+        batch = read_next(batches)
+        self.ended = batch is None
+        return batch
 
     def cancel(self) -> None:
         """Ends the statement; harmless where it has ended."""
-        if self.cursor is not None:
+        if self.cursor is not None and not self.ended:
             with suppress(adbc.Error):
                 self.cursor.adbc_cancel()
 
@@ -148,6 +160,10 @@ class Running:
                 self.cancel()
                 with suppress(adbc.Error):
                     self.cursor.close()
+            if self.connection is not None:
+                # Ends the transaction, so that a pooler can keep its connection; `rollback` would begin another.
+                with suppress(adbc.Error):
+                    self.connection.adbc_connection.set_autocommit(True)
         finally:
             if self.connection is not None:
                 self.connection.close()
