@@ -452,7 +452,7 @@ def test_a_dataset_may_be_called_records(make_lab: Callable[..., Lab]) -> None:
 
 def test_who_asks_whether_it_is_ready_learns_of_no_dataset(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab()
-    lab.rows("UPDATE decant.datasets SET contract_sha256 = 'other' RETURNING NULL")
+    lab.rows("UPDATE decant.datasets SET dataset = 'other' RETURNING NULL")
     with lab.serve() as client:
         answer = client.get("/readyz")
     assert answer.status_code == 503
