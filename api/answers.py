@@ -9,13 +9,15 @@ from typing import Any
 from fastapi import Request
 from starlette.responses import Response
 
+from api.addresses import address_of
 from api.etags import matches
 from api.negotiation import COMPRESSED_FROM_BYTES, JSON, Form, choose_coding, choose_form, encode_body
 from api.problems import Problem, closest, parameter_problem
 from api.query_text import split_query
+from catalog.settings import Settings
 
 PRIVATE = "private, no-cache"
-VARY = "Authorization, X-API-Key, Accept, Accept-Encoding"
+VARY = "Authorization, X-API-Key, Accept, Accept-Encoding, Decant-Min-Revision"
 ID_DIGITS = 18
 
 
@@ -46,7 +48,7 @@ def answer_json(
 
 
 def answer_list(
-    request: Request, members: bytes, before: int | None, public_url: str | None, revision: int | None = None
+    request: Request, members: bytes, before: int | None, settings: Settings, revision: int | None = None
 ) -> Response:
     """A page of a list whose members are JSON already; the next one begins before the id `before`."""
     choose_form(request.headers.get("accept", ""), (JSON,))
@@ -54,7 +56,7 @@ def answer_list(
     next_url = None
     if before is not None:
         following = request.url.include_query_params(before=before)
-        next_url = f"{(public_url or '').rstrip('/')}{following.path}?{following.query}"
+        next_url = address_of(settings, f"{following.path}?{following.query}")
         headers["Link"] = f'<{next_url}>; rel="next"'
     if revision is not None:
         headers["Decant-Revision"] = str(revision)

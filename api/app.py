@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from api import aggregates, changes, publications, records
+from api.addresses import address_of
 from api.auth import Authenticator
 from api.bodies import BodyMemory
 from api.browsers import cors_options
@@ -89,10 +90,10 @@ def create_app(
                 callers=callers,
                 usage=usage,
                 views=views,
-                documents=Documents(catalog, views, settings.token_issuers),
+                documents=Documents(catalog, views, settings),
                 reader=RecordReader(lanes, heads),
                 cache=cache,
-                headers=StandingHeaders(catalog),
+                headers=StandingHeaders(catalog, settings),
                 events=EventStore(write_pool),
                 bodies=BodyMemory(settings.events_memory_bytes, settings.events_limit_bytes),
                 exports=ExportSource(urls.read, settings),
@@ -130,6 +131,7 @@ def create_app(
         },
     )
     app.state.access_log = None  # whoever runs the service may want one
+    app.state.base = address_of(settings, "")
     install_problems(app, judge_nowhere)
     if settings.cors_origins:
         app.add_middleware(CORSMiddleware, **cors_options(settings))

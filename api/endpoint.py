@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from api import metrics
 from api.access import find_dataset
+from api.addresses import address_of
 from api.cache import Finished
 from api.etags import ANYTHING, is_unmodified, make_tag, matches, newest_seen
 from api.headers import read_fields, read_least_revision
@@ -27,7 +28,7 @@ from api.views import QUESTIONS_MAXIMUM, View
 from api.walks import LINK_LIMIT_BYTES
 from catalog.errors import DatabaseUnavailableError
 
-VARY = (b"vary", b"Authorization, X-API-Key, Accept, Accept-Encoding")
+VARY = (b"vary", b"Authorization, X-API-Key, Accept, Accept-Encoding, Decant-Min-Revision")
 REMEMBERED_QUERY_BYTES = 300
 KEPT_FIELDS = frozenset({b"etag", b"decant-epoch", b"decant-revision", b"last-modified"})  # of a 304
 TAGS_MAXIMUM = 20  # that a question remembers: several forms and codings of its latest revisions
@@ -100,7 +101,7 @@ class Endpoint:
         known = view.questions.get(place)
         if known is not None:
             return cast(Question, known)
-        path = (service.settings.public_url or "").rstrip("/") + raw_path.decode("ascii", "replace")
+        path = address_of(service.settings, raw_path.decode("ascii", "replace"))
         key = read_key_part(raw_path) if "key" in scope["path_params"] else ""
         question = self.kind.parse(view, Target(path, query_string, key))
         if len(raw_path) + len(query_string) <= REMEMBERED_QUERY_BYTES:

@@ -10,12 +10,14 @@ from email.utils import format_datetime
 from starlette.types import Scope
 
 from api.access import SERVED
+from api.addresses import address_of
 from api.auth import Principal
 from api.problems import Problem
 from api.questions import Pin
 from catalog.contract import Catalog
 from catalog.dataset import Dataset, Product
 from catalog.schedule import next_load
+from catalog.settings import Settings
 
 LEAST_REVISION = "decant-min-revision"
 LISTS = frozenset({"accept", "accept-encoding", "if-none-match"})  # several lines are one (RFC 9110, 5.3)
@@ -30,9 +32,11 @@ Field = tuple[bytes, bytes]
 class StandingHeaders:
     """The headers that products and schedules decide."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, settings: Settings) -> None:
         self.catalog = catalog
-        self.lifecycle = {key: lifecycle_headers(catalog, product) for key, product in catalog.products.items()}
+        self.lifecycle = {
+            key: lifecycle_headers(catalog, product, settings) for key, product in catalog.products.items()
+        }
         self.next_loads: dict[str, float] = {}  # dataset -> when it is loaded next, in seconds since 1970
 
     def of(self, principal: Principal, dataset: Dataset, pin: Pin) -> list[Field]:
@@ -69,12 +73,12 @@ class StandingHeaders:
         return int(min(moment - now, DAY_SECONDS))
 
 
-def lifecycle_headers(catalog: Catalog, product: Product) -> list[Field]:
+def lifecycle_headers(catalog: Catalog, product: Product, settings: Settings) -> list[Field]:
     """Deprecation (RFC 9745), Sunset (RFC 8594) and where to go, for a product that is on its way out."""
     if product.status != "deprecated":
         return []
     since, end = product.sla.end_of_support, product.sla.end_of_life
-    page = f"/data/{product.id}/v{product.major}"
+    page = address_of(settings, f"/data/{product.id}/v{product.major}")
     fields = [
         (b"deprecation", b"@%d" % (int(since.timestamp()) if since else 0)),
         (b"link", f'<{page}>; rel="deprecation"'.encode()),
@@ -84,7 +88,8 @@ def lifecycle_headers(catalog: Catalog, product: Product) -> list[Field]:
     newer = [p for p in catalog.products.values() if p.id == product.id and p.major > product.major]
     successors = [p.major for p in newer if p.status in SERVED]
     if successors:
-        fields.append((b"link", f'</data/{product.id}/v{max(successors)}>; rel="successor-version"'.encode()))
+        newest = address_of(settings, f"/data/{product.id}/v{max(successors)}")
+        fields.append((b"link", f'<{newest}>; rel="successor-version"'.encode()))
     return fields
 
 

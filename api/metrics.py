@@ -6,7 +6,7 @@ Counters live in the processes. What the ledger knows is asked for at each scrap
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
@@ -93,8 +93,11 @@ class Counting:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 trace = traceresponse()
-                said = [(b"server-timing", timings.header()), (b"traceresponse", trace.encode())]
-                message["headers"] = [*message["headers"], *said, NO_SNIFFING, *scope.get(FIELDS, ())]
+                fields = message["headers"]
+                # What anybody may keep is told of no single request: a cache would repeat it with every answer.
+                if not is_public(fields):
+                    fields = [*fields, (b"server-timing", timings.header()), (b"traceresponse", trace.encode())]
+                message["headers"] = [*fields, NO_SNIFFING, *scope.get(FIELDS, ())]
             else:
                 size += len(message.get("body", b""))
             await send(message)
@@ -123,6 +126,11 @@ class Counting:
         dataset = place.get("dataset", "") if known is not None and place.get("dataset") in known.datasets else ""
         where = (known.id, known.major, dataset) if known is not None else ("", 0, "")
         service.usage.note((principal.id or ANONYMOUS, *where, kind), status, size)
+
+
+def is_public(fields: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether shared caches may keep an answer with these headers."""
+    return any(name == b"cache-control" and value.startswith(b"public") for name, value in fields)
 
 
 def show_state(cache_bytes: int, in_use: int, waiting: int) -> None:

@@ -126,11 +126,11 @@ def closest(name: str, known: Iterable[str]) -> list[str]:
     return [folded[match] for match in difflib.get_close_matches(name.lower(), folded, n=3, cutoff=0.6)]
 
 
-def write_problem(problem: Problem, instance: str) -> bytes:
-    """The body of a problem; `instance` is the path that was asked for."""
+def write_problem(problem: Problem, instance: str, base: str = "") -> bytes:
+    """The body of a problem; `instance` is the path that was asked for, `base` where the service lies."""
     kind = KINDS[problem.code]
     body: dict[str, Any] = {
-        "type": f"/docs/problems/{problem.code}",
+        "type": f"{base}/docs/problems/{problem.code}",
         "title": kind.title,
         "status": kind.status,
         "detail": problem.detail,
@@ -151,7 +151,7 @@ def render_problem(request: Request, problem: Problem) -> Response:
     if kind.status in {409, 503, 504}:
         headers.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
     note_problem(request, problem.code, problem.reason)
-    content = write_problem(problem, request.url.path)
+    content = write_problem(problem, request.url.path, getattr(request.app.state, "base", ""))
     return Response(content, kind.status, headers, MEDIA_TYPE)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
+from api.addresses import address_of
 from api.lanes import Statement
 from api.problems import Problem
 from api.sql import conditions_of, render, with_heads
@@ -45,7 +46,7 @@ async def read_provenance(service: Service, view: View, key: list[Any]) -> dict[
         "revision": latest["revision"],
         "published_at": latest["published_at"],
         "deleted_in_revision": latest["until"],
-        "load": describe_load(latest),
+        "load": describe_load(service, latest),
         **place,
         "raw": raw,
         "properties": [
@@ -126,12 +127,13 @@ LOAD_FACTS = (
 )
 
 
-def describe_load(version: dict[str, Any]) -> dict[str, Any]:
+def describe_load(service: Service, version: dict[str, Any]) -> dict[str, Any]:
     """The load that brought a version."""
     shown = (name for name in LOAD_FACTS if name not in {"landed", "parts", "request"})
     facts = {name: version[name] for name in shown}
     replayed = bool((version["request"] or {}).get("replay") is not None and version["request"])
-    return {"id": version["load"], **facts, "replay": replayed, "url": f"/operations/loads/{version['load']}"}
+    url = address_of(service.settings, f"/operations/loads/{version['load']}")
+    return {"id": version["load"], **facts, "replay": replayed, "url": url}
 
 
 def find_place(version: dict[str, Any]) -> dict[str, Any]:

@@ -189,9 +189,9 @@ class Nginx:
 
 
 @contextmanager
-def run_nginx(write_server: Callable[[int, Path], str]) -> Iterator[Nginx]:
+def run_nginx(write_server: Callable[[int, Path], str], port: int | None = None) -> Iterator[Nginx]:
     """An nginx with what `write_server(port, folder)` gives as the inside of its `http` block."""
-    tool, port = get_tool("nginx"), free_port()
+    tool, port = get_tool("nginx"), port or free_port()
     with make_folder() as folder:
         for name in ("temp", "cache"):
             (folder / name).mkdir()

@@ -15,6 +15,7 @@ from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 from api.access import find_dataset
+from api.addresses import address_of
 from api.endpoint import PREFIX, VARY, http_date, revision_headers
 from api.etags import is_unmodified, make_tag, matches, newest_seen
 from api.exporting.files import ExportFiles, KeptFile, write_file
@@ -77,10 +78,9 @@ class ExportEndpoint:
 
 def pinned_address(service: Service, target: Target, question: Question, pin: Pin) -> str:
     """The address of the same export at its revision."""
-    base = (service.settings.public_url or "").rstrip("/")
     query = target.query_string.decode("ascii", "replace")
     named = f"at={pin.revision}" if question.epoch else f"at={pin.revision}&epoch={pin.epoch}"
-    return f"{base}{target.path}?{query}{'&' if query else ''}{named}"
+    return address_of(service.settings, f"{target.path}?{query}{'&' if query else ''}{named}")
 
 
 class Export:

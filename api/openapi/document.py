@@ -37,11 +37,15 @@ Errors are problems (RFC 9457) with a stable `code`.
 
 
 def build_document(
-    catalog: Catalog, limited: frozenset[str] = frozenset(), issuers: Sequence[TokenIssuer] = ()
+    catalog: Catalog,
+    limited: frozenset[str] = frozenset(),
+    issuers: Sequence[TokenIssuer] = (),
+    server: str = "/",
 ) -> dict[str, Any]:
     """The whole document for these products.
 
-    `limited` are the datasets of which only some records are seen, `issuers` those whose tokens are taken.
+    `limited` are the datasets of which only some records are seen, `issuers` those whose tokens are taken, and
+    `server` is where the paths begin.
     """
     schemas: dict[str, Any] = {"Problem": problem_schema(), "Load": load_schema(), **inspection_schemas()}
     paths: dict[str, Any] = (
@@ -76,7 +80,7 @@ def build_document(
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
             "contact": {"name": "The owners of this service"},
         },
-        "servers": [{"url": "/"}],
+        "servers": [{"url": server}],
         "tags": tags,
         "paths": paths,
         "components": {

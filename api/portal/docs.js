@@ -1,3 +1,5 @@
+const { base, clientId } = document.getElementById("swagger-ui").dataset;
+
 // What the document shows depends on who asks: whoever logs in gets the one of their own.
 async function reload(system) {
   const headers = {};
@@ -5,7 +7,7 @@ async function reload(system) {
     if (name === "header") headers["X-API-Key"] = value;
     else headers.Authorization = `Bearer ${token?.access_token ?? value}`;
   }
-  const answer = await fetch("/openapi.json", { headers });
+  const answer = await fetch(`${base}/openapi.json`, { headers });
   // With a credential that is not taken, the operations still say so when they are tried.
   if (answer.ok) system.specActions.updateSpec(await answer.text());
 }
@@ -17,7 +19,7 @@ const reloading = (original, system) => (...told) => {
 };
 
 const ui = SwaggerUIBundle({
-  url: "/openapi.json",
+  url: `${base}/openapi.json`,
   dom_id: "#swagger-ui",
   deepLinking: true,
   docExpansion: "list",
@@ -27,7 +29,7 @@ const ui = SwaggerUIBundle({
   persistAuthorization: false,
   tryItOutEnabled: true,
   validatorUrl: null,
-  oauth2RedirectUrl: new URL("/static/oauth2-redirect.html", location.href).href,
+  oauth2RedirectUrl: new URL(`${base}/static/oauth2-redirect.html`, location.href).href,
   plugins: [
     {
       statePlugins: {
@@ -36,5 +38,4 @@ const ui = SwaggerUIBundle({
     },
   ],
 });
-const { clientId } = document.getElementById("swagger-ui").dataset;
 ui.initOAuth({ clientId, usePkceWithAuthorizationCodeGrant: true });

@@ -45,7 +45,7 @@ async def get_audit(request: Request) -> Response:
         "limit": limit + 1,
     }
     members, behind = cut_page(await fetch(service.lanes, LIST, facts), limit)
-    return answer_list(request, members, behind, service.settings.public_url)
+    return answer_list(request, members, behind, service.settings)
 
 
 @router.api_route("/operations/usage", methods=READ)

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from api.access import Access, find_dataset, find_product, visible_products
+from api.addresses import address_of
 from api.answers import answer, answer_json, refuse_unknown
 from api.contract_text import show_contract, write_yaml
 from api.negotiation import JSON, YAML, choose_form
@@ -31,7 +32,7 @@ async def list_products(request: Request) -> Response:
     refuse_unknown(request)
     standings = await read_standings(service.lanes, service.catalog)
     products = visible_products(service.catalog, principal)
-    return answer_json(request, {"data": [describe_product(*each, standings) for each in products]})
+    return answer_json(request, {"data": [describe_product(service, *each, standings) for each in products]})
 
 
 @router.api_route("/data/{product}/v{major}", methods=READ)
@@ -47,8 +48,8 @@ async def get_product(request: Request) -> Response:
     tell = partial(RuleAccess, service.catalog, principal)
     document = show_contract(product, access, service.views, tell, operator="ops:read" in principal.scopes)
     facts = {name: document[name] for name in shown if name in document}
-    facts["contract_url"] = f"/data/{product.id}/v{product.major}/contract"
-    body = {"data": describe_product(product, access, standings) | facts}
+    facts["contract_url"] = address_of(service.settings, f"/data/{product.id}/v{product.major}/contract")
+    body = {"data": describe_product(service, product, access, standings) | facts}
     return answer_json(request, body, service.headers.lifecycle_of(product))
 
 
@@ -80,11 +81,11 @@ async def get_dataset(request: Request) -> Response:
     product = service.catalog.product_of(dataset)
     standings = await read_standings(service.lanes, service.catalog)
     view = service.views.of(dataset, access)
-    body = {"data": describe_dataset(product, dataset, access, standings) | describe_view(service, view)}
+    body = {"data": describe_dataset(service, product, dataset, access, standings) | describe_view(service, view)}
     return answer_json(request, body, service.headers.lifecycle_of(product))
 
 
-def describe_product(product: Product, access: Access, standings: Standings) -> dict[str, Any]:
+def describe_product(service: Service, product: Product, access: Access, standings: Standings) -> dict[str, Any]:
     """What the catalogue says of a product."""
     return {
         "product": product.id,
@@ -93,16 +94,18 @@ def describe_product(product: Product, access: Access, standings: Standings) -> 
         "name": product.name,
         "purpose": product.description.strip(),
         "status": product.status,
-        "url": f"/data/{product.id}/v{product.major}",
+        "url": address_of(service.settings, f"/data/{product.id}/v{product.major}"),
         "datasets": [
-            describe_dataset(product, dataset, access, standings)
+            describe_dataset(service, product, dataset, access, standings)
             for dataset in product.datasets.values()
             if access.sees(dataset.name)
         ],
     }
 
 
-def describe_dataset(product: Product, dataset: Dataset, access: Access, standings: Standings) -> dict[str, Any]:
+def describe_dataset(
+    service: Service, product: Product, dataset: Dataset, access: Access, standings: Standings
+) -> dict[str, Any]:
     """What the catalogue says of a dataset; nothing that counts all records to whoever sees only some."""
     standing = standings.get(dataset.address, NOTHING)
     facts = {
@@ -111,8 +114,8 @@ def describe_dataset(product: Product, dataset: Dataset, access: Access, standin
         "revision": standing.revision,
         "published_at": write_moment(standing.published_at),
         "freshness": describe_freshness(standing, product, dataset, access),
-        "url": dataset.path,
-        "records_url": f"{dataset.path}/records",
+        "url": address_of(service.settings, dataset.path),
+        "records_url": address_of(service.settings, f"{dataset.path}/records"),
     }
     if access.predicate(dataset.name) is None:
         facts |= {"record_count": standing.record_count, "quality": describe_quality(standing)}
@@ -171,5 +174,5 @@ def describe_view(service: Service, view: View) -> dict[str, Any]:
             for prop in view.shown.values()
         ],
         "expand": list(view.related),
-        "links": {name: f"{dataset.path}/{name}" for name in links},
+        "links": {name: address_of(service.settings, f"{dataset.path}/{name}") for name in links},
     }

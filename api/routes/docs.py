@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Request
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 
+from api.addresses import address_of, public_path
 from api.answers import answer, refuse_unknown
 from api.problems import KINDS, Problem
 from api.service import service_of
@@ -43,7 +44,7 @@ PAGE = """<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
-<link rel="icon" href="/static/favicon-32x32.png">
+<link rel="icon" href="{base}/static/favicon-32x32.png">
 {head}
 </head>
 <body>
@@ -54,21 +55,26 @@ PAGE = """<!doctype html>
 
 
 @router.api_route("/", methods=READ, include_in_schema=False)
-async def index() -> Response:
+async def index(request: Request) -> Response:
     """Leads to the documentation."""
-    return RedirectResponse("/docs", 307)
+    return RedirectResponse(address_of(service_of(request).settings, "/docs"), 307)
 
 
 @router.api_route("/docs", methods=READ, include_in_schema=False)
 async def swagger(request: Request) -> Response:
     """Swagger UI."""
-    head = '<link rel="stylesheet" href="/static/swagger-ui.css"><link rel="stylesheet" href="/static/portal.css">'
-    issuers = service_of(request).settings.token_issuers
-    body = (
-        f'<div id="swagger-ui" data-client-id="{escape(login_client(issuers))}"></div>'
-        '<script src="/static/swagger-ui-bundle.js"></script><script src="/static/docs.js"></script>'
+    settings = service_of(request).settings
+    base = escape(public_path(settings, ""))
+    head = (
+        f'<link rel="stylesheet" href="{base}/static/swagger-ui.css">'
+        f'<link rel="stylesheet" href="{base}/static/portal.css">'
     )
-    found = page("Decant", head, body)
+    issuers = settings.token_issuers
+    body = (
+        f'<div id="swagger-ui" data-client-id="{escape(login_client(issuers))}" data-base="{base}"></div>'
+        f'<script src="{base}/static/swagger-ui-bundle.js"></script><script src="{base}/static/docs.js"></script>'
+    )
+    found = page("Decant", head, body, base)
     found.headers["Content-Security-Policy"] = login_policy(issuers)
     return found
 
@@ -85,16 +91,17 @@ async def static(name: str) -> Response:
 
 
 @router.api_route("/docs/problems/{code}", methods=READ, include_in_schema=False)
-async def problem_page(code: str) -> Response:
+async def problem_page(request: Request, code: str) -> Response:
     """What a kind of problem means."""
     kind = KINDS.get(code)
     if kind is None:
         raise Problem("not_found")
+    base = escape(public_path(service_of(request).settings, ""))
     body = (
         f'<main class="page"><p class="code">{kind.status} {escape(code)}</p><h1>{escape(kind.title)}</h1>'
-        f"<p>{escape(kind.meaning)}</p><p><a href='/docs'>Documentation</a></p></main>"
+        f"<p>{escape(kind.meaning)}</p><p><a href='{base}/docs'>Documentation</a></p></main>"
     )
-    return page(kind.title, '<link rel="stylesheet" href="/static/portal.css">', body)
+    return page(kind.title, f'<link rel="stylesheet" href="{base}/static/portal.css">', body, base)
 
 
 @router.api_route("/openapi.json", methods=READ, include_in_schema=False)
@@ -118,9 +125,10 @@ def login_policy(issuers: Sequence[TokenIssuer]) -> str:
     return POLICY.replace("connect-src 'self'", " ".join(["connect-src 'self'", *origins]))
 
 
-def page(title: str, head: str, body: str) -> Response:
-    """An HTML page under the strict policy."""
-    return HTMLResponse(PAGE.format(title=escape(title), head=head, body=body), headers=PAGE_HEADERS)
+def page(title: str, head: str, body: str, base: str) -> Response:
+    """An HTML page under the strict policy; its files lie below the path `base`."""
+    text = PAGE.format(title=escape(title), head=head, body=body, base=base)
+    return HTMLResponse(text, headers=PAGE_HEADERS)
 
 
 def swagger_folder() -> Path:

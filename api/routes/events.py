@@ -10,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
 from api.access import find_watched_dataset, find_writable_dataset
+from api.addresses import address_of
 from api.bodies import read_body
 from api.event_store import PackedRecords, Push, pack_records
 from api.events import PushForm, parse_records, read_form, read_idempotency_key
@@ -49,7 +50,7 @@ async def push_events(request: Request) -> Response:
         del body
         held.take(max(len(records.text) - held.size, 0))
         answer = await service.events.keep(Push(dataset, principal.client or "", records, key, digest))
-    location = (service.settings.public_url or "").rstrip("/") + answer["status_url"]
+    location = address_of(service.settings, answer["status_url"])
     return JSONResponse(answer | {"status_url": location}, 202, {"Location": location, **NO_STORE})
 
 
@@ -71,7 +72,7 @@ async def get_receipt(request: Request) -> Response:
     described = await describe_receipt(
         service.lanes, service.views.tables.of(dataset), receipt_id, whose, after=after, limit=limit
     )
-    base = (service.settings.public_url or "").rstrip("/") + f"{dataset.path}/receipts/{receipt_id}"
+    base = address_of(service.settings, f"{dataset.path}/receipts/{receipt_id}")
     next_url = None if described.next is None else f"{base}?limit={limit}&after={described.next}"
     headers = NO_STORE | ({"Link": f'<{next_url}>; rel="next"'} if next_url else {})
     return JSONResponse({"data": described.data, "next": next_url}, 200, headers)

@@ -13,6 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import Response
 
 from api.access import require_scope
+from api.addresses import address_of
 from api.metrics import LEDGER, LOADS, render_metrics
 from api.problems import Problem
 from api.readiness import find_obstacle
@@ -56,7 +57,7 @@ async def security_txt(request: Request) -> Response:
     expires = (datetime.now(UTC) + timedelta(days=SECURITY_TXT_DAYS)).strftime("%Y-%m-%dT00:00:00Z")
     lines = [f"Contact: {settings.security_contact}", f"Expires: {expires}"]
     if settings.public_url:
-        lines.append(f"Canonical: {settings.public_url.rstrip('/')}/.well-known/security.txt")
+        lines.append(f"Canonical: {address_of(settings, '/.well-known/security.txt')}")
     body = "".join(f"{line}\r\n" for line in lines)
     return Response(body, 200, {"Cache-Control": "public, max-age=3600"}, "text/plain; charset=utf-8")
 

@@ -57,7 +57,7 @@ async def get_quality(request: Request) -> Response:
     access = RuleAccess(service.catalog, principal, view.dataset, view.closed)
     pick = partial(pick_rules, access)
     members, behind = await list_quality(service.lanes, view.dataset, pick, before, limit)
-    return answer_list(request, members, behind, service.settings.public_url)
+    return answer_list(request, members, behind, service.settings)
 
 
 @router.api_route(f"{DATASET}/loads", methods=READ)
@@ -70,7 +70,7 @@ async def get_loads(request: Request) -> Response:
     if status is not None and status not in LOAD_STATUSES:
         raise parameter_problem("invalid_value", "status", "no load stands like this", LOAD_STATUSES)
     members, behind = await list_loads(service.lanes, view.dataset, status, before, limit)
-    return answer_list(request, members, behind, service.settings.public_url)
+    return answer_list(request, members, behind, service.settings)
 
 
 class ProvenanceEndpoint:

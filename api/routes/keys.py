@@ -15,6 +15,7 @@ from psycopg import AsyncConnection
 from starlette.responses import JSONResponse, Response
 
 from api.access import require_scope
+from api.addresses import address_of
 from api.answers import refuse_unknown
 from api.auth import Principal, refuse
 from api.events import read_idempotency_key
@@ -91,7 +92,7 @@ async def get_keys(request: Request) -> Response:
     next_url = None
     if behind is not None:
         following = request.url.include_query_params(before=behind)
-        next_url = f"{(service.settings.public_url or '').rstrip('/')}{following.path}?{following.query}"
+        next_url = address_of(service.settings, f"{following.path}?{following.query}")
     link = {"Link": f'<{next_url}>; rel="next"'} if next_url else {}
     return JSONResponse({"data": keys, "next": next_url}, 200, NO_STORE | link)
 
@@ -196,7 +197,7 @@ async def connected(service: Service) -> AsyncIterator[AsyncConnection[Any]]:
 
 def created(service: Service, facts: dict[str, Any]) -> Response:
     """201 with a new key."""
-    location = f"{(service.settings.public_url or '').rstrip('/')}/keys/{facts['id']}"
+    location = address_of(service.settings, f"/keys/{facts['id']}")
     return JSONResponse({"data": facts}, 201, NO_STORE | {"Location": location})
 
 

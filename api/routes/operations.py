@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from api.access import require_scope
+from api.addresses import address_of
 from api.bodies import read_body
 from api.events import read_idempotency_key
 from api.operations import LoadFilter, LoadRequest, get_load, list_loads, parse_object, queue_loads
@@ -45,7 +46,7 @@ async def get_loads(request: Request) -> Response:
     next_url = None
     if behind is not None:
         following = request.url.include_query_params(before=behind)
-        next_url = f"{(service.settings.public_url or '').rstrip('/')}{following.path}?{following.query}"
+        next_url = address_of(service.settings, f"{following.path}?{following.query}")
     body = b'{"data":[%b],"next":%b}' % (members, f'"{next_url}"'.encode() if next_url else b"null")
     link = {"Link": f'<{next_url}>; rel="next"'} if next_url else {}
     return Response(body, 200, NO_STORE | link, "application/json")
@@ -75,8 +76,8 @@ async def post_loads(request: Request) -> Response:
     body = await read_json(request)
     datasets = find_loadable(service, parse_object(body, ("product", "major", "dataset")))
     answer = await queue_loads(service.events.pool, LoadRequest(principal.id or "", datasets, key, body))
-    first = (service.settings.public_url or "").rstrip("/") + answer["data"][0]["url"]
-    return JSONResponse(answer, 202, NO_STORE | {"Location": first})
+    loads = [load | {"url": address_of(service.settings, load["url"])} for load in answer["data"]]
+    return JSONResponse({"data": loads}, 202, NO_STORE | {"Location": loads[0]["url"]})
 
 
 async def read_json(request: Request) -> bytes:

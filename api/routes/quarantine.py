@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from api.access import require_scope
+from api.addresses import address_of
 from api.events import read_idempotency_key
 from api.operations import LoadRequest, moment, parse_object, queue_loads
 from api.problems import Problem
@@ -67,7 +68,7 @@ async def get_rejects(request: Request) -> Response:
     if len(rows) > limit:
         rows = rows[:limit]
         following = request.url.include_query_params(before=rows[-1][0])
-        next_url = f"{(service.settings.public_url or '').rstrip('/')}{following.path}?{following.query}"
+        next_url = address_of(service.settings, f"{following.path}?{following.query}")
     members = b",".join(row[1] if isinstance(row[1], bytes) else row[1].encode() for row in rows)
     body = b'{"data":[%b],"next":%b}' % (members, f'"{next_url}"'.encode() if next_url else b"null")
     link = {"Link": f'<{next_url}>; rel="next"'} if next_url else {}
@@ -123,8 +124,8 @@ async def post_publication(request: Request) -> Response:
 async def answer_queued(service: Service, wanted: LoadRequest) -> Response:
     """202, and where the load can be watched."""
     answer = await queue_loads(service.events.pool, wanted)
-    first = (service.settings.public_url or "").rstrip("/") + answer["data"][0]["url"]
-    return JSONResponse(answer, 202, NO_STORE | {"Location": first})
+    loads = [load | {"url": address_of(service.settings, load["url"])} for load in answer["data"]]
+    return JSONResponse({"data": loads}, 202, NO_STORE | {"Location": loads[0]["url"]})
 
 
 async def find_load(service: Service, load_id: int) -> tuple[str, int, str, str] | None:

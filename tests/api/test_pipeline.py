@@ -174,13 +174,14 @@ def test_head_says_what_get_says(client: httpx.Client, path: str) -> None:
     assert client.head(path, headers={"If-None-Match": get.headers["etag"]}).status_code == 304
 
 
-def test_every_answer_has_its_timings_and_its_trace(client: httpx.Client) -> None:
-    answer = client.get(RECORDS)
+def test_an_answer_for_one_caller_has_its_timings_and_its_trace(client: httpx.Client, shop: Lab) -> None:
+    held = headers_of(shop, "shop:read")
+    answer = client.get(RECORDS, headers=held)
     phases = [part.partition(";")[0] for part in answer.headers["server-timing"].split(", ")]
     assert phases == ["auth", "parse", "cache", "database"]
     version, trace, span, flags = answer.headers["traceresponse"].split("-")
     assert (version, len(trace), len(span), flags) == ("00", 32, 16, "00")
-    again = client.get(RECORDS)
+    again = client.get(RECORDS, headers=held)
     assert "database" not in again.headers["server-timing"]
     assert again.headers["traceresponse"] != answer.headers["traceresponse"]
 
@@ -198,14 +199,35 @@ def test_every_answer_has_its_timings_and_its_trace(client: httpx.Client) -> Non
         ("/data/shop/v1/things/export?format=parquet&at=1", 200, ["auth", "parse", "cache", "file"]),
     ],
 )
-def test_whatever_is_answered_says_what_it_took(
-    client: httpx.Client, path: str, status: int, phases: list[str]
+def test_whatever_is_answered_to_one_caller_says_what_it_took(
+    client: httpx.Client, shop: Lab, path: str, status: int, phases: list[str]
 ) -> None:
-    answer = client.get(path)
+    held = headers_of(shop, "shop:read") if status != 401 else {}
+    answer = client.get(path, headers=held)
     assert answer.status_code == status, answer.text
     told = answer.headers.get_list("server-timing")
     assert len(told) == len(answer.headers.get_list("traceresponse")) == 1
     assert [part.partition(";")[0] for part in told[0].split(", ")] == phases
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        RECORDS,
+        f"{RECORDS}?at=1",
+        f"{RECORDS}/1",
+        "/data/shop/v1/things/export?format=csv&at=1",
+        "/static/swagger-ui.css",
+    ],
+)
+def test_what_shared_caches_may_keep_is_told_of_no_single_request(client: httpx.Client, path: str) -> None:
+    answer = client.get(path)
+    assert answer.status_code == 200
+    assert answer.headers["cache-control"].startswith("public")
+    assert not {"server-timing", "traceresponse"} & set(answer.headers)
+    known = client.get(path, headers={"If-None-Match": answer.headers["etag"]})
+    assert known.status_code in {200, 304}
+    assert not {"server-timing", "traceresponse"} & set(known.headers)
 
 
 def test_only_what_is_open_and_asked_for_openly_may_be_kept_by_all(client: httpx.Client, shop: Lab) -> None:
@@ -217,7 +239,7 @@ def test_only_what_is_open_and_asked_for_openly_may_be_kept_by_all(client: httpx
     for path in (RECORDS, f"{RECORDS}?at=1", following):
         answer = client.get(path, headers=held)
         assert answer.headers["cache-control"] == "private, no-cache"
-        assert answer.headers["vary"] == "Authorization, X-API-Key, Accept, Accept-Encoding"
+        assert answer.headers["vary"] == "Authorization, X-API-Key, Accept, Accept-Encoding, Decant-Min-Revision"
 
 
 def test_views_never_share_answers(client: httpx.Client, shop: Lab) -> None:

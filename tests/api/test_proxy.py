@@ -1,0 +1,265 @@
+"""Behind a real nginx that ends TLS, strips a path, caches, and keeps its connections to the service."""
+
+from __future__ import annotations
+
+import datetime as dt
+import ipaddress
+import json
+import re
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from api.keys import create_key
+from catalog.database import make_engine
+from catalog.settings import read_secret
+from tests.lab import PEOPLE, Lab, walk
+from tests.tools import Nginx, free_port, run_nginx
+
+MIXED = PEOPLE.replace(
+    "{name: born, logicalType: date}", "{name: born, logicalType: date, classification: confidential}"
+)
+RECORDS = "/data/people/v1/people/records"
+FIRST = "id,name,age,born\n1,Ann,30,1990-01-31\n2,Ben,,\n3,Cid,40,\n"
+SECOND = "id,name,age,born\n1,Ann,31,1990-01-31\n2,Ben,,\n3,Cid,40,\n"
+MARKERS = 3  # requests of others after each attempt
+CONFIG = """
+proxy_cache_path {folder}/cache keys_zone=answers:1m;
+map $http_upgrade $passed_on {{ default upgrade; "" ""; }}
+upstream service {{ server 127.0.0.1:{service}; keepalive 2; }}
+server {{
+  listen 127.0.0.1:{port} ssl;
+  ssl_certificate {folder}/certificate.pem;
+  ssl_certificate_key {folder}/key.pem;
+  proxy_http_version 1.1;
+  proxy_set_header Host $http_host;
+  proxy_set_header X-Forwarded-For $remote_addr;
+  add_header X-Cache $upstream_cache_status always;
+  location /sub/ {{
+    proxy_set_header Connection "";
+    proxy_cache answers;
+    proxy_pass http://service/;
+  }}
+  location /upgrading/ {{
+    proxy_set_header Upgrade $http_upgrade;
+    proxy_set_header Connection $passed_on;
+    proxy_request_buffering off;
+    proxy_pass http://service/;
+  }}
+}}
+"""
+
+
+@dataclass(frozen=True)
+class Site:
+    """The service as the world reaches it."""
+
+    lab: Lab
+    nginx: Nginx
+    client: httpx.Client  # knows the path
+    base: str  # DECANT_PUBLIC_URL
+    trust: ssl.SSLContext
+
+
+def make_certificate() -> tuple[bytes, bytes]:
+    """A certificate for 127.0.0.1 that signed itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = dt.datetime.now(dt.UTC)
+    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(address, critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    plain = serialization.NoEncryption()
+    form = serialization.PrivateFormat.PKCS8
+    return certificate.public_bytes(serialization.Encoding.PEM), key.private_bytes(
+        serialization.Encoding.PEM, form, plain
+    )
+
+
+@contextmanager
+def open_site(make_lab: Callable[..., Lab]) -> Iterator[Site]:
+    """A product behind nginx under /sub."""
+    port = free_port()
+    base = f"https://127.0.0.1:{port}/sub"
+    lab = make_lab(MIXED, public_url=base)
+    lab.ingest("people.people", FIRST)
+    certificate, key = make_certificate()
+    with lab.serve() as direct:
+
+        def write(port: int, folder: Path) -> str:
+            (folder / "certificate.pem").write_bytes(certificate)
+            (folder / "key.pem").write_bytes(key)
+            return CONFIG.format(port=port, folder=folder, service=direct.base_url.port)
+
+        trust = ssl.create_default_context(cadata=certificate.decode())
+        with run_nginx(write, port) as nginx, httpx.Client(base_url=base, verify=trust, timeout=60) as client:
+            yield Site(lab, nginx, client, base, trust)
+
+
+@pytest.fixture
+def site(make_lab: Callable[..., Lab]) -> Iterator[Site]:
+    """A product behind nginx under /sub."""
+    with open_site(make_lab) as opened:
+        yield opened
+
+
+def test_every_address_leads_back_through_the_proxy(site: Site) -> None:
+    client, base = site.client, site.base
+    # Pages: each `next` and Link is absolute, and can be followed as it stands.
+    page = client.get(f"{RECORDS}?limit=1")
+    assert page.json()["next"].startswith(f"{base}{RECORDS}?")
+    assert page.links["next"]["url"] == page.json()["next"]
+    assert [record["id"] for record in walk(client, f"{RECORDS}?limit=1")] == [1, 2, 3]
+    # The catalogue.
+    (product,) = client.get("/data").json()["data"]
+    (dataset,) = product["datasets"]
+    details, whole = client.get(dataset["url"]).json()["data"], client.get(product["url"]).json()["data"]
+    addresses = [product["url"], dataset["url"], dataset["records_url"], whole["contract_url"]]
+    assert details["links"].pop("profile").startswith(f"{base}/data/")  # made by a worker, which is not there
+    for address in [*addresses, *details["links"].values()]:
+        assert address.startswith(f"{base}/data/"), address
+        asked = f"{address}?since=0" if address.endswith("/changes") else address
+        assert client.get(asked).status_code in {200, 307}, address
+    # An export leads to the file of its revision.
+    moved = client.get("/data/people/v1/people/export?format=csv")
+    assert (moved.status_code, moved.headers["location"][: len(base)]) == (307, base)
+    assert client.get(moved.headers["location"]).text.startswith("id,name,age\r\n")
+    # Problems name a page about them.
+    problem = client.get(f"{RECORDS}?colour=red").json()
+    assert problem["type"] == f"{base}/docs/problems/unknown_parameter"
+    assert client.get(problem["type"]).status_code == 200
+    # The document for machines: its server and its paths make addresses that answer.
+    document = client.get("/openapi.json").json()
+    assert document["servers"] == [{"url": base}]
+    plain = [path for path in document["paths"] if path.endswith("/records")]
+    assert plain
+    assert [client.get(document["servers"][0]["url"] + path).status_code for path in plain] == [200] * len(plain)
+
+
+def test_the_pages_for_people_find_their_files_below_the_path(site: Site) -> None:
+    origin = site.base.removesuffix("/sub")
+    index = site.client.get("/")
+    assert (index.status_code, index.headers["location"]) == (307, f"{site.base}/docs")
+    for page in ("/docs", "/docs/problems/not_found"):
+        text = site.client.get(page).text
+        named = re.findall(r"(?:href|src)=[\"']([^\"']+)[\"']", text)
+        assert len(named) >= 3
+        for address in named:
+            assert address.startswith("/sub/"), address
+            assert site.client.get(origin + address).status_code == 200, address
+    assert 'data-base="/sub"' in site.client.get("/docs").text
+    script = site.client.get("/static/docs.js").text
+    assert script.count("`${base}/") == 3
+    assert '"/openapi.json"' not in script
+
+
+def test_what_is_cached_for_one_caller_never_answers_another(site: Site) -> None:
+    engine, secret = make_engine(site.lab.urls.write), read_secret(site.lab.settings)
+    wide = create_key(engine, secret, "wide", ["people:read", "people:read:confidential"])
+    narrow = create_key(engine, secret, "narrow", ["people:read"])
+    callers = {"nobody": {}, "wide": {"X-API-Key": wide}, "narrow": {"Authorization": f"Bearer {narrow}"}}
+    paths = (f"{RECORDS}?at=1", f"{RECORDS}?at=1&limit=2", f"{RECORDS}/1?at=1")
+    said: dict[str, list[str]] = {name: [] for name in callers}
+    for turn in range(3):
+        # Whoever comes first must not decide what the others get.
+        for name in [*callers][turn:] + [*callers][:turn]:
+            for path in paths:
+                answer = site.client.get(path, headers=callers[name])
+                assert answer.status_code == 200
+                records = answer.json()["data"]
+                first = records[0] if isinstance(records, list) else records
+                assert ("born" in first) is (name == "wide"), (name, path)
+                said[name].append(answer.headers["x-cache"])
+                if name == "nobody":
+                    # A repeated answer would repeat them.
+                    assert not {"server-timing", "traceresponse"} & set(answer.headers)
+                else:
+                    assert {"server-timing", "traceresponse"} <= set(answer.headers)
+    assert said["nobody"] == ["MISS"] * len(paths) + ["HIT"] * 2 * len(paths)
+    assert {word for name in ("wide", "narrow") for word in said[name]} == {"MISS"}
+    # Each form and coding is an answer of its own.
+    csv = site.client.get(paths[0], headers={"Accept": "text/csv"})
+    assert (csv.headers["x-cache"], csv.headers["content-type"].partition(";")[0]) == ("MISS", "text/csv")
+    assert site.client.get(paths[0]).json()["data"][0]["name"] == "Ann"
+    # Whoever has seen a revision gets none that is older, whatever is cached.
+    assert site.client.get(RECORDS).json()["revision"] == 1
+    site.lab.ingest("people.people", SECOND)
+    newer = site.client.get(RECORDS, headers={"Decant-Min-Revision": "2"})
+    assert (newer.json()["revision"], newer.json()["data"][0]["age"]) == (2, 31)
+
+
+SMUGGLED = "GET /smuggled HTTP/1.1\r\nHost: inside\r\n\r\n"
+SIZE = f"Content-Length: {len(SMUGGLED)}\r\n"
+CHUNKED = f"{len(SMUGGLED):x}\r\n{SMUGGLED}\r\n0\r\n\r\n"
+# How a request is written that two servers might cut differently: method, more headers, body.
+ATTEMPTS = {
+    "upgrade with a body": ("GET", f"Connection: Upgrade\r\nUpgrade: h2c\r\n{SIZE}", SMUGGLED),
+    "upgrade to websocket with a body": ("POST", f"Connection: Upgrade\r\nUpgrade: websocket\r\n{SIZE}", SMUGGLED),
+    "upgrade with chunks": ("GET", "Connection: upgrade\r\nUpgrade: x\r\nTransfer-Encoding: chunked\r\n", CHUNKED),
+    "length and chunks": ("POST", "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n", CHUNKED),
+    "chunks and length": ("POST", f"Transfer-Encoding: chunked\r\n{SIZE}", f"0\r\n\r\n{SMUGGLED}"),
+    "two lengths": ("POST", f"Content-Length: 0\r\n{SIZE}", SMUGGLED),
+    "a list of lengths": ("POST", f"Content-Length: 0, {len(SMUGGLED)}\r\n", SMUGGLED),
+    "a length with a sign": ("POST", f"Content-Length: +{len(SMUGGLED)}\r\n", SMUGGLED),
+    "chunks behind a blank": ("POST", f"Transfer-Encoding : chunked\r\n{SIZE}", SMUGGLED),
+    "chunks with another name": ("POST", f"Transfer-Encoding: xchunked\r\n{SIZE}", SMUGGLED),
+    "chunks twice": ("POST", "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n", CHUNKED),
+    "chunks in a folded line": ("POST", f"X: y\r\n Transfer-Encoding: chunked\r\n{SIZE}", SMUGGLED),
+    "a bare line feed": ("POST", f"X: y\nTransfer-Encoding: chunked\r\n{SIZE}", f"0\r\n\r\n{SMUGGLED}"),
+    "a chunk extension with a line feed": (
+        "POST",
+        "Transfer-Encoding: chunked\r\n",
+        f"2;\nxx\r\n0\r\n\r\n{SMUGGLED}",
+    ),
+    "a body of GET": ("GET", SIZE, SMUGGLED),
+    "a body of HEAD": ("HEAD", SIZE, SMUGGLED),
+    "a body that is expected": ("POST", f"Expect: 100-continue\r\n{SIZE}", SMUGGLED),
+    "a body that is too short": ("POST", f"Content-Length: {len(SMUGGLED) + 50}\r\n", SMUGGLED),
+    "two hosts": ("GET", f"Host: other\r\n{SIZE}", SMUGGLED),
+    "a connection header that takes the length away": ("POST", f"Connection: Content-Length\r\n{SIZE}", SMUGGLED),
+    "trailers": ("POST", "Transfer-Encoding: chunked\r\nTrailer: X\r\n", f"0\r\nContent-Length: 5\r\n\r\n{SMUGGLED}"),
+}
+
+
+def attempt(site: Site, place: str, method: str, headers: str, body: str) -> None:
+    """Sends one attempt over a connection of its own, and leaves when it is answered or nothing comes any more."""
+    start = f"{method} {place}{RECORDS} HTTP/1.1\r\nHost: 127.0.0.1:{site.nginx.port}\r\n"
+    plain = socket.create_connection(("127.0.0.1", site.nginx.port), timeout=10)
+    with site.trust.wrap_socket(plain, server_hostname="127.0.0.1") as secured:
+        secured.sendall(f"{start}{headers}\r\n{body}".encode())
+        secured.settimeout(0.3)
+        with suppress(TimeoutError, ConnectionError, ssl.SSLError):
+            while secured.recv(65536):
+                pass
+
+
+def test_no_request_through_the_proxy_gets_the_answer_to_another(site: Site) -> None:
+    asked = 0
+    with httpx.Client(verify=site.trust, timeout=60) as other:
+        origin = site.base.removesuffix("/sub")
+        for place in ("/sub", "/upgrading"):
+            for name, (method, headers, body) in ATTEMPTS.items():
+                attempt(site, place, method, headers, body)
+                # nginx has kept its connections to the service: what was left on one would answer these.
+                for number in range(MARKERS):
+                    path = f"/nowhere-{asked}"
+                    answer = other.get(f"{origin}{('/sub', '/upgrading')[number % 2]}{path}")
+                    asked += 1
+                    found = (answer.status_code, json.loads(answer.content)["instance"])
+                    assert found == (404, path), (place, name)
+    assert asked == 2 * len(ATTEMPTS) * MARKERS
