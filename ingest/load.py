@@ -237,6 +237,7 @@ class Loader:
             landed = land(batch, folder, limit, progress.advance, drafts)
             note = LandedNote(batch.source, note_parts(landed), batch.position(), batch.may_be_empty)
             ticket.more = batch.more
+            ticket.notes.extend(batch.notes())
         note_landed(self.engine, ticket, note, landed.sha256)
         return landed, note
 

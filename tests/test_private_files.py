@@ -38,7 +38,7 @@ def test_nothing_that_a_load_and_an_export_leave_is_open_to_others(lab: Lab) -> 
     with lab.serve() as client:
         assert client.get("/data/people/v1/people/export?format=parquet", follow_redirects=True).is_success
     made = {path.parts[len(home.parts)] for path in home.rglob("*") if path.is_file()}
-    assert {"landing", "known", "exports"} <= made
+    assert {"landing", "exports"} <= made
     home.joinpath("migrations").chmod(0o700)  # of the fixture, which copies scripts by itself
     for script in home.joinpath("migrations").glob("*"):
         script.chmod(0o600)

@@ -7,6 +7,7 @@ renames is never met half-way: names that begin with a dot fit no pattern.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
@@ -21,6 +22,7 @@ from ingest.errors import PathOutsideRootError, SourceError, SourceMissingError
 from ingest.inputs.batch import InputPlace, RawBatch, RawPart
 from ingest.inputs.choice import choose_files, find_next
 from ingest.inputs.patterns import ANY_DEPTH, has_magic, match_name, split_path
+from ingest.readers.columns import show_name
 
 CHUNK_BYTES = 1 << 20
 SETTLE_SECONDS = 2.0  # a watched file that was written to later than this ago may not be whole yet
@@ -30,8 +32,9 @@ SETTLE_SECONDS = 2.0  # a watched file that was written to later than this ago m
 def open_file_batch(place: InputPlace) -> Iterator[RawBatch]:
     """The bytes of the input's files, packed or not, as they lie there."""
     source, permits = place.source, place.permits
+    faults: list[str] = []
     with refuse_unreadable(source):
-        marks = look_at_files(source, permits)
+        marks = look_at_files(source, permits, faults)
     choice = choose_files(source, marks, place.state)
     if source.mode == "snapshot" and not choice.names:
         raise SourceMissingError(f"There is no file {source.path!r} in {source.root!r}.")
@@ -42,6 +45,7 @@ def open_file_batch(place: InputPlace) -> Iterator[RawBatch]:
         position=lambda: choice.position,
         may_be_empty=choice.may_be_empty,
         more=choice.more,
+        notes=lambda: faults,
     )
 
 
@@ -63,8 +67,12 @@ def refuse_unreadable(source: Input) -> Iterator[None]:
         raise SourceError(f"The file {source.path!r} cannot be read: {reason}.") from None
 
 
-def look_at_files(source: Input, permits: Permits) -> dict[str, list[int]]:
-    """The files that the input's path means: name below the root -> size and time of its last change."""
+def look_at_files(source: Input, permits: Permits, faults: list[str] | None = None) -> dict[str, list[int]]:
+    """The files that the input's path means: name below the root -> size and time of its last change.
+
+    Where each file is a batch of its own, one that is none, or cannot be read, holds up no other: it is named in
+    `faults`. A snapshot that lacked it would delete its records, and is refused instead.
+    """
     pattern = source.path or ""
     root = Path(source.root or ".").resolve(strict=has_magic(pattern))
     if not has_magic(pattern):
@@ -72,30 +80,54 @@ def look_at_files(source: Input, permits: Permits) -> dict[str, list[int]]:
     if ".." in split_path(pattern):
         raise PathOutsideRootError(f"The path {pattern!r} leads out of {source.root!r}.")
     marks = {}
-    for name in sorted(set(walk(root, "", split_path(pattern)))):
-        path = resolve_path(root, name, source, permits)
-        marks[name] = mark_of(path, name)
+    strict = source.mode == "snapshot"
+    told = faults if faults is not None else []
+    for name in sorted(set(walk(root, "", split_path(pattern), None if strict else told))):
+        try:
+            marks[name] = mark_of(resolve_path(root, name, source, permits), name, strict=strict)
+        except (SourceError, OSError, ValueError, RuntimeError) as error:
+            if strict:
+                raise name_fault(name, error) from error
+            told.append(str(name_fault(name, error)))
     if source.watch:
         settled = time.time_ns() - int(SETTLE_SECONDS * 1e9)
         marks = {name: mark for name, mark in marks.items() if mark[1] <= settled}
     return marks
 
 
-def walk(root: Path, folder: str, patterns: Sequence[str]) -> Iterator[str]:
-    """The names below the root that fit; `**` follows no links to folders."""
+def walk(root: Path, folder: str, patterns: Sequence[str], told: list[str] | None) -> Iterator[str]:
+    """The names below the root that fit; `**` follows no links to folders.
+
+    A folder that cannot be looked into is named in `told`; OSError where there is none.
+    """
     if patterns[0] == ANY_DEPTH:
-        yield from walk(root, folder, [*patterns[1:]] or ["*"])
-    with os.scandir(root / folder) as entries:
-        for entry in entries:
-            name = f"{folder}{entry.name}"
-            if patterns[0] == ANY_DEPTH:
-                if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
-                    yield from walk(root, f"{name}/", patterns)
-            elif match_name(entry.name, patterns[0]):
-                if len(patterns) == 1 and not entry.is_dir():
-                    yield name
-                elif len(patterns) > 1 and entry.is_dir():
-                    yield from walk(root, f"{name}/", patterns[1:])
+        yield from walk(root, folder, [*patterns[1:]] or ["*"], told)
+    try:
+        with os.scandir(root / folder) as found:
+            entries = list(found)
+    except OSError as error:
+        if told is None or not folder:
+            raise
+        told.append(str(name_fault(folder, error)))
+        return
+    for entry in entries:
+        name = f"{folder}{entry.name}"
+        if patterns[0] == ANY_DEPTH:
+            if is_folder(entry, follow=False) and not entry.name.startswith("."):
+                yield from walk(root, f"{name}/", patterns, told)
+        elif match_name(entry.name, patterns[0]):
+            if len(patterns) == 1 and not is_folder(entry):
+                yield name
+            elif len(patterns) > 1 and is_folder(entry):
+                yield from walk(root, f"{name}/", patterns[1:], told)
+
+
+def is_folder(entry: os.DirEntry[str], *, follow: bool = True) -> bool:
+    """Whether an entry is a folder; a link to itself is none."""
+    try:
+        return entry.is_dir(follow_symlinks=follow)
+    except OSError:
+        return False
 
 
 def resolve_path(root: Path, name: str, source: Input, permits: Permits) -> Path:
@@ -108,13 +140,35 @@ def resolve_path(root: Path, name: str, source: Input, permits: Permits) -> Path
     return path
 
 
-def mark_of(path: Path, name: str) -> list[int]:
-    """What changes when the file does: its size, and when it was written to."""
+def name_fault(name: str, error: Exception) -> SourceError:
+    """What keeps one of several files from being read, with its name."""
+    if isinstance(error, SourceError):
+        return error
+    if isinstance(error, FileNotFoundError):
+        return SourceMissingError(f"The file {show_name(name)} is a link to nothing.")
+    reason = getattr(error, "strerror", None) or "its path is no path"
+    return SourceError(f"The file {show_name(name)} cannot be read: {reason}.")
+
+
+def mark_of(path: Path, name: str, *, strict: bool = True) -> list[int]:
+    """What changes when the file does: its size, and when it was written to.
+
+    Where not `strict`, only of a file that may be read.
+    """
+    if not all_text(name):
+        raise SourceError(f"The name of the file {show_name(name)} is not UTF-8.")
     found = path.stat()
     # Looked at before it is opened: a pipe would be waited for.
     if not stat.S_ISREG(found.st_mode):
-        raise SourceError(f"{name!r} is no file.")
+        raise SourceError(f"{show_name(name)} is no file.")
+    if not strict and not os.access(path, os.R_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     return [found.st_size, found.st_mtime_ns]
+
+
+def all_text(name: str) -> bool:
+    """Whether a name can be written down: Linux takes any bytes for one."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def read_file(source: Input, name: str, mark: list[int], permits: Permits) -> Iterator[bytes]:

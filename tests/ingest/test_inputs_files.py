@@ -228,3 +228,53 @@ def test_a_file_that_changes_while_it_is_read_fails(tmp_path: Path) -> None:
         (tmp_path / "1.csv").write_bytes(b"longer than before")
         with pytest.raises(SourceError, match="was written to while it was read"):
             list(part.chunks)
+
+
+ODD_NAMES = ("line\nbreak.csv", "-rf.csv", "\x1b[31mred.csv", "tab\there.csv", "ü" * 120 + ".csv", "a 'b' \"c\".csv")
+
+
+def make_odd_files(folder: Path) -> None:
+    """Good files, and beside them what is none."""
+    tree(folder, "1.csv", "9.csv", *ODD_NAMES)
+    (folder / "2-gone.csv").symlink_to("nowhere")
+    (folder / "3-loop.csv").symlink_to("3-loop.csv")
+    (folder / "4-out.csv").symlink_to("/etc/passwd")
+    (folder / "5-null.csv").symlink_to("/dev/null")
+    os.mkfifo(folder / "6-pipe.csv")
+    (folder / "7-folder.csv").mkdir()
+    (folder / os.fsdecode(b"8-\xff.csv")).write_bytes(b"x")
+
+
+def test_what_is_no_file_holds_up_no_other_of_a_pattern_and_is_named(tmp_path: Path) -> None:
+    make_odd_files(tmp_path)
+    place = source(tmp_path, "*.csv", "upsert")
+    seen: list[str] = []
+    for _ in range(20):
+        if find_position(place) is None:
+            break
+        with open_file_batch(place) as batch:
+            for part in batch.parts:
+                assert b"".join(part.chunks).decode() == part.name
+                seen.append(part.name)
+            notes = " ".join(batch.notes())
+            place.state = batch.position()  # type: ignore[misc, assignment]
+    assert seen == sorted(["1.csv", "9.csv", *ODD_NAMES])
+    for fault in (
+        "2-gone.csv is a link to nothing",
+        "3-loop.csv",
+        "4-out.csv",
+        "5-null.csv",
+        "6-pipe.csv is no file",
+    ):
+        assert fault in notes
+    assert "'8-\\udcff.csv' is not UTF-8" in notes
+    assert "7-folder" not in notes
+
+
+@pytest.mark.parametrize(
+    ("path", "words"), [("2*.csv", "2-gone.csv is a link to nothing"), ("6*", "no file"), ("8*", "is not UTF-8")]
+)
+def test_a_snapshot_that_lacks_a_file_is_refused_by_its_name(tmp_path: Path, path: str, words: str) -> None:
+    make_odd_files(tmp_path)
+    with pytest.raises(SourceError, match=words):
+        names(source(tmp_path, path))
