@@ -16,6 +16,7 @@ from sqlglot.errors import SqlglotError
 from catalog.build_customs import read_customs
 from catalog.dataset import Dataset
 from catalog.document import Findings, Trail
+from catalog.query_allowed import TYPES
 from catalog.rates import parse_rate
 from catalog.roles import Role, RowPredicate
 
@@ -148,6 +149,8 @@ def parse_predicate(text: str, dataset: Dataset) -> RowPredicate:
     for node in list(where.this.walk()):
         if not isinstance(node, ALLOWED):
             raise PredicateError(f"{node.sql('postgres')}: only comparisons of properties with constants are taken")
+        if isinstance(node, exp.DataType) and (node.this not in TYPES or node.args.get("kind")):
+            raise PredicateError(f"{node.sql('postgres')} is not a type that contracts may use")
         if isinstance(node, exp.In) and (node.args.get("query") or node.args.get("unnest")):
             raise PredicateError("IN takes a list of constants")
         if isinstance(node, exp.Column):

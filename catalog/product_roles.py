@@ -6,6 +6,7 @@ makes them where its login may, and lets the ingest login become them; where it 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ from psycopg import errors
 
 from catalog.contract import Catalog
 from catalog.database import INGEST_ROLE
-from catalog.dataset import Product, shorten_name
+from catalog.dataset import POSTGRES_NAME_BYTES, Product
 from catalog.query import quote
 
 ROLE_PREFIX = "decant_product_"
@@ -41,8 +42,11 @@ Fact = tuple[str, str, str, str, str]
 
 
 def name_role(schema: str) -> str:
-    """The role of the product with this schema."""
-    return shorten_name(ROLE_PREFIX + schema)
+    """The role of the product with this schema; a long one is cut, with a hash that fits no other schema."""
+    name = ROLE_PREFIX + schema
+    if len(name) <= POSTGRES_NAME_BYTES:  # schemas are ASCII
+        return name
+    return f"{name[: POSTGRES_NAME_BYTES - 25]}_{hashlib.sha256(name.encode()).hexdigest()[:24]}"
 
 
 def match_roles(connection: sa.Connection, catalog: Catalog) -> list[str]:
@@ -163,7 +167,8 @@ def find_usable_role(driver: psycopg.Connection[Any], schema: str, table: str) -
 
 def become(cursor: psycopg.Cursor[Any], role: str | None, settings: Mapping[str, str]) -> None:
     """Runs what follows in the transaction, or in its savepoint, with a role's rights and these settings alone."""
-    for name, value in settings.items():
-        cursor.execute("SELECT set_config(%s, %s, true)", (name, value))
+    if settings:
+        calls = ", ".join(["set_config(%s, %s, true)"] * len(settings))
+        cursor.execute(f"SELECT {calls}".encode(), [part for setting in settings.items() for part in setting])
     if role is not None:
         cursor.execute(f"SET LOCAL ROLE {quote(role)}".encode())

@@ -12,7 +12,7 @@ from psycopg import sql
 
 from catalog.database import make_engine
 from catalog.migration import migrate
-from catalog.product_roles import find_usable_role, match_roles, name_role
+from catalog.product_roles import become, find_usable_role, match_roles, name_role
 from tests.lab import Lab
 
 MakeLab = Callable[..., Lab]
@@ -133,9 +133,21 @@ def test_a_login_that_may_make_no_roles_migrates_and_says_so(make_lab: MakeLab, 
         assert "Grant the login CREATEROLE" in report.warnings[0]
         with psycopg.connect(url) as connection:
             assert find_usable_role(connection, "staff_v1", "salaries") is None
+        # One that may make roles, and no more, can then load with their rights too.
+        with psycopg.connect(lab.urls.owner, autocommit=True) as owner:
+            owner.execute("ALTER ROLE plain_owner CREATEROLE")
+        assert migrate(lab.settings, url, lab.catalog).warnings == []
+        with psycopg.connect(url) as connection, connection.cursor() as cursor:
+            role = find_usable_role(connection, "staff_v1", "salaries")
+            assert role == "decant_plain_staff_v1"
+            become(cursor, role, {})
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                cursor.execute("SELECT * FROM town_v1.streets")
     finally:
         with psycopg.connect(lab.urls.owner, autocommit=True) as owner:
             owner.execute("DROP DATABASE IF EXISTS plain WITH (FORCE)")
+            for name in ("staff_v1", "town_v1", "reports_v1"):
+                owner.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(f"decant_plain_{name}")))
             owner.execute("DROP ROLE plain_owner")
 
 

@@ -109,6 +109,13 @@ def test_a_predicate_compares_properties_with_constants(
         "(id, kind) = (1, 'a')",
         "id = ANY(ARRAY[1, 2])",
         "kind ~ '(a+)+$'",
+        "kind = 'kinds'::regclass::text",
+        "kind = cast('kinds' as regclass)::text",
+        "'<a/>'::xml is null",
+        "kind = 'x'::shop_v1.items",
+        "kind = U&'\\0061'",
+        "kind = E'\\x41'",
+        "id = 1_000",
         "*",
     ],
 )
