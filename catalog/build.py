@@ -10,7 +10,7 @@ from open_data_contract_standard.model import OpenDataContractStandard, SchemaOb
 
 from catalog.build_customs import check_keys, read_customs, read_grants, read_share
 from catalog.build_input import build_input
-from catalog.build_property import build_property
+from catalog.build_property import build_property, read_trim
 from catalog.build_quality import build_gates
 from catalog.build_relations import check_foreign_keys, find_foreign_keys
 from catalog.build_roles import build_roles
@@ -128,7 +128,8 @@ def build_dataset(
     if table.startswith("_"):
         findings.error((*trail, "physicalName"), "names that start with '_' are Decant's own")
     custom = read_customs(part.customProperties, (*trail, "customProperties"), findings, "dataset")
-    properties = build_properties(part, trail, findings, is_fed=custom.get("input") is not None)
+    default = {"trim": read_trim(custom, True, trail, findings)}
+    properties = build_properties(part, trail, findings, default, is_fed=custom.get("input") is not None)
     key = find_key(part, properties, trail, findings)
     foreign_keys = tuple(find_foreign_keys(part, contract, trail, findings))
     if foreign_keys and EXPANDED in properties:
@@ -167,8 +168,13 @@ def read_language(custom: dict[str, Any], trail: Trail, findings: Findings) -> s
     return str(language)
 
 
-def build_properties(part: SchemaObject, trail: Trail, findings: Findings, *, is_fed: bool) -> dict[str, Property]:
-    """The properties of a dataset by name; transforms only where there is an input that they could read."""
+def build_properties(
+    part: SchemaObject, trail: Trail, findings: Findings, default: dict[str, Any], *, is_fed: bool
+) -> dict[str, Property]:
+    """The properties of a dataset by name; transforms only where there is an input that they could read.
+
+    `default` holds custom properties that the dataset says for all of them.
+    """
     properties: dict[str, Property] = {}
     columns: dict[str, str] = {}
     for index, child in enumerate(part.properties or []):
@@ -178,7 +184,7 @@ def build_properties(part: SchemaObject, trail: Trail, findings: Findings, *, is
         if child.transformLogic and not is_fed:
             findings.warning((*place, "transformLogic"), "not applied: the dataset has no input")
             child = child.model_copy(update={"transformLogic": None})
-        built = build_property(child, place, marks, findings)
+        built = build_property(child, place, default | marks, findings)
         if built is None:
             continue
         if built.name in properties or built.column in columns:

@@ -20,8 +20,8 @@ OTHERS = "What belongs to another tool has a vendor, or a name such as vendor:na
 CUSTOMS: dict[str, tuple[str, ...]] = {
     "contract": ("grants",),
     "server": ("url", "user", "password"),
-    "dataset": ("input", "maxRejected", "maxDeleted", "unknownColumns", "searchLanguage"),
-    "property": ("indexed", "searchable", "masking", "declassified"),
+    "dataset": ("input", "maxRejected", "maxDeleted", "unknownColumns", "searchLanguage", "trim"),
+    "property": ("indexed", "searchable", "masking", "declassified", "trim"),
     "relationship": ("enforced",),
     "role": ("anonymous", "rows", "rateLimit"),
 }

@@ -64,6 +64,7 @@ def build_property(part: SchemaProperty, trail: Trail, custom: dict[str, Any], f
         searchable=read_searchable(custom, value.type, trail, findings),
         source_objects=tuple(part.transformSourceObjects or ()),
         masking=read_masking(custom, trail, findings),
+        trimmed=read_trim(custom, True, trail, findings),
     )
 
 
@@ -75,6 +76,15 @@ def read_indexed(custom: dict[str, Any], kind: PropertyType, trail: Trail, findi
         findings.warning((*trail, "customProperties"), f"indexed: not applied to what is {kind.name}")
         return False
     return True
+
+
+def read_trim(custom: dict[str, Any], default: bool, trail: Trail, findings: Findings) -> bool:
+    """Whether blanks around raw texts are dropped."""
+    value = custom.get("trim", default)
+    if isinstance(value, bool):
+        return value
+    findings.error((*trail, "customProperties"), f"trim: {value!r} is neither true nor false")
+    return default
 
 
 def read_masking(custom: dict[str, Any], trail: Trail, findings: Findings) -> str:

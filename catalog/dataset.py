@@ -118,6 +118,7 @@ class Property:
     # What the contract says of it; `classification` is also what it inherits from the properties that it is made of.
     declared: str = "internal"
     declassified: str | None = None  # why it inherits nothing
+    trimmed: bool = True  # whether blanks around its raw columns are dropped
     source_objects: tuple[str, ...] = ()  # what the contract says that it comes from
     # What an object or an array holds; its parts have names and rules, but no column of their own.
     children: tuple[Property, ...] = ()

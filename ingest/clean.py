@@ -114,7 +114,8 @@ def compile_cleaning(
     columns = header if keys is None else keys
     places = {name: f"{PLACE}{index}" for index, name in enumerate(columns) if name in needed}
     own = [LINE] if keys is None else [LINE, RECORD]
-    trimmed = ", ".join([*own, *(f"{trim(place)} AS {place}" for place in places.values())])
+    kept = {column for prop in properties if not prop.trimmed for column in prop.raw_columns}
+    trimmed = ", ".join([*own, *(f"{p if name in kept else trim(p)} AS {p}" for name, p in places.items())])
     cleared = ", ".join([*own, *(f"{clear_nulls(place, nulls)} AS {place}" for place in places.values())])
     texts = [compile_source(index, prop, places) for index, prop in enumerate(properties)]
     # Only transforms see the raw columns under their own names.
@@ -220,7 +221,7 @@ def trim(column: str) -> str:
 
 
 def clear_nulls(column: str, nulls: tuple[str, ...]) -> str:
-    """A trimmed raw column, null where it is one of the null tokens."""
+    """A raw column, null where it is one of the null tokens."""
     for token in nulls:
         column = f"nullif({column}, {quote_text(token)})"
     return column
