@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from api.keys import create_key
 from catalog.database import make_engine
 from catalog.settings import read_secret
+from tests.api.test_limits import serving
 from tests.lab import PEOPLE, Lab, walk
 from tests.tools import Nginx, free_port, run_nginx
 
@@ -99,12 +100,13 @@ def open_site(make_lab: Callable[..., Lab]) -> Iterator[Site]:
     lab = make_lab(MIXED, public_url=base)
     lab.ingest("people.people", FIRST)
     certificate, key = make_certificate()
-    with lab.serve() as direct:
+    # As `decant serve` serves: how requests are read is part of what is tried.
+    with serving(lab) as (_, service):
 
         def write(port: int, folder: Path) -> str:
             (folder / "certificate.pem").write_bytes(certificate)
             (folder / "key.pem").write_bytes(key)
-            return CONFIG.format(port=port, folder=folder, service=direct.base_url.port)
+            return CONFIG.format(port=port, folder=folder, service=service)
 
         trust = ssl.create_default_context(cadata=certificate.decode())
         with run_nginx(write, port) as nginx, httpx.Client(base_url=base, verify=trust, timeout=60) as client:
