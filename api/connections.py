@@ -129,9 +129,9 @@ class Connections:
 
         A caller's first answer always may, however long it is: no setting makes a page unreachable.
         """
-        connection.caller = caller_name(scope, self.trusted)
         if not self.pending:
             return True
+        connection.caller = caller_name(scope, self.trusted)
         waiting = self.waiting()
         mine = waiting.get(connection.caller, 0)
         if mine and mine + length > self.bytes_of_caller:

@@ -49,7 +49,11 @@ class Cycle(RequestResponseCycle):
     def begin(self, message: Any) -> bool:
         """Judges how the answer is sent; False where a short refusal was sent in its place."""
         has_body = self.scope["method"] != "HEAD" and message["status"] not in NO_BODY
-        length = next((int(value) for name, value in message["headers"] if name == b"content-length"), None)
+        length = None
+        for name, value in message["headers"]:
+            if name == b"content-length":
+                length = int(value)
+                break
         if has_body and length is None and self.scope["http_version"] == "1.0":
             self.until_close = True
             self.chunked_encoding = False  # which HTTP/1.0 does not know
