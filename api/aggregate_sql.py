@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from api.aggregate_params import Group, Measure
 from api.lanes import Statement
 from api.params import Filter
-from api.sql import Age, order_by, page_body, render, revision_rows, with_heads
+from api.sql import DOCUMENT, Age, order_by, page_body, revision_rows, with_heads
+from api.sql_text import render
 from api.views import View
 from catalog.dataset import Dataset
 from catalog.types import SAFE_INTEGER
@@ -49,7 +50,7 @@ def compile_aggregate(view: View, shape: AggregateShape) -> Statement:
     texts = {part.name for part in parts if shown_as_text(view.dataset, part)}
     sums = {part.name for part in parts if is_whole_sum(view.dataset, part)} - texts
     body = page_body(
-        page.subquery("page"),
+        page.subquery("_page"),
         limit,
         lambda row: [],
         lambda row: write_group(row, [part.name for part in parts], texts, sums),
@@ -68,7 +69,7 @@ def group_rows(view: View, shape: AggregateShape) -> sa.Subquery:
     labelled += [found.label(measure.name) for found, measure in zip(measures, shape.measures, strict=True)]
     # By position: the same parameter written twice would be two expressions to Postgres.
     positions: list[Any] = [sa.literal_column(str(place)) for place in range(1, len(keys) + 1)]
-    return sa.select(*labelled).select_from(rows).group_by(*positions).subquery("grouped")
+    return sa.select(*labelled).select_from(rows).group_by(*positions).subquery("_grouped")
 
 
 def compile_group(dataset: Dataset, rows: Any, group: Group) -> sa.ColumnElement[Any]:
@@ -140,6 +141,6 @@ def write_group(row: Any, names: list[str], texts: set[str], sums: set[str]) -> 
             wide = sa.func.abs(shown) > sa.literal_column(str(SAFE_INTEGER))
             shown = sa.case((wide, sa.func.to_json(sa.cast(shown, sa.Text))), else_=sa.func.to_json(shown))
         columns.append(shown.label(name))
-    document = sa.select(*columns).correlate(row).subquery("document")
-    text = sa.cast(sa.func.row_to_json(sa.literal_column("document")), sa.Text)
+    document = sa.select(*columns).correlate(row).subquery("_document")
+    text = sa.cast(sa.func.row_to_json(sa.literal_column(DOCUMENT)), sa.Text)
     return sa.select(text).select_from(document).scalar_subquery()

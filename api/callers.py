@@ -15,11 +15,12 @@ from api.rates import Limiter, Network, Standing, client_address, rate_headers
 from api.security import PRINCIPAL
 from catalog.contract import Catalog
 from catalog.rates import Rate, parse_rate, read_limit
+from catalog.reserved import CREDENTIAL_PARAMETERS
 from catalog.settings import Settings
 
 # Where a request keeps what this step found, for the answer and for what is counted.
 FIELDS = "decant.fields"
-CREDENTIAL_NAMES = (b"access_token=", b"api_key=", b"apikey=", b"x-api-key=", b"token=")
+CREDENTIAL_NAMES = tuple(f"{name}=".encode() for name in CREDENTIAL_PARAMETERS)
 
 
 class Callers:

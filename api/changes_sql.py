@@ -15,7 +15,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from api.lanes import Statement
-from api.sql import OLDER, conditions_of, document_of, page_body, pinned_revision, render, with_heads
+from api.sql import OLDER, conditions_of, document_of, page_body, pinned_revision, with_heads
+from api.sql_text import render
 from api.views import View
 from api.walk_sql import After, compile_after, find_key, is_placed
 from catalog.tables import REVISION, UNTIL
@@ -48,8 +49,8 @@ def compile_changes(view: View, shape: ChangesShape) -> Statement:
             ended(view, shape, place),
         )
     ]
-    both = sa.union_all(*branches).subquery("both")
-    page = sa.select(both).order_by(*(both.c[c] for c in key)).limit(fetch).subquery("page")
+    both = sa.union_all(*branches).subquery("_both")
+    page = sa.select(both).order_by(*(both.c[c] for c in key)).limit(fetch).subquery("_page")
     body = page_body(
         page,
         limit,
@@ -85,7 +86,7 @@ def ended(view: View, shape: ChangesShape, place: sa.CTE | None) -> sa.Select[An
 
 def exists_at(view: View, row: Any, base: sa.Table, place: int = 0) -> sa.ColumnElement[bool]:
     """Whether a table holds, in a pinned revision, a record with the key of `row`."""
-    other = base.alias(f"other_{base.name}")
+    other = base.alias(f"_other_{base.name}")
     conditions = conditions_of(view, base, age=OLDER, place=place, source=other)
     return sa.exists().select_from(other).where(*same_key(view, row, other), *conditions).correlate(row)
 
@@ -93,7 +94,7 @@ def exists_at(view: View, row: Any, base: sa.Table, place: int = 0) -> sa.Column
 def was_there(view: View, row: Any, alike: Sequence[str] = ()) -> sa.ColumnElement[bool]:
     """Whether S(since) holds the key of `row`, written after `since`; with these columns as they are now."""
     # What such a record was at `since` can only lie in history.
-    before = view.tables.history.alias("before")
+    before = view.tables.history.alias("_before")
     conditions = [*conditions_of(view, view.tables.history, source=before)]
     conditions += [before.c[REVISION] <= pinned_revision(SINCE), before.c[UNTIL] > pinned_revision(SINCE)]
     conditions += [before.c[column].is_not_distinct_from(row.c[column]) for column in alike]

@@ -6,6 +6,8 @@ apostrophe; numbers, dates and times never are.
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,8 +28,10 @@ FORMULA = sa.literal_column("E'^[" + FORMULA_MARKS.replace("\t\r\n", r"\t\r\n") 
 
 
 def csv_header(properties: Sequence[Property]) -> str:
-    """The first line: the names of the properties."""
-    return ",".join(prop.name for prop in properties) + LINE_END
+    """The first line: the names of the properties, quoted where they have to be."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator=LINE_END).writerow([prop.name for prop in properties])
+    return line.getvalue()
 
 
 def csv_line(source: Any, properties: Sequence[Property]) -> sa.ColumnElement[str]:

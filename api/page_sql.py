@@ -27,11 +27,11 @@ from api.sql import (
     order_by,
     page_body,
     pinned_revision,
-    render,
     revision_rows,
     tables_of,
     with_heads,
 )
+from api.sql_text import render
 from api.views import Related, View
 from api.walk_sql import After, compile_after, find_place, is_placed
 from catalog.dataset import EXPANDED
@@ -106,10 +106,10 @@ def page_rows(view: View, shape: PageShape, related: Sequence[Related], place: s
         for part in split_order(view, shape)
     ]
     if len(branches) == 1:
-        return branches[0].subquery("page")
-    both = sa.union_all(*(sa.select(b.subquery()) for b in branches)).subquery("both")
+        return branches[0].subquery("_page")
+    both = sa.union_all(*(sa.select(b.subquery()) for b in branches)).subquery("_both")
     ordering = [order_by(both.c[name], descending) for name, descending in columns_of(view.dataset, shape.order)]
-    return sa.select(both).order_by(*ordering).limit(fetch).subquery("page")
+    return sa.select(both).order_by(*ordering).limit(fetch).subquery("_page")
 
 
 def split_order(view: View, shape: PageShape) -> tuple[Part, ...]:
@@ -188,7 +188,7 @@ def find_record(
     found = []
     for base in tables_of(view, age=age):
         # The same dataset may stand in the statement already: a record that refers to its own kind.
-        table = base.alias(f"record_{place}") if place else base
+        table = base.alias(f"_record_{place}") if place else base
         key = [table.c[dataset.properties[name].column] == value for name, value in zip(names, values, strict=True)]
         conditions = conditions_of(view, base, age=age, place=place, source=table)
         added = extra(table) if extra else ()
@@ -230,8 +230,8 @@ def count_columns(view: View, shape: PageShape) -> list[sa.ColumnElement[Any]]:
     # And its sample is of the current revision's records.
     exact = shape.count == "exact" or view.limited or shape.age.pinned
     cap = COUNT_CAP if exact else ESTIMATE_CAP
-    rows = revision_rows(view, shape.filters, view.dataset.key[:1], age=shape.age, name="matching")
-    counted = sa.select(sa.func.count()).select_from(sa.select(rows.c[0]).limit(constant(cap)).subquery("counted"))
+    rows = revision_rows(view, shape.filters, view.dataset.key[:1], age=shape.age, name="_matching")
+    counted = sa.select(sa.func.count()).select_from(sa.select(rows.c[0]).limit(constant(cap)).subquery("_counted"))
     total: Any = counted.scalar_subquery()
     if exact:
         return [total.label("total"), (total < constant(COUNT_CAP)).label("exact")]
@@ -250,7 +250,7 @@ def estimate(view: View, shape: PageShape) -> sa.ColumnElement[int]:
     table = view.tables.current
     # The same sample for one revision: its entity tag is a promise of the same bytes.
     seed = sa.select(head.c.revision).where(*is_head(head.c, view.dataset)).scalar_subquery()
-    sample = table.tablesample(sa.func.system(sa.cast(share, postgresql.REAL)), name="sample", seed=seed)
+    sample = table.tablesample(sa.func.system(sa.cast(share, postgresql.REAL)), name="_sample", seed=seed)
     matching = sa.and_(*conditions_of(view, table, shape.filters, source=sample))
     part = sa.func.count().filter(matching) / sa.cast(sa.func.greatest(sa.func.count(), constant(1)), sa.Float)
     scaled = sa.select(sa.cast(part * size, sa.BigInteger)).select_from(sample)

@@ -13,7 +13,8 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 from api.addresses import address_of
 from api.lanes import Statement
 from api.problems import Problem
-from api.sql import conditions_of, render, with_heads
+from api.sql import conditions_of, with_heads
+from api.sql_text import render
 from api.views import View
 from catalog.dataset import Dataset
 from catalog.models import Event, Load, Revision
@@ -71,9 +72,9 @@ def compile_provenance(view: View) -> Statement:
         columns = [table.c[REVISION].label("revision"), until.label("until"), table.c[LOAD].label("load")]
         columns.append(table.c[LINE].label("line"))
         branches.append(sa.select(*columns).where(*same, *conditions_of(view, table)))
-    found = sa.union_all(*branches).subquery("found")
+    found = sa.union_all(*branches).subquery("_found")
     newest = found.c.revision.desc()
-    versions = sa.select(found).order_by(newest).limit(sa.literal_column(str(VERSIONS_MAXIMUM))).subquery("versions")
+    versions = sa.select(found).order_by(newest).limit(sa.literal_column(str(VERSIONS_MAXIMUM))).subquery("_versions")
     entry = sa.func.jsonb_build_object(*version_members(versions))
     shown: Any = sa.func.jsonb_agg(aggregate_order_by(entry, versions.c.revision.desc()))
     loads: Any = Load.__table__

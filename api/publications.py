@@ -14,7 +14,8 @@ from api.problems import closest, parameter_problem
 from api.query_text import split_query
 from api.questions import Answer, Pin, Question, Target
 from api.reader import RecordReader
-from api.sql import is_head, render, with_heads
+from api.sql import is_head, with_heads
+from api.sql_text import render
 from api.views import View
 from catalog.models import DatasetHead, Revision
 
@@ -65,18 +66,18 @@ class Publications:
 def compile_publications(view: View) -> Statement:
     """The statement of a page: its members as JSON, its lowest revision, and the first there ever was."""
     table: Any = Revision.__table__
-    head = DatasetHead.__table__.alias("own")
+    head = DatasetHead.__table__.alias("_own")
     mine = table.c.dataset_id == sa.select(head.c.id).where(*is_head(head.c, view.dataset)).scalar_subquery()
     page = (
         sa.select(*(table.c[name] for name in (SHOWN[:2] if view.limited else SHOWN)))
         .where(mine, table.c.revision < sa.bindparam("before", type_=sa.BigInteger))
         .order_by(table.c.revision.desc())
         .limit(sa.bindparam("limit", type_=sa.BigInteger))
-        .subquery("page")
+        .subquery("_page")
     )
-    row = sa.cast(sa.func.row_to_json(sa.literal_column("page")), sa.Text)
+    row = sa.cast(sa.func.row_to_json(sa.literal_column('"_page"')), sa.Text)
     members = sa.func.string_agg(row, aggregate_order_by(sa.literal_column("','"), page.c.revision.desc()))
-    shown = sa.select(members.label("members"), sa.func.min(page.c.revision).label("lowest")).subquery("shown")
+    shown = sa.select(members.label("members"), sa.func.min(page.c.revision).label("lowest")).subquery("_shown")
     first = sa.select(sa.func.min(table.c.revision)).where(mine).scalar_subquery()
     return render(with_heads([view], [shown.c.members, shown.c.lowest, first], shown))
 

@@ -13,7 +13,8 @@ from api.heads import Head, Heads
 from api.lanes import Lanes, Statement
 from api.problems import Problem, parameter_problem
 from api.questions import Pin, Question
-from api.sql import HEAD, OLDER, Age, is_head, render
+from api.sql import HEAD, OLDER, Age, is_head
+from api.sql_text import render
 from api.views import View
 from catalog.dataset import Dataset
 from catalog.errors import DatabaseUnavailableError
@@ -174,7 +175,7 @@ def compile_revisions_at(datasets: Sequence[Dataset], kind: type) -> Statement:
     revisions = Revision.__table__
     moment: Any = sa.bindparam("at", type_=sa.TIMESTAMP(timezone=True))
     if kind is int:
-        head, first = DatasetHead.__table__.alias("first_head"), revisions.alias("first")
+        head, first = DatasetHead.__table__.alias("_first_head"), revisions.alias("_first")
         moment = (
             sa.select(first.c.published_at)
             .join_from(first, head, first.c.dataset_id == head.c.id)
@@ -183,7 +184,7 @@ def compile_revisions_at(datasets: Sequence[Dataset], kind: type) -> Statement:
         )
     columns = []
     for place, dataset in enumerate(datasets):
-        head, each = DatasetHead.__table__.alias(f"head_{place}"), revisions.alias(f"revision_{place}")
+        head, each = DatasetHead.__table__.alias(f"_head_{place}"), revisions.alias(f"_revision_{place}")
         columns.append(
             sa.select(sa.func.max(each.c.revision))
             .join_from(each, head, each.c.dataset_id == head.c.id)

@@ -19,17 +19,19 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from api.filters import compile_filter
-from api.lanes import Statement
 from api.params import Filter
+from api.sql_text import DIALECT
 from api.views import View
 from catalog.dataset import Dataset, Property
 from catalog.models import DatasetHead, Revision
 from catalog.roles import RowPredicate
 from catalog.tables import REVISION, UNTIL
 
-DIALECT: sa.Dialect = postgresql.psycopg.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
 # Whatever their value, these narrow a query alike; others would make a plan wrong that was made for all values.
+# Names of our own begin with _, as no property's and no table's does: the row `document` would be taken for the
+# column of that name.
 NUMBER = "_n"
+DOCUMENT = '"_document"'
 STEADY_OPERATORS = frozenset({"eq"})
 
 Order = tuple[tuple[str, bool], ...]  # (property, descending)
@@ -103,7 +105,7 @@ def compile_predicate(view: View, predicate: RowPredicate, rows: Any) -> sa.Colu
 
 def revision_now(dataset: Dataset) -> sa.ScalarSelect[int]:
     """The dataset's current revision; compared with a parameter, it lets Postgres skip a branch at once."""
-    head = DatasetHead.__table__.alias("now")
+    head = DatasetHead.__table__.alias("_now")
     return sa.select(head.c.revision).where(*is_head(head.c, dataset)).scalar_subquery()
 
 
@@ -125,7 +127,7 @@ def revision_rows(
     properties: Iterable[str] | None = None,
     *,
     age: Age = HEAD,
-    name: str = "found",
+    name: str = "_found",
 ) -> sa.Subquery:
     """All records of a revision that meet the filters, as a relation with the columns of these properties."""
     wanted = view.properties if properties is None else properties
@@ -145,7 +147,7 @@ def with_heads(
     conditions: list[Any] = []
     froms: list[Any] = [] if source is None else [source]
     for place, view in enumerate(views):
-        head = DatasetHead.__table__.alias(f"head_{place}")
+        head = DatasetHead.__table__.alias(f"_head_{place}")
         conditions += is_head(head.c, view.dataset)
         froms.append(head)
         published: Any = head.c.published_at
@@ -184,8 +186,8 @@ def document_of(
     """A record as JSON text, from the columns of `source`."""
     # A whole row of a lateral select becomes one ROW(…) with names: the fastest way to JSON that Postgres has.
     columns = [*(shown(source, prop) for prop in properties), *extra]
-    document = sa.select(*columns).correlate(source).subquery("document")
-    row = sa.cast(sa.func.row_to_json(sa.literal_column("document")), sa.Text)
+    document = sa.select(*columns).correlate(source).subquery("_document")
+    row = sa.cast(sa.func.row_to_json(sa.literal_column(DOCUMENT)), sa.Text)
     return sa.select(row).select_from(document).scalar_subquery()
 
 
@@ -227,7 +229,7 @@ def page_body(
     `page` holds one row more than `limit` where there is a next page; `text` writes a row down, and `place` says of
     the last one what a cursor needs.
     """
-    numbered = sa.select(sa.func.row_number().over().label(NUMBER), page).subquery("numbered")
+    numbered = sa.select(sa.func.row_number().over().label(NUMBER), page).subquery("_numbered")
     last = sa.func.json_build_array(*place(numbered))
     rows = (
         sa.select(
@@ -237,22 +239,16 @@ def page_body(
             sa.case((numbered.c[NUMBER] == limit, sa.cast(last, sa.Text))).label("last"),
         )
         .select_from(numbered)
-        .subquery("rows")
+        .subquery("_rows")
     )
     between: Any = sa.literal_column(separator)
     return sa.select(
         sa.func.count().label("found"),
         sa.func.string_agg(rows.c.text, between).filter(rows.c[NUMBER] <= limit).label("records"),
         sa.func.max(rows.c.last).label("last"),
-    ).subquery("body")
+    ).subquery("_body")
 
 
 def is_steady(filters: Iterable[Filter]) -> bool:
     """Whether these filters narrow a query alike whatever their values: then one plan serves all."""
     return all(condition.operator in STEADY_OPERATORS for condition in filters)
-
-
-def render(statement: sa.Select[Any], *, keep_plan: bool = False) -> Statement:
-    """The statement with its parameters numbered, and their names in order."""
-    compiled = statement.compile(dialect=DIALECT)
-    return Statement(str(compiled).encode(), tuple(compiled.positiontup or ()), keep_plan)

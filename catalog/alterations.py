@@ -19,11 +19,10 @@ from sqlalchemy.dialects.postgresql.base import PGDialect
 
 from catalog.compare_property import is_wider
 from catalog.dataset import shorten_name
+from catalog.reserved import OWN_TABLES
 from catalog.searches import SEARCH_PREFIX
 from catalog.tables import UNTIL
 
-VERSION_TABLE = "alembic_version"
-LOCK_TABLE = "migration_lock"  # one migration at a time
 # Quotes as Postgres does and no driver: the driver's doubles percent signs for its own use.
 QUOTES = PGDialect(paramstyle="named").identifier_preparer  # type: ignore[no-untyped-call]
 
@@ -96,7 +95,7 @@ def only_schema(schema: str) -> Callable[[str | None, str, Any], bool]:
         # Indexes of text searches are kept in step apart: Alembic cannot compare what they are made of.
         if kind == "index" and (name or "").startswith(SEARCH_PREFIX):
             return False
-        return not (kind == "table" and name in {VERSION_TABLE, LOCK_TABLE})
+        return not (kind == "table" and name in OWN_TABLES)
 
     return include
 

@@ -19,6 +19,7 @@ from catalog.dataset import CLASSIFIED, EXPANDED, Dataset, Product, Property, na
 from catalog.document import Document, Findings, Trail, group_warnings
 from catalog.errors import Finding
 from catalog.permits import Permits
+from catalog.reserved import refuse_product, refuse_table
 from catalog.settings import Settings
 from catalog.version import SEMANTIC_VERSION
 
@@ -55,6 +56,8 @@ def build_product(
     if not product_id:
         findings.error(("id",), "must hold a letter or a digit")
     schema = name_schema(product_id, major)
+    if problem := refuse_product(product_id, schema):
+        findings.error(("id",), problem)
     permits = Permits(settings, product_id)
     datasets: dict[str, Dataset] = {}
     tables: dict[str, str] = {}
@@ -125,8 +128,8 @@ def build_dataset(
     if name == CONTRACT_PAGE:
         findings.error((*trail, "name"), f"{name!r} is taken: the contract itself stands at that address")
     table = shorten_name(part.physicalName or name)
-    if table.startswith("_"):
-        findings.error((*trail, "physicalName"), "names that start with '_' are Decant's own")
+    if problem := refuse_table(table):
+        findings.error((*trail, "physicalName" if part.physicalName else "name"), problem)
     custom = read_customs(part.customProperties, (*trail, "customProperties"), findings, "dataset")
     default = {"trim": read_trim(custom, True, trail, findings)}
     properties = build_properties(part, trail, findings, default, is_fed=custom.get("input") is not None)

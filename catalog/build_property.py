@@ -14,6 +14,7 @@ from catalog.build_rules import OPTION_NAMES, find_enum, find_rules, find_type, 
 from catalog.build_transform import find_raw_columns
 from catalog.dataset import Property, shorten_name
 from catalog.document import Findings, Trail
+from catalog.reserved import refuse_property
 from catalog.types import PropertyType, array_type, find_item_logical
 
 # What a physicalType of another system says about a property that has no logicalType.
@@ -37,10 +38,8 @@ def build_property(part: SchemaProperty, trail: Trail, custom: dict[str, Any], f
     """The property, or None where its name cannot be used."""
     name = part.name or ""
     column = shorten_name(part.physicalName or name)
-    if not name or name.startswith("_") or column.startswith("_") or "\0" in name + column:
-        findings.error(
-            (*trail, "name"), f"{name!r}: a name is needed, and those that start with '_' are Decant's own"
-        )
+    if problem := refuse_property(name, column):
+        findings.error((*trail, "name"), problem)
         return None
     if part.partitioned:
         findings.warning((*trail, "partitioned"), "not applied yet")

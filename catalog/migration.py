@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 
 from catalog.access import close_database, grant_access
-from catalog.alterations import LOCK_TABLE, QUOTES, Branch, find_differences, find_key_changes, plan_changes
+from catalog.alterations import QUOTES, Branch, find_differences, find_key_changes, plan_changes
 from catalog.applied import ContractStep, find_steps, register_contract, rename_heads
 from catalog.contract import Catalog
 from catalog.database import make_engine, translate_errors
@@ -28,6 +28,7 @@ from catalog.models import SCHEMA, DatasetHead, Load
 from catalog.newest import note_newest
 from catalog.predicates import check_predicates
 from catalog.product_roles import match_roles
+from catalog.reserved import LOCK_TABLE
 from catalog.scripts import (
     OWN_BRANCH,
     STATEMENT_TIMEOUT_MS,

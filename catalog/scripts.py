@@ -23,11 +23,12 @@ from alembic.script import Script, ScriptDirectory
 from alembic.util.exc import CommandError
 
 from catalog.access_models import ApiKey
-from catalog.alterations import VERSION_TABLE, Branch, find_differences, make_context, plan_changes
+from catalog.alterations import Branch, find_differences, make_context, plan_changes
 from catalog.dataset import Product
 from catalog.errors import MigrationError
 from catalog.models import SCHEMA
 from catalog.private_files import make_private_folder
+from catalog.reserved import VERSION_TABLE
 from catalog.settings import PROJECT_ROOT, Settings
 from catalog.tables import build_tables
 

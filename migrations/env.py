@@ -2,8 +2,9 @@
 
 from alembic import context
 
-from catalog.alterations import VERSION_TABLE, only_schema
+from catalog.alterations import only_schema
 from catalog.models import SCHEMA
+from catalog.reserved import VERSION_TABLE
 
 attributes = context.config.attributes
 schema = attributes.get("schema", SCHEMA)

@@ -1,19 +1,16 @@
-"""The query string of an export -> ExportQuery, and its statement. Pure but for the quoting of values."""
+"""The query string of an export -> ExportQuery, and its statement. Pure."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from psycopg import sql as psycopg_sql
 
 from api.cursor import digest_query
 from api.exporting.forms import BY_NAME, XLSX
-from api.lanes import Statement
 from api.negotiation import CSV, NDJSON, Form
 from api.params import Draft, Filter, Reader, read_at, read_draft, read_epoch
 from api.problems import parameter_problem
@@ -25,14 +22,11 @@ from api.sql import (
     document_of,
     order_by,
     order_of,
-    render,
     tables_of,
 )
 from api.views import View
 from catalog.dataset import Property
 
-# Quoted texts and names, which are left alone, or the number of a parameter.
-TOKENS = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\$(\d+)""")
 AS_TEXT = frozenset({"jsonb", "json", "uuid"})  # what has no Arrow type that every reader knows
 
 
@@ -78,7 +72,7 @@ def read_format(name: str, value: str, draft: Draft) -> None:
     draft.facts["form"] = BY_NAME[value]
 
 
-def compile_export(view: View, query: ExportQuery, form: Form, *, age: Age) -> Statement:
+def compile_export(view: View, query: ExportQuery, form: Form, *, age: Age) -> sa.Select[Any]:
     """The statement of all records, in order: a text `line` of each for NDJSON, otherwise a column per property."""
     dataset = view.dataset
     order = columns_of(dataset, order_of(dataset, query.sort))
@@ -88,12 +82,12 @@ def compile_export(view: View, query: ExportQuery, form: Form, *, age: Age) -> S
         sa.select(*(table.c[name] for name in names)).where(*conditions_of(view, table, query.filters, age=age))
         for table in tables_of(view, age=age)
     ]
-    rows = (branches[0] if len(branches) == 1 else sa.union_all(*branches)).subquery("found")
+    rows = (branches[0] if len(branches) == 1 else sa.union_all(*branches)).subquery("_found")
     shown: Sequence[Any] = [exported(rows, prop, form) for prop in properties]
     if form is NDJSON:
         shown = [sa.func.concat(document_of(rows, properties), sa.literal_column("E'\\n'")).label("line")]
     ordering = [order_by(rows.c[name], descending) for name, descending in order]
-    return render(sa.select(*shown).select_from(rows).order_by(*ordering))
+    return sa.select(*shown).select_from(rows).order_by(*ordering)
 
 
 def exported(rows: Any, prop: Property, form: Form) -> sa.ColumnElement[Any]:
@@ -104,9 +98,3 @@ def exported(rows: Any, prop: Property, form: Form) -> sa.ColumnElement[Any]:
     if prop.type.postgres in AS_TEXT:
         return sa.cast(column, sa.Text).label(prop.name)
     return column.label(prop.name)
-
-
-def fill_in(statement: Statement, values: dict[str, Any]) -> str:
-    """The statement with its values quoted into it: COPY, through which exports run, takes no parameters."""
-    quoted = [psycopg_sql.Literal(values[name]).as_string(None) for name in statement.names]
-    return TOKENS.sub(lambda token: quoted[int(token[1]) - 1] if token[1] else token[0], statement.text.decode())

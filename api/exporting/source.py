@@ -19,13 +19,13 @@ import pyarrow as pa
 import sqlalchemy as sa
 from adbc_driver_manager.dbapi import Connection
 
-from api.exporting.query import ExportQuery, compile_export, fill_in
-from api.lanes import Statement
+from api.exporting.query import ExportQuery, compile_export
 from api.negotiation import Form
 from api.problems import Problem
 from api.questions import Pin
 from api.reader import age_of, pinned_values
-from api.sql import is_head, render
+from api.sql import is_head
+from api.sql_text import fill_in
 from api.views import View
 from catalog.errors import DatabaseUnavailableError, QueryTimeoutError
 from catalog.models import DatasetHead
@@ -192,7 +192,7 @@ class translated:  # noqa: N801 - reads as a phrase
             raise DatabaseUnavailableError from error
 
 
-def compile_head(view: View) -> Statement:
+def compile_head(view: View) -> sa.Select[Any]:
     """The statement of the dataset's current and oldest revision."""
     head = DatasetHead.__table__
-    return render(sa.select(head.c.revision, head.c.oldest_revision).where(*is_head(head.c, view.dataset)))
+    return sa.select(head.c.revision, head.c.oldest_revision).where(*is_head(head.c, view.dataset))

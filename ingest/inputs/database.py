@@ -140,7 +140,7 @@ def compile_query(dataset: Dataset, source: DatabaseSource, mark: Mark | None, d
     """The rows that are asked for, in the order of the dataset's key."""
     rows: Any
     if source.sql is not None:
-        rows = sa.text(COLON.sub(r"\\:", source.sql) + "\n").columns().subquery("source_rows")
+        rows = sa.text(COLON.sub(r"\\:", source.sql) + "\n").columns().subquery("_rows")
     else:
         rows = sa.table(source.table or "", schema=source.schema)
     query: sa.Select[Any] = sa.select(sa.literal_column("*")).select_from(rows)
@@ -179,8 +179,8 @@ def read_blocks(
     with explain(source):
         check_columns(connection, source, query)
         if connection.dialect.name == "postgresql":
-            inner = query.subquery("source_row")
-            query = sa.select(sa.literal_column("row_to_json(source_row)::text")).select_from(inner)
+            inner = query.subquery("_row")
+            query = sa.select(sa.literal_column('row_to_json("_row".*)::text')).select_from(inner)
         streaming = connection.execution_options(stream_results=True, max_row_buffer=BLOCK_ROWS)
         with closing(streaming.execute(query)) as result:
             names = list(result.keys())

@@ -130,6 +130,14 @@ def test_a_table_comes_in_the_order_of_its_key_with_all_its_digits(erp: Erp, sho
     assert lab.rows("SELECT id FROM shop_v1.orders ORDER BY id") == [(1,), (3,)]
 
 
+def test_a_column_may_be_called_like_a_row_of_ours(erp: Erp, shop: Callable[[str], Lab]) -> None:
+    erp.run("ALTER TABLE orders ADD COLUMN source_row text DEFAULT 'x', ADD COLUMN _row int DEFAULT 7")
+    lab = shop("table: orders")
+    assert load(lab).status == "published"
+    first = landed(lab)[0]
+    assert (first["id"], first["note"], first["source_row"], first["_row"]) == ("1", "a", "x", "7")
+
+
 @pytest.mark.parametrize(
     "sql",
     [
