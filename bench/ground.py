@@ -24,7 +24,8 @@ from catalog.embedded import EmbeddedPostgres, run_embedded
 from catalog.migration import migrate
 from catalog.settings import PROJECT_ROOT, Settings, load_settings
 from catalog.tables import build_tables
-from ingest.load import Loader, LoadReport
+from ingest.load import Loader
+from ingest.load_report import LoadReport
 
 PRODUCT = "nyc-flights"
 FOLDER = "nycflights13"  # below ${DECANT_DATA}, as the contract says

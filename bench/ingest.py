@@ -16,7 +16,7 @@ from bench.errors import BenchError
 from bench.ground import Ground
 from bench.variants import Variants, make_variants
 from catalog.database import DatabaseUrls
-from ingest.load import LoadReport
+from ingest.load_report import LoadReport
 
 COPY_BLOCK_BYTES = 1 << 18  # what Decant's own COPY sends at a time
 YARDSTICK_DATABASE = "bench_copy"

@@ -43,10 +43,10 @@ class DatasetTables:
         """The table that keeps what was replaced or deleted."""
         return self.history_class.__table__  # type: ignore[no-any-return]
 
-    def staging(self, load_id: int) -> sa.Table:
-        """The unlogged twin that one load is staged in."""
+    def staging(self, load_id: int, attempt: int) -> sa.Table:
+        """The unlogged twin that one attempt of a load is staged in; `attempt` is its fencing token."""
         return sa.Table(
-            f"load_{load_id}",
+            staging_name(load_id, attempt),
             sa.MetaData(),
             *(sa.Column(column.name, column.type) for column in self.current.columns),
             schema=STAGING_SCHEMA,
@@ -60,6 +60,11 @@ class DatasetTables:
     def key(self) -> list[str]:
         """The names of the key's columns."""
         return [self.dataset.properties[name].column for name in self.dataset.key]
+
+
+def staging_name(load_id: int, attempt: int) -> str:
+    """What the staging table of one attempt of a load is called."""
+    return f"load_{load_id}_{attempt}"
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from catalog.dataset import Dataset
 from catalog.errors import CatalogError
 from commands.common import Address, AsJson, load_contracts, open_urls, out
 from commands.quarantine import DatasetAddress, find_one
+
+if TYPE_CHECKING:
+    from ingest.retention import Pruned
 
 
 def prune(address: Address = None, as_json: AsJson = False) -> None:
@@ -20,6 +24,7 @@ def prune(address: Address = None, as_json: AsJson = False) -> None:
     from catalog.database import make_engine
     from catalog.tables import build_tables
     from ingest.load import Loader
+    from ingest.load_report import count_deleted
     from ingest.retention import prune as prune_datasets
 
     settings, catalog = load_contracts()
@@ -30,16 +35,27 @@ def prune(address: Address = None, as_json: AsJson = False) -> None:
         loader = Loader(settings, catalog, tables, engine)
 
         def withdraw(dataset: Dataset, request: dict[str, Any]) -> int:
-            report = loader.run(dataset, request=request)
-            return report.outcome.deleted if report.outcome else 0
+            return count_deleted(loader.run(dataset, request=request))
 
         found = prune_datasets(engine, settings, catalog, tables, datasets, withdraw)
     if as_json:
         typer.echo(json.dumps([asdict(pruned) for pruned in found], indent=2))
-        return
-    if not found:
+    elif not found:
         out.print("No contract here says how long anything is kept (slaProperties: retention).")
+    else:
+        show_pruned(found)
+    if any(pruned.error for pruned in found):
+        raise typer.Exit(1)
+
+
+def show_pruned(found: list[Pruned]) -> None:
+    """A line for each dataset that was pruned, or could not be."""
     for pruned in found:
+        if pruned.error:
+            out.print(
+                f"[red]{pruned.dataset}: not pruned:[/] {escape(pruned.error)}", highlight=False, soft_wrap=True
+            )
+            continue
         parts = [
             f"{pruned.records:,} old records" if pruned.records else "",
             f"{pruned.history:,} rows of history" if pruned.history else "",

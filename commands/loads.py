@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from sqlalchemy.exc import DBAPIError
 
 from catalog.contract import Catalog
 from catalog.database import DatabaseUrls
@@ -18,7 +19,7 @@ from catalog.settings import Settings
 from commands.common import Address, AsJson, load_contracts, open_urls, out
 
 if TYPE_CHECKING:
-    from ingest.load import LoadReport
+    from ingest.load_report import LoadReport
 
 
 def ingest(address: Address = None, as_json: AsJson = False) -> None:
@@ -95,6 +96,7 @@ def run_loads(
     from catalog.database import make_engine
     from catalog.tables import build_tables
     from ingest.load import Loader
+    from ingest.load_report import report_unopened
     from ingest.profiling import refresh_profiles
     from ingest.progress import Progress
     from ingest.report import LoadBar, make_bars, show_line
@@ -107,12 +109,17 @@ def run_loads(
             more = True
             while more:
                 bar = LoadBar(bars, dataset.name) if out.is_terminal and not silent else None
-                reports.append(loader.run(dataset, bar or Progress()))
+                try:
+                    reports.append(loader.run(dataset, bar or Progress()))
+                except Exception as error:
+                    # The others have their turn all the same.
+                    reports.append(report_unopened(dataset, error))
                 if bar:
                     bar.finish(reports[-1])
                 elif not silent:
                     show_line(reports[-1], out)
                 more = reports[-1].more
-    with out.status("profiling what was published") if not silent else nullcontext():
+    # Without its profile, what was published is published all the same.
+    with out.status("profiling what was published") if not silent else nullcontext(), suppress(DBAPIError):
         refresh_profiles(engine, loader.tables, datasets)
     return reports

@@ -10,6 +10,13 @@ IngestError                      `code` is what the ledger keeps as a load's err
 │   └── MissingColumnsError      the raw columns that the contract reads are not all there
 ├── QueryInputError              the query of a derived dataset failed
 ├── CleaningError                the cleaning statement cannot be run
+├── OutOfMemoryError             the load needs more memory than it may use
+├── DiskFullError                a disk here is full
+├── SystemFailureError           the operating system refused something else
+├── DatabaseBusyError            others were in the way in Postgres
+├── DatabaseRefusedError         Postgres refused a statement
+├── InterruptedLoadError         whoever ran the load was told to stop
+├── InternalError                an exception that nothing here knows; its trace is in the log
 ├── DatasetBusyError             another worker is loading the dataset
 ├── LoadOverError                the load has ended already
 └── LoadSupersededError          a later load took over; this one must not publish
@@ -81,6 +88,53 @@ class CleaningError(IngestError):
     """The cleaning statement cannot be run."""
 
     code = "cleaning_failed"
+
+
+class OutOfMemoryError(IngestError):
+    """The load needs more memory than there is: DECANT_DUCKDB_MEMORY is what cleaning may use of it."""
+
+    code = "out_of_memory"
+    passing = True
+
+
+class DiskFullError(IngestError):
+    """No space is left on a disk that the load writes to: the home folder's, or the one for temporary files."""
+
+    code = "disk_full"
+    passing = True
+
+
+class SystemFailureError(IngestError):
+    """The operating system refused something that the load needs."""
+
+    code = "system_error"
+
+
+class DatabaseBusyError(IngestError):
+    """Another transaction held what the load needed for too long."""
+
+    code = "database_busy"
+    passing = True
+
+
+class DatabaseRefusedError(IngestError):
+    """Postgres refused a statement of the load."""
+
+    code = "database_refused"
+
+
+class InterruptedLoadError(IngestError):
+    """The load was interrupted: whoever ran it was told to stop."""
+
+    code = "interrupted"
+    passing = True
+
+
+class InternalError(IngestError):
+    """Something broke that is not the source's fault; the log has the trace."""
+
+    code = "internal_error"
+    passing = True
 
 
 class DatasetBusyError(IngestError):

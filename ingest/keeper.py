@@ -13,7 +13,7 @@ from catalog.dataset import Dataset
 from catalog.settings import Settings
 from ingest.engine import CleanBatch
 from ingest.known import KEPT_FROM_RECORDS, can_know, keep_known
-from ingest.publish import Publication
+from ingest.outcome import Publication
 from ingest.replay import takes_whole
 
 LATE_LINES_MOST = 10_000  # with more, the next load compares in Postgres

@@ -11,8 +11,8 @@ from sqlalchemy.dialects.postgresql import insert
 from catalog.models import DatasetHead, InputState, Load
 from catalog.tables import STAGING_SCHEMA
 from catalog.telemetry import current_trace_id
-from ingest.attempts import end_attempt
-from ingest.errors import IngestError, LoadOverError
+from ingest.attempts import MAX_ATTEMPTS, end_attempt
+from ingest.errors import IngestError, LoadOverError, LoadSupersededError
 from ingest.lease import lease_end
 from ingest.lease import renew_lease as renew
 from ingest.pushed import release_events
@@ -41,6 +41,7 @@ class Ticket:
     state: dict[str, Any]  # the input's position that was published last
     request: dict[str, Any]  # what was asked for beside the input
     landed: LandedNote | None  # what an earlier attempt has brought to the landing zone
+    outdated: list[dict[str, Any]] = field(default_factory=list)  # parts that it brought, and will not use
     attempt: int = 1
     queued: bool = False  # whether the load was queued: nobody sits before it, and a worker may try again
     more: bool = False  # whether the input holds another batch behind this one
@@ -83,6 +84,7 @@ def open_load(
                 )
                 .returning(Load.id)
             ).scalar_one()
+        before = connection.execute(sa.select(Load.error_code).where(Load.id == load_id)).scalar_one_or_none()
         row = connection.execute(
             sa.update(Load)
             .where(Load.id == load_id, Load.dataset_id == dataset_id, Load.status.in_(("queued", "running")))
@@ -104,9 +106,12 @@ def open_load(
         ).one_or_none()
         if row is None:
             raise LoadOverError(f"Load {load_id} has ended already.")
-        landed = row.landed
-        if landed is not None and not row.request and is_outdated(connection, dataset_id, load_id):
-            landed = None
+        landed, outdated = row.landed or {}, []
+        # A load that was killed goes on with what it brought. One that failed may have failed because of that, and so
+        # may one that is killed again and again: its source may be mended meanwhile.
+        suspect = before is not None or row.attempt > MAX_ATTEMPTS
+        if landed and not row.request and (suspect or is_outdated(connection, dataset_id, load_id)):
+            landed, outdated = {}, landed["parts"]
         latest = connection.execute(
             sa.select(Load.batch_sha256, Load.cleaning_sha256)
             .where(Load.dataset_id == dataset_id, Load.status == "published", Load.kind == kind)
@@ -125,10 +130,27 @@ def open_load(
         latest=(latest.batch_sha256, latest.cleaning_sha256) if latest else (None, None),
         state=state or {},
         request=row.request or {},
-        landed=LandedNote(**landed) if landed is not None else None,
+        landed=LandedNote(**landed) if landed else None,
+        outdated=outdated,
         attempt=row.attempt,
         queued=queued,
     )
+
+
+def lock_head(connection: sa.Connection, dataset_id: int, token: int, *, shared: bool = False) -> Any:
+    """The dataset's head, locked; LoadSupersededError where `token` is no longer the last one given to a load.
+
+    Every step by which a load changes more than its own row stands behind this: one that slept while another was
+    given the dataset changes nothing when it wakes. A `shared` lock keeps new tokens from being given, and does not
+    wait for a publication that only reads this dataset.
+    """
+    statement = sa.select(DatasetHead.__table__).where(DatasetHead.id == dataset_id)
+    head = connection.execute(
+        statement.with_for_update(read=True) if shared else statement.with_for_update(key_share=True)
+    ).one()
+    if head.fencing_token != token:
+        raise LoadSupersededError()
+    return head
 
 
 def is_outdated(connection: sa.Connection, dataset_id: int, load_id: int) -> bool:
@@ -155,9 +177,10 @@ def find_unfinished(connection: sa.Connection, dataset_id: int, kind: str) -> in
 def note_landed(engine: sa.Engine, ticket: Ticket, note: LandedNote, batch_sha256: str) -> None:
     """Remembers what was brought: whoever takes the load up again need not ask the input a second time."""
     with engine.begin() as connection:
+        lock_head(connection, ticket.dataset_id, ticket.fencing_token, shared=True)
         connection.execute(
             sa.update(Load)
-            .where(Load.id == ticket.load_id, Load.fencing_token == ticket.fencing_token)
+            .where(Load.id == ticket.load_id)
             .values(source=note.source, landed=asdict(note), batch_sha256=batch_sha256)
         )
 
@@ -177,18 +200,22 @@ def renew_lease(engine: sa.Engine, ticket: Ticket) -> None:
 def close_load(engine: sa.Engine, ticket: Ticket, failure: IngestError | None) -> None:
     """Writes the last facts of a load: how long each step took, what went wrong.
 
-    A failure in passing of a load that somebody queued puts it back into the queue, while it has attempts left.
+    A failure in passing of a load that somebody queued puts it back into the queue, while it has attempts left. What
+    was published before something failed stays published; a load that another process has taken up is left to that.
     """
-    values: dict[str, Any] = {"step_seconds": ticket.step_seconds, "notes": ticket.notes or None}
-    if failure is not None:
-        again = ticket.queued and failure.passing
-        values |= end_attempt(failure.code, str(failure), ticket.attempt, passing=again)
+    mine = (Load.id == ticket.load_id, Load.fencing_token == ticket.fencing_token)
     with engine.begin() as connection:
+        # No new token is given meanwhile: another process takes the load up before this, or not at all.
         connection.execute(
-            sa.update(Load)
-            .where(Load.id == ticket.load_id, Load.fencing_token == ticket.fencing_token)
-            .values(values)
+            sa.select(DatasetHead.id).where(DatasetHead.id == ticket.dataset_id).with_for_update(read=True)
         )
+        connection.execute(
+            sa.update(Load).where(*mine).values(step_seconds=ticket.step_seconds, notes=ticket.notes or None)
+        )
+        if failure is not None:
+            again = ticket.queued and failure.passing
+            values = end_attempt(failure.code, str(failure), ticket.attempt, passing=again)
+            connection.execute(sa.update(Load).where(*mine, Load.status == "running").values(values))
         release_events(connection, ticket.load_id)
 
 
@@ -197,6 +224,7 @@ def end_unchanged(
 ) -> None:
     """Ends a load that brings nothing new: its batch and cleaning are those of the latest publication."""
     with engine.begin() as connection:
+        lock_head(connection, ticket.dataset_id, ticket.fencing_token)
         if "replay" not in ticket.request:
             move_input(connection, ticket.dataset_id, position)
         connection.execute(
@@ -212,14 +240,13 @@ def end_unchanged(
         )
 
 
-def find_leftovers(engine: sa.Engine, dataset_id: int) -> tuple[list[int], list[int]]:
-    """What killed loads of a dataset may have left: those with a staging table, and all that may have files."""
-    staged = sa.table("pg_tables", sa.column("tablename"), sa.column("schemaname"))
-    name = sa.func.concat("load_", sa.cast(Load.id, sa.Text))
-    with_table = (
-        sa.select(Load.id)
-        .join(staged, staged.c.tablename == name)
-        .where(Load.dataset_id == dataset_id, staged.c.schemaname == STAGING_SCHEMA)
+def find_leftovers(engine: sa.Engine, dataset_id: int) -> tuple[list[str], list[int]]:
+    """What killed loads of a dataset may have left: their staging tables, and the loads that may have files."""
+    tables = sa.table("pg_tables", sa.column("tablename"), sa.column("schemaname"))
+    staged = (
+        sa.select(Load.id, tables.c.tablename)
+        .join(tables, sa.func.split_part(tables.c.tablename, "_", 2) == sa.cast(Load.id, sa.Text))
+        .where(Load.dataset_id == dataset_id, tables.c.schemaname == STAGING_SCHEMA)
     )
     # A load was killed while it ran, or after its last transaction: then no other has followed it yet.
     latest = sa.select(sa.func.max(Load.id)).where(Load.dataset_id == dataset_id)
@@ -227,5 +254,5 @@ def find_leftovers(engine: sa.Engine, dataset_id: int) -> tuple[list[int], list[
         Load.dataset_id == dataset_id, sa.or_(Load.status == "running", Load.id.in_(latest))
     )
     with engine.connect() as connection:
-        tables = list(connection.scalars(with_table))
-        return tables, [*tables, *connection.scalars(unfinished)]
+        left = connection.execute(staged).all()
+        return [row.tablename for row in left], [*(row.id for row in left), *connection.scalars(unfinished)]

@@ -10,8 +10,7 @@ import logging
 import shutil
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +23,12 @@ from catalog.high_water import RestoredDatabase, check_restored, note_heads
 from catalog.logs import log
 from catalog.private_files import make_private_folder
 from catalog.settings import Settings
-from catalog.tables import CatalogTables, DatasetTables
+from catalog.tables import CatalogTables, DatasetTables, staging_name
 from catalog.telemetry import TRACER
 from ingest.clean import compile_cleaning, digest_cleaning, needed_columns
-from ingest.engine import CleanBatch, clean_batch, find_native
-from ingest.errors import IngestError, SourceError
+from ingest.engine import clean_batch, find_native
+from ingest.errors import IngestError
+from ingest.failures import explain_failure, is_outage
 from ingest.inputs import open_batch
 from ingest.inputs.batch import InputPlace
 from ingest.keeper import KnownKeeper
@@ -40,43 +40,23 @@ from ingest.ledger import (
     Ticket,
     close_load,
     end_unchanged,
-    find_leftovers,
     note_landed,
     open_load,
     renew_lease,
 )
-from ingest.pouring import Pouring, list_open_keys, write_origins
+from ingest.load_report import LOGGER, LoadReport, log_crash
+from ingest.outcome import Candidate, Outcome, Publication, RawPicker
 from ingest.progress import Progress
-from ingest.publish import VACUUM_SHARE, Candidate, Outcome, Publication, RawPicker, publish
+from ingest.publish import VACUUM_SHARE, publish
 from ingest.readers import cut_batch, pick_raw
-from ingest.readers.columns import show_names
-from ingest.readers.sink import JSON_COLUMN, CutBatch
 from ingest.replay import is_at_rest, open_replay_batch, recall_note
-from ingest.staging import park_indexes, stage, unstage, vacuum
+from ingest.requests import choose_kind, poured_load, prepare_pouring, write_confirmed
+from ingest.retention import remove_unneeded
+from ingest.staging import park_indexes, stage, vacuum
 from ingest.unpacking import UnpackLimit
+from ingest.unread import note_unread
 from ingest.withdrawal import withdraw_asked, withdraws
-
-LOG = logging.getLogger("decant.loads")
-
-
-@dataclass(frozen=True)
-class LoadReport:
-    """How one load went, for whoever asked for it."""
-
-    dataset: str
-    load_id: int
-    outcome: Outcome | None
-    seconds: float
-    step_seconds: dict[str, float]
-    notes: tuple[str, ...] = ()
-    more: bool = False  # whether the input holds another batch behind this one
-    error_code: str | None = None
-    error: str | None = None
-
-    @property
-    def status(self) -> str:
-        """published, unchanged, withheld or failed."""
-        return self.outcome.status if self.outcome else "failed"
+from ingest.workspace import drop_staged, load_folder, sweep_leftovers
 
 
 class Loader:
@@ -109,25 +89,12 @@ class Loader:
             hold_dataset(self.engine, dataset) as dataset_id,
         ):
             restored = self.check_restored(dataset, requested_by)
-            self.sweep(dataset, dataset_id)
+            sweep_leftovers(self.settings, self.engine, dataset_id)
             ticket = open_load(self.engine, dataset_id, choose_kind(dataset, request), load_id, request, requested_by)
             if restored is not None:
                 ticket.notes.append(restored.explain())
-            folder = self.load_folder(ticket.load_id)
-            make_private_folder(self.settings.work_folder)
-            folder.mkdir(mode=0o700)
-            outcome = None
-            failure: IngestError | None = None
-            try:
-                with keep_lease(self.engine, ticket.load_id, ticket.fencing_token):
-                    outcome = self.bring(dataset, ticket, folder, progress)
-            except IngestError as error:
-                failure = error
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
-                unstage(self.engine, self.tables.of(dataset), ticket.load_id)
-            close_load(self.engine, ticket, failure)
-            with self.engine.connect() as connection:
+            outcome, failure = self.attempt(dataset, ticket, progress)
+            with self.engine.connect() as connection, suppress(OSError):
                 note_heads(connection, self.settings, [dataset])
         return LoadReport(
             dataset=dataset.address,
@@ -146,8 +113,39 @@ class Loader:
         with self.engine.begin() as connection:
             restored = check_restored(connection, self.settings, [dataset], by or "loader")
         if restored is not None:
-            log(LOG, "database_restored", logging.WARNING, epoch=restored.epoch, reason=restored.reason)
+            log(LOGGER, "database_restored", logging.WARNING, epoch=restored.epoch, reason=restored.reason)
         return restored
+
+    def attempt(
+        self, dataset: Dataset, ticket: Ticket, progress: Progress
+    ) -> tuple[Outcome | None, IngestError | None]:
+        """Runs the load that the ticket is for and closes it, whatever is raised in it.
+
+        A database that is gone cannot be told: its exception is passed on, and the load is taken up by the next one.
+        """
+        outcome: Outcome | None = None
+        failure: IngestError | None = None
+        folder = load_folder(self.settings, ticket)
+        try:
+            with keep_lease(self.engine, ticket.load_id, ticket.fencing_token):
+                make_private_folder(self.settings.work_folder)
+                folder.mkdir(mode=0o700)
+                outcome = self.bring(dataset, ticket, folder, progress)
+        except Exception as error:
+            if is_outage(error):
+                raise
+            failure = explain_failure(error)
+            if failure is not error:
+                log_crash(dataset, ticket.load_id, error)
+        except BaseException as error:  # Ctrl-C, SIGTERM
+            with suppress(sa.exc.DBAPIError):
+                close_load(self.engine, ticket, explain_failure(error))
+            raise
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            drop_staged(self.engine, staging_name(ticket.load_id, ticket.fencing_token))
+        close_load(self.engine, ticket, failure)
+        return outcome, failure
 
     def bring(self, dataset: Dataset, ticket: Ticket, folder: Path, progress: Progress) -> Outcome:
         """The steps of a load, in order."""
@@ -195,8 +193,8 @@ class Loader:
                 position=note.position,
                 may_be_empty=note.may_be_empty,
                 anyway="publish" in ticket.request,
-                replay=self.prepare_replay(ticket, landed, folder),
-                confirmed=self.find_confirmed(ticket, clean, folder),
+                replay=prepare_pouring(ticket, landed, folder, limit),
+                confirmed=write_confirmed(self.engine, ticket, clean, folder),
                 expected_revision=revision,
                 direct=ticket.head_records == 0 and "replay" not in ticket.request,
             )
@@ -207,7 +205,8 @@ class Loader:
             keeper = KnownKeeper(self.settings, dataset, clean, folder)
             with keeper.draft(wanted=not ticket.request and not clean.is_known()):
                 publication = self.publish(self.tables.of(dataset), ticket, candidate, find_raw, progress)
-            keeper.keep(publication)
+            with self.chore(ticket, "keeping the records for the next load"):
+                keeper.keep(publication)
         return publication.outcome
 
     def fetch(
@@ -233,12 +232,16 @@ class Loader:
         )
         opening = open_replay_batch(place) if "replay" in ticket.request else open_batch(place)
         with opening as batch, self.step(ticket, "land", batch.size, progress):
-            limit, drafts = self.settings.source_limit_bytes, self.load_folder(ticket.load_id)
+            limit, drafts = self.settings.source_limit_bytes, load_folder(self.settings, ticket)
             landed = land(batch, folder, limit, progress.advance, drafts)
             note = LandedNote(batch.source, note_parts(landed), batch.position(), batch.may_be_empty)
             ticket.more = batch.more
             ticket.notes.extend(batch.notes())
         note_landed(self.engine, ticket, note, landed.sha256)
+        # Nothing names them any more: an erasure would not find what they hold.
+        for sha256 in {part["sha256"] for part in ticket.outdated} - {part.sha256 for part in landed.parts}:
+            with suppress(OSError):
+                remove_unneeded(self.engine, folder, sha256, young_seconds=0)
         return landed, note
 
     def publish(
@@ -247,7 +250,7 @@ class Loader:
         """The last steps: stage where there is something to compare with, publish, tidy up."""
         if not candidate.direct:
             with self.step(ticket, "stage", None, progress):
-                stage(self.engine, tables, candidate.load_id, candidate.accepted_file)
+                stage(self.engine, tables, candidate.load_id, candidate.fencing_token, candidate.accepted_file)
         with self.step(ticket, "publish", None, progress):
             if candidate.direct:
                 park_indexes(self.engine, tables)
@@ -255,33 +258,32 @@ class Loader:
         outcome = publication.outcome
         changed = outcome.inserted + outcome.updated + outcome.deleted
         if outcome.status == "published" and changed > VACUUM_SHARE * outcome.record_count:
-            with self.step(ticket, "vacuum", None, progress):
+            with self.step(ticket, "vacuum", None, progress), self.chore(ticket, "tidying the tables"):
                 vacuum(self.engine, tables)
         return publication
+
+    @contextmanager
+    def chore(self, ticket: Ticket, name: str) -> Iterator[None]:
+        """Something done after the publication: it fails by itself, and the load stays published."""
+        try:
+            yield
+        except Exception as error:
+            if is_outage(error):
+                raise
+            ticket.notes.append(f"{name} failed after the publication: {explain_failure(error)}")
+            log(
+                LOGGER,
+                "chore_failed",
+                logging.WARNING,
+                load_id=ticket.load_id,
+                chore=name,
+                error=type(error).__name__,
+            )
 
     def find_known(self, dataset: Dataset, ticket: Ticket) -> KnownRecords | None:
         """The records that are current, where they are kept here and nobody published meanwhile."""
         standing = read_standing(self.engine, dataset, ticket.dataset_id)
         return find_known(self.settings, dataset, standing) if standing.revision == ticket.head_revision else None
-
-    def prepare_replay(self, ticket: Ticket, landed: LandedBatch, folder: Path) -> Pouring | None:
-        """What is poured again, where the load is a replay."""
-        if "replay" not in ticket.request:
-            return None
-        if (load_id := poured_load(ticket)) is not None:
-            return Pouring(load_id, None)
-        write_origins(landed, folder / "origins.csv", UnpackLimit.of(self.settings))
-        return Pouring(None, folder / "origins.csv")
-
-    def find_confirmed(self, ticket: Ticket, clean: CleanBatch, folder: Path) -> Path | None:
-        """The file of the good records whose keys lie in quarantine; None where none do."""
-        if "replay" in ticket.request:
-            return None
-        with self.engine.connect() as connection:
-            if not list_open_keys(connection, ticket.dataset_id, ticket.load_id, folder / "open.csv"):
-                return None
-        clean.tables.write_confirmed(folder / "confirmed.csv", folder / "open.csv")
-        return folder / "confirmed.csv"
 
     def leave_unchanged(self, ticket: Ticket, landed: LandedBatch, cleaning_sha256: str, note: LandedNote) -> Outcome:
         """The outcome of a batch that brings nothing: empty, or the bytes and cleaning of the latest publication."""
@@ -296,18 +298,6 @@ class Loader:
             record_count=ticket.head_records,
         )
 
-    def load_folder(self, load_id: int) -> Path:
-        """Where a load keeps its files while it runs."""
-        return (self.settings.work_folder / f"load-{load_id}").resolve()
-
-    def sweep(self, dataset: Dataset, dataset_id: int) -> None:
-        """Removes what killed loads of this dataset left behind: nobody else is loading it now."""
-        staged, loads = find_leftovers(self.engine, dataset_id)
-        for load_id in staged:
-            unstage(self.engine, self.tables.of(dataset), load_id)
-        for load_id in loads:
-            shutil.rmtree(self.load_folder(load_id), ignore_errors=True)
-
     @contextmanager
     def step(self, ticket: Ticket, name: str, total: int | None, progress: Progress) -> Iterator[None]:
         """Times and traces one step, and renews the lease before it."""
@@ -320,37 +310,3 @@ class Loader:
         finally:
             ticket.step_seconds[name] = round(time.perf_counter() - started, 4)
             progress.done()
-
-
-def poured_load(ticket: Ticket) -> int | None:
-    """The load whose whole batch is poured again."""
-    load_id: int | None = ticket.request.get("replay", {}).get("load")
-    return load_id
-
-
-def reads_query(dataset: Dataset) -> bool:
-    """Whether the dataset is derived from others."""
-    return dataset.input is not None and dataset.input.kind == "query"
-
-
-def choose_kind(dataset: Dataset, request: dict[str, Any] | None) -> str:
-    """What the ledger calls a load: `replay` where one was asked for, else by the input."""
-    if request and "replay" in request:
-        return "replay"
-    if request and withdraws(request):
-        return "prune"
-    return "refresh" if reads_query(dataset) else "ingest"
-
-
-def note_unread(dataset: Dataset, cut: CutBatch, ticket: Ticket) -> None:
-    """Notes, once per load, the raw columns that no property reads; SourceError where the contract forbids them."""
-    ticket.notes.extend(cut.notes)
-    needed = needed_columns(dataset)
-    if cut.is_json and JSON_COLUMN in needed:
-        return  # an expression over the whole record may read anything
-    unread = [name for name in cut.header if name not in needed]
-    if not unread:
-        return
-    if dataset.reject_unknown_columns:
-        raise SourceError(f"The source has columns that the contract does not read: {show_names(unread)}.")
-    ticket.notes.append(f"columns that no property reads: {show_names(unread)}")

@@ -6,6 +6,7 @@ readers and loads; a profile may therefore be of an older revision for a while, 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,9 +17,11 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from catalog.dataset import Dataset, Property
+from catalog.logs import log
 from catalog.models import DatasetHead, Profile
 from catalog.tables import CatalogTables, DatasetTables
 
+LOGGER = logging.getLogger("decant.profiles")
 MOST_FREQUENT = 10  # values shown of a property
 BUCKETS = 20  # of a histogram
 LONGEST_SHOWN = 200  # characters; of properties with longer texts no values are shown
@@ -43,13 +46,18 @@ def refresh_profiles(
 ) -> list[str]:
     """The addresses of the datasets that got a new profile, since theirs was of an older revision.
 
-    `thrifty` leaves those for later whose profile is costly and still young.
+    `thrifty` leaves those for later whose profile is costly and still young. One that cannot be made is logged, and
+    the others are made all the same.
     """
-    return [
-        behind.dataset.address
-        for behind in find_behind(engine, datasets, thrifty=thrifty)
-        if make_profile(engine, tables.of(behind.dataset), behind.id)
-    ]
+    made = []
+    for behind in find_behind(engine, datasets, thrifty=thrifty):
+        address = behind.dataset.address
+        try:
+            if make_profile(engine, tables.of(behind.dataset), behind.id):
+                made.append(address)
+        except sa.exc.DBAPIError as error:
+            log(LOGGER, "profile_failed", logging.WARNING, dataset=address, error=type(error.orig).__name__)
+    return made
 
 
 def find_behind(engine: sa.Engine, datasets: Iterable[Dataset], *, thrifty: bool) -> list[Behind]:

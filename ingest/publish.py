@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,11 +12,11 @@ from catalog.newest import note_newest
 from catalog.tables import LINE, CatalogTables, DatasetTables
 from ingest.changes import apply_changes, delete_missing
 from ingest.errors import LoadSupersededError
-from ingest.gate import Measurement, judge_counts, measure_gates
+from ingest.gate import judge_counts, measure_gates
 from ingest.known import Standing, read_parents
-from ingest.ledger import move_input
+from ingest.ledger import lock_head, move_input
+from ingest.outcome import Candidate, GateClosed, Outcome, Publication, RawPicker
 from ingest.pouring import (
-    Pouring,
     gather_poured,
     give_origins,
     leave_newer,
@@ -28,7 +26,6 @@ from ingest.pouring import (
 )
 from ingest.quarantine import (
     REJECTS,
-    ReasonCount,
     copy_file,
     count_reasons,
     fill_raw,
@@ -39,74 +36,10 @@ from ingest.quarantine import (
     reject_repeats,
     save_rejects,
 )
-from ingest.readers.sink import CutPart
 from ingest.replay import takes_whole
 from ingest.staging import copy_target, restore_indexes
 
 VACUUM_SHARE = 0.10  # of the records changed: then the planner and the visibility map need a look
-
-RawPicker = Callable[[Iterable[int]], Iterator[tuple[int, str]]]
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A cleaned batch that asks to be published."""
-
-    dataset_id: int
-    load_id: int
-    fencing_token: int
-    accepted_file: Path
-    reject_files: tuple[Path, ...]
-    missing_file: Path | None  # the keys that a snapshot lacks; None: to be found by comparing with all of it
-    raw: int
-    duplicates: int
-    parts: tuple[CutPart, ...]
-    cleaning_sha256: str
-    batch_sha256: str
-    position: dict[str, Any] | None
-    may_be_empty: bool
-    anyway: bool  # the owner decided to publish what the gates hold back
-    replay: Pouring | None  # what is poured again: newer records stay as they are
-    confirmed: Path | None  # the keys brought in good order that open rejected records have
-    expected_revision: int  # what the accepted file's `_revision` says
-    direct: bool  # whether current was empty when the batch was cleaned
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a load ended, and what was counted and measured."""
-
-    status: str  # published, unchanged or withheld
-    revision: int
-    raw: int
-    accepted: int
-    rejected: int
-    duplicates: int
-    inserted: int = 0
-    updated: int = 0
-    deleted: int = 0
-    unchanged: int = 0
-    record_count: int = 0
-    reasons: tuple[ReasonCount, ...] = ()
-    measurements: tuple[Measurement, ...] = ()
-
-
-@dataclass(frozen=True)
-class Publication:
-    """How a load ended, what the dataset is now, and what fell out on the way to it."""
-
-    outcome: Outcome
-    standing: Standing
-    late: tuple[int, ...]  # lines that only Postgres could reject
-
-
-class GateClosed(Exception):  # noqa: N818 - a way out of the transaction, not an error
-    """A gate held the load back; the transaction must be rolled back."""
-
-    def __init__(self, outcome: Outcome, rejects_file: Path) -> None:
-        self.outcome = outcome
-        self.rejects_file = rejects_file
-        super().__init__(outcome.status)
 
 
 def publish(
@@ -122,7 +55,7 @@ def publish(
                 return publish_in_transaction(connection, catalog, tables, candidate, pick_raw)
         except GateClosed as closed:
             with connection.begin():
-                lock_head(connection, candidate)
+                hold_head(connection, candidate)
                 gather_rejects(connection, [closed.rejects_file])
                 keep_what_fell_out(connection, candidate, pick_raw, withheld=True)
                 finish_load(connection, candidate, closed.outcome)
@@ -138,9 +71,9 @@ def publish_in_transaction(
     pick_raw: RawPicker,
 ) -> Publication:
     """Every step of a publication; raises GateClosed to roll back."""
-    head = lock_head(connection, candidate)
+    head = hold_head(connection, candidate)
     revision = head.revision + 1
-    staged = tables.current if candidate.direct else tables.staging(candidate.load_id)
+    staged = tables.current if candidate.direct else tables.staging(candidate.load_id, candidate.fencing_token)
     if candidate.direct:
         copy_file(connection, copy_target(connection, staged), candidate.accepted_file)
     gather_rejects(connection, candidate.reject_files)
@@ -233,13 +166,9 @@ def note_standing(connection: sa.Connection, candidate: Candidate, parents: dict
     return Standing(candidate.dataset_id, head.revision, head.published_at, head.record_count, parents)
 
 
-def lock_head(connection: sa.Connection, candidate: Candidate) -> Any:
-    """The dataset's head, locked; LoadSupersededError where the load's token is no longer the last one given."""
-    head = connection.execute(
-        sa.select(DatasetHead.__table__).where(DatasetHead.id == candidate.dataset_id).with_for_update(key_share=True)
-    ).one()
-    if head.fencing_token != candidate.fencing_token:
-        raise LoadSupersededError()
+def hold_head(connection: sa.Connection, candidate: Candidate) -> Any:
+    """The dataset's head, locked; LoadSupersededError where a later load has, or had, the dataset."""
+    head = lock_head(connection, candidate.dataset_id, candidate.fencing_token)
     if candidate.direct and head.revision + 1 != candidate.expected_revision:
         raise LoadSupersededError("The dataset was published by another load while this one was cleaned.")
     return head

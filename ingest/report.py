@@ -15,9 +15,9 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from catalog.errors import Finding
-from ingest.load import LoadReport
+from ingest.load_report import LoadReport
+from ingest.outcome import Outcome
 from ingest.progress import Progress
-from ingest.publish import Outcome
 
 COLORS = {"published": "green", "unchanged": "cyan", "withheld": "yellow", "failed": "red", "running": "blue"}
 COUNTED = ("records", "accepted", "rejected", "duplicates", "changes")

@@ -23,6 +23,7 @@ from catalog.export_files import forget_exports
 from catalog.models import IDEMPOTENCY_HOURS, DatasetHead, Load, Revision
 from catalog.settings import Settings
 from catalog.tables import UNTIL, CatalogTables, DatasetTables
+from ingest.failures import explain_failure, is_outage
 from ingest.landing import locate
 
 ROWS_AT_ONCE = 10_000
@@ -76,6 +77,7 @@ class Pruned:
     files: int = 0
     bytes: int = 0
     notes: list[str] = field(default_factory=list)
+    error: str | None = None  # why it was not pruned, or not to the end
 
 
 def prune(
@@ -94,19 +96,40 @@ def prune(
     now = now or datetime.now(UTC)
     found = []
     for dataset in datasets:
-        sla = catalog.product_of(dataset).sla
-        if sla.retention is None:
+        if catalog.product_of(dataset).sla.retention is None:
             continue
-        element = sla.retention_elements.get(dataset.name)
-        horizon = now - sla.retention
-        old = count_old(engine, tables.of(dataset), element, horizon) if element else 0
-        gone = withdraw(dataset, {"prune": {"element": element, "before": horizon.isoformat()}}) if old else 0
-        pruned = prune_dataset(engine, settings, tables.of(dataset), horizon)
+        try:
+            pruned = prune_by_sla(engine, settings, catalog, tables, dataset, withdraw, now)
+        except Exception as error:
+            if is_outage(error):
+                raise
+            # The other datasets are pruned all the same.
+            pruned = Pruned(dataset.address, error=str(explain_failure(error)))
         if pruned is not None:
-            pruned.records = gone
             found.append(pruned)
     forget_keys(engine, now)
     return found
+
+
+def prune_by_sla(
+    engine: sa.Engine,
+    settings: Settings,
+    catalog: Catalog,
+    tables: CatalogTables,
+    dataset: Dataset,
+    withdraw: Callable[[Dataset, dict[str, Any]], int],
+    now: datetime,
+) -> Pruned | None:
+    """What went of one dataset by its product's retention; None where it has no table yet."""
+    sla = catalog.product_of(dataset).sla
+    element = sla.retention_elements.get(dataset.name)
+    horizon = now - (sla.retention or timedelta.max)
+    old = count_old(engine, tables.of(dataset), element, horizon) if element else 0
+    gone = withdraw(dataset, {"prune": {"element": element, "before": horizon.isoformat()}}) if old else 0
+    pruned = prune_dataset(engine, settings, tables.of(dataset), horizon)
+    if pruned is not None:
+        pruned.records = gone
+    return pruned
 
 
 def prune_dataset(engine: sa.Engine, settings: Settings, tables: DatasetTables, horizon: datetime) -> Pruned | None:

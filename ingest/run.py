@@ -13,8 +13,10 @@ from catalog.errors import DatabaseError, DatabaseUnavailableError
 from catalog.logs import log
 from catalog.models import DatasetHead, Load
 from ingest.attempts import end_attempt
-from ingest.errors import DatasetBusyError, IngestError, LoadOverError
-from ingest.load import Loader, LoadReport
+from ingest.errors import DatasetBusyError, LoadOverError
+from ingest.failures import explain_failure
+from ingest.load import Loader
+from ingest.load_report import LoadReport, log_crash
 from ingest.pushed import release_events
 from ingest.queue import insert_load, wake_workers
 
@@ -90,19 +92,16 @@ def conclude(engine: sa.Engine, dataset: Dataset, report: LoadReport) -> str:
 
 
 def note_crash(engine: sa.Engine, load_id: int, dataset: Dataset, error: Exception) -> str | None:
-    """How a load stands after something that it does not know to handle: tried again, like a failure in passing."""
-    LOGGER.error("load_crashed", exc_info=error, extra={"facts": {"load_id": load_id, "dataset": dataset.address}})
-    known = isinstance(error, IngestError)
-    code = error.code if isinstance(error, IngestError) else "internal_error"
-    message = str(error) if known or isinstance(error, DatabaseError) else f"{type(error).__name__}: see the log."
-    passing = error.passing if isinstance(error, IngestError) else True
+    """How a load stands that could not be opened."""
+    log_crash(dataset, load_id, error)
+    failure = explain_failure(error)
     try:
         with translate_errors(), engine.begin() as connection:
             mine = (Load.id == load_id, Load.status.in_(OPEN))
             attempt = connection.execute(sa.select(Load.attempt).where(*mine)).scalar_one_or_none()
             if attempt is None:
                 return None
-            values = end_attempt(code, message, attempt, passing=passing)
+            values = end_attempt(failure.code, str(failure), attempt, passing=failure.passing)
             connection.execute(sa.update(Load).where(*mine).values(values))
             release_events(connection, load_id)
             wake_workers(connection)

@@ -9,23 +9,27 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable, DropTable
 
-from catalog.tables import DatasetTables
+from catalog.tables import STAGING_SCHEMA, DatasetTables
 from ingest.quarantine import copy_file
 
 
-def stage(engine: sa.Engine, tables: DatasetTables, load_id: int, file: Path) -> None:
-    """COPYs the accepted records into the load's own unlogged table."""
-    staging = tables.staging(load_id)
+def stage(engine: sa.Engine, tables: DatasetTables, load_id: int, attempt: int, file: Path) -> None:
+    """COPYs the accepted records into an unlogged table of this attempt at the load."""
+    staging = tables.staging(load_id, attempt)
     with engine.begin() as connection:
         connection.execute(DropTable(staging, if_exists=True))
         connection.execute(CreateTable(staging))
         copy_file(connection, copy_target(connection, staging), file)
 
 
-def unstage(engine: sa.Engine, tables: DatasetTables, load_id: int) -> None:
-    """Drops the load's staging table, where there is one."""
+def unstage(engine: sa.Engine, name: str) -> None:
+    """Drops a staging table, where there is one.
+
+    A process that sleeps may hold its own: then the next load tries again.
+    """
     with engine.begin() as connection:
-        connection.execute(DropTable(tables.staging(load_id), if_exists=True))
+        connection.exec_driver_sql("SET LOCAL lock_timeout = '2s'")
+        connection.execute(DropTable(sa.Table(name, sa.MetaData(), schema=STAGING_SCHEMA), if_exists=True))
 
 
 def park_indexes(engine: sa.Engine, tables: DatasetTables) -> None:

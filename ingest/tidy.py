@@ -7,8 +7,8 @@ from typing import Any
 
 from catalog.dataset import Dataset
 from catalog.logs import log
-from ingest.errors import DatasetBusyError
 from ingest.load import Loader
+from ingest.load_report import count_deleted
 from ingest.retention import prune
 
 LOGGER = logging.getLogger("decant.worker")
@@ -18,15 +18,12 @@ def tidy_up(loader: Loader) -> None:
     """Prunes every dataset; one that is being loaded has its turn in an hour. Safe to run by several at once."""
 
     def withdraw(dataset: Dataset, request: dict[str, Any]) -> int:
-        report = loader.run(dataset, request=request)
-        return report.outcome.deleted if report.outcome else 0
+        return count_deleted(loader.run(dataset, request=request))
 
     for dataset in loader.catalog.datasets():
-        try:
-            found = prune(loader.engine, loader.settings, loader.catalog, loader.tables, [dataset], withdraw)
-        except DatasetBusyError:
-            continue
-        for gone in found:
+        for gone in prune(loader.engine, loader.settings, loader.catalog, loader.tables, [dataset], withdraw):
+            if gone.error is not None:
+                log(LOGGER, "prune_failed", logging.WARNING, dataset=gone.dataset, error=gone.error)
             if gone.history or gone.records or gone.rejected or gone.batches:
                 counts = {"history": gone.history, "records": gone.records, "rejected": gone.rejected}
                 log(LOGGER, "dataset_pruned", dataset=gone.dataset, **counts, batches=gone.batches)

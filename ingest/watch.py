@@ -11,13 +11,31 @@ import sqlalchemy as sa
 from catalog.dataset import Dataset
 from catalog.logs import log
 from catalog.models import DatasetHead, InputState, Load
-from ingest.errors import IngestError
+from ingest.errors import (
+    DatabaseBusyError,
+    DiskFullError,
+    IngestError,
+    InterruptedLoadError,
+    OutOfMemoryError,
+    SourceUnavailableError,
+)
+from ingest.failures import is_outage
 from ingest.inputs import find_position
 from ingest.inputs.batch import InputPlace
 from ingest.load import Loader
 
 LOGGER = logging.getLogger("decant.worker")
 HELD_BACK = ("withheld", "failed")
+PASSING_CODES = {
+    error.code
+    for error in (
+        DatabaseBusyError,
+        DiskFullError,
+        InterruptedLoadError,
+        OutOfMemoryError,
+        SourceUnavailableError,
+    )
+}
 
 
 def find_news(loader: Loader) -> list[Dataset]:
@@ -42,6 +60,12 @@ def has_news(loader: Loader, dataset: Dataset) -> bool:
         # A load would say why, again and again: a source that is not there has no news.
         log(LOGGER, "input_not_seen", logging.DEBUG, dataset=dataset.address, error_code=error.code)
         return False
+    except Exception as error:
+        if is_outage(error):
+            raise
+        # The other inputs are looked at all the same.
+        log(LOGGER, "input_not_seen", logging.WARNING, dataset=dataset.address, error=type(error).__name__)
+        return False
     return position is not None and json.loads(json.dumps(position)) not in tried
 
 
@@ -57,11 +81,13 @@ def read_progress(engine: sa.Engine, dataset: Dataset) -> tuple[dict[str, Any], 
         stands = sa.select(InputState.position).where(InputState.dataset_id == dataset_id)
         state = connection.execute(stands).scalar_one_or_none()
         latest = connection.execute(
-            sa.select(Load.status, Load.position, Load.landed)
+            sa.select(Load.status, Load.error_code, Load.position, Load.landed)
             .where(Load.dataset_id == dataset_id, Load.kind == "ingest")
             .order_by(Load.id.desc())
             .limit(1)
         ).one_or_none()
-    if latest is None or latest.status not in HELD_BACK:
+    # What was in the way may be gone: a full disk, an interruption. That is no judgement on the input.
+    passing = latest is not None and latest.status == "failed" and latest.error_code in PASSING_CODES
+    if latest is None or latest.status not in HELD_BACK or passing:
         return state or {}, []
     return state or {}, [latest.position, (latest.landed or {}).get("position")]

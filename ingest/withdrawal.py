@@ -19,7 +19,7 @@ from catalog.tables import CatalogTables, DatasetTables
 from ingest.erase import Erasure, derived_from, hash_key
 from ingest.errors import IngestError, LoadSupersededError
 from ingest.ledger import Ticket
-from ingest.publish import Outcome
+from ingest.outcome import Outcome
 from ingest.retention import forget_history, is_old
 
 

@@ -24,7 +24,8 @@ from catalog.migration import migrate
 from catalog.settings import Settings, load_settings
 from catalog.tables import build_tables
 from ingest.landing import LandedBatch, LandedPart
-from ingest.load import Loader, LoadReport
+from ingest.load import Loader
+from ingest.load_report import LoadReport
 from ingest.readers import cut_batch
 from ingest.readers.sink import CutBatch
 from ingest.unpacking import UnpackLimit

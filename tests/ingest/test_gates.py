@@ -12,7 +12,7 @@ import pytest
 from catalog.database import make_engine
 from catalog.errors import ContractError
 from ingest.gate import compare, read_number, run_alone
-from ingest.load import LoadReport
+from ingest.load_report import LoadReport
 from tests.lab import Lab
 
 MakeLab = Callable[..., Lab]

@@ -23,7 +23,7 @@ from catalog.sources import DatabaseSource
 from ingest.inputs.database import make_url
 from ingest.inputs.database_rows import write_rows
 from ingest.inputs.filling import Filler
-from ingest.load import LoadReport
+from ingest.load_report import LoadReport
 from tests.conftest import Databases
 from tests.lab import Lab
 

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from ingest.inputs import addresses, http_client
-from ingest.load import LoadReport
+from ingest.load_report import LoadReport
 from tests.lab import Lab
 from tests.remote_api import Asked, RemoteApi, Reply, run_remote_api
 

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from catalog.database import make_engine
-from ingest.load import LoadReport
+from ingest.load_report import LoadReport
 from ingest.profiling import keep_profile, refresh_profiles
 from tests.lab import PEOPLE, Lab
 
