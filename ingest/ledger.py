@@ -197,8 +197,8 @@ def renew_lease(engine: sa.Engine, ticket: Ticket) -> None:
     renew(engine, ticket.load_id, ticket.fencing_token)
 
 
-def close_load(engine: sa.Engine, ticket: Ticket, failure: IngestError | None) -> None:
-    """Writes the last facts of a load: how long each step took, what went wrong.
+def close_load(engine: sa.Engine, ticket: Ticket, failure: IngestError | None) -> IngestError | None:
+    """Writes the last facts of a load: how long each step took, what went wrong. The failure as it is noted.
 
     A failure in passing of a load that somebody queued puts it back into the queue, while it has attempts left. What
     was published before something failed stays published; a load that another process has taken up is left to that.
@@ -206,17 +206,19 @@ def close_load(engine: sa.Engine, ticket: Ticket, failure: IngestError | None) -
     mine = (Load.id == ticket.load_id, Load.fencing_token == ticket.fencing_token)
     with engine.begin() as connection:
         # No new token is given meanwhile: another process takes the load up before this, or not at all.
-        connection.execute(
-            sa.select(DatasetHead.id).where(DatasetHead.id == ticket.dataset_id).with_for_update(read=True)
-        )
+        token = sa.select(DatasetHead.fencing_token).where(DatasetHead.id == ticket.dataset_id)
+        latest = connection.execute(token.with_for_update(read=True)).scalar_one()
         connection.execute(
             sa.update(Load).where(*mine).values(step_seconds=ticket.step_seconds, notes=ticket.notes or None)
         )
         if failure is not None:
+            if latest != ticket.fencing_token:
+                failure = LoadSupersededError()  # whatever else it met then: its files may have been tidied away
             again = ticket.queued and failure.passing
             values = end_attempt(failure.code, str(failure), ticket.attempt, passing=again)
             connection.execute(sa.update(Load).where(*mine, Load.status == "running").values(values))
         release_events(connection, ticket.load_id)
+    return failure
 
 
 def end_unchanged(

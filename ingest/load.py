@@ -144,8 +144,7 @@ class Loader:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
             drop_staged(self.engine, staging_name(ticket.load_id, ticket.fencing_token))
-        close_load(self.engine, ticket, failure)
-        return outcome, failure
+        return outcome, close_load(self.engine, ticket, failure)
 
     def bring(self, dataset: Dataset, ticket: Ticket, folder: Path, progress: Progress) -> Outcome:
         """The steps of a load, in order."""
@@ -205,6 +204,10 @@ class Loader:
             keeper = KnownKeeper(self.settings, dataset, clean, folder)
             with keeper.draft(wanted=not ticket.request and not clean.is_known()):
                 publication = self.publish(self.tables.of(dataset), ticket, candidate, find_raw, progress)
+            if outdated := publication.outcome.outdated:
+                ticket.notes.append(
+                    f"{outdated:,} of the duplicates are older than the current records of their keys, by orderBy"
+                )
             with self.chore(ticket, "keeping the records for the next load"):
                 keeper.keep(publication)
         return publication.outcome

@@ -50,6 +50,7 @@ class Outcome:
     accepted: int
     rejected: int
     duplicates: int
+    outdated: int = 0  # of the duplicates, those that a current record is newer than, by `orderBy`
     inserted: int = 0
     updated: int = 0
     deleted: int = 0
@@ -65,7 +66,7 @@ class Publication:
 
     outcome: Outcome
     standing: Standing
-    late: tuple[int, ...]  # lines that only Postgres could reject
+    late: tuple[int, ...]  # lines of good records that Postgres alone found to be rejected, or outdated
 
 
 class GateClosed(Exception):  # noqa: N818 - a way out of the transaction, not an error

@@ -19,6 +19,7 @@ from catalog.dataset import RawForm
 from catalog.models import RejectedRecord
 from catalog.tables import LINE, LOAD, REVISION, DatasetTables
 from ingest.landing import LandedBatch
+from ingest.newest import compare, order_column
 from ingest.quarantine import copy_file, driver_of, key_of
 from ingest.readers.rejects import RejectsReader
 from ingest.readers.sink import CutPart
@@ -91,7 +92,7 @@ def leave_newer(
     """How many staged records were taken out, since something newer speaks for their keys.
 
     That is a current record that a later load brought, or in a snapshot the latest batch, where it names the key in
-    good order or not at all.
+    good order or not at all. Where `orderBy` decides between batches, it decides here, and loads only between equals.
     """
     latest = find_latest_batch(connection, dataset_id)
     open_now: Any = RejectedRecord.__table__
@@ -119,6 +120,9 @@ def leave_newer(
             sa.or_(origin != effective, is_newer_line(tables, staged, origin_line)),
         ),
     )
+    if (column := order_column(tables)) is not None:
+        older, same = compare(tables, staged, column)
+        newer = sa.or_(older, sa.and_(same, newer))
     kept = sa.exists().where(same_key, sa.true() if appends(tables) else newer)
     gone: sa.ColumnElement[bool] = sa.false()
     if takes_whole(tables.dataset) and latest is not None:
@@ -204,8 +208,13 @@ def settle_poured(connection: sa.Connection, staged: sa.Table, load_id: int) -> 
     )
 
 
-def supersede_confirmed(connection: sa.Connection, dataset_id: int, load_id: int, confirmed: Path) -> None:
-    """Closes open rejected records of earlier loads whose key this batch brings in good order, changed or not."""
+def supersede_confirmed(
+    connection: sa.Connection, dataset_id: int, load_id: int, confirmed: Path, outdated: list[int]
+) -> None:
+    """Closes open rejected records of earlier loads whose key this batch brings in good order, changed or not.
+
+    What came too late itself, at the lines `outdated`, speaks for nothing.
+    """
     connection.execute(sa.schema.CreateTable(CONFIRMED, if_not_exists=True))
     connection.execute(sa.text("TRUNCATE confirmed"))
     copy_file(connection, "confirmed", confirmed)
@@ -214,8 +223,9 @@ def supersede_confirmed(connection: sa.Connection, dataset_id: int, load_id: int
             "UPDATE decant.rejected_records AS r SET state = 'superseded', closed_at = now(), closed_by = :by"
             " FROM confirmed WHERE r.dataset_id = :dataset_id AND r.state = 'open' AND r.load_id <> :load_id"
             " AND r.key = confirmed.key AND NOT EXISTS (SELECT FROM rejects WHERE rejects.line = confirmed.line)"
+            " AND confirmed.line <> ALL (:outdated)"
         ),
-        {"by": f"load {load_id}", "dataset_id": dataset_id, "load_id": load_id},
+        {"by": f"load {load_id}", "dataset_id": dataset_id, "load_id": load_id, "outdated": outdated},
     )
 
 

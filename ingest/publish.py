@@ -15,6 +15,7 @@ from ingest.errors import LoadSupersededError
 from ingest.gate import judge_counts, measure_gates
 from ingest.known import Standing, read_parents
 from ingest.ledger import lock_head, move_input
+from ingest.newest import leave_outdated
 from ingest.outcome import Candidate, GateClosed, Outcome, Publication, RawPicker
 from ingest.pouring import (
     gather_poured,
@@ -77,17 +78,20 @@ def publish_in_transaction(
     if candidate.direct:
         copy_file(connection, copy_target(connection, staged), candidate.accepted_file)
     gather_rejects(connection, candidate.reject_files)
-    outdated = 0
+    outdated = []
+    poured_late = 0
     if candidate.replay is not None:
         gather_poured(connection, candidate.dataset_id, candidate.replay, candidate.parts)
-        outdated = leave_newer(connection, tables, staged, candidate.dataset_id, candidate.replay)
+        poured_late = leave_newer(connection, tables, staged, candidate.dataset_id, candidate.replay)
+    else:
+        outdated = leave_outdated(connection, tables, staged)
     late = judge_relations(connection, catalog, tables, staged, replay=candidate.replay is not None)
     parents = read_parents(connection, tables.dataset)
     if candidate.direct:
         restore_indexes(connection, tables)
     rejected = count(connection, sa.select(sa.func.count()).select_from(REJECTS))
     # What something newer speaks for is counted with the duplicates: another record has its key.
-    duplicates = candidate.duplicates + outdated
+    duplicates = candidate.duplicates + poured_late + len(outdated)
     accepted = candidate.raw - duplicates - rejected
     if candidate.direct:
         inserted, updated, deleted = accepted, 0, 0
@@ -114,6 +118,7 @@ def publish_in_transaction(
         accepted=accepted,
         rejected=rejected,
         duplicates=duplicates,
+        outdated=len(outdated),
         inserted=inserted,
         updated=updated,
         deleted=deleted,
@@ -131,7 +136,7 @@ def publish_in_transaction(
     if candidate.replay is not None:
         settle_poured(connection, staged, candidate.load_id)
     if candidate.confirmed is not None:
-        supersede_confirmed(connection, candidate.dataset_id, candidate.load_id, candidate.confirmed)
+        supersede_confirmed(connection, candidate.dataset_id, candidate.load_id, candidate.confirmed, outdated)
     if changed:
         if candidate.replay is not None:
             give_origins(connection, tables, candidate.load_id, revision)
@@ -139,7 +144,7 @@ def publish_in_transaction(
         move_head(connection, candidate, outcome, first=head.oldest_revision == 0)
         note_newest(connection, tables)
     finish_load(connection, candidate, outcome)
-    return Publication(outcome, note_standing(connection, candidate, parents), tuple(late))
+    return Publication(outcome, note_standing(connection, candidate, parents), (*late, *outdated))
 
 
 def pours_rejects(candidate: Candidate) -> bool:
