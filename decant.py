@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 from types import FrameType
@@ -11,6 +12,7 @@ from rich.markup import escape
 
 from catalog.database import translate_errors
 from catalog.errors import CatalogError, DatabaseError
+from catalog.logs import open_logs
 from catalog.private_files import keep_private
 from commands import contracts, demo, forgetting, keys, lineage, loads, quarantine, restoring, service, worker
 from commands.common import err
@@ -63,6 +65,7 @@ def main() -> None:
     # A service manager's SIGTERM ends things in order, as Ctrl-C does.
     signal.signal(signal.SIGTERM, end_in_order)
     keep_private()
+    open_logs(logging.WARNING)
     try:
         with translate_errors():
             app()

@@ -9,6 +9,9 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
+from catalog.plain_text import plain
+
+LONGEST = 20_000  # characters of one message, a trace included
 PLAIN = re.compile(r"[^\s\"=]+")
 
 
@@ -25,7 +28,8 @@ class FactsFormatter(logging.Formatter):
         facts: dict[str, Any] = getattr(record, "facts", {})
         words = [self.formatTime(record), record.levelname.lower(), record.getMessage()]
         line = " ".join(words + [f"{name}={show_fact(fact)}" for name, fact in facts.items() if fact is not None])
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        text = f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        return plain(text, LONGEST)
 
 
 def show_fact(fact: Any) -> str:
@@ -41,12 +45,12 @@ def log(logger: logging.Logger, message: str, level: int = logging.INFO, /, **fa
     logger.log(level, message, extra={"facts": facts})
 
 
-def open_logs() -> None:
-    """Sends our own messages, and other libraries' warnings, to standard error."""
+def open_logs(level: int = logging.INFO) -> None:
+    """Sends our own messages from `level` on, and other libraries' warnings, to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(FactsFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    logging.getLogger("decant").setLevel(logging.INFO)
+    logging.getLogger("decant").setLevel(level)
     # These tell of an outage again and again, with traces; whoever uses them says once that the database is gone.
     logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
     logging.getLogger("procrastinate").setLevel(logging.CRITICAL)

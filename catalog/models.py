@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from catalog.text_types import KeptJson, KeptText, PlainJson, PlainText
 
 SCHEMA = "decant"
 REVISIONS_CHANNEL = "decant_revisions"  # NOTIFY: a hint that a dataset has a new revision, or all a new epoch
@@ -43,8 +44,8 @@ class Model(DeclarativeBase):
         datetime: TIMESTAMP,
         int: sa.BigInteger,
         str: sa.Text,
-        dict[str, Any]: JSONB(none_as_null=True),
-        list[Any]: JSONB(none_as_null=True),
+        dict[str, Any]: KeptJson(),
+        list[Any]: KeptJson(),
         uuid.UUID: sa.Uuid(),
     }
 
@@ -101,11 +102,11 @@ class Load(Model):
     status: Mapped[str] = mapped_column(server_default=sa.text("'queued'"))
     batch_sha256: Mapped[str | None]
     cleaning_sha256: Mapped[str | None]
-    source: Mapped[str | None]  # the file, address or query that the raw batch came from
+    source: Mapped[str | None] = mapped_column(PlainText())  # the file, address or query that the raw batch came from
     landed: Mapped[dict[str, Any] | None]  # the raw batch in the landing zone: {source, parts, position, …}
     parts: Mapped[list[Any] | None]  # of the batch as it was cut: [{name, offset, columns}]
     request: Mapped[dict[str, Any] | None]  # what was asked for beside the input: a replay, a publication anyway
-    requested_by: Mapped[str | None]
+    requested_by: Mapped[str | None] = mapped_column(PlainText())
     scheduled_at: Mapped[datetime | None]  # the schedule's tick that made it
     cause: Mapped[dict[str, Any] | None]  # what else made it: {"revisions": …} of the datasets read, {"more": load}
     position: Mapped[dict[str, Any] | None]  # where the input stood; for a query, the revisions that it read
@@ -123,9 +124,10 @@ class Load(Model):
     deleted: Mapped[int | None]
     unchanged: Mapped[int | None]
     step_seconds: Mapped[dict[str, Any] | None]
-    notes: Mapped[list[Any] | None]  # what the owner should know, such as columns that no property reads
+    # What the owner should know, such as columns that no property reads.
+    notes: Mapped[list[Any] | None] = mapped_column(PlainJson())
     error_code: Mapped[str | None]
-    error: Mapped[str | None]
+    error: Mapped[str | None] = mapped_column(PlainText())
     trace_id: Mapped[str | None]
     started_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
     finished_at: Mapped[datetime | None]
@@ -159,7 +161,7 @@ class QualityResult(Model):
     bound: Mapped[str]  # in words, as it was compared
     passed: Mapped[bool]
     severity: Mapped[str]
-    error: Mapped[str | None]
+    error: Mapped[str | None] = mapped_column(PlainText())
     # [[schema, dataset, property], …] that it looked at; null in what an older version measured.
     reads: Mapped[list[Any] | None]
 
@@ -183,7 +185,7 @@ class RejectedRecord(Model):
     id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(), primary_key=True)
     dataset_id: Mapped[int] = mapped_column(sa.ForeignKey(DatasetHead.id))
     load_id: Mapped[int] = mapped_column(sa.ForeignKey(Load.id))
-    file: Mapped[str]  # the part of the raw batch: a file's name, a page
+    file: Mapped[str] = mapped_column(KeptText())  # the part of the raw batch: a file's name, a page
     line: Mapped[int]  # within that part
     key: Mapped[str | None]
     raw: Mapped[str]

@@ -7,18 +7,18 @@ from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from catalog.contract import Catalog, load_catalog
 from catalog.database import DatabaseUrls, open_database
 from catalog.settings import Settings, load_settings, unknown_variables
 from catalog.telemetry import open_telemetry
+from commands.console import PlainConsole
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document, for scripts.")]
 Address = Annotated[str | None, typer.Argument(help="PRODUCT[@MAJOR][.DATASET]; everything where left out.")]
 
-out = Console()
-err = Console(stderr=True)
+out = PlainConsole()
+err = PlainConsole(stderr=True)
 
 
 def load_contracts(**overrides: Any) -> tuple[Settings, Catalog]:

@@ -16,6 +16,7 @@ from catalog.contract import Catalog
 from catalog.dataset import Dataset
 from catalog.errors import CatalogError
 from catalog.models import REJECT_STATES
+from catalog.plain_text import plain
 from commands.common import AsJson, load_contracts, open_urls, out
 
 DatasetAddress = Annotated[str, typer.Argument(metavar="PRODUCT.DATASET", help="PRODUCT[@MAJOR].DATASET.")]
@@ -153,7 +154,7 @@ def write_lines(lines: Any, target: Path) -> None:
     """Writes lines into a file, which is there only when it is whole, or to the output."""
     if str(target) == "-":
         for line in lines:
-            sys.stdout.write(line + "\n")
+            sys.stdout.write((plain(line, None) if sys.stdout.isatty() else line) + "\n")
         return
     draft = target.with_name(f".{target.name}.part")
     number = 0

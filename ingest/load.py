@@ -21,6 +21,7 @@ from catalog.database import translate_errors
 from catalog.dataset import Dataset, RawForm
 from catalog.high_water import RestoredDatabase, check_restored, note_heads
 from catalog.logs import log
+from catalog.plain_text import plain
 from catalog.private_files import make_private_folder
 from catalog.settings import Settings
 from catalog.tables import CatalogTables, DatasetTables, staging_name
@@ -102,10 +103,10 @@ class Loader:
             outcome=outcome,
             seconds=time.perf_counter() - started,
             step_seconds=ticket.step_seconds,
-            notes=tuple(ticket.notes),
+            notes=tuple(map(plain, ticket.notes)),
             more=ticket.more and outcome is not None and outcome.status != "withheld",
             error_code=failure.code if failure else None,
-            error=str(failure) if failure else None,
+            error=plain(str(failure)) if failure else None,
         )
 
     def check_restored(self, dataset: Dataset, by: str | None) -> RestoredDatabase | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from catalog.dataset import Dataset
 from catalog.errors import DatabaseUnavailableError
+from catalog.plain_text import plain
 from ingest.errors import IngestError
 from ingest.failures import explain_failure, is_outage
 from ingest.outcome import Outcome
@@ -51,7 +52,7 @@ def report_unopened(dataset: Dataset, error: Exception) -> LoadReport:
         code, message = failure.code, str(failure)
         if not isinstance(error, IngestError):
             log_crash(dataset, None, error)
-    return LoadReport(dataset.address, None, None, 0.0, {}, error_code=code, error=message)
+    return LoadReport(dataset.address, None, None, 0.0, {}, error_code=code, error=plain(message))
 
 
 def log_crash(dataset: Dataset, load_id: int | None, error: BaseException) -> None:

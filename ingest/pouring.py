@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from catalog.dataset import RawForm
 from catalog.models import RejectedRecord
+from catalog.plain_text import keep_text
 from catalog.tables import LINE, LOAD, REVISION, DatasetTables
 from ingest.landing import LandedBatch
 from ingest.newest import compare, order_column
@@ -73,7 +74,7 @@ def gather_poured(connection: sa.Connection, dataset_id: int, pouring: Pouring, 
     if pouring.origins is not None:
         copy_file(connection, "poured", pouring.origins)
         return
-    spans = [{"name": part.name, "start": part.offset} for part in parts]
+    spans = [{"name": keep_text(part.name), "start": part.offset} for part in parts]
     connection.execute(
         sa.text(
             "INSERT INTO poured SELECT r.line + p.start, r.id, r.load_id, r.line + p.start"

@@ -15,8 +15,9 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from catalog.dataset import ForeignKey
 from catalog.models import RejectedRecord
+from catalog.plain_text import keep_text
 from catalog.tables import LINE, DatasetTables
-from ingest.readers.sink import CutPart
+from ingest.readers.sink import CutPart, show_text
 
 RAW_BATCH_LINES = 10_000
 REASONS_SHOWN = 20
@@ -176,7 +177,7 @@ def fill_raw(connection: sa.Connection, found: Iterator[tuple[int, str]]) -> Non
                 "UPDATE rejects SET raw = given.raw FROM jsonb_to_recordset(CAST(:rows AS jsonb))"
                 " AS given (line bigint, raw text) WHERE rejects.line = given.line"
             ),
-            {"rows": json.dumps([{"line": line, "raw": raw} for line, raw in batch])},
+            {"rows": json.dumps([{"line": line, "raw": show_text(raw)} for line, raw in batch])},
         )
 
 
@@ -189,7 +190,7 @@ def keep_rejects(
     perhaps for other reasons; in a batch that is withheld nothing counts as seen yet.
     """
     table = RejectedRecord.__table__.fullname  # type: ignore[attr-defined]
-    spans = [{"name": part.name, "start": part.offset} for part in parts]
+    spans = [{"name": keep_text(part.name), "start": part.offset} for part in parts]
     facts = {"dataset_id": dataset_id, "load_id": load_id, "parts": json.dumps(spans)}
     seen_again = "old.last_seen" if withheld else "now()"
     connection.execute(

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from catalog.contract import Catalog
 from catalog.dataset import Dataset, RawForm
 from catalog.models import DatasetHead, Load, RejectedRecord
+from catalog.plain_text import map_texts, restore_text
 from ingest.clean import reads_json
 from ingest.errors import SourceError
 from ingest.inputs.batch import InputPlace, RawBatch, RawPart
@@ -99,11 +100,12 @@ def write_lines(connection: sa.Connection, facts: dict[str, Any], *, as_json: bo
         for row in some:
             if part != (row.load_id, row.file):
                 part = (row.load_id, row.file)
-                head = {"load": row.load_id, "file": row.file, "offset": row.offset, "columns": row.columns}
+                columns = map_texts(row.columns, restore_text)
+                head = {"load": row.load_id, "file": row.file, "offset": row.offset, "columns": columns}
                 lines.append(head | {"as_json": as_json})
             lost = row.malformed and (row.cut_off or REPLACED in row.raw)
             lines.append([row.id, row.line, row.raw, LOST.format(load=row.load_id) if lost else None])
-        yield "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
+        yield "".join(json.dumps(line) + "\n" for line in lines).encode()
 
 
 def takes_whole(dataset: Dataset) -> bool:

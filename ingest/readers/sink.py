@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from catalog.plain_text import plain
 from ingest.readers.columns import number_twins, require_columns
 
 JSON_COLUMN = "raw"  # what transforms call a record that is one JSON object
 RECORD_LIMIT_BYTES = 1 << 20  # a longer record is rejected
 MALFORMED_SHOWN_BYTES = 1000  # of one that is too long
+MESSAGE_CHARACTERS = 1000  # of what is wrong with a record
+UNKEPT = re.compile("[\x00\ud800-\udfff]")
 KNOWN_KEYS_LIMIT = 1000  # keys of JSON records that are remembered, to tell which ones no property reads
 
 
@@ -126,8 +130,9 @@ class RecordSink:
         self.raw += 1
         self.malformed_count += 1
         self.last = self.offset + line
-        reason = {"property": None, "rule": "malformed", "value": None, "message": f"the record {problem}"}
-        self.rejects([self.last, None, raw, json.dumps([reason]), None])
+        message = plain(f"the record {problem}", MESSAGE_CHARACTERS)
+        reason = {"property": None, "rule": "malformed", "value": None, "message": message}
+        self.rejects([self.last, None, show_text(raw), json.dumps([reason]), None])
 
     def note_keys(self, keys: Iterable[str]) -> None:
         """Remembers keys of JSON records: what no property reads is told to the owner."""
@@ -165,4 +170,13 @@ def quote_field(field: bytes) -> bytes:
 
 def show_raw(raw: bytes, encoding: str = "utf-8") -> str:
     """Raw bytes as text that Postgres can keep."""
-    return raw.decode(encoding, "replace").replace("\0", "\ufffd")
+    return show_text(raw.decode(encoding, "replace"))
+
+
+def show_text(raw: str) -> str:
+    """Raw text as Postgres can keep it: a NUL, and half a surrogate pair, is U+FFFD like any byte that is no text.
+
+    A record of which something was replaced is not poured again out of quarantine, but out of the landing zone, where
+    its bytes are as they came.
+    """
+    return UNKEPT.sub("\ufffd", raw)
