@@ -8,7 +8,7 @@ from typing import Any
 
 from open_data_contract_standard.model import OpenDataContractStandard, SchemaObject
 
-from catalog.build_customs import check_keys, read_customs, read_grants, read_share
+from catalog.build_customs import check_keys, read_customs, read_grants, read_least, read_share
 from catalog.build_input import build_input
 from catalog.build_property import build_property, read_trim
 from catalog.build_quality import build_gates
@@ -156,6 +156,7 @@ def build_dataset(
         max_rejected=read_share(custom.get("maxRejected"), most, "maxRejected", trail, findings),
         max_deleted=read_share(custom.get("maxDeleted"), DEFAULT_MAX_DELETED, "maxDeleted", trail, findings),
         reject_unknown_columns=custom.get("unknownColumns") == "reject",
+        min_records=read_least(custom.get("minRecords"), trail, findings),
         searched=tuple(prop.name for prop in properties.values() if prop.searchable),
         search_language=read_language(custom, trail, findings),
     )

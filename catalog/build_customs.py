@@ -20,7 +20,7 @@ OTHERS = "What belongs to another tool has a vendor, or a name such as vendor:na
 CUSTOMS: dict[str, tuple[str, ...]] = {
     "contract": ("grants",),
     "server": ("url", "user", "password"),
-    "dataset": ("input", "maxRejected", "maxDeleted", "unknownColumns", "searchLanguage", "trim"),
+    "dataset": ("input", "maxRejected", "maxDeleted", "minRecords", "unknownColumns", "searchLanguage", "trim"),
     "property": ("indexed", "searchable", "masking", "declassified", "trim"),
     "relationship": ("enforced",),
     "role": ("anonymous", "rows", "rateLimit"),
@@ -96,6 +96,14 @@ def read_share(value: Any, default: float, name: str, trail: Trail, findings: Fi
         findings.error((*trail, "customProperties"), f"{name}: {value!r} is not a percentage from 0 to 100")
         return default
     return share
+
+
+def read_least(value: Any, trail: Trail, findings: Findings) -> int | None:
+    """A least number of records; None where none is given."""
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+        return value
+    findings.error((*trail, "customProperties"), f"minRecords: {value!r} is not a whole number from 0 on")
+    return None
 
 
 def check_keys(part: SchemaProperty, trail: Trail, findings: Findings) -> None:

@@ -244,6 +244,8 @@ def compare_gates(old: Dataset, new: Dataset) -> Iterator[Difference]:
     ):
         if was != is_:
             yield Step.MINOR, f"{word} is {is_:.4g} instead of {was:.4g} of the records"
+    if old.min_records != new.min_records:
+        yield Step.MINOR, f"minRecords is {new.min_records} instead of {old.min_records}"
     if old.reject_unknown_columns != new.reject_unknown_columns:
         yield Step.MINOR, f"unknown columns are {'refused' if new.reject_unknown_columns else 'ignored'} now"
 

@@ -145,6 +145,7 @@ class Dataset:
     max_rejected: float  # a share, 0 to 1
     max_deleted: float  # a share, 0 to 1
     reject_unknown_columns: bool
+    min_records: int | None = None  # raw records that a batch must have; None: one, in a snapshot
     searched: tuple[str, ...] = ()  # the properties that a text search looks into
     freshness_property: str | None = None  # whose newest moment says how fresh the dataset is
     search_language: str = "simple"  # the text search configuration that cuts and stems their words

@@ -199,6 +199,8 @@ def digest_cleaning(dataset: Dataset) -> str:
         "gates": [{**asdict(gate), "description": None} for gate in dataset.gates],
         "shares": [dataset.max_rejected, dataset.max_deleted, dataset.reject_unknown_columns],
     }
+    if dataset.min_records is not None:
+        facts["least"] = dataset.min_records
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
 

@@ -77,16 +77,29 @@ def judge_counts(
     may_be_empty: bool,
     known_bad: bool = False,
 ) -> list[Measurement]:
-    """The rules that every dataset has: no empty batch, not too many rejected, not too many deleted.
+    """The rules that every dataset has: enough records, not too many rejected, not too many deleted.
 
-    Of records that were rejected before, any share may be rejected again: `known_bad`.
+    Of records that were rejected before, any share may be rejected again, and any number is enough: `known_bad`.
     """
-    found = [] if may_be_empty else [Measurement("raw records", raw, "> 0", raw > 0)]
+    found = []
+    if not known_bad and not (may_be_empty and not raw):
+        least = least_records(dataset)
+        if dataset.min_records is not None:
+            found.append(Measurement("minRecords", raw, f"≥ {least:,}", raw >= least))
+        elif least:
+            found.append(Measurement("raw records", raw, "> 0", raw > 0))
     if raw and not known_bad:
         found.append(judge_share("maxRejected", rejected / raw, dataset.max_rejected))
     if before:
         found.append(judge_share("maxDeleted", deleted / before, dataset.max_deleted))
     return found
+
+
+def least_records(dataset: Dataset) -> int:
+    """How many raw records a batch must have: a snapshot of nothing would delete everything."""
+    if dataset.min_records is not None:
+        return dataset.min_records
+    return 1 if dataset.input is None or dataset.input.mode == "snapshot" else 0
 
 
 def judge_share(rule: str, share: float, most: float) -> Measurement:

@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import sqlalchemy as sa
 
 from catalog.contract import Catalog
@@ -30,6 +31,7 @@ from ingest.clean import compile_cleaning, digest_cleaning, needed_columns
 from ingest.engine import clean_batch, find_native
 from ingest.errors import IngestError
 from ingest.failures import explain_failure, is_outage
+from ingest.gate import least_records
 from ingest.inputs import open_batch
 from ingest.inputs.batch import InputPlace
 from ingest.keeper import KnownKeeper
@@ -50,7 +52,8 @@ from ingest.outcome import Candidate, Outcome, Publication, RawPicker
 from ingest.progress import Progress
 from ingest.publish import VACUUM_SHARE, publish
 from ingest.readers import cut_batch, pick_raw
-from ingest.replay import is_at_rest, open_replay_batch, recall_note
+from ingest.refused import is_refusal, leave_refused
+from ingest.replay import is_at_rest, open_replay_batch, recall_note, takes_whole
 from ingest.requests import choose_kind, poured_load, prepare_pouring, write_confirmed
 from ingest.retention import remove_unneeded
 from ingest.staging import park_indexes, stage, vacuum
@@ -167,7 +170,8 @@ class Loader:
             batch_cut = cut_batch(landed, form, needed, folder, limit, progress.advance)
             note_unread(dataset, batch_cut, ticket)
             progress.reject(batch_cut.malformed_count)
-        if note.may_be_empty and not batch_cut.raw:
+        brings_nothing = note.may_be_empty or (not takes_whole(dataset) and not least_records(dataset))
+        if brings_nothing and not batch_cut.raw:
             return self.leave_unchanged(ticket, landed, cleaning_sha256, note)
         revision = ticket.head_revision + 1
         known = None if ticket.request else self.find_known(dataset, ticket)
@@ -252,19 +256,34 @@ class Loader:
         self, tables: DatasetTables, ticket: Ticket, candidate: Candidate, find_raw: RawPicker, progress: Progress
     ) -> Publication:
         """The last steps: stage where there is something to compare with, publish, tidy up."""
-        if not candidate.direct:
+        try:
+            publication = self.publish_staged(tables, ticket, candidate, find_raw, progress)
+        except (psycopg.Error, sa.exc.DBAPIError) as error:
+            if not is_refusal(error):
+                raise
             with self.step(ticket, "stage", None, progress):
-                stage(self.engine, tables, candidate.load_id, candidate.fencing_token, candidate.accepted_file)
-        with self.step(ticket, "publish", None, progress):
-            if candidate.direct:
-                park_indexes(self.engine, tables)
-            publication = publish(self.engine, self.tables, tables, candidate, find_raw)
+                accepted = leave_refused(self.engine, tables, candidate)
+            if accepted is None:
+                raise
+            publication = self.publish_staged(tables, ticket, accepted, find_raw, progress)
         outcome = publication.outcome
         changed = outcome.inserted + outcome.updated + outcome.deleted
         if outcome.status == "published" and changed > VACUUM_SHARE * outcome.record_count:
             with self.step(ticket, "vacuum", None, progress), self.chore(ticket, "tidying the tables"):
                 vacuum(self.engine, tables)
         return publication
+
+    def publish_staged(
+        self, tables: DatasetTables, ticket: Ticket, candidate: Candidate, find_raw: RawPicker, progress: Progress
+    ) -> Publication:
+        """Stages the records, where that is not done, and publishes them."""
+        if not candidate.direct and not candidate.refused:
+            with self.step(ticket, "stage", None, progress):
+                stage(self.engine, tables, candidate.load_id, candidate.fencing_token, candidate.accepted_file)
+        with self.step(ticket, "publish", None, progress):
+            if candidate.direct:
+                park_indexes(self.engine, tables)
+            return publish(self.engine, self.tables, tables, candidate, find_raw)
 
     @contextmanager
     def chore(self, ticket: Ticket, name: str) -> Iterator[None]:

@@ -87,7 +87,7 @@ def publish_in_transaction(
         outdated = leave_outdated(connection, tables, staged)
     late = judge_relations(connection, catalog, tables, staged, replay=candidate.replay is not None)
     parents = read_parents(connection, tables.dataset)
-    if candidate.direct:
+    if candidate.direct or candidate.refused:
         restore_indexes(connection, tables)
     rejected = count(connection, sa.select(sa.func.count()).select_from(REJECTS))
     # What something newer speaks for is counted with the duplicates: another record has its key.
@@ -144,7 +144,7 @@ def publish_in_transaction(
         move_head(connection, candidate, outcome, first=head.oldest_revision == 0)
         note_newest(connection, tables)
     finish_load(connection, candidate, outcome)
-    return Publication(outcome, note_standing(connection, candidate, parents), (*late, *outdated))
+    return Publication(outcome, note_standing(connection, candidate, parents), (*late, *outdated, *candidate.refused))
 
 
 def pours_rejects(candidate: Candidate) -> bool:

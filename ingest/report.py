@@ -162,8 +162,10 @@ def explain(report: LoadReport) -> Iterable[str]:
         yield f"[yellow]{name}: rejected:[/] {escape(str(reason))}"
     for measurement in report.outcome.measurements:
         if not measurement.passed:
-            color = "red" if measurement.withholds else "yellow"
-            word = "withheld by" if measurement.withholds else "warning"
+            held = measurement.withholds and report.status == "withheld"
+            color = "red" if held else "yellow"
+            # What its owner published anyway was not held back.
+            word = "withheld by" if held else "passed over" if measurement.withholds else "warning"
             yield f"[{color}]{name}: {word}:[/] {escape(str(measurement))}"
 
 
