@@ -6,11 +6,10 @@ takes it up again.
 
 from __future__ import annotations
 
-import logging
 import shutil
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +44,8 @@ from ingest.ledger import (
     end_unchanged,
     note_landed,
     open_load,
-    renew_lease,
 )
-from ingest.load_report import LOGGER, LoadReport, log_crash
+from ingest.load_report import LoadReport, log_crash
 from ingest.outcome import Candidate, Outcome, Publication, RawPicker
 from ingest.progress import Progress
 from ingest.publish import VACUUM_SHARE, publish
@@ -57,6 +55,7 @@ from ingest.replay import is_at_rest, open_replay_batch, recall_note, takes_whol
 from ingest.requests import choose_kind, poured_load, prepare_pouring, write_confirmed
 from ingest.retention import remove_unneeded
 from ingest.staging import park_indexes, stage, vacuum
+from ingest.steps import chore, step
 from ingest.unpacking import UnpackLimit
 from ingest.unread import note_unread
 from ingest.withdrawal import withdraw_asked, withdraws
@@ -153,7 +152,7 @@ class Loader:
     def bring(self, dataset: Dataset, ticket: Ticket, folder: Path, progress: Progress) -> Outcome:
         """The steps of a load, in order."""
         if withdraws(ticket.request):
-            with self.step(ticket, "publish", None, progress):
+            with step(self.engine, ticket, "publish", None, progress):
                 tables = self.tables.of(dataset)
                 return withdraw_asked(self.settings, self.engine, self.tables, tables, ticket, folder)
         cleaning_sha256 = digest_cleaning(dataset)
@@ -165,7 +164,7 @@ class Loader:
             return self.leave_unchanged(ticket, landed, cleaning_sha256, note)
         form = dataset.input.form if dataset.input else RawForm()
         limit = UnpackLimit.of(self.settings)
-        with self.step(ticket, "cut", None, progress):
+        with step(self.engine, ticket, "cut", None, progress):
             needed = needed_columns(dataset)
             batch_cut = cut_batch(landed, form, needed, folder, limit, progress.advance)
             note_unread(dataset, batch_cut, ticket)
@@ -176,7 +175,7 @@ class Loader:
         revision = ticket.head_revision + 1
         known = None if ticket.request else self.find_known(dataset, ticket)
         with ExitStack() as stack:
-            with self.step(ticket, "clean", None, progress):
+            with step(self.engine, ticket, "clean", None, progress):
                 plan = compile_cleaning(dataset, batch_cut.header, find_native(dataset), is_json=batch_cut.is_json)
                 # A batch that is poured again keeps the load that brought it.
                 mark = {"revision": revision, "load_id": poured_load(ticket) or ticket.load_id}
@@ -213,7 +212,7 @@ class Loader:
                 ticket.notes.append(
                     f"{outdated:,} of the duplicates are older than the current records of their keys, by orderBy"
                 )
-            with self.chore(ticket, "keeping the records for the next load"):
+            with chore(ticket, "keeping the records for the next load"):
                 keeper.keep(publication)
         return publication.outcome
 
@@ -239,7 +238,7 @@ class Loader:
             cleaning_sha256,
         )
         opening = open_replay_batch(place) if "replay" in ticket.request else open_batch(place)
-        with opening as batch, self.step(ticket, "land", batch.size, progress):
+        with opening as batch, step(self.engine, ticket, "land", batch.size, progress):
             limit, drafts = self.settings.source_limit_bytes, load_folder(self.settings, ticket)
             landed = land(batch, folder, limit, progress.advance, drafts)
             note = LandedNote(batch.source, note_parts(landed), batch.position(), batch.may_be_empty)
@@ -261,7 +260,7 @@ class Loader:
         except (psycopg.Error, sa.exc.DBAPIError) as error:
             if not is_refusal(error):
                 raise
-            with self.step(ticket, "stage", None, progress):
+            with step(self.engine, ticket, "stage", None, progress):
                 accepted = leave_refused(self.engine, tables, candidate)
             if accepted is None:
                 raise
@@ -269,7 +268,7 @@ class Loader:
         outcome = publication.outcome
         changed = outcome.inserted + outcome.updated + outcome.deleted
         if outcome.status == "published" and changed > VACUUM_SHARE * outcome.record_count:
-            with self.step(ticket, "vacuum", None, progress), self.chore(ticket, "tidying the tables"):
+            with step(self.engine, ticket, "vacuum", None, progress), chore(ticket, "tidying the tables"):
                 vacuum(self.engine, tables)
         return publication
 
@@ -278,30 +277,12 @@ class Loader:
     ) -> Publication:
         """Stages the records, where that is not done, and publishes them."""
         if not candidate.direct and not candidate.refused:
-            with self.step(ticket, "stage", None, progress):
+            with step(self.engine, ticket, "stage", None, progress):
                 stage(self.engine, tables, candidate.load_id, candidate.fencing_token, candidate.accepted_file)
-        with self.step(ticket, "publish", None, progress):
+        with step(self.engine, ticket, "publish", None, progress):
             if candidate.direct:
                 park_indexes(self.engine, tables)
             return publish(self.engine, self.tables, tables, candidate, find_raw)
-
-    @contextmanager
-    def chore(self, ticket: Ticket, name: str) -> Iterator[None]:
-        """Something done after the publication: it fails by itself, and the load stays published."""
-        try:
-            yield
-        except Exception as error:
-            if is_outage(error):
-                raise
-            ticket.notes.append(f"{name} failed after the publication: {explain_failure(error)}")
-            log(
-                LOGGER,
-                "chore_failed",
-                logging.WARNING,
-                load_id=ticket.load_id,
-                chore=name,
-                error=type(error).__name__,
-            )
 
     def find_known(self, dataset: Dataset, ticket: Ticket) -> KnownRecords | None:
         """The records that are current, where they are kept here and nobody published meanwhile."""
@@ -320,16 +301,3 @@ class Loader:
             duplicates=0,
             record_count=ticket.head_records,
         )
-
-    @contextmanager
-    def step(self, ticket: Ticket, name: str, total: int | None, progress: Progress) -> Iterator[None]:
-        """Times and traces one step, and renews the lease before it."""
-        renew_lease(self.engine, ticket)
-        progress.start(name, total)
-        started = time.perf_counter()
-        try:
-            with TRACER.start_as_current_span(f"load {name}", attributes={"decant.load_id": ticket.load_id}):
-                yield
-        finally:
-            ticket.step_seconds[name] = round(time.perf_counter() - started, 4)
-            progress.done()
