@@ -6,6 +6,7 @@ takes it up again.
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
 from collections.abc import Iterable, Iterator
@@ -45,7 +46,7 @@ from ingest.ledger import (
     note_landed,
     open_load,
 )
-from ingest.load_report import LoadReport, log_crash
+from ingest.load_report import LOGGER, LoadReport, log_crash
 from ingest.outcome import Candidate, Outcome, Publication, RawPicker
 from ingest.progress import Progress
 from ingest.publish import VACUUM_SHARE, publish
