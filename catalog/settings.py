@@ -249,7 +249,12 @@ class Settings(BaseSettings):
         int, Field(ge=1, description="Bodies of pushed events that are held at a time, per process, in bytes.")
     ] = 64 * 2**20
 
-    duckdb_memory: Annotated[str, Field(description="Memory for cleaning one batch; more goes to disk.")] = "256MB"
+    duckdb_memory: Annotated[
+        str,
+        Field(
+            description="Memory for cleaning one batch; more goes to disk. Left out: 1 MB more per column above 100."
+        ),
+    ] = "256MB"
     duckdb_threads: Annotated[int, Field(ge=1, description="Threads for cleaning one batch.")] = min(
         4, os.cpu_count() or 1
     )

@@ -20,11 +20,16 @@ from ingest.clean import (
     reads_json,
 )
 from ingest.duck import open_duckdb
-from ingest.errors import CleaningError
+from ingest.errors import CleaningError, OutOfMemoryError
 from ingest.judged import JudgedTables, count, key_text
 from ingest.known import KnownRecords
 from ingest.readers.sink import JSON_COLUMN, CutBatch
 from ingest.transforms import TransformError, check_expression, require_plain
+
+DEFAULT_MB = 256  # where nothing is set
+WIDE_COLUMNS = 100
+MB_PER_COLUMN = 1  # beyond that: what a thread's blocks of one column take
+THREAD_COLUMNS = 300  # columns times threads
 
 
 @dataclass(frozen=True)
@@ -48,22 +53,42 @@ class CleanBatch:
 
 @contextmanager
 def open_engine(
-    settings: Settings, folder: Path, known: Path | None = None, *, careful: bool = False
+    settings: Settings, folder: Path, known: Path | None = None, *, careful: bool = False, columns: int = 0
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """A DuckDB connection that sees nothing but `folder` and the file `known`, and cannot be told otherwise.
 
     A `careful` one computes what expressions share in each of them: otherwise DuckDB takes it out of them, and out
-    of the TRY that keeps an error to its record.
+    of the TRY that keeps an error to its record. `columns` are those of what it is to clean.
     """
+    threads, memory = choose_limits(settings, columns)
     with open_duckdb(
         folder=folder,
         files=(known,) if known is not None else (),
-        threads=settings.duckdb_threads,
-        memory=settings.duckdb_memory,
+        threads=threads,
+        memory=memory,
         ordered=False,
         careful=careful,
     ) as connection:
         yield connection
+
+
+def choose_limits(settings: Settings, columns: int) -> tuple[int, str]:
+    """How many threads clean a dataset of so many columns, and in how much memory.
+
+    However few the records, each thread holds a block of each column at each step. So a wide dataset is cleaned by
+    fewer threads; and where the memory was not chosen, it grows with the columns.
+    """
+    threads = max(1, min(settings.duckdb_threads, THREAD_COLUMNS // max(columns, 1)))
+    if "duckdb_memory" in settings.model_fields_set or columns <= WIDE_COLUMNS:
+        return threads, settings.duckdb_memory
+    return threads, f"{DEFAULT_MB + (columns - WIDE_COLUMNS) * MB_PER_COLUMN}MB"
+
+
+def out_of_memory(settings: Settings, columns: int) -> OutOfMemoryError:
+    """What is said where the memory was not enough."""
+    _, memory = choose_limits(settings, columns)
+    wide = f" {columns:,} columns take about {DEFAULT_MB + columns * MB_PER_COLUMN:,} MB." * (columns > WIDE_COLUMNS)
+    return OutOfMemoryError(f"Cleaning needs more than {memory}: set DECANT_DUCKDB_MEMORY to more.{wide}")
 
 
 @contextmanager
@@ -79,19 +104,28 @@ def clean_batch(
 ) -> Iterator[CleanBatch]:
     """The batch's good records and its rejected ones; CleaningError where the statement cannot run."""
     file = known.file if known else None
+    columns = max(plan.width, len(plan.values))
     with ExitStack() as stack:
-        engine = stack.enter_context(open_engine(settings, folder, file))
+        engine = stack.enter_context(open_engine(settings, folder, file, columns=columns))
         try:
             judge(engine, plan, cut)
+        except duckdb.OutOfMemoryException as error:
+            raise out_of_memory(settings, columns) from error
         except duckdb.Error:
             # A value that fails a transform may have failed all of it; a third slower, it fails its own record.
             stack.close()
-            engine = stack.enter_context(open_engine(settings, folder, file, careful=True))
+            engine = stack.enter_context(open_engine(settings, folder, file, careful=True, columns=columns))
             try:
                 judge(engine, plan, cut)
+            except duckdb.OutOfMemoryException as error:
+                raise out_of_memory(settings, columns) from error
             except duckdb.Error as error:
                 raise CleaningError(f"DuckDB: {str(error).splitlines()[0]}") from error
-        yield write_files(engine, plan, cut, folder, known, (revision, load_id))
+        try:
+            clean = write_files(engine, plan, cut, folder, known, (revision, load_id))
+        except duckdb.OutOfMemoryException as error:
+            raise out_of_memory(settings, columns) from error
+        yield clean
 
 
 def judge(engine: duckdb.DuckDBPyConnection, plan: CleaningPlan, cut: CutBatch) -> None:

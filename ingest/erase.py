@@ -147,7 +147,9 @@ class Erasure:
     def judge_lines(self, cut: CutBatch) -> set[int]:
         """The lines whose records have the key, by the contract as it is today."""
         plan = compile_cleaning(self.tables.dataset, cut.header, is_json=cut.is_json)
-        with open_engine(self.settings, self.folder, careful=True) as engine:
+        with open_engine(
+            self.settings, self.folder, careful=True, columns=max(plan.width, len(plan.values))
+        ) as engine:
             try:
                 judge(engine, plan, cut)
                 rows = engine.execute(f"SELECT line FROM judged WHERE {key_text(plan)} = ?", [self.key]).fetchall()
