@@ -18,6 +18,8 @@ from commands import contracts, demo, forgetting, keys, lineage, loads, quaranti
 from commands.common import err
 from ingest.errors import IngestError
 
+LOGGER = logging.getLogger("decant.command")
+
 
 def make_app() -> typer.Typer:
     """The commands and their groups, in the order in which `--help` lists them."""
@@ -77,6 +79,10 @@ def main() -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        # The log's formatter escapes what an exception's text may hold; Python's own would not.
+        LOGGER.error("command_crashed", exc_info=error)
+        sys.exit(1)
 
 
 def end_in_order(_signal: int, _frame: FrameType | None) -> None:
