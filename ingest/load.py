@@ -6,7 +6,6 @@ takes it up again.
 
 from __future__ import annotations
 
-import logging
 import shutil
 import time
 from collections.abc import Iterable, Iterator
@@ -20,8 +19,7 @@ import sqlalchemy as sa
 from catalog.contract import Catalog
 from catalog.database import translate_errors
 from catalog.dataset import Dataset, RawForm
-from catalog.high_water import RestoredDatabase, check_restored, note_heads
-from catalog.logs import log
+from catalog.high_water import note_heads
 from catalog.plain_text import plain
 from catalog.private_files import make_private_folder
 from catalog.settings import Settings
@@ -46,7 +44,7 @@ from ingest.ledger import (
     note_landed,
     open_load,
 )
-from ingest.load_report import LOGGER, LoadReport, log_crash
+from ingest.load_report import LoadReport, log_crash
 from ingest.outcome import Candidate, Outcome, Publication, RawPicker
 from ingest.progress import Progress
 from ingest.publish import VACUUM_SHARE, publish
@@ -60,7 +58,7 @@ from ingest.steps import chore, step
 from ingest.unpacking import UnpackLimit
 from ingest.unread import note_unread
 from ingest.withdrawal import withdraw_asked, withdraws
-from ingest.workspace import drop_staged, load_folder, sweep_leftovers
+from ingest.workspace import drop_staged, load_folder, sweep_leftovers, tell_restored
 
 
 class Loader:
@@ -92,7 +90,7 @@ class Loader:
             translate_errors(),
             hold_dataset(self.engine, dataset) as dataset_id,
         ):
-            restored = self.check_restored(dataset, requested_by)
+            restored = tell_restored(self.settings, self.engine, dataset, requested_by)
             sweep_leftovers(self.settings, self.engine, dataset_id)
             ticket = open_load(self.engine, dataset_id, choose_kind(dataset, request), load_id, request, requested_by)
             if restored is not None:
@@ -111,14 +109,6 @@ class Loader:
             error_code=failure.code if failure else None,
             error=plain(str(failure)) if failure else None,
         )
-
-    def check_restored(self, dataset: Dataset, by: str | None) -> RestoredDatabase | None:
-        """What is found where the database lacks a publication of the dataset that this host has seen."""
-        with self.engine.begin() as connection:
-            restored = check_restored(connection, self.settings, [dataset], by or "loader")
-        if restored is not None:
-            log(LOGGER, "database_restored", logging.WARNING, epoch=restored.epoch, reason=restored.reason)
-        return restored
 
     def attempt(
         self, dataset: Dataset, ticket: Ticket, progress: Progress

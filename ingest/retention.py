@@ -202,7 +202,7 @@ def forget_history(engine: sa.Engine, tables: DatasetTables, oldest: int) -> int
     """How many rows of history went: those that no kept revision has."""
     history = tables.history
     # A row's place counts within its table, and each partition is one of its own.
-    place = (sa.literal_column("tableoid"), sa.literal_column("ctid"))
+    place: tuple[sa.ColumnElement[Any], ...] = (sa.literal_column("tableoid"), sa.literal_column("ctid"))
     some = sa.select(*place).select_from(history).where(history.c[UNTIL] <= oldest).limit(ROWS_AT_ONCE)
     total = 0
     while True:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from catalog.dataset import Dataset
+from catalog.high_water import RestoredDatabase, check_restored
 from catalog.logs import log
 from catalog.settings import Settings
 from ingest.ledger import Ticket, find_leftovers
@@ -31,6 +33,15 @@ def sweep_leftovers(settings: Settings, engine: sa.Engine, dataset_id: int) -> N
     for load_id in loads:
         for folder in settings.work_folder.glob(f"load-{load_id}-*"):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def tell_restored(settings: Settings, engine: sa.Engine, dataset: Dataset, by: str | None) -> RestoredDatabase | None:
+    """What is found where the database lacks a publication of the dataset that this host has seen."""
+    with engine.begin() as connection:
+        restored = check_restored(connection, settings, [dataset], by or "loader")
+    if restored is not None:
+        log(LOGGER, "database_restored", logging.WARNING, epoch=restored.epoch, reason=restored.reason)
+    return restored
 
 
 def drop_staged(engine: sa.Engine, name: str) -> None:
