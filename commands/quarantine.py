@@ -23,6 +23,8 @@ DatasetAddress = Annotated[str, typer.Argument(metavar="PRODUCT.DATASET", help="
 Reason = Annotated[str | None, typer.Option(help="A rule, a property, or `property: rule`.")]
 OfLoad = Annotated[int | None, typer.Option("--load", min=1, help="Only those that this load rejected.")]
 
+SHOWN_CHARACTERS = 60  # of a value in a table
+
 
 def rejects(
     address: DatasetAddress,
@@ -171,6 +173,11 @@ def write_lines(lines: Any, target: Path) -> None:
     out.print(f"{number:,} records written to {escape(str(target))}", highlight=False)
 
 
+def cut_short(text: str) -> str:
+    """A value for a table: what is left out of it is seen to be."""
+    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
+
+
 def show_groups(groups: list[Any]) -> None:
     """A line for each reason, and the first records below it."""
     if not groups:
@@ -182,6 +189,6 @@ def show_groups(groups: list[Any]) -> None:
         head = [escape(group.reason), f"{group.records:,}"]
         for sample in group.samples:
             shown = (sample[name] for name in ("id", "load", "file", "line", "key", "value", "message"))
-            table.add_row(*head, *("" if value is None else escape(str(value)[:60]) for value in shown))
+            table.add_row(*head, *("" if value is None else escape(cut_short(str(value))) for value in shown))
             head = ["", ""]
     out.print(table)

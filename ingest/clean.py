@@ -31,6 +31,7 @@ __all__ = [
 # What the raw columns and the line are called beside the names that transforms use.
 PLACE = "_decant_"
 LINE = "_decant_line"
+WORD = "_decant_word"  # a raw text that may be a null word
 RECORD = "_decant_record"  # a raw record that is one JSON object
 # Transforms that give one of these types need no way through text; the guard keeps what Postgres can hold.
 NATIVE_TYPES = {
@@ -116,8 +117,16 @@ def compile_cleaning(
     own = [LINE] if keys is None else [LINE, RECORD]
     kept = {column for prop in properties if not prop.trimmed for column in prop.raw_columns}
     trimmed = ", ".join([*own, *(f"{p if name in kept else trim(p)} AS {p}" for name, p in places.items())])
-    cleared = ", ".join([*own, *(f"{clear_nulls(place, nulls)} AS {place}" for place in places.values())])
+    words = find_null_words(properties, places, nulls)
+    cleared = ", ".join(
+        [
+            *own,
+            *(f"{clear_nulls(place, nulls)} AS {place}" for place in places.values()),
+            *(f"{place} AS {WORD}{index}" for index, place in words.items()),
+        ]
+    )
     texts = [compile_source(index, prop, places) for index, prop in enumerate(properties)]
+    texts += [f"{WORD}{index} AS w{index}" for index in words]
     # Only transforms see the raw columns under their own names.
     shown = {name: place for prop in properties if prop.transform for name, place in pick(places, prop.raw_columns)}
     if keys is not None:
@@ -131,7 +140,7 @@ def compile_cleaning(
     tried, values = zip(
         *(compile_value(i, prop, native, is_json=is_json) for i, prop in enumerate(properties)), strict=True
     )
-    checks = list(compile_checks(properties, native))
+    checks = list(compile_checks(properties, native, frozenset(words)))
     nested = {f"r{i}": compile_parts(prop, f"t{i}", f"v{i}") for i, prop in enumerate(properties) if has_parts(prop)}
     parts = "".join(f", {found} AS {name}" for name, found in nested.items())
     broken = [f"({check.broken}) IS TRUE" for check in checks] + [f"coalesce(len({name}), 0) > 0" for name in nested]
@@ -163,6 +172,17 @@ SELECT line, {", ".join(f"v{index}" for index in range(len(properties)))},
   CASE WHEN broken THEN to_json({reasons})::VARCHAR END AS reasons
 FROM checked""",
     )
+
+
+def find_null_words(properties: list[Property], places: dict[str, str], nulls: tuple[str, ...]) -> dict[int, str]:
+    """The properties, by their place, whose raw text a reason shows: a null word stood where a value is required."""
+    if not any(nulls):
+        return {}
+    return {
+        index: places[prop.raw_columns[0]]
+        for index, prop in enumerate(properties)
+        if prop.required and prop.transform is None and prop.raw_columns[0] in places
+    }
 
 
 def pick(places: dict[str, str], names: tuple[str, ...]) -> list[tuple[str, str]]:
@@ -262,8 +282,8 @@ def compile_value(index: int, prop: Property, native: frozenset[str], *, is_json
     return f"{kind.cast_text(text)} AS c{index}", f"{kind.judge(text, f'c{index}')} AS v{index}"
 
 
-def compile_checks(properties: list[Property], native: frozenset[str]) -> Iterator[Check]:
-    """Every record-level rule of every property."""
+def compile_checks(properties: list[Property], native: frozenset[str], worded: frozenset[int]) -> Iterator[Check]:
+    """Every record-level rule of every property; `worded` are those whose null words are known."""
     for index, prop in enumerate(properties):
         # Where no text is needed, none is made: in a reason it is, for a broken record alone.
         text, value = f"CAST(x{index}[1] AS VARCHAR)" if prop.name in native else f"t{index}", f"v{index}"
@@ -275,7 +295,8 @@ def compile_checks(properties: list[Property], native: frozenset[str]) -> Iterat
                 missed = f"x{index} IS NOT NULL AND {missing}"
                 yield Check(prop.name, "required", missed, "NULL", "a value is required")
         elif prop.required:
-            yield Check(prop.name, "required", missing, "NULL", "a value is required")
+            word = f"nullif(w{index}, '')" if index in worded else "NULL"
+            yield Check(prop.name, "required", missing, word, "a value is required")
         rule = "invalid_text" if prop.type.name == "string" else "type"
         unread = f"NOT ({missing}) AND {value} IS NULL"
         yield Check(prop.name, rule, unread, text, f"expected {prop.type.expected}")

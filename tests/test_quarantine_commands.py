@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from commands.quarantine import cut_short
 from tests.ingest.test_replay import HEAD, STRICT, mend, people, states
 from tests.lab import Lab
 from tests.test_command_line import run
@@ -43,6 +44,22 @@ def test_an_owner_looks_at_rejected_records_dismisses_some_and_pours_the_others_
     assert [state for *_, state in states(lab)] == ["replayed", "open", "dismissed"]
     deeds = lab.rows("SELECT operation, records FROM decant.audit_log ORDER BY id")
     assert deeds == [("dismiss", 1), ("replay", None)]
+
+
+def test_a_null_word_is_shown_and_what_is_cut_ends_with_dots(make_lab: object) -> None:
+    lab: Lab = make_lab(STRICT)  # type: ignore[operator]
+    lab.ingest("people.people", HEAD + f"1,NA,30,\n2,Bo,{'9' * 80},\n3,,5,\n")
+    asked = run(lab, "rejects", "people.people", "--json", DECANT_DATABASE_URL=lab.urls.owner)
+    values = {
+        sample["line"]: (group["reason"], sample["value"])
+        for group in json.loads(asked.stdout)["reasons"]
+        for sample in group["samples"]
+    }
+    assert values[2] == ("name: required", "NA")
+    assert values[4] == ("name: required", None)
+    assert values[3][1] == "9" * 80
+    assert cut_short("9" * 80) == "9" * 59 + "…"
+    assert cut_short("9" * 60) == "9" * 60
 
 
 def test_an_owner_publishes_what_a_gate_held_back(make_lab: object) -> None:

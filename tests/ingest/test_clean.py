@@ -279,7 +279,7 @@ def test_an_empty_text_stays_one_where_it_is_no_null_token(cleaner: Cleaner) -> 
     )
     found = cleaner.clean(dataset, "id,a,n\n1,,5\n2,NA,5\n3,x,\n")
     assert found.accepted == [["1", "", "5"]]
-    assert found.reasons(3) == [("a", "required", None)]
+    assert found.reasons(3) == [("a", "required", "NA")]  # the word that stood for no value
     assert found.reasons(4) == [("n", "type", "")]
 
 

@@ -52,7 +52,9 @@ OTHERWISE = {
     "headerasdata": Present("`columns` says there is no header", "published", [3, 3, 0, 0], "reads like a header"),
     "headeronly": Present("an empty batch may be held back", "withheld or published"),
     "inches": Present("a quote amid a field", "published", [20, 19, 1, 0], "broken or unclosed quotes"),
-    "namibia": Present("NA is a null word of the contract", "withheld", [4, 3, 1, 0], "a value is required"),
+    "namibia": Present(
+        "NA is a null word of the contract", "withheld", [4, 3, 1, 0], '"value": "NA", "message": "a value is'
+    ),
     "ndjsonmess": Present("19.0 is no whole number", "published", [23, 11, 12, 0], "no JSON object but an array"),
     "numbers": Present("any but plain digits is rejected", "published", [26, 6, 20, 0]),
     "oracledates": Present("months are Jan, not JAN", "withheld", [3, 1, 2, 0], "in the form dd-MMM-yyyy"),
