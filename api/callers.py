@@ -13,6 +13,7 @@ from api.auth import Authenticator, Principal
 from api.problems import Problem
 from api.rates import Limiter, Network, Standing, client_address, rate_headers
 from api.security import PRINCIPAL
+from api.turns import CALLING, Caller
 from catalog.contract import Catalog
 from catalog.rates import Rate, parse_rate, read_limit
 from catalog.reserved import CREDENTIAL_PARAMETERS
@@ -53,6 +54,8 @@ class Callers:
             raise
         scope[PRINCIPAL] = principal
         await self.limit(scope, principal)
+        account, rate = self.account_of(scope, principal)
+        CALLING.set(Caller(caller_name(scope, self.trusted), self.limiter, account, rate))
         return principal
 
     async def limit(self, scope: Scope, principal: Principal) -> None:

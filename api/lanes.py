@@ -6,12 +6,11 @@ every statement, and a cursor object for each, would cost three times what the s
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from hashlib import sha256
+from time import perf_counter
 from typing import Any
 
 from psycopg import AsyncConnection, errors, generators
@@ -19,13 +18,13 @@ from psycopg.adapt import PyFormat, Transformer
 from psycopg.pq import ExecStatus
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from api.turns import CALLING, FREE_SECONDS, Turns
 from catalog.database import translate_error
 from catalog.errors import DatabaseUnavailableError
 from catalog.poolers import PoolableConnection
 
 PREPARED_MAXIMUM = 300  # statements that one connection keeps prepared
 NAME_DIGITS = 32  # of a prepared statement's name
-WAITING_MAXIMUM = 1000
 ENCODING = "utf-8"
 # A plan kept from before a migration, or a statement that a pooler between us dropped.
 OUTDATED = (errors.FeatureNotSupported, errors.InvalidSqlStatementName)
@@ -122,11 +121,10 @@ class Lanes:
 
     def __init__(self, pool: AsyncConnectionPool[Any], size: int, timeout_seconds: float) -> None:
         self.pool = pool
-        self.size = size
         self.timeout_seconds = timeout_seconds
+        self.turns = Turns(size, what="connections to the database")
         self.open = 0
         self.free: list[Lane] = []
-        self.queue: deque[asyncio.Future[Lane | None]] = deque()
         self.transformer = Transformer()
 
     @property
@@ -137,76 +135,78 @@ class Lanes:
     @property
     def waiting(self) -> int:
         """Requests that wait for a lane."""
-        return len(self.queue)
+        return self.turns.length
 
-    async def fetch(self, statement: Statement, values: Mapping[str, Any]) -> list[bytes | None] | None:
-        """The one row of a statement; DatabaseError and its kin for whatever goes wrong."""
+    async def fetch(
+        self, statement: Statement, values: Mapping[str, Any], *, costly: bool = False
+    ) -> list[bytes | None] | None:
+        """The one row of a statement; DatabaseError and its kin for whatever goes wrong.
+
+        A `costly` one waits among its like, and the database's time is charged to the caller's limit.
+        """
         encoded = [self.encode(values[name]) for name in statement.names]
         try:
             try:
-                return await self.try_fetch(statement, encoded)
+                return await self.try_fetch(statement, encoded, costly)
             except OUTDATED:
-                return await self.try_fetch(statement, encoded)
+                return await self.try_fetch(statement, encoded, costly)
             except errors.OperationalError as error:
                 if isinstance(error, WAITED) or not isinstance(translate_error(error), DatabaseUnavailableError):
                     raise
                 # The server closed an idle connection, or replay was in the way: to read twice harms nobody.
-                return await self.try_fetch(statement, encoded)
+                return await self.try_fetch(statement, encoded, costly)
         except errors.Error as error:
             raise translate_error(error) from error
 
-    async def try_fetch(self, statement: Statement, values: list[Any]) -> list[bytes | None] | None:
+    async def try_fetch(self, statement: Statement, values: list[Any], costly: bool) -> list[bytes | None] | None:
         """One attempt, with the driver's own errors."""
-        lane = self.free.pop() if self.free else await self.wait_for_lane()
+        caller = CALLING.get()
+        await self.take_turn(caller.name, costly)
         try:
-            row = await lane.run(statement, values)
-        except OUTDATED:
-            await self.give_back(lane, forget=True)
-            raise
-        except errors.Error:
-            await self.give_back(lane)
-            raise
-        except BaseException:
-            # Cut off in the middle: nobody knows what the connection would answer next.
-            await self.discard(lane)
-            raise
-        self.release(lane)
-        return row
+            lane = self.free.pop() if self.free else await self.open_lane()
+            began = perf_counter()
+            try:
+                row = await lane.run(statement, values)
+            except OUTDATED:
+                await self.give_back(lane, forget=True)
+                raise
+            except errors.Error:
+                await self.give_back(lane)
+                raise
+            except BaseException:
+                # Cut off in the middle: nobody knows what the connection would answer next.
+                await self.discard(lane)
+                raise
+            finally:
+                seconds = perf_counter() - began
+                if seconds > FREE_SECONDS:
+                    caller.charge(seconds)
+            self.free.append(lane)
+            return row
+        finally:
+            self.turns.give_back(caller.name, costly)
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[AsyncConnection[Any]]:
         """A lane's connection, for what is no single prepared row."""
-        lane = self.free.pop() if self.free else await self.wait_for_lane()
-        try:
-            yield lane.connection
-        except errors.Error:
-            await self.give_back(lane)
-            raise
-        except BaseException:
-            await self.discard(lane)
-            raise
-        self.release(lane)
+        async with self.turns.turn(self.timeout_seconds):
+            lane = self.free.pop() if self.free else await self.open_lane()
+            try:
+                yield lane.connection
+            except errors.Error:
+                await self.give_back(lane)
+                raise
+            except BaseException:
+                await self.discard(lane)
+                raise
+            self.free.append(lane)
 
-    async def wait_for_lane(self) -> Lane:
-        """A new lane where there may be one more, else the next that comes free; DatabaseUnavailableError if none."""
-        if self.open < self.size:
-            return await self.open_lane()
-        if len(self.queue) >= WAITING_MAXIMUM:
-            raise DatabaseUnavailableError("Too many requests wait for the database.")
-        future: asyncio.Future[Lane | None] = asyncio.get_running_loop().create_future()
-        self.queue.append(future)
-        try:
-            async with asyncio.timeout(self.timeout_seconds):
-                lane = await future
-        except BaseException as error:
-            if future.done() and not future.cancelled() and (lane := future.result()) is not None:
-                self.release(lane)
-            elif not future.done():
-                future.cancel()
-            if isinstance(error, TimeoutError):
-                raise DatabaseUnavailableError("Every connection is busy.") from None
-            raise
-        return lane if lane is not None else await self.wait_for_lane()
+    async def take_turn(self, caller: str, costly: bool) -> None:
+        """Waits for a turn at the lanes; BusyError for whoever waits in vain."""
+        if self.turns.allows(caller, costly):
+            self.turns.take(caller, costly)
+        else:
+            await self.turns.wait(caller, costly, self.timeout_seconds)
 
     async def open_lane(self) -> Lane:
         """One more lane."""
@@ -216,22 +216,7 @@ class Lanes:
             return PooledLane(connection) if connection.pooled else Lane(connection)
         except BaseException:
             self.open -= 1
-            self.wake(None)
             raise
-
-    def release(self, lane: Lane) -> None:
-        """Gives the lane to whoever waits longest, or keeps it."""
-        if not (self.queue and self.wake(lane)):
-            self.free.append(lane)
-
-    def wake(self, lane: Lane | None) -> bool:
-        """Whether somebody waited, who now has the lane; None tells them to open one."""
-        while self.queue:
-            future = self.queue.popleft()
-            if not future.done():
-                future.set_result(lane)
-                return True
-        return False
 
     async def give_back(self, lane: Lane, *, forget: bool = False) -> None:
         """Keeps the lane if its connection is well, otherwise lets it go."""
@@ -245,14 +230,13 @@ class Lanes:
                 while self.free:
                     await self.discard(self.free.pop())
             else:
-                self.release(lane)
+                self.free.append(lane)
 
     async def discard(self, lane: Lane) -> None:
         """Closes the lane's connection and makes room for another."""
         self.open -= 1
         await lane.connection.close()
         await self.pool.putconn(lane.connection)
-        self.wake(None)
 
     async def close(self) -> None:
         """Gives every idle connection back to the pool."""

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from api.security import note_problem
-from catalog.errors import DatabaseUnavailableError, QueryTimeoutError, QueryTooExpensiveError
+from catalog.errors import BusyError, DatabaseUnavailableError, QueryTimeoutError, QueryTooExpensiveError
 from catalog.telemetry import current_trace_id, hide_keys
 
 MEDIA_TYPE = "application/problem+json"
@@ -170,6 +170,11 @@ def allowed_methods(request: Request) -> set[str]:
     return methods
 
 
+def explain_unavailable(error: DatabaseUnavailableError) -> Problem:
+    """The problem of what cannot be had now; what is busy is said, what the database said is not."""
+    return Problem("unavailable", str(error) if isinstance(error, BusyError) else None)
+
+
 def install_problems(app: FastAPI, judge_nowhere: Callable[[Request], Awaitable[None]]) -> None:
     """Makes every error of the service a problem, the framework's own too.
 
@@ -188,8 +193,8 @@ def install_problems(app: FastAPI, judge_nowhere: Callable[[Request], Awaitable[
             await judge_nowhere(request)
         except Problem as judged:
             problem = judged
-        except DatabaseUnavailableError:
-            problem = Problem("unavailable")
+        except DatabaseUnavailableError as unavailable:
+            problem = explain_unavailable(unavailable)
         if problem.code == "method_not_allowed":
             problem.headers["Allow"] = ", ".join(sorted(allowed_methods(request)))
             if request.method == "OPTIONS":
@@ -201,8 +206,8 @@ def install_problems(app: FastAPI, judge_nowhere: Callable[[Request], Awaitable[
         return render_problem(request, Problem("bad_request"))
 
     @app.exception_handler(DatabaseUnavailableError)
-    async def unavailable(request: Request, _error: DatabaseUnavailableError) -> Response:
-        return render_problem(request, Problem("unavailable"))
+    async def unavailable(request: Request, error: DatabaseUnavailableError) -> Response:
+        return render_problem(request, explain_unavailable(error))
 
     @app.exception_handler(QueryTooExpensiveError)
     async def expensive(request: Request, _error: QueryTooExpensiveError) -> Response:

@@ -56,6 +56,7 @@ class Lease:
     spare: int = 0  # what the quota still held when it was granted
     reset: float = 0.0
     refused_until: float = 0.0
+    debt: int = 0  # requests that were charged beyond what was granted
     renewing: asyncio.Lock | None = None
 
 
@@ -98,6 +99,14 @@ class Limiter:
             return Standing(False, 0, max(ceil(lease.reset - now), 1))
         return None
 
+    def charge(self, caller: str, rate: Rate, requests: int) -> None:
+        """Counts some more requests of a caller; what the lease does not hold is taken off the next ones."""
+        lease = self.leases.get((caller, rate))
+        if lease is not None:
+            spent = min(lease.left, requests)
+            lease.left -= spent
+            lease.debt = min(lease.debt + requests - spent, rate.quota)
+
     def refusal(self, caller: str, rate: Rate) -> Standing | None:
         """The refusal of one more request, where it is certain without asking; nothing is spent."""
         lease = self.leases.get((caller, rate))
@@ -109,7 +118,7 @@ class Limiter:
         """Asks for a new lease, and gives back what is left of the old one."""
         slots = SLOTS_OF_SECONDS if rate.window_seconds == 1 else SLOTS
         window_ms = rate.window_seconds * 1000
-        wanted = max(rate.quota // LEASES_PER_QUOTA, 1)
+        wanted = min(max(rate.quota // LEASES_PER_QUOTA, 1) + lease.debt, rate.quota)
         # A limit that changes begins anew: its slots are of another length.
         name = f"{caller} {rate.quota}/{rate.window_seconds}"
         asked = self.clock()
@@ -123,7 +132,9 @@ class Limiter:
         self.alone_since = None
         granted, spare, slot, slot_ms_left, retry_ms = row or (0, 0, -1, 0.0, window_ms)
         # From before the question: however long it took, the slot does not end sooner.
-        lease.left, lease.spare, lease.slot = granted, spare, slot
+        paid = min(granted, lease.debt)
+        lease.debt -= paid
+        lease.left, lease.spare, lease.slot = granted - paid, spare, slot
         lease.until = asked + slot_ms_left / 1000
         lease.reset = asked + retry_ms / 1000
         if granted == 0:

@@ -21,6 +21,7 @@ from catalog.errors import DatabaseUnavailableError
 from catalog.models import DatasetHead, Revision
 from catalog.telemetry import TRACER
 
+COSTLY = frozenset({"aggregate"})  # kinds of questions that read most of a table
 HEAD_FACTS = 3  # what a statement says of each dataset: revision, oldest revision, time of publication
 
 
@@ -133,7 +134,7 @@ class RecordReader:
     async def read(self, view: View, kind: str, statement: Statement, values: Mapping[str, Any]) -> Read:
         """The row of a statement, traced where the request is."""
         if not trace.get_current_span().is_recording():
-            row = await self.lanes.fetch(statement, values)
+            row = await self.lanes.fetch(statement, values, costly=kind in COSTLY)
         else:
             name = f"SELECT {view.dataset.schema}.{view.dataset.table}"
             facts = {
@@ -143,7 +144,7 @@ class RecordReader:
                 "db.collection.name": f"{view.dataset.schema}.{view.dataset.table}",
             }
             with TRACER.start_as_current_span(name, kind=SpanKind.CLIENT, attributes=facts):
-                row = await self.lanes.fetch(statement, values)
+                row = await self.lanes.fetch(statement, values, costly=kind in COSTLY)
         if row is None:
             raise DatabaseUnavailableError("The dataset has no table yet: run `decant migrate`.")
         return Read(row)

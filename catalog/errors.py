@@ -9,6 +9,7 @@ CatalogError
 ├── MigrationError          the schema cannot be, or was not, brought to the contracts
 └── DatabaseError           Postgres could not be reached or refused
     ├── DatabaseUnavailableError   worth trying again later
+    │   └── BusyError              others are at it; says at what
     ├── QueryTimeoutError          the statement ran into its time limit
     └── QueryTooExpensiveError     the statement ran into its limit of temporary space
 """
@@ -70,6 +71,10 @@ class DatabaseError(CatalogError):
 
 class DatabaseUnavailableError(DatabaseError):
     """Postgres cannot be reached at the moment."""
+
+
+class BusyError(DatabaseUnavailableError):
+    """All connections that there are for this are busy."""
 
 
 class QueryTimeoutError(DatabaseError):

@@ -231,7 +231,9 @@ class Settings(BaseSettings):
         int, Field(ge=0, description="Memory for finished answers, per process, in bytes; 0: every answer is read.")
     ] = 64 * 2**20
 
-    exports_at_once: Annotated[int, Field(ge=1, description="Exports that run at a time, per process.")] = 2
+    exports_at_once: Annotated[
+        int, Field(ge=1, description="Exports that run at a time, per process; one caller has half of them.")
+    ] = 4
     export_timeout_seconds: Annotated[
         float, Field(gt=0, description="How long one export may take, its reader included, in seconds.")
     ] = 600.0

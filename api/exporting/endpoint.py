@@ -206,7 +206,9 @@ class Export:
     ) -> None:
         """Sends a file, or the ranges of it that were asked for."""
         path = self.service.export_files.path_of(self.view.dataset, tag, self.form)
-        kept = await self.find_file(path)
+        kept = await self.find_unless_gone(path, receive)
+        if kept is None:
+            return
         self.timings.mark("file")
         modified = (b"last-modified", formatdate(kept.made_at, usegmt=True).encode())
         # Of one revision only: a file of the next may be older than one that was made again.
@@ -229,6 +231,20 @@ class Export:
             await send(message)
 
         await response(keep_ranges(scope, headers, kept.facts.st_size), receive, refuse_or_send)
+
+    async def find_unless_gone(self, path: Path, receive: Receive) -> KeptFile | None:
+        """What is said of the file; None where the caller hung up before it was built, which ends the building."""
+        finding = asyncio.ensure_future(self.find_file(path))
+        gone = asyncio.ensure_future(wait_until_gone(receive))
+        try:
+            await asyncio.wait({finding, gone}, return_when=asyncio.FIRST_COMPLETED)
+            return await finding if finding.done() else None
+        finally:
+            for task in (finding, gone):
+                task.cancel()
+            await asyncio.wait({finding, gone})
+            if not finding.cancelled():
+                finding.exception()
 
     async def find_file(self, path: Path) -> KeptFile:
         """What is said of the file, which is there; one that was removed while it was made is made again."""
@@ -256,7 +272,17 @@ class Export:
     async def build(self, path: Any) -> None:
         """Writes the export into a file."""
         async with self.service.exports.open(self.view, self.query, self.pin, self.form) as opened:
-            await asyncio.to_thread(partial(write_file, path, self.form, opened, self.properties))
+            writing = asyncio.ensure_future(
+                asyncio.to_thread(partial(write_file, path, self.form, opened, self.properties))
+            )
+            try:
+                await asyncio.shield(writing)
+            finally:
+                if not writing.done():
+                    # Whoever waits in a thread cannot be called off, but what it waits for can.
+                    opened.cancel()
+                    await asyncio.wait({writing})
+                    writing.exception()
 
 
 def write_piece(writer: Writer, encode: Any, batch: Any) -> bytes:

@@ -26,6 +26,7 @@ from api.questions import Pin
 from api.reader import age_of, pinned_values
 from api.sql import is_head
 from api.sql_text import fill_in
+from api.turns import Turns
 from api.views import View
 from catalog.errors import DatabaseUnavailableError, QueryTimeoutError
 from catalog.models import DatasetHead
@@ -50,7 +51,8 @@ class ExportSource:
 
     def __init__(self, url: str, settings: Settings) -> None:
         self.database = SharedDatabase(url)
-        self.turns = asyncio.Semaphore(settings.exports_at_once)
+        share = max(settings.exports_at_once // 2, 1)
+        self.turns = Turns(settings.exports_at_once, what="exports", each=share)
         self.wait_seconds = settings.pool_timeout_ms / 1000
         self.timeout_seconds = settings.export_timeout_seconds
 
@@ -59,12 +61,7 @@ class ExportSource:
         self, view: View, query: ExportQuery, pin: Pin, form: Form, gone: asyncio.Future[None] | None = None
     ) -> AsyncIterator[Opened]:
         """The export's batches; whoever leaves early, or is `gone`, has its statement cancelled."""
-        try:
-            async with asyncio.timeout(self.wait_seconds):
-                await self.turns.acquire()
-        except TimeoutError:
-            raise DatabaseUnavailableError("Every export that may run at once is running.") from None
-        try:
+        async with self.turns.turn(self.wait_seconds):
             running = Running(self.database, self.timeout_seconds)
             try:
                 starting = asyncio.ensure_future(asyncio.to_thread(running.start, view, query, pin, form))
@@ -78,8 +75,6 @@ class ExportSource:
                 yield await starting
             finally:
                 await asyncio.shield(asyncio.to_thread(running.stop))
-        finally:
-            self.turns.release()
 
 
 class SharedDatabase:
