@@ -1,0 +1,243 @@
+"""What a well-behaved caller feels of a neighbour: `python -m bench.neighbours [--runs 5] [--seconds 10]`.
+
+Promised: beside a neighbour who does their worst within the rate limit, the well-behaved caller's p99 is at most
+three times what it is beside an equal one, and nothing fails; /livez answers within 100 ms at p99, and never takes a
+second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import math
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from statistics import median
+from urllib.parse import urlsplit
+
+import httpx
+
+from api.keys import create_key
+from bench.ground import Ground, open_ground
+from bench.serve import load_flights
+from bench.services import run_decant
+from catalog.database import DatabaseUrls, make_engine
+from catalog.settings import Settings, read_secret
+
+RUNS = 5
+SECONDS = 10.0
+PAUSE_SECONDS = 0.025  # between two requests of who behaves well: far below the limit
+LIVEZ_SECONDS = 0.05
+SETTLING_SECONDS = 1.0  # for a neighbour to begin
+PROMISED_RATIO = 3.0
+PROMISED_LIVEZ = (0.1, 1.0)  # seconds at p99, and at most
+DEFAULTS = {"DECANT_RATE_LIMIT_ANONYMOUS": "1200/minute", "DECANT_RATE_LIMIT_DEFAULT": "6000/minute"}
+FLIGHTS = "/data/nyc-flights/v1/flights"
+COSTLY = "group_by=carrier,origin,destination,day(scheduled_departure)&measure=count,avg:departure_delay&sort=-count"
+
+
+@dataclass(frozen=True)
+class Felt:
+    """What was measured beside one neighbour: seconds, and answers that were none."""
+
+    p99: float
+    errors: int
+    livez_p99: float
+    livez_most: float
+
+
+async def behave(address: str, key: str, seconds: float) -> tuple[list[float], int]:
+    """Seconds of each of many pages, asked for one after the other, and how many failed."""
+    taken: list[float] = []
+    failed = 0
+    source = random.Random(3)
+    async with httpx.AsyncClient(base_url=address, headers={"X-API-Key": key}, timeout=30) as client:
+        end = time.perf_counter() + seconds
+        while (began := time.perf_counter()) < end:
+            # Seldom the same twice: what is cached says nothing about sharing.
+            question = (
+                f"limit={source.randrange(20, 60)}&day={source.randrange(1, 29)}&month={source.randrange(1, 13)}"
+            )
+            try:
+                answer = await client.get(f"{FLIGHTS}/records?{question}")
+                failed += answer.status_code != 200
+            except httpx.HTTPError:
+                failed += 1
+            taken.append(time.perf_counter() - began)
+            await asyncio.sleep(PAUSE_SECONDS)
+    return taken, failed
+
+
+async def watch_livez(address: str, seconds: float) -> list[float]:
+    """Seconds of each of many looks at /livez, each over a connection of its own."""
+    taken = []
+    end = time.perf_counter() + seconds
+    while (began := time.perf_counter()) < end:
+        with suppress(httpx.HTTPError):
+            async with httpx.AsyncClient(base_url=address, timeout=30) as client:
+                await client.get("/livez")
+        taken.append(time.perf_counter() - began)
+        await asyncio.sleep(LIVEZ_SECONDS)
+    return taken
+
+
+async def repeat(count: int, seconds: float, ask: Callable[[], Awaitable[object]]) -> None:
+    """The same question from several sides at once, again and again."""
+    end = time.perf_counter() + seconds
+
+    async def go_on() -> None:
+        while time.perf_counter() < end:
+            with suppress(httpx.HTTPError, OSError, asyncio.IncompleteReadError):
+                await ask()
+
+    await asyncio.gather(*(go_on() for _ in range(count)))
+
+
+async def ask_costly(address: str, key: str, seconds: float) -> None:
+    """Aggregates over everything, ten at a time."""
+    async with httpx.AsyncClient(base_url=address, headers={"X-API-Key": key}, timeout=30) as client:
+        source = random.Random(5)
+        await repeat(
+            10,
+            seconds,
+            lambda: client.get(f"{FLIGHTS}/aggregate?{COSTLY}&distance[gte]={source.randrange(100_000)}"),
+        )
+
+
+async def leave_unread(address: str, key: str, seconds: float, path: str, count: int) -> None:
+    """Answers that are asked for and never read."""
+    parts = urlsplit(address)
+    request = f"GET {path} HTTP/1.1\r\nHost: {parts.netloc}\r\nX-API-Key: {key}\r\n\r\n".encode()
+
+    async def ask() -> None:
+        reader, writer = await asyncio.open_connection(parts.hostname, parts.port, limit=1)
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(request)
+        await asyncio.sleep(seconds)
+        writer.close()
+        del reader
+
+    await repeat(count, seconds, ask)
+
+
+async def guess_keys(address: str, _key: str, seconds: float) -> None:
+    """Keys that nobody was given."""
+    wrong = "dcnt_{:012d}_" + "0" * 32 + "000000"
+    source = random.Random(7)
+    async with httpx.AsyncClient(base_url=address, timeout=30) as client:
+        await repeat(
+            10,
+            seconds,
+            lambda: client.get("/keys/self", headers={"X-API-Key": wrong.format(source.randrange(10**12))}),
+        )
+
+
+async def hold_connections(address: str, _key: str, seconds: float) -> None:
+    """1,200 connections on which hardly anything is said."""
+    parts = urlsplit(address)
+
+    async def hold() -> None:
+        with suppress(OSError):
+            _, writer = await asyncio.open_connection(parts.hostname, parts.port)
+            writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\n")
+            await asyncio.sleep(seconds)
+            writer.close()
+
+    await asyncio.gather(*(hold() for _ in range(1200)))
+
+
+ACTS: dict[str, Callable[[str, str, float], Awaitable[object]]] = {
+    "equal": behave,
+    "costly aggregates": ask_costly,
+    "unread exports": lambda a, k, s: leave_unread(a, k, s, f"{FLIGHTS}/export?format=csv&distance[gte]=1", 10),
+    "unread pages": lambda a, k, s: leave_unread(a, k, s, f"{FLIGHTS}/records?limit=1000", 40),
+    "wrong keys": guess_keys,
+    "1,200 connections": hold_connections,
+}
+
+
+@contextmanager
+def run_neighbour(name: str, address: str, key: str, seconds: float) -> Iterator[None]:
+    """A neighbour in a process of its own, ended with the block."""
+    command = [sys.executable, "-m", "bench.neighbours", "--act", name, address, key, str(seconds)]
+    with subprocess.Popen(command) as process:
+        try:
+            time.sleep(SETTLING_SECONDS)
+            yield
+        finally:
+            process.terminate()
+
+
+async def feel(address: str, key: str, seconds: float) -> Felt:
+    """What the well-behaved caller and the health check measure."""
+    (taken, failed), livez = await asyncio.gather(behave(address, key, seconds), watch_livez(address, seconds))
+    return Felt(percentile(taken), failed, percentile(livez), max(livez))
+
+
+def percentile(values: list[float], share: float = 0.99) -> float:
+    """The value that this share of them does not exceed."""
+    return sorted(values)[max(math.ceil(len(values) * share) - 1, 0)]
+
+
+def measure(ground: Ground, urls: DatabaseUrls, runs: int, seconds: float) -> dict[str, list[Felt]]:
+    """What is felt beside each neighbour, `runs` times in turn."""
+    found: dict[str, list[Felt]] = {name: [] for name in ACTS}
+    good, bad = (make_key(ground.settings, urls, name) for name in ("good", "neighbour"))
+    for _ in range(runs):
+        for name in ACTS:
+            # Anew each time: what one neighbour left behind is no other's.
+            with (
+                run_decant(ground, urls, "neighbours", 1, DEFAULTS) as (address, _),
+                run_neighbour(name, address, bad, seconds + 2 * SETTLING_SECONDS),
+            ):
+                found[name].append(asyncio.run(feel(address, good, seconds)))
+    return found
+
+
+def make_key(settings: Settings, urls: DatabaseUrls, name: str) -> str:
+    """A key that may read flights."""
+    return create_key(make_engine(urls.owner), read_secret(settings), name, ["nyc-flights:read"])
+
+
+def show(found: dict[str, list[Felt]]) -> bool:
+    """Prints medians of the runs; whether every promise is kept."""
+    equal = median(felt.p99 for felt in found["equal"])
+    kept = True
+    print(f"{'beside':<20}{'p99 ms':>9}{'x equal':>9}{'errors':>8}{'livez p99':>11}{'livez max':>11}")
+    for name, runs in found.items():
+        p99 = median(felt.p99 for felt in runs)
+        errors = sum(felt.errors for felt in runs)
+        livez, most = median(felt.livez_p99 for felt in runs), max(felt.livez_most for felt in runs)
+        quick = p99 <= PROMISED_RATIO * equal and livez <= PROMISED_LIVEZ[0] and most <= PROMISED_LIVEZ[1]
+        kept = kept and quick and not errors
+        print(
+            f"{name:<20}{p99 * 1000:9.1f}{p99 / equal:9.2f}{errors:8}{livez * 1000:11.1f}{most * 1000:11.1f}",
+            flush=True,
+        )
+    return kept
+
+
+def main() -> int:
+    """Prints the figures; 1 where a promise is broken."""
+    parser = argparse.ArgumentParser(prog="python -m bench.neighbours", description=__doc__)
+    parser.add_argument("--runs", type=int, default=RUNS, help="of which medians are taken")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="of each run")
+    parser.add_argument("--act", nargs=4, metavar=("NAME", "ADDRESS", "KEY", "SECONDS"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.act:
+        name, address, key, seconds = options.act
+        asyncio.run(ACTS[name](address, key, float(seconds)))  # type: ignore[arg-type]
+        return 0
+    with open_ground() as ground:
+        urls = load_flights(ground)
+        found = measure(ground, urls, options.runs, options.seconds)
+    return int(not show(found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
