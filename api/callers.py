@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping, Sequence
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from starlette.types import Scope
@@ -11,7 +13,7 @@ from starlette.types import Scope
 from api.access import find_known_product, roles_of
 from api.auth import Authenticator, Principal
 from api.problems import Problem
-from api.rates import Limiter, Network, Standing, client_address, rate_headers
+from api.rates import CALLERS_MAXIMUM, Limiter, Network, Standing, client_address, rate_headers
 from api.security import PRINCIPAL
 from api.turns import CALLING, Caller
 from catalog.contract import Catalog
@@ -21,6 +23,8 @@ from catalog.settings import Settings
 
 # Where a request keeps what this step found, for the answer and for what is counted.
 FIELDS = "decant.fields"
+LOOKUPS_SPARE = 10.0
+LOOKUPS_PER_SECOND = 1.0
 CREDENTIAL_NAMES = tuple(f"{name}=".encode() for name in CREDENTIAL_PARAMETERS)
 
 
@@ -33,6 +37,7 @@ class Callers:
         self.limiter = limiter
         self.anonymous_rate = read_limit(settings.rate_limit_anonymous)
         self.default_rate = read_limit(settings.rate_limit_default)
+        self.lookups = Lookups()
         self.trusted = [ipaddress.ip_network(text) for text in settings.trusted_proxies]
 
     async def identify(self, scope: Scope, headers: Mapping[str, str]) -> Principal:
@@ -65,10 +70,13 @@ class Callers:
             self.judge(scope, rate, await self.limiter.take(name, rate))
 
     def refuse_exhausted(self, scope: Scope, principal: Principal) -> None:
-        """`rate_limited` where it is known already that nothing is left; nothing is counted."""
+        """`rate_limited` where it is known already that nothing is left; nothing is counted.
+
+        A few credentials are looked up all the same: a good one may come from the same address.
+        """
         name, rate = self.account_of(scope, principal)
         standing = self.limiter.refusal(name, rate) if rate is not None else None
-        if rate is not None and standing is not None:
+        if rate is not None and standing is not None and not self.lookups.spend(name):
             scope[PRINCIPAL] = principal
             self.judge(scope, rate, standing)
 
@@ -102,6 +110,25 @@ class Callers:
             if known[0] is not None:
                 return known[0], product.schema
         return (self.anonymous_rate if principal.id is None else self.default_rate), ""
+
+
+class Lookups:
+    """The few credentials that are looked up for an address whose requests are used up."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self.known: OrderedDict[str, tuple[float, float]] = OrderedDict()  # name -> left, and when that was
+
+    def spend(self, name: str) -> bool:
+        """Whether one more may be looked up."""
+        now = self.clock()
+        left, since = self.known.pop(name, (LOOKUPS_SPARE, now))
+        left = min(left + (now - since) * LOOKUPS_PER_SECOND, LOOKUPS_SPARE)
+        allowed = left >= 1
+        self.known[name] = (left - 1 if allowed else left, now)
+        while len(self.known) > CALLERS_MAXIMUM:
+            self.known.popitem(last=False)
+        return allowed
 
 
 def caller_name(scope: Scope, trusted: Sequence[Network], principal: Principal | None = None) -> str:
