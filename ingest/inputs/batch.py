@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import sqlalchemy as sa
 
 from catalog.dataset import Dataset, Input
 from catalog.permits import Permits
+from catalog.private_files import make_private_folder
 from catalog.settings import Settings
 from catalog.tables import CatalogTables
 from ingest.errors import SourceError
@@ -42,6 +46,13 @@ class InputPlace:
     def permits(self) -> Permits:
         """What of this machine the dataset's contract may use."""
         return Permits(self.settings, self.dataset.product)
+
+    @contextmanager
+    def open_folder(self) -> Iterator[Path]:
+        """A folder for what the input needs while it is read; of a killed load, the next one removes it."""
+        make_private_folder(self.settings.work_folder)
+        with TemporaryDirectory(prefix=f"load-{self.load_id}-input-", dir=self.settings.work_folder) as name:
+            yield Path(name)
 
 
 def one_part(name: str, chunks: Iterator[bytes], size: int | None = None) -> Iterator[RawPart]:

@@ -1,9 +1,13 @@
-"""Rows of a database, as its driver gives them -> NDJSON. Pure."""
+"""Rows of a database, as its driver gives them -> NDJSON. Pure.
+
+Values are written as the properties that read their columns take them: a length of time is a time of day there, and
+bits are true or false.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -11,21 +15,74 @@ from uuid import UUID
 
 import simplejson
 
+Writer = Callable[[Any], Any]
+WHOLE = ("integer", "smallint", "bigint")
+EXACT_FLOAT = 2**53  # a float beyond it may stand for several whole numbers
+# Codes by which PyMySQL and mysqlclient tell columns' types.
+MYSQL_TIMESTAMP = 7
+MYSQL_BIT = 16
+MIDNIGHT = datetime(1970, 1, 1)  # noqa: DTZ001 - of any day, on any clock
 
-def write_rows(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
-    """One JSON object in a line for each row."""
-    return "".join(f"{write_row(names, row)}\n" for row in rows).encode("utf-8", "backslashreplace")
+
+def write_rows(names: Sequence[str], rows: Iterable[Sequence[Any]], writers: Sequence[Writer] = ()) -> bytes:
+    """One JSON object in a line for each row; what is no UTF-8 stays so, and is the fault of its row alone."""
+    chosen = writers or [plain] * len(names)
+    return b"".join(encode(write_row(names, row, chosen)) + b"\n" for row in rows)
 
 
-def write_row(names: Sequence[str], row: Sequence[Any]) -> str:
+def write_row(names: Sequence[str], row: Sequence[Any], writers: Sequence[Writer]) -> str:
     """One row as JSON: numbers with all their digits, null apart from the empty text."""
     return simplejson.dumps(
-        {name: plain(value) for name, value in zip(names, row, strict=True)},
+        {name: write(value) for name, value, write in zip(names, row, writers, strict=True)},
         ensure_ascii=False,
         separators=(",", ":"),
         use_decimal=False,
         ignore_nan=False,
     )
+
+
+def encode(text: str) -> bytes:
+    """A row as bytes: what was no UTF-8 is so again, other halves of characters become escapes."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace")
+
+
+def choose_writer(kind: str | None, code: Any = None, *, mysql: bool = False) -> Writer:
+    """How the values of a column are written that a property of this type reads; `code` is the driver's type."""
+
+    def write(value: Any) -> Any:
+        if isinstance(value, datetime) and value.tzinfo is None and mysql and code == MYSQL_TIMESTAMP:
+            value = value.replace(tzinfo=UTC)  # the session's zone; a DATETIME has none
+        if isinstance(value, bytes | bytearray | memoryview):
+            value = read_bits(bytes(value), kind, is_bit=mysql and code == MYSQL_BIT)
+        return plain(fit(value, kind))
+
+    return write
+
+
+def read_bits(value: bytes, kind: str | None, *, is_bit: bool) -> Any:
+    """Bytes as the number, the truth or the UUID that they stand for."""
+    if kind == "boolean" and value:
+        return any(value)
+    if is_bit:
+        return int.from_bytes(value, "big")
+    return UUID(bytes=value) if kind == "uuid" and len(value) == 16 else value
+
+
+def fit(value: Any, kind: str | None) -> Any:
+    """The value in the type of its property, where that loses nothing."""
+    match value:
+        case timedelta() if kind == "time" and timedelta(0) <= value < timedelta(days=1):
+            return (MIDNIGHT + value).time()
+        case datetime() if kind == "date" and value.tzinfo is None and value.time() == time():
+            return value.date()
+        case float() if kind in WHOLE and value.is_integer() and abs(value) < EXACT_FLOAT:
+            return int(value)
+        case Decimal() if kind in WHOLE and value.is_finite() and value == value.to_integral_value():
+            return int(value)
+    return value
 
 
 def plain(value: Any) -> Any:
@@ -38,7 +95,8 @@ def plain(value: Any) -> Any:
         case Decimal():
             return simplejson.RawJSON(f"{value:f}") if value.is_finite() else str(value)
         case datetime():
-            return (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
+            # Without a zone it is the property that says which one is meant.
+            return value.isoformat() if value.tzinfo is None else value.astimezone(UTC).isoformat()
         case date() | time():
             return value.isoformat()
         case timedelta():
@@ -52,6 +110,15 @@ def plain(value: Any) -> Any:
         case list() | tuple() | set() | frozenset():
             return [plain(item) for item in value]
     return str(value)
+
+
+def write_text(value: Any) -> str:
+    """A written value as the text that a property is read from."""
+    if isinstance(value, simplejson.RawJSON):
+        return str(value.encoded_json)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value if isinstance(value, str) else simplejson.dumps(value)
 
 
 def write_span(value: timedelta) -> str:

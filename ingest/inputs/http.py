@@ -22,7 +22,6 @@ import httpx
 
 from catalog.build_form import is_readable
 from catalog.dataset import Input, RawForm
-from catalog.private_files import make_private_folder
 from catalog.sources import HttpSource
 from ingest.errors import IngestError, SourceError
 from ingest.inputs.batch import InputPlace, RawBatch, RawPart
@@ -49,14 +48,12 @@ def open_http_batch(place: InputPlace) -> Iterator[RawBatch]:
     """The API's answer, page by page; no part where it says that nothing has changed."""
     source = source_of(place.source)
     filler = Filler(place.permits)
-    # The load's own folder goes with it, whatever becomes of it.
-    folder = place.settings.work_folder / f"load-{place.load_id}"
-    make_private_folder(folder)
     with hide_secrets(filler), ExitStack() as stack:
+        folder = stack.enter_context(place.open_folder())
         location = find_location(source, filler)
         mark = find_mark(place)
         client = stack.enter_context(closing(ApiClient(source, location, folder)))
-        sink = stack.enter_context(open_page_sink(place.source.form.delimiter))
+        sink = stack.enter_context(open_page_sink(place, folder))
         walk = Walk(place, source, filler, client, mark, sink, folder)
         first, facts = walk.fetch(walk.ask(walk.first_extra(), place.state), 1)
         if first.status == 304:
@@ -70,7 +67,8 @@ def open_http_batch(place: InputPlace) -> Iterator[RawBatch]:
             parts=walk.read(first, facts),
             size=first.size if single else None,
             position=walk.position,
-            may_be_empty=mark is not None and mark.highest is not None,
+            may_be_empty=mark is not None and not mark.is_start,
+            notes=sink.describe_nulls,
         )
 
 
@@ -105,7 +103,7 @@ class Walk:
 
     def position(self) -> dict[str, Any] | None:
         """Where the input stands behind this batch: the highest mark before it, and what an unchanged answer is."""
-        found = self.mark.position if self.mark else {}
+        found = self.mark.position(self.sink.marks()) if self.mark else {}
         # Of several pages, the first one may be the same while others are not.
         if self.validators and self.pages == 1:
             found = found | {"asked": self.asked, **self.validators}

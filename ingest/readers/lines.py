@@ -26,7 +26,10 @@ class NdjsonReader:
 
     def cut(self, part: LandedPart, sink: RecordSink) -> None:
         """Hands the part's records to the sink."""
-        sink.open_part(part.name, None)
+        if self.form.columns:
+            sink.open_table(part.name, self.form.columns)  # rows of a table: their columns are known
+        else:
+            sink.open_part(part.name, None)
         hand = JsonHand(sink)
         with open_text(part, self.limit, self.form, always=True) as text:
             for first, lines in split_lines(text):

@@ -1,0 +1,203 @@
+"""Marks as a source writes them: kept in the ledger, stepped back by a lag, and told from what cannot be one.
+
+A mark is compared by its source, in the source's own way: as a text, without a zone, with its own digits. So it is
+kept as it came, and the property's value beside it is only there to be shown, and to tell what has been published.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import duckdb
+
+from catalog.dataset import Dataset, Property
+from catalog.settings import Settings
+from ingest.engine import open_engine
+from ingest.errors import SourceError
+from ingest.inputs.mark_values import step_back, write_value
+
+MOMENT = re.compile(
+    r"(?P<day>\d{4}-\d\d-\d\d)(?:(?P<between>[T ])(?P<clock>\d\d:\d\d(?::\d\d)?)(?P<digits>[.,]\d+)?(?P<rest>.*))?",
+    re.DOTALL,
+)
+FURTHEST_AHEAD = timedelta(hours=14)  # a clock on the wall is never further before UTC
+MARKS_KEPT = 20
+
+
+@dataclass(frozen=True)
+class RawMark:
+    """A value of the column that marks news."""
+
+    raw: Any  # as the source gives it, and takes it back
+    value: str | None = None  # the property's value; None where the property is not that column as it is
+
+    @property
+    def shown(self) -> str:
+        """The mark for a person."""
+        return self.value if self.value is not None else str(self.raw)
+
+    def note(self) -> dict[str, Any]:
+        """The mark as the ledger keeps it."""
+        kind, text = write_raw(self.raw)
+        return {"type": kind, "raw": text, "value": self.value}
+
+    def less(self, lag: float, *, moments: bool) -> RawMark:
+        """The mark with the lag taken off, written as it was; SourceError where that cannot be done."""
+        if not lag:
+            return self
+        if isinstance(self.raw, str):
+            return RawMark(step_back_text(self.raw, lag, moments=moments))
+        if isinstance(self.raw, bytes | UUID | time | timedelta):
+            raise no_lag(str(self.raw))
+        return RawMark(step_back(self.raw, lag))
+
+
+def write_raw(raw: Any) -> tuple[str, str]:
+    """The name of a value's type, and the value as text."""
+    match raw:
+        case datetime():
+            return "datetime", raw.isoformat()
+        case date():
+            return "date", raw.isoformat()
+        case time():
+            return "time", raw.isoformat()
+        case timedelta():
+            return "span", str(raw // timedelta(microseconds=1))
+        case int():
+            return "integer", str(int(raw))
+        case float():
+            return "float", repr(raw)
+        case Decimal():
+            return "decimal", f"{raw:f}"
+        case bytes():
+            return "bytes", base64.b64encode(raw).decode()
+        case UUID():
+            return "uuid", str(raw)
+    return "text", str(raw)
+
+
+READ: dict[str, Callable[[str], Any]] = {
+    "datetime": datetime.fromisoformat,
+    "date": date.fromisoformat,
+    "time": time.fromisoformat,
+    "span": lambda text: timedelta(microseconds=int(text)),
+    "integer": int,
+    "float": float,
+    "decimal": Decimal,
+    "bytes": base64.b64decode,
+    "uuid": UUID,
+    "text": str,
+}
+
+
+def read_mark(note: Any) -> RawMark | None:
+    """A mark from what the ledger keeps of it; None where that is none."""
+    try:
+        return RawMark(READ[note["type"]](note["raw"]), note["value"])
+    except (KeyError, TypeError, ValueError, InvalidOperation):
+        return None
+
+
+def step_back_text(text: str, lag: float, *, moments: bool) -> str:
+    """A text with the lag taken off: a moment in its own form, rounded down to its digits, or a number."""
+    try:
+        if not moments:
+            number = Decimal(text) - Decimal(str(lag))
+            return f"{number:f}" if "." in text else str(math.floor(number))
+        match = MOMENT.fullmatch(text)
+        if match is None:
+            raise no_lag(text)
+        day = date.fromisoformat(match["day"])
+        if match["clock"] is None:
+            return step_back(day, lag).isoformat()  # type: ignore[no-any-return]
+        digits = (match["digits"] or "")[1:]
+        clock = time.fromisoformat(f"{match['clock']}{':00' if len(match['clock']) == 5 else ''}.{digits[:6]:0<6}")
+        moment = datetime.combine(day, clock) - timedelta(seconds=lag)
+        written = moment.isoformat(match["between"], "microseconds")
+        places = 16 if len(match["clock"]) == 5 else 19
+        fraction = (match["digits"] or "")[:1] + f"{written[20:]:0<{len(digits)}}"[: len(digits)] if digits else ""
+        return written[:places] + fraction + match["rest"]
+    except (ValueError, ArithmeticError):
+        raise no_lag(text) from None
+
+
+def no_lag(text: str) -> SourceError:
+    """The error of a mark that no lag can be taken off."""
+    return SourceError(f"No lag can be taken off {text[:100]!r}: input.incremental.lag must be left out.")
+
+
+def is_plain(dataset: Dataset, name: str, column: str | None = None) -> bool:
+    """Whether the property is read from one raw column as it is, and from this one where one is named."""
+    prop = dataset.properties[name]
+    return prop.transform is None and (column is None or prop.raw_columns == (column,))
+
+
+def judge_marks(
+    marks: Iterable[tuple[Any, str]], dataset: Dataset, name: str, settings: Settings, folder: Path, *, plain: bool
+) -> list[tuple[RawMark, Any]]:
+    """Those of the marks that are values of the property and have come already, in the order in which they are given.
+
+    Each is given with the text that its records have of it, and comes with the property's value where it is `plain`:
+    read from that column as it is. One wrong record must not hide all that follow it.
+    """
+    given = [(raw, text) for raw, text in marks if can_be_kept(text)]
+    if not plain:
+        return [(RawMark(raw), None) for raw, text in given if not is_ahead_text(text)]
+    nulls = dataset.input.null_values if dataset.input else ("",)
+    texts = [text.strip(" \t") for _, text in given]
+    values = find_values(texts, dataset.properties[name], settings, folder)
+    return [
+        (RawMark(raw, write_value(value)), value)
+        for (raw, _), text, value in zip(given, texts, values, strict=True)
+        if value is not None and text not in nulls and not is_ahead(value)
+    ]
+
+
+def find_values(texts: Sequence[str], prop: Property, settings: Settings, folder: Path) -> list[Any]:
+    """What the cleaning makes of these texts: the property's values, None where a text is none."""
+    if not texts:
+        return []
+    kind = prop.type
+    zoned = kind.duckdb == "TIMESTAMPTZ"
+    value = f"({kind.judge('text', 'made')})" + (" AT TIME ZONE 'UTC'" if zoned else "")
+    query = (
+        f"SELECT {value} FROM (SELECT place, text, {kind.cast_text('text')} AS made FROM"
+        " (SELECT unnest($1::VARCHAR[]) AS text, unnest(range(len($1))) AS place)) ORDER BY place"
+    )
+    try:
+        with open_engine(settings, folder) as engine:
+            found = [row[0] for row in engine.execute(query, [list(texts)]).fetchall()]
+            return [value.replace(tzinfo=UTC) if zoned and value else value for value in found]
+    except duckdb.Error as error:
+        raise SourceError(f"The marks of {prop.name} cannot be read: {str(error).splitlines()[0]}") from None
+
+
+def can_be_kept(text: str) -> bool:
+    """Whether the ledger can hold a text."""
+    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def is_ahead(value: Any) -> bool:
+    """Whether a value is a moment that has not come yet."""
+    now = datetime.now(UTC)
+    if isinstance(value, datetime):
+        return value > now if value.tzinfo else value > now.replace(tzinfo=None) + FURTHEST_AHEAD
+    return isinstance(value, date) and value > (now + FURTHEST_AHEAD).date()
+
+
+def is_ahead_text(text: str) -> bool:
+    """Whether a text looks like a moment that has not come yet, wherever its clock is."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return is_ahead(moment)
