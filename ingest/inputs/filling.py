@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import re
 from collections.abc import Callable
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 from catalog.build_form import VARIABLE
 from catalog.permits import Permits
@@ -34,7 +36,7 @@ class Filler:
             value = os.environ.get(match[1], "").strip()
             if not value:
                 raise SourceError(f"The environment variable {match[1]} is not set.")
-            self.filled.update({value, quote(value, safe="")})
+            self.filled.update(spell(value))
             return change(value)
 
         return VARIABLE.sub(find, text)
@@ -43,5 +45,20 @@ class Filler:
         """The text without any value that was filled in: others may repeat what they were sent."""
         for value in sorted(self.filled, key=len, reverse=True):
             if len(value) >= SHORTEST_HIDDEN:
-                text = text.replace(value, HIDDEN)
+                text = re.sub(re.escape(value), HIDDEN, text, flags=re.IGNORECASE)
         return text
+
+
+def spell(value: str) -> set[str]:
+    """The value as others may write it: in an address, in a form, in JSON, in base64."""
+    packed = base64.b64encode(value.encode()).decode()
+    return {
+        value,
+        quote(value, safe=""),
+        quote(value),
+        quote_plus(value),
+        json.dumps(value)[1:-1],
+        json.dumps(value, ensure_ascii=False)[1:-1],
+        packed.rstrip("="),
+        packed.rstrip("=").replace("+", "-").replace("/", "_"),
+    }
