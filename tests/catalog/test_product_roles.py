@@ -128,15 +128,16 @@ def test_a_login_that_may_make_no_roles_migrates_and_says_so(make_lab: MakeLab, 
     monkeypatch.setattr("catalog.product_roles.ROLE_PREFIX", "decant_plain_")
     try:
         report = migrate(lab.settings, url, lab.catalog)
-        assert len(report.warnings) == 1
-        assert "may not make the roles decant_plain_staff_v1, decant_plain_town_v1, " in report.warnings[0]
-        assert "Grant the login CREATEROLE" in report.warnings[0]
+        (warning,) = [text for text in report.warnings if "make the roles" in text]
+        assert "may not make the roles decant_plain_staff_v1, decant_plain_town_v1, " in warning
+        assert "Grant the login CREATEROLE" in warning
         with psycopg.connect(url) as connection:
             assert find_usable_role(connection, "staff_v1", "salaries") is None
         # One that may make roles, and no more, can then load with their rights too.
         with psycopg.connect(lab.urls.owner, autocommit=True) as owner:
             owner.execute("ALTER ROLE plain_owner CREATEROLE")
-        assert migrate(lab.settings, url, lab.catalog).warnings == []
+        again = migrate(lab.settings, url, lab.catalog)
+        assert [text for text in again.warnings if "make the roles" in text] == []
         with psycopg.connect(url) as connection, connection.cursor() as cursor:
             role = find_usable_role(connection, "staff_v1", "salaries")
             assert role == "decant_plain_staff_v1"
