@@ -227,7 +227,7 @@ REFUSED = (
         "month(day)",
         "_a",
     ),
-    *(*CREDENTIAL_PARAMETERS, "Token", *SYSTEM_COLUMNS),
+    *(*CREDENTIAL_PARAMETERS, "Token", *sorted(SYSTEM_COLUMNS)),
 )
 
 
@@ -240,7 +240,7 @@ def test_a_name_that_cannot_be_used_is_refused_with_the_way_out(tmp_path: Path, 
     assert "rename it" in error.message or "physicalName" in error.message or name == "_a"
 
 
-@pytest.mark.parametrize("name", [*OWN_PRODUCTS, "Ops", "pg", "pg_stats", "PG.x"])
+@pytest.mark.parametrize("name", [*sorted(OWN_PRODUCTS), "Ops", "pg", "pg_stats", "PG.x"])
 def test_a_product_that_another_owns_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "odd.odcs.yaml").write_text(contract_of(["a"]).replace("id: odd", f"id: {name}"))
     _, found = lint_contracts(load_settings(contracts=tmp_path, home=tmp_path / "home"))
