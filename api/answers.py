@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import Request
@@ -28,7 +29,7 @@ def answer(
     coding = choose_coding(request.headers.get("accept-encoding", ""))
     if len(body) < COMPRESSED_FROM_BYTES:
         coding = "identity"
-    tag = f'"{hashlib.sha256(form.name.encode() + coding.encode() + body).hexdigest()[:32]}"'
+    tag = tag_of_bytes(body, form, coding)
     fields = {"ETag": tag, "Cache-Control": cache, "Vary": VARY} | (headers or {})
     wished = request.headers.get("if-none-match")
     if wished is not None and matches(wished, tag):
@@ -37,6 +38,40 @@ def answer(
         fields["Content-Encoding"] = coding
         body = encode_body(body, coding)
     return Response(body, 200, fields, form.media_type)
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A body in its coding, with its tag."""
+
+    tag: str
+    coding: str
+    body: bytes
+
+
+def encode_answer(body: bytes, form: Form, coding: str) -> Encoded:
+    """The body ready to leave; for what is kept, and for what is too large to be encoded on the event loop."""
+    if len(body) < COMPRESSED_FROM_BYTES:
+        coding = "identity"
+    return Encoded(tag_of_bytes(body, form, coding), coding, encode_body(body, coding))
+
+
+def answer_encoded(request: Request, encoded: Encoded, form: Form, headers: dict[str, str]) -> Response:
+    """The same as `answer` gives."""
+    fields = {"ETag": encoded.tag, "Cache-Control": PRIVATE, "Vary": VARY} | headers
+    wished = request.headers.get("if-none-match")
+    if wished is not None and matches(wished, encoded.tag):
+        return Response(None, 304, fields)
+    if encoded.coding != "identity":
+        fields["Content-Encoding"] = encoded.coding
+    return Response(encoded.body, 200, fields, form.media_type)
+
+
+def tag_of_bytes(body: bytes, form: Form, coding: str) -> str:
+    """The entity tag of an answer of which nothing is known but its bytes."""
+    digest = hashlib.sha256(form.name.encode() + coding.encode())
+    digest.update(body)
+    return f'"{digest.hexdigest()[:32]}"'
 
 
 def answer_json(

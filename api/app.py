@@ -82,6 +82,7 @@ def create_app(
         tasks = [asyncio.create_task(heads.run()), asyncio.create_task(usage.run())]
         contracts = {product.schema: product.sha256 for product in catalog.products.values()}
         views = Views(build_tables(catalog.products.values()), contracts, secret, settings.url_limit_bytes)
+        documents = Documents(catalog, views, settings)
         try:
             app.state.service = Service(
                 settings=settings,
@@ -90,7 +91,7 @@ def create_app(
                 callers=callers,
                 usage=usage,
                 views=views,
-                documents=Documents(catalog, views, settings),
+                documents=documents,
                 reader=RecordReader(lanes, heads),
                 cache=cache,
                 headers=StandingHeaders(catalog, settings),
@@ -108,6 +109,7 @@ def create_app(
                     await task
             if app.state.access_log is not None:
                 app.state.access_log.flush()
+            await documents.close()
             await usage.flush()
             await verifier.close()
             await lanes.close()

@@ -6,12 +6,14 @@ The requests themselves run through a handful of parametrised routes; only this 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from api.openapi.common import common_paths
 from api.openapi.events import event_paths, event_schemas, raw_schema, takes_events
+from api.openapi.filters import filter_components, references
 from api.openapi.inspection import inspection_paths, inspection_schemas
 from api.openapi.keys import TAG as KEYS_TAG
 from api.openapi.keys import key_paths
@@ -22,6 +24,7 @@ from api.openapi.questions import question_paths
 from api.openapi.records import common_facts, dataset_paths, page_schema, record_schema
 from api.openapi.security import security_schemes, settle_security
 from catalog.contract import Catalog
+from catalog.dataset import Dataset, Product
 from catalog.settings import TokenIssuer
 
 VERSION = "0.1.0"
@@ -36,6 +39,23 @@ Errors are problems (RFC 9457) with a stable `code`.
 """
 
 
+@dataclass
+class Parts:
+    """What a document is put together from."""
+
+    tags: list[dict[str, Any]] = field(default_factory=list)
+    schemas: dict[str, Any] = field(default_factory=dict)
+    parameters: dict[str, Any] = field(default_factory=dict)
+    paths: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, other: Parts) -> None:
+        """Adds what other parts hold."""
+        self.tags += other.tags
+        self.schemas |= other.schemas
+        self.parameters |= other.parameters
+        self.paths |= other.paths
+
+
 def build_document(
     catalog: Catalog,
     limited: frozenset[str] = frozenset(),
@@ -47,31 +67,29 @@ def build_document(
     `limited` are the datasets of which only some records are seen, `issuers` those whose tokens are taken, and
     `server` is where the paths begin.
     """
-    schemas: dict[str, Any] = {"Problem": problem_schema(), "Load": load_schema(), **inspection_schemas()}
-    paths: dict[str, Any] = (
-        dict(common_paths()) | dict(operation_paths()) | dict(quarantine_paths()) | dict(key_paths())
-    )
-    tags = [
-        {"name": "catalogue", "description": "What datasets there are."},
-        {"name": "health", "description": "For machines that watch the service."},
-        TAG,
-        KEYS_TAG,
-    ]
-    for product in catalog.products.values():
-        if product.status not in {"active", "deprecated"}:
-            continue
-        for dataset in product.datasets.values():
-            tags.append({"name": tag_of(dataset), "description": dataset.description or dataset.title})
-            schemas[schema_name(dataset)] = record_schema(dataset)
-            schemas[f"{schema_name(dataset)}Page"] = page_schema(dataset)
-            paths |= dataset_paths(product, dataset)
-            common = common_facts(product, dataset)
-            paths |= question_paths(dataset, common)
-            paths |= inspection_paths(dataset, common, limited=dataset.address in limited)
-            if takes_events(dataset):
-                schemas |= event_schemas() | {f"{schema_name(dataset)}Raw": raw_schema(dataset)}
-                paths |= event_paths(product, dataset)
-    document: dict[str, Any] = {
+    parts = [build_product(product, limited) for product in catalog.products.values()]
+    return assemble_document(parts, catalog, issuers, server)
+
+
+def assemble_document(
+    products: Iterable[Parts], catalog: Catalog, issuers: Sequence[TokenIssuer] = (), server: str = "/"
+) -> dict[str, Any]:
+    """The document with the common operations and those of products.
+
+    `catalog` has the products whose scopes are offered.
+    """
+    parts = build_common()
+    for product in products:
+        parts.add(product)
+    settle_operations(parts.paths, issuers)
+    document = frame_document(catalog, issuers, server)
+    components = {"schemas": parts.schemas, "parameters": parts.parameters} | document.pop("components")
+    return document | {"tags": parts.tags, "paths": parts.paths, "components": components}
+
+
+def frame_document(catalog: Catalog, issuers: Sequence[TokenIssuer], server: str) -> dict[str, Any]:
+    """What a document has beside its parts."""
+    return {
         "openapi": "3.1.0",
         "info": {
             "title": "Decant",
@@ -81,19 +99,56 @@ def build_document(
             "contact": {"name": "The owners of this service"},
         },
         "servers": [{"url": server}],
-        "tags": tags,
-        "paths": paths,
-        "components": {
-            "schemas": schemas,
-            "securitySchemes": security_schemes(catalog, issuers),
-        },
+        "components": {"securitySchemes": security_schemes(catalog, issuers)},
     }
+
+
+def settle_operations(paths: dict[str, Any], issuers: Sequence[TokenIssuer]) -> None:
+    """Says of every operation what all have in common, and which scopes it needs."""
     for operations in paths.values():
         for operation in operations.values():
             answers = operation["responses"] | problem_answers(*EVERYWHERE)
             operation["responses"] = dict(sorted(answers.items()))
-    settle_security(document, tokens=any(issuer.token_url for issuer in issuers))
-    return document
+    settle_security(paths, tokens=any(issuer.token_url for issuer in issuers))
+
+
+def build_common() -> Parts:
+    """What every document has."""
+    tags = [
+        {"name": "catalogue", "description": "What datasets there are."},
+        {"name": "health", "description": "For machines that watch the service."},
+        TAG,
+        KEYS_TAG,
+    ]
+    schemas = {"Problem": problem_schema(), "Load": load_schema(), **inspection_schemas()}
+    paths = dict(common_paths()) | dict(operation_paths()) | dict(quarantine_paths()) | dict(key_paths())
+    return Parts(tags, schemas, {}, paths)
+
+
+def build_product(product: Product, limited: frozenset[str] = frozenset()) -> Parts:
+    """What a document says of one product; nothing where it is not served."""
+    parts = Parts()
+    if product.status in {"active", "deprecated"}:
+        for dataset in product.datasets.values():
+            parts.add(build_dataset(product, dataset, limited=dataset.address in limited))
+    return parts
+
+
+def build_dataset(product: Product, dataset: Dataset, *, limited: bool = False) -> Parts:
+    """What a document says of one dataset; `limited`: where only some of its records are seen."""
+    name = schema_name(dataset)
+    components = filter_components(dataset)
+    filters = references(components)
+    common = common_facts(product, dataset)
+    tags = [{"name": tag_of(dataset), "description": dataset.description or dataset.title}]
+    schemas = {name: record_schema(dataset), f"{name}Page": page_schema(dataset)}
+    paths = dataset_paths(product, dataset, filters)
+    paths |= question_paths(dataset, common, filters)
+    paths |= inspection_paths(dataset, common, limited=limited)
+    if takes_events(dataset):
+        schemas |= event_schemas() | {f"{name}Raw": raw_schema(dataset)}
+        paths |= event_paths(product, dataset)
+    return Parts(tags, schemas, components, paths)
 
 
 def render_document(document: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from api.aggregate_params import MEASURES, MOMENTS, NUMBERS
 from api.exporting.forms import FORMS
 from api.openapi.parts import UNCHANGED, answer, list_parameter, operation_id, parameter, problem_answers, schema_name
-from api.openapi.records import at_parameter, epoch_parameter, filter_parameters, page_parameters
+from api.openapi.records import at_parameter, epoch_parameter, page_parameters
 from api.params import REVISION_DIGITS
 from catalog.dataset import Dataset
 
@@ -15,17 +15,20 @@ NEXT: dict[str, Any] = {"type": ["string", "null"], "description": "The address 
 REVISION: dict[str, Any] = {"type": "integer", "description": "The revision that was read.", "examples": [1]}
 
 
-def question_paths(dataset: Dataset, common: dict[str, Any]) -> dict[str, Any]:
-    """The paths of a dataset's aggregates, changes and exports; `common` is what all its operations share."""
+def question_paths(dataset: Dataset, common: dict[str, Any], filters: list[dict[str, Any]]) -> dict[str, Any]:
+    """The paths of a dataset's aggregates, changes and exports.
+
+    `common` is what all its operations share, `filters` refer to its filters.
+    """
     return {
-        f"{dataset.path}/aggregate": {"get": common | aggregate_operation(dataset)},
+        f"{dataset.path}/aggregate": {"get": common | aggregate_operation(dataset, filters)},
         f"{dataset.path}/changes": {"get": common | changes_operation(dataset)},
         f"{dataset.path}/revisions": {"get": common | revisions_operation(dataset)},
-        f"{dataset.path}/export": {"get": common | export_operation(dataset)},
+        f"{dataset.path}/export": {"get": common | export_operation(dataset, filters)},
     }
 
 
-def aggregate_operation(dataset: Dataset) -> dict[str, Any]:
+def aggregate_operation(dataset: Dataset, filters: list[dict[str, Any]]) -> dict[str, Any]:
     """Counts, sums and their like."""
     properties = [p for p in dataset.properties.values() if not p.masked]
     moment = next((p for p in properties if p.type.name in MOMENTS), None)
@@ -66,7 +69,7 @@ def aggregate_operation(dataset: Dataset) -> dict[str, Any]:
             list_parameter("sort", "Names of groups and measures, `-` before one for descending.", ["-count"]),
             parameter("timezone", "Where days begin.", {"type": "string", "default": "UTC"}),
             *shared,
-            *filter_parameters(dataset),
+            *filters,
         ],
         "responses": {
             "200": answer("A page of groups.", schema, link=True),
@@ -150,7 +153,7 @@ def revisions_operation(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def export_operation(dataset: Dataset) -> dict[str, Any]:
+def export_operation(dataset: Dataset, filters: list[dict[str, Any]]) -> dict[str, Any]:
     """The dataset as a file."""
     content: dict[str, Any] = {form.bare_type: {"schema": {"type": "string"}} for form in FORMS}
     for form in FORMS[2:]:
@@ -168,7 +171,7 @@ def export_operation(dataset: Dataset) -> dict[str, Any]:
             *shared,
             at_parameter(),
             epoch_parameter(),
-            *filter_parameters(dataset),
+            *filters,
         ],
         "responses": {
             "200": {"description": "The records.", "content": content},

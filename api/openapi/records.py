@@ -19,12 +19,9 @@ from api.openapi.parts import (
 )
 from api.params import (
     COUNTS,
-    KEPT_FREE,
     LIMIT_DEFAULT,
     LIMIT_MAXIMUM,
     PATTERN_MAXIMUM_CHARACTERS,
-    RESERVED,
-    describe_operators,
 )
 from catalog.dataset import EXPANDED, Dataset, Product, Property, links_of
 
@@ -106,8 +103,8 @@ def common_facts(product: Product, dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def dataset_paths(product: Product, dataset: Dataset) -> dict[str, Any]:
-    """The operations of one dataset."""
+def dataset_paths(product: Product, dataset: Dataset, filters: list[dict[str, Any]]) -> dict[str, Any]:
+    """The operations of one dataset; `filters` refer to its filters."""
     common = common_facts(product, dataset)
     name = schema_name(dataset)
     record = {
@@ -126,7 +123,7 @@ def dataset_paths(product: Product, dataset: Dataset) -> dict[str, Any]:
                 "summary": f"A page of {dataset.name}",
                 "description": f"{dataset.description}\n\nOrdered by its key "
                 f"({', '.join(dataset.key)}) unless `sort` says otherwise.".strip(),
-                "parameters": [*page_parameters(dataset), *filter_parameters(dataset)],
+                "parameters": [*page_parameters(dataset), *filters],
                 "responses": {
                     "200": page_answer(name),
                     "304": UNCHANGED,
@@ -224,36 +221,6 @@ def epoch_parameter() -> dict[str, Any]:
         "The `Decant-Epoch` in which the revision that is named was read: 410 where the database was restored since.",
         {"type": "string", "pattern": "^[0-9a-f]{8}$", "examples": ["5d41402a"]},
     )
-
-
-def filter_parameters(dataset: Dataset) -> Iterator[dict[str, Any]]:
-    """One parameter for each property and operator."""
-    meanings = describe_operators()
-    for prop in dataset.properties.values():
-        if prop.masked:
-            continue  # shown, but not to be asked about
-        value = {k: v for k, v in prop.type.json_schema.items() if k != "pattern" or prop.type.json_as_text}
-        examples = {"examples": [prop.examples[0]]} if prop.examples else {}
-        plain = prop.name not in RESERVED and prop.name not in KEPT_FREE
-        for operator in prop.type.operators:
-            if operator == "eq" and plain:
-                yield parameter(prop.name, f"{prop.description} Equal to.".strip(), value | examples)
-            name = f"{prop.name}[{operator}]"
-            says = f"{prop.name}: {meanings[operator]}."
-            if operator == "null":
-                yield parameter(name, says, {"type": "boolean"})
-            elif operator == "in":
-                several = {"type": "array", "items": value, "maxItems": 200}
-                if prop.examples:
-                    several["examples"] = [list(prop.examples[:2])]
-                yield parameter(name, says, several) | EXPLODED
-            elif operator in {"like", "ilike"}:
-                pattern = {"examples": [f"{str(prop.examples[0])[:1]}*"]} if prop.examples else {}
-                yield parameter(name, says, {"type": "string", "maxLength": 128} | pattern)
-            elif operator == "has":
-                yield parameter(name, says, prop.type.item.json_schema if prop.type.item else {"type": "string"})
-            else:
-                yield parameter(name, says, value | examples)
 
 
 def key_parameter(dataset: Dataset) -> dict[str, Any]:

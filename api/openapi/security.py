@@ -46,12 +46,12 @@ def describe_scopes(catalog: Catalog) -> dict[str, str]:
     return meanings
 
 
-def settle_security(document: dict[str, Any], *, tokens: bool) -> None:
+def settle_security(paths: dict[str, Any], *, tokens: bool) -> None:
     """Says of every operation that takes a key which scopes it needs, and offers tokens with them.
 
     In the document only OAuth 2 has scopes; those of keys stand in `x-scopes` and in the description.
     """
-    for operations in document["paths"].values():
+    for operations in paths.values():
         for operation in operations.values():
             asked = operation.get("security", [])
             scopes = next((wish["bearer"] for wish in asked if "bearer" in wish), None)

@@ -1,30 +1,25 @@
-"""The catalogue as one caller sees it, so that its document tells of nothing else."""
+"""The datasets as one caller sees them, so that a document tells of nothing else."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import replace
 
 from api.access import Access
 from api.views import View, Views
-from catalog.contract import Catalog
 from catalog.dataset import Dataset, Product
 
 
-def seen_catalog(views: Views, products: Iterable[tuple[Product, Access]]) -> tuple[Catalog, frozenset[str]]:
-    """The products, datasets and properties that are seen, and the addresses of those datasets that are limited."""
-    shown: dict[tuple[str, int], Product] = {}
-    limited = set()
-    for product, access in products:
-        datasets: dict[str, Dataset] = {}
-        for dataset in product.datasets.values():
-            if access.sees(dataset.name):
-                view = views.of(dataset, access)
-                datasets[dataset.name] = seen_dataset(view)
-                if view.limited:
-                    limited.add(dataset.address)
-        shown[product.id, product.major] = replace(product, datasets=datasets)
-    return Catalog(shown), frozenset(limited)
+def seen_datasets(views: Views, product: Product, access: Access) -> Iterator[tuple[Dataset, bool]]:
+    """Each dataset with what is seen of it, and whether only some of its records are.
+
+    Its view is made for this alone, and goes at once: those that requests are answered by belong to the event loop's
+    thread, and are not to be pushed out by documents.
+    """
+    for dataset in product.datasets.values():
+        if access.sees(dataset.name):
+            view = Views(views.tables, views.contracts, views.secret, views.url_limit).of(dataset, access)
+            yield seen_dataset(view), view.limited
 
 
 def seen_dataset(view: View) -> Dataset:

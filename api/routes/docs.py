@@ -11,8 +11,10 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Request
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 
+from api.access import find_product
 from api.addresses import address_of, public_path
-from api.answers import answer, refuse_unknown
+from api.answers import answer_encoded, refuse_unknown
+from api.negotiation import JSON, choose_coding
 from api.problems import KINDS, Problem
 from api.service import service_of
 from catalog.settings import TokenIssuer
@@ -71,6 +73,7 @@ async def swagger(request: Request) -> Response:
     )
     issuers = settings.token_issuers
     body = (
+        '<form class="documents" hidden><label>Document <select id="documents"></select></label></form>'
         f'<div id="swagger-ui" data-client-id="{escape(login_client(issuers))}" data-base="{base}"></div>'
         f'<script src="{base}/static/swagger-ui-bundle.js"></script><script src="{base}/static/docs.js"></script>'
     )
@@ -106,11 +109,25 @@ async def problem_page(request: Request, code: str) -> Response:
 
 @router.api_route("/openapi.json", methods=READ, include_in_schema=False)
 async def openapi(request: Request) -> Response:
-    """The specification, of what the caller may see."""
+    """The specification, of what the caller may see; an index of its products where that is too large."""
     service = service_of(request)
     principal = await service.authenticate(request)
     refuse_unknown(request)
-    return answer(request, service.documents.of(principal))
+    coding = choose_coding(request.headers.get("accept-encoding", ""))
+    return answer_encoded(request, await service.documents.of(principal, coding), JSON, {})
+
+
+@router.api_route("/openapi/{product}/v{major}.json", methods=READ, include_in_schema=False)
+async def product_openapi(request: Request) -> Response:
+    """The specification of one product, as the caller sees it."""
+    service = service_of(request)
+    principal = await service.authenticate(request)
+    parts = request.path_params
+    product, access = find_product(service.catalog, principal, parts["product"], parts["major"])
+    refuse_unknown(request)
+    coding = choose_coding(request.headers.get("accept-encoding", ""))
+    document = await service.documents.of_product(product, access, coding)
+    return answer_encoded(request, document, JSON, service.headers.lifecycle_of(product))
 
 
 def login_client(issuers: Sequence[TokenIssuer]) -> str:

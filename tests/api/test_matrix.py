@@ -26,6 +26,7 @@ CLOSED = PEOPLE.replace(
 OTHER = CLOSED.replace("id: people\n", "id: others\n").replace("people.csv", "others.csv")
 DATASET = "/data/people/v1/people"
 SECRET_NAME = "Hedwig"
+ABOUT_DATA = ("/data", "/openapi/")
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ ROUTES = [
     Asked("GET", DATASET, READ),
     Asked("GET", "/data/people/v1", READ),
     Asked("GET", "/data/people/v1/contract", READ),
+    Asked("GET", "/openapi/people/v1.json", READ),
     Asked("GET", "/operations/loads", OPS),
     Asked("GET", "/operations/loads/1", OPS),
     Asked("GET", "/operations/rejects", OPS),
@@ -127,10 +129,10 @@ def test_no_credential_gets_more_than_its_own(matrix: tuple[Lab, httpx.Client], 
     assert {gist(answer) for answer in answers} == {gist(answers[0])}
     assert answers[0].status_code == 401
     other = ask(client, asked, {"X-API-Key": key(lab, "others:read", "others:write", "others:role:young")})
-    about_data = asked.path.startswith("/data")
+    about_data = asked.path.startswith(ABOUT_DATA)
     assert other.status_code == (404 if about_data else 403)
     if about_data:
-        path = asked.path.replace("/data/people/", "/data/nothing/")
+        path = asked.path.replace("/people/v1", "/nothing/v1")
         nowhere = client.request(asked.method, path, headers={"X-API-Key": key(lab, "others:read")})
         assert gist(other) == gist(nowhere)
     for missing in range(len(asked.scopes)):
@@ -140,7 +142,7 @@ def test_no_credential_gets_more_than_its_own(matrix: tuple[Lab, httpx.Client], 
     assert granted.status_code < 300, granted.text
 
 
-@pytest.mark.parametrize("asked", [asked for asked in ROUTES if asked.path.startswith("/data")], ids=str)
+@pytest.mark.parametrize("asked", [asked for asked in ROUTES if asked.path.startswith(ABOUT_DATA)], ids=str)
 def test_who_sees_some_records_learns_nothing_of_the_others(matrix: tuple[Lab, httpx.Client], asked: Asked) -> None:
     lab, client = matrix
     scopes = [scope for scope in asked.scopes if scope != "people:read"]
@@ -170,7 +172,7 @@ def test_every_route_of_the_service_is_in_the_matrix_or_open_on_purpose() -> Non
 
     def as_pattern(path: str) -> str:
         path = path.partition("?")[0].replace(DATASET, "/data/{product}/v{major}/{dataset}")
-        path = path.replace("/data/people/v1", "/data/{product}/v{major}").replace("/records/1", "/records/{key}")
+        path = path.replace("/people/v1", "/{product}/v{major}").replace("/records/1", "/records/{key}")
         return path.replace("/loads/1", "/loads/{load}")
 
     assert patterns == {as_pattern(asked.path) for asked in ROUTES}

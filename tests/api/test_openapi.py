@@ -25,6 +25,14 @@ def document() -> dict[str, Any]:
     return build_document(load_catalog(load_settings(contracts=PROJECT_ROOT / "contracts")))
 
 
+def parameters_of(document: dict[str, Any], path: str) -> list[dict[str, Any]]:
+    """The parameters of a GET, with those that it refers to."""
+    named = document["components"]["parameters"]
+    operation = document["paths"][path]["get"]
+    found = (each.get("$ref", "").removeprefix("#/components/parameters/") for each in operation["parameters"])
+    return [named[name] if name else each for name, each in zip(found, operation["parameters"], strict=True)]
+
+
 def test_the_committed_document_is_what_the_contracts_say() -> None:
     catalog = load_catalog(load_settings(contracts=PROJECT_ROOT / "contracts"))
     assert is_current(catalog, PROJECT_ROOT / "openapi" / "openapi.json")
@@ -64,7 +72,9 @@ def test_every_operation_and_parameter_is_described_with_a_name_of_its_own(docum
             assert operation["summary"], path
             assert operation["description"], path
             for parameter in operation.get("parameters", []):
-                assert parameter["description"], (path, parameter["name"])
+                assert "$ref" in parameter or parameter["description"], (path, parameter)
+    for name, parameter in document["components"]["parameters"].items():
+        assert parameter["description"], name
     assert len(names) == len(set(names))
 
 
@@ -85,9 +95,9 @@ def test_every_filter_s_example_is_taken_by_the_service(document: dict[str, Any]
     catalog = load_catalog(load_settings(contracts=PROJECT_ROOT / "contracts"))
     for dataset in catalog.datasets():
         validator = Validator(dataset, expandable=tuple(links_of(dataset)))
-        operation = document["paths"][f"{dataset.path}/records"]["get"]
-        assert {p["name"] for p in operation["parameters"]} == set(validator.readers)
-        for parameter in operation["parameters"]:
+        parameters = parameters_of(document, f"{dataset.path}/records")
+        assert {p["name"] for p in parameters} == set(validator.readers)
+        for parameter in parameters:
             for example in parameter["schema"].get("examples", []):
                 values = example if isinstance(example, list) else [example]
                 query = str(httpx.QueryParams({parameter["name"]: [str(value) for value in values]})).encode()

@@ -167,7 +167,7 @@ def test_the_pages_for_people_find_their_files_below_the_path(site: Site) -> Non
             assert site.client.get(origin + address).status_code == 200, address
     assert 'data-base="/sub"' in site.client.get("/docs").text
     script = site.client.get("/static/docs.js").text
-    assert script.count("`${base}/") == 3
+    assert script.count("`${base}/") == 3  # the document, those of products, and where logins lead back to
     assert '"/openapi.json"' not in script
 
 
