@@ -21,17 +21,15 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import xlsxwriter
 from xlsxwriter.exceptions import FileCreateError
 
 from api.exporting.columns import typed_batch, typed_schema
-from api.exporting.forms import EXCEL_RECORDS, PARQUET
+from api.exporting.forms import PARQUET
 from api.exporting.source import Opened
+from api.exporting.workbook import write_sheet
 from api.heads import Head, Place
 from api.negotiation import Form
-from api.problems import Problem
 from catalog.dataset import Dataset, Property
 from catalog.export_files import export_folder, forget_exports
 from catalog.logs import log
@@ -40,14 +38,6 @@ from catalog.private_files import make_private_folder
 ROW_GROUP_RECORDS = 122_880
 DIGEST_SUFFIX = ".sha256"
 LOCK_POLL_SECONDS = 0.02
-EXCEL_FORMATS = {
-    "date": "yyyy-mm-dd",
-    "timestamp": "yyyy-mm-dd hh:mm:ss",
-    "local timestamp": "yyyy-mm-dd hh:mm:ss",
-}
-EXCEL_FIRST_YEAR = 1900
-EXCEL_DIGITS = 15  # what has more of them, Excel rounds
-EXCEL_WHOLE = 10**EXCEL_DIGITS
 LOG = logging.getLogger("decant.exports")
 
 
@@ -220,66 +210,3 @@ def write_parquet(path: Path, opened: Opened, properties: Sequence[Property]) ->
                 waiting.clear()
         if waiting:
             writer.write_table(pa.Table.from_batches(waiting, schema))
-
-
-def write_sheet(path: Path, opened: Opened, properties: Sequence[Property], folder: str) -> None:
-    """Nothing comes back; the file is a workbook with one sheet, in which no text is taken for a formula."""
-    options = {
-        "constant_memory": True,
-        "strings_to_formulas": False,
-        "strings_to_urls": False,
-        "strings_to_numbers": False,
-        "remove_timezone": True,
-        "tmpdir": folder,
-    }
-    with xlsxwriter.Workbook(str(path), options) as workbook:
-        sheet = workbook.add_worksheet()
-        bold = workbook.add_format({"bold": True})
-        formats = [format_of(workbook, prop) for prop in properties]
-        sheet.freeze_panes(1, 0)
-        for place, prop in enumerate(properties):
-            sheet.write_string(0, place, prop.name, bold)
-        row = 0
-        while (batch := opened.next_batch()) is not None:
-            if row + batch.num_rows > EXCEL_RECORDS:
-                most = f"An Excel sheet holds {EXCEL_RECORDS:,} records: filter, or take another format."
-                raise Problem("query_too_complex", most)
-            columns = [cells_of(column, prop) for column, prop in zip(batch.columns, properties, strict=True)]
-            for values in zip(*columns, strict=True):
-                row += 1
-                for place, value in enumerate(values):
-                    write_cell(sheet, row, place, value, formats[place])
-
-
-def format_of(workbook: Any, prop: Property) -> Any:
-    """How a column's numbers are shown."""
-    shown = EXCEL_FORMATS.get(prop.type.name)
-    return workbook.add_format({"num_format": shown}) if shown else None
-
-
-def cells_of(column: Any, prop: Property) -> list[Any]:
-    """The values of a column: times of day as text, exact decimals as numbers where Excel holds all their digits."""
-    if prop.type.name == "numeric":
-        digits = (sum(map(str.isdigit, text)) if text else 0 for text in column.to_pylist())
-        return [
-            float(text) if text and count <= EXCEL_DIGITS else text
-            for text, count in zip(column.to_pylist(), digits, strict=True)
-        ]
-    if pa.types.is_time(column.type):
-        column = pc.cast(column, pa.string())
-    values: list[Any] = column.to_pylist()
-    return values
-
-
-def write_cell(sheet: Any, row: int, place: int, value: Any, shown: Any) -> None:
-    """Nothing comes back; what Excel cannot hold as a number or a date is written as text."""
-    if value is None:
-        return
-    if isinstance(value, str):
-        sheet.write_string(row, place, value)
-    elif type(value) is int and abs(value) >= EXCEL_WHOLE:
-        sheet.write_string(row, place, str(value))
-    elif hasattr(value, "year") and value.year < EXCEL_FIRST_YEAR:
-        sheet.write_string(row, place, value.isoformat())
-    else:
-        sheet.write(row, place, value, shown)

@@ -12,3 +12,4 @@ BY_NAME = {form.name: form for form in FORMS}
 # Made as files first: they are read in pieces, or cannot be written from front to back.
 FILED = frozenset({PARQUET, XLSX})
 EXCEL_RECORDS = 1_048_575  # the rows of a sheet, without the header
+EXCEL_CHARACTERS = 32_767  # of a cell, as UTF-16 units
