@@ -93,6 +93,20 @@ WITH_LOGIN = """
   await click(".btn-done");
   found.data = (await ask()).data;
 """
+WITH_SELECTOR = """
+  await type("#auth-bearer-value", secret);
+  await click(`.auth-container:has(#auth-bearer-value) .btn.authorize`);
+  await shows(true);
+  await click(".btn-done");
+  found.offered = await page.$$eval("#documents option", (options) => options.map((option) => option.textContent));
+  const address = "/openapi/people/v1.json";
+  const [answer] = await Promise.all([
+    page.waitForResponse((response) => response.url().endsWith(address)), page.select("#documents", address),
+  ]);
+  found.status = answer.status();
+  await shows(true);
+  found.data = (await ask()).data;
+"""
 ANN = [{"id": 1, "name": "Ann", "age": 30, "born": "1990-01-31"}]
 
 
@@ -171,3 +185,13 @@ def test_who_logs_in_at_the_issuer_sees_and_asks_what_their_token_opens(
         with lab.serve() as client:
             found = visit(tmp_path, client, WITH_LOGIN)
     assert found == {"complaints": [], "client": "swagger", "data": ANN}
+
+
+def test_who_brings_a_key_keeps_it_when_choosing_the_document_of_a_product(
+    make_lab: Callable[..., Lab], tmp_path: Path
+) -> None:
+    lab = load(make_lab(CLOSED))
+    key = create_key(make_engine(lab.urls.write), read_secret(lab.settings), "test", ["people:read"])
+    with lab.serve() as client:
+        found = visit(tmp_path, client, WITH_SELECTOR, key)
+    assert found == {"complaints": [], "offered": ["Overview", "People v1"], "status": 200, "data": ANN}
