@@ -13,6 +13,7 @@ MAX_LOST_ATTEMPTS = 25
 FIRST_DELAY_SECONDS = 5.0
 DELAY_GROWTH = 4.0
 LONGEST_DELAY_SECONDS = 600.0
+LONGEST_AFTER_SECONDS = 86_400.0  # of what a source asks for: nothing outside can park a load for longer
 
 
 def choose_delay(attempt: int, first_seconds: float = FIRST_DELAY_SECONDS) -> float:
@@ -21,10 +22,16 @@ def choose_delay(attempt: int, first_seconds: float = FIRST_DELAY_SECONDS) -> fl
     return seconds * random.uniform(0.75, 1.25)  # noqa: S311 - nothing secret
 
 
-def end_attempt(code: str, message: str, attempt: int, *, passing: bool) -> dict[str, Any]:
-    """What the ledger says of a load whose attempt failed: `queued` while it may be tried again, else `failed`."""
+def end_attempt(
+    code: str, message: str, attempt: int, *, passing: bool, after: float | None = None
+) -> dict[str, Any]:
+    """What the ledger says of a load whose attempt failed: `queued` while it may be tried again, else `failed`.
+
+    `after` are the seconds that the source asks to be left alone: the next attempt is no sooner, within a day.
+    """
     facts: dict[str, Any] = {"error_code": code, "error": message, "lease_until": None}
     if passing and attempt < MAX_ATTEMPTS:
-        delay = sa.cast(f"{choose_delay(attempt):.1f} seconds", sa.Interval)
+        seconds = max(choose_delay(attempt), min(after or 0.0, LONGEST_AFTER_SECONDS))
+        delay = sa.cast(f"{seconds:.1f} seconds", sa.Interval)
         return facts | {"status": "queued", "retry_at": sa.func.clock_timestamp() + delay}
     return facts | {"status": "failed", "finished_at": sa.func.clock_timestamp()}

@@ -30,6 +30,7 @@ class IngestError(Exception):
 
     code = "ingest_error"
     passing = False  # whether the same may go well a little later, with nobody doing anything
+    after: float | None = None  # seconds that the source asks to be left alone before the next attempt
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or (self.__doc__ or "").strip())
@@ -46,6 +47,10 @@ class SourceUnavailableError(SourceError):
 
     code = "source_unavailable"
     passing = True
+
+    def __init__(self, message: str | None = None, after: float | None = None) -> None:
+        super().__init__(message)
+        self.after = after
 
 
 class SourceMissingError(SourceError):

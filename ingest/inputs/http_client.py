@@ -1,7 +1,7 @@
 """One request to an API and its whole answer: where it may lead, how often it is tried, how much it may bring.
 
 What passes by itself (no connection, a time limit, 429, 5xx, a body that breaks off) is tried again, a little later
-each time or when `Retry-After` says. Answers lie in files without a name, so that one which breaks off leaves nothing
+each time and no sooner than the server says; a long wait is left to the ledger. Answers lie in files without a name, so that one which breaks off leaves nothing
 behind, and the memory does not grow with them.
 """
 
@@ -16,8 +16,6 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import IO, TypeVar
@@ -29,12 +27,13 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 from catalog.sources import HttpSource
 from ingest.errors import SourceError, SourceMissingError, SourceTooLargeError, SourceUnavailableError
 from ingest.inputs.addresses import CheckedBackend, Deadline
+from ingest.inputs.http_waits import read_wait, say_when
 
 CONNECT_TIMEOUT = 10.0  # seconds
 READ_TIMEOUT = 30.0  # seconds without a byte
 FIRST_WAIT = 1.0  # seconds before the second try; doubled for each further one
 LONGEST_WAIT = 60.0  # seconds
-LONGEST_RETRY_AFTER = 300.0  # seconds; who is told to wait longer leaves it to the next load
+LONGEST_IN_PROCESS = 300.0  # seconds; a longer wait is the ledger's: no worker sits through it
 MAX_REDIRECTS = 5
 MEMORY_BYTES = 1 << 20  # of a larger answer, the rest lies on disk
 PIECE_BYTES = 1 << 18  # how much is unpacked at once
@@ -52,10 +51,6 @@ Looked = TypeVar("Looked")
 
 class PassingFailure(SourceUnavailableError):  # noqa: N818 - not every one ends as an error
     """The request failed in a way that may pass."""
-
-    def __init__(self, message: str, after: float | None = None) -> None:
-        super().__init__(message)
-        self.after = after  # seconds, as the server wants it
 
 
 @dataclass(frozen=True)
@@ -126,7 +121,7 @@ class ApiClient:
         except PassingFailure as failure:
             count = tries.statistics["attempt_number"]
             times = f" ({count} times)" if count > 1 else ""
-            raise SourceUnavailableError(f"{failure}{times}") from None
+            raise SourceUnavailableError(f"{failure}{times}", failure.after) from None
 
     def try_once(self, request: ApiRequest, limit: int, look: Callable[[Answer], Looked]) -> tuple[Answer, Looked]:
         """The answer and what `look` finds in it."""
@@ -277,10 +272,11 @@ def judge_status(request: ApiRequest, answer: Answer) -> None:
         return
     phrase = next((f" {known.phrase}" for known in HTTPStatus if known == status), "")
     said = f"{request.name} answered {status}{phrase}"
-    if status in PASSING_STATUSES:
-        after = read_retry_after(answer.headers.get("retry-after"))
-        if after is not None and after > LONGEST_RETRY_AFTER:
-            raise SourceUnavailableError(f"{said}, and wants to be left alone for {after:,.0f} seconds.")
+    after = read_wait(answer.headers)
+    # 403 is also how some servers say that a limit is used up: then they say when it is not.
+    if status in PASSING_STATUSES or (status == 403 and after is not None):
+        if after is not None and after > LONGEST_IN_PROCESS:
+            raise SourceUnavailableError(f"{said}, and {say_when(after)}.", after)
         raise PassingFailure(f"{said}.", after)
     if status in {404, 410}:
         raise SourceMissingError(f"{said}.")
@@ -289,23 +285,9 @@ def judge_status(request: ApiRequest, answer: Answer) -> None:
     raise SourceError(f"{said}.")
 
 
-def read_retry_after(text: str | None) -> float | None:
-    """The seconds that a server wants to be left alone, from their number or from a date."""
-    if text is None:
-        return None
-    if re.fullmatch(r"\d{1,9}", text.strip()):
-        return float(text)
-    try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, TypeError, OverflowError):
-        return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
-
-
 def choose_wait(state: RetryCallState) -> float:
-    """The seconds until the next try: as the server says, else twice as long each time, and never all at once."""
+    """The seconds until the next try: twice as long each time, never all at once, no sooner than the server says."""
     failure = state.outcome.exception() if state.outcome else None
-    grown = wait_exponential_jitter(multiplier=FIRST_WAIT, max=LONGEST_WAIT, jitter=FIRST_WAIT)(state)
     after = failure.after if isinstance(failure, PassingFailure) else None
-    return grown if after is None else max(after, min(grown, FIRST_WAIT))
+    grown = wait_exponential_jitter(multiplier=FIRST_WAIT, max=LONGEST_WAIT, jitter=FIRST_WAIT)
+    return max(after or 0.0, grown(state))
