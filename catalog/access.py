@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import sqlalchemy as sa
 
@@ -13,8 +13,8 @@ from catalog.access_models import (
     IdempotencyKey,
     RateLease,
 )
-from catalog.contract import Catalog
-from catalog.database import INGEST_ROLE, READ_ROLE, WRITE_ROLE
+from catalog.database import INGEST_ROLE, READ_ROLE, ROLES, WRITE_ROLE
+from catalog.dataset import Product
 from catalog.installation_models import Epoch, NamedLock
 from catalog.models import LEDGER_TABLES, QUEUE_SCHEMA, SCHEMA, AppliedContract, Load
 from catalog.tables import STAGING_SCHEMA
@@ -32,12 +32,15 @@ LARGE_OBJECT_FUNCTIONS = (
 )
 
 
-def grant_access(connection: sa.Connection, catalog: Catalog) -> None:
-    """Gives each login what it needs and nothing else; a login that does not exist is passed over."""
-    known = set(connection.scalars(sa.text("SELECT rolname FROM pg_roles")))
+def grant_ledger(connection: sa.Connection) -> None:
+    """Gives each login what it needs of Decant's own schemas and nothing else; one that is missing is passed over.
+
+    Once for a migration, not once for each product.
+    """
+    known = find_logins(connection)
     for role, statements in (
-        (INGEST_ROLE, ingest_grants(catalog)),
-        (READ_ROLE, read_grants(catalog)),
+        (INGEST_ROLE, ingest_grants()),
+        (READ_ROLE, read_grants()),
         (WRITE_ROLE, write_grants()),
     ):
         if role in known:
@@ -51,9 +54,28 @@ def grant_access(connection: sa.Connection, catalog: Catalog) -> None:
         connection.execute(sa.text(f"GRANT SET ON PARAMETER temp_file_limit TO {READ_ROLE}"))
 
 
+def grant_product(connection: sa.Connection, product: Product) -> None:
+    """Lets the logins that load and read use the tables of a product."""
+    schema = f'"{product.schema}"'
+    known = find_logins(connection)
+    for role, rights in (
+        (INGEST_ROLE, "SELECT, INSERT, UPDATE, DELETE, MAINTAIN"),
+        (READ_ROLE, "SELECT"),
+    ):
+        if role in known:
+            connection.execute(sa.text(f"GRANT USAGE ON SCHEMA {schema} TO {role}"))
+            connection.execute(sa.text(f"GRANT {rights} ON ALL TABLES IN SCHEMA {schema} TO {role}"))
+
+
+def find_logins(connection: sa.Connection) -> set[str]:
+    """Those of Decant's logins that exist."""
+    statement = sa.text("SELECT rolname FROM pg_roles WHERE rolname = ANY(:roles)")
+    return set(connection.scalars(statement, {"roles": list(ROLES)}))
+
+
 def close_database(connection: sa.Connection) -> list[str]:
     """What the database lets everybody do and no login of Decant needs is taken away; what cannot be, in words."""
-    known = set(connection.scalars(sa.text("SELECT rolname FROM pg_roles")))
+    known = find_logins(connection)
     facts = connection.execute(sa.text(RIGHTS_OF_OWNER)).one()
     if facts.is_owner:
         connection.execute(sa.text(f'REVOKE TEMPORARY ON DATABASE "{facts.name}" FROM PUBLIC'))
@@ -73,13 +95,8 @@ def close_database(connection: sa.Connection) -> list[str]:
     return left
 
 
-def schemas_of(catalog: Catalog) -> Iterable[str]:
-    """The quoted schemas of the products."""
-    return [f'"{product.schema}"' for product in catalog.products.values()]
-
-
-def ingest_grants(catalog: Catalog) -> Iterator[str]:
-    """Writes datasets and ledger; sees no keys."""
+def ingest_grants() -> Iterator[str]:
+    """Writes the ledger; sees no keys."""
     yield f"USAGE ON SCHEMA {SCHEMA}"
     yield f"USAGE, CREATE ON SCHEMA {STAGING_SCHEMA}"
     yield f"USAGE ON SCHEMA {QUEUE_SCHEMA}"
@@ -95,19 +112,13 @@ def ingest_grants(catalog: Catalog) -> Iterator[str]:
     yield f"EXECUTE ON FUNCTION {SCHEMA}.note_audit"
     # Enough to forget old ones: the answers hold what keys can be made again from.
     yield f"SELECT (created_at), DELETE ON {SCHEMA}.{IdempotencyKey.__tablename__}"
-    for schema in schemas_of(catalog):
-        yield f"USAGE ON SCHEMA {schema}"
-        yield f"SELECT, INSERT, UPDATE, DELETE, MAINTAIN ON ALL TABLES IN SCHEMA {schema}"
 
 
-def read_grants(catalog: Catalog) -> Iterator[str]:
-    """Reads datasets and ledger; sees no keys, and writes nothing."""
+def read_grants() -> Iterator[str]:
+    """Reads the ledger; sees no keys, and writes nothing."""
     yield f"USAGE ON SCHEMA {SCHEMA}"
     for model in (*LEDGER_TABLES, AppliedContract, AuditEntry, Epoch):
         yield f"SELECT ON {SCHEMA}.{model.__tablename__}"
-    for schema in schemas_of(catalog):
-        yield f"USAGE ON SCHEMA {schema}"
-        yield f"SELECT ON ALL TABLES IN SCHEMA {schema}"
 
 
 def write_grants() -> Iterator[str]:

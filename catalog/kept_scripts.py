@@ -5,6 +5,7 @@ Only the owner's login may write the table: what stands in it is run as Python b
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -16,9 +17,9 @@ from catalog.high_water import replace_file
 from catalog.installation_models import AppliedScript
 
 
-def keep_scripts(connection: sa.Connection, branch: Branch) -> None:
+def keep_scripts(connection: sa.Connection, branch: Branch, paths: Iterable[Path]) -> None:
     """Copies the branch's scripts into the database, those that are there already too: a script may be mended."""
-    for path in sorted(branch.folder.glob(f"{branch.schema}_[0-9]*.py")):
+    for path in sorted(path for path in paths if path.parent == branch.folder):
         facts = {"branch": branch.schema, "source": path.read_text(encoding="utf-8")}
         statement = insert(AppliedScript).values(name=path.name, **facts)
         connection.execute(

@@ -15,7 +15,7 @@ import psycopg
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 
-from catalog.access import close_database, grant_access
+from catalog.access import close_database, grant_ledger, grant_product
 from catalog.alterations import QUOTES, Branch, find_differences, find_key_changes, plan_changes
 from catalog.applied import ContractStep, find_steps, register_contract, rename_heads
 from catalog.contract import Catalog
@@ -24,6 +24,7 @@ from catalog.dataset import Product
 from catalog.errors import MigrationError
 from catalog.high_water import check_restored
 from catalog.kept_scripts import keep_scripts, rebuild_scripts
+from catalog.known_scripts import KnownScripts, current_revisions
 from catalog.models import SCHEMA, DatasetHead, Load
 from catalog.newest import note_newest
 from catalog.predicates import check_predicates
@@ -33,7 +34,6 @@ from catalog.scripts import (
     OWN_BRANCH,
     STATEMENT_TIMEOUT_MS,
     bring_up,
-    current_revisions,
     explain_refusals,
     home_folder,
     make_branch,
@@ -81,10 +81,14 @@ def migrate(
         before = current_revisions(connection)
         # First: Alembic moves no branch while it cannot find the script that another one stands at.
         rebuilt = rebuild_scripts(connection, home_folder(settings)) if rebuild else []
-        written = [*rebuilt, bring_up(config, OWN_BRANCH, connection, settings, revise=revise, allow_loss=allow_loss)]
-        require_agreement(connection, OWN_BRANCH)
+        scripts = KnownScripts(config, connection)
+        written = [
+            *rebuilt,
+            bring_up(scripts, OWN_BRANCH, connection, settings, revise=revise, allow_loss=allow_loss),
+        ]
+        grant_ledger(connection)
         connection.commit()
-        upgraded = bool(current_revisions(connection) - before)
+        upgraded = bool(scripts.moved)
         warnings = close_database(connection)
         connection.commit()
         steps = find_steps(connection, settings, catalog)
@@ -94,13 +98,12 @@ def migrate(
             with explain_refusals(branch.title, settings):
                 restore_indexes(connection, branch)
             rekeyed = {change.table.name for change in find_key_changes(connection, branch)}
-            written.append(bring_up(config, branch, connection, settings, revise=revise, allow_loss=allow_loss))
-            require_agreement(connection, branch)
-            moved = any(name.startswith(f"{product.schema}_") for name in current_revisions(connection) - before)
+            written.append(bring_up(scripts, branch, connection, settings, revise=revise, allow_loss=allow_loss))
             check_predicates(connection, product)
             match_searches(connection, product)
             if branch.folder == home_folder(settings):
-                keep_scripts(connection, branch)
+                keep_scripts(connection, branch, [Path(script.path) for script in scripts.of(branch)])
+            moved = product.schema in scripts.moved
             register(connection, product, [step for step in steps if step.product is product], moved=moved)
             empty_histories(connection, product, rekeyed)
             connection.commit()
@@ -120,7 +123,7 @@ def register(connection: sa.Connection, product: Product, steps: list[ContractSt
     """Notes that the database fits the product's contract now, and opens its tables to those who need them."""
     # No script made it where a contract has no dataset yet.
     connection.execute(sa.schema.CreateSchema(product.schema, if_not_exists=True))
-    grant_access(connection, Catalog({(product.id, product.major): product}))
+    grant_product(connection, product)
     for step in steps:
         rename_heads(connection, step)
     register_datasets(connection, product)
@@ -163,15 +166,6 @@ def plan_migration(settings: Settings, url: str, catalog: Catalog) -> list[str]:
                 losses = plan_changes(connection, branch).losses
                 lines += [f"{branch.schema}: would lose data: {loss}" for loss in losses]
     return lines
-
-
-def require_agreement(connection: sa.Connection, branch: Branch) -> None:
-    """MigrationError unless the database agrees with the models and the contract."""
-    if lines := find_differences(connection, branch):
-        raise MigrationError(
-            "The database does not fit the contracts; `decant migrate --revise` writes what is missing:\n"
-            + "\n".join(f"  {branch.schema}: {line}" for line in lines)
-        )
 
 
 @contextmanager

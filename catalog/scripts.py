@@ -14,18 +14,16 @@ from pathlib import Path
 
 import psycopg
 import sqlalchemy as sa
-from alembic import command
 from alembic.autogenerate import render_python_code
 from alembic.config import Config
 from alembic.operations import ops
 from alembic.runtime.migration import MigrationContext
-from alembic.script import Script, ScriptDirectory
-from alembic.util.exc import CommandError
 
 from catalog.access_models import ApiKey
 from catalog.alterations import Branch, find_differences, make_context, plan_changes
 from catalog.dataset import Product
 from catalog.errors import MigrationError
+from catalog.known_scripts import KnownScripts
 from catalog.models import SCHEMA
 from catalog.private_files import make_private_folder
 from catalog.reserved import VERSION_TABLE
@@ -52,7 +50,7 @@ def make_branch(settings: Settings, product: Product) -> Branch:
 
 
 def bring_up(
-    config: Config,
+    scripts: KnownScripts,
     branch: Branch,
     connection: sa.Connection,
     settings: Settings,
@@ -60,21 +58,36 @@ def bring_up(
     revise: bool | None,
     allow_loss: bool,
 ) -> Path | None:
-    """Applies a branch's scripts; the path of the one that was written first, where one was missing."""
+    """Applies a branch's scripts; the path of the one that was written first, where one was missing.
+
+    MigrationError unless the database agrees with the models and the contract in the end.
+    """
+    path = None
     with explain_refusals(branch.title, settings):
-        if find_scripts(config, branch):
-            upgrade(config, branch)
+        if scripts.of(branch):
+            scripts.upgrade(branch)
+        differences = find_differences(connection, branch)
         may_write = branch.folder != SHIPPED_VERSIONS if revise is None else revise
-        if not may_write or not find_differences(connection, branch):
-            return None
-        path = write_revision(config, branch, connection, allow_loss=allow_loss)
-        try:
-            upgrade(config, branch)
-        except BaseException:
-            # Whatever Postgres refused once it would refuse again, before any better script had its turn.
-            path.unlink(missing_ok=True)
-            raise
-        return path
+        if differences and may_write:
+            path = write_revision(scripts, branch, connection, allow_loss=allow_loss)
+            try:
+                scripts.upgrade(branch)
+            except BaseException:
+                # Whatever Postgres refused once it would refuse again, before any better script had its turn.
+                path.unlink(missing_ok=True)
+                raise
+            differences = find_differences(connection, branch)
+    require_agreement(branch, differences)
+    return path
+
+
+def require_agreement(branch: Branch, differences: list[str]) -> None:
+    """MigrationError where the database differs from the models or the contract."""
+    if differences:
+        raise MigrationError(
+            "The database does not fit the contracts; `decant migrate --revise` writes what is missing:\n"
+            + "\n".join(f"  {branch.schema}: {line}" for line in differences)
+        )
 
 
 @contextmanager
@@ -127,34 +140,13 @@ def make_version_table(connection: sa.Connection) -> None:
         connection.exec_driver_sql(f"ALTER TABLE {name} ALTER COLUMN version_num TYPE text")
 
 
-def find_scripts(config: Config, branch: Branch) -> list[Script]:
-    """The scripts of a branch."""
-    return [
-        script
-        for script in ScriptDirectory.from_config(config).walk_revisions()
-        if branch.schema in script.branch_labels
-    ]
-
-
-def upgrade(config: Config, branch: Branch) -> None:
-    """Applies the scripts of one branch."""
-    config.attributes |= {"metadata": branch.metadata, "schema": branch.schema}
-    try:
-        command.upgrade(config, f"{branch.schema}@head")
-    except CommandError as error:
-        raise MigrationError(
-            f"{error}. Are the scripts in HOME/migrations those that made this database? Where they are lost,"
-            " `decant migrate --rebuild-scripts` takes them from the database."
-        ) from error
-
-
-def write_revision(config: Config, branch: Branch, connection: sa.Connection, *, allow_loss: bool) -> Path:
+def write_revision(scripts: KnownScripts, branch: Branch, connection: sa.Connection, *, allow_loss: bool) -> Path:
     """The path of a new script that brings a schema from what it is to what the contract says.
 
     Alembic's own `revision` command wants every branch at its head first, also those of products that are not served
     here; so the script is rendered without it.
     """
-    existing = find_scripts(config, branch)
+    existing = scripts.of(branch)
     plan = plan_changes(connection, branch)
     if not allow_loss and plan.losses:
         raise MigrationError(
@@ -164,10 +156,10 @@ def write_revision(config: Config, branch: Branch, connection: sa.Connection, *,
     if not existing:
         plan.upgrades.ops.insert(0, ops.ExecuteSQLOp(f'CREATE SCHEMA IF NOT EXISTS "{branch.schema}"'))
     context = make_context(connection, branch)
-    script = ScriptDirectory.from_config(config).generate_revision(
+    script = scripts.directory.generate_revision(
         f"{branch.schema}_{len(existing) + 1:04d}",
         branch.title,
-        head=f"{branch.schema}@head" if existing else "base",
+        head=scripts.find_head(branch) if existing else "base",
         branch_labels=None if existing else branch.schema,
         version_path=str(branch.folder),
         depends_on=None if existing else branch.depends_on,
@@ -176,17 +168,10 @@ def write_revision(config: Config, branch: Branch, connection: sa.Connection, *,
     )
     if script is None:
         raise MigrationError("Alembic wrote no script.")
+    scripts.note(script)
     return Path(script.path)
 
 
 def render(operations: ops.UpgradeOps | ops.DowngradeOps, context: MigrationContext) -> str:
     """The operations as the body of a Python function."""
     return render_python_code(operations, migration_context=context)
-
-
-def current_revisions(connection: sa.Connection) -> set[str]:
-    """The revision of each branch that the database stands at."""
-    context = MigrationContext.configure(
-        connection, opts={"version_table": VERSION_TABLE, "version_table_schema": SCHEMA}
-    )
-    return set(context.get_current_heads())
