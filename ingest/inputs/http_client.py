@@ -1,8 +1,8 @@
 """One request to an API and its whole answer: where it may lead, how often it is tried, how much it may bring.
 
 What passes by itself (no connection, a time limit, 429, 5xx, a body that breaks off) is tried again, a little later
-each time and no sooner than the server says; a long wait is left to the ledger. Answers lie in files without a name, so that one which breaks off leaves nothing
-behind, and the memory does not grow with them.
+each time and no sooner than the server says; a long wait is left to the ledger. Answers lie in files without a name,
+so that one which breaks off leaves nothing behind, and the memory does not grow with them.
 """
 
 from __future__ import annotations
