@@ -1,8 +1,9 @@
 """Connections that lead only where they may: to the contract's own server, and to public addresses.
 
-A name is resolved once, its addresses are judged, and one of those is connected to: a name that means something else
-a moment later leads nowhere. Certificates are still checked against the name. Every connection ends at its deadline,
-however slowly the other side drips.
+For each connection a name is resolved once, its addresses are judged, and one of those is connected to: a name that
+means something else a moment later leads nowhere. The contract's own server may be anywhere, and stays where it was
+found first: a public name leads to public addresses only, that of this machine never to another network. Certificates
+are still checked against the name. Every connection ends at its deadline, however slowly the other side drips.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import ipaddress
 import socket
 import ssl
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import httpcore
@@ -20,6 +21,8 @@ from ingest.errors import SourceError
 
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Resolver = Callable[[str, int], list[Address]]
+PUBLIC = "a public address"
 
 
 class AddressRefusedError(SourceError):
@@ -78,11 +81,15 @@ class TimedStream(httpcore.NetworkStream):
 
 
 class CheckedBackend(httpcore.NetworkBackend):
-    """Opens connections to `own` servers wherever they are, and to others where they are public."""
+    """Opens connections to `own` servers where they were found first, and to others where they are public."""
 
-    def __init__(self, own: frozenset[tuple[str, int]], deadline: Deadline) -> None:
+    def __init__(
+        self, own: frozenset[tuple[str, int]], deadline: Deadline, find_addresses: Resolver | None = None
+    ) -> None:
         self.own = own
         self.deadline = deadline
+        self.find_addresses = find_addresses or resolve
+        self.allowed: dict[str, set[str]] = {}  # by own host, the kinds of addresses that it may have
         self.backend = httpcore.SyncBackend()
 
     def connect_tcp(
@@ -94,14 +101,8 @@ class CheckedBackend(httpcore.NetworkBackend):
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
         """A connection to the first of the host's addresses that answers."""
-        addresses = resolve(host, port)
-        if (host.lower(), port) not in self.own:
-            for address in addresses:
-                if not is_public(address):
-                    raise AddressRefusedError(
-                        f"It leads to {host}:{port}, which is {describe(address)}:"
-                        " only the contract's own server may be there."
-                    )
+        addresses = self.find_addresses(host, port)
+        self.judge(host.lower(), port, addresses)
         failure: httpcore.NetworkError | httpcore.TimeoutException = httpcore.ConnectError()
         for address in addresses:
             try:
@@ -113,6 +114,29 @@ class CheckedBackend(httpcore.NetworkBackend):
             else:
                 return TimedStream(stream, self.deadline)
         raise failure
+
+    def judge(self, host: str, port: int, addresses: list[Address]) -> None:
+        """AddressRefusedError where one of the addresses that a host has now is not one that it may have."""
+        is_own = (host, port) in self.own
+        allowed = self.find_allowed(host, addresses) if is_own else {PUBLIC}
+        for address in addresses:
+            if (kind := describe(address)) in allowed:
+                continue
+            if is_own:
+                raise AddressRefusedError(
+                    f"The contract's own server {host}:{port} is at {kind} now,"
+                    f" and was found at {' or '.join(sorted(allowed))} first."
+                )
+            raise AddressRefusedError(
+                f"It leads to {host}:{port}, which is {kind}: only the contract's own server may be there."
+            )
+
+    def find_allowed(self, host: str, addresses: list[Address]) -> set[str]:
+        """The kinds of addresses that an own host may have: those that it had first, and none but public ones once
+        one was public.
+        """
+        kinds = {describe(address) for address in addresses}
+        return self.allowed.setdefault(host, {PUBLIC} if PUBLIC in kinds else kinds)
 
 
 def resolve(host: str, port: int) -> list[Address]:
@@ -138,7 +162,11 @@ def is_public(address: Address) -> bool:
 
 
 def describe(address: Address) -> str:
-    """What kind of address it is that is not public."""
+    """What kind of address it is."""
+    if is_public(address):
+        return PUBLIC
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
     if address.is_loopback:
         return "this machine itself"
     return "a link-local address" if address.is_link_local else "no public address"

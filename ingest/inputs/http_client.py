@@ -26,7 +26,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 
 from catalog.sources import HttpSource
 from ingest.errors import SourceError, SourceMissingError, SourceTooLargeError, SourceUnavailableError
-from ingest.inputs.addresses import CheckedBackend, Deadline
+from ingest.inputs.addresses import CheckedBackend, Deadline, Resolver
 from ingest.inputs.http_waits import read_wait, say_when
 
 CONNECT_TIMEOUT = 10.0  # seconds
@@ -78,7 +78,9 @@ class Answer:
 class ApiClient:
     """Asks one API."""
 
-    def __init__(self, source: HttpSource, location: httpx.URL, folder: Path) -> None:
+    def __init__(
+        self, source: HttpSource, location: httpx.URL, folder: Path, find_addresses: Resolver | None = None
+    ) -> None:
         # Its trace repeats what servers say, which may be what they were sent.
         logging.getLogger("httpcore").setLevel(logging.WARNING)
         self.source = source
@@ -90,7 +92,7 @@ class ApiClient:
             ssl_context=httpx.create_ssl_context(),
             max_connections=4,
             keepalive_expiry=30,
-            network_backend=CheckedBackend(frozenset(self.own_places()), self.deadline),
+            network_backend=CheckedBackend(frozenset(self.own_places()), self.deadline, find_addresses),
         )
 
     def close(self) -> None:
