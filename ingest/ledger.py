@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -47,6 +48,7 @@ class Ticket:
     more: bool = False  # whether the input holds another batch behind this one
     step_seconds: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    hide: Callable[[str], str] = str  # takes secrets out of what the source may have said
 
 
 def open_load(
@@ -204,6 +206,9 @@ def close_load(engine: sa.Engine, ticket: Ticket, failure: IngestError | None) -
     was published before something failed stays published; a load that another process has taken up is left to that.
     """
     mine = (Load.id == ticket.load_id, Load.fencing_token == ticket.fencing_token)
+    ticket.notes[:] = map(ticket.hide, ticket.notes)
+    if failure is not None:
+        failure.args = (ticket.hide(str(failure)),)
     with engine.begin() as connection:
         # No new token is given meanwhile: another process takes the load up before this, or not at all.
         token = sa.select(DatasetHead.fencing_token).where(DatasetHead.id == ticket.dataset_id)

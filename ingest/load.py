@@ -32,6 +32,7 @@ from ingest.failures import explain_failure, is_outage
 from ingest.gate import least_records
 from ingest.inputs import open_batch
 from ingest.inputs.batch import InputPlace
+from ingest.inputs.filling import know_values
 from ingest.keeper import KnownKeeper
 from ingest.known import KnownRecords, find_known, read_standing
 from ingest.landing import LandedBatch, land, note_parts, recall
@@ -93,6 +94,7 @@ class Loader:
             restored = tell_restored(self.settings, self.engine, dataset, requested_by)
             sweep_leftovers(self.settings, self.engine, dataset_id)
             ticket = open_load(self.engine, dataset_id, choose_kind(dataset, request), load_id, request, requested_by)
+            ticket.hide = know_values(dataset, self.settings).hide
             if restored is not None:
                 ticket.notes.append(restored.explain())
             outcome, failure = self.attempt(dataset, ticket, progress)

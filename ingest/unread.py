@@ -16,7 +16,8 @@ def note_unread(dataset: Dataset, cut: CutBatch, ticket: Ticket) -> None:
     needed = needed_columns(dataset)
     if cut.is_json and JSON_COLUMN in needed:
         return  # an expression over the whole record may read anything
-    unread = [name for name in cut.header if name not in needed]
+    # Before names are cut to what is shown of them: sources may repeat what they were sent.
+    unread = [ticket.hide(name) for name in cut.header if name not in needed]
     if not unread:
         return
     if dataset.reject_unknown_columns:
