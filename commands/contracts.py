@@ -151,7 +151,11 @@ def init(
 
 def describe_draft(draft: Draft) -> Iterator[str]:
     """What the author of a drafted contract should know, line by line."""
-    yield f"records  {draft.records:,} read" + (f", {draft.malformed:,} malformed" if draft.malformed else "")
+    yield f"records  {draft.records:,} read" + "".join(
+        f", {count:,} {word}"
+        for count, word in ((draft.malformed, "malformed"), (draft.rejected, "to be rejected"))
+        if count
+    )
     if draft.made_up_key:
         yield (
             "key      none found: no column, nor up to three together, tell the records apart."

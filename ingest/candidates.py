@@ -20,6 +20,9 @@ DATE_FORMATS = (
     *("dd-MM-yyyy", "MM-dd-yyyy", "MMM dd yyyy", "MMM d yyyy", "dd MMM yyyy", "d MMM yyyy", "dd-MMM-yyyy"),
     *("MMM d, yyyy", "MMMM d, yyyy", "d MMMM yyyy"),
 )
+FLOAT_DIGITS = 17  # more of them no floating-point number gives back
+FIXED_SCALE = 4  # coordinates have more decimals, prices do not
+NUMERIC_PRECISIONS = (18, 38)  # with room for larger numbers than the sample's
 CLOCK_FORMATS = ("HH:mm", "HH:mm:ss", "H:mm", "h:mm a", "hh:mm:ss a")
 
 
@@ -32,6 +35,7 @@ class Candidate:
     physical: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
     unlike: str | None = None  # a text that fits and yet means something else, as a regular expression
+    barred: str | None = None  # one that is no outlier: where it does not fit, the type is another
 
     def value(self, text: str) -> str:
         """SQL for the value of a text; null where it is none."""
@@ -41,7 +45,9 @@ class Candidate:
         return f"CASE WHEN NOT regexp_full_match({text}, {quote_text(self.unlike)}) THEN {value} END"
 
 
-def offer(logical: str, physical: str | None = None, unlike: str | None = None, **options: Any) -> list[Candidate]:
+def offer(
+    logical: str, physical: str | None = None, unlike: str | None = None, barred: str | None = None, **options: Any
+) -> list[Candidate]:
     """A type as a contract would have it; none where it would not be applied."""
     findings = Findings(Document(Path(), "", {}, {}))
     part = SchemaProperty(
@@ -50,19 +56,20 @@ def offer(logical: str, physical: str | None = None, unlike: str | None = None, 
     built = build_property(part, (), {}, findings)
     if built is None or findings.found:
         return []
-    return [Candidate(logical, built.type, physical, options, unlike)]
+    return [Candidate(logical, built.type, physical, options, unlike, barred)]
 
 
 @cache
 def list_candidates() -> list[Candidate]:
     """The types in the order in which they are tried."""
     zeros = r"[+-]?0[0-9].*|\+.*"
+    digits = r"[+-]?[0-9.]+"
     return [
-        *offer("boolean", unlike="[01]"),
-        *offer("integer", unlike=zeros),
-        *offer("integer", "bigint", unlike=zeros),
+        *offer("boolean", unlike="[01]", barred="[01]"),
+        *offer("integer", unlike=zeros, barred=digits),
+        *offer("integer", "bigint", unlike=zeros, barred=digits),
         # More digits than a number keeps are an identifier.
-        *offer("number", unlike=zeros + "|-?[0-9]{16,}"),
+        *offer("number", unlike=zeros + "|-?[0-9]{16,}", barred=digits),
         *offer("date"),
         *offer("timestamp", timezone=False),
         *offer("timestamp"),
@@ -92,12 +99,39 @@ def choose(matching: list[Candidate]) -> tuple[Candidate, str | None]:
     return matching[0], None
 
 
+@dataclass(frozen=True)
+class Digits:
+    """How the numbers of a column are written."""
+
+    plain: bool  # none has an exponent
+    whole: int  # the most digits before the point
+    scale: int  # the most after it
+    least_scale: int  # the fewest, of those that have a point
+    significant: int
+    padded: bool  # whether any ends in a zero that a floating-point number would not show
+
+
+def choose_number(digits: Digits, number: Candidate, *, is_json: bool) -> tuple[Candidate, str | None]:
+    """An exact decimal where the digits look meant; else floating point, which keeps what was one before."""
+    lost = digits.significant > FLOAT_DIGITS
+    fixed = digits.scale <= FIXED_SCALE or digits.scale == digits.least_scale
+    # JSON, Parquet and workbooks have numbers of their own, of which each is as short as it can be.
+    exact = digits.plain and (lost or (digits.padded if is_json else fixed))
+    if not exact:
+        return number, "read as floating-point numbers: name a numeric physicalType where all digits count"
+    needed = digits.whole + digits.scale
+    for precision in NUMERIC_PRECISIONS:
+        if needed <= precision and (found := offer("number", f"numeric({precision},{digits.scale})")):
+            return found[0], None
+    return (TEXT, "has more digits than a number keeps: left as text") if lost else (number, None)
+
+
 def show_example(candidate: Candidate, value: str, text: str) -> Any:
     """An example as JSON would show it."""
     if candidate.logical == "integer":
         return text if candidate.kind.json_as_text else int(text)
     if candidate.logical == "number":
-        return float(text)
+        return value if candidate.kind.json_as_text else float(text)
     if candidate.logical == "boolean":
         return text.lower() == "true"
     if "format" in candidate.options:

@@ -1,15 +1,16 @@
-"""A first contract from a sample file: what is proposed holds for every record of the sample, or is not proposed.
+"""A first contract from a sample file: what is proposed holds for the sample, but for outliers that are named.
 
 The sample is cut by the reader that loads will use, its columns are judged by the rules that records are judged by,
-and the finished contract is tried on the whole sample; what a record would be rejected for is taken back.
+and the finished contract is tried on the whole sample; what other records would be rejected for is taken back.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+import duckdb
 
 from catalog.contract import read_contract
 from catalog.dataset import Product, RawForm
@@ -19,12 +20,13 @@ from catalog.setting_values import ANY_PRODUCT
 from catalog.settings import Settings
 from ingest.candidates import TEXT
 from ingest.clean import compile_cleaning
-from ingest.draft_text import Sample, choose_names, free_name, write_contract
-from ingest.engine import find_native, judge, open_engine
+from ingest.draft_notes import note_form, note_profile
+from ingest.draft_text import Sample, choose_names, free_name, write_contract, write_digest
+from ingest.engine import find_native, judge, open_engine, out_of_memory
 from ingest.errors import SourceError
 from ingest.landing import LandedBatch
 from ingest.lint import lint
-from ingest.profile import Profile, Profiler, write_digest
+from ingest.profile import Profile, Profiler
 from ingest.readers import cut_batch
 from ingest.readers.sink import CutBatch
 from ingest.sniff import as_part, sniff_form
@@ -41,13 +43,14 @@ class Draft:
     text: str
     records: int
     malformed: int
+    rejected: int  # well-formed records that the contract rejects
     key: tuple[str, ...]
     made_up_key: bool  # no column, nor few together, tell the records apart
     notes: tuple[str, ...]
 
 
 def draft_contract(file: Path, settings: Settings, *, header: bool | None = None) -> Draft:
-    """A contract that loads the file without rejecting a record that is well formed.
+    """A contract that loads the file, and rejects its outliers alone: at most 2 % of a column's values.
 
     `header` says whether the first line of delimited text names the columns; by default the file is asked.
     """
@@ -69,16 +72,18 @@ def draft_contract(file: Path, settings: Settings, *, header: bool | None = None
         closed = Permits(settings, "").refuse_path(file.parent)
         # Whoever drafts a contract has chosen this file: the draft is tried as if its folder were open already.
         tried = settings.model_copy(update={"input_roots": {ANY_PRODUCT: (str(file.resolve().parent),)}})
-        sample, product = settle(sample, tried, folder)
+        sample, product, rejected = settle(sample, tried, folder)
     notes = [
         *([f"the folder {file.resolve().parent} has to be listed in DECANT_INPUT_ROOTS"] if closed else ()),
         *sample.cut.notes,
-        *(f"{n}: {p.note}" for n, p in zip(sample.names, sample.profiles, strict=True) if p.note),
+        *note_form(form, asked=header is not None),
+        *(note for n, p in zip(sample.names, sample.profiles, strict=True) for note in note_profile(n, p)),
     ]
     return Draft(
         text=write_contract(sample, settings, notes),
         records=cut.raw,
         malformed=cut.malformed_count,
+        rejected=rejected,
         key=next(iter(product.datasets.values())).key,
         made_up_key=sample.digest is not None,
         notes=tuple(notes),
@@ -96,19 +101,40 @@ def describe(
     return Sample(file, form, cut, tuple(names), tuple(profiles), chosen, nulls, digest)
 
 
-def settle(sample: Sample, settings: Settings, folder: Path) -> tuple[Sample, Product]:
-    """The sample whose contract rejects none of its records: what a property is rejected for becomes text."""
+def settle(sample: Sample, settings: Settings, folder: Path) -> tuple[Sample, Product, int]:
+    """The sample whose contract rejects outliers alone, and how many; what else is rejected becomes text."""
     for _ in range(ATTEMPTS):
         product = read_draft(write_contract(sample, settings, ()), settings, folder)
-        broken = find_broken(product, sample.cut, settings, folder)
-        if not broken:
-            return sample, product
+        rejected, broken = find_broken(product, sample.cut, settings, folder)
+        known = {name: p.outliers for name, p in zip(sample.names, sample.profiles, strict=True) if p.outliers}
+        texts = {name: note for name, (records, note) in broken.items() if records > known.get(name, 0)}
+        (dataset,) = product.datasets.values()
+        if not texts and rejected + sample.cut.malformed_count > dataset.max_rejected * sample.cut.raw:
+            texts = dict.fromkeys(known, "left as text: the outliers of all columns are more than maxRejected")
+        if not texts:
+            return sample, product, rejected
         profiles = [
-            replace(profile, candidate=TEXT, filled=0, note=broken[name]) if name in broken else profile
+            leave_text(profile, texts[name]) if name in texts else profile
             for name, profile in zip(sample.names, sample.profiles, strict=True)
         ]
         sample = replace(sample, profiles=tuple(profiles))
-    raise SourceError(f"No contract could be found that {sample.file.name} keeps: {'; '.join(broken.values())}.")
+    raise SourceError(f"No contract could be found that {sample.file.name} keeps: {'; '.join(texts.values())}.")
+
+
+def leave_text(profile: Profile, note: str) -> Profile:
+    """The profile as that of a column of texts, which keeps the words for no value that only it had."""
+    tokens = tuple(word for word in profile.tokens if word not in profile.own_words)
+    return replace(
+        profile,
+        candidate=TEXT,
+        filled=0,
+        outliers=0,
+        tokens=tokens,
+        nulled=profile.nulled if tokens else 0,
+        own_words=(),
+        doubtful=profile.own_words,
+        note=note,
+    )
 
 
 def read_draft(text: str, settings: Settings, folder: Path) -> Product:
@@ -122,12 +148,22 @@ def read_draft(text: str, settings: Settings, folder: Path) -> Product:
     return product
 
 
-def find_broken(product: Product, cut: CutBatch, settings: Settings, folder: Path) -> dict[str, str]:
-    """The properties that records of the sample are rejected for, each with the first reason."""
+def find_broken(
+    product: Product, cut: CutBatch, settings: Settings, folder: Path
+) -> tuple[int, dict[str, tuple[int, str]]]:
+    """How many records of the sample are rejected; for each property how many, and a reason."""
     (dataset,) = product.datasets.values()
     plan = compile_cleaning(dataset, cut.header, find_native(dataset), is_json=cut.is_json)
-    with open_engine(settings, folder) as engine:
-        judge(engine, plan, cut)
-        rows = engine.execute("SELECT DISTINCT reasons FROM judged WHERE reasons IS NOT NULL LIMIT 1000").fetchall()
-    reasons = [reason for (text,) in rows for reason in json.loads(text)]
-    return {r["property"]: f"{r['rule']} is broken by {r['value']!r}" for r in reversed(reasons) if r["property"]}
+    columns = max(plan.width, len(plan.values))  # as the load has them: wide records need more memory
+    with open_engine(settings, folder, columns=columns) as engine:
+        try:
+            judge(engine, plan, cut)
+        except duckdb.OutOfMemoryException as error:
+            raise out_of_memory(settings, columns) from error
+        (rejected,) = engine.execute("SELECT count(*) FROM judged WHERE reasons IS NOT NULL").fetchall()[0]
+        rows = engine.execute(
+            "SELECT r->>'property', count(DISTINCT line), arg_min(r->>'rule', line), arg_min(r->>'value', line)"
+            " FROM (SELECT line, unnest(from_json(reasons, '[\"JSON\"]')) AS r FROM judged WHERE reasons IS NOT NULL)"
+            " WHERE r->>'property' IS NOT NULL GROUP BY 1"
+        ).fetchall()
+    return rejected, {name: (records, f"{rule} is broken by {value!r}") for name, records, rule, value in rows}

@@ -14,9 +14,10 @@ import yaml
 
 from catalog.dataset import RawForm
 from catalog.settings import Settings
-from ingest.clean import quote_name
-from ingest.profile import Profile, write_transform
-from ingest.readers.sink import CutBatch
+from ingest.candidates import TEXT
+from ingest.clean import quote_name, quote_text
+from ingest.profile import Profile
+from ingest.readers.sink import JSON_COLUMN, CutBatch
 
 LINE_CHARACTERS = 110
 UNBROKEN_CHARACTERS = 10_000  # what stands in one line stays there
@@ -147,6 +148,8 @@ def write_properties(sample: Sample) -> Iterable[dict[str, Any]]:
             part["required"] = True
         if profile.source.nested:
             part["transformLogic"] = write_transform(profile)
+        elif profile.own_words:
+            part["transformLogic"] = write_nulls(quote_name(profile.source.path[-1]), profile.own_words)
         elif name != profile.source.path[-1]:
             part["transformLogic"] = quote_name(profile.source.path[-1])
         if profile.examples:
@@ -197,3 +200,31 @@ def dump(document: dict[str, Any]) -> str:
     # By way of JSON: lists that are shared would be written as aliases, which contracts may not hold.
     plain = json.loads(json.dumps(document))
     return yaml.dump(plain, Dumper=BriefDumper, sort_keys=False, allow_unicode=True, width=UNBROKEN_CHARACTERS)
+
+
+def write_transform(profile: Profile) -> str:
+    """The expression for a nested value: blanks and words for no value are not taken away for it."""
+    path = "".join(
+        f".{step}" if step.isidentifier() and step.isascii() else f'."{step}"' for step in profile.source.path
+    )
+    expression = f"{JSON_COLUMN}->>{quote_text('$' + path)}"
+    if profile.untrimmed:
+        expression = f"trim({expression}, ' \t')"
+    if profile.candidate is not TEXT:
+        expression = write_nulls(expression, (*([""] if profile.blank else []), *profile.tokens))
+    return expression
+
+
+def write_nulls(expression: str, words: Iterable[str]) -> str:
+    """The expression, null where it gives one of these words."""
+    for word in words:
+        expression = f"nullif({expression}, {quote_text(word)})"
+    return expression
+
+
+def write_digest(profiles: list[Profile], *, is_json: bool) -> str:
+    """An expression that tells records apart which no column does."""
+    if is_json:
+        return f"md5(CAST({JSON_COLUMN} AS VARCHAR))"
+    columns = ", ".join(f"coalesce({quote_name(profile.source.path[0])}, '')" for profile in profiles)
+    return f"md5(concat_ws(chr(31), {columns}))"

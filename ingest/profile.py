@@ -11,8 +11,8 @@ from typing import Any
 
 import duckdb
 
-from ingest.candidates import TEXT, Candidate, choose, list_candidates, offer, show_example
-from ingest.clean import LINE, PLACE, RECORD, point_to, quote_name, quote_text, trim
+from ingest.candidates import TEXT, Candidate, Digits, choose, choose_number, list_candidates, offer, show_example
+from ingest.clean import LINE, PLACE, RECORD, point_to, quote_text, trim
 from ingest.readers.sink import JSON_COLUMN, CutBatch
 
 # Words that stand for no value where all the rest of a column is something else than text.
@@ -20,10 +20,12 @@ NULL_WORDS = (
     *("NA", "N/A", "n/a", "na", "#N/A", "NULL", "Null", "null", "\\N", "None", "none"),
     *("NaN", "nan", "-", "--", "?", "."),
 )
-PLAIN_NULLS = frozenset({"\\N", "#N/A", "NULL"})  # mean nothing else anywhere
+PLAIN_NULLS = frozenset({"\\N", "#N/A"})  # mean nothing else anywhere
 NESTING_LIMIT = 3  # deeper objects stay objects
 WIDTH_LIMIT = 60  # an object with more keys than this is rather a map
 GLANCE_RECORDS = 1000
+GLANCE_SHARE = 0.5  # of the first values; later ones may fit better
+TYPE_SHARE = 0.98  # of the values: the rest are outliers, whose records are rejected
 KEY_COLUMNS_MAXIMUM = 3
 KEY_CANDIDATES_MAXIMUM = 12
 KEY_SAMPLE_RECORDS = 50_000
@@ -54,7 +56,12 @@ class Profile:
     tokens: tuple[str, ...]  # words for no value that occur in it
     untrimmed: bool
     blank: bool  # whether any is an empty text
-    matching: tuple[Candidate, ...]  # every type that all values fit
+    nulled: int  # values that are such words
+    matching: tuple[Candidate, ...]  # every type that enough values fit, the best first
+    outliers: int = 0  # values that do not fit the type
+    outlier: str | None = None  # the first of them
+    own_words: tuple[str, ...] = ()  # for no value in this column only: elsewhere they may be values
+    doubtful: tuple[str, ...] = ()  # words that may stand for no value, and are kept as text
     examples: tuple[Any, ...] = ()
     note: str | None = None
 
@@ -101,60 +108,80 @@ class Profiler:
         """What each source holds, and the words for no value that the input should know."""
         sources = self.sources()
         first = [self.look_at(source, NULL_WORDS) for source in sources]
-        found = {
-            token
-            for profile in first
-            for token in profile.tokens
-            if profile.candidate is not TEXT or token in PLAIN_NULLS
-        }
-        tokens = tuple(word for word in NULL_WORDS if word in found)
-        # What is a word for no value in one column is one in every column.
+        # In a column of text they may be values: the country NA.
+        texts = {word for p in first if p.candidate is TEXT for word in p.tokens} - PLAIN_NULLS
+        found = {word for p in first for word in p.tokens if p.candidate is not TEXT or word in PLAIN_NULLS}
+        tokens = tuple(word for word in NULL_WORDS if word in found - texts)
         return [self.settle(profile, tokens) for profile in first], tokens
 
     def settle(self, profile: Profile, tokens: tuple[str, ...]) -> Profile:
-        """The profile with these words for no value and no others, and with examples."""
-        doubtful = [word for word in profile.tokens if word not in tokens]
-        if doubtful:
-            profile = self.look_at(profile.source, tokens)
-            note = f"holds {', '.join(doubtful)}: name it in nullValues where it stands for no value"
-            profile = replace(profile, note=profile.note or note)
-        return self.add_examples(profile, tokens)
+        """The profile with the words for no value that the input has, its exact type, an outlier and examples."""
+        others = tuple(word for word in profile.tokens if word not in tokens)
+        if profile.candidate is TEXT and others:
+            profile = replace(self.look_at(profile.source, tokens), doubtful=others)
+        elif others:
+            profile = replace(profile, own_words=others)
+        words = (*tokens, *profile.own_words)
+        profile = refine_number(self.engine, profile, words, is_json=self.cut.is_json)
+        if profile.outliers:
+            row = self.engine.execute(
+                f"SELECT t FROM (SELECT {profile.source.text} AS t, {LINE} AS line FROM sample)"
+                f" WHERE {is_real(words)} AND ({profile.candidate.value('t')}) IS NULL ORDER BY line LIMIT 1"
+            ).fetchone()
+            profile = replace(profile, outlier=row[0] if row else None)
+        return self.add_examples(profile, words)
 
     def look_at(self, source: Source, tokens: tuple[str, ...]) -> Profile:
-        """The first type that all values of a source fit, aside from words for no value."""
+        """The type that most values of a source fit, aside from words for no value; text where too few fit one."""
         if source.array or source.object:
             return self.measure(source, tokens, offer("array" if source.array else "object"))
         # Most types are out after a glance at the first records.
-        likely = self.measure(source, tokens, list_candidates(), f" LIMIT {GLANCE_RECORDS}")
-        return self.measure(source, tokens, list(likely.matching))
+        likely = self.measure(source, tokens, list_candidates(), f" LIMIT {GLANCE_RECORDS}", share=GLANCE_SHARE)
+        return self.measure(source, tokens, [c for c in list_candidates() if c in likely.matching])
 
     def measure(
-        self, source: Source, tokens: tuple[str, ...], candidates: list[Candidate], limit: str = ""
+        self,
+        source: Source,
+        tokens: tuple[str, ...],
+        candidates: list[Candidate],
+        limit: str = "",
+        share: float = TYPE_SHARE,
     ) -> Profile:
-        """What the source holds, and which of the candidates all its values fit."""
-        words = ", ".join(map(quote_text, ("", *tokens)))
-        fits = "".join(f", count(*) FILTER (real AND ({c.value('t')}) IS NOT NULL)" for c in candidates)
+        """What the source holds, and which of the candidates enough of its values fit."""
+        fits = "".join(
+            f", count(*) FILTER (real AND ({c.value('t')}) IS NOT NULL)"
+            f", count(*) FILTER (real AND ({c.value('t')}) IS NULL AND {matches(c.barred)})"
+            for c in candidates
+        )
         row = self.engine.execute(
             "SELECT count(*), count(*) FILTER (real), count(DISTINCT t) FILTER (real),"
-            f" list(DISTINCT t) FILTER (NOT real AND t <> ''), coalesce(bool_or(t <> trim(t, ' \t')), false),"
-            f" coalesce(bool_or(trim(t, ' \t') = ''), false) {fits}"
-            f" FROM (SELECT *, t IS NOT NULL AND trim(t, ' \t') NOT IN ({words}) AS real"
-            f" FROM (SELECT {source.text} AS t FROM sample{limit}))"
+            " list(DISTINCT trim(t, ' \t')) FILTER (NOT real AND trim(t, ' \t') <> ''),"
+            " coalesce(bool_or(t <> trim(t, ' \t')), false), coalesce(bool_or(trim(t, ' \t') = ''), false),"
+            f" count(*) FILTER (NOT real AND trim(t, ' \t') <> '') {fits}"
+            f" FROM (SELECT *, {is_real(tokens)} AS real FROM (SELECT {source.text} AS t FROM sample{limit}))"
         ).fetchone()
         assert row is not None  # noqa: S101 - a statement without GROUP BY gives one row
-        records, filled, distinct, missing, untrimmed, blank, *counts = row
-        matching = [c for c, count in zip(candidates, counts, strict=True) if count == filled]
-        candidate, note = choose(matching) if filled else (TEXT, "holds no value in the sample")
+        records, filled, distinct, missing, untrimmed, blank, nulled, *counts = row
+        fitting = [
+            (candidate, fit)
+            for candidate, fit, barred in zip(candidates, counts[::2], counts[1::2], strict=True)
+            if fit >= share * filled and not barred
+        ]
+        most = max((fit for _, fit in fitting), default=filled)
+        best = [candidate for candidate, fit in fitting if fit == most]
+        candidate, note = choose(best) if filled else (TEXT, "holds no value in the sample")
         return Profile(
             source=source,
             candidate=candidate,
             records=records,
             filled=filled,
             distinct=distinct,
-            tokens=tuple(missing or ()),
+            tokens=tuple(word for word in NULL_WORDS if word in (missing or ())),
             untrimmed=untrimmed,
             blank=blank,
-            matching=tuple(matching),
+            nulled=nulled,
+            matching=tuple(candidate for candidate, _ in fitting),
+            outliers=0 if candidate is TEXT else filled - most,
             note=note,
         )
 
@@ -162,11 +189,11 @@ class Profiler:
         """The profile with the first values that differ, as they will be served."""
         if profile.source.array or profile.source.object:
             return profile
-        words = ", ".join(map(quote_text, ("", *tokens)))
         rows = self.engine.execute(
             f"SELECT CAST({profile.candidate.value('t')} AS VARCHAR), t FROM"
             f" (SELECT {profile.source.text} AS t, {LINE} AS line FROM sample ORDER BY line LIMIT 1000)"
-            f" WHERE t NOT IN ({words}) AND length(t) <= {EXAMPLE_CHARACTERS}"
+            f" WHERE {is_real(tokens)} AND ({profile.candidate.value('t')}) IS NOT NULL"
+            f" AND length(t) <= {EXAMPLE_CHARACTERS}"
             f" GROUP BY t ORDER BY min(line) LIMIT {EXAMPLES}"
         ).fetchall()
         return replace(profile, examples=tuple(dict.fromkeys(show_example(profile.candidate, *row) for row in rows)))
@@ -197,6 +224,37 @@ class Profiler:
         return True
 
 
+def is_real(tokens: tuple[str, ...]) -> str:
+    """SQL for whether the text `t` is a value, and no word for none."""
+    return f"t IS NOT NULL AND trim(t, ' \t') NOT IN ({', '.join(map(quote_text, ('', *tokens)))})"
+
+
+def matches(form: str | None) -> str:
+    """SQL for whether the text `t` has this form."""
+    return f"regexp_full_match(trim(t, ' \t'), {quote_text(form)})" if form else "false"
+
+
+def refine_number(
+    engine: duckdb.DuckDBPyConnection, profile: Profile, tokens: tuple[str, ...], *, is_json: bool
+) -> Profile:
+    """The profile with the type of number that keeps all digits of its values; text where there is none."""
+    if profile.candidate.logical != "number":
+        return profile
+    row = engine.execute(
+        "SELECT coalesce(bool_and(regexp_full_match(t, '-?[0-9]*\\.?[0-9]*')), false),"
+        " coalesce(max(length(regexp_extract(t, '^-?0*([0-9]*)', 1))), 0), coalesce(max(scale), 0),"
+        " coalesce(min(scale) FILTER (scale > 0), 0),"
+        " coalesce(max(length(ltrim(replace(replace(t, '-', ''), '.', ''), '0'))), 0),"
+        " coalesce(bool_or(scale > 1 AND t LIKE '%0'), false)"
+        " FROM (SELECT t, length(regexp_extract(t, '\\.([0-9]*)$', 1)) AS scale"
+        f" FROM (SELECT trim(t, ' \t') AS t FROM (SELECT {profile.source.text} AS t FROM sample)"
+        f" WHERE {is_real(tokens)} AND ({profile.candidate.value('t')}) IS NOT NULL))"
+    ).fetchone()
+    assert row is not None  # noqa: S101 - a statement without GROUP BY gives one row
+    candidate, note = choose_number(Digits(*row), profile.candidate, is_json=is_json)
+    return replace(profile, candidate=candidate, note=profile.note or note)
+
+
 def walk(structure: dict[str, Any], path: tuple[str, ...]) -> Iterator[Source]:
     """The leaves of a structure of JSON objects."""
     for key, kind in structure.items():
@@ -224,25 +282,3 @@ def rank_key_name(name: str) -> int:
     if name.lower() in {"id", "uuid", "key"}:
         return 0
     return 1 if re.search(r"(^|[^a-z])(id|key|code|uuid|guid)$|[a-z](Id|ID|Key)$", name) else 2
-
-
-def write_transform(profile: Profile) -> str:
-    """The expression for a nested value: blanks and words for no value are not taken away for it."""
-    path = "".join(
-        f".{step}" if step.isidentifier() and step.isascii() else f'."{step}"' for step in profile.source.path
-    )
-    expression = f"{JSON_COLUMN}->>{quote_text('$' + path)}"
-    if profile.untrimmed:
-        expression = f"trim({expression}, ' \t')"
-    if profile.candidate is not TEXT:
-        for token in (*([""] if profile.blank else []), *profile.tokens):
-            expression = f"nullif({expression}, {quote_text(token)})"
-    return expression
-
-
-def write_digest(profiles: list[Profile], *, is_json: bool) -> str:
-    """An expression that tells records apart which no column does."""
-    if is_json:
-        return f"md5(CAST({JSON_COLUMN} AS VARCHAR))"
-    columns = ", ".join(f"coalesce({quote_name(profile.source.path[0])}, '')" for profile in profiles)
-    return f"md5(concat_ws(chr(31), {columns}))"

@@ -37,6 +37,7 @@ DELIMITERS = (",", "\t", ";", "|")
 HEAD_BYTES = 256 << 10
 DECODED_BLOCK_BYTES = 1 << 20
 NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?%?")
+YEAR = re.compile(r"(1[5-9]|2[01])[0-9]{2}")
 DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}.*")
 
 
@@ -165,10 +166,24 @@ def sniff_delimiter(lines: list[str]) -> str:
 def looks_like_header(rows: list[list[str]]) -> bool:
     """Whether the first row names columns: distinct words that are no values, only the first of them may be empty."""
     first = [cell.strip() for cell in rows[0]]
-    if len(set(first)) != len(first) or not all(first[1:]) or any(is_datum(cell) for cell in first):
+    years = find_years(first, rows[1:])
+    if (
+        len(set(first)) != len(first)
+        or not all(first[1:])
+        or any(is_datum(cell) for cell in first if cell not in years)
+    ):
         return False
     # Names seldom come back as values of their own column.
     return not any(repeats(cell, index, rows[1:]) for index, cell in enumerate(first) if cell)
+
+
+def find_years(first: list[str], below: list[list[str]]) -> set[str]:
+    """The years that name columns: at least two, beside a word, each above values that are mostly no years."""
+    years = [index for index, cell in enumerate(first) if YEAR.fullmatch(cell)]
+    values = [row[index].strip() for row in below for index in years if index < len(row)]
+    like = sum(1 for value in values if YEAR.fullmatch(value))
+    named = len(years) > 1 and any(cell and not is_datum(cell) for cell in first) and like * 2 < len(values)
+    return {first[index] for index in years} if named else set()
 
 
 def is_datum(cell: str) -> bool:

@@ -274,8 +274,9 @@ def test_a_type_is_what_every_value_is(tmp_path: Path, values: list[str], logica
 
 def test_a_column_that_goes_wrong_after_a_thousand_records_is_found_out(tmp_path: Path) -> None:
     content = "id,value\n" + "".join(f"{index},{index}\n" for index in range(3000)) + "3000,many\n"
-    _, dataset = draft(tmp_path, "late.csv", content)
-    assert types(dataset) == {"id": "integer", "value": "string"}
+    drafted, dataset = draft(tmp_path, "late.csv", content)
+    assert types(dataset) == {"id": "integer", "value": "integer"}
+    assert drafted.notes == ("value: 1 of 3,001 values are no integer, such as 'many': rejected",)
 
 
 def test_broken_lines_are_counted_and_do_not_decide_anything(tmp_path: Path, make_lab: Callable[..., Lab]) -> None:
