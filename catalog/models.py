@@ -104,7 +104,7 @@ class Load(Model):
     cleaning_sha256: Mapped[str | None]
     source: Mapped[str | None] = mapped_column(PlainText())  # the file, address or query that the raw batch came from
     landed: Mapped[dict[str, Any] | None]  # the raw batch in the landing zone: {source, parts, position, …}
-    parts: Mapped[list[Any] | None]  # of the batch as it was cut: [{name, offset, columns}]
+    parts: Mapped[list[Any] | None]  # of the batch as it was cut: [{name, offset, columns, keys}]
     request: Mapped[dict[str, Any] | None]  # what was asked for beside the input: a replay, a publication anyway
     requested_by: Mapped[str | None] = mapped_column(PlainText())
     scheduled_at: Mapped[datetime | None]  # the schedule's tick that made it

@@ -38,6 +38,7 @@ class Candidate:
     confirmed: Path | None  # the keys brought in good order that open rejected records have
     expected_revision: int  # what the accepted file's `_revision` says
     direct: bool  # whether current was empty when the batch was cleaned
+    keys: tuple[str, ...] = ()  # of JSON records: those that the contract reads, and this batch or earlier ones had
     refused: tuple[int, ...] = ()  # lines of records that Postgres refused; the others are staged
 
 

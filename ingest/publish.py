@@ -232,6 +232,14 @@ def move_head(connection: sa.Connection, candidate: Candidate, outcome: Outcome,
     connection.execute(sa.select(sa.func.pg_notify(REVISIONS_CHANNEL, f"{candidate.dataset_id}:{outcome.revision}")))
 
 
+def describe_parts(candidate: Candidate) -> list[dict[str, Any]]:
+    """The parts as the ledger keeps them; with the first one stand the known keys of JSON records."""
+    parts = [asdict(part) for part in candidate.parts]
+    if parts and candidate.keys:
+        parts[0]["keys"] = candidate.keys
+    return parts
+
+
 def finish_load(connection: sa.Connection, candidate: Candidate, outcome: Outcome) -> None:
     """Writes into the ledger how the load ended, and every measurement."""
     connection.execute(
@@ -243,7 +251,7 @@ def finish_load(connection: sa.Connection, candidate: Candidate, outcome: Outcom
             batch_sha256=candidate.batch_sha256,
             cleaning_sha256=candidate.cleaning_sha256,
             position=candidate.position,
-            parts=[asdict(part) for part in candidate.parts],
+            parts=describe_parts(candidate),
             raw=outcome.raw,
             accepted=outcome.accepted,
             rejected=outcome.rejected,
