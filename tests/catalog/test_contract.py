@@ -486,7 +486,7 @@ TRANSFORMS = {
     "is no SQL": ("upper(", ""),
     "calls what does not exist": ("shout(b)", "shout"),
     "breaks out of its brackets": ("b)] AS x, TRY([(b", ""),
-    "is an aggregate": ("count(b)", "aggregate"),
+    "is an aggregate": ("count(b)", "count is not among the functions"),
     "is a window": ("row_number() over ()", ""),
     "makes more records": ("unnest(string_split(b, ','))", ""),
     "is all columns": ("*", ""),
