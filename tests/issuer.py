@@ -98,7 +98,8 @@ class Issuer:
 
     def settings(self, **changes: Any) -> TokenIssuer:
         """How a service is told of it."""
-        told = {"issuer": self.api.url, "audience": AUDIENCE, "jwks_url": self.api.url + JWKS}
+        told: dict[str, Any] = {"issuer": self.api.url, "audience": AUDIENCE, "jwks_url": self.api.url + JWKS}
+        told["longest_life_seconds"] = 10**9  # tests let days pass
         return TokenIssuer(**(told | changes))
 
     def claims(self, **changes: Any) -> dict[str, Any]:

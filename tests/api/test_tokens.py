@@ -16,6 +16,7 @@ from api import tokens
 from api.key_sets import read_keys
 from api.token_text import decode_base64url
 from api.tokens import TokenClaims
+from catalog.settings import TokenIssuer
 from tests.issuer import (
     AUDIENCE,
     NOW,
@@ -389,6 +390,7 @@ def test_an_issuer_grants_what_its_owner_lets_it(issuer: Issuer) -> None:
 
 
 def test_a_token_lives_no_longer_than_its_issuer_may_give(issuer: Issuer) -> None:
+    assert TokenIssuer(issuer="https://login.example", audience="x").longest_life_seconds == 86_400
     with run_bench(issuer, issuer.settings(longest_life_seconds=3600)) as bench:
         assert bench.verify(issuer.token(exp=NOW + 3600)) is not None
         for claims in ({"exp": NOW + 3700}, {"exp": NOW + 600, "iat": NOW - 3700}, {"exp": 253_402_300_799}):

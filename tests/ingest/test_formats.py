@@ -190,7 +190,7 @@ def test_a_table_without_a_column_that_is_read_fails_the_load_naming_those_it_ha
     lab = make_lab(people("a.xlsx", format="xlsx"))
     report = lab.ingest("people", write_workbook(["id", "Name"], [1, "Ann"]), "a.xlsx")
     assert (report.status, report.error_code) == ("failed", "missing_columns")
-    assert report.error == "a.xlsx lacks the columns name, age, born; it has id, Name."
+    assert report.error == "The sheet 'Sheet' of a.xlsx lacks the columns name, age, born; it has id, Name."
 
 
 def test_a_snapshot_of_several_files_is_one_batch_and_maps_columns_by_name(make_lab: MakeLab) -> None:

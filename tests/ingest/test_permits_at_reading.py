@@ -63,9 +63,10 @@ def test_a_link_that_comes_later_opens_nothing(make_lab: Callable[..., Lab], pat
 
 
 def test_a_variable_is_asked_for_again_when_it_is_filled_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load_settings(**PRODUCTION, input_variables="shop=SHOP_TOKEN")
     for name in ("SHOP_TOKEN", "OTHER_TOKEN", "DECANT_SECRET_FILE"):
-        monkeypatch.setenv(name, CANARY)
-    filler = Filler(Permits(load_settings(**PRODUCTION, input_variables="shop=SHOP_TOKEN"), "shop"))
+        monkeypatch.setenv(name, CANARY)  # the last one behind the settings, which would refuse it
+    filler = Filler(Permits(settings, "shop"))
     assert filler.fill("Bearer ${SHOP_TOKEN} below ${DECANT_DATA}") == f"Bearer {CANARY} below .decant/data"
     for name in ("OTHER_TOKEN", "DECANT_SECRET_FILE", "DECANT_SECRET"):
         with pytest.raises(SourceError, match=name) as refused:
