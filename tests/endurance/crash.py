@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,11 +20,14 @@ from catalog.database import make_engine
 from catalog.settings import load_settings
 from catalog.tables import build_tables
 from ingest import keeper, landing, load, publish, quarantine, staging
+from ingest.errors import DatasetBusyError
+from ingest.load import LoadReport
 from tests.endurance.ground import Batch, make_batch
 from tests.lab import Lab
 
 RECORDS = 12_000  # a batch takes several blocks of COPY
 CHILD_SECONDS = 120
+BUSY_SECONDS, BUSY_LOOKS = 0.1, 600  # a statement that was running ends first
 # Where a load dies: before or after a function of a module, or in the middle of a COPY.
 POINTS: dict[str, tuple[Any, str, str]] = {
     "before landing": (load, "land", "before"),
@@ -118,11 +122,20 @@ class CrashRun:
             child.join(CHILD_SECONDS)
         killed = child.exitcode == -signal.SIGKILL
         self.check_whole()
-        report = self.lab.ingest("plant.readings")
+        report = self.take_up()
         assert report.status in {"published", "unchanged"}, report
         self.published.append(batch)
         self.check(batch)
         return killed
+
+    def take_up(self) -> LoadReport:
+        """The next load, which waits until the server has noticed that the killed one's connection is gone."""
+        for _ in range(BUSY_LOOKS):
+            try:
+                return self.lab.ingest("plant.readings")
+            except DatasetBusyError:
+                time.sleep(BUSY_SECONDS)
+        raise AssertionError("the dataset of a killed load stays busy")
 
     def check_whole(self) -> None:
         """Between a kill and the next load: the dataset is what it was, or what it was to become."""
