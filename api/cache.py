@@ -11,6 +11,8 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from catalog.errors import BusyError
+
 ENTRY_OVERHEAD_BYTES = 1000  # headers, keys, objects
 SHARE_OF_LARGEST = 8  # what is larger than this part of the whole is not kept
 
@@ -54,12 +56,14 @@ class PageCache:
                 return outcome
             if isinstance(outcome, Exception):
                 raise outcome
-            # Whoever made it was called off; the next in line does it.
+            # Whoever made it was called off, or had no turn; the next in line does it.
         future: asyncio.Future[Finished | Exception | None] = asyncio.get_running_loop().create_future()
         self.making[tag] = future
         outcome = None
         try:
             outcome = await make()
+        except BusyError:
+            raise  # the share of whoever asked first: the next in line asks in their own name
         except Exception as error:
             outcome = error
             raise

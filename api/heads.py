@@ -20,6 +20,7 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from api.lanes import Lanes
+from api.turns import CALLING, ITSELF
 from catalog.database import APPLICATION_NAME, translate_error
 from catalog.dataset import Dataset
 from catalog.errors import DatabaseError, DatabaseUnavailableError
@@ -119,7 +120,8 @@ class Heads:
         await asyncio.shield(self.reading)
 
     async def read_in_lane(self) -> None:
-        """Reads all heads over one of the lanes."""
+        """Reads all heads over one of the lanes, in nobody's name: whoever waits for them shares the answer."""
+        CALLING.set(ITSELF)
         try:
             async with self.lanes.connection() as connection:
                 await self.read(connection)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from api.cache import Finished, PageCache
 from api.turns import CALLING, ITSELF, Caller, Turns
 from catalog.errors import BusyError
 from tests.lab import PEOPLE, Lab
@@ -98,6 +99,30 @@ def test_whoever_waits_in_vain_is_told_for_whom() -> None:
                     pass
         until.set()
         await asyncio.gather(*tasks)
+
+    asyncio.run(run())
+
+
+def test_a_share_that_is_used_up_is_nobody_else_s_refusal() -> None:
+    async def run() -> None:
+        cache, until = PageCache(1_000_000), asyncio.Event()
+        page = Finished("tag", (), b"page", 1)
+
+        async def refuse() -> Finished:
+            await until.wait()
+            raise BusyError("All that there are are busy with your own requests.")
+
+        async def answer() -> Finished:
+            return page
+
+        greedy = asyncio.create_task(cache.make("tag", refuse))
+        await asyncio.sleep(0)
+        other = asyncio.create_task(cache.make("tag", answer))
+        await asyncio.sleep(0)
+        until.set()
+        with pytest.raises(BusyError):
+            await greedy
+        assert await other is page
 
     asyncio.run(run())
 
