@@ -228,6 +228,16 @@ def translate_error(error: Exception) -> DatabaseError:
     return DatabaseError()
 
 
+def translate_state(sqlstate: str | None) -> DatabaseError:
+    """Our error for what another driver says: by its SQLSTATE, and without one as a lost connection."""
+    if sqlstate is None:
+        return DatabaseUnavailableError()
+    try:
+        return translate_error(errors.lookup(sqlstate)())
+    except KeyError:
+        return DatabaseError()
+
+
 @contextmanager
 def translate_errors() -> Iterator[None]:
     """Turns the errors of psycopg and SQLAlchemy inside into ours."""

@@ -28,13 +28,13 @@ from api.sql import is_head
 from api.sql_text import fill_in
 from api.turns import Turns
 from api.views import View
-from catalog.errors import DatabaseUnavailableError, QueryTimeoutError
+from catalog.database import translate_state
+from catalog.errors import DatabaseUnavailableError
 from catalog.models import DatasetHead
 from catalog.settings import Settings
 
 BATCH_BYTES = 1024 * 1024
 CANCEL_SECONDS = 0.1  # between one try to end a statement and the next
-QUERY_CANCELED = "57014"
 
 
 @dataclass(frozen=True)
@@ -182,9 +182,7 @@ class translated:  # noqa: N801 - reads as a phrase
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         """Ends; the driver's text stays behind in the cause."""
         if isinstance(error, adbc.Error | pa.ArrowException | OSError):
-            if getattr(error, "sqlstate", None) == QUERY_CANCELED:
-                raise QueryTimeoutError from error
-            raise DatabaseUnavailableError from error
+            raise translate_state(getattr(error, "sqlstate", None)) from error
 
 
 def compile_head(view: View) -> sa.Select[Any]:
