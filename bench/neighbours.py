@@ -60,9 +60,7 @@ async def behave(address: str, key: str, seconds: float) -> tuple[list[float], i
         end = time.perf_counter() + seconds
         while (began := time.perf_counter()) < end:
             # Seldom the same twice: what is cached says nothing about sharing.
-            question = (
-                f"limit={source.randrange(20, 60)}&day={source.randrange(1, 29)}&month={source.randrange(1, 13)}"
-            )
+            question = f"limit={source.randrange(20, 60)}&distance[gte]={source.randrange(1000)}&carrier=UA"
             try:
                 answer = await client.get(f"{FLIGHTS}/records?{question}")
                 failed += answer.status_code != 200
