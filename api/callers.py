@@ -58,16 +58,19 @@ class Callers:
             await self.limit(scope, anonymous)
             raise
         scope[PRINCIPAL] = principal
-        await self.limit(scope, principal)
-        account, rate = self.account_of(scope, principal)
+        account, rate = await self.limit(scope, principal)
         CALLING.set(Caller(caller_name(scope, self.trusted), self.limiter, account, rate))
         return principal
 
-    async def limit(self, scope: Scope, principal: Principal) -> None:
-        """Counts the request; `rate_limited` where it is one too many."""
+    async def limit(self, scope: Scope, principal: Principal) -> tuple[str, Rate | None]:
+        """Counts the request; what it was counted under, and the limit of that.
+
+        `rate_limited` where it is one too many.
+        """
         name, rate = self.account_of(scope, principal)
         if rate is not None:
             self.judge(scope, rate, await self.limiter.take(name, rate))
+        return name, rate
 
     def refuse_exhausted(self, scope: Scope, principal: Principal) -> None:
         """`rate_limited` where it is known already that nothing is left; nothing is counted.

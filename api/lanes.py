@@ -161,7 +161,7 @@ class Lanes:
     async def try_fetch(self, statement: Statement, values: list[Any], costly: bool) -> list[bytes | None] | None:
         """One attempt, with the driver's own errors."""
         caller = CALLING.get()
-        await self.take_turn(caller.name, costly)
+        await self.turns.acquire(caller.name, costly, self.timeout_seconds)
         try:
             lane = self.free.pop() if self.free else await self.open_lane()
             began = perf_counter()
@@ -200,13 +200,6 @@ class Lanes:
                 await self.discard(lane)
                 raise
             self.free.append(lane)
-
-    async def take_turn(self, caller: str, costly: bool) -> None:
-        """Waits for a turn at the lanes; BusyError for whoever waits in vain."""
-        if self.turns.allows(caller, costly):
-            self.turns.take(caller, costly)
-        else:
-            await self.turns.wait(caller, costly, self.timeout_seconds)
 
     async def open_lane(self) -> Lane:
         """One more lane."""

@@ -80,6 +80,13 @@ class Turns:
         if costly:
             self.held_costly[caller] += 1
 
+    async def acquire(self, caller: str, costly: bool, seconds: float) -> None:
+        """A turn, at once or waited for; BusyError for whoever waits in vain. It ends with `give_back`."""
+        if self.allows(caller, costly):
+            self.take(caller, costly)
+        else:
+            await self.wait(caller, costly, seconds)
+
     def give_back(self, caller: str, costly: bool) -> None:
         """Ends a turn, and lets those follow who may."""
         self.free += 1
@@ -130,10 +137,7 @@ class Turns:
     async def turn(self, seconds: float, *, costly: bool = False) -> AsyncIterator[None]:
         """A turn of the current caller, waited for no longer than some seconds."""
         caller = CALLING.get().name
-        if self.allows(caller, costly):
-            self.take(caller, costly)
-        else:
-            await self.wait(caller, costly, seconds)
+        await self.acquire(caller, costly, seconds)
         try:
             yield
         finally:
