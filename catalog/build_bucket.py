@@ -8,15 +8,15 @@ from typing import Any
 
 from open_data_contract_standard.model import Server
 
+from catalog.buckets import MAGIC
 from catalog.build_file import read_watch
-from catalog.build_form import VARIABLE, build_form, check_variables
+from catalog.build_form import VARIABLE, build_form, check_variables, fill_variables
 from catalog.dataset import Input
 from catalog.document import Findings, Trail
 from catalog.permits import Permits
 from catalog.sources import BucketSource
 
 LOCATION = re.compile(r"s3://(?P<bucket>[^/]+)/?(?P<key>.*)")
-MAGIC = re.compile(r"[*?\[]")
 
 
 def build_bucket_input(
@@ -53,4 +53,20 @@ def build_bucket_input(
         return None
     source = BucketSource(location["bucket"], folder.strip("/"), server.endpointUrl)
     check_variables(source.filled, permits, trail, findings)
+    check_place(source, pattern, permits, trail, findings)
     return replace(common, kind="bucket", form=form, path=pattern, source=source, watch=watch)
+
+
+def check_place(source: BucketSource, path: str, permits: Permits, trail: Trail, findings: Findings) -> None:
+    """An error for objects that may not be read, as far as the variables that are set here tell."""
+    missing: list[str] = []
+
+    def fill(text: str) -> str:
+        filled, problems = fill_variables(text, permits)
+        missing.extend(problems)
+        return filled
+
+    problem = permits.refuse_bucket(source, path, fill)
+    # Half an address is none: the whole one is judged when it is read.
+    if problem and not missing:
+        findings.error(trail, f"input.server: {problem}")

@@ -1,20 +1,23 @@
-"""What the contract of one product may use of this machine: variables of the environment, and folders.
+"""What the contract of one product may use of this machine: variables of its environment, folders, its credentials.
 
-An operator says so, by DECANT_INPUT_VARIABLES and DECANT_INPUT_ROOTS: whoever writes a contract is trusted with its
-product only. ${DECANT_DATA} and that folder are open to every contract, Decant's other variables and files to none.
-In development all other variables are open, and so is what lies below the working folder.
+An operator says so, by DECANT_INPUT_VARIABLES, DECANT_INPUT_ROOTS and DECANT_INPUT_BUCKETS: whoever writes a contract
+is trusted with its product only. ${DECANT_DATA} and that folder are open to every contract, Decant's other variables
+and files to none. In development all other variables are open, and so are all buckets, which are read with the
+machine's own credentials, and what lies below the working folder.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from catalog.buckets import SCHEME, BucketPlace, make_place, name_place, read_place
 from catalog.setting_values import ANY_PRODUCT, DATA_VARIABLE, OWN_PREFIX
 from catalog.settings import Settings
+from catalog.sources import BucketSource
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,30 @@ class Permits:
             f"{str(path)!r} is not open to this product: list a folder that holds it in DECANT_INPUT_ROOTS,"
             f" such as {self.product}={real}"
         )
+
+    def refuse_bucket(self, source: BucketSource, path: str, fill: Callable[[str], str]) -> str | None:
+        """Why the contract may not have objects read; None where it may. `fill` puts variables' values in.
+
+        What is said names the place as the contract writes it: a variable may hold what is nobody else's business.
+        """
+        written = source.address
+        try:
+            bucket, folder, endpoint = (fill(text or "") for text in source.filled)
+            place = make_place(bucket, folder, endpoint, path)
+        except ValueError as error:
+            return f"{written} with the path {path!r} is not read: {error}"
+        if self.settings.env == "development" or any(listed.holds(place) for listed in self.buckets):
+            return None
+        plain = f"{SCHEME}bucket/folder" if "${" in written else name_place(*(text or "" for text in source.filled))
+        return (
+            f"{written} is not open to this product: list its bucket, or a folder there, in DECANT_INPUT_BUCKETS,"
+            f" such as {self.product}={plain}"
+        )
+
+    @cached_property
+    def buckets(self) -> list[BucketPlace]:
+        """The places in object stores that the machine's credentials may be used for."""
+        return [read_place(text) for text in self.listed(self.settings.input_buckets)]
 
     @cached_property
     def home(self) -> Path:

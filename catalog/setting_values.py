@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from catalog.buckets import read_place
 from catalog.rates import read_limit
 
 OWN_PREFIX = "DECANT_"
@@ -89,4 +90,16 @@ def check_roots(lists: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]
     for folder in (folder for folders in lists.values() for folder in folders):
         if not Path(folder).is_absolute():
             raise ValueError(f"{folder!r} must be a whole path such as /srv/data")
+    return lists
+
+
+def check_buckets(lists: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """The places in object stores by product."""
+    for place in (place for places in lists.values() for place in places):
+        try:
+            read_place(place)
+        except ValueError as error:
+            raise ValueError(
+                f"{place!r} must be such as s3://bucket/folder, or https://host/bucket/folder: {error}"
+            ) from None
     return lists

@@ -19,6 +19,7 @@ from catalog.near import find_near
 from catalog.setting_values import (
     OWN_PREFIX,
     check_address,
+    check_buckets,
     check_issuer,
     check_network,
     check_rate,
@@ -117,6 +118,17 @@ class Settings(BaseSettings):
         Field(
             description="Folders that contracts may read files below, by product: `shop=/srv/shop;*=/srv/shared`."
             " The data folder is open to all, in development also the working folder."
+        ),
+    ] = {}
+
+    input_buckets: Annotated[
+        dict[str, tuple[str, ...]],
+        NoDecode,
+        BeforeValidator(split_by_product),
+        AfterValidator(check_buckets),
+        Field(
+            description="Buckets, or folders there, that contracts may read with this machine's credentials, by"
+            " product: `shop=s3://lake/shop;*=https://minio.example/shared`. Development leaves all open."
         ),
     ] = {}
 

@@ -107,3 +107,8 @@ class BucketSource:
     def filled(self) -> tuple[str | None, ...]:
         """The texts whose variables are filled in."""
         return (self.bucket, self.folder, self.endpoint)
+
+    @property
+    def address(self) -> str:
+        """Where the objects lie, as the contract writes it."""
+        return f"s3://{self.bucket}/{self.folder}".rstrip("/") + (f" at {self.endpoint}" if self.endpoint else "")

@@ -40,7 +40,16 @@ UNITS = {"_ms": " ms", "_bytes": " bytes", "_pool_size": " connections", "_threa
 DEFAULTS = {
     "duckdb_threads": "4 threads, or as many as there are cores where those are fewer",
     **dict.fromkeys(
-        ("token_issuers", "trusted_proxies", "cors_origins", "peppers", "input_variables", "input_roots"), "none"
+        (
+            "token_issuers",
+            "trusted_proxies",
+            "cors_origins",
+            "peppers",
+            "input_variables",
+            "input_roots",
+            "input_buckets",
+        ),
+        "none",
     ),
 }
 SECTIONS = [

@@ -49,7 +49,7 @@ def open_bucket_batch(place: InputPlace) -> Iterator[RawBatch]:
     marks = look_at_objects(store, source)
     choice = choose_files(source, marks, place.state)
     if source.mode == "snapshot" and not choice.names:
-        raise SourceMissingError(f"There is no object {source.path!r} in {describe(source)}.")
+        raise SourceMissingError(f"There is no object {source.path!r} in {source_of(source).address}.")
     yield RawBatch(
         source=choice.names[0] if len(choice.names) == 1 else str(source.path),
         parts=(
@@ -70,8 +70,10 @@ def find_bucket_news(place: InputPlace) -> dict[str, Any] | None:
 
 def open_store(source: Input, permits: Permits) -> S3Store:
     """The store, its variables filled in now; SourceError where one is closed, or not set."""
-    filler = Filler(permits)
-    name, folder, endpoint = (filler.fill(text or "") for text in source_of(source).filled)
+    filler, place = Filler(permits), source_of(source)
+    if problem := permits.refuse_bucket(place, source.path or "", filler.fill):
+        raise PathOutsideRootError(f"The bucket {problem}.")
+    name, folder, endpoint = (filler.fill(text or "") for text in place.filled)
     config: Any = {"endpoint": endpoint, "virtual_hosted_style_request": False} if endpoint else {}
     options: Any = {
         "allow_http": endpoint.startswith("http://"),
@@ -88,14 +90,12 @@ def open_store(source: Input, permits: Permits) -> S3Store:
             retry_config={"max_retries": RETRIES, "retry_timeout": RETRY_TIMEOUT},
         )
     except (BaseError, ValueError) as error:
-        raise SourceError(f"{describe(source)} is no place in an object store.") from error
+        raise SourceError(f"{place.address} is no place in an object store.") from error
 
 
 def look_at_objects(store: S3Store, source: Input) -> dict[str, list[Any]]:
     """The objects that the input's path means: name below the server's location -> ETag and size."""
     pattern = source.path or ""
-    if ".." in split_path(pattern):
-        raise PathOutsideRootError(f"The path {pattern!r} leads out of {describe(source)}.")
     with refuse_unreachable(source, pattern):
         if not has_magic(pattern):
             found = obstore.head(store, pattern)
@@ -125,7 +125,7 @@ def read_object(store: S3Store, source: Input, name: str, etag: str | None, size
 @contextmanager
 def refuse_unreachable(source: Input, name: str) -> Iterator[None]:
     """Turns what the store answers into SourceError; its own words may hold keys, so they are not passed on."""
-    place = describe(source)
+    place = source_of(source).address
     try:
         yield
     except (NotFoundError, FileNotFoundError):
@@ -140,12 +140,6 @@ def refuse_unreachable(source: Input, name: str) -> Iterator[None]:
         raise SourceUnavailableError(
             f"{place} does not answer, or breaks off: {name!r} could not be read. Try again."
         ) from None
-
-
-def describe(source: Input) -> str:
-    """The server's location as the contract writes it."""
-    bucket = source_of(source)
-    return f"s3://{bucket.bucket}/{bucket.folder}".rstrip("/") + (f" at {bucket.endpoint}" if bucket.endpoint else "")
 
 
 def source_of(source: Input) -> BucketSource:

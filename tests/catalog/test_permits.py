@@ -95,13 +95,14 @@ def fill(place: str, name: str) -> tuple[str, str]:
 @pytest.mark.parametrize("place", PLACES)
 def test_a_variable_is_filled_in_only_where_an_operator_lists_it(errors: Errors, place: str) -> None:
     server, words = fill(place, "SHOP_TOKEN")
+    production = PRODUCTION | {"input_buckets": "*=s3://bucket"}
     assert errors(server, words) == []
-    (refused,) = errors(server, words, **PRODUCTION)
+    (refused,) = errors(server, words, **PRODUCTION)  # alone: half an address is judged by nobody
     assert "SHOP_TOKEN is not open to this product" in refused
     assert "DECANT_INPUT_VARIABLES, such as shop=SHOP_TOKEN" in refused
-    assert errors(server, words, **PRODUCTION, input_variables="shop=OTHER_TOKEN,SHOP_TOKEN") == []
-    assert errors(server, words, **PRODUCTION, input_variables="*=SHOP_TOKEN") == []
-    assert len(errors(server, words, **PRODUCTION, input_variables="other=SHOP_TOKEN; shop=OTHER_TOKEN")) == 1
+    assert errors(server, words, **production, input_variables="shop=OTHER_TOKEN,SHOP_TOKEN") == []
+    assert errors(server, words, **production, input_variables="*=SHOP_TOKEN") == []
+    assert len(errors(server, words, **production, input_variables="other=SHOP_TOKEN; shop=OTHER_TOKEN")) == 1
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -204,6 +205,121 @@ def test_a_command_that_runs_in_the_root_opens_nothing_by_that(home: Path, monke
     permits = Permits(load_settings(home=home / "home"), "shop")
     assert permits.refuse_path("/etc/passwd")
     assert permits.refuse_path(home / "home" / "data" / "a.csv") is None
+
+
+# Buckets
+
+LISTS = "shop=s3://lake/in,s3://open,https://Minio.example:443/shared/a ; *=s3://all/of/it/a.csv; other=s3://others"
+# A location, an input's path, an endpoint; whether production takes them.
+OBJECTS = [
+    ("s3://lake/in", "a.csv", None, True),
+    ("s3://lake/in/", "deep/*.csv", None, True),
+    ("s3://lake", "in/*.csv", None, True),
+    ("s3://lake/in/deep", "**", None, True),
+    ("s3://lake/in/*.csv", None, None, True),
+    ("s3://open", "**", None, True),
+    ("s3://open/a b/100%25", "ä*.csv", None, True),
+    ("s3://all/of", "it/a.csv", None, True),
+    ("s3://shared/a", "b.csv", "https://minio.example", True),
+    ("s3://shared/a", "b.csv", "https://MINIO.example/", True),
+    ("s3://a", "b.csv", "https://minio.example/shared", True),
+    ("s3://lake", "*.csv", None, False),
+    ("s3://lake", "**/in/*.csv", None, False),
+    ("s3://lake", "i*/a.csv", None, False),
+    ("s3://lake", "in-old/a.csv", None, False),
+    ("s3://lake/IN", "a.csv", None, False),
+    ("s3://lakes/in", "a.csv", None, False),
+    ("s3://others", "a.csv", None, False),
+    ("s3://all/of", "it/*.csv", None, False),
+    ("s3://lake/in", "a.csv", "https://minio.example", False),
+    ("s3://shared/a", "b.csv", None, False),
+    ("s3://shared/a", "b.csv", "http://minio.example", False),
+    ("s3://shared/a", "b.csv", "https://minio.example:444", False),
+    ("s3://shared/a", "b.csv", "https://minio.example.evil", False),
+    ("s3://shared/b", "b.csv", "https://minio.example", False),
+]
+
+
+def store(location: str, endpoint: str | None) -> str:
+    """A server of a bucket."""
+    more = f", endpointUrl: '{endpoint}'" if endpoint else ""
+    return f"{{server: s, type: s3, location: '{location}', format: csv{more}}}"
+
+
+@pytest.mark.parametrize(("location", "path", "endpoint", "taken"), OBJECTS)
+def test_a_bucket_is_read_only_where_an_operator_lists_it(
+    errors: Errors, location: str, path: str | None, endpoint: str | None, taken: bool
+) -> None:
+    server, words = store(location, endpoint), f"path: '{path}'" if path else "format: csv"
+    assert errors(server, words) == []
+    refused = errors(server, words, **PRODUCTION, input_buckets=LISTS)
+    assert refused == [] if taken else "DECANT_INPUT_BUCKETS, such as shop=" in refused[0]
+    assert len(errors(server, words, **PRODUCTION)) == 1
+    # What the message says to list opens it.
+    listed = errors(server, words, **PRODUCTION)[0].rpartition("such as ")[2]
+    assert errors(server, words, **PRODUCTION, input_buckets=listed) == []
+
+
+@pytest.mark.parametrize(
+    ("location", "path", "endpoint"),
+    [
+        ("s3://lake/in/../out", "a.csv", None),
+        ("s3://lake/in", "../out/a.csv", None),
+        ("s3://lake/in", "x/%2e%2e/../a.csv", None),
+        ("s3://lake/in/%2E%2e/out", "a.csv", None),
+        ("s3://lake/in", ".%2e/out/*.csv", None),
+        ("s3://lake/in", "%252e%252e/out/a.csv", None),
+        ("s3://lake/in", "..%2Fout/a.csv", None),
+        ("s3://lake/in", "..\\out/a.csv", None),
+        ("s3://lake/in", "*/../../out/a.csv", None),
+        ("s3://lake/*", "a.csv", None),
+        ("s3://la*ke/in", "a.csv", None),
+        ("s3://lak[e]/in", "a.csv", None),
+        ("s3://../in", "a.csv", None),
+        ("s3://lake%2f..%2fout/in", "a.csv", None),
+        ("s3://la ke/in", "a.csv", None),
+        ("s3://lake#/in", "a.csv", None),
+        ("s3://lake/in", "a.csv", "https://minio.example/x/../y"),
+        ("s3://lake/in", "a.csv", "https://minio.example/%2e%2e"),
+        ("s3://lake/in", "a.csv", "https://minio.example?x=1"),
+        ("s3://lake/in", "a.csv", "https://me:word@minio.example"),
+        ("s3://lake/in", "a.csv", "https://minio.example\\@evil.example"),
+        ("s3://lake/in", "a.csv", "ftp://minio.example"),
+    ],
+)
+def test_a_place_that_could_be_another_is_refused_everywhere(
+    errors: Errors, location: str, path: str, endpoint: str | None
+) -> None:
+    server, words = store(location, endpoint), f"path: '{path}'"
+    for settings in ({}, PRODUCTION | {"input_buckets": "*=s3://lake,https://minio.example/lake"}):
+        (refused,) = errors(server, words, **settings)
+        assert "input" in refused
+        assert "evil" not in refused or endpoint
+
+
+def test_a_variable_in_a_bucket_is_judged_by_its_value_and_not_told(
+    errors: Errors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = store("s3://${SHOP_BUCKET}/in", None)
+    settings = PRODUCTION | {"input_variables": "shop=SHOP_BUCKET", "input_buckets": "shop=s3://lake"}
+    assert errors(server, **settings) == []  # not set here: judged when it is read
+    monkeypatch.setenv("SHOP_BUCKET", "lake")
+    assert errors(server, **settings) == []
+    for value in ("payroll", "lake/../payroll"):
+        monkeypatch.setenv("SHOP_BUCKET", value)
+        (refused,) = errors(server, **settings)
+        assert "s3://${SHOP_BUCKET}/in" in refused
+        assert "payroll" not in refused
+
+
+@pytest.mark.parametrize(
+    "lists",
+    ["shop", "shop=lake", "shop=s3://", "shop=s3://la*ke", "shop=s3://lake/*", "shop=s3://lake/../x", "*=https://host",
+     "shop=s3://lake/%2e%2e", "shop=https://a:b@host/lake", "shop=https://host/lake?x", "shop=/srv/lake"],
+)  # fmt: skip
+def test_a_list_of_buckets_that_means_nothing_is_refused(home: Path, lists: str) -> None:
+    with pytest.raises(SettingsError, match="DECANT_INPUT_BUCKETS"):
+        load_settings(input_buckets=lists)
 
 
 # Databases

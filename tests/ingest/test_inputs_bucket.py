@@ -26,6 +26,7 @@ from ingest.inputs import find_position
 from ingest.inputs.batch import InputPlace
 from ingest.inputs.bucket import open_bucket_batch
 
+PRODUCTION = {"env": "production", "secret": "x" * 32, "database_url": "postgresql://own@db.example/decant"}
 BIG = random.Random(1).randbytes(6_000_000)
 
 
@@ -46,6 +47,7 @@ def endpoint() -> Iterator[str]:
         "in/a-1.csv": b"one",
         "in/a-2.csv": b"two",
         "in/deep/a-3.csv": b"3",
+        "in-side/a.txt": b"beside",
         "big.bin": BIG,
     }.items():
         obstore.put(store, name, content)
@@ -67,7 +69,7 @@ def place(endpoint: str, path: str, folder: str = "", mode: str = "snapshot", **
     """An input of objects and nothing else."""
     bucket = BucketSource(more.pop("bucket", "lake"), folder, endpoint)
     source = Input(kind="bucket", mode=mode, path=path, source=bucket)
-    permits = Permits(load_settings(), "lake")
+    permits = Permits(load_settings(**more.get("settings", {})), "lake")
     return SimpleNamespace(source=source, permits=permits, state=more.get("state", {}), request={})  # type: ignore[return-value]
 
 
@@ -138,9 +140,68 @@ def test_a_variable_is_filled_in_when_it_is_read(endpoint: str, monkeypatch: pyt
     assert read(where) == {"in/a-1.csv": b"one"}
 
 
+# Places at the store that hold something, and whether the list opens them.
+LISTED = [
+    ("in/a-1.csv", "", True),
+    ("*.csv", "in", True),
+    ("in/**", "", True),
+    ("**/*.csv", "", False),
+    ("big.bin", "", False),
+    ("in-side/a.txt", "", False),
+    ("a.txt", "in-side", False),
+    ("../in-side/a.txt", "in", False),
+    ("%2e%2e/in-side/a.txt", "in", False),
+    ("a-1.csv", "in-side/../in", False),
+    ("in*/a*.csv", "", False),
+]
+
+
+@pytest.mark.parametrize(("path", "folder", "taken"), LISTED)
+def test_the_machines_credentials_read_what_an_operator_lists(
+    endpoint: str, path: str, folder: str, taken: bool
+) -> None:
+    settings = PRODUCTION | {"input_buckets": f"lake={endpoint}/lake/in;other={endpoint}/lake"}
+    elsewhere = PRODUCTION | {"input_buckets": "*=s3://lake"}
+    assert is_open(place(endpoint, path, folder, settings=settings)) is taken
+    assert is_open(place(endpoint, path, folder, settings=elsewhere)) is False
+    assert is_open(place(endpoint, path, folder, bucket="lake-2", settings=settings)) is False
+
+
+def is_open(where: InputPlace) -> bool:
+    """Whether something is read; what is closed is refused before anybody is asked, by the look for news as well."""
+    try:
+        return bool(read(where))
+    except PathOutsideRootError:
+        with pytest.raises(
+            PathOutsideRootError, match=r"DECANT_INPUT_BUCKETS, such as lake=http://127|is not read: "
+        ):
+            find_position(where)
+        return False
+
+
+def test_no_key_is_shown_to_a_store_that_no_operator_lists() -> None:
+    asked: list[bytes] = []
+    with serve_once(b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", asked) as address:
+        with pytest.raises(PathOutsideRootError):
+            read(place(address, "a.csv", settings=PRODUCTION | {"input_buckets": "*=s3://lake"}))
+        assert asked == []
+        with pytest.raises(SourceMissingError):
+            read(place(address, "a.csv"))
+    assert b"AKIACANARY" in b"".join(asked)
+
+
+@pytest.mark.parametrize("bucket", ["..", "lake/../lake-2", "la ke", "lake?x=", "lake#"])
+def test_a_variable_makes_no_other_place_of_a_bucket(
+    endpoint: str, monkeypatch: pytest.MonkeyPatch, bucket: str
+) -> None:
+    monkeypatch.setenv("STORE_BUCKET", bucket)
+    with pytest.raises(PathOutsideRootError, match=r"s3://\$\{STORE_BUCKET\} at .* is not read: the bucket's name"):
+        read(place(endpoint, "in/a-1.csv", bucket="${STORE_BUCKET}"))
+
+
 @contextmanager
-def serve_once(answer: bytes) -> Iterator[str]:
-    """The address of a server that gives every request this answer."""
+def serve_once(answer: bytes, asked: list[bytes] | None = None) -> Iterator[str]:
+    """The address of a server that gives every request this answer, and keeps what it was asked in `asked`."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def run() -> None:
@@ -150,7 +211,9 @@ def serve_once(answer: bytes) -> Iterator[str]:
                 except OSError:
                     return
                 with connection:
-                    connection.recv(65536)
+                    received = connection.recv(65536)
+                    if asked is not None:
+                        asked.append(received)
                     connection.sendall(answer)
 
         thread = threading.Thread(target=run, daemon=True)
