@@ -1,7 +1,8 @@
 """Judges the head of a request: whatever two parsers could read in two ways is refused. Pure.
 
 The parser (llhttp) is strict about line ends, blanks, lengths and chunks. What it leaves to its user is judged here:
-the version, the method, the form of the target, Host, transfer codings and upgrades (RFC 9112, sections 3 and 6).
+the protocol, the version, the method, the form of the target, Host, transfer codings and upgrades (RFC 9112, sections
+3 and 6).
 """
 
 from __future__ import annotations
@@ -16,10 +17,23 @@ Field = tuple[bytes, bytes]
 WATCHED = frozenset({b"host", b"content-length", b"transfer-encoding", b"upgrade"})
 VERSIONS = ("1.1", "1.0")
 BLANKS = b" \t"
+NOTHING: frozenset[bytes] = frozenset()
 HOST = re.compile(
     rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2}){1,255})(?::[0-9]{0,5})?"
 )
 ABSOLUTE = re.compile(rb"(?i)https?://([^/?#]*)(.*)", re.DOTALL)
+# The end of a first line of the protocols that llhttp reads as well as HTTP.
+FOREIGN = re.compile(rb" ([^ \r\n]+) +(?:RTSP|ICE)/")
+
+
+def find_foreign_targets(seen: bytes) -> frozenset[bytes]:
+    """The targets that may be meant for another protocol: the parser does not tell, so they are looked for.
+
+    What only looks like a first line, in a header or a body, counts as well: its target could be read in two ways.
+    """
+    if b"RTSP/" not in seen and b"ICE/" not in seen:
+        return NOTHING
+    return frozenset(FOREIGN.findall(seen))
 
 
 @lru_cache(maxsize=1000)

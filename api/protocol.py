@@ -15,7 +15,7 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 
 from api.connection import BODY, HEADERS, IDLE, Connection, ServiceConfig
 from api.cycle import Cycle
-from api.framing import WATCHED, judge_head, read_target
+from api.framing import WATCHED, find_foreign_targets, judge_head, read_target
 
 __all__ = ["BoundedProtocol", "ServiceConfig"]
 
@@ -29,7 +29,10 @@ class BoundedProtocol(Connection):
 
     def __init__(self, config: ServiceConfig, *args: Any, **kwargs: Any) -> None:
         super().__init__(config, *args, **kwargs)
+        self.head_limit = self.limits.header_limit_bytes + self.limits.url_limit_bytes
         self.unfinished = 0  # bytes of a head that is not complete
+        self.seen = b""  # what came with and since the beginning of a head that is not complete
+        self.foreign = frozenset[bytes]()  # targets in it that may be meant for another protocol
         self.head = 0  # bytes of the headers that were read
         self.body_left = 0
         self.overhead = 0  # bytes of a body's chunks that are not the body's
@@ -43,15 +46,18 @@ class BoundedProtocol(Connection):
         self.held.idle.pop(self, None)
         if self.stage == BODY:
             self.overhead += len(data)
+        seen = self.seen + data if self.seen else data
+        self.foreign = find_foreign_targets(seen)
         self.feed(data)
         if self.deaf:
             return
+        self.seen = seen[-self.head_limit - len(data) :] if self.stage == HEADERS else b""
         if self.stage == self.timed == IDLE and self.refusal is None and not self.cycle.response_complete:
             return  # a whole request, as most are: it is being answered
         if self.stage == HEADERS:
             # What the parser keeps of a header whose end has not come is known to nobody but it.
             self.unfinished += len(data)
-            if self.unfinished > self.limits.header_limit_bytes + self.limits.url_limit_bytes:
+            if self.unfinished > self.head_limit:
                 self.refusal = self.refusal or "headers_too_large"
         elif self.stage == BODY and self.overhead > self.limits.header_limit_bytes:
             self.refusal = self.refusal or "body_too_large"
@@ -123,7 +129,7 @@ class BoundedProtocol(Connection):
         upgrades = self.parser.should_upgrade()
         code = judge_head(method, version, self.watched, upgrades=upgrades)
         target = read_target(method, self.url, self.watched) if code is None else None
-        if target is None or len(self.pipeline) >= PIPELINE_LIMIT:
+        if target is None or self.url in self.foreign or len(self.pipeline) >= PIPELINE_LIMIT:
             self.refusal = code or "bad_request"
             return
         self.handed_on = True

@@ -15,6 +15,7 @@ import uvicorn
 
 from api.app import create_app
 from api.keys import create_key
+from api.protocol import BoundedProtocol
 from api.server import make_config
 from catalog.database import make_engine
 from catalog.settings import read_secret
@@ -25,10 +26,13 @@ SLOW = {"header_timeout_seconds": 0.6, "body_timeout_seconds": 1.0}
 
 
 @contextmanager
-def serving(lab: Lab) -> Iterator[tuple[str, int]]:
-    """The address of the service as `decant serve` configures it."""
-    server = uvicorn.Server(make_config(create_app(lab.settings, lab.urls, lab.catalog), lab.settings))
-    server.config.port = 0
+def serving(
+    lab: Lab, protocol: Any = BoundedProtocol, wrap: Callable[[Any], Any] = lambda app: app
+) -> Iterator[tuple[str, int]]:
+    """The address of the service as `decant serve` configures it; controls give another protocol."""
+    app = wrap(create_app(lab.settings, lab.urls, lab.catalog))
+    server = uvicorn.Server(make_config(app, lab.settings))
+    server.config.port, server.config.http = 0, protocol
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     deadline = time.monotonic() + 20

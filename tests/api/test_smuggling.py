@@ -78,6 +78,26 @@ CASES = {
     "a version in small letters": Case(get(version=b"http/1.1") + HIDDEN, [400]),
     "HTTP/1.0 that wants to stay": Case(
         get(fields=b"Connection: keep-alive\r\n", version=b"HTTP/1.0") + HIDDEN, [200]),
+    # Other protocols that the parser reads.
+    "RTSP": Case(get(version=b"RTSP/1.1") + HIDDEN, [400]),
+    "RTSP in version 1.0": Case(get(version=b"RTSP/1.0") + HIDDEN, [400]),
+    "RTSP without a header": Case(get(fields=b"", version=b"RTSP/1.1") + HIDDEN, [400]),
+    "RTSP with a body": Case(push(b"Content-Length: 2\r\n").replace(b"HTTP/1.1", b"RTSP/1.1", 1), [400]),
+    "RTSP behind another request": Case(GOOD + get(b"/readyz", version=b"RTSP/1.1") + HIDDEN, [200]),
+    "RTSP and HTTP for one address": Case(GOOD + get(version=b"RTSP/1.1") + HIDDEN, [400]),
+    "RTSP behind a body": Case(
+        PUSH + b"Content-Length: 2\r\n\r\n{}" + get(version=b"RTSP/1.1") + HIDDEN, [401]),
+    "RTSP behind chunks": Case(CHUNKED + b"2\r\n{}\r\n0\r\n\r\n" + get(version=b"RTSP/1.1") + HIDDEN, [401]),
+    "RTSP behind empty lines": Case(b"\r\n\r\n" + get(version=b"RTSP/1.1") + HIDDEN, [400]),
+    "RTSP behind more blanks": Case(get(b" /livez ", version=b"RTSP/1.1") + HIDDEN, [400]),
+    "Icecast": Case(get(version=b"ICE/1.0") + HIDDEN, [400]),
+    "Icecast with its own method": Case(get(version=b"ICE/1.0").replace(b"GET", b"SOURCE") + HIDDEN, [400]),
+    "RTSP in a target": Case(get(b"/docs/problems/unauthorized?RTSP/1.1"), [200], closed=False),
+    "RTSP in a header": Case(get(fields=b"X: GET / RTSP/1.1\r\n" + HOST), [200], closed=False),
+    "RTSP in every header": Case(get(fields=HOST + b"X: / RTSP/1.1\r\n" * 9), [200], closed=False),
+    "RTSP in a body": Case(
+        PUSH + b"Content-Length: 36\r\n\r\n" + b"GET / RTSP/1.1\r\n\r\n" * 2, [401], closed=False),
+    "RTSP in a chunk": Case(CHUNKED + b"12\r\nGET / RTSP/1.1\r\n\r\n\r\n0\r\n\r\n", [401], closed=False),
     # Lengths.
     "a length and chunks": Case(push(b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n"), [400]),
     "chunks and a length": Case(push(b"Transfer-Encoding: chunked\r\nContent-Length: 2\r\n"), [400]),
@@ -214,15 +234,18 @@ def test_each_request_gets_its_own_answer_and_nothing_hidden_gets_one(address: t
         assert not [body for _, body in (*answers, *more) if b"hidden" in body]
 
 
-def test_a_request_in_pieces_is_judged_as_in_one(address: tuple[str, int]) -> None:
-    for name in ("an upgrade with a body", "two Hosts", "CONNECT", "a whole address of another host", "chunks twice"):
+@pytest.mark.parametrize("size", [1, 7])
+def test_a_request_in_pieces_is_judged_as_in_one(address: tuple[str, int], size: int) -> None:
+    names = ("an upgrade with a body", "two Hosts", "CONNECT", "a whole address of another host", "chunks twice")
+    foreign = [name for name in CASES if name.startswith(("RTSP b", "Icecast")) and CASES[name].statuses == [400]]
+    for name in (*names, *foreign):
         case = CASES[name]
         with socket.create_connection(address, timeout=30) as connection:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             try:
-                for at in range(0, len(case.sent), 7):
-                    connection.sendall(case.sent[at : at + 7])
-                answers, _ = read_answers(connection, None)
+                for at in range(0, len(case.sent), size):
+                    connection.sendall(case.sent[at : at + size])
+                answers, _ = read_answers(connection, None if case.closed else len(case.statuses))
             except OSError:
                 continue  # refused before all of it was sent
             assert [status for status, _ in answers] == case.statuses, name
