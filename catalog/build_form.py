@@ -35,6 +35,7 @@ FORM_KEYS = {
     "columns": ("csv", "xlsx"),
     "encoding": ("csv", "ndjson", "json"),
     "records": ("json",),
+    "recordKey": ("json",),
     "sheet": ("xlsx",),
 }
 WIDE_ENCODINGS = ("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be")
@@ -76,12 +77,7 @@ def build_form(value: dict[str, Any], server: Server, trail: Trail, findings: Fi
     if sheet is not None and not isinstance(sheet, str):
         findings.error(trail, "input.sheet: must be the name of a sheet")
         usable = False
-    if records is not None:
-        try:
-            parse_records_path(str(records))
-        except ValueError as error:
-            findings.error(trail, f"input.records: {error}")
-            usable = False
+    usable = check_records(records, value.get("recordKey"), trail, findings) and usable
     if not usable:
         return None
     return RawForm(
@@ -90,9 +86,28 @@ def build_form(value: dict[str, Any], server: Server, trail: Trail, findings: Fi
         encoding=codecs.lookup(encoding).name,
         columns=tuple(columns) if columns else None,
         records=str(records) if records is not None else None,
+        record_key=value.get("recordKey"),
         sheet=sheet,
         quoted=name != "tsv",
     )
+
+
+def check_records(records: Any, key: Any, trail: Trail, findings: Findings) -> bool:
+    """Whether it is said plainly where in a document the records are, and what their keys are called."""
+    try:
+        path = parse_records_path(str(records)) if records is not None else None
+    except ValueError as error:
+        findings.error(trail, f"input.records: {error}")
+        return False
+    if key is None:
+        return True
+    if not isinstance(key, str) or not key:
+        findings.error(trail, "input.recordKey: must be the name that the key of each record gets")
+    elif path is None or not path.items:
+        findings.error(trail, "input.recordKey: needs records that names an object of records, such as $.items[*]")
+    else:
+        return True
+    return False
 
 
 def guess_format(path: Any) -> str:

@@ -33,6 +33,7 @@ INPUT_KEYS = (
     "encoding",
     "columns",
     "records",
+    "recordKey",
     "sheet",
     "watch",
     *HTTP_KEYS,

@@ -65,6 +65,7 @@ class RawForm:
     encoding: str = "utf-8"
     columns: tuple[str, ...] | None = None  # of a file that has no header
     records: str | None = None  # json: the path to the records, such as $.features[*]
+    record_key: str | None = None  # json: what the key of each record is called, where they lie in an object
     sheet: str | None = None  # xlsx: the sheet's name; the first that is shown where left out
     quoted: bool = True  # csv: whether double quotes around a field are structure; in TSV they are text
 

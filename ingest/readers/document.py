@@ -1,5 +1,7 @@
 """JSON documents: each item below the contract's `records` path is a raw record; its line is its number there.
 
+Of an object of records, the key of each is put into it under the name that the contract's `recordKey` gives it.
+
 The document is scanned for its brackets and texts only, so that it needs no memory and a record that is no JSON is
 rejected alone. A document whose brackets do not match, or that breaks off, fails the load: what would be lost is not
 known.
@@ -9,7 +11,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+
+import orjson
 
 from catalog.dataset import RawForm
 from catalog.json_path import RecordsPath, parse_records_path
@@ -28,13 +33,33 @@ KEYS_SHOWN = 20
 BREAK = re.compile(rb"\s*\n\s*")
 
 
+@dataclass(frozen=True)
+class RecordsPlace:
+    """Where in a document the records are, and what the keys that they lie under are called."""
+
+    path: RecordsPath | None
+    key: bytes | None = None  # as JSON
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys that lead there."""
+        return self.path.keys if self.path else ()
+
+    def where(self) -> str:
+        """The place, for a person."""
+        return "$" + "".join(f".{key}" for key in self.keys)
+
+
 class DocumentReader:
     """Reads parts that are one JSON document each."""
 
     def __init__(self, form: RawForm, limit: UnpackLimit, folder: Path) -> None:
         self.form = form
         self.limit = limit
-        self.path = parse_records_path(form.records) if form.records else None
+        self.place = RecordsPlace(
+            parse_records_path(form.records) if form.records else None,
+            orjson.dumps(form.record_key) if form.record_key else None,
+        )
 
     def cut(self, part: LandedPart, sink: RecordSink) -> None:
         """Hands the part's records to the sink."""
@@ -42,7 +67,7 @@ class DocumentReader:
         hand = JsonHand(sink)
         with open_text(part, self.limit, self.form, always=True) as text:
             first, records, size = 1, [], 0
-            for raw in find_records(text.stream, self.path):
+            for raw in find_records(text.stream, self.place):
                 records.append(raw if b"\n" not in raw else one_line(raw))
                 size += len(raw)
                 if size > BATCH_BYTES:
@@ -58,7 +83,7 @@ class DocumentReader:
         wanted = iter(lines)
         target = next(wanted, None)
         with open_text(part, self.limit, self.form, always=True) as text:
-            for number, raw in enumerate(find_records(text.stream, self.path), 1):
+            for number, raw in enumerate(find_records(text.stream, self.place), 1):
                 if target is None:
                     return
                 if number == target:
@@ -75,7 +100,7 @@ def one_line(raw: bytes) -> bytes:
     return BREAK.sub(b" ", raw)
 
 
-def find_records(stream: ByteStream, path: RecordsPath | None) -> Iterator[bytes]:
+def find_records(stream: ByteStream, place: RecordsPlace) -> Iterator[bytes]:
     """The texts of the records, in order; of one that is too long, a beginning that is too long too.
 
     SourceError where the document is broken, or where nothing lies at the path.
@@ -83,7 +108,7 @@ def find_records(stream: ByteStream, path: RecordsPath | None) -> Iterator[bytes
     scanner = JsonScanner(stream)
     if scanner.peek() == b"":
         return  # nothing at all: an empty file
-    yield from descend(scanner, path, 0)
+    yield from descend(scanner, place, 0)
     if scanner.peek() != b"":
         raise SourceError(
             f"The JSON document has more behind its end, at {scanner.place()}:"
@@ -91,13 +116,13 @@ def find_records(stream: ByteStream, path: RecordsPath | None) -> Iterator[bytes
         )
 
 
-def descend(scanner: JsonScanner, path: RecordsPath | None, depth: int) -> Iterator[bytes]:
+def descend(scanner: JsonScanner, place: RecordsPlace, depth: int) -> Iterator[bytes]:
     """The records below the value that the scanner has come to, `depth` keys down the path."""
-    if path is None or depth == len(path.keys):
-        yield from list_items(scanner, path)
+    if depth == len(place.keys):
+        yield from list_items(scanner, place)
         return
-    wanted = path.keys[depth]
-    where = "".join(f".{key}" for key in path.keys[:depth])
+    wanted = place.keys[depth]
+    where = "".join(f".{key}" for key in place.keys[:depth])
     if scanner.peek() != b"{":
         raise SourceError(f"The JSON document has no object at ${where}, and so no {wanted!r} in it.")
     keys: list[str] = []
@@ -110,17 +135,23 @@ def descend(scanner: JsonScanner, path: RecordsPath | None, depth: int) -> Itera
         if found:
             raise SourceError(f"The JSON document has the key {wanted!r} twice at ${where}.")
         found = True
-        yield from descend(scanner, path, depth + 1)
+        yield from descend(scanner, place, depth + 1)
     if not found:
         shown = show_names(keys)
         raise SourceError(f"The JSON document has no {wanted!r} at ${where}; its keys there are: {shown}.")
 
 
-def list_items(scanner: JsonScanner, path: RecordsPath | None) -> Iterator[bytes]:
-    """The items of an array, or the one record that is an object."""
+def list_items(scanner: JsonScanner, place: RecordsPlace) -> Iterator[bytes]:
+    """The items of an array, the members of an object, or the one record that is an object."""
     start = scanner.peek()
+    path = place.path
     if start == b"[":
         for _ in scanner.items():
+            if place.key is not None:
+                raise SourceError(
+                    f"The JSON document has a list at {place.where()}, whose items have no keys:"
+                    " `recordKey` of the input is for an object of records."
+                )
             yield scanner.take()
     elif start == b"{" and path is None:
         keys: list[str] = []
@@ -132,9 +163,18 @@ def list_items(scanner: JsonScanner, path: RecordsPath | None) -> Iterator[bytes
             f" are, such as $.name[*], or $ where it is one itself. Its keys: {show_names(keys)}."
         )
     elif start == b"{" and path is not None and path.items:
-        for _ in scanner.members():
-            yield scanner.take()
+        for name in scanner.raw_members():
+            raw = scanner.take()
+            yield raw if place.key is None else put_key(raw, place.key, name)
     elif start == b"n":
         scanner.skip()  # null: many services write it for no records
     else:
         yield scanner.take()
+
+
+def put_key(raw: bytes, name: bytes, key: bytes) -> bytes:
+    """The record with its own key in it, which is read as any other value; what is no object, as it is."""
+    if not raw.startswith(b"{"):
+        return raw
+    comma = b"" if raw[1:].lstrip().startswith(b"}") else b","
+    return b"{" + name + b":" + key + comma + raw[1:]

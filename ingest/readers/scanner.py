@@ -94,6 +94,10 @@ class JsonScanner:
 
     def members(self) -> Iterator[str]:
         """Each key of the object; its value must then be taken or skipped."""
+        return map(read_key, self.raw_members())
+
+    def raw_members(self) -> Iterator[bytes]:
+        """Each key of the object as it is written, in quotes; its value must then be taken or skipped."""
         self.expect(b"{", "an object")
         if self.peek() == b"}":
             self.start += 1
@@ -103,7 +107,7 @@ class JsonScanner:
                 raise self.broken("a key in quotes")
             key = self.take()
             self.expect(b":", "a colon")
-            yield read_key(key)
+            yield key
             if self.peek() == b"}":
                 self.start += 1
                 return
