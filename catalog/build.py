@@ -131,7 +131,8 @@ def build_dataset(
     if problem := refuse_table(table):
         findings.error((*trail, "physicalName" if part.physicalName else "name"), problem)
     custom = read_customs(part.customProperties, (*trail, "customProperties"), findings, "dataset")
-    default = {"trim": read_trim(custom, True, trail, findings)}
+    trimmed = read_trim(custom, trail, findings)
+    default = {} if trimmed is None else {"trim": trimmed}
     properties = build_properties(part, trail, findings, default, is_fed=custom.get("input") is not None)
     key = find_key(part, properties, trail, findings)
     foreign_keys = tuple(find_foreign_keys(part, contract, trail, findings))

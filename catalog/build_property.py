@@ -63,7 +63,7 @@ def build_property(part: SchemaProperty, trail: Trail, custom: dict[str, Any], f
         searchable=read_searchable(custom, value.type, trail, findings),
         source_objects=tuple(part.transformSourceObjects or ()),
         masking=read_masking(custom, trail, findings),
-        trimmed=read_trim(custom, True, trail, findings),
+        trimmed=read_trim(custom, trail, findings),
     )
 
 
@@ -77,13 +77,15 @@ def read_indexed(custom: dict[str, Any], kind: PropertyType, trail: Trail, findi
     return True
 
 
-def read_trim(custom: dict[str, Any], default: bool, trail: Trail, findings: Findings) -> bool:
-    """Whether blanks around raw texts are dropped."""
-    value = custom.get("trim", default)
+def read_trim(custom: dict[str, Any], trail: Trail, findings: Findings) -> bool | None:
+    """Whether blanks around raw texts are dropped; None where the contract does not say."""
+    if "trim" not in custom:
+        return None
+    value = custom["trim"]
     if isinstance(value, bool):
         return value
     findings.error((*trail, "customProperties"), f"trim: {value!r} is neither true nor false")
-    return default
+    return None
 
 
 def read_masking(custom: dict[str, Any], trail: Trail, findings: Findings) -> str:

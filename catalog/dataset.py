@@ -74,6 +74,11 @@ class RawForm:
         """Whether each raw record is one JSON object, which transforms see as `raw`; a table's rows become such."""
         return self.format in {"json", "ndjson", "parquet", "xlsx"}
 
+    @property
+    def is_typed(self) -> bool:
+        """Whether the source itself says what is a text: then blanks around it are part of it."""
+        return self.format in {"json", "ndjson", "parquet"}
+
 
 @dataclass(frozen=True)
 class Input:
@@ -91,6 +96,11 @@ class Input:
     watch: bool = False  # file, bucket: whether a worker looks for news by itself
     query: str | None = None
     reads: tuple[str, ...] = ()  # what the query reads, as "dataset" or "schema.dataset": find_read
+
+    @property
+    def is_typed(self) -> bool:
+        """Whether the source itself says what is a text; a query's result is CSV only on its way."""
+        return self.kind == "query" or self.form.is_typed
 
 
 @dataclass(frozen=True)
@@ -119,7 +129,7 @@ class Property:
     # What the contract says of it; `classification` is also what it inherits from the properties that it is made of.
     declared: str = "internal"
     declassified: str | None = None  # why it inherits nothing
-    trimmed: bool = True  # whether blanks around its raw columns are dropped
+    trimmed: bool | None = None  # whether blanks around its raw columns are dropped; None: keeps_blanks
     source_objects: tuple[str, ...] = ()  # what the contract says that it comes from
     # What an object or an array holds; its parts have names and rules, but no column of their own.
     children: tuple[Property, ...] = ()
@@ -187,6 +197,18 @@ class Product:
     def anonymous(self) -> bool:
         """Whether anybody may read, be it some records only."""
         return any(role.anonymous for role in self.roles)
+
+
+def keeps_blanks(dataset: Dataset, prop: Property) -> bool:
+    """Whether blanks around the property's raw texts are part of them: as the contract says, else as its source does.
+
+    In delimited text and in workbooks they come from whoever wrote them down. Where the source knows texts from all
+    else, one is kept as it is; around a number or a date that is written as a text they still mean nothing.
+    """
+    if prop.trimmed is not None:
+        return not prop.trimmed
+    typed = dataset.input is not None and dataset.input.is_typed
+    return typed and (prop.transform is not None or prop.type.name == "string")
 
 
 def links_of(dataset: Dataset) -> dict[str, ForeignKey]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from catalog.dataset import Dataset, Input, Property
 from ingest.nested import compile_parts, has_parts, join_lists, point_to
+from ingest.raw_texts import choose_texts, clear_nulls, find_null_words, find_place
 from ingest.readers.sink import JSON_COLUMN
 from ingest.rules import Check, compile_reason, compile_rule, list_reasons, quote_name, quote_text, say_rule
 
@@ -115,17 +116,20 @@ def compile_cleaning(
     columns = header if keys is None else keys
     places = {name: f"{PLACE}{index}" for index, name in enumerate(columns) if name in needed}
     own = [LINE] if keys is None else [LINE, RECORD]
-    kept = {column for prop in properties if not prop.trimmed for column in prop.raw_columns}
-    trimmed = ", ".join([*own, *(f"{p if name in kept else trim(p)} AS {p}" for name, p in places.items())])
-    words = find_null_words(properties, places, nulls)
+    texts_at = choose_texts(dataset, places)
+    trimmed = ", ".join([*own, *(f"{text} AS {place}" for place, text in texts_at.items())])
+    words = find_null_words(dataset, places, texts_at, nulls)
     cleared = ", ".join(
         [
             *own,
-            *(f"{clear_nulls(place, nulls)} AS {place}" for place in places.values()),
+            *(f"{clear_nulls(place, nulls)} AS {place}" for place in texts_at),
             *(f"{place} AS {WORD}{index}" for index, place in words.items()),
         ]
     )
-    texts = [compile_source(index, prop, places) for index, prop in enumerate(properties)]
+    texts = [
+        compile_source(index, prop, find_place(dataset, prop, places, texts_at))
+        for index, prop in enumerate(properties)
+    ]
     texts += [f"{WORD}{index} AS w{index}" for index in words]
     # Only transforms see the raw columns under their own names.
     shown = {name: place for prop in properties if prop.transform for name, place in pick(places, prop.raw_columns)}
@@ -172,17 +176,6 @@ SELECT line, {", ".join(f"v{index}" for index in range(len(properties)))},
   CASE WHEN broken THEN to_json({reasons})::VARCHAR END AS reasons
 FROM checked""",
     )
-
-
-def find_null_words(properties: list[Property], places: dict[str, str], nulls: tuple[str, ...]) -> dict[int, str]:
-    """The properties, by their place, whose raw text a reason shows: a null word stood where a value is required."""
-    if not any(nulls):
-        return {}
-    return {
-        index: places[prop.raw_columns[0]]
-        for index, prop in enumerate(properties)
-        if prop.required and prop.transform is None and prop.raw_columns[0] in places
-    }
 
 
 def pick(places: dict[str, str], names: tuple[str, ...]) -> list[tuple[str, str]]:
@@ -235,24 +228,10 @@ def describe_input(source: Input) -> dict[str, Any]:
     }
 
 
-def trim(column: str) -> str:
-    """A raw column without blanks around it; looking for a blank first costs a quarter of trimming them all."""
-    return (
-        f"CASE WHEN contains({column}, ' ') OR contains({column}, '\t') THEN trim({column}, ' \t') ELSE {column} END"
-    )
-
-
-def clear_nulls(column: str, nulls: tuple[str, ...]) -> str:
-    """A raw column, null where it is one of the null tokens."""
-    for token in nulls:
-        column = f"nullif({column}, {quote_text(token)})"
-    return column
-
-
-def compile_source(index: int, prop: Property, places: dict[str, str]) -> str:
+def compile_source(index: int, prop: Property, place: str | None) -> str:
     """`t` is the property's text; with a transform `x` comes first, null where the expression failed."""
     if prop.transform is None:
-        return f"{places.get(prop.raw_columns[0], 'NULL')} AS t{index}"
+        return f"{place or 'NULL'} AS t{index}"
     # TRY gives null on an error; the list around it keeps a null result apart from that.
     return f"TRY([({prop.transform})]) AS x{index}"
 

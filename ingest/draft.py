@@ -63,7 +63,7 @@ def draft_contract(file: Path, settings: Settings, *, header: bool | None = None
         if cut.raw == cut.malformed_count:
             raise SourceError(f"{file.name} holds no record that is well formed: there is nothing to learn from it.")
         with open_engine(settings, folder) as engine:
-            profiler = Profiler(engine, cut, form.delimiter)
+            profiler = Profiler(engine, cut, form)
             profiles, nulls = profiler.profile()
             key = profiler.find_key(profiles)
         if not profiles:

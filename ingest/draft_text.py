@@ -203,12 +203,15 @@ def dump(document: dict[str, Any]) -> str:
 
 
 def write_transform(profile: Profile) -> str:
-    """The expression for a nested value: blanks and words for no value are not taken away for it."""
+    """The expression for a nested value: blanks and words for no value are not taken away for it.
+
+    Around a text they are part of it, as they are in a column of its own.
+    """
     path = "".join(
         f".{step}" if step.isidentifier() and step.isascii() else f'."{step}"' for step in profile.source.path
     )
     expression = f"{JSON_COLUMN}->>{quote_text('$' + path)}"
-    if profile.untrimmed:
+    if profile.untrimmed and profile.candidate is not TEXT:
         expression = f"trim({expression}, ' \t')"
     if profile.candidate is not TEXT:
         expression = write_nulls(expression, (*([""] if profile.blank else []), *profile.tokens))

@@ -11,8 +11,10 @@ from typing import Any
 
 import duckdb
 
+from catalog.dataset import RawForm
 from ingest.candidates import TEXT, Candidate, Digits, choose, choose_number, list_candidates, offer, show_example
-from ingest.clean import LINE, PLACE, RECORD, point_to, quote_text, trim
+from ingest.clean import LINE, PLACE, RECORD, point_to, quote_text
+from ingest.raw_texts import trim
 from ingest.readers.sink import JSON_COLUMN, CutBatch
 
 # Words that stand for no value where all the rest of a column is something else than text.
@@ -42,6 +44,7 @@ class Source:
     nested: bool = False
     array: bool = False
     object: bool = False
+    kept: str | None = None  # SQL for the text with the blanks around it, where a load keeps them in texts
 
 
 @dataclass(frozen=True)
@@ -79,16 +82,17 @@ class Profile:
 class Profiler:
     """Looks at one cut batch, which lies in the table `sample` of a DuckDB connection."""
 
-    def __init__(self, engine: duckdb.DuckDBPyConnection, cut: CutBatch, delimiter: str) -> None:
+    def __init__(self, engine: duckdb.DuckDBPyConnection, cut: CutBatch, form: RawForm) -> None:
         self.engine = engine
         self.cut = cut
+        self.is_typed = form.is_typed
         names = [RECORD] if cut.is_json else [f"{PLACE}{index}" for index in range(len(cut.header))]
         declared = "".join(f", '{name}': 'VARCHAR'" for name in names)
         engine.execute(
             f"CREATE TABLE sample AS SELECT * FROM read_csv({quote_text(str(cut.records))},"
             f" columns = {{'{LINE}': 'BIGINT'{declared}}}, auto_detect = false, header = false,"
-            f" delim = {quote_text(delimiter)}, quote = '\"', escape = '\"', nullstr = '\\0', strict_mode = true,"
-            " new_line = '\\n', max_line_size = 4000000)"
+            f" delim = {quote_text(form.delimiter)}, quote = '\"', escape = '\"', nullstr = '\\0',"
+            " strict_mode = true, new_line = '\\n', max_line_size = 4000000)"
         )
 
     def sources(self) -> list[Source]:
@@ -102,7 +106,7 @@ class Profiler:
             ]
         row = self.engine.execute(f"SELECT json_group_structure(CAST({RECORD} AS JSON)) FROM sample").fetchone()
         structure = json.loads(row[0]) if row and row[0] else {}
-        return list(walk(structure, ())) if isinstance(structure, dict) else []
+        return list(walk(structure, (), typed=self.is_typed)) if isinstance(structure, dict) else []
 
     def profile(self) -> tuple[list[Profile], tuple[str, ...]]:
         """What each source holds, and the words for no value that the input should know."""
@@ -116,6 +120,8 @@ class Profiler:
 
     def settle(self, profile: Profile, tokens: tuple[str, ...]) -> Profile:
         """The profile with the words for no value that the input has, its exact type, an outlier and examples."""
+        if profile.candidate is TEXT and profile.source.kept:
+            profile = self.look_at(replace(profile.source, text=profile.source.kept), NULL_WORDS)
         others = tuple(word for word in profile.tokens if word not in tokens)
         if profile.candidate is TEXT and others:
             profile = replace(self.look_at(profile.source, tokens), doubtful=others)
@@ -255,8 +261,8 @@ def refine_number(
     return replace(profile, candidate=candidate, note=profile.note or note)
 
 
-def walk(structure: dict[str, Any], path: tuple[str, ...]) -> Iterator[Source]:
-    """The leaves of a structure of JSON objects."""
+def walk(structure: dict[str, Any], path: tuple[str, ...], *, typed: bool) -> Iterator[Source]:
+    """The leaves of a structure of JSON objects; `typed` ones keep the blanks around their texts."""
     for key, kind in structure.items():
         place = (*path, key)
         text = f"json_extract_string({RECORD}, {quote_text(''.join(map(point_to, place)))})"
@@ -265,9 +271,11 @@ def walk(structure: dict[str, Any], path: tuple[str, ...]) -> Iterator[Source]:
         if nested and not plain:
             continue
         if not isinstance(kind, dict):
-            yield Source(place, text if nested else trim(text), nested=nested, array=isinstance(kind, list))
+            kept = text if typed and not nested else None
+            bare = text if nested else trim(text)
+            yield Source(place, bare, nested=nested, array=isinstance(kind, list), kept=kept)
         elif len(place) < NESTING_LIMIT and 0 < len(kind) <= WIDTH_LIMIT and not any(map(is_odd, kind)):
-            yield from walk(kind, place)
+            yield from walk(kind, place, typed=typed)
         else:
             yield Source(place, text, nested=nested, object=True)
 

@@ -29,6 +29,7 @@ from ingest.inputs.filling import Filler
 from ingest.inputs.incremental import find_mark
 
 BLOCK_ROWS = 2_000
+POSTGRES_PADDED = 1042  # the type of char(n), by its number
 # A colon before a word is a parameter to SQLAlchemy, unless there is a backslash before it.
 COLON = re.compile(r"(?<![:\w]):(?=[\w$])|(?<=\\):")
 
@@ -52,7 +53,7 @@ def open_database_batch(place: InputPlace) -> Iterator[RawBatch]:
             rows = name_rows(source)
             header = read_header(connection, source, rows)
             writers = choose_writers(place.dataset, header, connection.dialect.name)
-            query: sa.Select[Any] = sa.select(sa.literal_column("*")).select_from(rows)
+            query = sa.select(*choose_read(header, connection.dialect.name)).select_from(rows)
             if mark is not None:
                 query = choose_rows(query, mark, place.dataset, connection.dialect.name)
             # Marks are read before the rows: what comes between the two is read now, and once more the next time.
@@ -77,6 +78,16 @@ def name_rows(source: DatabaseSource) -> Any:
     if source.sql is not None:
         return sa.text(COLON.sub(r"\\:", source.sql) + "\n").columns().subquery("_rows")
     return sa.table(source.table or "", schema=source.schema)
+
+
+def choose_read(header: Header, dialect: str) -> list[sa.ColumnElement[Any]]:
+    """What is read of the rows: all as it is, but for the padding of fixed widths, which is no part of a text."""
+    if dialect != "postgresql" or POSTGRES_PADDED not in header.codes:
+        return [sa.literal_column("*")]
+    return [
+        sa.cast(sa.column(name), sa.Text()).label(name) if code == POSTGRES_PADDED else sa.column(name)
+        for name, code in zip(header.names, header.codes, strict=True)
+    ]
 
 
 def choose_writers(dataset: Dataset, header: Header, dialect: str) -> list[Writer]:

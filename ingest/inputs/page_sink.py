@@ -10,9 +10,10 @@ from typing import Any
 
 import orjson
 
+from catalog.dataset import keeps_blanks
 from ingest.inputs.batch import InputPlace
 from ingest.inputs.incremental import keeps_raw
-from ingest.inputs.raw_marks import MARKS_KEPT, RawMark, is_plain, judge_marks
+from ingest.inputs.raw_marks import BLANKS, MARKS_KEPT, RawMark, is_plain, judge_marks
 from ingest.readers.sink import RecordSink
 
 MARKS_AT_ONCE = 10_000
@@ -28,6 +29,9 @@ class PageSink(RecordSink):
         incremental = place.source.incremental
         plain = incremental is not None and is_plain(place.dataset, incremental.property)
         self.column = place.dataset.properties[incremental.property].raw_columns[0] if incremental and plain else None
+        self.keeps_blanks = incremental is not None and keeps_blanks(
+            place.dataset, place.dataset.properties[incremental.property]
+        )
         self.keeps = keeps_raw(place.dataset, place.source)
         self.nulls = 0  # records without a mark
         self.pending: set[str] = set()
@@ -62,10 +66,13 @@ class PageSink(RecordSink):
         """Takes the marks of some records."""
         nulls = self.place.source.null_values
         for text in texts:
-            if text is None or text.strip(" \t") in nulls:
+            # As the cleaning reads it.
+            if text is not None and not self.keeps_blanks:
+                text = text.strip(BLANKS)
+            if text is None or text in nulls:
                 self.nulls += 1
             elif self.keeps:
-                self.pending.add(text.strip(" \t"))
+                self.pending.add(text)
         if len(self.pending) > MARKS_AT_ONCE:
             self.settle()
 

@@ -19,7 +19,7 @@ from uuid import UUID
 
 import duckdb
 
-from catalog.dataset import Dataset, Property
+from catalog.dataset import Dataset, Property, keeps_blanks
 from catalog.settings import Settings
 from ingest.engine import open_engine
 from ingest.errors import SourceError
@@ -31,6 +31,7 @@ MOMENT = re.compile(
 )
 FURTHEST_AHEAD = timedelta(hours=14)  # a clock on the wall is never further before UTC
 MARKS_KEPT = 20
+BLANKS = " \t"
 
 
 @dataclass(frozen=True)
@@ -153,8 +154,9 @@ def judge_marks(
     if not plain:
         return [(RawMark(raw), None) for raw, text in given if not is_ahead_text(text)]
     nulls = dataset.input.null_values if dataset.input else ("",)
-    texts = [text.strip(" \t") for _, text in given]
-    values = find_values(texts, dataset.properties[name], settings, folder)
+    prop = dataset.properties[name]
+    texts = [text if keeps_blanks(dataset, prop) else text.strip(BLANKS) for _, text in given]
+    values = find_values(texts, prop, settings, folder)
     return [
         (RawMark(raw, write_value(value)), value)
         for (raw, _), text, value in zip(given, texts, values, strict=True)

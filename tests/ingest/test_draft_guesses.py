@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -148,3 +149,20 @@ def test_numbers_are_loaded_with_all_their_digits(
     lab, outcome = load(make_lab, drafted)
     assert (outcome.accepted, outcome.rejected) == (drafted.records, 0)
     assert lab.rows(query) == rows
+
+
+def test_blanks_around_the_texts_of_a_typed_file_are_part_of_them(
+    tmp_path: Path, make_lab: Callable[..., Lab]
+) -> None:
+    records = [
+        {"code": code, "size": f" {number} ", "in": {"name": f"{code}!", "day": f" 2026-01-0{number}"}}
+        for number, code in enumerate(["a", "a ", " a"], 1)
+    ]
+    drafted, _ = draft(tmp_path, "c.ndjson", "".join(json.dumps(record) + "\n" for record in records))
+    assert drafted.key == ("code",)
+    lab, outcome = load(make_lab, drafted)
+    assert (outcome.accepted, outcome.rejected, outcome.duplicates) == (3, 0, 0)
+    found = lab.rows("SELECT code, size, name FROM c_v0.c ORDER BY size")
+    assert found == [("a", 1, "a!"), ("a ", 2, "a !"), (" a", 3, " a!")]
+    as_csv, _ = draft(tmp_path, "c.csv", "code,size\na,1\na ,2\n a,3\n")
+    assert as_csv.key == ("size",)
