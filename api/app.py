@@ -71,9 +71,13 @@ def create_app(
         cache = PageCache(settings.cache_bytes)
         export_files = ExportFiles(settings.exports_folder, settings.export_cache_bytes)
 
-        def report(known: Mapping[Place, Head]) -> None:
+        datasets = {(dataset.product, dataset.major, dataset.name): dataset for dataset in catalog.datasets()}
+
+        def report(read: Mapping[Place, Head]) -> None:
             show_state(cache.bytes, lanes.in_use, lanes.waiting)
-            export_files.forget_ended(catalog.datasets(), heads.epoch, known)
+            for place, head in read.items():
+                if (dataset := datasets.get(place)) is not None:
+                    export_files.forget_ended(dataset, heads.epoch, head)
 
         heads = Heads(lanes, write_pool, urls.read, report)
         verifier = TokenVerifier(settings.token_issuers)

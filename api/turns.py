@@ -53,7 +53,7 @@ class Turns:
         self.what = what  # in the message to whoever waits in vain
         self.each = each or max(size - max(size // 4, 1), 1)
         self.costly = costly or max(size // 2, 1)
-        self.each_costly = max(self.costly // 2, 1)
+        self.each_costly = max(self.costly // 4, 1)
         self.held: Counter[str] = Counter()
         self.held_costly: Counter[str] = Counter()
         self.waiting: OrderedDict[Place, deque[asyncio.Future[None]]] = OrderedDict()

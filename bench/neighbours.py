@@ -73,12 +73,17 @@ async def behave(address: str, key: str, seconds: float) -> tuple[list[float], i
 
 async def watch_livez(address: str, seconds: float) -> list[float]:
     """Seconds of each of many looks at /livez, each over a connection of its own."""
+    parts = urlsplit(address)
+    # By hand: to make a client takes longer than the answer does, and would hold up whoever else is measured here.
+    request = f"GET /livez HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n".encode()
     taken = []
     end = time.perf_counter() + seconds
     while (began := time.perf_counter()) < end:
-        with suppress(httpx.HTTPError):
-            async with httpx.AsyncClient(base_url=address, timeout=30) as client:
-                await client.get("/livez")
+        with suppress(OSError):
+            reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+            writer.write(request)
+            await reader.read()
+            writer.close()
         taken.append(time.perf_counter() - began)
         await asyncio.sleep(LIVEZ_SECONDS)
     return taken

@@ -15,7 +15,7 @@ from catalog.access_models import (
 )
 from catalog.database import INGEST_ROLE, READ_ROLE, ROLES, WRITE_ROLE
 from catalog.dataset import Product
-from catalog.installation_models import Epoch, NamedLock
+from catalog.installation_models import Epoch, NamedLock, WatchedInput
 from catalog.models import LEDGER_TABLES, QUEUE_SCHEMA, SCHEMA, AppliedContract, Load
 from catalog.tables import STAGING_SCHEMA
 
@@ -108,6 +108,7 @@ def ingest_grants() -> Iterator[str]:
     yield f"SELECT ON {SCHEMA}.{AppliedContract.__tablename__}"
     yield f"SELECT, INSERT ON {SCHEMA}.{Epoch.__tablename__}"
     yield f"SELECT, UPDATE ON {SCHEMA}.{NamedLock.__tablename__}"
+    yield f"SELECT, INSERT, UPDATE ON {SCHEMA}.{WatchedInput.__tablename__}"
     yield f"SELECT ON {SCHEMA}.{AuditEntry.__tablename__}"
     yield f"EXECUTE ON FUNCTION {SCHEMA}.note_audit"
     # Enough to forget old ones: the answers hold what keys can be made again from.

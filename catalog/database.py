@@ -166,6 +166,8 @@ def make_read_pool(url: str, settings: Settings) -> AsyncConnectionPool[Poolable
         "plan_cache_mode": "force_custom_plan",
         "TimeZone": "UTC",
         "jit": "off",
+        # A turn is one process of the server: one caller's costly question does not take what others wait for.
+        "max_parallel_workers_per_gather": "0",
         # A login may set it where `decant migrate` could grant that, which takes a superuser.
         "temp_file_limit": f"{settings.query_temp_mb}MB",
     }

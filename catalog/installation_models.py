@@ -7,7 +7,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from catalog.models import Model
+from catalog.models import DatasetHead, Model
 
 SWEEP_LOCK = "sweep"  # one sweep at a time; the others leave it to that one
 
@@ -40,3 +40,12 @@ class AppliedScript(Model):
     branch: Mapped[str]  # the product's schema
     source: Mapped[str]
     applied_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+
+
+class WatchedInput(Model):
+    """When a watched input is to be looked at again: whichever worker comes first does it, for all of them."""
+
+    __tablename__ = "watched_inputs"
+
+    dataset_id: Mapped[int] = mapped_column(sa.ForeignKey(DatasetHead.id), primary_key=True)
+    due_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())

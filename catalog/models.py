@@ -54,7 +54,10 @@ class DatasetHead(Model):
     """A dataset's head: which revision is current. Its row's lock is what makes publishing one at a time."""
 
     __tablename__ = "datasets"
-    __table_args__ = (sa.UniqueConstraint("product", "major", "dataset"),)
+    __table_args__ = (
+        sa.UniqueConstraint("product", "major", "dataset"),
+        sa.Index("ix_datasets_moved_by", "moved_by"),
+    )
 
     id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(), primary_key=True)
     product: Mapped[str]
@@ -68,6 +71,8 @@ class DatasetHead(Model):
     contract_version: Mapped[str]
     contract_sha256: Mapped[str]
     fencing_token: Mapped[int] = mapped_column(server_default="0")  # the last one given to a load
+    # The number of the transaction that moved the head last; a trigger writes it.
+    moved_by: Mapped[int] = mapped_column(server_default=sa.text("pg_catalog.pg_current_xact_id()::text::bigint"))
 
 
 class AppliedContract(Model):

@@ -94,23 +94,34 @@ class Dispatcher:
         self, connection: sa.Connection, heads: Mapping[tuple[str, str], Head], now: datetime, swept: Swept
     ) -> None:
         """A load for each schedule that has ticked since its dataset was last loaded, one however many ticks."""
+        ticks = {}
         for dataset, cron in scheduled_datasets(self.catalog):
-            head = heads.get((dataset.schema, dataset.name))
-            if head is None:
-                continue
-            tick = last_tick(cron, now)
-            done = sa.select(Load.id).where(
-                Load.dataset_id == head.id,
-                sa.or_(
-                    Load.scheduled_at >= tick,
-                    Load.status == "queued",
-                    sa.and_(Load.started_at >= tick, Load.status.in_(("running", "published", "unchanged"))),
-                ),
+            if head := heads.get((dataset.schema, dataset.name)):
+                ticks[head.id] = (last_tick(cron, now), head)
+        if not ticks:
+            return
+        moments = [moment for moment, _ in ticks.values()]
+        tick = (
+            sa.func.unnest(
+                sa.literal(list(ticks), sa.ARRAY(sa.BigInteger)),
+                sa.literal(moments, sa.ARRAY(sa.TIMESTAMP(timezone=True))),
             )
-            if not connection.execute(sa.select(done.exists())).scalar_one():
-                kind = "refresh" if dataset.input and dataset.input.kind == "query" else "ingest"
-                swept.queued.append(insert_load(connection, head.id, kind, scheduled_at=tick))
-                swept.ticks += 1
+            .table_valued("dataset_id", "moment", name="tick")
+            .render_derived()
+        )
+        done = sa.select(Load.id).where(
+            Load.dataset_id == tick.c.dataset_id,
+            sa.or_(
+                Load.scheduled_at >= tick.c.moment,
+                Load.status == "queued",
+                sa.and_(Load.started_at >= tick.c.moment, Load.status.in_(("running", "published", "unchanged"))),
+            ),
+        )
+        for dataset_id in connection.scalars(sa.select(tick.c.dataset_id).where(~done.exists())).all():
+            moment, head = ticks[dataset_id]
+            kind = "refresh" if head.dataset.input and head.dataset.input.kind == "query" else "ingest"
+            swept.queued.append(insert_load(connection, dataset_id, kind, scheduled_at=moment))
+            swept.ticks += 1
 
     def queue_events(
         self, connection: sa.Connection, heads: Mapping[tuple[str, str], Head], now: datetime, swept: Swept

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
+import time
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
 
 from catalog.dataset import Dataset
+from catalog.installation_models import WatchedInput
 from catalog.logs import log
 from catalog.models import DatasetHead, InputState, Load
 from ingest.errors import (
@@ -25,6 +30,9 @@ from ingest.inputs.batch import InputPlace
 from ingest.load import Loader
 
 LOGGER = logging.getLogger("decant.worker")
+TAKEN_AT_ONCE = 8
+LEASE_SECONDS = 60.0
+PAUSE_SHARE = 0.9  # of the pause between two looks: a worker that comes back after it finds its inputs due
 HELD_BACK = ("withheld", "failed")
 PASSING_CODES = {
     error.code
@@ -37,17 +45,66 @@ PASSING_CODES = {
     )
 }
 
+Place = tuple[str, int, str]  # product, major, dataset
+
 
 def find_news(loader: Loader) -> list[Dataset]:
     """The datasets whose watched input has something that was neither loaded nor, as it is, held back by a load."""
-    watched = [
+    return [dataset for dataset in watched_datasets(loader) if has_news(loader, dataset)]
+
+
+def find_due_news(loader: Loader, pause_seconds: float) -> list[Dataset]:
+    """As `find_news`, for the inputs that are due: each is looked at by one worker, once in a pause."""
+    watched = {(dataset.product, dataset.major, dataset.name): dataset for dataset in watched_datasets(loader)}
+    news = []
+    while watched and (taken := take_due(loader.engine, watched)):
+        began = time.monotonic()
+        news += [dataset for dataset in taken.values() if has_news(loader, dataset)]
+        set_due(loader.engine, list(taken), pause_seconds * PAUSE_SHARE - (time.monotonic() - began))
+    return news
+
+
+def watched_datasets(loader: Loader) -> list[Dataset]:
+    """The datasets that somebody should look after."""
+    return [
         dataset
         for dataset in loader.catalog.datasets()
         if dataset.input is not None
         and dataset.input.watch
         and loader.catalog.product_of(dataset).status != "retired"
     ]
-    return [dataset for dataset in watched if has_news(loader, dataset)]
+
+
+def take_due(engine: sa.Engine, watched: Mapping[Place, Dataset]) -> dict[int, Dataset]:
+    """Some of the inputs that are due, by dataset number: they are this worker's until they are set due again.
+
+    Few at a time, so that several workers share them; those of a worker that is lost are due again in a minute.
+    """
+    heads = sa.select(DatasetHead.id, DatasetHead.product, DatasetHead.major, DatasetHead.dataset)
+    with engine.begin() as connection:
+        rows = connection.execute(heads).all()
+        known = {row[0]: watched[row[1], row[2], row[3]] for row in rows if row[1:] in watched}
+        numbers = sa.literal(list(known), sa.ARRAY(sa.BigInteger))
+        new = sa.select(sa.func.unnest(numbers))
+        connection.execute(insert(WatchedInput).from_select(["dataset_id"], new).on_conflict_do_nothing())
+        due = (
+            sa.select(WatchedInput.dataset_id)
+            .where(WatchedInput.dataset_id == sa.any_(numbers), WatchedInput.due_at <= sa.func.now())
+            .order_by(WatchedInput.due_at)
+            .limit(TAKEN_AT_ONCE)
+            .with_for_update(skip_locked=True)
+        )
+        taken = connection.scalars(due).all()
+        lease = sa.update(WatchedInput).where(WatchedInput.dataset_id.in_(taken))
+        connection.execute(lease.values(due_at=sa.func.now() + timedelta(seconds=LEASE_SECONDS)))
+    return {number: known[number] for number in taken}
+
+
+def set_due(engine: sa.Engine, numbers: list[int], seconds: float) -> None:
+    """The inputs are due again in some seconds."""
+    due = sa.update(WatchedInput).where(WatchedInput.dataset_id.in_(numbers))
+    with engine.begin() as connection:
+        connection.execute(due.values(due_at=sa.func.now() + timedelta(seconds=max(seconds, 0.0))))
 
 
 def has_news(loader: Loader, dataset: Dataset) -> bool:

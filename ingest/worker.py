@@ -42,7 +42,7 @@ from ingest.queue import (
 )
 from ingest.run import run_queued
 from ingest.tidy import tidy_up
-from ingest.watch import find_news
+from ingest.watch import find_due_news, find_news
 
 CHANNELS = (CHANNEL, REVISIONS_CHANNEL, "decant_events")
 SWEEP_SECONDS = 0.5
@@ -186,7 +186,7 @@ class Worker:
         tidied_at = time.monotonic()
         while not self.stopping.wait(self.settings.worker_poll_seconds):
             try:
-                if news := find_news(self.loader):
+                if news := find_due_news(self.loader, self.settings.worker_poll_seconds):
                     self.sweep(news)
                 if time.monotonic() - tidied_at > TIDY_SECONDS:
                     tidied_at = time.monotonic()

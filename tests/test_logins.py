@@ -29,6 +29,7 @@ RIGHTS = {
     "decant.profiles": ("siud", "s", ""),
     "decant.contracts": ("s", "s", ""),
     "decant.locks": ("su", "", ""),  # one sweep at a time
+    "decant.watched_inputs": ("siu", "", ""),
     "decant.epochs": ("si", "s", ""),  # a load that finds the database restored begins one
     "decant.receipts": ("siud", "s", "si"),
     "decant.events": ("siud", "s", "si"),

@@ -12,7 +12,7 @@ import hashlib
 import logging
 import os
 from base64 import b64encode
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ from api.exporting.columns import typed_batch, typed_schema
 from api.exporting.forms import PARQUET
 from api.exporting.source import Opened
 from api.exporting.workbook import write_sheet
-from api.heads import Head, Place
+from api.heads import Head
 from api.negotiation import Form
 from catalog.dataset import Dataset, Property
 from catalog.export_files import export_folder, forget_exports
@@ -56,20 +56,19 @@ class ExportFiles:
     def __init__(self, folder: Path, limit_bytes: int) -> None:
         self.folder = folder
         self.limit_bytes = limit_bytes
-        self.oldest: dict[Path, tuple[str, int]] = {}  # epoch and revision before which a dataset's files are gone
+        self.oldest: dict[str, tuple[str, int]] = {}  # by address: epoch and revision before which its files are gone
 
-    def forget_ended(self, datasets: Iterable[Dataset], epoch: str, heads: Mapping[Place, Head]) -> None:
+    def forget_ended(self, dataset: Dataset, epoch: str, head: Head) -> None:
         """Removes the files of revisions that can no longer be read: who erases or prunes may have another folder."""
-        for dataset in datasets:
-            place = export_folder(self.folder, dataset)
-            head = heads.get((dataset.product, dataset.major, dataset.name))
-            if head is not None and head.oldest_revision and self.oldest.get(place) != (epoch, head.oldest_revision):
-                self.oldest[place] = (epoch, head.oldest_revision)
-                try:
-                    forget_exports(self.folder, dataset, before=(epoch, head.oldest_revision))
-                except OSError as error:
-                    # Nobody can be sent them any more; its owner should know that they are there.
-                    log(LOG, "exports_not_removed", logging.WARNING, folder=place, reason=error)
+        oldest = (epoch, head.oldest_revision)
+        if not head.oldest_revision or self.oldest.get(dataset.address) == oldest:
+            return
+        self.oldest[dataset.address] = oldest
+        try:
+            forget_exports(self.folder, dataset, before=oldest)
+        except OSError as error:
+            # Nobody can be sent them any more; its owner should know that they are there.
+            log(LOG, "exports_not_removed", logging.WARNING, folder=export_folder(self.folder, dataset), reason=error)
 
     def path_of(self, dataset: Dataset, tag: str, form: Form) -> Path:
         """Where the file with this tag lies, or will lie; its name begins with its epoch and revision."""
