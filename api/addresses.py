@@ -12,6 +12,11 @@ def address_of(settings: Settings, path: str) -> str:
     return (settings.public_url or "").rstrip("/") + path
 
 
+def problem_type(settings: Settings, code: str) -> str:
+    """The address of the page about a kind of problem."""
+    return address_of(settings, f"/docs/problems/{code}")
+
+
 def public_path(settings: Settings, path: str) -> str:
     """The same without scheme and host, for pages that may be reached by several names."""
     return urlsplit(settings.public_url or "").path.rstrip("/") + path

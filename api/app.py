@@ -10,7 +10,6 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from api import aggregates, changes, publications, records
-from api.addresses import address_of
 from api.auth import Authenticator
 from api.bodies import BodyMemory
 from api.browsers import cors_options
@@ -137,7 +136,7 @@ def create_app(
         },
     )
     app.state.access_log = None  # whoever runs the service may want one
-    app.state.base = address_of(settings, "")
+    app.state.settings = settings
     install_problems(app, judge_nowhere)
     if settings.cors_origins:
         app.add_middleware(CORSMiddleware, **cors_options(settings))

@@ -71,7 +71,7 @@ class Connection(HttpToolsProtocol):
         else:
             self.held.turned_away += 1
             self.turned_away = True
-            self.finish(render_refusal("overloaded", b""))
+            self.finish(render_refusal(self.limits, "overloaded", b""))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Ends what was waited for."""
@@ -117,7 +117,7 @@ class Connection(HttpToolsProtocol):
             cycle.response_started = cycle.response_complete = True
             cycle.keep_alive = False
         self.deaf = True
-        self.finish(render_refusal("overloaded", scope["raw_path"]))
+        self.finish(render_refusal(self.limits, "overloaded", scope["raw_path"]))
         return False
 
     def note_sent(self, scope: Scope, size: int) -> None:
@@ -187,7 +187,7 @@ class Connection(HttpToolsProtocol):
             last.disconnected = True
             last.message_event.set()
         # What was answered before its body had come gets no second answer: it would be taken for the next one's.
-        self.finish(render_refusal(code, self.url) if busy or not self.handed_on else b"")
+        self.finish(render_refusal(self.limits, code, self.url) if busy or not self.handed_on else b"")
 
     def linger(self) -> None:
         """Ends the connection behind its last answer, while bytes still come that nobody will read."""

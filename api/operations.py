@@ -35,7 +35,7 @@ FACTS = f"""
   'inserted', l.inserted, 'updated', l.updated, 'deleted', l.deleted, 'unchanged', l.unchanged,
   'attempt', l.attempt, 'started_at', {moment("l.started_at")}, 'finished_at', {moment("l.finished_at")},
   'retry_at', {moment("l.retry_at")}, 'error_code', l.error_code, 'error', l.error, 'requested_by', l.requested_by,
-  'url', '/operations/loads/' || l.id
+  'url', %(loads_url)s::text || l.id
 """
 FROM = "FROM decant.loads AS l JOIN decant.datasets AS d ON d.id = l.dataset_id"
 LIST = f"""
@@ -97,11 +97,14 @@ class LoadRequest:
     request: dict[str, Any] | None = None
 
 
-async def list_loads(lanes: Lanes, wanted: LoadFilter) -> tuple[bytes, int | None]:
-    """The loads as the members of a JSON array, newest first, and the id behind which the next page begins."""
+async def list_loads(lanes: Lanes, wanted: LoadFilter, loads_url: str) -> tuple[bytes, int | None]:
+    """The loads as the members of a JSON array, newest first, and the id behind which the next page begins.
+
+    Each one's address is `loads_url` and its id.
+    """
     try:
         async with lanes.connection() as connection:
-            facts = vars(wanted) | {"limit": wanted.limit + 1}
+            facts = vars(wanted) | {"limit": wanted.limit + 1, "loads_url": loads_url}
             rows = await (await connection.execute(LIST, facts)).fetchall()
     except Exception as error:
         raise translate_error(error) from error
@@ -109,11 +112,11 @@ async def list_loads(lanes: Lanes, wanted: LoadFilter) -> tuple[bytes, int | Non
     return b",".join(row[1] for row in page), page[-1][0] if len(rows) > len(page) else None
 
 
-async def get_load(lanes: Lanes, load_id: int) -> bytes:
+async def get_load(lanes: Lanes, load_id: int, loads_url: str) -> bytes:
     """One load as JSON; `not_found` where there is none."""
     try:
         async with lanes.connection() as connection:
-            row = await (await connection.execute(GET, {"id": load_id})).fetchone()
+            row = await (await connection.execute(GET, {"id": load_id, "loads_url": loads_url})).fetchone()
     except Exception as error:
         raise translate_error(error) from error
     if row is None:

@@ -15,8 +15,10 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
+from api.addresses import problem_type, public_path
 from api.security import note_problem
 from catalog.errors import BusyError, DatabaseUnavailableError, QueryTimeoutError, QueryTooExpensiveError
+from catalog.settings import Settings
 from catalog.telemetry import current_trace_id, hide_keys
 
 MEDIA_TYPE = "application/problem+json"
@@ -126,15 +128,15 @@ def closest(name: str, known: Iterable[str]) -> list[str]:
     return [folded[match] for match in difflib.get_close_matches(name.lower(), folded, n=3, cutoff=0.6)]
 
 
-def write_problem(problem: Problem, instance: str, base: str = "") -> bytes:
-    """The body of a problem; `instance` is the path that was asked for, `base` where the service lies."""
+def write_problem(settings: Settings, problem: Problem, path: str) -> bytes:
+    """The body of a problem with what was asked for at a path of the service."""
     kind = KINDS[problem.code]
     body: dict[str, Any] = {
-        "type": f"{base}/docs/problems/{problem.code}",
+        "type": problem_type(settings, problem.code),
         "title": kind.title,
         "status": kind.status,
         "detail": problem.detail,
-        "instance": hide_keys(instance),
+        "instance": hide_keys(public_path(settings, path)),
         "code": problem.code,
         # Without tracing a random id still ties the answer to a log line.
         "trace_id": current_trace_id() or secrets.token_hex(16),
@@ -151,7 +153,7 @@ def render_problem(request: Request, problem: Problem) -> Response:
     if kind.status in {409, 503, 504}:
         headers.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
     note_problem(request, problem.code, problem.reason)
-    content = write_problem(problem, request.url.path, getattr(request.app.state, "base", ""))
+    content = write_problem(request.app.state.settings, problem, request.url.path)
     return Response(content, kind.status, headers, MEDIA_TYPE)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from api.problems import KINDS, MEDIA_TYPE, RETRY_AFTER_SECONDS, Problem, write_problem
+from catalog.settings import Settings
 
 REASONS = {
     400: "Bad Request",
@@ -15,11 +16,11 @@ REASONS = {
 }
 
 
-def render_refusal(code: str, url: bytes) -> bytes:
+def render_refusal(settings: Settings, code: str, url: bytes) -> bytes:
     """The answer, which is the last on its connection."""
     path = url.partition(b"?")[0].decode("ascii", "replace")[:1000] if url else ""
     status = KINDS[code].status
-    content = write_problem(Problem(code), path or "/")
+    content = write_problem(settings, Problem(code), path if path.startswith("/") else "/")
     lines = [
         f"HTTP/1.1 {status} {REASONS.get(status, KINDS[code].title)}",
         f"content-type: {MEDIA_TYPE}",

