@@ -196,6 +196,8 @@ class RejectedRecord(Model):
     raw: Mapped[str]
     raw_sha256: Mapped[str]
     reasons: Mapped[list[Any]]  # [{property, rule, value, message}]
+    # {by, value}: what says which of two records with one key is newer; null where it is not known
+    order_value: Mapped[dict[str, Any] | None]
     state: Mapped[str] = mapped_column(server_default="open")
     first_seen: Mapped[datetime] = mapped_column(server_default=sa.func.now())
     last_seen: Mapped[datetime] = mapped_column(server_default=sa.func.now())

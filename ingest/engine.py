@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,12 +24,14 @@ from ingest.duck import open_duckdb
 from ingest.errors import CleaningError, OutOfMemoryError
 from ingest.judged import JudgedTables, count, key_text
 from ingest.known import KnownRecords
+from ingest.newest import name_order, order_property
 from ingest.readers.sink import JSON_COLUMN, CutBatch
 from ingest.transforms import TransformError, check_expression, require_plain
 
 DEFAULT_MB = 256  # where nothing is set
 WIDE_COLUMNS = 100
 MB_PER_COLUMN = 1  # beyond that: what a thread's blocks of one column take
+UNREAD_RULES = ("type", "invalid_text", "transform")  # what a value breaks that is none
 THREAD_COLUMNS = 300  # columns times threads
 
 
@@ -37,7 +40,7 @@ class CleanBatch:
     """A cleaned batch: files that COPY takes, and the tables behind them while they are needed."""
 
     accepted_file: Path  # the contract's columns, then _revision, _load, _line; without what is known to be unchanged
-    rejected_file: Path  # line, key, raw text (empty), reasons, candidate
+    rejected_file: Path  # line, key, raw text (empty), reasons, candidate, order value
     missing_file: Path | None  # the keys that a snapshot lacks, where what is current was known
     accepted: int
     rejected: int
@@ -157,7 +160,8 @@ def write_files(
     )
     tables.write(
         rejected_file,
-        f"SELECT line, {key_text(plan)}, NULL, reasons, {candidate(plan)} FROM judged WHERE reasons IS NOT NULL",
+        f"SELECT line, {key_text(plan)}, NULL, reasons, {candidate(plan)}, {order_note(plan)}"
+        " FROM judged WHERE reasons IS NOT NULL",
     )
     if known is not None and known.whole:
         tables.write(missing_file, tables.missing())
@@ -205,3 +209,17 @@ def candidate(plan: CleaningPlan) -> str:
         return "NULL"
     pairs = ", ".join(f"{quote_text(properties[n].column)}, CAST({plan.value(n)} AS VARCHAR)" for n in names)
     return f"json_object({pairs})"
+
+
+def order_note(plan: CleaningPlan) -> str:
+    """SQL for the value by which a rejected record is newer than another; null where it cannot be read."""
+    prop = order_property(plan.dataset)
+    if prop is None:
+        return "NULL"
+    value = plan.value(prop.name)
+    unread = " OR ".join(
+        f"json_contains(reasons, {quote_text(json.dumps({'property': prop.name, 'rule': rule}))})"
+        for rule in UNREAD_RULES
+    )
+    note = f"json_object('by', {quote_text(name_order(prop))}, 'value', CAST({value} AS VARCHAR))"
+    return f"CASE WHEN {value} IS NOT NULL OR NOT ({unread}) THEN {note} END"

@@ -13,6 +13,7 @@ import duckdb
 
 from ingest.clean import CleaningPlan, quote_text
 from ingest.known import KnownRecords
+from ingest.newest import order_property
 
 
 class JudgedTables:
@@ -62,10 +63,12 @@ class JudgedTables:
         )
 
     def write_confirmed(self, file: Path, keys: Path) -> None:
-        """The (line, key) of the good records whose key is listed in the file `keys`."""
+        """The (line, key, order value) of the good records whose key is listed in the file `keys`."""
         listed = f"SELECT key FROM read_csv({quote_text(str(keys))}, columns = {{'key': 'VARCHAR'}}, header = false)"
         key = key_text(self.plan)
-        self.write(file, f"SELECT line, {key} FROM {self.good()} WHERE {key} IN ({listed})")
+        prop = order_property(self.plan.dataset)
+        value = f"CAST({self.plan.value(prop.name)} AS VARCHAR)" if prop else "NULL"
+        self.write(file, f"SELECT line, {key}, {value} FROM {self.good()} WHERE {key} IN ({listed})")
 
     def match(self) -> str:
         """SQL that pairs `good` and `known` by key."""

@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from catalog.dataset import RawForm
 from catalog.models import RejectedRecord
 from catalog.plain_text import keep_text
 from catalog.tables import LINE, LOAD, REVISION, DatasetTables
 from ingest.landing import LandedBatch
-from ingest.newest import compare, order_column
-from ingest.quarantine import copy_file, driver_of, key_of
+from ingest.newest import compare, order_column, speaks_for
+from ingest.quarantine import REJECTS, copy_file, driver_of, key_of
 from ingest.readers.rejects import RejectsReader
 from ingest.readers.sink import CutPart
 from ingest.replay import LatestBatch, find_latest_batch, rejects_form, takes_whole
@@ -41,6 +42,7 @@ CONFIRMED = sa.Table(
     sa.MetaData(),
     sa.Column("line", sa.BigInteger),
     sa.Column("key", sa.Text),
+    sa.Column("value", sa.Text),  # by which it is newer than another, where one decides
     prefixes=["TEMPORARY"],
 )
 
@@ -189,7 +191,8 @@ def settle_poured(connection: sa.Connection, staged: sa.Table, load_id: int) -> 
     mine = "r.id = poured.reject_id AND r.state = 'open'"
     connection.execute(
         sa.text(
-            "UPDATE decant.rejected_records AS r SET reasons = rejects.reasons, key = coalesce(rejects.key, r.key)"
+            "UPDATE decant.rejected_records AS r SET reasons = rejects.reasons, key = coalesce(rejects.key, r.key),"
+            " order_value = rejects.order_value"
             f" FROM poured JOIN rejects USING (line) WHERE {mine}"
         )
     )
@@ -210,36 +213,47 @@ def settle_poured(connection: sa.Connection, staged: sa.Table, load_id: int) -> 
 
 
 def supersede_confirmed(
-    connection: sa.Connection, dataset_id: int, load_id: int, confirmed: Path, outdated: list[int]
+    connection: sa.Connection,
+    dataset_id: int,
+    load_id: int,
+    tables: DatasetTables,
+    confirmed: Path,
+    outdated: list[int],
 ) -> None:
     """Closes open rejected records of earlier loads whose key this batch brings in good order, changed or not.
 
-    What came too late itself, at the lines `outdated`, speaks for nothing.
+    What came too late itself, at the lines `outdated`, speaks for nothing; nor does what is older than the rejected
+    record, by orderBy.
     """
     connection.execute(sa.schema.CreateTable(CONFIRMED, if_not_exists=True))
     connection.execute(sa.text("TRUNCATE confirmed"))
     copy_file(connection, "confirmed", confirmed)
+    records: Any = RejectedRecord.__table__
+    late = sa.literal(outdated, ARRAY(sa.BigInteger))
+    good = ~sa.exists().where(REJECTS.c.line == CONFIRMED.c.line)
+    value = sa.case((good, CONFIRMED.c.value))  # what Postgres refused is no value there
     connection.execute(
-        sa.text(
-            "UPDATE decant.rejected_records AS r SET state = 'superseded', closed_at = now(), closed_by = :by"
-            " FROM confirmed WHERE r.dataset_id = :dataset_id AND r.state = 'open' AND r.load_id <> :load_id"
-            " AND r.key = confirmed.key AND NOT EXISTS (SELECT FROM rejects WHERE rejects.line = confirmed.line)"
-            " AND confirmed.line <> ALL (:outdated)"
-        ),
-        {"by": f"load {load_id}", "dataset_id": dataset_id, "load_id": load_id, "outdated": outdated},
+        sa.update(records)
+        .where(records.c.dataset_id == dataset_id, records.c.state == "open", records.c.load_id != load_id)
+        .where(records.c.key == CONFIRMED.c.key, CONFIRMED.c.line != sa.all_(late))
+        .where(good, speaks_for(tables, value, records, sa.true()))
+        .values(state="superseded", closed_at=sa.func.now(), closed_by=f"load {load_id}")
     )
 
 
 def supersede_written(
     connection: sa.Connection, dataset_id: int, load_id: int, tables: DatasetTables, revision: int
 ) -> None:
-    """Closes open rejected records whose key a replay wrote from a later load than theirs."""
+    """Closes open rejected records whose key a replay wrote from a later load than theirs, or newer by orderBy."""
     current = tables.current
     records: Any = RejectedRecord.__table__
+    column = order_column(tables)
+    later = current.c[LOAD] > records.c.load_id
+    newer = speaks_for(tables, current.c[column], records, later) if column is not None else later
     connection.execute(
         sa.update(records)
         .where(records.c.dataset_id == dataset_id, records.c.state == "open")
-        .where(current.c[REVISION] == revision, current.c[LOAD] > records.c.load_id)
+        .where(current.c[REVISION] == revision, newer)
         .where(records.c.key == key_of(tables, current))
         .values(state="superseded", closed_at=sa.func.now(), closed_by=f"load {load_id}")
     )

@@ -136,7 +136,9 @@ def publish_in_transaction(
     if candidate.replay is not None:
         settle_poured(connection, staged, candidate.load_id)
     if candidate.confirmed is not None:
-        supersede_confirmed(connection, candidate.dataset_id, candidate.load_id, candidate.confirmed, outdated)
+        supersede_confirmed(
+            connection, candidate.dataset_id, candidate.load_id, tables, candidate.confirmed, outdated
+        )
     if changed:
         if candidate.replay is not None:
             give_origins(connection, tables, candidate.load_id, revision)

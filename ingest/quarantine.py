@@ -17,14 +17,16 @@ from catalog.dataset import ForeignKey
 from catalog.models import RejectedRecord
 from catalog.plain_text import keep_text
 from catalog.tables import LINE, DatasetTables
+from ingest.newest import note_order
 from ingest.readers.sink import CutPart, show_text
 
 RAW_BATCH_LINES = 10_000
 REASONS_SHOWN = 20
 COPY_BLOCK_BYTES = 1 << 18
-REJECT_COLUMNS = "line, key, raw, reasons, candidate"
+REJECT_COLUMNS = "line, key, raw, reasons, candidate, order_value"
 
-# One load's rejected records, on its own connection. `candidate` holds the values that Postgres still judges.
+# One load's rejected records, on its own connection. `candidate` holds the values that Postgres still judges,
+# `order_value` the one that says which of two records is newer.
 REJECTS = sa.Table(
     "rejects",
     sa.MetaData(),
@@ -33,6 +35,7 @@ REJECTS = sa.Table(
     sa.Column("raw", sa.Text),
     sa.Column("reasons", JSONB, nullable=False),
     sa.Column("candidate", JSONB),
+    sa.Column("order_value", JSONB),
     prefixes=["TEMPORARY"],
 )
 
@@ -111,7 +114,8 @@ def reject_orphans(
             ~sa.exists().where(*(target == value for target, value in zip(targets, values, strict=True))),
         )
         keyed = key_of(tables, staged) if source is staged else sa.null()
-        add_reasons(connection, sa.select(line, keyed, reason).select_from(source).where(orphan))
+        order = note_order(tables, staged) if source is staged else sa.cast(sa.null(), JSONB)
+        add_reasons(connection, sa.select(line, keyed, order, reason).select_from(source).where(orphan))
 
 
 def reject_repeats(
@@ -136,12 +140,13 @@ def reject_repeats(
             "message", "another record has this value",
         )
     )  # fmt: skip
-    add_reasons(connection, sa.select(staged.c[LINE], key_of(tables, staged), reason).where(sa.or_(*conflicts)))
+    found = sa.select(staged.c[LINE], key_of(tables, staged), note_order(tables, staged), reason)
+    add_reasons(connection, found.where(sa.or_(*conflicts)))
 
 
 def add_reasons(connection: sa.Connection, found: sa.Select[Any]) -> None:
-    """Adds (line, key, reasons) to the load's rejected records, beside the reasons that a line has already."""
-    statement = insert(REJECTS).from_select(["line", "key", "reasons"], found)
+    """Adds (line, key, value, reasons) to the load's rejected ones, beside the reasons that a line has already."""
+    statement = insert(REJECTS).from_select(["line", "key", "order_value", "reasons"], found)
     connection.execute(
         statement.on_conflict_do_update(
             index_elements=["line"], set_={"reasons": REJECTS.c.reasons.op("||")(statement.excluded.reasons)}
@@ -196,7 +201,7 @@ def keep_rejects(
     connection.execute(
         sa.text(
             f"UPDATE {table} AS old SET last_seen = {seen_again}, reasons = rejects.reasons,"
-            " key = coalesce(rejects.key, old.key) FROM rejects"
+            " key = coalesce(rejects.key, old.key), order_value = rejects.order_value FROM rejects"
             " WHERE old.dataset_id = :dataset_id AND old.state IN ('open', 'dismissed') AND old.load_id <> :load_id"
             " AND old.raw_sha256 = encode(sha256(convert_to(coalesce(rejects.raw, ''), 'UTF8')), 'hex')"
         ),
@@ -206,9 +211,9 @@ def keep_rejects(
         sa.text(
             "WITH parts AS (SELECT name, start, lead(start) OVER (ORDER BY start) AS until"
             " FROM jsonb_to_recordset(CAST(:parts AS jsonb)) AS given (name text, start bigint))"
-            f" INSERT INTO {table} (dataset_id, load_id, file, line, key, raw, raw_sha256, reasons)"
+            f" INSERT INTO {table} (dataset_id, load_id, file, line, key, raw, raw_sha256, reasons, order_value)"
             " SELECT :dataset_id, :load_id, coalesce(parts.name, ''), line - coalesce(parts.start, 0), key,"
-            " coalesce(raw, ''), encode(sha256(convert_to(coalesce(raw, ''), 'UTF8')), 'hex'), reasons"
+            " coalesce(raw, ''), encode(sha256(convert_to(coalesce(raw, ''), 'UTF8')), 'hex'), reasons, order_value"
             " FROM rejects LEFT JOIN parts ON line > start AND line <= coalesce(until, line)"
             f" WHERE NOT EXISTS (SELECT FROM {table} AS old WHERE old.dataset_id = :dataset_id"
             " AND old.state IN ('open', 'dismissed') AND old.load_id <> :load_id"

@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from psycopg import errors, sql
 
 from catalog.plain_text import plain
 from catalog.tables import LINE, DatasetTables, find_indexes
+from ingest.newest import name_order, order_property
 from ingest.outcome import Candidate
 from ingest.quarantine import copy_file, driver_of
 from ingest.staging import copy_target, quote_table
@@ -40,6 +42,7 @@ class Refused:
     key: str
     message: str
     property: str | None
+    order: dict[str, Any] | None = None  # by which it is newer than another, where its values fit their types
 
 
 def is_refusal(error: BaseException) -> bool:
@@ -143,8 +146,15 @@ def describe(driver: psycopg.Connection[Any], tables: DatasetTables, line: int, 
     if isinstance(error, errors.ProgramLimitExceeded) and sizes[longest] > LONG_BYTES:
         by_column = {prop.column: prop.name for prop in tables.dataset.properties.values()}
         message = f"too long for an index, {sizes[longest]:,} bytes: {said}"
-        return Refused(line, ",".join(row[place] or "" for place in key), message, by_column[longest])
+        order = read_order(tables, dict(zip(names, row, strict=True)))
+        return Refused(line, ",".join(row[place] or "" for place in key), message, by_column[longest], order)
     return Refused(line, ",".join(row[place] or "" for place in key), f"Postgres refuses it: {said}", None)
+
+
+def read_order(tables: DatasetTables, row: Mapping[str, str | None]) -> dict[str, Any] | None:
+    """The value by which a record is newer than another, as quarantine keeps it; None where none decides."""
+    prop = order_property(tables.dataset)
+    return {"by": name_order(prop), "value": row[prop.column]} if prop else None
 
 
 def write_refused(found: list[Refused], file: Path) -> None:
@@ -153,4 +163,5 @@ def write_refused(found: list[Refused], file: Path) -> None:
         write = csv.writer(target, lineterminator="\r\n").writerow
         for one in found:
             reason = {"property": one.property, "rule": "refused", "value": None, "message": one.message}
-            write([one.line, one.key, None, json.dumps([reason]), None])
+            order = json.dumps(one.order) if one.order else None
+            write([one.line, one.key, None, json.dumps([reason]), None, order])

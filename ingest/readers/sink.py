@@ -40,7 +40,7 @@ class CutBatch:
     """A raw batch, cut: where the records lie, what their columns are, how many there are."""
 
     records: Path  # CSV without header: line, then the raw columns, or the one JSON object
-    malformed: Path  # CSV without header: line, key, raw text, reasons, candidate
+    malformed: Path  # CSV without header: line, key, raw text, reasons, candidate, order value
     header: tuple[str, ...]  # the columns; for JSON the keys that were seen
     is_json: bool
     raw: int
@@ -132,7 +132,7 @@ class RecordSink:
         self.last = self.offset + line
         message = plain(f"the record {problem}", MESSAGE_CHARACTERS)
         reason = {"property": None, "rule": "malformed", "value": None, "message": message}
-        self.rejects([self.last, None, show_text(raw), json.dumps([reason]), None])
+        self.rejects([self.last, None, show_text(raw), json.dumps([reason]), None, None])
 
     def note_keys(self, keys: Iterable[str]) -> None:
         """Remembers keys of JSON records: what no property reads is told to the owner."""

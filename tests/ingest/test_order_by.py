@@ -130,6 +130,101 @@ def test_a_late_good_record_does_not_speak_for_a_rejected_one(lab_of: Callable[[
     assert lab.rows("SELECT state FROM decant.rejected_records") == [("superseded",)]
 
 
+STRICT = UPSERT.replace("maximum: 150", "maximum: 50")
+# (day, age) of the rejected record and of the good one behind it -> what becomes of the first.
+LATER = [
+    pytest.param((5, 90), (3, 30), "open", id="older"),
+    pytest.param((3, 90), (5, 30), "superseded", id="newer"),
+    pytest.param((4, 90), (4, 30), "superseded", id="equal"),
+    pytest.param((0, 90), (3, 30), "superseded", id="none before one"),
+    pytest.param((5, 90), (0, 30), "open", id="one before none"),
+    pytest.param((0, 90), (0, 30), "superseded", id="none before none"),
+]
+
+
+def states(lab: Lab) -> list[str]:
+    return [row[0] for row in lab.rows("SELECT state FROM decant.rejected_records ORDER BY id")]
+
+
+@pytest.mark.parametrize(("bad", "good", "state"), LATER)
+def test_a_good_record_closes_a_rejected_one_that_is_no_newer(
+    lab_of: Callable[[str], Lab], bad: tuple[int, int], good: tuple[int, int], state: str
+) -> None:
+    lab = lab_of(STRICT)
+    lab.ingest("people.people", as_csv([(1, *bad)]))
+    lab.ingest("people.people", as_csv([(1, *good)]))
+    assert current(lab) == {1: good}
+    assert states(lab) == [state]
+    # Poured again, the one that stayed open is what it is: the newer one.
+    report = replay(mend(lab))
+    assert current(lab) == {1: bad if state == "open" else good}
+    assert report.status == ("published" if state == "open" else "unchanged")
+    assert states(lab) == ["replayed" if state == "open" else "superseded"]
+
+
+def test_a_rejected_record_that_is_older_comes_to_nothing_when_it_is_poured_again(
+    lab_of: Callable[[str], Lab],
+) -> None:
+    lab = lab_of(STRICT)
+    lab.ingest("people.people", as_csv([(1, 5, 50)]))
+    lab.ingest("people.people", as_csv([(1, 3, 90), (2, 3, 90)]))
+    assert states(lab) == ["open", "open"]
+    assert replay(mend(lab)).status == "published"
+    assert current(lab) == {1: (5, 50), 2: (3, 90)}
+    assert states(lab) == ["superseded", "replayed"]
+
+
+@pytest.mark.parametrize("age", [30, 90])
+def test_a_rejected_record_whose_value_cannot_be_read_stays_open(lab_of: Callable[[str], Lab], age: int) -> None:
+    lab = lab_of(STRICT)
+    lab.ingest("people.people", HEAD + f"1,x,{age},05.01.2020\n")
+    lab.ingest("people.people", as_csv([(1, 3, 30)]))
+    assert states(lab) == ["open"]
+    # A contract that reads it decides, when it is poured again.
+    text = "{name: born, logicalType: date}"
+    form = "{name: born, logicalType: date, logicalTypeOptions: {format: dd.MM.yyyy}}"
+    assert replay(mend(mend(lab), text, form)).status == "published"
+    assert current(lab) == {1: (5, age)}
+    assert states(lab) == ["replayed"]
+
+
+def test_a_value_of_another_property_or_type_is_compared_with_nothing(lab_of: Callable[[str], Lab]) -> None:
+    lab = lab_of(STRICT)
+    lab.ingest("people.people", as_csv([(1, 3, 90)]))
+    for before, after in (("orderBy: born", "orderBy: name"), ("orderBy: name", "orderBy: born")):
+        lab = mend(lab, before, after)
+        lab.ingest("people.people", as_csv([(1, 5, 30)]))
+        assert states(lab) == ["open" if after == "orderBy: name" else "superseded"]
+
+
+def test_what_a_replay_writes_closes_other_rejected_records_by_order(lab_of: Callable[[str], Lab]) -> None:
+    lab = lab_of(STRICT)
+    first = lab.ingest("people.people", as_csv([(1, 5, 40), (2, 2, 40), (3, 3, 90)]))
+    assert first.status == "withheld" or current(lab) == {1: (5, 40), 2: (2, 40)}
+    lab.ingest("people.people", as_csv([(1, 4, 90), (2, 3, 90)]))
+    lab.rows("DELETE FROM people_v1.people RETURNING 1")
+    assert replay(lab, first.load_id).status == "published"
+    # Of key 1 the older one is done with; of key 2 the newer one is not, though its load came later.
+    found = lab.rows("SELECT key, state FROM decant.rejected_records ORDER BY key")
+    assert found == [("1", "superseded"), ("2", "open"), ("3", "open")]
+
+
+def test_texts_are_compared_by_code_points(lab_of: Callable[[str], Lab]) -> None:
+    lab = lab_of(BY_NAME.replace("maximum: 150", "maximum: 50"))
+    lab.ingest("people.people", HEAD + "1,a,90,\n2,B,90,\n")
+    lab.ingest("people.people", HEAD + "1,B,30,\n2,a,30,\n")
+    assert states(lab) == ["open", "superseded"]
+
+
+def test_orphans_and_repeats_keep_their_value_too(lab_of: Callable[[str], Lab]) -> None:
+    unique = "{name: name, logicalType: string, unique: true, required: true"
+    lab = lab_of(UPSERT.replace("{name: name, logicalType: string, required: true", unique))
+    lab.ingest("people.people", HEAD + "1,Ann,1,2020-01-02\n")
+    lab.ingest("people.people", HEAD + "2,Ann,1,2020-01-05\n3,Ann,1,2020-01-03\n")
+    lab.ingest("people.people", HEAD + "2,Bo,1,2020-01-04\n3,Cy,1,2020-01-04\n")
+    assert states(lab) == ["open", "superseded"]
+
+
 @pytest.fixture
 def lab_of(make_lab: Callable[..., Lab]) -> Callable[[str], Lab]:
     return make_lab
