@@ -23,13 +23,13 @@ from ingest.inputs.batch import InputPlace, RawBatch, RawPart
 from ingest.inputs.database_engine import make_source_engine
 from ingest.inputs.database_errors import explain
 from ingest.inputs.database_marks import choose_rows, read_marks
+from ingest.inputs.database_postgres import write_column
 from ingest.inputs.database_rows import Writer, choose_writer, write_rows
 from ingest.inputs.database_session import begin_reading
 from ingest.inputs.filling import Filler
 from ingest.inputs.incremental import find_mark
 
 BLOCK_ROWS = 2_000
-POSTGRES_PADDED = 1042  # the type of char(n), by its number
 # A colon before a word is a parameter to SQLAlchemy, unless there is a backslash before it.
 COLON = re.compile(r"(?<![:\w]):(?=[\w$])|(?<=\\):")
 
@@ -53,7 +53,7 @@ def open_database_batch(place: InputPlace) -> Iterator[RawBatch]:
             rows = name_rows(source)
             header = read_header(connection, source, rows)
             writers = choose_writers(place.dataset, header, connection.dialect.name)
-            query = sa.select(*choose_read(header, connection.dialect.name)).select_from(rows)
+            query = sa.select(*choose_read(place.dataset, header, connection.dialect.name)).select_from(rows)
             if mark is not None:
                 query = choose_rows(query, mark, place.dataset, connection.dialect.name)
             # Marks are read before the rows: what comes between the two is read now, and once more the next time.
@@ -80,28 +80,40 @@ def name_rows(source: DatabaseSource) -> Any:
     return sa.table(source.table or "", schema=source.schema)
 
 
-def choose_read(header: Header, dialect: str) -> list[sa.ColumnElement[Any]]:
-    """What is read of the rows: all as it is, but for the padding of fixed widths, which is no part of a text."""
-    if dialect != "postgresql" or POSTGRES_PADDED not in header.codes:
+def choose_read(dataset: Dataset, header: Header, dialect: str) -> list[sa.ColumnElement[Any]]:
+    """What is read of the rows: all as it is, but for columns that Postgres would write otherwise than is meant."""
+    if dialect != "postgresql":
         return [sa.literal_column("*")]
-    return [
-        sa.cast(sa.column(name), sa.Text()).label(name) if code == POSTGRES_PADDED else sa.column(name)
-        for name, code in zip(header.names, header.codes, strict=True)
-    ]
+    kinds = read_kinds(dataset)
+    written = [write_column(kinds.get(name), code) for name, code in zip(header.names, header.codes, strict=True)]
+    if not any(written):
+        return [sa.literal_column("*")]
+    return [write_as(name, text or "{column}") for name, text in zip(header.names, written, strict=True)]
+
+
+def write_as(name: str, text: str) -> sa.ColumnElement[Any]:
+    """A column, by SQL over {column}, under its own name."""
+    quoted = '"' + name.replace('"', '""') + '"'  # without the doubled % of a dialect: the whole text gets that
+    return sa.literal_column(text.replace("{column}", quoted)).label(sa.sql.quoted_name(name, quote=True))
 
 
 def choose_writers(dataset: Dataset, header: Header, dialect: str) -> list[Writer]:
     """How each column's values are written: by the type of the property that it is read for."""
-    kinds = {
-        prop.raw_columns[0]: prop.type.name
-        for prop in reversed(list(dataset.properties.values()))
-        if prop.transform is None and prop.raw_columns
-    }
+    kinds = read_kinds(dataset)
     mysql = dialect in {"mysql", "mariadb"}
     return [
         choose_writer(kinds.get(name), code, mysql=mysql)
         for name, code in zip(header.names, header.codes, strict=True)
     ]
+
+
+def read_kinds(dataset: Dataset) -> dict[str, str]:
+    """The types of the properties that columns are read for as they are."""
+    return {
+        prop.raw_columns[0]: prop.type.name
+        for prop in reversed(list(dataset.properties.values()))
+        if prop.transform is None and prop.raw_columns
+    }
 
 
 def choose_order(dataset: Dataset) -> list[str]:

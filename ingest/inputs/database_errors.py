@@ -6,6 +6,7 @@ Of a driver's own words only those are kept which name what the query asks for; 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +17,7 @@ from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
 from catalog.sources import DatabaseSource
 from ingest.errors import SourceError, SourceUnavailableError
 
+CANCELLED = "57014"  # by the time limit, or by somebody: only its words tell, in the server's language
 REFUSED = ("28", "3D")  # SQLSTATE: who asks is refused, no such database
 # What drivers say of it before there is a session, which has no SQLSTATE yet.
 LOGIN_FAILED = re.compile(
@@ -25,10 +27,12 @@ LOGIN_FAILED = re.compile(
 )
 # Numbers of MySQL and MariaDB.
 MYSQL_REFUSED = (1044, 1045, 1049, 1251, 1698, 1862)
-MYSQL_TIMEOUTS = (1969, 3024, 1317)
+MYSQL_TIMEOUTS = (1969, 3024)
+MYSQL_CANCELLED = 1317
 MYSQL_PASSING = (1040, 1053, 1080, 1129, 1152, 1153, 1158, 1159, 1160, 1161, 1184, 1205, 1213, 1927)
 # What of MySQL's errors is about names and grammar: unknown and ambiguous ones, syntax, missing rights.
 MYSQL_NAMING = (1051, 1052, 1054, 1064, 1102, 1103, 1142, 1143, 1146, 1176, 1222, 1248, 1305, 1356, 1370, 1630)
+TO_WHOM = re.compile(r" (?:to|for) user '[^']*'@'[^']*'")  # the login comes out of a variable
 MYSQL_OF_CLIENT = range(2000, 3000)  # no connection, or a lost one
 SQLITE_NAMING = re.compile(
     r"no such (table|column|function|collation sequence|index)|ambiguous column name|near \".*\": syntax error"
@@ -41,24 +45,28 @@ SHOWN_LETTERS = 300
 @contextmanager
 def explain(source: DatabaseSource) -> Iterator[None]:
     """Turns the errors of a driver into ours."""
+    begun = time.monotonic()
     try:
         yield
     except (NoSuchModuleError, ImportError) as error:
         name = getattr(error, "name", None) or "its driver"
         raise SourceError(f"The database {source.server} needs a driver that is not installed: {name}.") from None
     except DBAPIError as error:
-        raise translate(source, error) from None
+        raise translate(source, error, time.monotonic() - begun) from None
     except SQLAlchemyError:
         raise SourceError(f"Reading {source.address} failed: SQLAlchemy cannot run the query.") from None
 
 
-def translate(source: DatabaseSource, error: DBAPIError) -> SourceError:
-    """A driver's error as ours."""
+def translate(source: DatabaseSource, error: DBAPIError, seconds: float) -> SourceError:
+    """A driver's error as ours, after so many seconds of reading."""
     driver = error.orig
     state = str(getattr(driver, "sqlstate", None) or "")
     number = mysql_number(driver)
-    if state == "57014" or number in MYSQL_TIMEOUTS:
+    cancelled = state == CANCELLED or number == MYSQL_CANCELLED
+    if number in MYSQL_TIMEOUTS or (cancelled and seconds >= source.timeout):
         return SourceError(f"Reading {source.address} took over {source.timeout:,.0f} seconds.")
+    if cancelled:
+        return SourceUnavailableError(f"Reading {source.address} was cancelled in the database.")
     if state[:2] in REFUSED or number in MYSQL_REFUSED or (not state and LOGIN_FAILED.search(str(driver))):
         return SourceError(f"The database {source.server} refuses its login: check user, password and database.")
     if said := find_words(driver, state, number):
@@ -79,10 +87,10 @@ def mysql_number(driver: Any) -> int | None:
 def find_words(driver: Any, state: str, number: int | None) -> str | None:
     """The driver's words about the names in a query; None where it says nothing of them."""
     said = None
-    if state[:2] == "42":
+    if number is None and state[:2] == "42":
         said = getattr(getattr(driver, "diag", None), "message_primary", None)
-    elif number in MYSQL_NAMING:
-        said = str(driver.args[1]) if len(driver.args) > 1 else None
+    elif number in MYSQL_NAMING:  # which have a state as well, and no words beside their message
+        said = TO_WHOM.sub("", str(driver.args[1])) if len(driver.args) > 1 else None
     elif type(driver).__module__ == "sqlite3" and SQLITE_NAMING.search(str(driver)):
         said = str(driver)
     return " ".join(said.split())[:SHOWN_LETTERS] if said else None
@@ -90,10 +98,12 @@ def find_words(driver: Any, state: str, number: int | None) -> str | None:
 
 def is_passing(error: DBAPIError, state: str, number: int | None) -> bool:
     """Whether the connection, not the query, is what failed."""
-    if error.connection_invalidated or state[:2] in {"08", "53", "57", "40"}:
+    if error.connection_invalidated:
         return True
     if number is not None:
         return number in MYSQL_OF_CLIENT or number in MYSQL_PASSING
+    if state[:2] in {"08", "53", "57", "40"}:
+        return True
     if type(error.orig).__module__ == "sqlite3":
         return bool(SQLITE_PASSING.search(str(error.orig)))
     words = str(error.orig).lower()

@@ -63,11 +63,12 @@ def choose_writer(kind: str | None, code: Any = None, *, mysql: bool = False) ->
 
 
 def read_bits(value: bytes, kind: str | None, *, is_bit: bool) -> Any:
-    """Bytes as the number, the truth or the UUID that they stand for."""
-    if kind == "boolean" and value:
-        return any(value)
+    """Bytes as the number, the truth or the UUID that they stand for; other numbers than 0 and 1 are no truth."""
+    number = int.from_bytes(value, "big")
+    if kind == "boolean" and value and number in (0, 1):
+        return bool(number)
     if is_bit:
-        return int.from_bytes(value, "big")
+        return number
     return UUID(bytes=value) if kind == "uuid" and len(value) == 16 else value
 
 
