@@ -36,6 +36,13 @@ class JudgedTables:
         self.doubled = duplicates > 0
         return rejected, duplicates, distinct
 
+    def filled(self) -> dict[str, float]:
+        """The share of the good records that have a value of each property; empty where there is no record."""
+        found = ", ".join(f"count({value})" for value in self.plan.values)
+        total, *numbers = count(self.engine, f"SELECT count(*), {found} FROM judged WHERE reasons IS NULL")
+        names = self.plan.dataset.properties
+        return {name: number / total for name, number in zip(names, numbers, strict=True)} if total else {}
+
     def good(self) -> str:
         """The good records, the newest of each key."""
         newest = (

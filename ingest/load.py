@@ -57,7 +57,7 @@ from ingest.retention import remove_unneeded
 from ingest.staging import park_indexes, stage, vacuum
 from ingest.steps import chore, step
 from ingest.unpacking import UnpackLimit
-from ingest.unread import note_gone_keys, note_unread
+from ingest.unread import note_emptied, note_gone_keys, note_unread
 from ingest.withdrawal import withdraw_asked, withdraws
 from ingest.workspace import drop_staged, load_folder, sweep_leftovers, tell_restored
 
@@ -161,7 +161,7 @@ class Loader:
             needed = needed_columns(dataset)
             batch_cut = cut_batch(landed, form, needed, folder, limit, progress.advance)
             note_unread(dataset, batch_cut, ticket)
-            keys = () if ticket.request else note_gone_keys(self.engine, dataset, batch_cut, ticket)
+            seen = {} if ticket.request else note_gone_keys(self.engine, dataset, batch_cut, ticket)
             progress.reject(batch_cut.malformed_count)
         brings_nothing = note.may_be_empty or (not takes_whole(dataset) and not least_records(dataset))
         if brings_nothing and not batch_cut.raw:
@@ -174,6 +174,7 @@ class Loader:
                 # A batch that is poured again keeps the load that brought it.
                 mark = {"revision": revision, "load_id": poured_load(ticket) or ticket.load_id}
                 clean = stack.enter_context(clean_batch(plan, batch_cut, folder, self.settings, **mark, known=known))
+                seen |= {} if ticket.request else note_emptied(self.engine, dataset, clean.tables.filled(), ticket)
             progress.reject(batch_cut.malformed_count + clean.rejected)
             candidate = Candidate(
                 dataset_id=ticket.dataset_id,
@@ -185,7 +186,7 @@ class Loader:
                 raw=batch_cut.raw,
                 duplicates=clean.duplicates,
                 parts=batch_cut.parts,
-                keys=keys,
+                seen=seen,
                 cleaning_sha256=cleaning_sha256,
                 batch_sha256=landed.sha256,
                 position=note.position,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ class Candidate:
     confirmed: Path | None  # the keys brought in good order that open rejected records have
     expected_revision: int  # what the accepted file's `_revision` says
     direct: bool  # whether current was empty when the batch was cleaned
-    keys: tuple[str, ...] = ()  # of JSON records: those that the contract reads, and this batch or earlier ones had
+    seen: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # what batches have had so far: ingest.unread
     refused: tuple[int, ...] = ()  # lines of records that Postgres refused; the others are staged
 
 

@@ -235,10 +235,10 @@ def move_head(connection: sa.Connection, candidate: Candidate, outcome: Outcome,
 
 
 def describe_parts(candidate: Candidate) -> list[dict[str, Any]]:
-    """The parts as the ledger keeps them; with the first one stand the known keys of JSON records."""
+    """The parts as the ledger keeps them; with the first one stands what batches have had so far."""
     parts = [asdict(part) for part in candidate.parts]
-    if parts and candidate.keys:
-        parts[0]["keys"] = candidate.keys
+    if parts:
+        parts[0] |= {kind: names for kind, names in candidate.seen.items() if names}
     return parts
 
 
