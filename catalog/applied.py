@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from sqlalchemy.dialects.postgresql import insert
 
 from catalog.build import build_product
-from catalog.compatibility import PROMISED_STATUSES, Comparison, compare_contracts, match_names
+from catalog.compare_promises import PROMISED_STATUSES
+from catalog.compatibility import Comparison, compare_contracts, match_names
 from catalog.contract import Catalog
 from catalog.dataset import Product
 from catalog.document import read_document

@@ -15,7 +15,8 @@ from catalog.build_transform import find_raw_columns
 from catalog.dataset import Property, shorten_name
 from catalog.document import Findings, Trail
 from catalog.reserved import refuse_property
-from catalog.types import PropertyType, array_type, find_item_logical
+from catalog.type_choice import find_item_logical
+from catalog.types import PropertyType, array_type
 
 # What a physicalType of another system says about a property that has no logicalType.
 GUESSES = (

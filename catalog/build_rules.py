@@ -18,7 +18,8 @@ from catalog.formats import INTEGER_FORMATS, NUMBER_FORMATS, TEXT_FORMATS
 from catalog.moment_parts import MomentPatternError
 from catalog.moments import in_zone
 from catalog.texts import InvalidValueError, parse_local_timestamp
-from catalog.types import PropertyType, boolean_type, refine_type, resolve_type
+from catalog.type_choice import resolve_type
+from catalog.types import PropertyType, boolean_type, refine_type
 
 BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 COUNTS = ("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties", "dimensions")

@@ -1,22 +1,28 @@
 """One entry per kind of value: Postgres type, DuckDB type, JSON Schema, filter operators, and how text becomes it.
 
-A property's `logicalType`, or its `physicalType` where that is on our list, chooses the entry. Two judges of text
-live side by side, on purpose: `value_of` (DuckDB SQL, for raw records) and `parse` (Python, for filter values).
+`catalog/type_choice.py` says which entry a property has. Two judges of text live side by side, on purpose:
+`value_of` (DuckDB SQL, for raw records) and `parse` (Python, for filter values).
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
-from catalog.formats import WIDE_FORMATS
 from catalog.json_text import plain_json
-from catalog.moments import MomentPattern, compile_pattern, zoned
+from catalog.moments import compile_pattern, zoned
+from catalog.property_type import (
+    CANONICAL,
+    WITH_OFFSET,
+    PropertyType,
+    full_match,
+    in_years,
+    judge_by,
+    within_years,
+)
 from catalog.texts import (
     CLOCK,
     LOCAL_TEXT,
@@ -34,82 +40,15 @@ from catalog.texts import (
     parse_uuid,
 )
 
-__all__ = ["InvalidValueError", "PropertyType", "parse_timestamp", "resolve_type"]
+__all__ = ["InvalidValueError", "PropertyType", "parse_timestamp"]
 
-SMALLINT = (-(2**15), 2**15 - 1)
-INTEGER = (-(2**31), 2**31 - 1)
-BIGINT = (-(2**63), 2**63 - 1)
 SAFE_INTEGER = 2**53 - 1  # beyond it, JavaScript and many JSON readers lose digits
 NUMERIC_MAX_PRECISION = 38  # DuckDB's DECIMAL, where values are judged
 
 COMPARISONS = ("eq", "ne", "in", "gt", "gte", "lt", "lte", "null")
-EQUALITY = ("eq", "ne", "in", "null")
 PATTERNS = ("like", "ilike")
 
-# DuckDB wants seconds before an offset.
-WITH_SECONDS = (
-    "CASE WHEN length({text}) > 16 AND substr({text}, 17, 1) <> ':'"
-    " THEN substr({text}, 1, 16) || ':00' || substr({text}, 17) ELSE {text} END"
-)
-WITH_OFFSET = f"TRY_CAST(upper({WITH_SECONDS}) AS TIMESTAMPTZ)"
 UTC_TEXT = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?Z?"
-CANONICAL = "CAST({value} AS VARCHAR) = {text}"  # written just as DuckDB writes the value; nothing else is
-
-
-@dataclass(frozen=True)
-class PropertyType:
-    """How one kind of value is stored, judged, filtered and shown."""
-
-    name: str
-    postgres: str
-    duckdb: str
-    sqlalchemy: sa.types.TypeEngine[Any]
-    json_schema: dict[str, Any]
-    operators: tuple[str, ...]
-    cast: str  # DuckDB SQL over {text}: what DuckDB makes of it, null where nothing; never fails
-    judged: str  # DuckDB SQL over {text} and {value}, the cast's result: the value, or null where it is none
-    parse: Callable[[str], Any]
-    expected: str  # what a reader of an error message should have sent
-    guard: str = "TRUE"  # DuckDB SQL over {value}, of the right type: whether Postgres can hold it
-    json_as_text: bool = False  # numbers that JSON readers would corrupt leave as strings
-    ordered: bool = True
-    item: PropertyType | None = None  # of a Postgres array
-    pattern: MomentPattern | None = None  # the only form that raw texts may have
-    zone: str = "UTC"  # of moments whose text names no offset
-    bounds: tuple[int, int] | None = None  # of whole numbers whose column could hold more
-
-    def cast_text(self, text: str) -> str:
-        """DuckDB SQL: what DuckDB makes of the expression `text`; `judge` repeats it, so give it a column."""
-        return self.cast.replace("{text}", text)
-
-    def judge(self, text: str, value: str) -> str:
-        """DuckDB SQL: the value of the expression `text`, null where it is none; `value` is what it was cast to."""
-        # One pass, so that nothing in one of them is taken for the other.
-        return re.sub(r"\{(text|value)\}", lambda found: text if found[1] == "text" else value, self.judged)
-
-    def value_of(self, text: str) -> str:
-        """DuckDB SQL: the value of the expression `text`, null where it is none."""
-        return self.judge(text, self.cast_text(text))
-
-
-def judge_by(lexical: str, *, sure: str = "", guard: str = "", value: str = "{value}") -> str:
-    """`judged` for texts that are values if they are `lexical` and in range.
-
-    What is `sure` is lexical too, and found so sooner than by a regular expression.
-    """
-    accepted = f"({sure} OR {lexical})" if sure else lexical
-    return f"CASE WHEN {accepted}{f' AND {guard}' if guard else ''} THEN {value} END"
-
-
-def full_match(pattern: str) -> str:
-    """DuckDB SQL: whether all of {text} matches."""
-    return f"regexp_full_match({{text}}, '{pattern}')"
-
-
-def in_years(kind: str) -> str:
-    """DuckDB SQL: whether {value} lies in the years 1 to 9999."""
-    midnight = " 00:00:00+00" if kind == "TIMESTAMPTZ" else ""
-    return f"{{value}} >= {kind} '0001-01-01{midnight}' AND {{value}} < {kind} '10000-01-01{midnight}'"
 
 
 def integer_type(
@@ -223,14 +162,6 @@ def refine_type(kind: PropertyType, options: dict[str, Any]) -> PropertyType:
             zone=zone,
         )
     return kind
-
-
-def within_years(moment: str) -> str:
-    """DuckDB SQL: the moment, null outside of the years 1 to 9999."""
-    # Whoever lies well inside need not be looked at twice: asking a calendar takes its time.
-    inside = "{value} >= TIMESTAMP '0001-01-03' AND {value} < TIMESTAMP '9999-12-30'"
-    outside = in_years("TIMESTAMPTZ").replace("{value}", moment)
-    return f"CASE WHEN {inside} THEN {moment} WHEN {outside} THEN {moment} END"
 
 
 STRING = PropertyType(
@@ -367,86 +298,3 @@ ARRAY = replace(
     judged=judge_by(plain_json("ARRAY"), value="{text}"),
     expected="a JSON array",
 )
-
-# JSON readers keep every digit of a plain integer: whoever needs more says so, and gets text.
-INTEGER_TYPE = integer_type("integer", "bigint", BIGINT, (-SAFE_INTEGER, SAFE_INTEGER))
-BIGINT_TYPE = integer_type("integer", "bigint", BIGINT)
-LOGICAL_TYPES: dict[str, PropertyType] = {
-    "string": STRING,
-    "integer": INTEGER_TYPE,
-    "number": NUMBER,
-    "boolean": BOOLEAN,
-    "date": DATE,
-    "time": TIME,
-    "timestamp": TIMESTAMP,
-    "object": OBJECT,
-    "array": ARRAY,
-}
-ITEM_LOGICAL_TYPES = ("string", "integer", "number", "boolean", "date", "time", "timestamp")
-# Which physicalType names mean something to us, for which logicalType.
-PHYSICAL_TYPES: dict[str, dict[str, PropertyType]] = {
-    "integer": {
-        "smallint": integer_type("smallint", "smallint", SMALLINT),
-        "integer": integer_type("integer", "integer", INTEGER),
-        "int": integer_type("integer", "integer", INTEGER),
-        "bigint": BIGINT_TYPE,
-    },
-    "number": {"double precision": NUMBER, "double": NUMBER},
-    "string": {"text": STRING, "uuid": UUID},
-    "object": {"jsonb": OBJECT},
-    "array": {"jsonb": ARRAY},
-    "boolean": {"boolean": BOOLEAN},
-    "date": {"date": DATE},
-    "time": {"time": TIME},
-    "timestamp": {"timestamptz": TIMESTAMP, "timestamp": LOCAL_TIMESTAMP},
-}
-NUMERIC_TYPE = re.compile(r"(?:numeric|decimal)\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\)", re.IGNORECASE)
-
-
-def resolve_type(
-    logical: str, physical: str | None, options: dict[str, Any], item: str | None = None
-) -> tuple[PropertyType, bool]:
-    """The entry for a property, and whether its `physicalType` was understood.
-
-    A physicalType that is not on our list names the source's type; the default is used then. `item` is the
-    logicalType of an array's items.
-    """
-    chosen = LOGICAL_TYPES[logical]
-    if logical == "timestamp" and options.get("timezone") is False:
-        chosen = LOCAL_TIMESTAMP
-    if physical is None:
-        wide = WIDE_FORMATS.get(str(options.get("format"))) if logical == "integer" else None
-        return numeric_type(wide, 0, whole=True) if wide else chosen, True
-    name = physical.strip().lower()
-    if logical == "array" and name.endswith("[]"):
-        element = name.removesuffix("[]")
-        found = find_item_logical(element, item)
-        return (array_type(resolve_type(found, element, {})[0]), True) if found else (chosen, False)
-    if logical in {"number", "integer"} and (match := NUMERIC_TYPE.fullmatch(name)):
-        precision, scale = int(match[1]), int(match[2] or 0)
-        if 1 <= precision <= NUMERIC_MAX_PRECISION and scale <= precision:
-            return numeric_type(precision, scale, whole=logical == "integer"), True
-        return chosen, False
-    known = PHYSICAL_TYPES[logical].get(name)
-    if known is None:
-        return chosen, False
-    if name == "bigint" and not has_safe_bounds(options):
-        return replace(known, json_schema={"type": "string", "pattern": "^-?[0-9]+$"}, json_as_text=True), True
-    return known, True
-
-
-def find_item_logical(physical: str, logical: str | None) -> str | None:
-    """The logicalType of the items of a Postgres array; None where it would not keep them as what they are."""
-    for candidate in (logical,) if logical else ITEM_LOGICAL_TYPES:
-        if candidate in ITEM_LOGICAL_TYPES and resolve_type(candidate, physical, {})[1]:
-            return candidate
-    return None
-
-
-def has_safe_bounds(options: dict[str, Any]) -> bool:
-    """Whether the rules keep every value where JSON readers keep every digit."""
-    lowest = options.get("minimum", options.get("exclusiveMinimum"))
-    highest = options.get("maximum", options.get("exclusiveMaximum"))
-    if not isinstance(lowest, int | float) or not isinstance(highest, int | float):
-        return False
-    return lowest >= -SAFE_INTEGER and highest <= SAFE_INTEGER

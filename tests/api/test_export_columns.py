@@ -13,7 +13,7 @@ import pytest
 
 from api.exporting.columns import csv_lines
 from catalog.dataset import Property
-from catalog.types import resolve_type
+from catalog.type_choice import resolve_type
 
 MARKS = [
     "",

@@ -18,14 +18,12 @@ from hypothesis import strategies as st
 
 from catalog.embedded import EmbeddedPostgres
 from catalog.texts import DATE_TEXT, INTEGER_TEXT, NUMBER_TEXT, TIME_TEXT, TIMESTAMP_TEXT, InvalidValueError
+from catalog.type_choice import BIGINT_TYPE, INTEGER_TYPE, LOGICAL_TYPES, resolve_type
 from catalog.types import (
     ARRAY,
-    BIGINT_TYPE,
     BOOLEAN,
     DATE,
-    INTEGER_TYPE,
     LOCAL_TIMESTAMP,
-    LOGICAL_TYPES,
     NUMBER,
     OBJECT,
     STRING,
@@ -34,7 +32,6 @@ from catalog.types import (
     UUID,
     PropertyType,
     numeric_type,
-    resolve_type,
 )
 
 SMALL = resolve_type("integer", "smallint", {})[0]
