@@ -81,6 +81,14 @@ class RuleAccess:
         return known is None or access.shows(known) or known.masking != "omit"
 
 
+def count_rules(access: RuleAccess, rules: list[dict[str, Any]]) -> dict[str, int]:
+    """How many of the rules that may be told were kept, and how many not."""
+    told = [rule for rule in rules if access.may_see_measured(rule["rule"], rule["reads"])]
+    severities = [rule["severity"] for rule in told if not rule["passed"]]
+    broken = severities.count("error")
+    return {"kept": len(told) - len(severities), "broken": broken, "warnings": len(severities) - broken}
+
+
 def pick_rules(access: RuleAccess, rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The measurements of one load that may be told, without what they read."""
     return [rule for rule in rules if access.may_see_measured(rule["rule"], rule.pop("reads"))]

@@ -32,9 +32,7 @@ LEFT JOIN LATERAL (
   WHERE dataset_id = d.id AND kind = 'refresh' AND status IN ('published', 'unchanged') ORDER BY id DESC LIMIT 1
 ) AS refreshed ON true
 LEFT JOIN LATERAL (
-  SELECT json_build_object('kept', count(*) FILTER (WHERE passed),
-    'broken', count(*) FILTER (WHERE NOT passed AND severity = 'error'),
-    'warnings', count(*) FILTER (WHERE NOT passed AND severity <> 'error')) AS facts
+  SELECT json_agg(json_build_object('rule', rule, 'passed', passed, 'severity', severity, 'reads', reads)) AS facts
   FROM decant.quality_results
   WHERE load_id = (
     SELECT max(id) FROM decant.loads AS l
@@ -53,10 +51,10 @@ class Standing:
     published_at: datetime | None
     freshness: dict[str, Any]
     last_load: dict[str, Any] | None  # {status, finished_at, raw, rejected}
-    rules: dict[str, int]  # quality rules at the load that measured any last: {kept, broken, warnings}
+    rules: list[dict[str, Any]]  # of the load that measured any last: {rule, passed, severity, reads}
 
 
-NOTHING = Standing(0, 0, None, {}, None, {})
+NOTHING = Standing(0, 0, None, {}, None, [])
 
 
 async def read_standings(lanes: Lanes, catalog: Catalog) -> dict[str, Standing]:
@@ -96,7 +94,7 @@ def judge_standings(
             read_moment(found["published_at"]),
             fresh[dataset.address],
             found["last_load"],
-            found["rules"],
+            found["rules"] or [],
         )
     return standings
 

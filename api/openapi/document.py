@@ -17,8 +17,9 @@ from api.openapi.filters import filter_components, references
 from api.openapi.inspection import inspection_paths, inspection_schemas
 from api.openapi.keys import TAG as KEYS_TAG
 from api.openapi.keys import key_paths
+from api.openapi.names import PAGE, RAW, schema_name, tag_of
 from api.openapi.operations import TAG, load_schema, operation_paths
-from api.openapi.parts import problem_answers, problem_schema, schema_name, tag_of
+from api.openapi.parts import problem_answers, problem_responses, problem_schema
 from api.openapi.quarantine import quarantine_paths
 from api.openapi.questions import question_paths
 from api.openapi.records import common_facts, dataset_paths, page_schema, record_schema
@@ -81,9 +82,10 @@ def assemble_document(
     parts = build_common()
     for product in products:
         parts.add(product)
-    settle_operations(parts.paths, issuers)
+    responses = settle_operations(parts.paths, issuers)
     document = frame_document(catalog, issuers, server)
-    components = {"schemas": parts.schemas, "parameters": parts.parameters} | document.pop("components")
+    components = {"schemas": parts.schemas, "parameters": parts.parameters, "responses": responses}
+    components |= document.pop("components")
     return document | {"tags": parts.tags, "paths": parts.paths, "components": components}
 
 
@@ -103,13 +105,16 @@ def frame_document(catalog: Catalog, issuers: Sequence[TokenIssuer], server: str
     }
 
 
-def settle_operations(paths: dict[str, Any], issuers: Sequence[TokenIssuer]) -> None:
-    """Says of every operation what all have in common, and which scopes it needs."""
+def settle_operations(paths: dict[str, Any], issuers: Sequence[TokenIssuer]) -> dict[str, Any]:
+    """Says of every operation what all have in common, and which scopes it needs; gives the answers it refers to."""
+    used = set()
     for operations in paths.values():
         for operation in operations.values():
             answers = operation["responses"] | problem_answers(*EVERYWHERE)
             operation["responses"] = dict(sorted(answers.items()))
+            used |= {answer["$ref"] for answer in answers.values() if "$ref" in answer}
     settle_security(paths, tokens=any(issuer.token_url for issuer in issuers))
+    return problem_responses(used)
 
 
 def build_common() -> Parts:
@@ -141,12 +146,12 @@ def build_dataset(product: Product, dataset: Dataset, *, limited: bool = False) 
     filters = references(components)
     common = common_facts(product, dataset)
     tags = [{"name": tag_of(dataset), "description": dataset.description or dataset.title}]
-    schemas = {name: record_schema(dataset), f"{name}Page": page_schema(dataset)}
+    schemas = {name: record_schema(dataset), name + PAGE: page_schema(dataset)}
     paths = dataset_paths(product, dataset, filters)
     paths |= question_paths(dataset, common, filters)
     paths |= inspection_paths(dataset, common, limited=limited)
     if takes_events(dataset):
-        schemas |= event_schemas() | {f"{name}Raw": raw_schema(dataset)}
+        schemas |= event_schemas() | {name + RAW: raw_schema(dataset)}
         paths |= event_paths(product, dataset)
     return Parts(tags, schemas, components, paths)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from api.events import CLOUD_EVENT, CLOUD_EVENTS, JSON, NDJSON, RECORDS_LIMIT
-from api.openapi.parts import operation_id, parameter, path_parameter, problem_answers, schema_name, tag_of
+from api.openapi.names import RAW, operation_id, schema_name, tag_of
+from api.openapi.parts import parameter, path_parameter, problem_answers
 from api.outcomes import OUTCOMES
 from catalog.dataset import Dataset, Product
 
@@ -109,7 +110,7 @@ def event_paths(product: Product, dataset: Dataset) -> dict[str, Any]:
     deprecated = {"deprecated": True} if product.status == "deprecated" else {}
     scope = [f"{product.id}:write"]
     common = {"tags": [tag_of(dataset)], "security": [{"bearer": scope}, {"header": scope}], **deprecated}
-    record = {"$ref": f"#/components/schemas/{schema_name(dataset)}Raw"}
+    record = {"$ref": f"#/components/schemas/{schema_name(dataset)}{RAW}"}
     event = {"type": "object", "required": ["specversion", "id", "source", "type"], "additionalProperties": True}
     bodies = {
         JSON: {"oneOf": [record, {"type": "array", "minItems": 1, "items": record}]},

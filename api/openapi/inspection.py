@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from api.openapi.names import operation_id
 from api.openapi.operations import INTEGER, LOAD, MAYBE_INTEGER, MAYBE_TEXT, MOMENT, TEXT
-from api.openapi.parts import UNCHANGED, operation_id, parameter, problem_answers
+from api.openapi.parts import UNCHANGED, parameter, problem_answers
 from api.openapi.records import key_parameter
 from catalog.dataset import Dataset
 from catalog.models import LOAD_STATUSES

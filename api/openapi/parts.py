@@ -1,35 +1,18 @@
-"""What operations are made of: names, parameters, answers, problems."""
+"""What operations are made of: parameters, answers, problems."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterable
 from typing import Any
 
 from api.problems import KINDS, MEDIA_TYPE
-from catalog.dataset import Dataset
 
 PROBLEM = {"$ref": "#/components/schemas/Problem"}
-
+RESPONSES = "#/components/responses/"
 
 UNCHANGED: dict[str, Any] = {"description": "The caller's `If-None-Match` names what would be answered."}
 # A list is one parameter with commas; one that is repeated is taken as well.
 EXPLODED: dict[str, Any] = {"style": "form", "explode": False}
-
-
-def tag_of(dataset: Dataset) -> str:
-    """The tag of a dataset's operations."""
-    return f"{dataset.product} v{dataset.major} · {dataset.name}"
-
-
-def schema_name(dataset: Dataset) -> str:
-    """The name of a record's schema: words in capitals, nothing that a generator would trip over."""
-    words = re.findall(r"[A-Za-z0-9]+", f"{dataset.product} v{dataset.major} {dataset.name}")
-    return "".join(word[:1].upper() + word[1:] for word in words)
-
-
-def operation_id(verb: str, dataset: Dataset) -> str:
-    """A name for an operation that code generators turn into a function."""
-    return "_".join([verb, *re.findall(r"[a-z0-9]+", f"{dataset.product} v{dataset.major} {dataset.name}".lower())])
 
 
 def parameter(name: str, description: str, schema: dict[str, Any]) -> dict[str, Any]:
@@ -69,13 +52,18 @@ def path_parameter(name: str, description: str, example: str) -> dict[str, Any]:
 
 
 def problem_answers(*statuses: int) -> dict[str, Any]:
-    """The problems that an operation answers with, by status."""
-    answers = {}
-    for status in statuses:
-        kinds = {code: kind for code, kind in KINDS.items() if kind.status == status}
+    """The problems that an operation answers with, by status: spelled once, as components."""
+    return {str(status): {"$ref": f"{RESPONSES}Problem{status}"} for status in statuses}
+
+
+def problem_responses(used: Iterable[str]) -> dict[str, Any]:
+    """The components that these references name."""
+    found = {}
+    for name in sorted(reference.removeprefix(RESPONSES) for reference in used):
+        kinds = {code: kind for code, kind in KINDS.items() if name == f"Problem{kind.status}"}
         says = " ".join(f"`{code}`: {kind.meaning}" for code, kind in kinds.items())
-        answers[str(status)] = {"description": says, "content": {MEDIA_TYPE: {"schema": PROBLEM}}}
-    return answers
+        found[name] = {"description": says, "content": {MEDIA_TYPE: {"schema": PROBLEM}}}
+    return found
 
 
 def problem_schema() -> dict[str, Any]:

@@ -6,7 +6,8 @@ from typing import Any
 
 from api.aggregate_params import MEASURES, MOMENTS, NUMBERS
 from api.exporting.forms import FORMS
-from api.openapi.parts import UNCHANGED, answer, list_parameter, operation_id, parameter, problem_answers, schema_name
+from api.openapi.names import operation_id, schema_name
+from api.openapi.parts import UNCHANGED, answer, list_parameter, parameter, problem_answers
 from api.openapi.records import at_parameter, epoch_parameter, page_parameters
 from api.params import REVISION_DIGITS
 from catalog.dataset import Dataset

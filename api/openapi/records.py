@@ -6,17 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from api.negotiation import CSV, NDJSON
-from api.openapi.parts import (
-    EXPLODED,
-    UNCHANGED,
-    answer,
-    list_parameter,
-    operation_id,
-    parameter,
-    problem_answers,
-    schema_name,
-    tag_of,
-)
+from api.openapi.names import PAGE, operation_id, schema_name, tag_of
+from api.openapi.parts import EXPLODED, UNCHANGED, answer, list_parameter, parameter, problem_answers
 from api.params import (
     COUNTS,
     LIMIT_DEFAULT,
@@ -199,7 +190,7 @@ def expand_parameter(dataset: Dataset) -> Iterator[dict[str, Any]]:
 
 def page_answer(name: str) -> dict[str, Any]:
     """A page, in each of its forms."""
-    found = answer("A page of records.", {"$ref": f"#/components/schemas/{name}Page"}, link=True)
+    found = answer("A page of records.", {"$ref": f"#/components/schemas/{name}{PAGE}"}, link=True)
     for form in (CSV, NDJSON):
         found["content"][form.bare_type] = {"schema": {"type": "string"}}
     return found

@@ -23,21 +23,28 @@ class Writer:
         self.tags: list[bytes] = []
         self.schemas: dict[str, bytes] = {}
         self.parameters: dict[str, bytes] = {}
+        self.responses: dict[str, bytes] = {}
         self.paths: dict[str, bytes] = {}
         self.size = 0
         self.add(build_common())
 
     def add(self, parts: Parts) -> None:
         """Writes parts, which are settled hereby."""
-        settle_operations(parts.paths, self.issuers)
+        responses = settle_operations(parts.paths, self.issuers)
         for tag in parts.tags:
             self.tags.append(encode(tag))
             self.size += len(self.tags[-1])
-        members = ((self.schemas, parts.schemas), (self.parameters, parts.parameters), (self.paths, parts.paths))
+        members = (
+            (self.schemas, parts.schemas),
+            (self.parameters, parts.parameters),
+            (self.responses, responses),
+            (self.paths, parts.paths),
+        )
         for written, values in members:
             for name, value in values.items():
-                text = written[name] = encode(value)
-                self.size += len(text)
+                text = encode(value)
+                self.size += len(text) - len(written.get(name, b""))  # parts may share a component
+                written[name] = text
 
     def document(self, catalog: Catalog, server: str, index: Sequence[Mapping[str, Any]]) -> bytes:
         """The document of these parts; `index` names the documents of products."""
@@ -46,6 +53,7 @@ class Writer:
         components = [
             b'"schemas":' + join(self.schemas),
             b'"parameters":' + join(self.parameters),
+            b'"responses":' + join(self.responses),
             b'"securitySchemes":' + encode(schemes),
         ]
         members = [encode(name) + b":" + encode(value) for name, value in frame.items()] + [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -13,7 +14,7 @@ from api.addresses import address_of
 from api.answers import answer, answer_json, refuse_unknown
 from api.contract_text import show_contract, write_yaml
 from api.negotiation import JSON, YAML, choose_form
-from api.rule_access import RuleAccess
+from api.rule_access import RuleAccess, count_rules
 from api.service import Service, service_of
 from api.standing import NOTHING, Standing, read_moment, read_standings, write_moment
 from api.views import View
@@ -22,6 +23,7 @@ from catalog.dataset import Dataset, Product
 router = APIRouter()
 READ = ["GET", "HEAD"]
 Standings = dict[str, Standing]
+Tell = Callable[..., RuleAccess]  # of a dataset and the names that are hidden in it
 
 
 @router.api_route("/data", methods=READ)
@@ -32,7 +34,8 @@ async def list_products(request: Request) -> Response:
     refuse_unknown(request)
     standings = await read_standings(service.lanes, service.catalog)
     products = visible_products(service.catalog, principal)
-    return answer_json(request, {"data": [describe_product(service, *each, standings) for each in products]})
+    tell = partial(RuleAccess, service.catalog, principal)
+    return answer_json(request, {"data": [describe_product(service, *each, standings, tell) for each in products]})
 
 
 @router.api_route("/data/{product}/v{major}", methods=READ)
@@ -49,7 +52,8 @@ async def get_product(request: Request) -> Response:
     document = show_contract(product, access, service.views, tell, operator="ops:read" in principal.scopes)
     facts = {name: document[name] for name in shown if name in document}
     facts["contract_url"] = address_of(service.settings, f"/data/{product.id}/v{product.major}/contract")
-    body = {"data": describe_product(service, product, access, standings) | facts}
+    tell = partial(RuleAccess, service.catalog, principal)
+    body = {"data": describe_product(service, product, access, standings, tell) | facts}
     return answer_json(request, body, service.headers.lifecycle_of(product))
 
 
@@ -81,11 +85,15 @@ async def get_dataset(request: Request) -> Response:
     product = service.catalog.product_of(dataset)
     standings = await read_standings(service.lanes, service.catalog)
     view = service.views.of(dataset, access)
-    body = {"data": describe_dataset(service, product, dataset, access, standings) | describe_view(service, view)}
+    tell = partial(RuleAccess, service.catalog, principal)
+    facts = describe_dataset(service, product, dataset, access, standings, tell)
+    body = {"data": facts | describe_view(service, view)}
     return answer_json(request, body, service.headers.lifecycle_of(product))
 
 
-def describe_product(service: Service, product: Product, access: Access, standings: Standings) -> dict[str, Any]:
+def describe_product(
+    service: Service, product: Product, access: Access, standings: Standings, tell: Tell
+) -> dict[str, Any]:
     """What the catalogue says of a product."""
     return {
         "product": product.id,
@@ -96,7 +104,7 @@ def describe_product(service: Service, product: Product, access: Access, standin
         "status": product.status,
         "url": address_of(service.settings, f"/data/{product.id}/v{product.major}"),
         "datasets": [
-            describe_dataset(service, product, dataset, access, standings)
+            describe_dataset(service, product, dataset, access, standings, tell)
             for dataset in product.datasets.values()
             if access.sees(dataset.name)
         ],
@@ -104,9 +112,12 @@ def describe_product(service: Service, product: Product, access: Access, standin
 
 
 def describe_dataset(
-    service: Service, product: Product, dataset: Dataset, access: Access, standings: Standings
+    service: Service, product: Product, dataset: Dataset, access: Access, standings: Standings, tell: Tell
 ) -> dict[str, Any]:
-    """What the catalogue says of a dataset; nothing that counts all records to whoever sees only some."""
+    """What the catalogue says of a dataset; nothing that counts all records to whoever sees only some.
+
+    `tell` makes what decides on the rules that are counted.
+    """
     standing = standings.get(dataset.address, NOTHING)
     facts = {
         "dataset": dataset.name,
@@ -118,7 +129,8 @@ def describe_dataset(
         "records_url": address_of(service.settings, f"{dataset.path}/records"),
     }
     if access.predicate(dataset.name) is None:
-        facts |= {"record_count": standing.record_count, "quality": describe_quality(standing)}
+        hidden = [prop.name for prop in dataset.properties.values() if not access.shows(prop)]
+        facts |= {"record_count": standing.record_count, "quality": describe_quality(standing, tell(dataset, hidden))}
     return facts
 
 
@@ -135,15 +147,15 @@ def describe_freshness(standing: Standing, product: Product, dataset: Dataset, a
     return facts if limited else facts | {"newest_at": write_moment(judged.get("newest"))}
 
 
-def describe_quality(standing: Standing) -> dict[str, Any]:
-    """Quality at a glance: how the last load ended, and how many rules were kept."""
+def describe_quality(standing: Standing, access: RuleAccess) -> dict[str, Any]:
+    """Quality at a glance: how the last load ended, and how many of the rules that may be told were kept."""
     load = standing.last_load or {}
     return {
         "last_load": load.get("status"),
         "last_load_at": write_moment(read_moment(load.get("finished_at"))),
         "raw": load.get("raw"),
         "rejected": load.get("rejected"),
-        "rules": standing.rules,
+        "rules": count_rules(access, standing.rules),
     }
 
 

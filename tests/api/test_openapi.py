@@ -158,7 +158,9 @@ def test_what_the_service_answers_fits_the_document(make_lab: Callable[..., Lab]
     document = build_document(lab.catalog)
 
     def check(answer: httpx.Response, path: str) -> None:
-        described = document["paths"][path]["get"]["responses"][str(answer.status_code)]["content"]
+        found = document["paths"][path]["get"]["responses"][str(answer.status_code)]
+        name = found.get("$ref", "").removeprefix("#/components/responses/")
+        described = (document["components"]["responses"][name] if name else found)["content"]
         schema = described[answer.headers["content-type"]]["schema"]
         jsonschema.validate(answer.json(), {**schema, "components": document["components"]})
 
