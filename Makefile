@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types check audit bench lock clean
+.PHONY: demo test lint types check audit sbom bench lock clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/decant demo || [ $$? -eq 130 ]
@@ -30,6 +30,12 @@ check: $(VENV)/.dev
 audit: $(VENV)/.dev
 	$(PYTHON) -m venv $(VENV)-audit && $(VENV)-audit/bin/pip install -q pip-audit
 	$(VENV)-audit/bin/pip-audit --disable-pip --require-hashes -r requirements.lock
+
+# What the lock file installs, with versions and hashes, as CycloneDX has it: the same lock gives the same bytes.
+SBOM := build/sbom.cdx.json
+sbom: $(VENV)/.dev
+	@mkdir -p $(dir $(SBOM))
+	$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --sv 1.6 --of JSON -o $(SBOM) requirements.lock
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench

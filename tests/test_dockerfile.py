@@ -151,7 +151,8 @@ def test_the_image_is_set_up_for_production_and_holds_no_secret() -> None:
     known = {f"DECANT_{name.upper()}" for name in Settings.model_fields}
     assert {name for name in environment if name.startswith("DECANT_")} <= known
     text = (PROJECT_ROOT / "Dockerfile").read_text(encoding="utf-8")
-    assert not re.search(r"index-url|://(?!127\.0\.0\.1)|postgresql|ARG ", text)
+    assert not re.search(r"index-url|://(?!127\.0\.0\.1)|postgresql", text)
+    assert [arguments.partition("=")[0] for arguments in arguments_of("ARG")] == ["BASE"]
     assert not {"DECANT_SECRET", "DECANT_DATABASE_URL"} & set(environment)
 
 
@@ -169,7 +170,9 @@ def test_the_image_is_installed_as_a_checkout_is() -> None:
 def test_both_stages_have_the_same_base() -> None:
     # The virtual environment is copied from one to the other, and leads to the base's interpreter.
     bases = [arguments.split()[0] for arguments in arguments_of("FROM")]
-    assert bases == ["python:3.12-slim-bookworm"] * 2
+    assert bases == ["${BASE}"] * 2
+    # Given by its digest, or else this; the first instruction of all, so that it holds for both.
+    assert INSTRUCTIONS[0] == ("ARG", "BASE=python:3.12-slim-bookworm")
 
 
 class Answering(BaseHTTPRequestHandler):

@@ -1,0 +1,69 @@
+"""The bill of materials: it names each package that the lock file pins, in its version and with its hashes."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from catalog.settings import PROJECT_ROOT
+
+LOCK = (PROJECT_ROOT / "requirements.lock").read_text(encoding="utf-8")
+
+
+def make_sbom(path: Path) -> bytes:
+    """What the recipe of `make sbom` writes."""
+    makefile = (PROJECT_ROOT / "Makefile").read_text(encoding="utf-8")
+    (recipe,) = re.findall(r"^\t\$\(BIN\)/(cyclonedx-py .+)$", makefile, re.MULTILINE)
+    words = recipe.replace("$(SBOM)", str(path)).split()
+    command = [str(Path(sys.executable).parent / words[0]), *words[1:]]
+    done = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return path.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def sbom(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The bill of materials of the lock file."""
+    found: dict[str, Any] = json.loads(make_sbom(tmp_path_factory.mktemp("sbom") / "sbom.json"))
+    return found
+
+
+def fold(name: str) -> str:
+    """A package's name as indexes compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_the_bill_of_materials_names_each_pinned_package_with_its_hashes(sbom: dict[str, Any]) -> None:
+    pinned = {
+        (fold(name), version): set(re.findall(r"--hash=sha256:([0-9a-f]{64})", rest))
+        for name, version, rest in re.findall(r"^(\S+?)==(\S+)((?:.*\\\n)*.*)$", LOCK, re.MULTILINE)
+    }
+    assert len(pinned) > 50
+    assert all(pinned.values())
+    named = {
+        (fold(part["name"]), part["version"]): {
+            each["content"]
+            for reference in part["externalReferences"]
+            for each in reference.get("hashes", [])
+            if each["alg"] == "SHA-256"
+        }
+        for part in sbom["components"]
+    }
+    assert named == pinned
+    assert {part["purl"] for part in sbom["components"]} >= {f"pkg:pypi/{name}@{version}" for name, version in pinned}
+
+
+def test_the_bill_of_materials_is_decant_s_and_of_a_version_that_tools_read(sbom: dict[str, Any]) -> None:
+    assert (sbom["bomFormat"], sbom["specVersion"]) == ("CycloneDX", "1.6")
+    assert sbom["metadata"]["component"]["name"] == "decant"
+
+
+def test_the_same_lock_gives_the_same_bytes(tmp_path: Path) -> None:
+    first, second = (make_sbom(tmp_path / name) for name in ("first.json", "second.json"))
+    assert first == second
