@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
@@ -25,6 +26,9 @@ LOGGER = logging.getLogger("decant.profiles")
 MOST_FREQUENT = 10  # values shown of a property
 BUCKETS = 20  # of a histogram
 LONGEST_SHOWN = 200  # characters; of properties with longer texts no values are shown
+FIRST_PAUSE = 10.0  # seconds before a profile that failed is tried again; twice as long after each failure
+LONGEST_PAUSE = 3600.0
+MOST_DOUBLINGS = 20
 THRIFT = 20  # a profile is made anew after as many times as long as making it took
 MEMORY = "64MB"  # for grouping; more goes to disk
 STATEMENT_LIMIT = "10min"
@@ -39,24 +43,63 @@ class Behind:
 
     id: int
     dataset: Dataset
+    revision: int  # the current one
+
+
+@dataclass
+class Failures:
+    """How often in a row a dataset's profile could not be made by this process."""
+
+    times: int = 0
+    due: float = 0  # when it is tried again, by the clock that never goes back
+    told: int | None = None  # the revision whose failure was logged
+
+    def note(self, behind: Behind, error: Exception, seconds: float, now: float) -> None:
+        """Puts the next attempt off, further each time, and says once for each revision what went wrong."""
+        pause = min(FIRST_PAUSE * 2 ** min(self.times, MOST_DOUBLINGS), LONGEST_PAUSE)
+        pause = max(pause, THRIFT * seconds)  # a costly failure is no more welcome than a costly profile
+        self.times, self.due = self.times + 1, now + pause
+        if self.told == behind.revision:
+            return
+        self.told = behind.revision
+        facts = {"dataset": behind.dataset.address, "revision": behind.revision, "retried_in_seconds": round(pause)}
+        cause = getattr(error, "orig", None) or error
+        log(LOGGER, "profile_failed", logging.WARNING, error=type(cause).__name__, **facts)
+        if not isinstance(error, sa.exc.DBAPIError):
+            LOGGER.debug("profile_failed", exc_info=error)
+
+
+# Of each engine by the dataset's id: whoever profiles again and again does so over one engine.
+FAILURES: WeakKeyDictionary[sa.Engine, dict[int, Failures]] = WeakKeyDictionary()
 
 
 def refresh_profiles(
-    engine: sa.Engine, tables: CatalogTables, datasets: Iterable[Dataset], *, thrifty: bool = False
+    engine: sa.Engine,
+    tables: CatalogTables,
+    datasets: Iterable[Dataset],
+    *,
+    thrifty: bool = False,
+    clock: Callable[[], float] = time.monotonic,
 ) -> list[str]:
     """The addresses of the datasets that got a new profile, since theirs was of an older revision.
 
-    `thrifty` leaves those for later whose profile is costly and still young. One that cannot be made is logged, and
-    the others are made all the same.
+    `thrifty` leaves those for later whose profile is costly and still young, and those that failed a short while
+    ago. One that cannot be made is logged, and the others are made all the same.
     """
     made = []
+    failures = FAILURES.setdefault(engine, {})
     for behind in find_behind(engine, datasets, thrifty=thrifty):
-        address = behind.dataset.address
+        failed = failures.get(behind.id, Failures())
+        started = clock()
+        if thrifty and started < failed.due:
+            continue
         try:
             if make_profile(engine, tables.of(behind.dataset), behind.id):
-                made.append(address)
-        except sa.exc.DBAPIError as error:
-            log(LOGGER, "profile_failed", logging.WARNING, dataset=address, error=type(error.orig).__name__)
+                made.append(behind.dataset.address)
+            failures.pop(behind.id, None)
+        except Exception as error:  # whatever it is, it would be the same two seconds later
+            failures[behind.id] = failed
+            failed.note(behind, error, clock() - started, clock())
     return made
 
 
@@ -65,7 +108,7 @@ def find_behind(engine: sa.Engine, datasets: Iterable[Dataset], *, thrifty: bool
     wanted = {(dataset.product, dataset.major, dataset.name): dataset for dataset in datasets}
     age = sa.extract("epoch", sa.func.clock_timestamp() - Profile.made_at)
     statement = (
-        sa.select(DatasetHead.id, DatasetHead.product, DatasetHead.major, DatasetHead.dataset)
+        sa.select(DatasetHead.id, DatasetHead.product, DatasetHead.major, DatasetHead.dataset, DatasetHead.revision)
         .outerjoin(Profile, Profile.dataset_id == DatasetHead.id)
         .where(DatasetHead.revision > sa.func.coalesce(Profile.revision, 0))
         .order_by(DatasetHead.id)
@@ -73,8 +116,9 @@ def find_behind(engine: sa.Engine, datasets: Iterable[Dataset], *, thrifty: bool
     if thrifty:
         statement = statement.where(sa.or_(Profile.dataset_id.is_(None), age >= THRIFT * Profile.seconds))
     with engine.connect() as connection:
-        rows = [(row.id, (row.product, row.major, row.dataset)) for row in connection.execute(statement)]
-    return [Behind(dataset_id, wanted[place]) for dataset_id, place in rows if place in wanted]
+        rows = connection.execute(statement).all()
+    places = [((row.product, row.major, row.dataset), row) for row in rows]
+    return [Behind(row.id, wanted[place], row.revision) for place, row in places if place in wanted]
 
 
 def make_profile(engine: sa.Engine, tables: DatasetTables, dataset_id: int) -> bool:

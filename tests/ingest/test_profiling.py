@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
 import pytest
+import sqlalchemy as sa
 
 from catalog.database import make_engine
 from ingest.load_report import LoadReport
-from ingest.profiling import keep_profile, refresh_profiles
+from ingest.profiling import FAILURES, Behind, Failures, keep_profile, refresh_profiles
 from tests.lab import PEOPLE, Lab
 
 MIXED = """
@@ -40,6 +42,8 @@ schema:
       - {name: more, logicalType: object}
       - {name: text, logicalType: string}
 """
+
+PETS = PEOPLE.replace("people", "pets")
 
 
 def profile_of(lab: Lab, name: str) -> dict[str, Any] | None:
@@ -159,3 +163,56 @@ def test_a_costly_profile_is_made_anew_later(lab: Lab, seconds: float, made: int
     lab.write("people.csv", "id,name,age,born\n1,a,98,2000-01-01\n")
     load(lab)
     assert len(refresh(lab, thrifty=True)) == made
+
+
+def test_a_profile_that_always_fails_is_tried_again_later_and_later_and_told_once_a_revision(
+    make_lab: Callable[..., Lab], caplog: pytest.LogCaptureFixture
+) -> None:
+    lab = make_lab(PEOPLE, PETS)
+    for name in ("people", "pets"):
+        assert lab.ingest(f"{name}.{name}", "id,name,age,born\n1,Ann,30,\n", f"{name}.csv").status == "published"
+    engine, now, tried = make_engine(lab.urls.ingest), 0.0, []
+
+    @sa.event.listens_for(engine, "before_cursor_execute")
+    def note(connection: Any, cursor: Any, statement: str, *more: Any) -> None:
+        if "people_v1" in statement and "jsonb_build_object" in statement:
+            tried.append(now)
+
+    def look(**options: Any) -> list[str]:
+        return refresh_profiles(engine, lab.loader().tables, lab.catalog.datasets(), clock=lambda: now, **options)
+
+    with psycopg.connect(lab.urls.owner, autocommit=True) as connection:
+        connection.execute("REVOKE SELECT ON people_v1.people FROM decant_ingest")
+    with caplog.at_level("WARNING", "decant.profiles"):
+        for second in range(0, 400, 2):  # as often as a worker looks
+            now = float(second)
+            look(thrifty=True)
+    assert tried == [0, 10, 30, 70, 150, 310]
+    assert profile_of(lab, "pets")
+    (record,) = caplog.records
+    assert "profile_failed" in record.getMessage()
+    # Another revision is told of anew; the pause stays as long as it has become.
+    with psycopg.connect(lab.urls.owner, autocommit=True) as connection:
+        connection.execute("UPDATE decant.datasets SET revision = 2 WHERE dataset = 'people'")
+    with caplog.at_level("WARNING", "decant.profiles"):
+        now = 500.0
+        assert look(thrifty=True) == []
+        assert tried[-1] == 310
+        now = 630.0
+        look(thrifty=True)
+    assert (tried[-1], len(caplog.records)) == (630, 2)
+    # Whoever asks for it by name waits for nothing, and what is mended is done with.
+    with psycopg.connect(lab.urls.owner, autocommit=True) as connection:
+        connection.execute("GRANT SELECT ON people_v1.people TO decant_ingest")
+    assert look() == ["people@1.people"]
+    assert engine in FAILURES
+    assert FAILURES[engine] == {}
+
+
+@pytest.mark.parametrize(
+    ("times", "seconds", "pause"), [(0, 0.1, 10), (3, 0.1, 80), (30, 0.1, 3600), (9999, 0.1, 3600), (0, 600, 12000)]
+)
+def test_pauses_grow_to_an_hour_and_with_what_a_failure_costs(times: int, seconds: float, pause: float) -> None:
+    failed = Failures(times)
+    failed.note(Behind(1, SimpleNamespace(address="a@1.a"), 1), ValueError(), seconds, 100.0)  # type: ignore[arg-type]
+    assert (failed.times, failed.due) == (times + 1, 100 + pause)
