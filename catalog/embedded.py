@@ -66,24 +66,24 @@ SETTINGS = (
     " wal_level=replica max_wal_size=4GB checkpoint_timeout=15min timezone=UTC log_timezone=UTC"
 ).split()
 
-# What a child runs before Postgres takes its place, in an interpreter of its own: `preexec_fn` is unsafe once
+# What a child runs before a server takes its place, in an interpreter of its own: `preexec_fn` is unsafe once
 # there are threads. The server's user may be unable to reach any interpreter, hence it changes in here; and it
 # changes first, because the kernel forgets the death signal when it does.
 LAUNCHER = """
 import ctypes, os, signal, sys
-parent, user, group = map(int, sys.argv[1:4])
+parent, user, group, last = map(int, sys.argv[1:5])
 if user != os.geteuid():
     os.setgroups([])
     os.setresgid(group, group, group)
     os.setresuid(user, user, user)
 PR_SET_PDEATHSIG = 1
-if sys.platform == "linux" and ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGINT)) != 0:
+if sys.platform == "linux" and ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(last)) != 0:
     sys.exit("The kernel refused prctl(PR_SET_PDEATHSIG).")
 if os.getppid() != parent:
-    sys.exit("The command that starts Postgres is gone.")
+    sys.exit("The process that starts the server is gone.")
 for ignored_by_python in (signal.SIGPIPE, signal.SIGXFSZ):
     signal.signal(ignored_by_python, signal.SIG_DFL)
-os.execv(sys.argv[4], sys.argv[4:])
+os.execv(sys.argv[5], sys.argv[5:])
 """
 
 
@@ -355,9 +355,17 @@ def read_record(site: Site) -> tuple[Path, Path] | None:
     return None
 
 
+def start_with(user: int, group: int, last: signal.Signals) -> list[str]:
+    """What comes before a server's command line: it runs as this user, and gets this signal when its parent ends.
+
+    For the kernel the parent is a thread: the one that starts the process has to live as long.
+    """
+    return [sys.executable, "-I", "-S", "-c", LAUNCHER, *map(str, (os.getpid(), user, group, int(last)))]
+
+
 def launch_process(site: Site, lock: int, program: Path, *arguments: str) -> subprocess.Popen[bytes]:
     """A child in a session of its own, which Ctrl-C does not reach; it holds `lock` as long as it lives."""
-    launcher = [sys.executable, "-I", "-S", "-c", LAUNCHER, str(os.getpid()), str(site.user), str(site.group)]
+    launcher = start_with(site.user, site.group, signal.SIGINT)
     with open(site.log, "ab", opener=lambda path, flags: os.open(path, flags, 0o600)) as log:
         return subprocess.Popen(
             [*launcher, str(program), *arguments],

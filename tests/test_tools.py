@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import select
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
 import httpx
 import psycopg
+import pytest
 import sqlalchemy as sa
 
 from catalog.embedded import EmbeddedPostgres
-from tests.tools import Bouncer, MariaDB, run_nginx
+from tests.tools import Bouncer, MariaDB, get_tool, run_nginx
 
 
 def test_pgbouncer_gives_one_client_several_backends(pgbouncer: Bouncer, server: EmbeddedPostgres) -> None:
@@ -32,3 +41,65 @@ def test_mariadb_keeps_rows(mariadb: MariaDB) -> None:
         assert "MariaDB" in connection.execute(sa.text("SELECT version()")).scalar_one()
         connection.execute(sa.text("DROP TABLE one"))
     engine.dispose()
+
+
+STOP_MILLISECONDS = 60_000
+# Each program with how it is started: what is run has a process of its own, or several.
+STARTED = {
+    "nginx": "run_nginx(lambda port, folder: f\"server {{ listen 127.0.0.1:{port}; return 200 'here'; }}\")",
+    "pgbouncer": "run_pgbouncer(EmbeddedPostgres(Path('/tmp'), False, Path('/tmp')))",
+    "mariadbd": "run_mariadb()",
+}
+PARENT = """
+import signal
+from pathlib import Path
+from catalog.embedded import EmbeddedPostgres
+from tests.tools import run_mariadb, run_nginx, run_pgbouncer
+with {started}:
+    print("running", flush=True)
+    signal.pause()
+"""
+
+
+def find_children(parent: int) -> Iterator[int]:
+    """The processes that a process has started, and those that these have."""
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                # Behind the name, which may hold anything: the state, then the parent.
+                above = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue
+            if above == parent:
+                yield int(folder.name)
+                yield from find_children(int(folder.name))
+
+
+@pytest.mark.parametrize("program", STARTED)
+def test_no_program_outlives_who_started_it(program: str) -> None:
+    get_tool(program)  # fetched here, where that may take its time
+    code = PARENT.format(started=STARTED[program])
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=Path(__file__).parents[1], stdout=subprocess.PIPE
+    ) as parent:
+        assert parent.stdout
+        assert parent.stdout.readline() == b"running\n"
+        children = list(find_children(parent.pid))
+        folders = {Path(*Path(os.readlink(f"/proc/{child}/cwd")).parts[:3]) for child in children}
+        watched = [os.pidfd_open(child) for child in children]
+        parent.kill()
+    assert len(children) == (2 if program == "nginx" else 1)
+    waiting = select.poll()
+    for descriptor in watched:
+        waiting.register(descriptor, select.POLLIN)
+    left = set(watched)
+    for _ in children:  # each poll tells of one that has ended, at least
+        for descriptor, _ in waiting.poll(STOP_MILLISECONDS) if left else ():
+            waiting.unregister(descriptor)
+            left.discard(descriptor)
+    for descriptor in watched:
+        os.close(descriptor)
+    for folder in folders:
+        if folder.name.startswith("decant-tool-"):
+            shutil.rmtree(folder, ignore_errors=True)
+    assert left == set()

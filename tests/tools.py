@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ import psycopg
 import pytest
 
 from catalog.database import ROLES, DatabaseUrls
-from catalog.embedded import OWNER, SERVER_USER, EmbeddedPostgres
+from catalog.embedded import OWNER, SERVER_USER, EmbeddedPostgres, start_with
 from scripts.debian_tools import Tool, ToolMissingError, find_tool
 
 START_SECONDS = 60.0
@@ -75,25 +76,36 @@ def free_port() -> int:
 
 
 @contextmanager
-def run_tool(tool: Tool, arguments: list[str], folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """A running program that listens on a port; its words are in `log` in the folder."""
+def run_tool(
+    tool: Tool, arguments: list[str], folder: Path, port: int, *, last: signal.Signals = signal.SIGKILL
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A running program that listens on a port; its words are in `log` in the folder.
+
+    `last` is the signal that it gets when this process is killed: what it has written is nobody's then.
+    """
     log_path = folder / "log"
-    with log_path.open("ab") as log:
-        process = subprocess.Popen(
-            [str(tool.program), *arguments],
-            cwd=folder,
-            env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"} | tool.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            **as_server_user(),  # type: ignore[call-overload]
-        )
-    try:
-        wait_for_port(process, port, log_path)
-        yield process
-    finally:
-        stop(process)
+    user = pwd.getpwnam(SERVER_USER) if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
+
+    def start() -> subprocess.Popen[bytes]:
+        with log_path.open("ab") as log:
+            return subprocess.Popen(
+                [*start_with(user.pw_uid, user.pw_gid, last), str(tool.program), *arguments],
+                cwd=folder,
+                env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"} | tool.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    # The program ends with the thread that started it, and so when pytest is killed: this thread stays.
+    with ThreadPoolExecutor(max_workers=1) as keeper:
+        process = keeper.submit(start).result()
+        try:
+            wait_for_port(process, port, log_path)
+            yield process
+        finally:
+            stop(process)
 
 
 def wait_for_port(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
@@ -207,7 +219,8 @@ def run_nginx(write_server: Callable[[int, Path], str], port: int | None = None)
             f"{write_server(port, folder)}\n}}\n"
         )
         arguments = ["-p", str(folder), "-c", str(config), "-e", str(folder / "error.log")]
-        with run_tool(tool, arguments, folder, port):
+        # Killed at once, it would leave its worker behind.
+        with run_tool(tool, arguments, folder, port, last=signal.SIGTERM):
             yield Nginx(port, folder)
 
 
