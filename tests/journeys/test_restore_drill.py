@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 import sqlite3
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +19,11 @@ import psycopg
 import pytest
 from typer.testing import CliRunner
 
+from catalog.database import ROLES, DatabaseUrls
+from catalog.embedded import EmbeddedPostgres, run_embedded
 from catalog.errors import MigrationError
 from catalog.migration import migrate
-from catalog.settings import read_secret
+from catalog.settings import PROJECT_ROOT, read_secret
 from decant import app
 from tests.api.test_changes import read_example
 from tests.conftest import Databases
@@ -241,4 +248,77 @@ def test_a_lost_database_is_made_anew_from_the_home(lab: Lab, databases: Databas
     lab.ingest("people.people", FIRST)
     lab.ingest("people.people", NEW)
     with lab.serve() as client:
+        consumer.check_all_gone(client)
+
+
+@pytest.fixture
+def other_server() -> Iterator[EmbeddedPostgres]:
+    """A server that has never seen Decant: neither its databases nor its roles."""
+    folder = Path(tempfile.mkdtemp(prefix="decant-tests-", dir="/tmp"))
+    folder.chmod(0o755)  # it is run by another user than root
+    try:
+        with run_embedded(folder / "postgres") as running:
+            yield running
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def run_documented(block: str, folder: Path, lab: Lab, server: EmbeddedPostgres) -> str:
+    """What the commands of docs/backup.md print, run as they stand there."""
+    text = (PROJECT_ROOT / "docs" / "backup.md").read_text(encoding="utf-8")
+    (commands,) = re.findall(rf"^ *```sh {block}\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL)
+    variables = {
+        "PATH": os.pathsep.join([str(server.binaries), str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "DECANT_HOME": str(lab.settings.home),
+        "DECANT_CONTRACTS": str(lab.settings.contracts),
+        "DECANT_DATA": str(lab.settings.data_folder),
+        "DECANT_DATABASE_URL": lab.urls.owner,
+        "DECANT_INGEST_DATABASE_URL": lab.urls.ingest,
+        "DECANT_READ_DATABASE_URL": lab.urls.read,
+        "DECANT_WRITE_DATABASE_URL": lab.urls.write,
+        "SERVER_URL": server.url(),
+    }
+    done = subprocess.run(
+        ["sh", "-euc", commands],
+        cwd=folder,
+        env={k: v for k, v in os.environ.items() if not k.startswith(("DECANT_", "PG"))} | variables,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_the_documented_commands_bring_all_of_it_to_another_server(
+    lab: Lab, server: EmbeddedPostgres, other_server: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    read_secret(lab.settings)  # made with the first start of the service, so before the backup
+    lab.ingest("people.people", FIRST)
+    run_documented("backup", tmp_path, lab, server)
+    assert lab.ingest("people.people", OLD).status == "published"
+    consumer = Consumer(lab)
+    home = tmp_path / "restored"
+    home.mkdir()
+    url = other_server.url
+    urls = DatabaseUrls(url(database="restored"), *(url(role, "restored") for role in ROLES))
+    restored = Lab(lab.settings.model_copy(update={"home": home}), urls)
+    run_documented("restore", tmp_path, restored, other_server)
+    # Home and database are of one backup: nothing tells by itself that revision 2 was there before.
+    assert epochs_of(restored) == [consumer.epoch]
+    assert restored.rows("SELECT revision FROM decant.datasets") == [(1,)]
+    assert "begins" in run_documented("epoch", tmp_path, restored, other_server)
+    assert epochs_of(restored)[0] == consumer.epoch
+    assert len(epochs_of(restored)) == 2
+    (audit,) = restored.rows("SELECT facts ->> 'reason' FROM decant.audit_log WHERE operation = 'new epoch'")
+    assert audit == ("restored the backup of Monday",)
+    # What a database itself allows is not in its dump: `decant migrate` takes from everybody what no login needs.
+    rights = """
+      SELECT r.rolname, p.kind FROM pg_roles AS r, unnest(ARRAY['CONNECT', 'CREATE', 'TEMP']) AS p(kind)
+      WHERE r.rolname = ANY(%s) AND has_database_privilege(r.rolname, current_database(), p.kind) ORDER BY 1, 2
+    """
+    assert set(restored.rows(rights, [*ROLES])) <= {*((role, "CONNECT") for role in ROLES), ("decant_ingest", "TEMP")}
+    assert restored.ingest("people.people", NEW).status == "published"
+    with restored.serve() as client:
         consumer.check_all_gone(client)
