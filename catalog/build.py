@@ -10,7 +10,9 @@ from open_data_contract_standard.model import OpenDataContractStandard, SchemaOb
 
 from catalog.build_customs import check_keys, read_customs, read_grants, read_least, read_share
 from catalog.build_input import build_input
+from catalog.build_names import check_names
 from catalog.build_property import build_property, read_trim
+from catalog.build_pull import count_errors
 from catalog.build_quality import build_gates
 from catalog.build_relations import check_foreign_keys, find_foreign_keys
 from catalog.build_roles import build_roles
@@ -74,6 +76,8 @@ def build_product(
             tables[table] = dataset.name
         datasets[dataset.name] = dataset
     check_foreign_keys(datasets, findings)
+    if not count_errors(findings):
+        check_names(datasets, {part.name or "": i for i, part in enumerate(contract.schema_ or [])}, findings)
     sla = build_sla(contract, datasets, findings)
     if sla.latency_element is not None:
         name, prop = sla.latency_element

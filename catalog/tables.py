@@ -6,7 +6,7 @@ record, never rewrites a table. So every column but the key's is nullable and no
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,6 +128,17 @@ def map_table(mapper: registry, dataset: Dataset, *, history: bool) -> type[Any]
     mapper.map_imperatively(mapped, table, properties={f"c_{column.name}": column for column in table.columns})
     mapped.__table__ = table  # type: ignore[attr-defined]
     return mapped
+
+
+def name_relations(dataset: Dataset) -> Iterator[tuple[str, str]]:
+    """What the dataset has in its product's schema, each with its name: there tables and indexes share names."""
+    table, history = map_table(registry(), dataset, history=False), map_table(registry(), dataset, history=True)
+    for mapped, what in ((table, ""), (history, " of its history")):
+        made: sa.Table = mapped.__table__
+        yield f"table{what}", made.name
+        yield f"index{what} for the key", str(made.primary_key.name)
+        for index in sorted(made.indexes, key=lambda index: str(index.name)):
+            yield f"index{what} for {', '.join(column.name for column in index.columns[:1])}", str(index.name)
 
 
 def search_vector(dataset: Dataset, table: Any) -> sa.ColumnElement[Any]:

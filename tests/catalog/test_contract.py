@@ -294,6 +294,32 @@ def test_an_unknown_key_is_refused_however_deep_it_stands(write: Write, text: st
             "schema[1].name",
             "'a_history' is also that of 'a'",
         ),
+        *(
+            (
+                with_datasets(
+                    "{name: x, properties: [" + KEY + ", {name: a, logicalType: string, customProperties:"
+                    " [{property: indexed, value: true}]}]}",
+                    f"{{name: {other}, properties: [{KEY}]}}",
+                ),
+                "schema[0].name",
+                f"would be called '{other}', as is the table of '{other}'",
+            )
+            for other in ("pk_x", "pk_x_history", "ix_x_a", "ix_x_history__until")
+        ),
+        (
+            with_datasets(f"{{name: pk_x, properties: [{KEY}]}}", f"{{name: x, properties: [{KEY}]}}"),
+            "schema[1].name",
+            "its index for the key would be called 'pk_x', as is the table of 'pk_x'",
+        ),
+        (
+            with_datasets(
+                "{name: x, properties: [" + KEY + ", {name: a, logicalType: string, customProperties:"
+                " [{property: indexed, value: true}]}, {name: history_a, logicalType: string, customProperties:"
+                " [{property: indexed, value: true}]}]}",
+            ),
+            "schema[0].name",
+            "would be called 'ix_x_history_a'",
+        ),
         (
             with_properties(dataset="    customProperties: [{property: maxRejected, value: 101}]\n"),
             "schema[0].customProperties",
@@ -349,6 +375,12 @@ def test_an_unknown_key_is_refused_however_deep_it_stands(write: Write, text: st
         "a dataset twice",
         "a table twice",
         "a table that is another's history",
+        "a table called like another's key",
+        "a table called like the key of another's history",
+        "a table called like another's index",
+        "a table called like an index of another's history",
+        "a key called like another's table",
+        "two indexes of one dataset",
         "a share over 100 %",
         "a share that is no number",
         "a rule without a bound",
