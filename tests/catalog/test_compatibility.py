@@ -103,6 +103,16 @@ STEPS = [
     ("d('orders')['properties'].append({'name': 'x'})", Step.MINOR, "orders.x: optional property added"),
     ("d('orders')['properties'].append({'name': 'x', 'required': True})", Step.MAJOR, "required property added"),
     (
+        "p('code').update(customProperties=[{'property': 'trim', 'value': False}])",
+        Step.PATCH,
+        "orders.code: other words: customProperties",
+    ),
+    (
+        "d('orders').update(customProperties=[{'property': 'trim', 'value': True}])",
+        Step.PATCH,
+        "orders: other words: customProperties",
+    ),
+    (
         "p('code').update(name='sku', physicalName='code')",
         Step.MAJOR,
         "orders.sku: renamed from code; its values stay",
