@@ -10,13 +10,11 @@ from __future__ import annotations
 import codecs
 import hashlib
 import json
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import quote, urlencode
 
 import httpx
 
@@ -26,6 +24,7 @@ from catalog.sources import HttpSource
 from ingest.errors import IngestError, SourceError
 from ingest.inputs.batch import InputPlace, RawBatch, RawPart
 from ingest.inputs.filling import Filler
+from ingest.inputs.http_addresses import add_params, find_address, find_location
 from ingest.inputs.http_client import HEADER_TEXT, Answer, ApiClient, ApiRequest
 from ingest.inputs.http_links import find_link
 from ingest.inputs.http_page import PAGE_LIMIT_BYTES, PageFacts, PageLook
@@ -286,43 +285,6 @@ def source_of(source: Input) -> HttpSource:
     if not isinstance(source.source, HttpSource):
         raise SourceError("The input is no API.")
     return source.source
-
-
-def find_location(source: HttpSource, filler: Filler) -> httpx.URL:
-    """The server's address, its variables filled in; SourceError where it is none."""
-    try:
-        url = httpx.URL(filler.fill(source.location))
-        good = url.scheme in {"http", "https"} and bool(url.host) and not url.userinfo and not url.fragment
-    except (httpx.InvalidURL, ValueError):
-        good = False
-    if not good:
-        raise SourceError(f"{source.location} is no address such as https://host/folder.")
-    return url
-
-
-def find_address(source: HttpSource, filler: Filler) -> httpx.URL:
-    """What is asked, variables filled in; SourceError where that would lead above the server's address."""
-    location = find_location(source, filler)
-    if not source.path:
-        return location
-    path = filler.fill(source.path, lambda value: quote(value, safe=""))
-    if {".", ".."}.intersection(re.split(r"/|%2F", path.replace("%2e", "."), flags=re.IGNORECASE)):
-        raise SourceError(f"{source.address} leads above the server's address.")
-    try:
-        return location.copy_with(
-            raw_path=location.raw_path.rstrip(b"/") + b"/" + quote(path, safe="/%:@!$&'()*+,;=~").encode()
-        )
-    except httpx.InvalidURL:
-        raise SourceError(f"{source.address} is no address.") from None
-
-
-def add_params(url: httpx.URL, params: list[tuple[str, Any]]) -> httpx.URL:
-    """The address with some more parameters behind those that it has."""
-    if not params:
-        return url
-    path, _, query = url.raw_path.partition(b"?")
-    added = urlencode(params).encode()
-    return url.copy_with(raw_path=path + b"?" + (query + b"&" + added if query else added))
 
 
 def read_pieces(body: IO[bytes]) -> Iterator[bytes]:

@@ -1,0 +1,50 @@
+"""The addresses that an API is asked at: variables filled in, and never above the contract's own."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import httpx
+
+from catalog.sources import HttpSource
+from ingest.errors import SourceError
+from ingest.inputs.filling import Filler
+
+
+def find_location(source: HttpSource, filler: Filler) -> httpx.URL:
+    """The server's address, its variables filled in; SourceError where it is none."""
+    try:
+        url = httpx.URL(filler.fill(source.location))
+        good = url.scheme in {"http", "https"} and bool(url.host) and not url.userinfo and not url.fragment
+    except (httpx.InvalidURL, ValueError):
+        good = False
+    if not good:
+        raise SourceError(f"{source.location} is no address such as https://host/folder.")
+    return url
+
+
+def find_address(source: HttpSource, filler: Filler) -> httpx.URL:
+    """What is asked, variables filled in; SourceError where that would lead above the server's address."""
+    location = find_location(source, filler)
+    if not source.path:
+        return location
+    path = filler.fill(source.path, lambda value: quote(value, safe=""))
+    if {".", ".."}.intersection(re.split(r"/|%2F", path.replace("%2e", "."), flags=re.IGNORECASE)):
+        raise SourceError(f"{source.address} leads above the server's address.")
+    try:
+        return location.copy_with(
+            raw_path=location.raw_path.rstrip(b"/") + b"/" + quote(path, safe="/%:@!$&'()*+,;=~").encode()
+        )
+    except httpx.InvalidURL:
+        raise SourceError(f"{source.address} is no address.") from None
+
+
+def add_params(url: httpx.URL, params: list[tuple[str, Any]]) -> httpx.URL:
+    """The address with some more parameters behind those that it has."""
+    if not params:
+        return url
+    path, _, query = url.raw_path.partition(b"?")
+    added = urlencode(params).encode()
+    return url.copy_with(raw_path=path + b"?" + (query + b"&" + added if query else added))
