@@ -19,13 +19,10 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import os
-import pwd
 import secrets
 import shutil
-import signal
 import stat
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -36,15 +33,23 @@ from urllib.parse import quote, urlencode
 
 import psycopg
 
-from catalog.errors import CatalogError
+from catalog.children import launch_process, stop_process
+from catalog.embedded_site import (
+    SOCKET_PARENT,
+    SOCKET_PREFIX,
+    EmbeddedPostgresError,
+    Site,
+    find_closed_folder,
+    find_site,
+    make_folder,
+    read_log_end,
+    read_record,
+    take_lock,
+)
 
 OWNER = "decant"
 PORT = 5432  # names the socket's file; nothing listens on the network
-SERVER_USER = "nobody"  # what root drops to: Postgres refuses to run as root
 ROOT_FOLDER = Path("/var/lib/decant")
-# A socket's path may have 107 bytes, and clones lie deep.
-SOCKET_PARENT = Path("/tmp")  # noqa: S108 (each folder in it has a random name and mode 0700)
-SOCKET_PREFIX = "decant-"
 OPEN_MARK = "open"  # lies beside the socket while others may attach
 SERVER_LOCK = "server.lock"
 USERS_LOCK = "users.lock"
@@ -53,8 +58,6 @@ POLLING_INTERVAL = 0.02  # seconds
 ATTACH_LIMIT = 60.0  # seconds to get at a server, started here or elsewhere
 START_LIMIT = 600.0  # seconds until our own server answers: after a crash it replays up to max_wal_size first
 LEAVE_LIMIT = 10.0  # seconds that the starter waits for the other users
-STOP_STEPS = ((signal.SIGINT, 30.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0))  # seconds after each
-LOG_END_BYTES = 1500
 
 INITDB_OPTIONS = (
     f"--username={OWNER} --auth=trust --encoding=UTF8 --no-sync --no-clean --no-instructions"
@@ -65,30 +68,6 @@ SETTINGS = (
     " shared_buffers=256MB effective_cache_size=2GB random_page_cost=1.1 jit=off"
     " wal_level=replica max_wal_size=4GB checkpoint_timeout=15min timezone=UTC log_timezone=UTC"
 ).split()
-
-# What a child runs before a server takes its place, in an interpreter of its own: `preexec_fn` is unsafe once
-# there are threads. The server's user may be unable to reach any interpreter, hence it changes in here; and it
-# changes first, because the kernel forgets the death signal when it does.
-LAUNCHER = """
-import ctypes, os, signal, sys
-parent, user, group, last = map(int, sys.argv[1:5])
-if user != os.geteuid():
-    os.setgroups([])
-    os.setresgid(group, group, group)
-    os.setresuid(user, user, user)
-PR_SET_PDEATHSIG = 1
-if sys.platform == "linux" and ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(last)) != 0:
-    sys.exit("The kernel refused prctl(PR_SET_PDEATHSIG).")
-if os.getppid() != parent:
-    sys.exit("The process that starts the server is gone.")
-for ignored_by_python in (signal.SIGPIPE, signal.SIGXFSZ):
-    signal.signal(ignored_by_python, signal.SIG_DFL)
-os.execv(sys.argv[5], sys.argv[5:])
-"""
-
-
-class EmbeddedPostgresError(CatalogError):
-    """The embedded Postgres cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -104,31 +83,6 @@ class EmbeddedPostgres:
         # The port stands there because PGPORT would win otherwise.
         where = urlencode({"host": str(self.socket_folder), "port": PORT})
         return f"postgresql://{quote(user, safe='')}@/{quote(database, safe='')}?{where}"
-
-
-@dataclass(frozen=True)
-class Site:
-    """A folder, and the user and group as whom its server runs: the current ones, unless that is root."""
-
-    folder: Path
-    user: int
-    group: int
-    drops_root: bool
-
-    @property
-    def data(self) -> Path:
-        """The cluster."""
-        return self.folder / "data"
-
-    @property
-    def record(self) -> Path:
-        """The file that says where the newest server's socket lies."""
-        return self.folder / "socket-folder"
-
-    @property
-    def log(self) -> Path:
-        """What initdb and Postgres wrote."""
-        return self.folder / "postgres.log"
 
 
 def choose_folder(home: Path) -> Path:
@@ -205,64 +159,6 @@ def find_server(site: Site) -> EmbeddedPostgres | None:
         psycopg.connect(server.url(), connect_timeout=5).close()
         return server
     return None
-
-
-def find_site(folder: Path) -> Site:
-    """The folder with the user that its server needs."""
-    is_root = os.geteuid() == 0
-    try:
-        user = pwd.getpwnam(SERVER_USER) if is_root else pwd.getpwuid(os.geteuid())
-    except KeyError:
-        raise EmbeddedPostgresError(
-            f"Postgres needs a user with a name ({SERVER_USER} where Decant is started by root), and this one"
-            " has none here. Run Decant as another user, or set DECANT_DATABASE_URL."
-        ) from None
-    return Site(folder, user.pw_uid, user.pw_gid, drops_root=is_root)
-
-
-def find_closed_folder(site: Site) -> Path | None:
-    """The first folder on the way to the site that the server's user cannot pass, if root drops to one."""
-    if not site.drops_root:
-        return None
-    for folder in reversed([site.folder, *site.folder.parents]):
-        if not folder.exists():
-            return None
-        facts = folder.stat()
-        owner_class = 6 if facts.st_uid == site.user else 3 if facts.st_gid == site.group else 0
-        if not facts.st_mode >> owner_class & 1:
-            return folder
-    return None
-
-
-def make_folder(site: Site) -> None:
-    """Makes the folder and the missing ones above it; EmbeddedPostgresError where the server could not go."""
-    if (closed := find_closed_folder(site)) is not None:
-        raise EmbeddedPostgresError(
-            f"The embedded Postgres runs as the user {SERVER_USER}, who cannot enter {closed}."
-            " Set DECANT_HOME to a folder that this user can reach, or run Decant as an ordinary user."
-        )
-    with suppress(OSError):  # the lock cannot be opened then, and its error says more
-        for folder in reversed([site.folder, *site.folder.parents]):
-            with suppress(FileExistsError):
-                folder.mkdir(mode=0o700 if folder == site.folder else 0o777)
-                if site.drops_root:
-                    folder.chmod(0o711 if folder == site.folder else 0o755)  # whatever the umask
-
-
-def take_lock(site: Site, name: str, kind: int) -> int | None:
-    """A file descriptor that holds the lock, or None where somebody else holds it."""
-    try:
-        lock = os.open(site.folder / name, os.O_RDONLY | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise EmbeddedPostgresError(
-            f"{error}. Run Decant as the user who made {site.folder}, or set DECANT_HOME to another folder."
-        ) from error
-    try:
-        fcntl.flock(lock, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        return None
-    return lock
 
 
 def wait_for_users(site: Site, process: subprocess.Popen[bytes], server: EmbeddedPostgres) -> None:
@@ -346,40 +242,6 @@ def make_socket_folder(site: Site, binaries: Path) -> Path:
     return folder
 
 
-def read_record(site: Site) -> tuple[Path, Path] | None:
-    """The newest server's socket folder and binaries; None where the record is not one of ours."""
-    with suppress(FileNotFoundError, ValueError):
-        socket_folder, binaries = map(Path, site.record.read_text().splitlines())
-        if socket_folder.parent == SOCKET_PARENT and socket_folder.name.startswith(SOCKET_PREFIX):
-            return socket_folder, binaries
-    return None
-
-
-def start_with(user: int, group: int, last: signal.Signals) -> list[str]:
-    """What comes before a server's command line: it runs as this user, and gets this signal when its parent ends.
-
-    For the kernel the parent is a thread: the one that starts the process has to live as long.
-    """
-    return [sys.executable, "-I", "-S", "-c", LAUNCHER, *map(str, (os.getpid(), user, group, int(last)))]
-
-
-def launch_process(site: Site, lock: int, program: Path, *arguments: str) -> subprocess.Popen[bytes]:
-    """A child in a session of its own, which Ctrl-C does not reach; it holds `lock` as long as it lives."""
-    launcher = start_with(site.user, site.group, signal.SIGINT)
-    with open(site.log, "ab", opener=lambda path, flags: os.open(path, flags, 0o600)) as log:
-        return subprocess.Popen(
-            [*launcher, str(program), *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            cwd="/",
-            # Nothing of ours: PGDATA, PGOPTIONS and the like would speak to Postgres, too.
-            env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
-            pass_fds=[lock],
-            start_new_session=True,
-        )
-
-
 def create_database(site: Site, process: subprocess.Popen[bytes], server: EmbeddedPostgres) -> None:
     """Waits until the server answers, and makes the database where it does not exist yet."""
     deadline = time.monotonic() + START_LIMIT
@@ -393,22 +255,3 @@ def create_database(site: Site, process: subprocess.Popen[bytes], server: Embedd
         except psycopg.OperationalError:
             time.sleep(POLLING_INTERVAL)
     raise EmbeddedPostgresError(f"Postgres did not start in {site.folder}.{read_log_end(site)}")
-
-
-def stop_process(process: subprocess.Popen[bytes]) -> None:
-    """Stops the child, ever more firmly, and waits for it. Nothing happens where it has ended already."""
-    for step, seconds in STOP_STEPS:
-        if process.poll() is not None:
-            return
-        process.send_signal(step)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(seconds)
-
-
-def read_log_end(site: Site) -> str:
-    """The last lines of the log, ready to be put behind a message."""
-    with suppress(OSError), site.log.open("rb") as log:
-        log.seek(max(0, site.log.stat().st_size - LOG_END_BYTES))
-        lines = log.read().decode(errors="replace").splitlines()[-10:]
-        return "\n".join([f" The end of {site.log}:", *lines])
-    return ""

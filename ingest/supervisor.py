@@ -17,7 +17,7 @@ from psycopg_pool import PoolTimeout
 
 from catalog.contract import Catalog
 from catalog.database import DatabaseUrls
-from catalog.embedded import EmbeddedPostgresError
+from catalog.embedded_site import EmbeddedPostgresError
 from catalog.errors import CatalogError, PoolerError
 from catalog.logs import log
 from catalog.poolers import require_direct

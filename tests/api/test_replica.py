@@ -25,7 +25,8 @@ from api.heads import Heads
 from api.keys import create_key
 from api.lanes import Lanes
 from catalog.database import READ_ROLE, make_engine, make_read_pool
-from catalog.embedded import EmbeddedPostgres, find_site, run_embedded
+from catalog.embedded import EmbeddedPostgres, run_embedded
+from catalog.embedded_site import find_site
 from catalog.settings import read_secret
 from tests.lab import PEOPLE, Lab, walk
 

@@ -22,7 +22,8 @@ import pytest
 import sqlalchemy as sa
 
 from catalog import embedded
-from catalog.embedded import EmbeddedPostgres, EmbeddedPostgresError, choose_folder, run_embedded
+from catalog.embedded import EmbeddedPostgres, choose_folder, run_embedded
+from catalog.embedded_site import EmbeddedPostgresError
 
 PROJECT_ROOT = Path(embedded.__file__).parents[1]
 T = TypeVar("T")
