@@ -21,7 +21,8 @@ from catalog.query import quote
 
 ROLE_PREFIX = "decant_product_"
 MEMBERSHIP_OPTIONS_FROM = 160_000  # the server version that knows SET and INHERIT for one membership
-# What the roles have: (kind, role, schema, table, column or member). One statement for all products.
+# What the roles have: (kind, role, schema, table, column or member); also which schemas are here, and which roles no
+# other database of the server uses. One statement for all products.
 STATE = """
 WITH roles AS (SELECT oid, rolname FROM pg_roles WHERE starts_with(rolname, :prefix))
 SELECT 'role', rolname, '', '', '' FROM roles
@@ -37,7 +38,13 @@ UNION ALL SELECT 'table', r.rolname, n.nspname, c.relname, t.attname
   FROM pg_attribute AS t JOIN pg_class AS c ON c.oid = t.attrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
   CROSS JOIN LATERAL aclexplode(t.attacl) AS a JOIN roles AS r ON r.oid = a.grantee
   WHERE t.attacl IS NOT NULL
+UNION ALL SELECT 'here', '', nspname, '', '' FROM pg_namespace
+UNION ALL SELECT 'idle', r.rolname, '', '', '' FROM roles AS r
+  WHERE NOT EXISTS (SELECT FROM pg_shdepend AS d WHERE d.refclassid = 'pg_authid'::regclass AND d.refobjid = r.oid
+  AND d.dbid NOT IN (SELECT oid FROM pg_database WHERE datname = current_database() UNION ALL SELECT 0::oid))
 """
+# Why a role is not dropped: others use it, this login may not, somebody else was quicker.
+KEPT = (errors.DependentObjectsStillExist, errors.InsufficientPrivilege, errors.UndefinedObject)
 Fact = tuple[str, str, str, str, str]
 
 
@@ -55,8 +62,15 @@ def match_roles(connection: sa.Connection, catalog: Catalog) -> list[str]:
     by_membership = version >= MEMBERSHIP_OPTIONS_FROM
     state = STATE.format(usable="a.set_option" if by_membership else "true")
     by_role: dict[str, list[Fact]] = {}
+    living = {name_role(product.schema) for product in catalog.products.values()}
+    idle: list[str] = []
     for kind, role, schema, table, last in connection.execute(sa.text(state), {"prefix": ROLE_PREFIX}):
-        by_role.setdefault(role, []).append((kind, role, schema, table, last))
+        if kind == "here":
+            living.add(name_role(schema))
+        elif kind == "idle":
+            idle.append(role)
+        else:
+            by_role.setdefault(role, []).append((kind, role, schema, table, last))
     members = find_members(connection)
     refused = []
     for product in catalog.products.values():
@@ -67,7 +81,25 @@ def match_roles(connection: sa.Connection, catalog: Catalog) -> list[str]:
         lacking = wanted.difference(by_role.get(role, ()))
         if (surplus or lacking) and not match_role(connection, role, surplus, lacking, by_membership=by_membership):
             refused.append(product)
+    for role in idle:
+        if role not in living:
+            drop_role(connection, role, by_role.get(role, []))
     return [describe_refusal(refused)] if refused else []
+
+
+def drop_role(connection: sa.Connection, role: str, facts: list[Fact]) -> None:
+    """Drops the role of a product whose schema is gone, with what it might read of others.
+
+    A product without a contract here keeps its role as long as it keeps its data: another folder may hold it.
+    """
+    try:
+        with connection.begin_nested():
+            for fact in sorted(fact for fact in facts if fact[0] in ("schema", "table")):
+                connection.exec_driver_sql(write_statement("REVOKE", fact))
+            connection.exec_driver_sql(f"DROP ROLE {escape(role)}")
+    except sa.exc.DBAPIError as error:
+        if not isinstance(error.orig, KEPT):
+            raise
 
 
 def find_members(connection: sa.Connection) -> list[str]:

@@ -116,6 +116,45 @@ def test_a_second_migration_sends_one_statement_for_all_roles_and_a_change_is_fo
     assert readable(lab, "decant_product_reports_v1") == {"reports_v1.pay", "staff_v1.salaries"}
 
 
+def test_the_role_of_a_product_goes_with_its_schema_and_not_before(make_lab: MakeLab) -> None:
+    # Under a name of its own: roles belong to the server, and other tests go on with theirs.
+    lab = make_lab(STAFF.replace("reports@1", "briefs@1"), TOWN, REPORTS.replace("id: reports", "id: briefs"))
+    role = "decant_product_briefs_v1"
+    (lab.settings.contracts / "contract2.odcs.yaml").unlink()
+    fewer = Lab(lab.settings, lab.urls)
+
+    def is_there() -> bool:
+        return lab.rows("SELECT count(*) FROM pg_roles WHERE rolname = %s", role) == [(1,)]
+
+    with make_engine(lab.urls.owner).begin() as connection:
+        assert match_roles(connection, fewer.catalog) == []
+    assert readable(lab, role) == {"briefs_v1.pay", "staff_v1.salaries"}  # another folder may hold its contract
+    with psycopg.connect(lab.urls.owner, autocommit=True) as owner:
+        owner.execute("DROP SCHEMA briefs_v1 CASCADE")
+        # Another database of the server has a product of this name.
+        owner.execute("CREATE DATABASE neighbour")
+        beside = lab.urls.owner.replace(str(owner.info.dbname), "neighbour")
+        with psycopg.connect(beside, autocommit=True) as neighbour:
+            neighbour.execute("CREATE SCHEMA briefs_v1")
+            neighbour.execute(f"GRANT USAGE ON SCHEMA briefs_v1 TO {role}".encode())
+        with make_engine(lab.urls.owner).begin() as connection:
+            match_roles(connection, fewer.catalog)
+        assert is_there()
+        owner.execute("DROP DATABASE neighbour")
+    # So has the template that this test's own database was made of.
+    for (name,) in lab.rows(
+        "SELECT datname FROM pg_database WHERE oid IN (SELECT dbid FROM pg_shdepend AS d JOIN pg_roles AS r"
+        " ON r.oid = d.refobjid WHERE rolname = %s) AND datname <> current_database()",
+        role,
+    ):
+        with psycopg.connect(lab.urls.owner.replace(lab.rows("SELECT current_database()")[0][0], name)) as template:
+            template.execute(f"DROP OWNED BY {role}".encode())
+    with make_engine(lab.urls.owner).begin() as connection:
+        match_roles(connection, fewer.catalog)
+    assert not is_there()
+    assert readable(lab, "decant_product_staff_v1") == {"staff_v1.salaries", "staff_v1.rooms %"}
+
+
 def test_a_login_that_may_make_no_roles_migrates_and_says_so(make_lab: MakeLab, monkeypatch: Any) -> None:
     lab = make_lab(STAFF, TOWN, REPORTS)
     database = lab.rows("SELECT current_database()")[0][0]
