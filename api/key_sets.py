@@ -19,7 +19,7 @@ from api.problems import Problem
 from api.token_text import decode_base64url, read_object
 from catalog.logs import log
 from catalog.setting_values import check_address
-from catalog.settings import TokenIssuer
+from catalog.token_issuers import TokenIssuer
 
 FETCH_SECONDS = 5.0  # for all requests of one fetch together
 FETCH_BYTES = 256 * 1024

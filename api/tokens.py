@@ -16,7 +16,7 @@ from joserfc.jwa import JWSAlgModel
 
 from api.key_sets import IssuerKeys, SigningKey
 from api.token_text import InvalidTokenError, TokenClaims, UnverifiedToken, read_claims, read_token
-from catalog.settings import TokenIssuer
+from catalog.token_issuers import TokenIssuer
 
 __all__ = ["TokenClaims", "TokenVerifier"]
 

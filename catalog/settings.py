@@ -11,16 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from catalog.errors import SettingsError
 from catalog.near import find_near
 from catalog.setting_values import (
     OWN_PREFIX,
-    check_address,
     check_buckets,
-    check_issuer,
     check_network,
     check_rate,
     check_roots,
@@ -29,16 +27,12 @@ from catalog.setting_values import (
     split_by_product,
     split_list,
 )
+from catalog.token_issuers import TokenIssuer
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 SECRET_BYTES = 32
 # What Kubernetes sets for a service that is called decant.
 SERVICE_LINK = re.compile(r"DECANT_(SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
-
-# What public keys verify. HMAC is not among them: whoever could check a token could make one.
-Algorithm = Literal[
-    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"
-]
 
 
 def check_contact(text: str) -> str:
@@ -48,37 +42,9 @@ def check_contact(text: str) -> str:
     return text
 
 
-Address = Annotated[str, AfterValidator(check_address)]
 Network = Annotated[str, AfterValidator(check_network)]
 Contact = Annotated[str, AfterValidator(check_contact)]
 RateText = Annotated[str, AfterValidator(check_rate)]
-
-
-SCOPE = r"^[\x21\x23-\x5B\x5D-\x7E]+$"  # RFC 6749, appendix A.4
-
-
-class TokenIssuer(BaseModel):
-    """Who may sign access tokens, for which audience, and where its keys are."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    issuer: Annotated[str, AfterValidator(check_issuer)]
-    audience: Annotated[str, Field(min_length=1)]
-    jwks_url: Address | None = None  # not set: as the issuer's own metadata say
-    algorithms: Annotated[tuple[Algorithm, ...], Field(min_length=1)] = ("RS256", "PS256", "ES256", "EdDSA")
-    # Only for people who log in through Swagger UI; anybody may read these there.
-    authorization_url: Address | None = None
-    token_url: Address | None = None
-    client_id: str = ""  # as whom the page asks the issuer
-    scopes: tuple[Annotated[str, Field(pattern=SCOPE)], ...] = ()  # what a login may ask for, beside what is seen
-
-    # What its tokens may carry; `*` stands for any text in a scope of a product, never for an operator's scope.
-    grants: tuple[Annotated[str, Field(pattern=SCOPE)], ...] = ("*",)
-    longest_life_seconds: Annotated[int, Field(ge=60)] = 86_400  # of a token, from now and from its `iat`
-
-    def addresses(self) -> Iterator[str]:
-        """Every address that is set."""
-        yield from filter(None, (self.issuer, self.jwks_url, self.authorization_url, self.token_url))
 
 
 class Settings(BaseSettings):

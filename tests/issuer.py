@@ -17,7 +17,7 @@ from joserfc.util import urlsafe_b64encode
 
 from api import tokens
 from api.tokens import TokenClaims, TokenVerifier
-from catalog.settings import TokenIssuer
+from catalog.token_issuers import TokenIssuer
 from tests.remote_api import Asked, RemoteApi, Reply, run_remote_api
 
 AUDIENCE = "https://data.example"

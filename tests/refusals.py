@@ -13,7 +13,8 @@ import httpx
 from api.cursor import Cursor, encode_cursor
 from api.keys import KEY_PREFIX, checksum, create_key, parse_key
 from catalog.database import DatabaseUrls, make_engine
-from catalog.settings import TokenIssuer, read_secret
+from catalog.settings import read_secret
+from catalog.token_issuers import TokenIssuer
 from tests.api.test_limits import serving
 from tests.lab import Lab
 

@@ -26,7 +26,7 @@ from api.openapi.records import common_facts, dataset_paths, page_schema, record
 from api.openapi.security import security_schemes, settle_security
 from catalog.contract import Catalog
 from catalog.dataset import Dataset, Product
-from catalog.settings import TokenIssuer
+from catalog.token_issuers import TokenIssuer
 
 VERSION = "0.1.0"
 EVERYWHERE = (400, 414, 431)  # of requests that are no business of any route

@@ -7,7 +7,7 @@ from typing import Any
 
 from api.keys import known_scopes
 from catalog.contract import Catalog
-from catalog.settings import TokenIssuer
+from catalog.token_issuers import TokenIssuer
 
 SAYS = {"ops:read": "watch ingestion", "ops:write": "run ingestion", "keys:admin": "make and revoke keys"}
 

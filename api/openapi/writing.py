@@ -12,7 +12,7 @@ from typing import Any
 
 from api.openapi.document import Parts, build_common, frame_document, settle_operations
 from catalog.contract import Catalog
-from catalog.settings import TokenIssuer
+from catalog.token_issuers import TokenIssuer
 
 
 class Writer:

@@ -17,7 +17,7 @@ from api.answers import answer_encoded, refuse_unknown
 from api.negotiation import JSON, choose_coding
 from api.problems import KINDS, Problem
 from api.service import service_of
-from catalog.settings import TokenIssuer
+from catalog.token_issuers import TokenIssuer
 
 router = APIRouter()
 READ = ["GET", "HEAD"]

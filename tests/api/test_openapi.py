@@ -16,7 +16,8 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from api.openapi import build_document, is_current
 from catalog.contract import load_catalog
-from catalog.settings import PROJECT_ROOT, TokenIssuer, load_settings
+from catalog.settings import PROJECT_ROOT, load_settings
+from catalog.token_issuers import TokenIssuer
 from tests.lab import PEOPLE, Lab
 
 

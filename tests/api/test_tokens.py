@@ -16,7 +16,7 @@ from api import tokens
 from api.key_sets import read_keys
 from api.token_text import decode_base64url
 from api.tokens import TokenClaims
-from catalog.settings import TokenIssuer
+from catalog.token_issuers import TokenIssuer
 from tests.issuer import (
     AUDIENCE,
     NOW,

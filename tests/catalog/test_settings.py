@@ -12,7 +12,8 @@ import pytest
 from pydantic import ValidationError
 
 from catalog.errors import SettingsError
-from catalog.settings import PROJECT_ROOT, Settings, TokenIssuer, load_settings, read_secret
+from catalog.settings import PROJECT_ROOT, Settings, load_settings, read_secret
+from catalog.token_issuers import TokenIssuer
 
 LONG = "x" * 32
 MAKE_SECRET = """
