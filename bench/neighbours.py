@@ -36,7 +36,11 @@ LIVEZ_SECONDS = 0.05
 SETTLING_SECONDS = 1.0  # for a neighbour to begin
 PROMISED_RATIO = 3.0
 PROMISED_LIVEZ = (0.1, 1.0)  # seconds at p99, and at most
-DEFAULTS = {"DECANT_RATE_LIMIT_ANONYMOUS": "1200/minute", "DECANT_RATE_LIMIT_DEFAULT": "6000/minute"}
+DEFAULTS = {
+    "DECANT_RATE_LIMIT_ANONYMOUS": "1200/minute",
+    "DECANT_RATE_LIMIT_DEFAULT": "6000/minute",
+    "DECANT_READ_POOL_SIZE": "8",
+}
 FLIGHTS = "/data/nyc-flights/v1/flights"
 COSTLY = "group_by=carrier,origin,destination,day(scheduled_departure)&measure=count,avg:departure_delay&sort=-count"
 

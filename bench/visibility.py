@@ -34,7 +34,7 @@ from ingest.load import Loader
 PUBLICATIONS = 200
 PROCESSES = 2
 PROMISED_SECONDS = 1.0  # for 99 of 100 publications
-WAIT_SECONDS = 30.0  # for what never comes
+WAIT_SECONDS = 120.0  # for what never comes
 PAUSE_SECONDS = 0.001  # between two looks
 DATASET = "airlines"
 FILE = "airlines.csv"
@@ -135,21 +135,21 @@ def find_holder(socket_name: str) -> int | None:
 
 
 @contextmanager
-def open_readers(address: str) -> Iterator[list[Reader]]:
-    """A reader of each process; connections are opened until every process has taken one."""
+def open_readers(address: str, processes: int = PROCESSES) -> Iterator[dict[int, Reader]]:
+    """A reader of each process, by its number; connections are opened until every process has taken one."""
     readers: dict[int, Reader] = {}
     deadline = time.monotonic() + WAIT_SECONDS
     try:
-        while len(readers) < PROCESSES:
+        while len(readers) < processes:
             if time.monotonic() > deadline:
-                raise BenchError(f"{len(readers)} of {PROCESSES} processes answered within {WAIT_SECONDS:.0f} s.")
+                raise BenchError(f"{len(readers)} of {processes} processes answered within {WAIT_SECONDS:.0f} s.")
             reader = Reader(address)
             process = reader.process()
             if process is None or process in readers:
                 reader.connection.close()
             else:
                 readers[process] = reader
-        yield list(readers.values())
+        yield readers
     finally:
         for reader in readers.values():
             reader.connection.close()
@@ -207,7 +207,8 @@ def measure(publications: int, *, silent: bool) -> list[float]:
             run_decant(ground, urls, "visibility", PROCESSES, OFF) as (address, _),
             open_readers(address) as readers,
         ):
-            return time_publications(Publisher(ground, urls, silent=silent), readers, publications)
+            publisher = Publisher(ground, urls, silent=silent)
+            return time_publications(publisher, list(readers.values()), publications)
 
 
 def main() -> int:
