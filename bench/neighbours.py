@@ -10,28 +10,28 @@ from __future__ import annotations
 import argparse
 import asyncio
 import math
-import random
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from urllib.parse import urlsplit
 
-import httpx
-
 from api.keys import create_key
 from bench.ground import Ground, open_ground
+from bench.neighbour_acts import ACTS, PUSH_SCOPE, PUSHED, behave
 from bench.serve import load_flights
 from bench.services import run_decant
+from catalog.contract import load_catalog
 from catalog.database import DatabaseUrls, make_engine
+from catalog.migration import migrate
 from catalog.settings import Settings, read_secret
 
 RUNS = 5
 SECONDS = 10.0
-PAUSE_SECONDS = 0.025  # between two requests of who behaves well: far below the limit
 LIVEZ_SECONDS = 0.05
 SETTLING_SECONDS = 1.0  # for a neighbour to begin
 PROMISED_RATIO = 3.0
@@ -41,8 +41,6 @@ DEFAULTS = {
     "DECANT_RATE_LIMIT_DEFAULT": "6000/minute",
     "DECANT_READ_POOL_SIZE": "8",
 }
-FLIGHTS = "/data/nyc-flights/v1/flights"
-COSTLY = "group_by=carrier,origin,destination,day(scheduled_departure)&measure=count,avg:departure_delay&sort=-count"
 
 
 @dataclass(frozen=True)
@@ -53,26 +51,6 @@ class Felt:
     errors: int
     livez_p99: float
     livez_most: float
-
-
-async def behave(address: str, key: str, seconds: float) -> tuple[list[float], int]:
-    """Seconds of each of many pages, asked for one after the other, and how many failed."""
-    taken: list[float] = []
-    failed = 0
-    source = random.Random(3)
-    async with httpx.AsyncClient(base_url=address, headers={"X-API-Key": key}, timeout=30) as client:
-        end = time.perf_counter() + seconds
-        while (began := time.perf_counter()) < end:
-            # Seldom the same twice: what is cached says nothing about sharing.
-            question = f"limit={source.randrange(20, 60)}&distance[gte]={source.randrange(1000)}&carrier=UA"
-            try:
-                answer = await client.get(f"{FLIGHTS}/records?{question}")
-                failed += answer.status_code != 200
-            except httpx.HTTPError:
-                failed += 1
-            taken.append(time.perf_counter() - began)
-            await asyncio.sleep(PAUSE_SECONDS)
-    return taken, failed
 
 
 async def watch_livez(address: str, seconds: float) -> list[float]:
@@ -91,81 +69,6 @@ async def watch_livez(address: str, seconds: float) -> list[float]:
         taken.append(time.perf_counter() - began)
         await asyncio.sleep(LIVEZ_SECONDS)
     return taken
-
-
-async def repeat(count: int, seconds: float, ask: Callable[[], Awaitable[object]]) -> None:
-    """The same question from several sides at once, again and again."""
-    end = time.perf_counter() + seconds
-
-    async def go_on() -> None:
-        while time.perf_counter() < end:
-            with suppress(httpx.HTTPError, OSError, asyncio.IncompleteReadError):
-                await ask()
-
-    await asyncio.gather(*(go_on() for _ in range(count)))
-
-
-async def ask_costly(address: str, key: str, seconds: float) -> None:
-    """Aggregates over everything, ten at a time."""
-    async with httpx.AsyncClient(base_url=address, headers={"X-API-Key": key}, timeout=30) as client:
-        source = random.Random(5)
-        await repeat(
-            10,
-            seconds,
-            lambda: client.get(f"{FLIGHTS}/aggregate?{COSTLY}&distance[gte]={source.randrange(100_000)}"),
-        )
-
-
-async def leave_unread(address: str, key: str, seconds: float, path: str, count: int) -> None:
-    """Answers that are asked for and never read."""
-    parts = urlsplit(address)
-    request = f"GET {path} HTTP/1.1\r\nHost: {parts.netloc}\r\nX-API-Key: {key}\r\n\r\n".encode()
-
-    async def ask() -> None:
-        reader, writer = await asyncio.open_connection(parts.hostname, parts.port, limit=1)
-        writer.transport.pause_reading()  # type: ignore[attr-defined]
-        writer.write(request)
-        await asyncio.sleep(seconds)
-        writer.close()
-        del reader
-
-    await repeat(count, seconds, ask)
-
-
-async def guess_keys(address: str, _key: str, seconds: float) -> None:
-    """Keys that nobody was given."""
-    wrong = "dcnt_{:012d}_" + "0" * 32 + "000000"
-    source = random.Random(7)
-    async with httpx.AsyncClient(base_url=address, timeout=30) as client:
-        await repeat(
-            10,
-            seconds,
-            lambda: client.get("/keys/self", headers={"X-API-Key": wrong.format(source.randrange(10**12))}),
-        )
-
-
-async def hold_connections(address: str, _key: str, seconds: float) -> None:
-    """1,200 connections on which hardly anything is said."""
-    parts = urlsplit(address)
-
-    async def hold() -> None:
-        with suppress(OSError):
-            _, writer = await asyncio.open_connection(parts.hostname, parts.port)
-            writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\n")
-            await asyncio.sleep(seconds)
-            writer.close()
-
-    await asyncio.gather(*(hold() for _ in range(1200)))
-
-
-ACTS: dict[str, Callable[[str, str, float], Awaitable[object]]] = {
-    "equal": behave,
-    "costly aggregates": ask_costly,
-    "unread exports": lambda a, k, s: leave_unread(a, k, s, f"{FLIGHTS}/export?format=csv&distance[gte]=1", 10),
-    "unread pages": lambda a, k, s: leave_unread(a, k, s, f"{FLIGHTS}/records?limit=1000", 40),
-    "wrong keys": guess_keys,
-    "1,200 connections": hold_connections,
-}
 
 
 @contextmanager
@@ -207,8 +110,18 @@ def measure(ground: Ground, urls: DatabaseUrls, runs: int, seconds: float) -> di
 
 
 def make_key(settings: Settings, urls: DatabaseUrls, name: str) -> str:
-    """A key that may read flights."""
-    return create_key(make_engine(urls.owner), read_secret(settings), name, ["nyc-flights:read"])
+    """A key that may read flights, and push."""
+    return create_key(make_engine(urls.owner), read_secret(settings), name, ["nyc-flights:read", PUSH_SCOPE])
+
+
+def add_pushed(ground: Ground, urls: DatabaseUrls) -> Ground:
+    """The ground with one more product, which records are pushed to."""
+    contracts = shutil.copytree(ground.settings.contracts, ground.settings.data_folder / "contracts")
+    (contracts / "pushed.odcs.yaml").write_text(PUSHED)
+    settings = ground.settings.model_copy(update={"contracts": contracts})
+    catalog = load_catalog(settings)
+    migrate(settings, urls.owner, catalog)
+    return replace(ground, settings=settings, catalog=catalog)
 
 
 def show(found: dict[str, list[Felt]]) -> bool:
@@ -242,7 +155,7 @@ def main() -> int:
         return 0
     with open_ground() as ground:
         urls = load_flights(ground)
-        found = measure(ground, urls, options.runs, options.seconds)
+        found = measure(add_pushed(ground, urls), urls, options.runs, options.seconds)
     return int(not show(found))
 
 
