@@ -27,6 +27,10 @@ def server() -> Iterator[EmbeddedPostgres]:
         with run_embedded(folder / "postgres") as running:
             with psycopg.connect(running.url(), autocommit=True) as connection:
                 create_roles(connection)
+                # No test outlasts a loss of power: to wait for the disk was half of a test's time.
+                for name in ("fsync", "full_page_writes"):
+                    connection.execute(f"ALTER SYSTEM SET {name} = off".encode())
+                connection.execute("SELECT pg_reload_conf()")
             yield running
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -43,7 +47,7 @@ class Databases:
     def create(self, template: str = "template1") -> str:
         """The name of a new database."""
         name = f"test_{next(self.numbers)}"
-        self.run(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        self.run(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
         return name
 
     def urls(self, name: str) -> DatabaseUrls:
