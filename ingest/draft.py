@@ -63,9 +63,12 @@ def draft_contract(file: Path, settings: Settings, *, header: bool | None = None
         if cut.raw == cut.malformed_count:
             raise SourceError(f"{file.name} holds no record that is well formed: there is nothing to learn from it.")
         with open_engine(settings, folder) as engine:
-            profiler = Profiler(engine, cut, form)
-            profiles, nulls = profiler.profile()
-            key = profiler.find_key(profiles)
+            try:
+                profiler = Profiler(engine, cut, form)
+                profiles, nulls = profiler.profile()
+                key = profiler.find_key(profiles)
+            except duckdb.OutOfMemoryException as error:
+                raise out_of_memory(settings, 0) from error
         if not profiles:
             raise SourceError(f"{file.name} has no column with a name: there is nothing to make properties of.")
         sample = describe(file, form, cut, profiles, key, nulls)

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from catalog.errors import CatalogError
 from catalog.settings import Settings, load_settings
 from ingest.draft import Draft, draft_contract
-from ingest.errors import IngestError
+from ingest.errors import IngestError, OutOfMemoryError
 from ingest.sniff import sniff_form
 from ingest.unpacking import UnpackLimit
 from tests.lab import Lab
@@ -426,3 +426,9 @@ def test_whole_numbers_that_a_json_number_would_cut_are_drafted_as_bigint(tmp_pa
     assert [parts[name].get("physicalType") for name in ("id", "large", "small")] == [None, "bigint", None]
     assert parts["large"]["logicalType"] == "integer"
     assert parts["large"]["examples"][0] == "9007199254740993"
+
+
+def test_a_sample_that_needs_more_memory_than_there_is_names_the_setting(tmp_path: Path) -> None:
+    (tmp_path / "towns.json").write_text('{"towns": [{"id": 1, "name": "Brno"}, {"id": 2, "name": "Graz"}]}')
+    with pytest.raises(OutOfMemoryError, match="needs more than 20MB: set DECANT_DUCKDB_MEMORY to more"):
+        draft_contract(tmp_path / "towns.json", load_settings(home=tmp_path / "home", duckdb_memory="20MB"))
