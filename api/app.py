@@ -9,39 +9,47 @@ from contextlib import asynccontextmanager, suppress
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from api import aggregates, changes, publications, records
-from api.auth import Authenticator
-from api.bodies import BodyMemory
-from api.browsers import cors_options
-from api.cache import PageCache
-from api.callers import Callers
-from api.documents import Documents
-from api.endpoint import make_route
-from api.event_store import EventStore
-from api.exporting import endpoint as exports
-from api.exporting.files import ExportFiles
-from api.exporting.source import ExportSource
-from api.headers import StandingHeaders
-from api.heads import Head, Heads, Place
-from api.keys import read_peppers
-from api.lanes import Lanes
-from api.metrics import Counting, show_state
-from api.nowhere import judge_nowhere
-from api.problems import install_problems
-from api.provenance import RawLookup
-from api.rates import Limiter
-from api.reader import RecordReader
-from api.routes import audit, docs, events, health, inspection, keys, operations, quarantine
-from api.routes import catalog as catalog_routes
-from api.service import Service
-from api.tokens import TokenVerifier
-from api.usage import UsageLog
-from api.views import Views
-from catalog.contract import Catalog
-from catalog.database import DatabaseUrls, make_read_pool, make_write_pool
-from catalog.settings import Settings, read_secret
-from catalog.tables import build_tables
-from catalog.telemetry import exports_spans
+from api.admin import audit_routes as audit
+from api.admin import health_routes as health
+from api.admin import key_routes as keys
+from api.admin import load_routes as operations
+from api.admin import quarantine_routes as quarantine
+from api.auth.api_keys import read_peppers
+from api.auth.authenticator import Authenticator
+from api.auth.identify import Callers
+from api.auth.jwt import TokenVerifier
+from api.auth.rate_limits import Limiter
+from api.context import Service
+from api.database.answer_cache import PageCache
+from api.database.connections import Lanes
+from api.database.published_heads import Head, Heads, Place
+from api.datasets import aggregates, changes, records
+from api.datasets import revisions as publications
+from api.datasets.endpoint import make_route
+from api.datasets.reader import RecordReader
+from api.datasets.status_headers import StandingHeaders
+from api.exports import endpoint as exports
+from api.exports.kept_files import ExportFiles
+from api.exports.snapshot import ExportSource
+from api.http.body_memory import BodyMemory
+from api.http.cors import cors_options
+from api.http.problems import install_problems
+from api.metadata import catalog_routes
+from api.metadata import inspection_routes as inspection
+from api.metadata.provenance import RawLookup
+from api.observability.metrics import Counting, show_state
+from api.observability.usage import UsageLog
+from api.openapi import routes as docs
+from api.openapi.caller_documents import Documents
+from api.push import routes as events
+from api.push.event_store import EventStore
+from api.query.view import Views
+from api.unrouted_path import judge_nowhere
+from catalog.contract.load import Catalog
+from catalog.storage.dataset_tables import build_tables
+from runtime.database import DatabaseUrls, make_read_pool, make_write_pool
+from runtime.settings import Settings, read_secret
+from runtime.telemetry import exports_spans
 
 KINDS = (*records.KINDS, *aggregates.KINDS, *changes.KINDS, *publications.KINDS)
 QUESTIONS = (

@@ -16,13 +16,13 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
-from api.access_log import AccessLog
-from api.protocol import BoundedProtocol, ServiceConfig
-from api.provenance import RawLookup
-from catalog.contract import Catalog, load_catalog
-from catalog.database import DatabaseUrls, open_database
-from catalog.settings import Settings, load_settings
-from catalog.telemetry import open_telemetry
+from api.metadata.provenance import RawLookup
+from api.observability.access_log import AccessLog
+from api.wire.bounded_protocol import BoundedProtocol, ServiceConfig
+from catalog.contract.load import Catalog, load_catalog
+from runtime.database import DatabaseUrls, open_database
+from runtime.settings import Settings, load_settings
+from runtime.telemetry import open_telemetry
 
 SHUTDOWN_SECONDS = 10
 HEALTH_CHECK_SECONDS = 30  # how long a process may be silent before another takes its place
@@ -118,7 +118,7 @@ def make_config(app: Any, settings: Settings, **more: Any) -> ServiceConfig:
         log_config=None,  # one format for all lines, set by whoever starts the process
         log_level="warning",
         server_header=False,
-        proxy_headers=False,  # whom to believe is decided in api/rates.py
+        proxy_headers=False,  # whom to believe is decided in api/auth/rate_limits.py
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         timeout_worker_healthcheck=HEALTH_CHECK_SECONDS,
         **more,

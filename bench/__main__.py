@@ -24,8 +24,8 @@ from bench.report import show_big, show_compared, show_ingest, show_machine, sho
 from bench.serve import Effort, load_flights, measure_serve, require_yardstick
 from bench.services import NO_POSTGREST, find_postgrest
 from bench.wrk import require_wrk
-from catalog.errors import CatalogError
 from ingest.errors import IngestError
+from runtime.errors import CatalogError
 
 RUNS = 5
 ROUNDS = 3

@@ -16,7 +16,7 @@ from bench.errors import BenchError
 from bench.ground import PRODUCT, Ground
 from bench.memory import BigExport, measure_exports
 from bench.services import run_decant, start_decant
-from catalog.database import DatabaseUrls
+from runtime.database import DatabaseUrls
 
 BIG_DATABASE = "bench_big"
 PAGE_RECORDS = 1000

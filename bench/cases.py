@@ -15,7 +15,7 @@ from bench.bare import COLUMNS
 from bench.errors import BenchError
 from bench.ground import PRODUCT
 from bench.wrk import Round
-from catalog.database import DatabaseUrls
+from runtime.database import DatabaseUrls
 
 RECORDS = f"/data/{PRODUCT}/v1/flights/records"
 SELECT = "select=" + ",".join(name.strip() for name in COLUMNS.split(","))

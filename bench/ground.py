@@ -17,15 +17,15 @@ from pathlib import Path
 import psycopg
 
 from bench.errors import BenchError
-from catalog.contract import Catalog, load_catalog
-from catalog.database import ROLES, DatabaseUrls, create_roles, make_engine
-from catalog.dataset import Dataset
-from catalog.embedded import EmbeddedPostgres, run_embedded
-from catalog.migration import migrate
-from catalog.settings import PROJECT_ROOT, Settings, load_settings
-from catalog.tables import build_tables
-from ingest.load import Loader
-from ingest.load_report import LoadReport
+from catalog.contract.load import Catalog, load_catalog
+from catalog.migration.migrate import migrate
+from catalog.model.dataset import Dataset
+from catalog.storage.dataset_tables import build_tables
+from ingest.loading.load_report import LoadReport
+from ingest.loading.loader import Loader
+from runtime.database import ROLES, DatabaseUrls, create_roles, make_engine
+from runtime.embedded_postgres import EmbeddedPostgres, run_embedded
+from runtime.settings import PROJECT_ROOT, Settings, load_settings
 
 PRODUCT = "nyc-flights"
 FOLDER = "nycflights13"  # below ${DECANT_DATA}, as the contract says

@@ -23,8 +23,8 @@ from bench.errors import BenchError
 from bench.ground import open_ground
 from bench.services import run_decant
 from bench.visibility import OFF, PROMISED_SECONDS, Publisher, open_readers, percentile, time_publications
-from catalog.errors import CatalogError
 from ingest.errors import IngestError
+from runtime.errors import CatalogError
 
 DATASETS = 2000
 MOVES = 50  # a second

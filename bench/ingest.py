@@ -15,8 +15,8 @@ import psycopg
 from bench.errors import BenchError
 from bench.ground import Ground
 from bench.variants import Variants, make_variants
-from catalog.database import DatabaseUrls
-from ingest.load_report import LoadReport
+from ingest.loading.load_report import LoadReport
+from runtime.database import DatabaseUrls
 
 COPY_BLOCK_BYTES = 1 << 18  # what Decant's own COPY sends at a time
 YARDSTICK_DATABASE = "bench_copy"

@@ -23,14 +23,23 @@ from typing import Any
 import psycopg
 from psycopg_pool import AsyncConnectionPool
 
-from api.auth import Authenticator
-from api.keys import ID_CHARACTERS, KEY_PREFIX, SECRET_CHARACTERS, Peppers, checksum, create_key, draw, parse_key
-from api.tokens import TokenVerifier
-from catalog.contract import load_catalog
-from catalog.database import ROLES, DatabaseUrls, create_roles, make_engine, make_write_pool
-from catalog.embedded import run_embedded
-from catalog.migration import migrate
-from catalog.settings import PROJECT_ROOT, Settings, load_settings, read_secret
+from api.auth.api_keys import (
+    ID_CHARACTERS,
+    KEY_PREFIX,
+    SECRET_CHARACTERS,
+    Peppers,
+    checksum,
+    create_key,
+    draw,
+    parse_key,
+)
+from api.auth.authenticator import Authenticator
+from api.auth.jwt import TokenVerifier
+from catalog.contract.load import load_catalog
+from catalog.migration.migrate import migrate
+from runtime.database import ROLES, DatabaseUrls, create_roles, make_engine, make_write_pool
+from runtime.embedded_postgres import run_embedded
+from runtime.settings import PROJECT_ROOT, Settings, load_settings, read_secret
 
 CALLS = 10_000
 STRINGS = 1_000_000

@@ -17,11 +17,11 @@ from typing import Any
 
 import httpx
 
-from api.access import Access
-from api.page_sql import PageShape, compile_page
-from api.params import LIMIT_DEFAULT
-from api.sql import HEAD, order_of
-from api.views import Views
+from api.auth.permissions import Access
+from api.datasets.records_sql import PageShape, compile_page
+from api.query.parameters import LIMIT_DEFAULT
+from api.query.view import Views
+from api.sql.rendering import HEAD, order_of
 from bench.cases import RECORDS, SELECT, TABLE
 from bench.constant import BYTES_VARIABLE
 from bench.errors import BenchError
@@ -29,8 +29,8 @@ from bench.ground import PRODUCT, Ground
 from bench.serve import WARM_UP_SECONDS, Effort
 from bench.services import make_environment, read_address, run_process, start_decant
 from bench.wrk import CONNECTIONS, run_wrk, write_script
-from catalog.database import DatabaseUrls
-from catalog.tables import build_tables
+from catalog.storage.dataset_tables import build_tables
+from runtime.database import DatabaseUrls
 
 UNCACHED = {"DECANT_CACHE_BYTES": "0"}
 EXPORT = f"/data/{PRODUCT}/v1/flights/export?format=csv&at=1"

@@ -20,15 +20,15 @@ from dataclasses import dataclass, replace
 from statistics import median
 from urllib.parse import urlsplit
 
-from api.keys import create_key
+from api.auth.api_keys import create_key
 from bench.ground import Ground, open_ground
 from bench.neighbour_acts import ACTS, PUSH_SCOPE, PUSHED, behave
 from bench.serve import load_flights
 from bench.services import run_decant
-from catalog.contract import load_catalog
-from catalog.database import DatabaseUrls, make_engine
-from catalog.migration import migrate
-from catalog.settings import Settings, read_secret
+from catalog.contract.load import load_catalog
+from catalog.migration.migrate import migrate
+from runtime.database import DatabaseUrls, make_engine
+from runtime.settings import Settings, read_secret
 
 RUNS = 5
 SECONDS = 10.0

@@ -15,7 +15,7 @@ from bench.ground import Ground
 from bench.same import require_same
 from bench.services import find_postgrest, start_decant, start_postgrest, start_yardstick
 from bench.wrk import run_wrk, write_script
-from catalog.database import DatabaseUrls
+from runtime.database import DatabaseUrls
 
 SERVE_DATABASE = "bench_serve"
 WARM_UP_SECONDS = 1

@@ -19,8 +19,8 @@ from bench.errors import BenchError
 from bench.ground import Ground
 from bench.listen import ANNOUNCEMENT, DATABASE_VARIABLE, PROCESSES_VARIABLE
 from bench.wrk import CONNECTIONS
-from catalog.database import DatabaseUrls
-from catalog.settings import PROJECT_ROOT
+from runtime.database import DatabaseUrls
+from runtime.settings import PROJECT_ROOT
 
 POSTGREST_VARIABLE = "POSTGREST_BINARY"
 NO_POSTGREST = (

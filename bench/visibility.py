@@ -25,11 +25,11 @@ import sqlalchemy as sa
 from bench.errors import BenchError
 from bench.ground import FOLDER, Ground, open_ground
 from bench.services import run_decant
-from catalog.database import DatabaseUrls, make_engine
-from catalog.errors import CatalogError
-from catalog.tables import build_tables
+from catalog.storage.dataset_tables import build_tables
 from ingest.errors import IngestError
-from ingest.load import Loader
+from ingest.loading.loader import Loader
+from runtime.database import DatabaseUrls, make_engine
+from runtime.errors import CatalogError
 
 PUBLICATIONS = 200
 PROCESSES = 2

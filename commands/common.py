@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from catalog.contract import Catalog, load_catalog
-from catalog.database import DatabaseUrls, open_database
-from catalog.settings import Settings, load_settings, unknown_variables
-from catalog.telemetry import open_telemetry
+from catalog.contract.load import Catalog, load_catalog
 from commands.console import PlainConsole
+from runtime.database import DatabaseUrls, open_database
+from runtime.settings import Settings, load_settings, unknown_variables
+from runtime.telemetry import open_telemetry
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document, for scripts.")]
 Address = Annotated[str | None, typer.Argument(help="PRODUCT[@MAJOR][.DATASET]; everything where left out.")]

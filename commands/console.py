@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from catalog.plain_text import UNSHOWN, escape_character, plain
+from runtime.plain_text import UNSHOWN, escape_character, plain
 
 
 class PlainConsole(Console):

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from catalog.contract import read_contract
-from catalog.dataset import Product
-from catalog.errors import CatalogError, ContractError
-from catalog.settings import Settings, load_settings
+from catalog.contract.load import read_contract
+from catalog.model.dataset import Product
 from commands.common import AsJson, err, load_contracts, open_urls, out
+from runtime.errors import CatalogError, ContractError
+from runtime.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from ingest.draft import Draft
+    from ingest.drafting.draft import Draft
 
 
 def migrate(
@@ -35,8 +35,8 @@ def migrate(
     ] = False,
 ) -> None:
     """Bring the database to the contracts."""
-    from catalog.migration import migrate as run_migration
-    from catalog.migration import plan_migration
+    from catalog.migration.migrate import migrate as run_migration
+    from catalog.migration.migrate import plan_migration
 
     settings, catalog = load_contracts()
     with open_urls(settings) as urls:
@@ -69,8 +69,8 @@ def lint(
     as_json: AsJson = False,
 ) -> None:
     """Check contracts; every error of every file at once."""
-    from ingest.lint import lint as lint_all
-    from ingest.report import show_findings
+    from commands.show.load_reports import show_findings
+    from ingest.cleaning.lint import lint as lint_all
 
     findings, count = lint_all(load_settings(), path)
     if as_json:
@@ -87,7 +87,7 @@ def diff(
     as_json: AsJson = False,
 ) -> None:
     """List what changed between two contracts and the version step that it demands; fails where NEW moved by less."""
-    from catalog.compatibility import compare_contracts
+    from catalog.migration.compare_contracts import compare_contracts
 
     settings = load_settings()
     before, after = (read_valid_contract(file, settings) for file in (old, new))
@@ -133,7 +133,7 @@ def init(
     ] = None,
 ) -> None:
     """Write a first contract from a sample file: types, null tokens, key, examples."""
-    from ingest.draft import draft_contract
+    from ingest.drafting.draft import draft_contract
 
     if out_file is not None and out_file.exists():
         raise CatalogError(f"{out_file} is there already: choose another name, or move it away.")

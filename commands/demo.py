@@ -9,11 +9,11 @@ from typing import Annotated
 
 import typer
 
-from catalog.database import DatabaseUrls
-from catalog.errors import CatalogError
-from catalog.settings import PROJECT_ROOT, Settings
 from commands.common import given, load_contracts, open_urls, out
 from commands.loads import run_loads
+from runtime.database import DatabaseUrls
+from runtime.errors import CatalogError
+from runtime.settings import PROJECT_ROOT, Settings
 
 DEMO_PRODUCT = "nyc-flights"
 
@@ -24,9 +24,9 @@ def demo(
 ) -> None:
     """Load the nyc-flights demo into Postgres and serve it."""
     from api.server import run_server
-    from catalog.migration import migrate as run_migration
-    from ingest.origin import make_raw_lookup
-    from ingest.report import show_reports
+    from catalog.migration.migrate import migrate as run_migration
+    from commands.show.load_reports import show_reports
+    from ingest.inspection.raw_record import make_raw_lookup
 
     settings, catalog = load_contracts(contracts=PROJECT_ROOT / "contracts", **given(port=port))
     copy_demo_data(settings)
@@ -57,10 +57,10 @@ def copy_demo_data(settings: Settings) -> None:
 
 def demo_key(settings: Settings, urls: DatabaseUrls) -> str:
     """The demo's API key: made once, kept beside the secret that it was made with."""
-    from api.keys import create_key
-    from catalog.database import make_engine
-    from catalog.production import DEMO_MAKER
-    from catalog.settings import read_secret
+    from api.auth.api_keys import create_key
+    from runtime.database import make_engine
+    from runtime.production_checks import DEMO_MAKER
+    from runtime.settings import read_secret
 
     path = settings.home / "demo-key"
     if not path.exists():

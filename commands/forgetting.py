@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from catalog.dataset import Dataset
-from catalog.errors import CatalogError
+from catalog.model.dataset import Dataset
 from commands.common import Address, AsJson, load_contracts, open_urls, out
 from commands.quarantine import DatasetAddress, find_one
+from runtime.errors import CatalogError
 
 if TYPE_CHECKING:
-    from ingest.retention import Pruned
+    from ingest.retention.prune import Pruned
 
 
 def prune(address: Address = None, as_json: AsJson = False) -> None:
     """Forget history, rejected records, events and raw batches that are older than the contract keeps them."""
-    from catalog.database import make_engine
-    from catalog.tables import build_tables
-    from ingest.load import Loader
-    from ingest.load_report import count_deleted
-    from ingest.retention import prune as prune_datasets
+    from catalog.storage.dataset_tables import build_tables
+    from ingest.loading.load_report import count_deleted
+    from ingest.loading.loader import Loader
+    from ingest.retention.prune import prune as prune_datasets
+    from runtime.database import make_engine
 
     settings, catalog = load_contracts()
     datasets = catalog.find(address)
@@ -74,13 +74,13 @@ def erase(
     as_json: AsJson = False,
 ) -> None:
     """Erase one key: current, history, quarantine, pushed events and raw batches. It cannot be undone."""
-    from catalog.database import make_engine
-    from catalog.tables import build_tables
-    from ingest.erase import hash_key, parse_key, split_key
-    from ingest.load import Loader
-    from ingest.profiling import refresh_profiles
-    from ingest.rejects import note_deed, who_runs_this
-    from ingest.report import reports_as_json, show_reports
+    from catalog.storage.dataset_tables import build_tables
+    from commands.show.load_reports import reports_as_json, show_reports
+    from ingest.inspection.column_statistics import refresh_profiles
+    from ingest.loading.loader import Loader
+    from ingest.quarantine.review import note_deed, who_runs_this
+    from ingest.retention.erase import hash_key, parse_key, split_key
+    from runtime.database import make_engine
 
     settings, catalog = load_contracts()
     dataset = find_one(catalog, address)

@@ -12,11 +12,11 @@ from typing import Annotated, Any, TypeVar
 import typer
 from rich.markup import escape
 
-from catalog.contract import Catalog
-from catalog.errors import CatalogError
-from catalog.rates import parse_rate
-from catalog.settings import load_settings
+from catalog.contract.load import Catalog
 from commands.common import AsJson, load_contracts, open_urls, out
+from runtime.errors import CatalogError
+from runtime.rate import parse_rate
+from runtime.settings import load_settings
 
 SPAN = re.compile(r"([0-9]{1,5})\s*(s|min|h|d)")
 UNITS = {"s": "seconds", "min": "minutes", "h": "hours", "d": "days"}
@@ -33,8 +33,8 @@ def create(
     as_json: AsJson = False,
 ) -> None:
     """Make an API key; it is shown this once."""
-    from api.key_store import Once, make_key
-    from api.keys import KeyDraft, read_peppers
+    from api.admin.key_store import Once, make_key
+    from api.auth.api_keys import KeyDraft, read_peppers
 
     settings, catalog = load_contracts()
     require_known(catalog, scope)
@@ -55,7 +55,7 @@ def list_(
     state: Annotated[str, typer.Option(help="active, revoked, expired or all.")] = "active", as_json: AsJson = False
 ) -> None:
     """List the API keys, newest first; never their secrets."""
-    from api.key_store import STATES, list_keys
+    from api.admin.key_store import STATES, list_keys
 
     if state not in STATES:
         raise CatalogError(f"--state must be one of {', '.join(STATES)}.")
@@ -66,7 +66,7 @@ def list_(
     if not keys:
         out.print("No keys.")
         return
-    from ingest.report import show_table
+    from commands.show.load_reports import show_table
 
     rows = [
         {
@@ -89,8 +89,8 @@ def rotate(
     as_json: AsJson = False,
 ) -> None:
     """Make a key in the place of another; both are valid for a while."""
-    from api.key_store import Once, rotate_key
-    from api.keys import read_peppers
+    from api.admin.key_store import Once, rotate_key
+    from api.auth.api_keys import read_peppers
 
     match = SPAN.fullmatch(overlap.strip())
     if match is None:
@@ -111,7 +111,7 @@ def revoke(
     ] = False,
 ) -> None:
     """End a key and its line for good; they are refused everywhere within five seconds."""
-    from api.key_store import Once, revoke_key
+    from api.admin.key_store import Once, revoke_key
 
     once = Once(find_operator(), "keys revoke", None, "")
     revoked = on_database(lambda connection: revoke_key(connection, key_id, once, only=only))
@@ -122,8 +122,8 @@ def revoke(
 
 def require_known(catalog: Catalog, scopes: list[str]) -> None:
     """CatalogError for a scope that means nothing here."""
-    from api.keys import known_scopes
-    from api.problems import closest
+    from api.auth.api_keys import known_scopes
+    from api.http.problems import closest
 
     known = known_scopes(catalog)
     for scope in scopes:
@@ -135,15 +135,15 @@ def require_known(catalog: Catalog, scopes: list[str]) -> None:
 
 def find_operator() -> str:
     """Who runs the command, for the record."""
-    from ingest.rejects import who_runs_this
+    from ingest.quarantine.review import who_runs_this
 
     return who_runs_this()
 
 
 def on_database(use: Callable[[Any], Awaitable[T]]) -> T:
     """What `use` makes of a connection on the write login; a problem is a message here."""
-    from api.problems import Problem
-    from catalog.poolers import PoolableConnection
+    from api.http.problems import Problem
+    from runtime.poolers import PoolableConnection
 
     async def run(url: str) -> T:
         async with await PoolableConnection.connect(url, autocommit=True, connect_timeout=5) as connection:

@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from sqlalchemy.exc import DBAPIError
 
-from catalog.contract import Catalog
-from catalog.database import DatabaseUrls
-from catalog.dataset import Dataset
-from catalog.errors import CatalogError
-from catalog.models import LOAD_STATUSES
-from catalog.settings import Settings
+from catalog.contract.load import Catalog
+from catalog.model.dataset import Dataset
+from catalog.storage.ledger_tables import LOAD_STATUSES
 from commands.common import Address, AsJson, load_contracts, open_urls, out
+from runtime.database import DatabaseUrls
+from runtime.errors import CatalogError
+from runtime.settings import Settings
 
 if TYPE_CHECKING:
-    from ingest.load_report import LoadReport
+    from ingest.loading.load_report import LoadReport
 
 
 def ingest(address: Address = None, as_json: AsJson = False) -> None:
     """Load what the inputs hold now."""
-    from ingest.report import reports_as_json, show_reports
+    from commands.show.load_reports import reports_as_json, show_reports
 
     settings, catalog = load_contracts()
     datasets = catalog.find(address)
@@ -43,9 +43,9 @@ def ingest(address: Address = None, as_json: AsJson = False) -> None:
 
 def status(address: Address = None, as_json: AsJson = False) -> None:
     """Show how every dataset stands: its last load, whether it is fresh, what waits or does not fit."""
-    from catalog.database import make_read_engine
-    from catalog.tables import build_tables
-    from ingest.status import read_status, show_status
+    from catalog.storage.dataset_tables import build_tables
+    from ingest.inspection.dataset_status import read_status, show_status
+    from runtime.database import make_read_engine
 
     settings, catalog = load_contracts()
     now = datetime.now(UTC)
@@ -68,8 +68,8 @@ def loads(
     as_json: AsJson = False,
 ) -> None:
     """List the latest loads, or `show N`: everything about one of them."""
-    from catalog.database import make_read_engine
-    from ingest.history import list_loads, read_load, show_load, show_loads
+    from ingest.inspection.load_history import list_loads, read_load, show_load, show_loads
+    from runtime.database import make_read_engine
 
     if state is not None and state not in LOAD_STATUSES:
         raise CatalogError(f"--status must be one of {', '.join(LOAD_STATUSES)}.")
@@ -93,13 +93,13 @@ def run_loads(
     settings: Settings, urls: DatabaseUrls, catalog: Catalog, datasets: list[Dataset], *, silent: bool = False
 ) -> list[LoadReport]:
     """Loads the datasets one after the other: a bar for each where somebody watches, else a line as each ends."""
-    from catalog.database import make_engine
-    from catalog.tables import build_tables
-    from ingest.load import Loader
-    from ingest.load_report import report_unopened
-    from ingest.profiling import refresh_profiles
-    from ingest.progress import Progress
-    from ingest.report import LoadBar, make_bars, show_line
+    from catalog.storage.dataset_tables import build_tables
+    from commands.show.load_reports import LoadBar, make_bars, show_line
+    from ingest.inspection.column_statistics import refresh_profiles
+    from ingest.loading.load_report import report_unopened
+    from ingest.loading.loader import Loader
+    from ingest.loading.progress import Progress
+    from runtime.database import make_engine
 
     engine = make_engine(urls.ingest)
     loader = Loader(settings, catalog, build_tables(catalog.products.values()), engine)

@@ -12,12 +12,12 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from catalog.contract import Catalog
-from catalog.dataset import Dataset
-from catalog.errors import CatalogError
-from catalog.models import REJECT_STATES
-from catalog.plain_text import plain
+from catalog.contract.load import Catalog
+from catalog.model.dataset import Dataset
+from catalog.storage.ledger_tables import REJECT_STATES
 from commands.common import AsJson, load_contracts, open_urls, out
+from runtime.errors import CatalogError
+from runtime.plain_text import plain
 
 DatasetAddress = Annotated[str, typer.Argument(metavar="PRODUCT.DATASET", help="PRODUCT[@MAJOR].DATASET.")]
 Reason = Annotated[str | None, typer.Option(help="A rule, a property, or `property: rule`.")]
@@ -38,8 +38,8 @@ def rejects(
     as_json: AsJson = False,
 ) -> None:
     """List rejected records by reason, with samples, or export them."""
-    from catalog.database import make_read_engine
-    from ingest.rejects import Choice, count_rejects, export_rejects, find_dataset_id, group_rejects
+    from ingest.quarantine.review import Choice, count_rejects, export_rejects, find_dataset_id, group_rejects
+    from runtime.database import make_read_engine
 
     if state not in (*REJECT_STATES, "all"):
         raise CatalogError(f"--state must be one of {', '.join(REJECT_STATES)} or all.")
@@ -99,8 +99,8 @@ def dismiss(
     everything: Annotated[bool, typer.Option("--all", help="Every open record of the dataset.")] = False,
 ) -> None:
     """Close rejected records that will never be mended: they stay on record, and are poured no more."""
-    from catalog.database import make_engine
-    from ingest.rejects import Choice, dismiss_rejects, find_dataset_id, who_runs_this
+    from ingest.quarantine.review import Choice, dismiss_rejects, find_dataset_id, who_runs_this
+    from runtime.database import make_engine
 
     if not everything and reason is None and record is None and load is None:
         raise CatalogError("Say which: --reason, --id or --load; --all dismisses every open record.")
@@ -117,12 +117,12 @@ def run_request(
     address: str | None, load: int | None, request: dict[str, Any], operation: str, *, as_json: bool
 ) -> None:
     """Queues what was asked for, on record, and runs it at once."""
-    from catalog.database import make_engine
-    from catalog.tables import build_tables
-    from ingest.load import Loader
-    from ingest.rejects import find_dataset_id, note_deed, who_runs_this
-    from ingest.replay import dataset_of, recall_note
-    from ingest.report import reports_as_json, show_reports
+    from catalog.storage.dataset_tables import build_tables
+    from commands.show.load_reports import reports_as_json, show_reports
+    from ingest.loading.loader import Loader
+    from ingest.quarantine.replay_batch import dataset_of, recall_note
+    from ingest.quarantine.review import find_dataset_id, note_deed, who_runs_this
+    from runtime.database import make_engine
 
     settings, catalog = load_contracts()
     with open_urls(settings) as urls:

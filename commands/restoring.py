@@ -15,11 +15,11 @@ def restored(
     ] = "an operator said that the database was restored",
 ) -> None:
     """Begin a new epoch after a restore: consumers who name revisions of before are told to start again."""
-    from catalog.database import make_engine
-    from catalog.epoch import read_epochs, renew_epoch
-    from catalog.high_water import note_heads
-    from ingest.rejects import who_runs_this
-    from ingest.restored import find_missing_batches
+    from catalog.storage.epoch import read_epochs, renew_epoch
+    from catalog.storage.high_water import note_heads
+    from ingest.landing.restored import find_missing_batches
+    from ingest.quarantine.review import who_runs_this
+    from runtime.database import make_engine
 
     settings, catalog = load_contracts()
     with open_urls(settings) as urls:

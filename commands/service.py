@@ -23,9 +23,9 @@ def serve(
 ) -> None:
     """Serve the datasets over HTTP."""
     from api.server import run_server
-    from catalog.logs import open_logs
-    from catalog.production import require_safe
-    from ingest.origin import make_raw_lookup
+    from ingest.inspection.raw_record import make_raw_lookup
+    from runtime.logs import open_logs
+    from runtime.production_checks import require_safe
 
     settings, catalog = load_contracts(**given(host=host, port=port))
     open_logs()
@@ -46,8 +46,8 @@ def serve(
 def make_app() -> FastAPI:
     """The service in one of several processes."""
     from api.server import make_app as make_service
-    from catalog.logs import open_logs
-    from ingest.origin import make_raw_lookup
+    from ingest.inspection.raw_record import make_raw_lookup
+    from runtime.logs import open_logs
 
     open_logs()
     return make_service(make_raw_lookup)

@@ -16,8 +16,8 @@ def worker(
     once: Annotated[bool, typer.Option("--once", help="Run what is due now, then end.")] = False,
 ) -> None:
     """Run what schedules, events, watched inputs and the queue ask for."""
-    from catalog.logs import open_logs
-    from ingest.supervisor import keep_working, work_once
+    from ingest.worker.supervisor import keep_working, work_once
+    from runtime.logs import open_logs
 
     settings, catalog = load_contracts(**given(worker_concurrency=concurrency))
     open_logs()

@@ -1,10 +1,10 @@
-"""Runs Alembic on the connection, the metadata and the schema that catalog.migration hands over."""
+"""Runs Alembic on the connection, the metadata and the schema that catalog.migration.migrate hands over."""
 
 from alembic import context
 
-from catalog.alterations import only_schema
-from catalog.models import SCHEMA
-from catalog.reserved import VERSION_TABLE
+from catalog.migration.table_changes import only_schema
+from catalog.model.reserved_names import VERSION_TABLE
+from catalog.storage.ledger_tables import SCHEMA
 
 attributes = context.config.attributes
 schema = attributes.get("schema", SCHEMA)

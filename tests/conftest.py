@@ -12,8 +12,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from catalog.database import ROLES, DatabaseUrls, create_roles
-from catalog.embedded import EmbeddedPostgres, run_embedded
+from runtime.database import ROLES, DatabaseUrls, create_roles
+from runtime.embedded_postgres import EmbeddedPostgres, run_embedded
 from tests.lab import Lab
 from tests.tools import mariadb, pgbouncer  # noqa: F401 - fixtures
 

@@ -15,9 +15,9 @@ from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
 from joserfc.util import urlsafe_b64encode
 
-from api import tokens
-from api.tokens import TokenClaims, TokenVerifier
-from catalog.token_issuers import TokenIssuer
+from api.auth import jwt as tokens
+from api.auth.jwt import TokenClaims, TokenVerifier
+from runtime.token_issuers import TokenIssuer
 from tests.remote_api import Asked, RemoteApi, Reply, run_remote_api
 
 AUDIENCE = "https://data.example"

@@ -17,18 +17,18 @@ import uvicorn
 from sqlalchemy import Engine
 
 from api.app import create_app
-from catalog.contract import Catalog, load_catalog
-from catalog.database import DatabaseUrls, make_engine
-from catalog.dataset import Dataset, RawForm
-from catalog.migration import migrate
-from catalog.settings import Settings, load_settings
-from catalog.tables import build_tables
-from ingest.landing import LandedBatch, LandedPart
-from ingest.load import Loader
-from ingest.load_report import LoadReport
+from catalog.contract.load import Catalog, load_catalog
+from catalog.migration.migrate import migrate
+from catalog.model.dataset import Dataset, RawForm
+from catalog.storage.dataset_tables import build_tables
+from ingest.landing.landing_zone import LandedBatch, LandedPart
+from ingest.landing.unpacking import UnpackLimit
+from ingest.loading.load_report import LoadReport
+from ingest.loading.loader import Loader
 from ingest.readers import cut_batch
-from ingest.readers.sink import CutBatch
-from ingest.unpacking import UnpackLimit
+from ingest.readers.record_writer import CutBatch
+from runtime.database import DatabaseUrls, make_engine
+from runtime.settings import Settings, load_settings
 
 PEOPLE = """
 apiVersion: v3.1.0

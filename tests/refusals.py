@@ -10,11 +10,11 @@ from pathlib import Path
 
 import httpx
 
-from api.cursor import Cursor, encode_cursor
-from api.keys import KEY_PREFIX, checksum, create_key, parse_key
-from catalog.database import DatabaseUrls, make_engine
-from catalog.settings import read_secret
-from catalog.token_issuers import TokenIssuer
+from api.auth.api_keys import KEY_PREFIX, checksum, create_key, parse_key
+from api.query.cursor import Cursor, encode_cursor
+from runtime.database import DatabaseUrls, make_engine
+from runtime.settings import read_secret
+from runtime.token_issuers import TokenIssuer
 from tests.api.test_limits import serving
 from tests.lab import Lab
 

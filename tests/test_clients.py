@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from catalog.settings import PROJECT_ROOT
+from runtime.settings import PROJECT_ROOT
 from tests.lab import Lab
 from tests.test_documents import BASE, flights  # noqa: F401
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from api.keys import parse_key
+from api.auth.api_keys import parse_key
 from tests.lab import PEOPLE, Lab
 from tests.test_telemetry import environment
 

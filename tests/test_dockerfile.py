@@ -19,8 +19,8 @@ from pathlib import Path, PurePosixPath
 import httpx
 import pytest
 
-from catalog.database import DatabaseUrls
-from catalog.settings import PROJECT_ROOT, Settings
+from runtime.database import DatabaseUrls
+from runtime.settings import PROJECT_ROOT, Settings
 
 HIDDEN_FOLDERS = (".git", ".venv", ".decant", ".mypy_cache", ".ruff_cache", ".hypothesis", "tests", "bench")
 # Runs a command on the copied source as the image would: what its last step uninstalls cannot be imported.

@@ -21,11 +21,11 @@ import pytest
 import typer
 
 import decant
-from api.keys import create_key
-from api.problems import KINDS
-from catalog.database import DatabaseUrls, make_engine
-from catalog.settings import PROJECT_ROOT, Settings, read_secret
+from api.auth.api_keys import create_key
+from api.http.problems import KINDS
 from commands.demo import demo_text
+from runtime.database import DatabaseUrls, make_engine
+from runtime.settings import PROJECT_ROOT, Settings, read_secret
 from tests.lab import Lab
 
 README = (PROJECT_ROOT / "README.md").read_text(encoding="utf-8")
@@ -331,8 +331,13 @@ def test_a_reader_s_own_dataset_works_step_by_step_as_the_readme_says(tmp_path: 
 
 def test_the_readme_names_every_endpoint_of_the_service() -> None:
     documented = set(re.findall(r"`GET (/[^`]*)`", section("The API")))
+    from api.admin import audit_routes as audit
+    from api.admin import health_routes as health
+    from api.admin import key_routes as keys
     from api.app import QUESTIONS
-    from api.routes import audit, catalog, docs, health, inspection, keys
+    from api.metadata import catalog_routes as catalog
+    from api.metadata import inspection_routes as inspection
+    from api.openapi import routes as docs
 
     modules = (audit, catalog, docs, health, inspection, keys)
     routes = [*QUESTIONS, *(route for module in modules for route in module.router.routes)]

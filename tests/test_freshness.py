@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from catalog.database import make_engine
-from catalog.tables import build_tables
-from ingest.status import read_status
+from catalog.storage.dataset_tables import build_tables
+from ingest.inspection.dataset_status import read_status
+from runtime.database import make_engine
 from tests.lab import PEOPLE, Lab
 
 PROMISE = "slaProperties:\n  - {property: latency, value: 2, unit: d%s}\nschema:"

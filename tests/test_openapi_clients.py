@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from catalog.settings import PROJECT_ROOT
+from runtime.settings import PROJECT_ROOT
 from tests.api.test_proxy import open_site
 from tests.lab import PEOPLE, Lab
 from tests.pushing import SENSORS

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import decant
-from catalog.private_files import UMASK, keep_private, make_private_folder
+from runtime.private_files import UMASK, keep_private, make_private_folder
 from tests.lab import Lab
 
 

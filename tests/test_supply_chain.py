@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from catalog.settings import PROJECT_ROOT
+from runtime.settings import PROJECT_ROOT
 
 LOCK = (PROJECT_ROOT / "requirements.lock").read_text(encoding="utf-8")
 

@@ -21,9 +21,9 @@ from urllib.parse import parse_qsl, urlencode
 import httpx
 import pytest
 
-from api.keys import create_key
-from catalog.database import make_engine
-from catalog.settings import read_secret
+from api.auth.api_keys import create_key
+from runtime.database import make_engine
+from runtime.settings import read_secret
 from tests.api.test_proxy import open_site
 from tests.issuer import Issuer, run_issuer
 from tests.lab import PEOPLE, Lab

@@ -12,21 +12,21 @@ from pathlib import Path
 from typing import Any
 
 from api.openapi.common import common_paths
-from api.openapi.events import event_paths, event_schemas, raw_schema, takes_events
+from api.openapi.datasets import question_paths
 from api.openapi.filters import filter_components, references
-from api.openapi.inspection import inspection_paths, inspection_schemas
 from api.openapi.keys import TAG as KEYS_TAG
 from api.openapi.keys import key_paths
+from api.openapi.loads import TAG, load_schema, operation_paths
+from api.openapi.metadata import inspection_paths, inspection_schemas
 from api.openapi.names import PAGE, RAW, schema_name, tag_of
-from api.openapi.operations import TAG, load_schema, operation_paths
 from api.openapi.parts import problem_answers, problem_responses, problem_schema
+from api.openapi.push import event_paths, event_schemas, raw_schema, takes_events
 from api.openapi.quarantine import quarantine_paths
-from api.openapi.questions import question_paths
 from api.openapi.records import common_facts, dataset_paths, page_schema, record_schema
 from api.openapi.security import security_schemes, settle_security
-from catalog.contract import Catalog
-from catalog.dataset import Dataset, Product
-from catalog.token_issuers import TokenIssuer
+from catalog.contract.load import Catalog
+from catalog.model.dataset import Dataset, Product
+from runtime.token_issuers import TokenIssuer
 
 VERSION = "0.1.0"
 EVERYWHERE = (400, 414, 431)  # of requests that are no business of any route

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from api.openapi.parts import EXPLODED, parameter
-from api.params import KEPT_FREE, RESERVED, describe_operators
-from catalog.dataset import Dataset
+from api.query.parameters import KEPT_FREE, RESERVED, describe_operators
+from catalog.model.dataset import Dataset
 
 PARAMETERS = "#/components/parameters/"
 

@@ -5,16 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from api.key_store import STATES
-from api.openapi.operations import (
-    INTEGER,
-    MAYBE_TEXT,
-    MOMENT,
-    TEXT,
-    idempotency_parameter,
-    json_answer,
-    operation,
-)
+from api.admin.key_store import STATES
+from api.openapi.loads import INTEGER, MAYBE_TEXT, MOMENT, TEXT, idempotency_parameter, json_answer, operation
 from api.openapi.parts import parameter, path_parameter, problem_answers
 from api.openapi.quarantine import body_of
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from catalog.dataset import Dataset
+from catalog.model.dataset import Dataset
 
 # Names that tell where each of their words ends, and can be read back.
 PLAIN_PRODUCT = re.compile(r"[a-z][a-z0-9]*(?:-[a-z][a-z0-9]*)*")

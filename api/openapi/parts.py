@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from api.problems import KINDS, MEDIA_TYPE
+from api.http.problems import KINDS, MEDIA_TYPE
 
 PROBLEM = {"$ref": "#/components/schemas/Problem"}
 RESPONSES = "#/components/responses/"

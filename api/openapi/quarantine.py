@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from api.openapi.operations import (
+from api.openapi.loads import (
     INTEGER,
     MAYBE_TEXT,
     MOMENT,
@@ -16,7 +16,7 @@ from api.openapi.operations import (
     queued_schema,
 )
 from api.openapi.parts import parameter, path_parameter, problem_answers
-from catalog.models import REJECT_STATES
+from catalog.storage.ledger_tables import REJECT_STATES
 
 
 def quarantine_paths() -> Iterator[tuple[str, Any]]:

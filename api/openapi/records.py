@@ -5,16 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from api.negotiation import CSV, NDJSON
+from api.http.negotiation import CSV, NDJSON
 from api.openapi.names import PAGE, operation_id, schema_name, tag_of
 from api.openapi.parts import EXPLODED, UNCHANGED, answer, list_parameter, parameter, problem_answers
-from api.params import (
-    COUNTS,
-    LIMIT_DEFAULT,
-    LIMIT_MAXIMUM,
-    PATTERN_MAXIMUM_CHARACTERS,
-)
-from catalog.dataset import EXPANDED, Dataset, Product, Property, links_of
+from api.query.parameters import COUNTS, LIMIT_DEFAULT, LIMIT_MAXIMUM, PATTERN_MAXIMUM_CHARACTERS
+from catalog.model.dataset import EXPANDED, Dataset, Product, Property, links_of
 
 
 def record_schema(dataset: Dataset) -> dict[str, Any]:

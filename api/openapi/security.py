@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from api.keys import known_scopes
-from catalog.contract import Catalog
-from catalog.token_issuers import TokenIssuer
+from api.auth.api_keys import known_scopes
+from catalog.contract.load import Catalog
+from runtime.token_issuers import TokenIssuer
 
 SAYS = {"ops:read": "watch ingestion", "ops:write": "run ingestion", "keys:admin": "make and revoke keys"}
 

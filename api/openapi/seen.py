@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from api.access import Access
-from api.views import View, Views
-from catalog.dataset import Dataset, Product
+from api.auth.permissions import Access
+from api.query.view import View, Views
+from catalog.model.dataset import Dataset, Product
 
 
 def seen_datasets(views: Views, product: Product, access: Access) -> Iterator[tuple[Dataset, bool]]:

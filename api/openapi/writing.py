@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from api.openapi.document import Parts, build_common, frame_document, settle_operations
-from catalog.contract import Catalog
-from catalog.token_issuers import TokenIssuer
+from catalog.contract.load import Catalog
+from runtime.token_issuers import TokenIssuer
 
 
 class Writer:

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
-from ingest.inputs.batch import InputPlace, RawBatch
 from ingest.inputs.bucket import find_bucket_news, open_bucket_batch
 from ingest.inputs.database import open_database_batch
 from ingest.inputs.events import open_events_batch
 from ingest.inputs.files import find_file_news, open_file_batch
 from ingest.inputs.http import open_http_batch
 from ingest.inputs.query import open_query_batch
+from ingest.inputs.raw_batch import InputPlace, RawBatch
 
 OPENERS: dict[str, Callable[[InputPlace], AbstractContextManager[RawBatch]]] = {
     "file": open_file_batch,

@@ -23,14 +23,14 @@ from obstore.exceptions import (
 )
 from obstore.store import S3Store
 
-from catalog.dataset import Input
-from catalog.permits import Permits
-from catalog.sources import BucketSource
+from catalog.inputs.permits import Permits
+from catalog.model.dataset import Input
+from catalog.model.sources import BucketSource
 from ingest.errors import PathOutsideRootError, SourceError, SourceMissingError, SourceUnavailableError
-from ingest.inputs.batch import InputPlace, RawBatch, RawPart
-from ingest.inputs.choice import choose_files, find_next
-from ingest.inputs.filling import Filler
-from ingest.inputs.patterns import fixed_prefix, has_magic, match_path, split_path
+from ingest.inputs.file_choice import choose_files, find_next
+from ingest.inputs.file_patterns import fixed_prefix, has_magic, match_path, split_path
+from ingest.inputs.raw_batch import InputPlace, RawBatch, RawPart
+from ingest.inputs.variables import Filler
 
 CHUNK_BYTES = 1 << 20
 CONNECT_TIMEOUT = timedelta(seconds=10)

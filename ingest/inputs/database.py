@@ -16,18 +16,18 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from catalog.dataset import Dataset, Input
-from catalog.sources import DatabaseSource
+from catalog.model.dataset import Dataset, Input
+from catalog.model.sources import DatabaseSource
 from ingest.errors import SourceError
-from ingest.inputs.batch import InputPlace, RawBatch, RawPart
 from ingest.inputs.database_engine import make_source_engine
 from ingest.inputs.database_errors import explain
 from ingest.inputs.database_marks import choose_rows, read_marks
 from ingest.inputs.database_postgres import write_column
 from ingest.inputs.database_rows import Writer, choose_writer, write_rows
 from ingest.inputs.database_session import begin_reading
-from ingest.inputs.filling import Filler
 from ingest.inputs.incremental import find_mark
+from ingest.inputs.raw_batch import InputPlace, RawBatch, RawPart
+from ingest.inputs.variables import Filler
 
 BLOCK_ROWS = 2_000
 # A colon before a word is a parameter to SQLAlchemy, unless there is a backslash before it.

@@ -10,12 +10,12 @@ from urllib.parse import quote
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
-from catalog.permits import real_path
-from catalog.source_urls import SourceUrlError, check_source_url, make_source_url
-from catalog.sources import DatabaseSource
+from catalog.inputs.permits import real_path
+from catalog.inputs.source_urls import SourceUrlError, check_source_url, make_source_url
+from catalog.model.sources import DatabaseSource
 from ingest.errors import SourceError
 from ingest.inputs.database_own import keep_logins
-from ingest.inputs.filling import Filler
+from ingest.inputs.variables import Filler
 
 CONNECT_TIMEOUT = 10  # seconds
 # How a driver is told the time that a connection may take, and to leave nothing behind in a shared session.

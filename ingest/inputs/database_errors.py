@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
 
-from catalog.sources import DatabaseSource
+from catalog.model.sources import DatabaseSource
 from ingest.errors import SourceError, SourceUnavailableError
 
 CANCELLED = "57014"  # by the time limit, or by somebody: only its words tell, in the server's language

@@ -11,12 +11,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from catalog.dataset import Dataset
-from catalog.sources import DatabaseSource
-from ingest.inputs.batch import InputPlace
+from catalog.model.dataset import Dataset
+from catalog.model.sources import DatabaseSource
 from ingest.inputs.database_errors import explain
 from ingest.inputs.database_rows import Writer, plain, write_text
 from ingest.inputs.incremental import Mark, in_zone
+from ingest.inputs.raw_batch import InputPlace
 from ingest.inputs.raw_marks import MARKS_KEPT, RawMark, is_plain, judge_marks
 
 ROWS_AT_ONCE = 1_000  # the greatest marks that are looked at, most of which are one and the same now and then

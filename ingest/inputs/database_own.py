@@ -7,8 +7,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from catalog.permits import Permits
-from catalog.sources import DatabaseSource
+from catalog.inputs.permits import Permits
+from catalog.model.sources import DatabaseSource
 from ingest.errors import SourceError
 
 # What tells one database from all others, however it is reached. A replica has the first of its primary; the second

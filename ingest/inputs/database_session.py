@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from catalog.sources import DatabaseSource
+from catalog.model.sources import DatabaseSource
 from ingest.inputs.database_own import refuse_own
 
 # What a transaction is told: nothing is written, nothing runs for ever, times are the same for everybody.

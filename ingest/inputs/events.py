@@ -11,9 +11,9 @@ from contextlib import closing, contextmanager
 
 import sqlalchemy as sa
 
-from catalog.models import Event, Load
-from ingest.inputs.batch import InputPlace, RawBatch, RawPart
-from ingest.pushed import take_over
+from catalog.storage.ledger_tables import Event, Load
+from ingest.inputs.raw_batch import InputPlace, RawBatch, RawPart
+from ingest.ledger.events import take_over
 
 BATCH_RECORDS = 10_000
 BATCH_BYTES = 64 << 20

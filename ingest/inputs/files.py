@@ -16,12 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from catalog.dataset import Input
-from catalog.permits import Permits
+from catalog.inputs.permits import Permits
+from catalog.model.dataset import Input
 from ingest.errors import PathOutsideRootError, SourceError, SourceMissingError
-from ingest.inputs.batch import InputPlace, RawBatch, RawPart
-from ingest.inputs.choice import choose_files, find_next
-from ingest.inputs.patterns import ANY_DEPTH, has_magic, match_name, split_path
+from ingest.inputs.file_choice import choose_files, find_next
+from ingest.inputs.file_patterns import ANY_DEPTH, has_magic, match_name, split_path
+from ingest.inputs.raw_batch import InputPlace, RawBatch, RawPart
 from ingest.readers.columns import show_name
 
 CHUNK_BYTES = 1 << 20

@@ -18,19 +18,19 @@ from typing import IO, Any
 
 import httpx
 
-from catalog.build_form import is_readable
-from catalog.dataset import Input, RawForm
-from catalog.sources import HttpSource
+from catalog.inputs.file_format import is_readable
+from catalog.model.dataset import Input, RawForm
+from catalog.model.sources import HttpSource
 from ingest.errors import IngestError, SourceError
-from ingest.inputs.batch import InputPlace, RawBatch, RawPart
-from ingest.inputs.filling import Filler
+from ingest.http_client.client import HEADER_TEXT, Answer, ApiClient, ApiRequest
+from ingest.http_client.links import find_link
 from ingest.inputs.http_addresses import add_params, find_address, find_location
-from ingest.inputs.http_client import HEADER_TEXT, Answer, ApiClient, ApiRequest
-from ingest.inputs.http_links import find_link
 from ingest.inputs.http_page import PAGE_LIMIT_BYTES, PageFacts, PageLook
 from ingest.inputs.incremental import Mark, find_mark
 from ingest.inputs.page_sink import PageSink, open_page_sink
-from ingest.unpacking import UnpackLimit
+from ingest.inputs.raw_batch import InputPlace, RawBatch, RawPart
+from ingest.inputs.variables import Filler
+from ingest.landing.unpacking import UnpackLimit
 
 COPY_BYTES = 1 << 20
 COLUMNS_SHOWN = 500

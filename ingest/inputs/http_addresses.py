@@ -8,9 +8,9 @@ from urllib.parse import quote, urlencode
 
 import httpx
 
-from catalog.sources import HttpSource
+from catalog.model.sources import HttpSource
 from ingest.errors import SourceError
-from ingest.inputs.filling import Filler
+from ingest.inputs.variables import Filler
 
 
 def find_location(source: HttpSource, filler: Filler) -> httpx.URL:

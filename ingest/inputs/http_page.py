@@ -18,16 +18,16 @@ from typing import IO, Any
 
 import orjson
 
-from catalog.dataset import RawForm
-from catalog.json_path import parse_records_path
-from catalog.sources import Pagination
+from catalog.model.dataset import RawForm
+from catalog.model.sources import Pagination
+from catalog.types.json_path import parse_records_path
 from ingest.errors import SourceError, SourceTooLargeError
-from ingest.inputs.http_client import MEMORY_BYTES, Answer, PassingFailure
+from ingest.http_client.client import MEMORY_BYTES, Answer, PassingFailure
 from ingest.inputs.page_sink import PageSink
-from ingest.landing import LandedPart
+from ingest.landing.landing_zone import LandedPart
+from ingest.landing.unpacking import UnpackLimit
 from ingest.readers import make_reader
-from ingest.readers.text import open_text
-from ingest.unpacking import UnpackLimit
+from ingest.readers.text_encoding import open_text
 
 PAGE_LIMIT_BYTES = 64 << 20  # of one page among several, which is looked into
 WHOLE_LIMIT_BYTES = 16 << 20  # of an answer whose brackets are counted

@@ -20,12 +20,12 @@ from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
-from catalog.dataset import Dataset, Input
-from catalog.sources import DatabaseSource, HttpSource, Incremental
-from catalog.types import InvalidValueError
+from catalog.model.dataset import Dataset, Input
+from catalog.model.sources import DatabaseSource, HttpSource, Incremental
+from catalog.types.property_types import InvalidValueError
 from ingest.errors import SourceError
-from ingest.inputs.batch import InputPlace
 from ingest.inputs.mark_values import step_back, write_value
+from ingest.inputs.raw_batch import InputPlace
 from ingest.inputs.raw_marks import MARKS_KEPT, RawMark, is_plain, read_mark
 
 # How far a moment's form in its source may be from ours: of any zone, or with its day alone.

@@ -10,11 +10,11 @@ from typing import Any
 
 import orjson
 
-from catalog.dataset import keeps_blanks
-from ingest.inputs.batch import InputPlace
+from catalog.model.dataset import keeps_blanks
 from ingest.inputs.incremental import keeps_raw
+from ingest.inputs.raw_batch import InputPlace
 from ingest.inputs.raw_marks import BLANKS, MARKS_KEPT, RawMark, is_plain, judge_marks
-from ingest.readers.sink import RecordSink
+from ingest.readers.record_writer import RecordSink
 
 MARKS_AT_ONCE = 10_000
 

@@ -15,15 +15,15 @@ import sqlalchemy as sa
 from psycopg import errors, pq
 from sqlglot import expressions as exp
 
-from catalog.database import translate_error
-from catalog.dataset import Dataset, find_read
-from catalog.errors import DatabaseUnavailableError
-from catalog.models import DatasetHead
-from catalog.product_roles import become, find_usable_role
-from catalog.query import TableRead, parse_query, quote, select_columns, write_query
-from catalog.reading import Readings, Source
+from catalog.model.dataset import Dataset, find_read
+from catalog.model.readable_datasets import Readings, Source
+from catalog.sql.query import TableRead, parse_query, quote, select_columns, write_query
+from catalog.storage.ledger_tables import DatasetHead
+from catalog.storage.product_roles import become, find_usable_role
 from ingest.errors import QueryInputError
-from ingest.inputs.batch import InputPlace, RawBatch, one_part
+from ingest.inputs.raw_batch import InputPlace, RawBatch, one_part
+from runtime.database import translate_error
+from runtime.errors import DatabaseUnavailableError
 
 # No schema is searched but Postgres's own, a backslash is a backslash, and times are the same for everybody.
 SESSION = {

@@ -19,11 +19,11 @@ from uuid import UUID
 
 import duckdb
 
-from catalog.dataset import Dataset, Property, keeps_blanks
-from catalog.settings import Settings
-from ingest.engine import open_engine
+from catalog.model.dataset import Dataset, Property, keeps_blanks
+from ingest.cleaning.engine import open_engine
 from ingest.errors import SourceError
 from ingest.inputs.mark_values import step_back, write_value
+from runtime.settings import Settings
 
 MOMENT = re.compile(
     r"(?P<day>\d{4}-\d\d-\d\d)(?:(?P<between>[T ])(?P<clock>\d\d:\d\d(?::\d\d)?)(?P<digits>[.,]\d+)?(?P<rest>.*))?",

@@ -7,18 +7,18 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from catalog.dataset import RawForm
+from catalog.model.dataset import RawForm
 from ingest.errors import SourceError
-from ingest.landing import LandedBatch, LandedPart
+from ingest.landing.landing_zone import LandedBatch, LandedPart
+from ingest.landing.unpacking import UnpackLimit
 from ingest.readers.delimited import DelimitedReader
-from ingest.readers.document import DocumentReader
-from ingest.readers.lines import NdjsonReader
+from ingest.readers.excel import WorkbookReader
+from ingest.readers.json_document import DocumentReader
+from ingest.readers.json_lines import NdjsonReader
 from ingest.readers.parquet import ParquetReader
-from ingest.readers.rejects import FORMAT as REJECTS
-from ingest.readers.rejects import RejectsReader
-from ingest.readers.sink import CutBatch, CutPart, RecordSink, open_sink
-from ingest.readers.workbook import WorkbookReader
-from ingest.unpacking import UnpackLimit
+from ingest.readers.record_writer import CutBatch, CutPart, RecordSink, open_sink
+from ingest.readers.replayed_rejects import FORMAT as REJECTS
+from ingest.readers.replayed_rejects import RejectsReader
 
 
 class Reader(Protocol):

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from catalog.dataset import RawForm
+from catalog.model.dataset import RawForm
 from ingest.errors import SourceError
-from ingest.landing import LandedPart
+from ingest.landing.landing_zone import LandedPart
+from ingest.landing.unpacking import UnpackLimit
 from ingest.readers.columns import name_headers
-from ingest.readers.sink import MALFORMED_SHOWN_BYTES, RECORD_LIMIT_BYTES, RecordSink, show_raw
-from ingest.readers.text import OpenText, open_text
-from ingest.unpacking import UnpackLimit
+from ingest.readers.record_writer import MALFORMED_SHOWN_BYTES, RECORD_LIMIT_BYTES, RecordSink, show_raw
+from ingest.readers.text_encoding import OpenText, open_text
 
 BLOCK_BYTES = 4 << 20
 LINE_LIMIT_BYTES = 64 << 20  # a longer line is no line: the load fails

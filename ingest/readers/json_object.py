@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import simplejson
 
-from ingest.readers.sink import RECORD_LIMIT_BYTES
+from ingest.readers.record_writer import RECORD_LIMIT_BYTES
 
 DEPTH_LIMIT = 100  # brackets within brackets; deeper is no record but an attack
 KINDS = {list: "an array", str: "a text", bool: "true or false", int: "a number", float: "a number"}

@@ -14,15 +14,15 @@ from typing import Any
 
 import duckdb
 
-from catalog.dataset import RawForm
-from ingest.duck import open_duckdb
+from catalog.model.dataset import RawForm
 from ingest.errors import SourceError, SourceTooLargeError
-from ingest.landing import LandedPart
-from ingest.readers.json_hand import JsonHand, show_text
+from ingest.landing.landing_zone import LandedPart
+from ingest.landing.unpacking import UnpackLimit, open_landed_file
+from ingest.readers.json_batches import JsonHand, show_text
 from ingest.readers.nanoseconds import find_too_fine
+from ingest.readers.record_writer import JSON_COLUMN, RECORD_LIMIT_BYTES, RecordSink
 from ingest.readers.signature import LOOKED_AT, name_format
-from ingest.readers.sink import JSON_COLUMN, RECORD_LIMIT_BYTES, RecordSink
-from ingest.unpacking import UnpackLimit, open_landed_file
+from runtime.duckdb_connection import open_duckdb
 
 FETCH_ROWS = 1000
 FREE_BYTES = 100_000_000  # of JSON; below it, the ratio to the file's size does not matter

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from catalog.dataset import RawForm
+from catalog.model.dataset import RawForm
 from ingest.errors import SourceError
 
 LOOKED_AT = 4096

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.keys import create_key, parse_key
-from catalog.database import make_engine
-from catalog.settings import read_secret
+from api.auth.api_keys import create_key, parse_key
+from runtime.database import make_engine
+from runtime.settings import read_secret
 from tests.lab import PEOPLE, Lab
 
 CLOSED = PEOPLE.replace(", customProperties: [{property: anonymous, value: true}]", "").replace(
@@ -121,7 +121,7 @@ def test_no_stray_text_is_a_key(text: str) -> None:
 @given(st.integers(5, 54), st.sampled_from("0123456789ABCxyz"))
 def test_a_mistyped_key_is_refused_by_its_checksum(place: int, character: str) -> None:
     key = "dcnt_0123456789AB_" + "abcdefghijklmnopqrstuvwxyzABCDEF"
-    from api.keys import checksum
+    from api.auth.api_keys import checksum
 
     good = key + checksum("0123456789AB", "abcdefghijklmnopqrstuvwxyzABCDEF")
     assert parse_key(good)

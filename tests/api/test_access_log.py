@@ -12,11 +12,11 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from api.access_log import LINES_AT_ONCE, AccessLog
-from api.keys import create_key
-from catalog.database import make_engine
-from catalog.errors import SettingsError
-from catalog.settings import load_settings, read_secret
+from api.auth.api_keys import create_key
+from api.observability.access_log import LINES_AT_ONCE, AccessLog
+from runtime.database import make_engine
+from runtime.errors import SettingsError
+from runtime.settings import load_settings, read_secret
 from tests.api.test_workers import counted, serving
 from tests.lab import PEOPLE, Lab
 

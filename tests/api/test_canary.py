@@ -20,7 +20,7 @@ import httpx
 import psycopg
 import pytest
 
-from api.keys import checksum, parse_key
+from api.auth.api_keys import checksum, parse_key
 from tests.lab import PEOPLE, Lab
 from tests.test_telemetry import DECANT, Collector, collector, environment
 

@@ -13,7 +13,7 @@ import httpx
 import psycopg
 import pytest
 
-from catalog.settings import PROJECT_ROOT
+from runtime.settings import PROJECT_ROOT
 from tests.lab import Lab, walk
 from tests.pushing import make_key
 

@@ -21,7 +21,7 @@ import httpx
 import pytest
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from api.protocol import BoundedProtocol
+from api.wire.bounded_protocol import BoundedProtocol
 from tests.api.test_limits import serving
 from tests.lab import PEOPLE, Lab
 from tests.tools import Nginx, run_nginx

@@ -20,9 +20,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from api.events import RECORDS_LIMIT, parse_records, read_form, read_idempotency_key
+from api.http.problems import Problem
 from api.openapi import build_document
-from api.problems import Problem
+from api.push.event_body import RECORDS_LIMIT, parse_records, read_form, read_idempotency_key
 from tests.lab import Lab
 from tests.pushing import EVENTS, READINGS, SENSORS, make_key, outcomes, push
 

@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from api.exporting.columns import csv_lines
-from catalog.dataset import Property
-from catalog.type_choice import resolve_type
+from api.exports.arrow_columns import csv_lines
+from catalog.model.dataset import Property
+from catalog.types.type_choice import resolve_type
 
 MARKS = [
     "",

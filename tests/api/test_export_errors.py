@@ -5,13 +5,8 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from catalog.database import translate_state
-from catalog.errors import (
-    DatabaseError,
-    DatabaseUnavailableError,
-    QueryTimeoutError,
-    QueryTooExpensiveError,
-)
+from runtime.database import translate_state
+from runtime.errors import DatabaseError, DatabaseUnavailableError, QueryTimeoutError, QueryTooExpensiveError
 from tests.lab import Lab
 
 BASE = "/data/people/v1/people"

@@ -18,7 +18,7 @@ import psycopg
 import pyarrow.parquet as pq
 import pytest
 
-from catalog.database import INGEST_ROLE, READ_ROLE
+from runtime.database import INGEST_ROLE, READ_ROLE
 from tests.lab import Lab
 
 FILE = "/data/people/v1/people/export?at=1&format=parquet"

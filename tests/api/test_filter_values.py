@@ -12,8 +12,8 @@ from uuid import UUID
 
 import pytest
 
-from api.params import Validator
-from api.problems import Problem
+from api.http.problems import Problem
+from api.query.parameters import Validator
 from tests.lab import Lab
 
 # property -> (ODCS, stored values as they are written raw, what of ODD it takes and as what value)

@@ -15,11 +15,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
-from api import key_sets, tokens
-from api.key_sets import UnusableAnswerError, read_keys, read_metadata
-from api.problems import Problem
-from api.tokens import TokenClaims
-from catalog.logs import FactsFormatter
+from api.auth import jwks as key_sets
+from api.auth import jwt as tokens
+from api.auth.jwks import UnusableAnswerError, read_keys, read_metadata
+from api.auth.jwt import TokenClaims
+from api.http.problems import Problem
+from runtime.logs import FactsFormatter
 from tests.issuer import (
     JWKS,
     METADATA,

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
-from api.auth import Authenticator
-from api.keys import KEY_TEXT, checksum, draw, parse_key
-from api.problems import Problem
+from api.auth.api_keys import KEY_TEXT, checksum, draw, parse_key
+from api.auth.authenticator import Authenticator
+from api.http.problems import Problem
 from bench.key_timing import count_taken, make_authenticator, make_texts, spell_key, time_calls
-from catalog.database import make_write_pool
+from runtime.database import make_write_pool
 from tests.lab import Lab
 
 

@@ -15,11 +15,11 @@ import httpx
 import psycopg
 import pytest
 
-from api.callers import LOOKUPS_SPARE
-from api.keys import KeyDraft, Peppers, create_key, draft_row, parse_key, read_peppers
-from catalog.database import make_engine
-from catalog.errors import SettingsError
-from catalog.settings import load_settings, read_secret
+from api.auth.api_keys import KeyDraft, Peppers, create_key, draft_row, parse_key, read_peppers
+from api.auth.identify import LOOKUPS_SPARE
+from runtime.database import make_engine
+from runtime.errors import SettingsError
+from runtime.settings import load_settings, read_secret
 from tests.lab import PEOPLE, Lab
 
 CLOSED = PEOPLE.replace(", customProperties: [{property: anonymous, value: true}]", "")

@@ -15,7 +15,7 @@ import pytest
 import python_calamine
 
 from api.openapi import build_document
-from catalog.migration import migrate
+from catalog.migration.migrate import migrate
 from tests.lab import Lab
 
 SAFE = 2**53 - 1

@@ -14,11 +14,11 @@ import pytest
 import uvicorn
 
 from api.app import create_app
-from api.keys import create_key
-from api.protocol import BoundedProtocol
+from api.auth.api_keys import create_key
 from api.server import make_config
-from catalog.database import make_engine
-from catalog.settings import read_secret
+from api.wire.bounded_protocol import BoundedProtocol
+from runtime.database import make_engine
+from runtime.settings import read_secret
 from tests.lab import Lab
 
 HOST = b"Host: x\r\n"

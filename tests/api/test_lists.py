@@ -13,11 +13,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from api.aggregate_params import AggregateValidator, Group, Measure
-from api.params import Validator
-from api.problems import Problem
-from catalog.database import DatabaseUrls
-from catalog.dataset import Dataset
+from api.datasets.aggregates_parameters import AggregateValidator, Group, Measure
+from api.http.problems import Problem
+from api.query.parameters import Validator
+from catalog.model.dataset import Dataset
+from runtime.database import DatabaseUrls
 from tests.lab import Lab, walk
 
 NAMES = """

@@ -20,9 +20,15 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from python_calamine import CalamineWorkbook
 
-from catalog.contract import lint_contracts
-from catalog.reserved import CREDENTIAL_PARAMETERS, OWN_PRODUCTS, OWN_TABLES, SYSTEM_COLUMNS, refuse_property
-from catalog.settings import load_settings
+from catalog.contract.load import lint_contracts
+from catalog.model.reserved_names import (
+    CREDENTIAL_PARAMETERS,
+    OWN_PRODUCTS,
+    OWN_TABLES,
+    SYSTEM_COLUMNS,
+    refuse_property,
+)
+from runtime.settings import load_settings
 from tests.lab import Lab
 
 SECRET = "s3cret-canary-7f"

@@ -15,9 +15,9 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from api.openapi import build_document, is_current
-from catalog.contract import load_catalog
-from catalog.settings import PROJECT_ROOT, load_settings
-from catalog.token_issuers import TokenIssuer
+from catalog.contract.load import load_catalog
+from runtime.settings import PROJECT_ROOT, load_settings
+from runtime.token_issuers import TokenIssuer
 from tests.lab import PEOPLE, Lab
 
 
@@ -90,8 +90,8 @@ def test_every_property_of_the_demo_has_a_description_and_an_example_of_its_type
 
 
 def test_every_filter_s_example_is_taken_by_the_service(document: dict[str, Any]) -> None:
-    from api.params import Validator
-    from catalog.dataset import links_of
+    from api.query.parameters import Validator
+    from catalog.model.dataset import links_of
 
     catalog = load_catalog(load_settings(contracts=PROJECT_ROOT / "contracts"))
     for dataset in catalog.datasets():

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from api.http.problems import KINDS
 from api.openapi import build_document
 from api.openapi.names import PAGE, RAW, operation_id, schema_name
-from api.problems import KINDS
-from catalog.contract import Catalog
-from catalog.dataset import Dataset
+from catalog.contract.load import Catalog
+from catalog.model.dataset import Dataset
 from tests.lab import Lab
 from tests.pushing import SENSORS
 

@@ -15,17 +15,17 @@ import httpx
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from api.access import Access, visible_products
-from api.auth import Principal
-from api.documents import WHOLE_LIMIT_BYTES, Documents, Seen
-from api.keys import create_key
+from api.auth.api_keys import create_key
+from api.auth.authenticator import Principal
+from api.auth.permissions import Access, visible_products
 from api.openapi import Writer, build_dataset, build_document
-from api.views import Views
-from catalog.contract import Catalog
-from catalog.database import make_engine
-from catalog.dataset import Dataset
-from catalog.settings import read_secret
-from catalog.tables import build_tables
+from api.openapi.caller_documents import WHOLE_LIMIT_BYTES, Documents, Seen
+from api.query.view import Views
+from catalog.contract.load import Catalog
+from catalog.model.dataset import Dataset
+from catalog.storage.dataset_tables import build_tables
+from runtime.database import make_engine
+from runtime.settings import read_secret
 from tests.lab import PEOPLE, Lab
 
 BORN = "{name: born, logicalType: date}"

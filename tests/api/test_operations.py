@@ -9,11 +9,11 @@ from typing import Any
 import httpx
 import pytest
 
-from api.keys import create_key
-from catalog.database import make_engine
-from catalog.settings import read_secret
-from ingest.dispatch import Dispatcher
-from ingest.run import run_queued
+from api.auth.api_keys import create_key
+from ingest.loading.run_queued import run_queued
+from ingest.worker.dispatch import Dispatcher
+from runtime.database import make_engine
+from runtime.settings import read_secret
 from tests.ingest.test_dispatch import DERIVED, GOOD
 from tests.lab import Lab
 

@@ -17,9 +17,9 @@ import psycopg
 import pytest
 import zstandard
 
-from api.keys import create_key
-from catalog.database import make_engine
-from catalog.settings import read_secret
+from api.auth.api_keys import create_key
+from runtime.database import make_engine
+from runtime.settings import read_secret
 from tests.lab import Lab, walk
 
 SHOP = """

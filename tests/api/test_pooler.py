@@ -18,13 +18,13 @@ import pytest
 import sqlalchemy as sa
 from psycopg.conninfo import conninfo_to_dict
 
-from api.keys import create_key
-from api.lanes import Lanes, Statement
-from catalog.database import make_engine, make_read_engine, make_read_pool
-from catalog.embedded import EmbeddedPostgres
-from catalog.errors import DatabaseError, PoolerError
-from catalog.settings import read_secret
-from ingest.supervisor import keep_working
+from api.auth.api_keys import create_key
+from api.database.connections import Lanes, Statement
+from ingest.worker.supervisor import keep_working
+from runtime.database import make_engine, make_read_engine, make_read_pool
+from runtime.embedded_postgres import EmbeddedPostgres
+from runtime.errors import DatabaseError, PoolerError
+from runtime.settings import read_secret
 from tests.lab import PEOPLE, Lab
 from tests.tools import Bouncer, free_database, run_pgbouncer
 

@@ -20,9 +20,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from prometheus_client import REGISTRY
 
-from api.keys import create_key
-from catalog.database import make_engine
-from catalog.settings import read_secret
+from api.auth.api_keys import create_key
+from runtime.database import make_engine
+from runtime.settings import read_secret
 from tests.api.test_limits import serving
 from tests.lab import PEOPLE, Lab, walk
 from tests.tools import Nginx, free_port, run_nginx

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from api.events import SIGNS_LIMIT
+from api.push.event_body import SIGNS_LIMIT
 from tests.api.test_limits import serving
 from tests.lab import Lab
 from tests.pushing import EVENTS, SENSORS, make_key

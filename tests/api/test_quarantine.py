@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ingest.run import run_queued
+from ingest.loading.run_queued import run_queued
 from tests.api.test_access import make_key
 from tests.ingest.test_replay import HEAD, STRICT, mend, people
 from tests.lab import Lab

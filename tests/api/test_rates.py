@@ -16,11 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg_pool import AsyncConnectionPool
 
-from api.keys import create_key
-from api.rates import Limiter, client_address, rate_headers
-from catalog.database import make_engine, make_write_pool
-from catalog.rates import Rate, parse_rate
-from catalog.settings import load_settings, read_secret
+from api.auth.api_keys import create_key
+from api.auth.rate_limits import Limiter, client_address, rate_headers
+from runtime.database import make_engine, make_write_pool
+from runtime.rate import Rate, parse_rate
+from runtime.settings import load_settings, read_secret
 from tests.lab import PEOPLE, Lab
 
 PATH = "/data/people/v1/people/records?limit=1"
@@ -216,7 +216,7 @@ def test_without_the_database_a_part_of_the_limit_is_left(lab: Lab) -> None:
 
 
 def test_the_headers_are_those_of_the_draft() -> None:
-    from api.rates import Standing
+    from api.auth.rate_limits import Standing
 
     assert rate_headers(Rate(100, 60), Standing(True, 50, 30)) == [
         (b"ratelimit-policy", b'"default";q=100;w=60'),

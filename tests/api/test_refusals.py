@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from api.problems import KINDS, MEDIA_TYPE
+from api.http.problems import KINDS, MEDIA_TYPE
 from tests.refusals import Ground, Refusal, run_ground
 
 THINGS = "/data/shop/v1/things"

@@ -21,13 +21,13 @@ import pytest
 from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict
 
-from api.heads import Heads
-from api.keys import create_key
-from api.lanes import Lanes
-from catalog.database import READ_ROLE, make_engine, make_read_pool
-from catalog.embedded import EmbeddedPostgres, run_embedded
-from catalog.embedded_site import find_site
-from catalog.settings import read_secret
+from api.auth.api_keys import create_key
+from api.database.connections import Lanes
+from api.database.published_heads import Heads
+from runtime.database import READ_ROLE, make_engine, make_read_pool
+from runtime.embedded_postgres import EmbeddedPostgres, run_embedded
+from runtime.embedded_site import find_site
+from runtime.settings import read_secret
 from tests.lab import PEOPLE, Lab, walk
 
 BASE = "/data/people/v1/people"

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from catalog.contract import load_catalog
-from catalog.errors import ContractError
+from catalog.contract.load import load_catalog
+from runtime.errors import ContractError
 from tests.lab import Lab
 
 BOOKS = """

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from api.keys import create_key
-from catalog.database import make_engine
-from catalog.settings import read_secret
-from ingest.profiling import refresh_profiles
+from api.auth.api_keys import create_key
+from ingest.inspection.column_statistics import refresh_profiles
+from runtime.database import make_engine
+from runtime.settings import read_secret
 from tests.api.test_limits import SLOW, ask, get, serving
 from tests.api.test_matrix import CLOSED, ROUTES, Asked
 from tests.api.test_proxy import Site, open_site

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from joserfc.jwk import OctKey, RSAKey
 from joserfc.util import urlsafe_b64decode
 
-from api import tokens
-from api.key_sets import read_keys
-from api.token_text import decode_base64url
-from api.tokens import TokenClaims
-from catalog.token_issuers import TokenIssuer
+from api.auth import jwt as tokens
+from api.auth.jwks import read_keys
+from api.auth.jwt import TokenClaims
+from api.auth.jwt_parsing import decode_base64url
+from runtime.token_issuers import TokenIssuer
 from tests.issuer import (
     AUDIENCE,
     NOW,

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.cache import Finished, PageCache
-from api.turns import CALLING, ITSELF, Caller, Turns
-from catalog.errors import BusyError
+from api.database.answer_cache import Finished, PageCache
+from api.database.turns import CALLING, ITSELF, Caller, Turns
+from runtime.errors import BusyError
 from tests.lab import PEOPLE, Lab
 from tests.pushing import make_key
 

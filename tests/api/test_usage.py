@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from api.keys import create_key
-from api.usage import ROWS_MAXIMUM, UsageLog
-from catalog.database import make_engine, make_write_pool
-from catalog.settings import load_settings, read_secret
+from api.auth.api_keys import create_key
+from api.observability.usage import ROWS_MAXIMUM, UsageLog
+from runtime.database import make_engine, make_write_pool
+from runtime.settings import load_settings, read_secret
 from tests.lab import Lab
 
 PLACE = ("key1", "people", 1, "people", "records")

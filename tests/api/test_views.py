@@ -11,11 +11,11 @@ import httpx
 import pyarrow.parquet as pq
 import pytest
 
-from api.keys import create_key
-from catalog.database import make_engine
-from catalog.errors import MigrationError
-from catalog.settings import read_secret
-from ingest.profiling import refresh_profiles
+from api.auth.api_keys import create_key
+from ingest.inspection.column_statistics import refresh_profiles
+from runtime.database import make_engine
+from runtime.errors import MigrationError
+from runtime.settings import read_secret
 from tests.lab import Lab, walk
 
 CONTRACT = """

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from api.cursor import Cursor, cut_text, encode_cursor, longest_cursor, open_key, seal_key
+from api.query.cursor import Cursor, cut_text, encode_cursor, longest_cursor, open_key, seal_key
 from tests.lab import Lab, walk
 
 NOTES = """

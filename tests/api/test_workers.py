@@ -15,9 +15,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from api.keys import create_key
-from catalog.database import make_engine
-from catalog.settings import read_secret
+from api.auth.api_keys import create_key
+from runtime.database import make_engine
+from runtime.settings import read_secret
 from tests.lab import Lab
 
 DECANT = Path(sys.executable).with_name("decant")

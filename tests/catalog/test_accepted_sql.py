@@ -9,9 +9,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from catalog.embedded import EmbeddedPostgres
-from catalog.query import find_tables, parse_query, select_columns, write_query
-from catalog.query_allowed import FUNCTIONS, ROW_FUNCTIONS, UNSTEADY_FUNCTIONS
+from catalog.sql.allowed import FUNCTIONS, ROW_FUNCTIONS, UNSTEADY_FUNCTIONS
+from catalog.sql.query import find_tables, parse_query, select_columns, write_query
+from runtime.embedded_postgres import EmbeddedPostgres
 
 TABLES = """
 CREATE SCHEMA s;

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from catalog.contract import load_catalog
-from catalog.dataset import Dataset
-from catalog.errors import ContractError
-from catalog.settings import load_settings
+from catalog.contract.load import load_catalog
+from catalog.model.dataset import Dataset
+from runtime.errors import ContractError
+from runtime.settings import load_settings
 from tests.pushing import READINGS, SENSORS
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from catalog.contract import load_catalog
-from catalog.dataset import Input
-from catalog.errors import ContractError
-from catalog.settings import load_settings
-from catalog.sources import DatabaseSource, HttpSource, Incremental
+from catalog.contract.load import load_catalog
+from catalog.model.dataset import Input
+from catalog.model.sources import DatabaseSource, HttpSource, Incremental
+from runtime.errors import ContractError
+from runtime.settings import load_settings
 
 CONTRACT = """
 apiVersion: v3.1.0

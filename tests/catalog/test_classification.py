@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from catalog.contract import Catalog, lint_contracts
-from catalog.errors import Finding
-from catalog.settings import load_settings
+from catalog.contract.load import Catalog, lint_contracts
+from runtime.errors import Finding
+from runtime.settings import load_settings
 
 STAFF = """
 apiVersion: v3.1.0

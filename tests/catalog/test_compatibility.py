@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from open_data_contract_standard.model import OpenDataContractStandard
 
-from catalog.build import build_product
-from catalog.compatibility import compare_contracts
-from catalog.dataset import Product
-from catalog.document import Document
-from catalog.settings import load_settings
-from catalog.version import Step, Version, parse_version
+from catalog.contract.product import build_product
+from catalog.document.yaml_document import Document
+from catalog.migration.compare_contracts import compare_contracts
+from catalog.model.dataset import Product
+from catalog.model.semantic_version import Step, Version, parse_version
+from runtime.settings import load_settings
 
 CONTRACT = """
 apiVersion: v3.1.0

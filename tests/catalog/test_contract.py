@@ -9,11 +9,11 @@ from textwrap import dedent
 
 import pytest
 
-from catalog.contract import ACCEPTED_VERSIONS, Catalog, lint_contracts, load_catalog
-from catalog.dataset import Property
-from catalog.errors import ContractError, Finding, UnknownDatasetError
-from catalog.settings import PROJECT_ROOT, Settings, load_settings
-from ingest.lint import lint
+from catalog.contract.load import ACCEPTED_VERSIONS, Catalog, lint_contracts, load_catalog
+from catalog.model.dataset import Property
+from ingest.cleaning.lint import lint
+from runtime.errors import ContractError, Finding, UnknownDatasetError
+from runtime.settings import PROJECT_ROOT, Settings, load_settings
 
 HEAD = """\
 apiVersion: v3.1.0

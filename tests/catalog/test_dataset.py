@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catalog.dataset import (
+from catalog.model.dataset import (
     POSTGRES_NAME_BYTES,
     Dataset,
     ForeignKey,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from catalog.document import DOCUMENT_LIMIT_BYTES, NESTING_LIMIT, Document, read_document, show_trail
+from catalog.document.yaml_document import DOCUMENT_LIMIT_BYTES, NESTING_LIMIT, Document, read_document, show_trail
 
 
 def read(folder: Path, content: str | bytes) -> tuple[Document | None, list[tuple[int, str, str]]]:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catalog.formats import INTEGER_FORMATS, TEXT_FORMATS
+from catalog.types.logical_formats import INTEGER_FORMATS, TEXT_FORMATS
 
 GOOD = {
     "email": ["ada@example.org", "a.b+c@x-y.example", "o'neil@localhost", "x@1.example", "a@" + "b" * 63 + ".de"],

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from catalog.contract import Catalog, lint_contracts
-from catalog.migration import migrate
-from catalog.settings import PROJECT_ROOT, load_settings
-from catalog.version import parse_version
+from catalog.contract.load import Catalog, lint_contracts
+from catalog.migration.migrate import migrate
+from catalog.model.semantic_version import parse_version
+from runtime.settings import PROJECT_ROOT, load_settings
 from tests.lab import Lab
 
 # Each would write the file {canary} where it ran as Python in a docstring, a text, a comment or a name.

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from catalog.contract import Catalog
-from catalog.errors import MigrationError
-from catalog.migration import MigrationReport, migrate, plan_migration
+from catalog.contract.load import Catalog
+from catalog.migration.migrate import MigrationReport, migrate, plan_migration
+from runtime.errors import MigrationError
 from tests.lab import PEOPLE, Lab, walk
 
 EARLY = PEOPLE.replace("version: 1.0.0", "version: 0.1.0")

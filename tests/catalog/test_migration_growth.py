@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from catalog.errors import MigrationError
-from catalog.migration import migrate
+from catalog.migration.migrate import migrate
+from runtime.errors import MigrationError
 from tests.conftest import Databases
 from tests.lab import PEOPLE, Lab
 

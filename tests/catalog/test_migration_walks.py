@@ -10,11 +10,11 @@ import yaml
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from catalog.alterations import find_differences
-from catalog.database import make_engine
-from catalog.errors import MigrationError
-from catalog.migration import migrate
-from catalog.scripts import make_branch
+from catalog.migration.alembic_scripts import make_branch
+from catalog.migration.migrate import migrate
+from catalog.migration.table_changes import find_differences
+from runtime.database import make_engine
+from runtime.errors import MigrationError
 from tests.conftest import Databases
 from tests.lab import Lab
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from catalog.moment_parts import MomentPatternError, regex_of
-from catalog.moments import MomentPattern, compile_pattern
-from catalog.texts import InvalidValueError
-from catalog.types import DATE, LOCAL_TIMESTAMP, TIME, TIMESTAMP, PropertyType, refine_type
+from catalog.types.datetime_pattern_parts import MomentPatternError, regex_of
+from catalog.types.datetime_patterns import MomentPattern, compile_pattern
+from catalog.types.property_types import DATE, LOCAL_TIMESTAMP, TIME, TIMESTAMP, PropertyType, refine_type
+from catalog.types.value_parsers import InvalidValueError
 
 KINDS = {"date": DATE, "time": TIME, "timestamp": TIMESTAMP, "local timestamp": LOCAL_TIMESTAMP}
 

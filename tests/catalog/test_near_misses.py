@@ -10,12 +10,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catalog.build_customs import CUSTOMS
-from catalog.build_sla import READERS
-from catalog.contract import lint_contracts
-from catalog.errors import Finding, SettingsError
-from catalog.near import find_near, fold_name, is_one_slip
-from catalog.settings import Settings, load_settings, unknown_variables
+from catalog.contract.load import lint_contracts
+from catalog.contract.service_levels import READERS
+from catalog.document.custom_properties import CUSTOMS
+from runtime.errors import Finding, SettingsError
+from runtime.near_misses import find_near, fold_name, is_one_slip
+from runtime.settings import Settings, load_settings, unknown_variables
 
 PRODUCTION = {"env": "production", "secret": "x" * 32, "database_url": "postgresql://own@db.example/decant"}
 CONTRACT = """

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from catalog.contract import lint_contracts
-from catalog.errors import SettingsError
-from catalog.permits import Permits
-from catalog.settings import Settings, load_settings
-from catalog.source_urls import SourceUrlError, check_source_url, make_source_url
-from catalog.sources import DatabaseSource
+from catalog.contract.load import lint_contracts
+from catalog.inputs.permits import Permits
+from catalog.inputs.source_urls import SourceUrlError, check_source_url, make_source_url
+from catalog.model.sources import DatabaseSource
+from runtime.errors import SettingsError
+from runtime.settings import Settings, load_settings
 
 PRODUCTION = {"env": "production", "secret": "x" * 32, "database_url": "postgresql://own:pw@db.example:5433/decant"}
 CONTRACT = """

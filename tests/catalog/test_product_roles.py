@@ -10,9 +10,9 @@ import pytest
 import sqlalchemy as sa
 from psycopg import sql
 
-from catalog.database import make_engine
-from catalog.migration import migrate
-from catalog.product_roles import become, find_usable_role, match_roles, name_role
+from catalog.migration.migrate import migrate
+from catalog.storage.product_roles import become, find_usable_role, match_roles, name_role
+from runtime.database import make_engine
 from tests.lab import Lab
 
 MakeLab = Callable[..., Lab]
@@ -164,7 +164,7 @@ def test_a_login_that_may_make_no_roles_migrates_and_says_so(make_lab: MakeLab, 
         owner.execute(sql.SQL("CREATE DATABASE plain OWNER plain_owner"))
     url = lab.urls.owner.replace(database, "plain").replace("user=decant", "user=plain_owner")
     url = url.replace("//decant@", "//plain_owner@")
-    monkeypatch.setattr("catalog.product_roles.ROLE_PREFIX", "decant_plain_")
+    monkeypatch.setattr("catalog.storage.product_roles.ROLE_PREFIX", "decant_plain_")
     try:
         report = migrate(lab.settings, url, lab.catalog)
         (warning,) = [text for text in report.warnings if "make the roles" in text]

@@ -16,12 +16,12 @@ from socketserver import BaseRequestHandler, ThreadingTCPServer
 import psycopg
 import pytest
 
-from api.keys import create_key
-from catalog.database import ROLES, DatabaseUrls, make_engine, open_database
-from catalog.embedded import EmbeddedPostgres
-from catalog.errors import SettingsError
-from catalog.production import DEMO_MAKER, accepts_anyone, require_safe
-from catalog.settings import load_settings, read_secret
+from api.auth.api_keys import create_key
+from runtime.database import ROLES, DatabaseUrls, make_engine, open_database
+from runtime.embedded_postgres import EmbeddedPostgres
+from runtime.errors import SettingsError
+from runtime.production_checks import DEMO_MAKER, accepts_anyone, require_safe
+from runtime.settings import load_settings, read_secret
 from tests.lab import Lab
 from tests.test_telemetry import DECANT, environment
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from catalog.contract import Catalog, lint_contracts
-from catalog.dataset import derived_from
-from catalog.errors import Finding
-from catalog.query import QueryTextError, find_tables, output_columns, parse_query, rename_tables
-from catalog.settings import load_settings
+from catalog.contract.load import Catalog, lint_contracts
+from catalog.model.dataset import derived_from
+from catalog.sql.query import QueryTextError, find_tables, output_columns, parse_query, rename_tables
+from runtime.errors import Finding
+from runtime.settings import load_settings
 
 
 def reads(query: str) -> list[str]:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from catalog.build_roles import PredicateError, parse_predicate
-from catalog.contract import lint_contracts
-from catalog.dataset import Product
-from catalog.roles import Role, RowPredicate, join_rows
-from catalog.settings import load_settings
+from catalog.contract.load import lint_contracts
+from catalog.contract.roles import PredicateError, parse_predicate
+from catalog.model.dataset import Product
+from catalog.model.roles import Role, RowPredicate, join_rows
+from runtime.settings import load_settings
 
 CONTRACT = """
 apiVersion: v3.1.0

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from catalog.errors import SettingsError
-from catalog.settings import PROJECT_ROOT, Settings, load_settings, read_secret
-from catalog.token_issuers import TokenIssuer
+from runtime.errors import SettingsError
+from runtime.settings import PROJECT_ROOT, Settings, load_settings, read_secret
+from runtime.token_issuers import TokenIssuer
 
 LONG = "x" * 32
 MAKE_SECRET = """
 import sys
 from pathlib import Path
-from catalog.settings import load_settings, read_secret
+from runtime.settings import load_settings, read_secret
 settings = load_settings(home=Path(sys.argv[1]))
 sys.stdin.readline()
 print(read_secret(settings).hex())

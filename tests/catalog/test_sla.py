@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from catalog.contract import lint_contracts
-from catalog.errors import Finding
-from catalog.settings import load_settings
-from catalog.sla import Schedule, Sla
+from catalog.contract.load import lint_contracts
+from catalog.model.service_levels import Schedule, Sla
+from runtime.errors import Finding
+from runtime.settings import load_settings
 
 CONTRACT = """\
 apiVersion: v3.1.0

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from catalog.contract import lint_contracts
-from catalog.dataset import links_of
+from catalog.contract.load import lint_contracts
+from catalog.model.dataset import links_of
 from tests.lab import Lab
 
 MARK = "customProperties: [{property: indexed, value: true}]"

@@ -16,10 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from catalog.embedded import EmbeddedPostgres
-from catalog.texts import DATE_TEXT, INTEGER_TEXT, NUMBER_TEXT, TIME_TEXT, TIMESTAMP_TEXT, InvalidValueError
-from catalog.type_choice import BIGINT_TYPE, INTEGER_TYPE, LOGICAL_TYPES, resolve_type
-from catalog.types import (
+from catalog.types.property_types import (
     ARRAY,
     BOOLEAN,
     DATE,
@@ -33,6 +30,16 @@ from catalog.types import (
     PropertyType,
     numeric_type,
 )
+from catalog.types.type_choice import BIGINT_TYPE, INTEGER_TYPE, LOGICAL_TYPES, resolve_type
+from catalog.types.value_parsers import (
+    DATE_TEXT,
+    INTEGER_TEXT,
+    NUMBER_TEXT,
+    TIME_TEXT,
+    TIMESTAMP_TEXT,
+    InvalidValueError,
+)
+from runtime.embedded_postgres import EmbeddedPostgres
 
 SMALL = resolve_type("integer", "smallint", {})[0]
 MIDDLE = resolve_type("integer", "integer", {})[0]
@@ -49,7 +56,7 @@ class Judges:
         self.database = database
 
     def by_duckdb(self, kind: PropertyType, text: str) -> str | None:
-        """The value as DuckDB writes it for COPY, judged as ingest.clean does; None where it is no value."""
+        """The value as DuckDB writes it for COPY, judged as ingest.cleaning.plan does; None where it is no value."""
         row = self.engine.execute(
             f"SELECT CAST({kind.judge('text', 'value')} AS VARCHAR)"
             f" FROM (SELECT text, {kind.cast_text('text')} AS value FROM (SELECT ?::VARCHAR AS text))",

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import psycopg
 
-from catalog.database import ROLES, DatabaseUrls, create_roles
-from catalog.embedded import EmbeddedPostgres, run_embedded
+from runtime.database import ROLES, DatabaseUrls, create_roles
+from runtime.embedded_postgres import EmbeddedPostgres, run_embedded
 from tests.endurance import crash, ground, volume
 from tests.lab import Lab
 

@@ -15,13 +15,17 @@ from typing import Any
 
 import psycopg
 
-from catalog.contract import load_catalog
-from catalog.database import make_engine
-from catalog.settings import load_settings
-from catalog.tables import build_tables
-from ingest import keeper, landing, load, publish, quarantine, staging
+from catalog.contract.load import load_catalog
+from catalog.storage.dataset_tables import build_tables
 from ingest.errors import DatasetBusyError
-from ingest.load import LoadReport
+from ingest.landing import landing_zone as landing
+from ingest.loading import loader as load
+from ingest.loading.loader import LoadReport
+from ingest.publishing import publish, staging
+from ingest.publishing import snapshot_cache as keeper
+from ingest.quarantine import rejected_records as quarantine
+from runtime.database import make_engine
+from runtime.settings import load_settings
 from tests.endurance.ground import Batch, make_batch
 from tests.lab import Lab
 

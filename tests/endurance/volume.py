@@ -35,11 +35,11 @@ BAD_EVERY = 1000
 CHILD = """
 import json, resource, sys
 from pathlib import Path
-from catalog.contract import load_catalog
-from catalog.database import make_engine
-from catalog.settings import load_settings
-from catalog.tables import build_tables
-from ingest.load import Loader
+from catalog.contract.load import load_catalog
+from runtime.database import make_engine
+from runtime.settings import load_settings
+from catalog.storage.dataset_tables import build_tables
+from ingest.loading.loader import Loader
 home, contracts, data, url = sys.argv[1:]
 settings = load_settings(home=Path(home), contracts=Path(contracts), data=Path(data))
 catalog = load_catalog(settings)

@@ -9,12 +9,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from catalog.contract import load_catalog
-from catalog.settings import load_settings
-from catalog.sources import HttpSource
-from ingest.inputs import addresses, http_client
-from ingest.inputs.addresses import Address, AddressRefusedError, Resolver
-from ingest.inputs.http_client import ApiClient, ApiRequest
+from catalog.contract.load import load_catalog
+from catalog.model.sources import HttpSource
+from ingest.http_client import client as http_client
+from ingest.http_client import guarded_network as addresses
+from ingest.http_client.client import ApiClient, ApiRequest
+from ingest.http_client.guarded_network import Address, AddressRefusedError, Resolver
+from runtime.settings import load_settings
 from tests.ingest.test_http_waits import CONTRACT
 from tests.remote_api import RemoteApi, Reply, run_remote_api
 

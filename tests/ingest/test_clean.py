@@ -15,12 +15,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from catalog.contract import load_catalog
-from catalog.dataset import Dataset
-from catalog.settings import load_settings
-from ingest.check import check_cleaning
-from ingest.clean import compile_cleaning, digest_cleaning, needed_columns
-from ingest.engine import clean_batch, find_native
+from catalog.contract.load import load_catalog
+from catalog.model.dataset import Dataset
+from ingest.cleaning.check_plan import check_cleaning
+from ingest.cleaning.engine import clean_batch, find_native
+from ingest.cleaning.plan import compile_cleaning, digest_cleaning, needed_columns
+from runtime.settings import load_settings
 from tests.lab import cut_bytes
 
 KEY = "{name: id, logicalType: integer, primaryKey: true}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from catalog.embedded import EmbeddedPostgres
+from runtime.embedded_postgres import EmbeddedPostgres
 from tests.conftest import Databases
 from tests.ingest.test_inputs_database import CONTRACT, load
 from tests.lab import Lab

@@ -9,14 +9,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from catalog.database import make_engine
-from ingest.dispatch import Dispatcher
 from ingest.errors import IngestError, SourceUnavailableError
-from ingest.lease import hold_dataset
-from ingest.queue import queue_load
-from ingest.run import run_queued
-from ingest.tidy import tidy_up
-from ingest.watch import find_news
+from ingest.ledger.lease import hold_dataset
+from ingest.ledger.queue import queue_load
+from ingest.loading.run_queued import run_queued
+from ingest.worker.dispatch import Dispatcher
+from ingest.worker.housekeeping import tidy_up
+from ingest.worker.watch_inputs import find_news
+from runtime.database import make_engine
 from tests.lab import PEOPLE, Lab
 
 GOOD = "id,name,age,born\n1,Ann,30,1990-01-31\n2,Ben,NA,\n"
@@ -186,7 +186,7 @@ def test_a_contract_that_was_not_migrated_is_not_loaded(make_lab: Callable[..., 
 
 
 def test_a_failure_in_passing_is_tried_five_times_and_then_failed(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    import ingest.load as module
+    import ingest.loading.loader as module
 
     def unreachable(_place: object) -> object:
         raise SourceUnavailableError()
@@ -207,7 +207,7 @@ def test_a_failure_in_passing_is_tried_five_times_and_then_failed(lab: Lab, monk
 def test_a_load_that_landed_before_a_later_one_was_published_reads_its_input_again(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import ingest.load as module
+    import ingest.loading.loader as module
 
     lab.write("people.csv", GOOD)
     first = queue_load(make_engine(lab.urls.ingest), lab.dataset("people.people"), "ingest")
@@ -224,7 +224,7 @@ def test_a_load_that_landed_before_a_later_one_was_published_reads_its_input_aga
 
 
 def test_a_load_that_crashes_is_tried_again_and_says_so(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    import ingest.load as module
+    import ingest.loading.loader as module
 
     def broken(*_arguments: object, **_options: object) -> object:
         raise ZeroDivisionError("a secret value")

@@ -19,12 +19,12 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catalog.errors import CatalogError
-from catalog.settings import Settings, load_settings
-from ingest.draft import Draft, draft_contract
+from ingest.drafting.detect_format import sniff_form
+from ingest.drafting.draft import Draft, draft_contract
 from ingest.errors import IngestError, OutOfMemoryError
-from ingest.sniff import sniff_form
-from ingest.unpacking import UnpackLimit
+from ingest.landing.unpacking import UnpackLimit
+from runtime.errors import CatalogError
+from runtime.settings import Settings, load_settings
 from tests.lab import Lab
 
 LIMIT = UnpackLimit(1 << 30)

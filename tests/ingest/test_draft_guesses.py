@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.sniff import sniff_form
+from ingest.drafting.detect_format import sniff_form
 from tests.ingest.test_draft import LIMIT, draft, input_of, load, properties, types
 from tests.lab import Lab
 

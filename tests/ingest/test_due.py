@@ -8,9 +8,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.attempts import MAX_ATTEMPTS, MAX_LOST_ATTEMPTS, choose_delay, end_attempt
-from ingest.due import Unfinished, choose_due, is_held, is_lost_for_good
-from ingest.lease import LEASE_SECONDS
+from ingest.ledger.lease import LEASE_SECONDS
+from ingest.ledger.retry_policy import MAX_ATTEMPTS, MAX_LOST_ATTEMPTS, choose_delay, end_attempt
+from ingest.worker.due_loads import Unfinished, choose_due, is_held, is_lost_for_good
 
 NOW = datetime(2026, 11, 23, 6, 0, tzinfo=UTC)
 SOON, BEFORE = NOW + timedelta(minutes=1), NOW - timedelta(minutes=1)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from ingest.report import show_line
-from ingest.watch import has_news
+from commands.show.load_reports import show_line
+from ingest.worker.watch_inputs import has_news
 from tests.ingest.test_dispatch import WATCHED
 from tests.ingest.test_outside_text import shown
 from tests.lab import PEOPLE, Lab

@@ -15,18 +15,18 @@ import psycopg
 import pyarrow
 import pytest
 
-import ingest.keeper as keeper_module
-import ingest.load as load_module
-import ingest.retention as retention
-from catalog.database import make_engine
+import ingest.loading.loader as load_module
+import ingest.publishing.snapshot_cache as keeper_module
+import ingest.retention.prune as retention
 from commands.loads import run_loads
 from ingest.errors import IngestError
-from ingest.failures import explain_failure, is_outage
-from ingest.load_report import LoadReport
-from ingest.queue import queue_load
-from ingest.retention import prune
-from ingest.run import run_queued
-from ingest.watch import has_news
+from ingest.ledger.failures import explain_failure, is_outage
+from ingest.ledger.queue import queue_load
+from ingest.loading.load_report import LoadReport
+from ingest.loading.run_queued import run_queued
+from ingest.retention.prune import prune
+from ingest.worker.watch_inputs import has_news
+from runtime.database import make_engine
 from tests.ingest.test_dispatch import WATCHED
 from tests.lab import Lab
 from tests.test_loads_commands import TOWN
@@ -165,7 +165,7 @@ def test_what_fails_behind_a_publication_leaves_it_published(
 def test_tidying_up_neither_hides_a_failure_nor_keeps_it_from_the_ledger(
     town: Lab, versions: Iterator[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import ingest.workspace as workspace
+    import ingest.loading.workspace as workspace
 
     write_next(town, versions)
     raise_once(monkeypatch, load_module, "publish", TypeError(SECRET))

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-import ingest.load as module
-from catalog.database import make_engine
-from catalog.tables import staging_name
-from ingest.load_report import LoadReport
-from ingest.queue import queue_load
-from ingest.workspace import drop_staged
+import ingest.loading.loader as module
+from catalog.storage.dataset_tables import staging_name
+from ingest.ledger.queue import queue_load
+from ingest.loading.load_report import LoadReport
+from ingest.loading.workspace import drop_staged
+from runtime.database import make_engine
 from tests.ingest.test_dispatch import WATCHED
 from tests.lab import Lab
 

@@ -19,7 +19,7 @@ import httpx
 import pytest
 import yaml
 
-from ingest.load import LoadReport
+from ingest.loading.loader import LoadReport
 from tests.conftest import Databases
 from tests.lab import Lab
 

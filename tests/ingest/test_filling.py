@@ -9,9 +9,9 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from catalog.permits import Permits
-from catalog.settings import load_settings
-from ingest.inputs.filling import Filler
+from catalog.inputs.permits import Permits
+from ingest.inputs.variables import Filler
+from runtime.settings import load_settings
 from tests.ingest.test_http_waits import CONTRACT
 from tests.lab import Lab
 from tests.remote_api import Reply, run_remote_api

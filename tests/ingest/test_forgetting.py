@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from catalog.database import make_engine
-from catalog.dataset import Dataset
-from catalog.tables import build_tables
-from ingest.retention import Pruned, forget_history, prune
+from catalog.model.dataset import Dataset
+from catalog.storage.dataset_tables import build_tables
+from ingest.retention.prune import Pruned, forget_history, prune
+from runtime.database import make_engine
 from tests.ingest.test_publishing_model import BATCHES, Record, as_csv, read
 from tests.lab import PEOPLE, Lab
 
@@ -203,7 +203,7 @@ def test_a_key_of_another_form_cannot_be_erased(lab: Lab) -> None:
 def test_history_in_partitions_loses_what_no_kept_revision_has_and_nothing_else(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ingest.retention.ROWS_AT_ONCE", 7)
+    monkeypatch.setattr("ingest.retention.prune.ROWS_AT_ONCE", 7)
     for revision in range(1, 7):
         lab.ingest("people.people", HEAD + "".join(f"{n},P{n}x{revision},1,\n" for n in range(30)))
     with psycopg.connect(lab.urls.owner, autocommit=True) as owner:

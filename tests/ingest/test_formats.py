@@ -11,7 +11,7 @@ import duckdb
 import openpyxl
 import pytest
 
-from ingest.load_report import LoadReport
+from ingest.loading.load_report import LoadReport
 from tests.lab import PEOPLE, Lab
 
 MakeLab = Callable[..., Lab]

@@ -9,10 +9,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from catalog.database import make_engine
-from catalog.errors import ContractError
-from ingest.gate import compare, read_number, run_alone
-from ingest.load_report import LoadReport
+from ingest.loading.load_report import LoadReport
+from ingest.publishing.quality_checks import compare, read_number, run_alone
+from runtime.database import make_engine
+from runtime.errors import ContractError
 from tests.lab import Lab
 
 MakeLab = Callable[..., Lab]
@@ -131,7 +131,7 @@ def test_no_value_passes_no_bound(make_lab: MakeLab) -> None:
 
 
 def test_a_rule_that_takes_too_long_is_stopped(make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ingest.gate.GATE_TIMEOUT", "200ms")
+    monkeypatch.setattr("ingest.publishing.quality_checks.GATE_TIMEOUT", "200ms")
     slow = "select count(*) from generate_series(1, 1000000000) a, generate_series(1, 1000000000) b"
     report = run(
         make_lab, {"name": "slow", "type": "sql", "query": slow, "mustBe": 0}, {"metric": "rowCount", "mustBe": 4}

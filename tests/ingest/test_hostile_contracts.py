@@ -17,16 +17,16 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from catalog.contract import lint_contracts
-from catalog.database import DatabaseUrls, make_engine
-from catalog.errors import Finding
-from catalog.product_roles import become, name_role
-from catalog.query import QueryTextError, parse_query
-from catalog.settings import load_settings
-from ingest.duck import open_duckdb
-from ingest.gate import run_alone
-from ingest.lint import lint
-from ingest.transforms import TransformError, check_expression
+from catalog.contract.load import lint_contracts
+from catalog.sql.query import QueryTextError, parse_query
+from catalog.storage.product_roles import become, name_role
+from ingest.cleaning.lint import lint
+from ingest.cleaning.transforms import TransformError, check_expression
+from ingest.publishing.quality_checks import run_alone
+from runtime.database import DatabaseUrls, make_engine
+from runtime.duckdb_connection import open_duckdb
+from runtime.errors import Finding
+from runtime.settings import load_settings
 from tests.lab import Lab
 
 MakeLab = Callable[..., Lab]
@@ -441,7 +441,7 @@ def test_duckdb_is_opened_in_one_place() -> None:
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Attribute) and node.attr == "connect" and getattr(node.value, "id", "") == "duckdb"
     ]
-    assert opened == ["ingest/duck.py"]
+    assert opened == ["runtime/duckdb_connection.py"]
 
 
 def test_what_looks_at_nothing_is_computed_at_lint_without_being_run(make_lab: MakeLab) -> None:

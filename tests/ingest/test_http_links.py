@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.inputs.http_links import find_link, parse_links
+from ingest.http_client.links import find_link, parse_links
 
 PAGE = httpx.URL("https://api.example.org/v1/quakes?page=1")
 

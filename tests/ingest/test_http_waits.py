@@ -8,12 +8,13 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from catalog.database import make_engine
-from ingest.dispatch import Dispatcher
-from ingest.inputs import http_client, http_waits
-from ingest.inputs.http_waits import read_wait, say_when
-from ingest.queue import queue_load
-from ingest.run import run_queued
+from ingest.http_client import client as http_client
+from ingest.http_client import waits as http_waits
+from ingest.http_client.waits import read_wait, say_when
+from ingest.ledger.queue import queue_load
+from ingest.loading.run_queued import run_queued
+from ingest.worker.dispatch import Dispatcher
+from runtime.database import make_engine
 from tests.lab import Lab
 from tests.remote_api import RemoteApi, Reply, run_remote_api
 

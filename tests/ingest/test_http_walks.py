@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from ingest.errors import SourceError
-from ingest.inputs import http_client, open_batch
-from ingest.inputs.batch import InputPlace
-from ingest.landing import LandedBatch, land
+from ingest.http_client import client as http_client
+from ingest.inputs import open_batch
+from ingest.inputs.raw_batch import InputPlace
+from ingest.landing.landing_zone import LandedBatch, land
+from ingest.landing.unpacking import UnpackLimit
 from ingest.readers import cut_batch
-from ingest.unpacking import UnpackLimit
 from tests.ingest.test_inputs_http import CONTRACT
 from tests.lab import Lab
 from tests.remote_api import Asked, RemoteApi, Reply, run_remote_api

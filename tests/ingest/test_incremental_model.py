@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from sqlalchemy import make_url
 
 from ingest.inputs import open_batch
-from ingest.inputs.batch import InputPlace
+from ingest.inputs.raw_batch import InputPlace
 from ingest.inputs.raw_marks import find_values
 from tests.conftest import Databases
 from tests.lab import Lab

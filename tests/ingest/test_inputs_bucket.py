@@ -16,15 +16,15 @@ import pytest
 from moto.server import ThreadedMotoServer
 from obstore.store import S3Store
 
-from catalog.dataset import Input
-from catalog.permits import Permits
-from catalog.settings import load_settings
-from catalog.sources import BucketSource
+from catalog.inputs.permits import Permits
+from catalog.model.dataset import Input
+from catalog.model.sources import BucketSource
 from ingest.errors import PathOutsideRootError, SourceError, SourceMissingError
 from ingest.inputs import bucket as reader
 from ingest.inputs import find_position
-from ingest.inputs.batch import InputPlace
 from ingest.inputs.bucket import open_bucket_batch
+from ingest.inputs.raw_batch import InputPlace
+from runtime.settings import load_settings
 
 PRODUCTION = {"env": "production", "secret": "x" * 32, "database_url": "postgresql://own@db.example/decant"}
 BIG = random.Random(1).randbytes(6_000_000)

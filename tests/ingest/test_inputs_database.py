@@ -17,13 +17,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catalog.permits import Permits
-from catalog.settings import load_settings
-from catalog.sources import DatabaseSource
+from catalog.inputs.permits import Permits
+from catalog.model.sources import DatabaseSource
 from ingest.inputs.database_engine import make_url
 from ingest.inputs.database_rows import write_rows
-from ingest.inputs.filling import Filler
-from ingest.load_report import LoadReport
+from ingest.inputs.variables import Filler
+from ingest.loading.load_report import LoadReport
+from runtime.settings import load_settings
 from tests.conftest import Databases
 from tests.lab import Lab
 

@@ -13,11 +13,11 @@ from typing import Any
 import httpx
 import pytest
 
-from catalog.database import make_engine
 from ingest.errors import SourceUnavailableError
 from ingest.inputs import events as module
-from ingest.ledger import open_load
-from ingest.pushed import find_waiting, forget_idempotency_keys
+from ingest.ledger.events import find_waiting, forget_idempotency_keys
+from ingest.ledger.loads import open_load
+from runtime.database import make_engine
 from tests.lab import Lab
 from tests.pushing import READINGS, SENSORS, TABLE, make_key, outcomes, push
 
@@ -181,17 +181,17 @@ def test_datasets_with_waiting_events_are_found(sensors: Lab, client: httpx.Clie
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from catalog.database import make_engine
-from catalog.settings import load_settings
-from catalog.contract import load_catalog
-from catalog.tables import build_tables
-from ingest.load import Loader
-import ingest.load, ingest.inputs.events
+from runtime.database import make_engine
+from runtime.settings import load_settings
+from catalog.contract.load import load_catalog
+from catalog.storage.dataset_tables import build_tables
+from ingest.loading.loader import Loader
+import ingest.loading.loader, ingest.inputs.events
 
 home, contracts, url, place, step = sys.argv[1:]
 settings = load_settings(home=Path(home), contracts=Path(contracts))
 catalog = load_catalog(settings)
-module = {"load": ingest.load, "events": ingest.inputs.events}[place]
+module = {"load": ingest.loading.loader, "events": ingest.inputs.events}[place]
 original = getattr(module, step)
 
 def die(*args, **kwargs):
@@ -270,10 +270,10 @@ def test_events_of_a_load_that_waits_for_its_next_attempt_are_taken_by_the_one_t
     def cut_off(*args: Any, **kwargs: Any) -> Any:
         raise SourceUnavailableError()
 
-    import ingest.load
+    import ingest.loading.loader
 
     with monkeypatch.context() as patched:
-        patched.setattr(ingest.load, "cut_batch", cut_off)
+        patched.setattr(ingest.loading.loader, "cut_batch", cut_off)
         sensors.loader().run(sensors.dataset(READINGS), load_id=load_id)
     assert original is open_load
     assert outcomes(client, headers, first) == ["retrying"]

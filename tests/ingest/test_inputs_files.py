@@ -9,14 +9,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from catalog.dataset import Input
-from catalog.permits import Permits
-from catalog.settings import load_settings
+from catalog.inputs.permits import Permits
+from catalog.model.dataset import Input
 from ingest.errors import PathOutsideRootError, SourceError, SourceMissingError
 from ingest.inputs import find_position
-from ingest.inputs.batch import InputPlace
-from ingest.inputs.choice import GONE_NAMES_KEPT, choose_files
+from ingest.inputs.file_choice import GONE_NAMES_KEPT, choose_files
 from ingest.inputs.files import CHUNK_BYTES, open_file_batch
+from ingest.inputs.raw_batch import InputPlace
+from runtime.settings import load_settings
 
 
 @pytest.fixture

@@ -22,8 +22,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from ingest.inputs import addresses, http_client
-from ingest.load_report import LoadReport
+from ingest.http_client import client as http_client
+from ingest.http_client import guarded_network as addresses
+from ingest.loading.load_report import LoadReport
 from tests.lab import Lab
 from tests.remote_api import Asked, RemoteApi, Reply, run_remote_api
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ingest import keeper
+from ingest.publishing import snapshot_cache as keeper
 from tests.lab import Lab
 
 SHOP = """

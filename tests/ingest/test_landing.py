@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ingest.errors import SourceError, SourceTooLargeError, UnsafeArchiveError
-from ingest.inputs.batch import RawPart
-from ingest.landing import LandedPart, land_part, locate
-from ingest.unpacking import RATIO_FLOOR_BYTES, UnpackLimit, open_landed
+from ingest.inputs.raw_batch import RawPart
+from ingest.landing.landing_zone import LandedPart, land_part, locate
+from ingest.landing.unpacking import RATIO_FLOOR_BYTES, UnpackLimit, open_landed
 
 LIMIT = 100_000_000
 TEXT = b"id,name\n1,Ann\n2,Ben\n" * 50

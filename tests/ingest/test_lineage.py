@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from catalog.contract import Catalog, load_catalog
-from catalog.settings import load_settings
-from ingest.lineage import Lineage, Origin, show_lineage, to_json, trace_lineage
+from catalog.contract.load import Catalog, load_catalog
+from ingest.inspection.lineage import Lineage, Origin, show_lineage, to_json, trace_lineage
+from runtime.settings import load_settings
 
 SALES = """
 apiVersion: v3.1.0

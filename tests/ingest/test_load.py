@@ -14,10 +14,10 @@ from collections.abc import Callable
 import pytest
 import sqlalchemy as sa
 
-from catalog.database import make_engine
-from catalog.models import DatasetHead
+from catalog.storage.ledger_tables import DatasetHead
 from ingest.errors import DatasetBusyError
-from ingest.lease import hold_dataset
+from ingest.ledger.lease import hold_dataset
+from runtime.database import make_engine
 from tests.lab import PEOPLE, Lab
 
 GOOD = "id,name,age,born\n1,Ann,30,1990-01-31\n2,Ben,NA,\n3,Cy,41,1980-02-29\n"
@@ -259,12 +259,12 @@ def test_the_ledger_keeps_no_staging_table(lab: Lab) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from catalog.database import make_engine
-from catalog.settings import load_settings
-from catalog.contract import load_catalog
-from catalog.tables import build_tables
-from ingest.load import Loader
-import ingest.load as module
+from runtime.database import make_engine
+from runtime.settings import load_settings
+from catalog.contract.load import load_catalog
+from catalog.storage.dataset_tables import build_tables
+from ingest.loading.loader import Loader
+import ingest.loading.loader as module
 
 home, contracts, data, url, step = sys.argv[1:]
 settings = load_settings(home=Path(home), contracts=Path(contracts), data=Path(data))
@@ -313,7 +313,7 @@ def test_a_load_that_was_killed_is_finished_by_the_next(lab: Lab, step: str) -> 
 
 
 def test_a_worker_that_lost_its_token_publishes_nothing(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    import ingest.load as module
+    import ingest.loading.loader as module
 
     original = module.clean_batch
 

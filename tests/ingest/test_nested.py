@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ingest.check import check_cleaning
-from ingest.nested import REASONS_MAXIMUM
+from ingest.cleaning.check_plan import check_cleaning
+from ingest.cleaning.nested_sql import REASONS_MAXIMUM
 from tests.ingest.test_clean import Cleaner, make_csv
 from tests.lab import Lab
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import ingest.keeper as keeper
+import ingest.publishing.snapshot_cache as keeper
 from tests.ingest.test_replay import mend, replay
 from tests.lab import PEOPLE, Lab
 

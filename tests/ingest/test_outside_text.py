@@ -17,11 +17,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catalog.logs import FactsFormatter
-from catalog.plain_text import keep_text, plain, restore_text
 from commands.console import PlainConsole
-from ingest.history import list_loads, read_load, show_load, show_loads
-from ingest.report import show_line, show_reports
+from commands.show.load_reports import show_line, show_reports
+from ingest.inspection.load_history import list_loads, read_load, show_load, show_loads
+from runtime.logs import FactsFormatter
+from runtime.plain_text import keep_text, plain, restore_text
 from tests.ingest.test_dispatch import WATCHED
 from tests.ingest.test_replay import mend, replay
 from tests.lab import PEOPLE, Lab
@@ -40,7 +40,7 @@ def shown(show: Callable[..., Any], *facts: Any) -> str:
 
 def assert_readable(lab: Lab, report: Any) -> None:
     """Every way in which a person sees a load."""
-    from catalog.database import make_engine
+    from runtime.database import make_engine
 
     engine = make_engine(lab.urls.read)
     for text in (
@@ -95,7 +95,7 @@ def test_files_headers_and_values_that_hold_anything_are_loaded_and_poured_again
     assert lab.rows("SELECT name FROM people_v1.people") == [(NASTY,)]
     assert_readable(lab, report)
     # The position, which is read again, names the file as it is: nothing is new.
-    from ingest.watch import has_news
+    from ingest.worker.watch_inputs import has_news
 
     assert not has_news(lab.loader(), lab.dataset("people.people"))
     assert lab.ingest("people.people").status == "unchanged"

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 import sqlalchemy as sa
 
-from catalog.database import make_engine
-from catalog.tables import build_tables
-from ingest.staging import park_indexes
+from catalog.storage.dataset_tables import build_tables
+from ingest.publishing.staging import park_indexes
+from runtime.database import make_engine
 from tests.lab import PEOPLE, Lab
 
 INDEXED = PEOPLE.replace(

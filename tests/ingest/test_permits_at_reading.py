@@ -9,12 +9,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from catalog.permits import Permits
-from catalog.settings import load_settings
-from catalog.sources import DatabaseSource
+from catalog.inputs.permits import Permits
+from catalog.model.sources import DatabaseSource
 from ingest.errors import SourceError
 from ingest.inputs.database import make_source_engine
-from ingest.inputs.filling import Filler
+from ingest.inputs.variables import Filler
+from runtime.settings import load_settings
 from tests.conftest import Databases
 from tests.lab import PEOPLE, Lab
 

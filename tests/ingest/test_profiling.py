@@ -12,9 +12,9 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from catalog.database import make_engine
-from ingest.load_report import LoadReport
-from ingest.profiling import FAILURES, Behind, Failures, keep_profile, refresh_profiles
+from ingest.inspection.column_statistics import FAILURES, Behind, Failures, keep_profile, refresh_profiles
+from ingest.loading.load_report import LoadReport
+from runtime.database import make_engine
 from tests.lab import PEOPLE, Lab
 
 MIXED = """

@@ -17,14 +17,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from catalog.dataset import RawForm
-from catalog.embedded import EmbeddedPostgres
-from ingest.clean import CleaningPlan
+from catalog.model.dataset import RawForm
+from ingest.cleaning.plan import CleaningPlan
 from ingest.errors import MissingColumnsError, SourceError
+from ingest.landing.unpacking import UnpackLimit
 from ingest.readers import delimited as reader
 from ingest.readers.delimited import DelimitedReader
-from ingest.readers.sink import RECORD_LIMIT_BYTES, CutBatch, require_columns
-from ingest.unpacking import UnpackLimit
+from ingest.readers.record_writer import RECORD_LIMIT_BYTES, CutBatch, require_columns
+from runtime.embedded_postgres import EmbeddedPostgres
 from tests.lab import cut_bytes, land_bytes
 
 Row = tuple[Any, ...]

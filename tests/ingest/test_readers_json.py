@@ -13,13 +13,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from catalog.dataset import RawForm
-from catalog.json_path import RecordsPath, parse_records_path
-from ingest.landing import LandedBatch
-from ingest.readers import cut_batch, lines, pick_raw, scanner
+from catalog.model.dataset import RawForm
+from catalog.types.json_path import RecordsPath, parse_records_path
+from ingest.landing.landing_zone import LandedBatch
+from ingest.landing.unpacking import UnpackLimit
+from ingest.readers import cut_batch, pick_raw
+from ingest.readers import json_lines as lines
+from ingest.readers import json_scanner as scanner
 from ingest.readers.json_object import MalformedJsonError, keep_digits, read_object, read_plain
-from ingest.readers.sink import RECORD_LIMIT_BYTES
-from ingest.unpacking import UnpackLimit
+from ingest.readers.record_writer import RECORD_LIMIT_BYTES
 from tests.lab import land_bytes
 
 PROPERTY = settings(max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck))

@@ -16,14 +16,14 @@ import pyarrow.parquet as pq
 import pytest
 import xlsxwriter
 
-from catalog.dataset import RawForm
+from catalog.model.dataset import RawForm
 from ingest.errors import SourceError, SourceTooLargeError
-from ingest.landing import LandedBatch
+from ingest.landing.landing_zone import LandedBatch
+from ingest.landing.unpacking import UnpackLimit
 from ingest.readers import cut_batch, pick_raw
+from ingest.readers.record_writer import CutBatch
 from ingest.readers.serials import write_serial
-from ingest.readers.sink import CutBatch
 from ingest.readers.styles import DAY, DURATION, MOMENT, TIME, kind_of
-from ingest.unpacking import UnpackLimit
 from tests.lab import land_bytes
 
 LIMIT = UnpackLimit(1 << 30)

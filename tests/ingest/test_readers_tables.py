@@ -14,11 +14,11 @@ import duckdb
 import openpyxl
 import pytest
 
-from catalog.dataset import RawForm
+from catalog.model.dataset import RawForm
 from ingest.errors import MissingColumnsError, SourceError, SourceTooLargeError
-from ingest.landing import LandedBatch
+from ingest.landing.landing_zone import LandedBatch
+from ingest.landing.unpacking import UnpackLimit
 from ingest.readers import cut_batch, pick_raw
-from ingest.unpacking import UnpackLimit
 from tests.lab import land_bytes
 
 PARQUET = RawForm(format="parquet")

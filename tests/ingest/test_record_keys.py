@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from catalog.contract import lint_contracts
-from catalog.dataset import RawForm
-from catalog.settings import load_settings
+from catalog.contract.load import lint_contracts
+from catalog.model.dataset import RawForm
 from ingest.errors import SourceError
-from ingest.inputs import http_client
+from ingest.http_client import client as http_client
+from runtime.settings import load_settings
 from tests.ingest.test_readers_json import cut
 from tests.lab import Lab
 from tests.remote_api import Asked, RemoteApi, Reply, run_remote_api

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-import ingest.keeper as keeper
+import ingest.publishing.snapshot_cache as keeper
 from tests.lab import Lab
 
 CONTRACT = """
@@ -120,7 +120,7 @@ def test_a_value_that_is_shorter_takes_the_place_of_the_refused_one(make_lab: Ca
 def test_more_refused_records_than_can_be_told_apart_fail_the_load_once(
     make_lab: Callable[..., Lab], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import ingest.refused as module
+    import ingest.publishing.refused_records as module
 
     monkeypatch.setattr(module, "REFUSED_MOST", 2)
     lab = make_lab(CONTRACT.replace("MODE", "upsert"))

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from catalog.contract import lint_contracts
-from catalog.settings import load_settings
-from ingest.check import check_cleaning
-from ingest.lint import lint
+from catalog.contract.load import lint_contracts
+from ingest.cleaning.check_plan import check_cleaning
+from ingest.cleaning.lint import lint
+from runtime.settings import load_settings
 from tests.ingest.test_clean import Cleaner, make_csv, quoted
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from catalog.contract import load_catalog
-from catalog.errors import ContractError
-from catalog.settings import load_settings
+from catalog.contract.load import load_catalog
+from runtime.errors import ContractError
+from runtime.settings import load_settings
 from tests.ingest.test_file_cases import CASES, EXPECTED, merge_contracts
 from tests.ingest.test_formats import write_workbook
 from tests.ingest.test_inputs_database import Erp, erp

@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
-from catalog.database import make_engine
-from ingest.dispatch import Dispatcher
-from ingest.watch import LEASE_SECONDS, TAKEN_AT_ONCE, find_due_news, set_due, take_due
+from ingest.worker.dispatch import Dispatcher
+from ingest.worker.watch_inputs import LEASE_SECONDS, TAKEN_AT_ONCE, find_due_news, set_due, take_due
+from runtime.database import make_engine
 from tests.ingest.test_dispatch import GOOD, HOURLY, WATCHED
 from tests.lab import Lab
 

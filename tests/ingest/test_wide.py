@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from catalog.contract import load_catalog
-from catalog.settings import Settings, load_settings
-from ingest.clean import compile_cleaning, needed_columns
-from ingest.engine import choose_limits, clean_batch
+from catalog.contract.load import load_catalog
+from ingest.cleaning.engine import choose_limits, clean_batch
+from ingest.cleaning.plan import compile_cleaning, needed_columns
 from ingest.errors import OutOfMemoryError
+from runtime.settings import Settings, load_settings
 from tests.lab import cut_bytes
 
 KINDS = {"integer": "1", "string": "abc", "number": "1.5", "date": "2020-01-01", "boolean": "true"}

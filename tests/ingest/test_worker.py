@@ -15,9 +15,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from catalog.database import make_engine
-from catalog.embedded import EmbeddedPostgres
-from ingest.queue import queue_load
+from ingest.ledger.queue import queue_load
+from runtime.database import make_engine
+from runtime.embedded_postgres import EmbeddedPostgres
 from tests.lab import PEOPLE, Lab
 from tests.test_telemetry import environment
 

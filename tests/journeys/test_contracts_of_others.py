@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from catalog.errors import ContractError
-from ingest.lint import lint
+from ingest.cleaning.lint import lint
+from runtime.errors import ContractError
 from tests.lab import Lab
 
 MakeLab = Callable[..., Lab]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from catalog.settings import PROJECT_ROOT
+from runtime.settings import PROJECT_ROOT
 from tests.lab import Lab, walk
 
 CONTRACT = (PROJECT_ROOT / "contracts" / "earthquakes.odcs.yaml").read_text(encoding="utf-8")

@@ -19,12 +19,12 @@ import psycopg
 import pytest
 from typer.testing import CliRunner
 
-from catalog.database import ROLES, DatabaseUrls
-from catalog.embedded import EmbeddedPostgres, run_embedded
-from catalog.errors import MigrationError
-from catalog.migration import migrate
-from catalog.settings import PROJECT_ROOT, read_secret
+from catalog.migration.migrate import migrate
 from decant import app
+from runtime.database import ROLES, DatabaseUrls
+from runtime.embedded_postgres import EmbeddedPostgres, run_embedded
+from runtime.errors import MigrationError
+from runtime.settings import PROJECT_ROOT, read_secret
 from tests.api.test_changes import read_example
 from tests.conftest import Databases
 from tests.lab import PEOPLE, Lab

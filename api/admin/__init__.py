@@ -1,0 +1,1 @@
+"""Keys, loads, quarantine, audit, health and metrics endpoints."""

@@ -1,0 +1,63 @@
+"""Who did what, and how often: for operators."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse, Response
+
+from api.admin.key_routes import NO_STORE, connected, read_days
+from api.admin.load_queue import moment
+from api.auth.permissions import require_scope
+from api.context import service_of
+from api.http.problems import Problem
+from api.http.responses import answer_list, refuse_unknown
+from api.metadata.load_history import cut_page, fetch
+from api.observability.usage import read_usage
+from api.push.routes import read_count, read_number
+
+router = APIRouter()
+READ = ["GET", "HEAD"]
+LIST = f"""
+SELECT id, json_build_object('id', id, 'at', {moment("at")}, 'principal', principal, 'operation', operation,
+  'product', product, 'dataset', dataset, 'records', records, 'facts', facts)::text
+FROM decant.audit_log
+WHERE (%(principal)s::text IS NULL OR principal = %(principal)s)
+  AND (%(operation)s::text IS NULL OR operation = %(operation)s)
+  AND (%(before)s::bigint IS NULL OR id < %(before)s)
+ORDER BY id DESC LIMIT %(limit)s
+"""
+
+
+@router.api_route("/operations/audit", methods=READ)
+async def get_audit(request: Request) -> Response:
+    """What was done, the latest first: keys made, loads asked for, gates overruled, records erased."""
+    service = service_of(request)
+    require_scope(await service.authenticate(request), "ops:read")
+    refuse_unknown(request, ("principal", "operation", "limit", "before"))
+    given = request.query_params
+    if any("\0" in given.get(name, "") for name in ("principal", "operation")):
+        raise Problem("invalid_text")
+    limit = read_count(request, "limit", 100, 1000, "limit_out_of_range")
+    facts = {
+        "principal": given.get("principal"),
+        "operation": given.get("operation"),
+        "before": read_number(request, "before", "invalid_cursor"),
+        "limit": limit + 1,
+    }
+    members, behind = cut_page(await fetch(service.lanes, LIST, facts), limit)
+    return answer_list(request, members, behind, service.settings)
+
+
+@router.api_route("/operations/usage", methods=READ)
+async def get_usage(request: Request) -> Response:
+    """What everybody asked for, by day, dataset and operation."""
+    service = service_of(request)
+    require_scope(await service.authenticate(request), "ops:read")
+    refuse_unknown(request, ("principal", "from", "to"))
+    principal = request.query_params.get("principal")
+    if "\0" in (principal or ""):
+        raise Problem("invalid_text")
+    first, last = read_days(request)
+    async with connected(service) as connection:
+        rows = await read_usage(connection, principal, first, last)
+    return JSONResponse({"data": rows}, 200, NO_STORE)

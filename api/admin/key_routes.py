@@ -1,0 +1,261 @@
+"""API keys over HTTP: everyone's own, and all of them for whoever administers them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from fastapi import APIRouter, Request
+from psycopg import AsyncConnection
+from starlette.responses import JSONResponse, Response
+
+from api.admin.key_store import STATES, Once, get_key, list_keys, make_key, revoke_key, rotate_key
+from api.admin.load_queue import parse_object
+from api.admin.load_routes import member_problem, read_json
+from api.auth.api_keys import KeyDraft, check_scopes, known_scopes, read_peppers
+from api.auth.authenticator import Principal, refuse
+from api.auth.permissions import require_scope
+from api.context import Service, service_of
+from api.http.addresses import address_of
+from api.http.problems import Problem, closest, parameter_problem
+from api.http.responses import refuse_unknown
+from api.observability.usage import read_usage
+from api.push.event_body import read_idempotency_key
+from catalog.types.value_parsers import InvalidValueError, parse_date
+from runtime.database import translate_error
+from runtime.rate import parse_rate
+
+router = APIRouter()
+READ = ["GET", "HEAD"]
+NO_STORE = {"Cache-Control": "no-store"}
+NAME_CHARACTERS = 200
+SCOPES_MAXIMUM = 100
+KEY_ID = re.compile(r"[0-9A-Za-z]{1,40}")
+OVERLAP_SECONDS = 86_400
+OVERLAP_MAXIMUM = 30 * 86_400
+USAGE_DAYS = 30
+
+
+@router.api_route("/keys/self", methods=READ)
+async def get_own_key(request: Request) -> Response:
+    """What the caller's own credential may do."""
+    service, principal = await known_caller(request)
+    refuse_unknown(request)
+    if principal.is_token:
+        return JSONResponse({"data": {"subject": principal.id, "scopes": sorted(principal.scopes)}}, 200, NO_STORE)
+    async with connected(service) as connection:
+        facts = await get_key(connection, principal.id or "")
+    return JSONResponse({"data": facts}, 200, NO_STORE)
+
+
+@router.api_route("/keys/self/usage", methods=READ)
+async def get_own_usage(request: Request) -> Response:
+    """What the caller asked for, by day, dataset and operation."""
+    service, principal = await known_caller(request)
+    refuse_unknown(request, ("from", "to"))
+    first, last = read_days(request)
+    async with connected(service) as connection:
+        rows = await read_usage(connection, principal.id, first, last)
+    return JSONResponse({"data": rows}, 200, NO_STORE)
+
+
+@router.api_route("/keys/self/rotate", methods=["POST"])
+async def rotate_own_key(request: Request) -> Response:
+    """A new key in the place of the caller's own; it may do the same."""
+    service, principal = await known_caller(request)
+    if principal.is_token:
+        raise Problem("not_found", "A token is renewed by its issuer.")
+    return await rotate(request, service, principal, principal.id or "")
+
+
+@router.api_route("/keys", methods=READ)
+async def get_keys(request: Request) -> Response:
+    """All keys, newest first."""
+    service, principal = await known_caller(request)
+    require_scope(principal, "keys:admin")
+    refuse_unknown(request, ("limit", "before", "state"))
+    given = request.query_params
+    state, before, limit = given.get("state", "all"), given.get("before"), given.get("limit", "100")
+    if state not in STATES:
+        raise parameter_problem("invalid_value", "state", "no key stands like this", STATES)
+    if not (limit.isascii() and limit.isdigit() and len(limit) <= 4 and 1 <= int(limit) <= 1000):
+        raise parameter_problem("limit_out_of_range", "limit", "must be a whole number from 1 to 1000")
+    if before is not None and not KEY_ID.fullmatch(before):
+        raise parameter_problem("invalid_value", "before", "expected the id of a key")
+    async with connected(service) as connection:
+        keys, behind = await list_keys(connection, state, before, int(limit))
+    next_url = None
+    if behind is not None:
+        following = request.url.include_query_params(before=behind)
+        next_url = address_of(service.settings, f"{following.path}?{following.query}")
+    link = {"Link": f'<{next_url}>; rel="next"'} if next_url else {}
+    return JSONResponse({"data": keys, "next": next_url}, 200, NO_STORE | link)
+
+
+@router.api_route("/keys", methods=["POST"])
+async def post_key(request: Request) -> Response:
+    """201 and a new key, whose text is shown this once."""
+    service, principal = await known_caller(request)
+    require_scope(principal, "keys:admin")
+    refuse_unknown(request)
+    key = read_idempotency_key(request.headers.getlist("idempotency-key"))
+    body = await read_json(request)
+    draft = read_draft(service, principal, parse_object(body, ("name", "scopes", "expires_at", "rate_limit")))
+    once = Once(principal.id or "", "POST /keys", key, hashlib.sha256(body).hexdigest())
+    async with connected(service) as connection:
+        facts = await make_key(connection, read_peppers(service.settings), draft, once)
+    return created(service, facts)
+
+
+@router.api_route("/keys/{key_id}", methods=READ)
+async def get_one_key(request: Request) -> Response:
+    """One key, never its secret."""
+    service, principal = await known_caller(request)
+    require_scope(principal, "keys:admin")
+    refuse_unknown(request)
+    async with connected(service) as connection:
+        facts = await get_key(connection, read_id(request))
+    if facts is None:
+        raise Problem("not_found", "There is no such key.")
+    return JSONResponse({"data": facts}, 200, NO_STORE)
+
+
+@router.api_route("/keys/{key_id}/rotate", methods=["POST"])
+async def post_rotation(request: Request) -> Response:
+    """201 and the key that takes the place of another."""
+    service, principal = await known_caller(request)
+    require_scope(principal, "keys:admin")
+    return await rotate(request, service, principal, read_id(request))
+
+
+@router.api_route("/keys/{key_id}", methods=["DELETE"])
+async def delete_key(request: Request) -> Response:
+    """204 once the key and its line are revoked; they are refused everywhere within five seconds."""
+    service, principal = await known_caller(request)
+    require_scope(principal, "keys:admin")
+    refuse_unknown(request, ("only",))
+    key_id = read_id(request)
+    only = request.query_params.get("only", "false")
+    if only not in {"true", "false"}:
+        raise parameter_problem("invalid_value", "only", "is true or false", ("true", "false"))
+    once = Once(principal.id or "", "DELETE /keys", None, "")
+    async with connected(service) as connection:
+        revoked = await revoke_key(connection, key_id, once, only=only == "true")
+    for ended in revoked:
+        service.callers.authenticator.cache.pop(ended, None)
+    return Response(None, 204, NO_STORE)
+
+
+async def rotate(request: Request, service: Service, principal: Principal, key_id: str) -> Response:
+    """Rotates a key as the body says; an empty body says nothing."""
+    refuse_unknown(request)
+    has_body = request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
+    asked = parse_object(await read_json(request), ("overlap_seconds", "expires_at")) if has_body else {}
+    overlap = asked.get("overlap_seconds", OVERLAP_SECONDS)
+    if type(overlap) is not int or not 0 <= overlap <= OVERLAP_MAXIMUM:
+        raise member_problem("overlap_seconds", f"a whole number from 0 to {OVERLAP_MAXIMUM:,}")
+    once = Once(principal.id or "", "POST /keys/rotate", None, "")
+    async with connected(service) as connection:
+        facts = await rotate_key(
+            connection,
+            read_peppers(service.settings),
+            key_id,
+            timedelta(seconds=overlap),
+            read_moment("expires_at", asked.get("expires_at")),
+            once,
+            service.settings.key_line_days,
+        )
+    service.callers.authenticator.cache.pop(key_id, None)
+    return created(service, facts)
+
+
+async def known_caller(request: Request) -> tuple[Service, Principal]:
+    """The service and who is calling; `unauthorized` without a credential."""
+    service = service_of(request)
+    principal = await service.authenticate(request)
+    if principal.id is None:
+        raise refuse(sent=False)
+    return service, principal
+
+
+@asynccontextmanager
+async def connected(service: Service) -> AsyncIterator[AsyncConnection[Any]]:
+    """A connection on the write login, whose errors are ours."""
+    try:
+        async with service.events.pool.connection() as connection:
+            yield connection
+    except Problem:
+        raise
+    except Exception as error:
+        raise translate_error(error) from error
+
+
+def created(service: Service, facts: dict[str, Any]) -> Response:
+    """201 with a new key."""
+    location = address_of(service.settings, f"/keys/{facts['id']}")
+    return JSONResponse({"data": facts}, 201, NO_STORE | {"Location": location})
+
+
+def read_id(request: Request) -> str:
+    """The id of the key that an address names."""
+    key_id: str = request.path_params["key_id"]
+    if not KEY_ID.fullmatch(key_id):
+        raise Problem("not_found", "There is no such key.")
+    return key_id
+
+
+def read_draft(service: Service, principal: Principal, asked: dict[str, Any]) -> KeyDraft:
+    """The key that a body asks for."""
+    name, scopes, rate = asked.get("name"), asked.get("scopes"), asked.get("rate_limit")
+    if not isinstance(name, str) or not 0 < len(name.strip()) <= NAME_CHARACTERS or not name.isprintable():
+        raise member_problem("name", f"1 to {NAME_CHARACTERS} printable characters are needed")
+    if not isinstance(scopes, list) or not 0 < len(scopes) <= SCOPES_MAXIMUM:
+        raise member_problem("scopes", f"a list of 1 to {SCOPES_MAXIMUM} scopes is needed")
+    known = known_scopes(service.catalog)
+    for scope in scopes:
+        if not isinstance(scope, str) or scope not in known:
+            near = closest(scope, known) if isinstance(scope, str) else []
+            error = {"pointer": "/scopes", "message": "no such scope"} | ({"allowed": near} if near else {})
+            raise Problem("invalid_value", f"scopes: there is no scope {json.dumps(scope)[:200]}", errors=[error])
+    if rate is not None:
+        try:
+            parse_rate(str(rate))
+        except ValueError as error:
+            raise member_problem("rate_limit", str(error)) from None
+    check_scopes(scopes)
+    expires_at = read_moment("expires_at", asked.get("expires_at"))
+    return KeyDraft(name.strip(), tuple(dict.fromkeys(scopes)), expires_at, rate and str(rate), principal.id)
+
+
+def read_moment(name: str, value: Any) -> datetime | None:
+    """A moment that is still to come, None where there is none."""
+    if value is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+        # The last hours of the year 9999 are in no year of UTC that Python knows.
+        moment = moment.astimezone(UTC) if moment is not None and moment.tzinfo else None
+    except (ValueError, OverflowError):
+        moment = None
+    if moment is None or moment <= datetime.now(UTC):
+        raise member_problem(name, "a moment to come, such as 2030-01-31T00:00:00Z")
+    return moment
+
+
+def read_days(request: Request) -> tuple[date, date]:
+    """From which day to which; the last thirty where nothing is said."""
+    today = datetime.now(UTC).date()
+    days = {"from": today - timedelta(days=USAGE_DAYS - 1), "to": today}
+    for name in days:
+        text = request.query_params.get(name)
+        if text is not None:
+            try:
+                days[name] = parse_date(text)
+            except InvalidValueError as error:
+                raise parameter_problem("invalid_value", name, str(error)) from None
+    return days["from"], days["to"]

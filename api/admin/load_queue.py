@@ -1,0 +1,195 @@
+"""Loads as the API sees them: what the ledger says, as JSON that Postgres made, and new ones for the workers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg.types.json import Jsonb
+from psycopg_pool import AsyncConnectionPool
+
+from api.database.connections import Lanes
+from api.http.json_text import JsonText
+from api.http.problems import Problem
+from api.push.event_store import KEEP_KEY, find_answer
+from catalog.model.dataset import Dataset
+from catalog.storage.audit import NOTE_AUDIT
+from runtime.database import translate_error
+from runtime.errors import DatabaseUnavailableError
+
+CHANNEL = "decant_loads"  # NOTIFY: a hint to the workers
+OPERATION = "POST /operations/loads"
+
+
+def moment(column: str) -> str:
+    """SQL that writes a time as RFC 3339 in UTC."""
+    return f"""to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""
+
+
+FACTS = f"""
+  'id', l.id, 'product', d.product, 'major', d.major, 'dataset', d.dataset, 'kind', l.kind, 'status', l.status,
+  'revision', l.revision, 'raw', l.raw, 'accepted', l.accepted, 'rejected', l.rejected, 'duplicates', l.duplicates,
+  'inserted', l.inserted, 'updated', l.updated, 'deleted', l.deleted, 'unchanged', l.unchanged,
+  'attempt', l.attempt, 'started_at', {moment("l.started_at")}, 'finished_at', {moment("l.finished_at")},
+  'retry_at', {moment("l.retry_at")}, 'error_code', l.error_code, 'error', l.error, 'requested_by', l.requested_by,
+  'url', %(loads_url)s::text || l.id
+"""
+FROM = "FROM decant.loads AS l JOIN decant.datasets AS d ON d.id = l.dataset_id"
+LIST = f"""
+SELECT l.id, json_build_object({FACTS})::text {FROM}
+WHERE (%(product)s::text IS NULL OR d.product = %(product)s) AND (%(major)s::int IS NULL OR d.major = %(major)s)
+  AND (%(dataset)s::text IS NULL OR d.dataset = %(dataset)s) AND (%(status)s::text IS NULL OR l.status = %(status)s)
+  AND (%(before)s::bigint IS NULL OR l.id < %(before)s)
+ORDER BY l.id DESC LIMIT %(limit)s
+"""
+# Of a load that rejected very many, the first records tell the reasons.
+GET = f"""
+SELECT (json_build_object({FACTS})::jsonb || jsonb_build_object(
+  'source', l.source, 'parts', l.parts, 'position', l.position, 'request', l.request, 'cause', l.cause,
+  'scheduled_at', {moment("l.scheduled_at")}, 'batch_sha256', l.batch_sha256, 'step_seconds', l.step_seconds,
+  'notes', coalesce(l.notes, '[]'), 'trace_id', l.trace_id,
+  'gates', (SELECT coalesce(jsonb_agg(jsonb_build_object('rule', rule, 'measured', measured, 'bound', bound,
+      'passed', passed, 'severity', severity, 'error', error) ORDER BY position), '[]')
+    FROM decant.quality_results WHERE load_id = l.id),
+  'reasons', (SELECT coalesce(jsonb_agg(jsonb_build_object('property', property, 'rule', rule, 'records', records)
+      ORDER BY records DESC, property, rule), '[]')
+    FROM (
+      SELECT reason->>'property' AS property, reason->>'rule' AS rule, count(*) AS records
+      FROM (SELECT reasons FROM decant.rejected_records WHERE load_id = l.id ORDER BY id LIMIT 10000) AS r,
+        jsonb_array_elements(reasons) AS reason
+      GROUP BY 1, 2
+    ) AS counted)
+))::text {FROM} WHERE l.id = %(id)s
+"""
+QUEUE = """
+INSERT INTO decant.loads (dataset_id, kind, request, requested_by)
+SELECT id, %(kind)s, %(request)s, %(requested_by)s FROM decant.datasets
+WHERE product = %(product)s AND major = %(major)s AND dataset = %(dataset)s
+RETURNING id
+"""
+
+
+@dataclass(frozen=True)
+class LoadFilter:
+    """Which loads are asked for."""
+
+    product: str | None
+    major: int | None
+    dataset: str | None
+    status: str | None
+    before: int | None  # only loads with a smaller id
+    limit: int
+
+
+@dataclass(frozen=True)
+class LoadRequest:
+    """One request for loads: `datasets` in the order in which they are to be loaded."""
+
+    principal: str
+    datasets: Sequence[Dataset]
+    key: str | None  # the Idempotency-Key
+    body: bytes
+    operation: str = OPERATION
+    kind: str | None = None  # of the loads; by the datasets' inputs where left out
+    request: dict[str, Any] | None = None
+
+
+async def list_loads(lanes: Lanes, wanted: LoadFilter, loads_url: str) -> tuple[bytes, int | None]:
+    """The loads as the members of a JSON array, newest first, and the id behind which the next page begins.
+
+    Each one's address is `loads_url` and its id.
+    """
+    try:
+        async with lanes.connection() as connection:
+            facts = vars(wanted) | {"limit": wanted.limit + 1, "loads_url": loads_url}
+            rows = await (await connection.execute(LIST, facts)).fetchall()
+    except Exception as error:
+        raise translate_error(error) from error
+    page = rows[: wanted.limit]
+    return b",".join(row[1] for row in page), page[-1][0] if len(rows) > len(page) else None
+
+
+async def get_load(lanes: Lanes, load_id: int, loads_url: str) -> bytes:
+    """One load as JSON; `not_found` where there is none."""
+    try:
+        async with lanes.connection() as connection:
+            row = await (await connection.execute(GET, {"id": load_id, "loads_url": loads_url})).fetchone()
+    except Exception as error:
+        raise translate_error(error) from error
+    if row is None:
+        raise Problem("not_found", f"There is no load {load_id}.")
+    found: bytes = row[0]
+    return found
+
+
+async def queue_loads(pool: AsyncConnectionPool[Any], wanted: LoadRequest) -> dict[str, Any]:
+    """What the caller is told, once the loads stand in the ledger; the same again for a repeated request."""
+    try:
+        async with pool.connection() as connection, connection.transaction():
+            known = {
+                "principal": wanted.principal,
+                "operation": wanted.operation,
+                "key": wanted.key,
+                "body_sha256": hashlib.sha256(wanted.body).hexdigest(),
+            }
+            if wanted.key is not None and (answer := await find_answer(connection, known)) is not None:
+                return answer
+            queued = [await queue_one(connection, wanted, dataset) for dataset in wanted.datasets]
+            await connection.execute("SELECT pg_notify(%s, '')", (CHANNEL,))
+            answer = {"data": queued}
+            if wanted.key is not None:
+                await connection.execute(KEEP_KEY, {**known, "answer": Jsonb(answer)})
+            return answer
+    except Problem:
+        raise
+    except Exception as error:
+        raise translate_error(error) from error
+
+
+async def queue_one(connection: Any, wanted: LoadRequest, dataset: Dataset) -> dict[str, Any]:
+    """A queued load, on record."""
+    derived = dataset.input is not None and dataset.input.kind == "query"
+    facts = {
+        "product": dataset.product,
+        "major": dataset.major,
+        "dataset": dataset.name,
+        "kind": wanted.kind or ("refresh" if derived else "ingest"),
+        "request": Jsonb(wanted.request) if wanted.request is not None else None,
+        "requested_by": f"key {wanted.principal}",
+    }
+    row = await (await connection.execute(QUEUE, facts)).fetchone()
+    if row is None:
+        raise DatabaseUnavailableError()  # the contract has no table yet
+    noted = {"load": row[0]} | (wanted.request or {})
+    where = {"product": dataset.product, "dataset": dataset.name, "records": None}
+    entry = {**where, "principal": wanted.principal, "operation": wanted.operation, "facts": Jsonb(noted)}
+    await connection.execute(NOTE_AUDIT, entry)
+    return {
+        "id": row[0],
+        "product": dataset.product,
+        "major": dataset.major,
+        "dataset": dataset.name,
+        "kind": facts["kind"],
+        "status": "queued",
+        "url": f"/operations/loads/{row[0]}",
+    }
+
+
+def parse_object(body: bytes, known: Sequence[str]) -> dict[str, Any]:
+    """The members of a JSON object; a problem names what does not belong there."""
+    try:
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Problem("invalid_text", f"The body is not UTF-8 (byte {error.start + 1}).") from None
+    JsonText(text).read_whole()  # for its problems: depth, numbers and texts are held to the rules of pushed records
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise Problem("invalid_value", "The body must be a JSON object.")
+    for name in found:
+        if name not in known:
+            message = f"unknown; known are {', '.join(known)}"
+            raise Problem("invalid_value", f"{name}: {message}", errors=[{"pointer": f"/{name}", "message": message}])
+    return found

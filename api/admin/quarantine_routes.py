@@ -1,0 +1,158 @@
+"""Quarantine over HTTP: rejected records, replays, and the publication of withheld loads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse, Response
+
+from api.admin.load_queue import LoadRequest, moment, parse_object, queue_loads
+from api.admin.load_routes import choose, find_loadable, find_products, member_problem, read_json
+from api.auth.permissions import require_scope
+from api.context import Service, service_of
+from api.http.addresses import address_of
+from api.http.problems import Problem
+from api.push.event_body import read_idempotency_key
+from api.push.routes import read_count, read_number, refuse_parameters
+from catalog.model.dataset import Dataset
+from catalog.storage.ledger_tables import REJECT_STATES
+from runtime.database import translate_error
+
+router = APIRouter()
+READ = ["GET", "HEAD"]
+NO_STORE = {"Cache-Control": "no-store"}
+LIST_PARAMETERS = ("product", "major", "dataset", "state", "reason", "load", "limit", "before")
+LIST = f"""
+SELECT r.id, json_build_object('id', r.id, 'product', d.product, 'major', d.major, 'dataset', d.dataset,
+  'load', r.load_id, 'file', r.file, 'line', r.line, 'key', r.key, 'raw', r.raw, 'reasons', r.reasons,
+  'state', r.state, 'first_seen', {moment("r.first_seen")}, 'last_seen', {moment("r.last_seen")},
+  'closed_at', {moment("r.closed_at")}, 'closed_by', r.closed_by)::text
+FROM decant.rejected_records AS r JOIN decant.datasets AS d ON d.id = r.dataset_id
+WHERE (%(product)s::text IS NULL OR d.product = %(product)s) AND (%(major)s::int IS NULL OR d.major = %(major)s)
+  AND (%(dataset)s::text IS NULL OR d.dataset = %(dataset)s) AND (%(state)s = 'all' OR r.state = %(state)s)
+  AND (%(load)s::bigint IS NULL OR r.load_id = %(load)s) AND (%(before)s::bigint IS NULL OR r.id < %(before)s)
+  AND (%(reason)s::text IS NULL OR EXISTS (SELECT FROM jsonb_array_elements(r.reasons) AS broken
+    WHERE %(reason)s IN (broken ->> 'rule', broken ->> 'property')))
+ORDER BY r.id DESC LIMIT %(limit)s
+"""
+FIND_LOAD = """
+SELECT d.product, d.major, d.dataset, l.status FROM decant.loads AS l JOIN decant.datasets AS d ON d.id = l.dataset_id
+WHERE l.id = %s
+"""
+
+
+@router.api_route("/operations/rejects", methods=READ)
+async def get_rejects(request: Request) -> Response:
+    """Rejected records with their reasons and raw texts, the latest first."""
+    service = service_of(request)
+    require_scope(await service.authenticate(request), "ops:read")
+    refuse_parameters(request, LIST_PARAMETERS)
+    given = request.query_params
+    products = find_products(service, given.get("product"), given.get("major"))
+    limit = read_count(request, "limit", 100, 1000, "limit_out_of_range")
+    facts = {
+        "product": given.get("product"),
+        "major": int(given["major"]) if "major" in given else None,
+        "dataset": choose(given.get("dataset"), "dataset", [name for p in products for name in p.datasets]),
+        "state": choose(given.get("state"), "state", (*REJECT_STATES, "all")) or "open",
+        "reason": given.get("reason"),
+        "load": read_number(request, "load", "invalid_value"),
+        "before": read_number(request, "before", "invalid_cursor"),
+        "limit": limit + 1,
+    }
+    if "\0" in (facts["reason"] or ""):
+        raise Problem("invalid_text")
+    rows = await fetch(service, LIST, facts)
+    next_url = None
+    if len(rows) > limit:
+        rows = rows[:limit]
+        following = request.url.include_query_params(before=rows[-1][0])
+        next_url = address_of(service.settings, f"{following.path}?{following.query}")
+    members = b",".join(row[1] if isinstance(row[1], bytes) else row[1].encode() for row in rows)
+    body = b'{"data":[%b],"next":%b}' % (members, f'"{next_url}"'.encode() if next_url else b"null")
+    link = {"Link": f'<{next_url}>; rel="next"'} if next_url else {}
+    return Response(body, 200, NO_STORE | link, "application/json")
+
+
+@router.api_route("/operations/replays", methods=["POST"])
+async def post_replays(request: Request) -> Response:
+    """202 and a queued load that pours rejected records, or a whole raw batch, again."""
+    service = service_of(request)
+    principal = await service.authenticate(request)
+    require_scope(principal, "ops:write")
+    refuse_parameters(request, ())
+    key = read_idempotency_key(request.headers.getlist("idempotency-key"))
+    body = await read_json(request)
+    asked = parse_object(body, ("product", "major", "dataset", "load"))
+    if asked.get("dataset") is None:
+        raise member_problem("dataset", "the name of a dataset is needed")
+    (dataset,) = find_loadable(service, asked)
+    load = asked.get("load")
+    if load is not None:
+        found = await find_load(service, load) if type(load) is int and 0 < load < 2**63 else None
+        if found is None or found[:3] != (dataset.product, dataset.major, dataset.name):
+            raise member_problem("load", "the dataset has no such load")
+    replay = {"replay": {"load": load} if load is not None else {}}
+    wanted = LoadRequest(principal.id or "", [dataset], key, body, "POST /operations/replays", "replay", replay)
+    return await answer_queued(service, wanted)
+
+
+@router.api_route("/operations/loads/{load}/publish", methods=["POST"])
+async def post_publication(request: Request) -> Response:
+    """202 and a queued load that publishes what a gate held back, on record."""
+    service = service_of(request)
+    principal = await service.authenticate(request)
+    require_scope(principal, "ops:write")
+    refuse_parameters(request, ())
+    key = read_idempotency_key(request.headers.getlist("idempotency-key"))
+    body = await read_json(request)
+    if parse_object(body, ("anyway",)).get("anyway") is not True:
+        raise member_problem("anyway", "must be true: the load was held back by a gate")
+    text = request.path_params["load"]
+    found = await find_load(service, int(text)) if text.isascii() and text.isdigit() and len(text) < 19 else None
+    dataset = find_dataset(service, found) if found else None
+    if found is None or dataset is None:
+        raise Problem("not_found", "There is no such load.")
+    if found[3] != "withheld":
+        raise Problem("invalid_value", f"Load {text} was not withheld; it is {found[3]}.")
+    operation = f"POST /operations/loads/{text}/publish"
+    wanted = LoadRequest(principal.id or "", [dataset], key, body, operation, None, {"publish": int(text)})
+    return await answer_queued(service, wanted)
+
+
+async def answer_queued(service: Service, wanted: LoadRequest) -> Response:
+    """202, and where the load can be watched."""
+    answer = await queue_loads(service.events.pool, wanted)
+    loads = [load | {"url": address_of(service.settings, load["url"])} for load in answer["data"]]
+    return JSONResponse({"data": loads}, 202, NO_STORE | {"Location": loads[0]["url"]})
+
+
+async def find_load(service: Service, load_id: int) -> tuple[str, int, str, str] | None:
+    """Product, major, dataset and status of a load."""
+    rows = await fetch(service, FIND_LOAD, (load_id,))
+    if not rows:
+        return None
+    product, major, dataset, status = rows[0]
+    return as_text(product), int(major), as_text(dataset), as_text(status)
+
+
+def as_text(value: str | bytes) -> str:
+    """A text that the pool may leave as bytes."""
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def find_dataset(service: Service, found: tuple[str, int, str, str]) -> Dataset | None:
+    """The dataset of a load, where its contract is here."""
+    product = service.catalog.products.get((found[0], found[1]))
+    return product.datasets.get(found[2]) if product else None
+
+
+async def fetch(service: Service, statement: str, values: Any) -> list[Any]:
+    """The rows of a statement on the read login."""
+    try:
+        async with service.lanes.connection() as connection:
+            rows: list[Any] = await (await connection.execute(statement.encode(), values)).fetchall()
+            return rows
+    except Exception as error:
+        raise translate_error(error) from error

@@ -1,0 +1,177 @@
+"""Credentials -> Principal. What a principal may see is decided in `api/auth/permissions.py`."""
+
+from __future__ import annotations
+
+import hmac
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from psycopg_pool import AsyncConnectionPool
+
+from api.auth.api_keys import HASH_BYTES, KEY_PREFIX, Peppers, hash_secret, parse_key
+from api.auth.jwt import TokenVerifier
+from api.http.problems import Problem
+from runtime.database import translate_error
+
+KEY_CACHE_SECONDS = 4.0  # a revocation holds everywhere within 5 s
+KEY_CACHE_ENTRIES = 10_000
+CHALLENGE = {"WWW-Authenticate": 'Bearer realm="decant"'}
+
+FIND_KEY = (
+    "SELECT secret_hash, scopes, expires_at, rate_limit, pepper_version, coalesce(line, id),"
+    " revoked_at IS NOT NULL FROM decant.api_keys WHERE id = %s"
+)
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Who is calling: `id` is None for anonymous."""
+
+    id: str | None = None  # of the key, or subject and issuer of the token
+    scopes: frozenset[str] = frozenset()
+    rate_limit: str | None = None  # the key's own, such as 600/minute
+    is_token: bool = False
+    line: str | None = None  # of a key: the first of those that took each other's place
+    # Schema of a product -> what the principal may see of it; kept, since every request asks.
+    known: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def client(self) -> str | None:
+        """Who is calling, whatever key they have by now."""
+        return self.line or self.id
+
+
+@dataclass(frozen=True)
+class StoredKey:
+    """What the database says of a key."""
+
+    secret_hash: bytes
+    principal: Principal
+    expires_at: datetime | None
+    pepper_version: int
+    is_revoked: bool = False
+
+
+class Authenticator:
+    """Turns credentials into principals; keys are looked up once in a few seconds, not once a request.
+
+    They are looked up on the write login, so in the primary: a revocation is not to wait for a replica.
+    """
+
+    def __init__(self, pool: AsyncConnectionPool[Any], peppers: Peppers, verifier: TokenVerifier) -> None:
+        self.pool = pool
+        self.verifier = verifier
+        self.peppers = peppers
+        self.anonymous = Principal()
+        # What a key is compared with where there is none of its id.
+        self.nobody = StoredKey(bytes(HASH_BYTES), self.anonymous, None, peppers.current)
+        self.cache: OrderedDict[str, tuple[float, StoredKey | None]] = OrderedDict()
+        self.subjects: OrderedDict[tuple[str, str, frozenset[str]], Principal] = OrderedDict()
+
+    async def authenticate(self, headers: Mapping[str, str]) -> Principal:
+        """The principal of a request; `unauthorized` for any credential that is not valid, without saying why."""
+        text = read_credential(headers)
+        if text is None:
+            return self.anonymous
+        if not text.startswith(KEY_PREFIX) and self.verifier.issuers:
+            return await self.authenticate_token(text)
+        judged = await self.judge_key(text)
+        if isinstance(judged, str):
+            raise refuse(sent=True, reason=judged)
+        return judged
+
+    def must_look_up(self, headers: Mapping[str, str]) -> bool:
+        """Whether to judge the credential of a request takes the database, an issuer or a signature."""
+        try:
+            text = read_credential(headers)
+        except Problem:
+            return False
+        if text is None:
+            return False
+        if not text.startswith(KEY_PREFIX) and self.verifier.issuers:
+            return not self.verifier.remembers(text)
+        parsed = parse_key(text)
+        return parsed is not None and self.recall(parsed.id) is None
+
+    async def judge_key(self, text: str) -> Principal | str:
+        """The principal of a key; for one that is not valid, what is wrong with it, which only the log may tell.
+
+        Whatever is wrong with a well-formed key, the same is done: the time that it takes tells nobody what it was.
+        """
+        parsed = parse_key(text)
+        stored = (await self.find(parsed.id) if parsed else None) or self.nobody
+        pepper = self.peppers.of(stored.pepper_version)
+        offered = hash_secret(parsed.secret if parsed else "", pepper or b"")
+        is_same = hmac.compare_digest(offered, stored.secret_hash)
+        now = datetime.now(UTC)
+        is_over = stored.expires_at is not None and stored.expires_at <= now
+        if parsed is None:
+            return "malformed"
+        if stored is self.nobody:
+            return "unknown"
+        if not is_same or pepper is None:
+            return "wrong_secret"
+        if stored.is_revoked or is_over:
+            return "revoked" if stored.is_revoked else "expired"
+        return stored.principal
+
+    async def authenticate_token(self, text: str) -> Principal:
+        """The principal of an access token; kept, so that what it may see is found once."""
+        claims = await self.verifier.verify(text)
+        if claims is None:
+            raise refuse(sent=True, reason="token")
+        place = (claims.issuer, claims.subject, claims.scopes)
+        principal = self.subjects.get(place)
+        if principal is None:
+            principal = self.subjects[place] = Principal(
+                f"token:{claims.subject}@{claims.issuer}", claims.scopes, is_token=True
+            )
+            while len(self.subjects) > KEY_CACHE_ENTRIES:
+                self.subjects.popitem(last=False)
+        return principal
+
+    def recall(self, key_id: str) -> tuple[float, StoredKey | None] | None:
+        """What was found a moment ago, and when; None where it has to be looked up."""
+        cached = self.cache.get(key_id)
+        return cached if cached is not None and time.monotonic() - cached[0] < KEY_CACHE_SECONDS else None
+
+    async def find(self, key_id: str) -> StoredKey | None:
+        """The key with this id, from the cache or from the database."""
+        now = time.monotonic()
+        cached = self.recall(key_id)
+        if cached is not None:
+            return cached[1]
+        try:
+            async with self.pool.connection() as connection:
+                row = await (await connection.execute(FIND_KEY, (key_id,))).fetchone()
+        except Exception as error:
+            raise translate_error(error) from error
+        stored = None
+        if row is not None:
+            principal = Principal(key_id, frozenset(row[1]), row[3], line=row[5])
+            stored = StoredKey(row[0], principal, row[2], row[4], is_revoked=row[6])
+        self.cache[key_id] = (now, stored)
+        while len(self.cache) > KEY_CACHE_ENTRIES:
+            self.cache.popitem(last=False)
+        return stored
+
+
+def read_credential(headers: Mapping[str, str]) -> str | None:
+    """The key or token that a request carries, or None where it carries none."""
+    authorization = headers.get("authorization")
+    if authorization is not None:
+        scheme, _, value = authorization.partition(" ")
+        if scheme.lower() != "bearer" or not value.strip():
+            raise refuse(sent=True, reason="malformed")
+        return value.strip()
+    return headers.get("x-api-key")
+
+
+def refuse(*, sent: bool, reason: str | None = None) -> Problem:
+    """The one answer to every bad credential; `error=` only where one was sent (RFC 6750). The log has the reason."""
+    headers = {"WWW-Authenticate": CHALLENGE["WWW-Authenticate"] + (', error="invalid_token"' if sent else "")}
+    return Problem("unauthorized", headers=headers, reason=reason)

@@ -1,0 +1,155 @@
+"""Who is calling, and whether they may call so often: the first step of every request that needs to know."""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from starlette.types import Scope
+
+from api.auth.authenticator import Authenticator, Principal
+from api.auth.permissions import find_known_product, roles_of
+from api.auth.rate_limits import CALLERS_MAXIMUM, Limiter, Network, Standing, client_address, rate_headers
+from api.database.turns import CALLING, Caller
+from api.http.problems import Problem
+from api.http.security_events import PRINCIPAL
+from catalog.contract.load import Catalog
+from catalog.model.reserved_names import CREDENTIAL_PARAMETERS
+from runtime.rate import Rate, parse_rate, read_limit
+from runtime.settings import Settings
+
+# Where a request keeps what this step found, for the answer and for what is counted.
+FIELDS = "decant.fields"
+LOOKUPS_SPARE = 10.0
+LOOKUPS_PER_SECOND = 1.0
+CREDENTIAL_NAMES = tuple(f"{name}=".encode() for name in CREDENTIAL_PARAMETERS)
+
+
+class Callers:
+    """Tells principals from credentials, and holds them to their limits."""
+
+    def __init__(self, settings: Settings, catalog: Catalog, authenticator: Authenticator, limiter: Limiter) -> None:
+        self.catalog = catalog
+        self.authenticator = authenticator
+        self.limiter = limiter
+        self.anonymous_rate = read_limit(settings.rate_limit_anonymous)
+        self.default_rate = read_limit(settings.rate_limit_default)
+        self.lookups = Lookups()
+        self.trusted = [ipaddress.ip_network(text) for text in settings.trusted_proxies]
+
+    async def identify(self, scope: Scope, headers: Mapping[str, str]) -> Principal:
+        """The principal of a request.
+
+        `key_in_url` where a credential stands in the address, `unauthorized` for a bad one, `rate_limited` for one
+        request too many. Whoever tries credentials is counted by address, and one that has to be looked up is not
+        while its address has nothing left: a guess costs no more than a refusal.
+        """
+        refuse_credential_in_url(scope)
+        anonymous = self.authenticator.anonymous
+        if self.authenticator.must_look_up(headers):
+            self.refuse_exhausted(scope, anonymous)
+        try:
+            principal = await self.authenticator.authenticate(headers)
+        except Problem:
+            scope[PRINCIPAL] = anonymous
+            await self.limit(scope, anonymous)
+            raise
+        scope[PRINCIPAL] = principal
+        account, rate = await self.limit(scope, principal)
+        CALLING.set(Caller(caller_name(scope, self.trusted), self.limiter, account, rate))
+        return principal
+
+    async def limit(self, scope: Scope, principal: Principal) -> tuple[str, Rate | None]:
+        """Counts the request; what it was counted under, and the limit of that.
+
+        `rate_limited` where it is one too many.
+        """
+        name, rate = self.account_of(scope, principal)
+        if rate is not None:
+            self.judge(scope, rate, await self.limiter.take(name, rate))
+        return name, rate
+
+    def refuse_exhausted(self, scope: Scope, principal: Principal) -> None:
+        """`rate_limited` where it is known already that nothing is left; nothing is counted.
+
+        A few credentials are looked up all the same: a good one may come from the same address.
+        """
+        name, rate = self.account_of(scope, principal)
+        standing = self.limiter.refusal(name, rate) if rate is not None else None
+        if rate is not None and standing is not None and not self.lookups.spend(name):
+            scope[PRINCIPAL] = principal
+            self.judge(scope, rate, standing)
+
+    def judge(self, scope: Scope, rate: Rate, standing: Standing) -> None:
+        """Keeps what the answer says of the limit; `rate_limited` where the request is one too many."""
+        scope[FIELDS] = rate_headers(rate, standing)
+        if not standing.allowed:
+            raise Problem("rate_limited", headers={"Retry-After": str(standing.reset_seconds)})
+
+    def account_of(self, scope: Scope, principal: Principal) -> tuple[str, Rate | None]:
+        """What a request is counted under, and how much of that may be."""
+        rate, shared = self.rate_of(principal, scope.get("path_params") or {})
+        name = caller_name(scope, self.trusted, principal)
+        return (f"{name} {shared}" if shared else name), rate
+
+    def rate_of(self, principal: Principal, place: dict[str, Any]) -> tuple[Rate | None, str]:
+        """The limit of a request, and what it is shared by: all requests, or those about one product.
+
+        A key's own limit comes first, then the widest of its roles for the product that is asked about.
+        """
+        if principal.rate_limit is not None:
+            return parse_rate(principal.rate_limit), ""
+        product = find_known_product(self.catalog, place.get("product", ""), place.get("major", ""))
+        if product is not None:
+            known = principal.known.get(("rate", product.schema))
+            if known is None:
+                roles = [role for access in ("read", "write") for role in roles_of(principal, product, access)]
+                rates = [parse_rate(role.rate_limit) for role in roles if role.rate_limit]
+                known = (max(rates, key=lambda rate: rate.quota / rate.window_seconds, default=None),)
+                principal.known["rate", product.schema] = known
+            if known[0] is not None:
+                return known[0], product.schema
+        return (self.anonymous_rate if principal.id is None else self.default_rate), ""
+
+
+class Lookups:
+    """The few credentials that are looked up for an address whose requests are used up."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self.known: OrderedDict[str, tuple[float, float]] = OrderedDict()  # name -> left, and when that was
+
+    def spend(self, name: str) -> bool:
+        """Whether one more may be looked up."""
+        now = self.clock()
+        left, since = self.known.pop(name, (LOOKUPS_SPARE, now))
+        left = min(left + (now - since) * LOOKUPS_PER_SECOND, LOOKUPS_SPARE)
+        allowed = left >= 1
+        self.known[name] = (left - 1 if allowed else left, now)
+        while len(self.known) > CALLERS_MAXIMUM:
+            self.known.popitem(last=False)
+        return allowed
+
+
+def caller_name(scope: Scope, trusted: Sequence[Network], principal: Principal | None = None) -> str:
+    """Who is held to limits: the holder of the credential that was judged good, else the address.
+
+    A holder keeps the name when keys are rotated; a request whose credential is not judged yet counts by its address.
+    """
+    principal = principal or scope.get(PRINCIPAL)
+    return (principal and principal.client) or f"address {client_address(scope, trusted)}"
+
+
+def refuse_credential_in_url(scope: Scope) -> None:
+    """`key_in_url` where a key or token stands in the address: addresses are logged."""
+    query: bytes = scope["query_string"]
+    if not query and b"dcnt_" not in scope["raw_path"]:
+        return
+    if b"dcnt_" in query or b"dcnt_" in scope["raw_path"]:
+        raise Problem("key_in_url")
+    for part in query.lower().split(b"&"):
+        if part.startswith(CREDENTIAL_NAMES):
+            raise Problem("key_in_url")

@@ -1,0 +1,140 @@
+"""The text of an access token -> what it claims; pure, strict, before anything is trusted (RFC 8725, RFC 9068)."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, NoReturn
+
+from catalog.model.roles import OPERATOR_SCOPES
+from runtime.token_issuers import TokenIssuer
+
+LEEWAY_SECONDS = 60.0  # how far the clocks of issuers may be ahead of ours
+SUBJECT_CHARACTERS = 255
+LATEST_MOMENT = 253_402_300_799  # the last second of the year 9999
+COMPACT = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+")
+TYPES = ("at+jwt", "application/at+jwt")
+
+
+class InvalidTokenError(ValueError):
+    """The text is no access token that is taken here."""
+
+
+@dataclass(frozen=True)
+class TokenClaims:
+    """Who a token speaks for, and what it may do, until when (seconds since 1970)."""
+
+    issuer: str
+    subject: str
+    scopes: frozenset[str]
+    expires_at: float
+
+
+@dataclass(frozen=True)
+class UnverifiedToken:
+    """What a token says of itself. Anybody can have written it."""
+
+    algorithm: str
+    kid: str | None
+    payload: dict[str, Any]
+
+
+def read_token(text: str) -> UnverifiedToken:
+    """What a compact JWS of a sensible length says, its signature unseen; InvalidTokenError where it says too little.
+
+    Keys that it brings along or points at (`jwk`, `jku`, `x5c`, `x5u`) are not looked at.
+    """
+    match = COMPACT.fullmatch(text)
+    if match is None:
+        raise InvalidTokenError
+    try:
+        header, payload = (read_object(decode_base64url(match[index])) for index in (1, 2))
+    except ValueError:
+        raise InvalidTokenError from None
+    algorithm, kid, kind = header.get("alg"), header.get("kid"), header.get("typ")
+    if "crit" in header or not isinstance(algorithm, str):
+        raise InvalidTokenError
+    if not isinstance(kind, str) or kind.lower() not in TYPES or not isinstance(kid, str | None):
+        raise InvalidTokenError
+    return UnverifiedToken(algorithm, kid, payload)
+
+
+def read_claims(payload: dict[str, Any], issuer: TokenIssuer, now: float) -> TokenClaims:
+    """The claims of a token in the name of this issuer; InvalidTokenError where they do not hold here and now."""
+    audience, subject, scope = payload.get("aud"), payload.get("sub"), payload.get("scope", "")
+    audiences = audience if isinstance(audience, list) else [audience]
+    if issuer.audience not in audiences or not all(isinstance(name, str) for name in audiences):
+        raise InvalidTokenError
+    if not isinstance(scope, str):
+        raise InvalidTokenError
+    # A subject ends up in logs, rows and headers: no line breaks, NULs or halves of characters.
+    if not isinstance(subject, str) or not 0 < len(subject) <= SUBJECT_CHARACTERS or not subject.isprintable():
+        raise InvalidTokenError
+    expires_at = read_moment(payload, "exp")
+    if expires_at is None or expires_at <= now:
+        raise InvalidTokenError
+    issued_at = read_moment(payload, "iat")
+    begins = now if issued_at is None else min(now, issued_at)
+    if expires_at - begins > issuer.longest_life_seconds + LEEWAY_SECONDS:
+        raise InvalidTokenError
+    for name in ("nbf", "iat"):
+        moment = read_moment(payload, name)
+        if moment is not None and moment > now + LEEWAY_SECONDS:
+            raise InvalidTokenError
+    return TokenClaims(issuer.issuer, subject, grant_scopes(scope.split(" "), issuer.grants), expires_at)
+
+
+def grant_scopes(scopes: Iterable[str], grants: Sequence[str]) -> frozenset[str]:
+    """Those of the scopes that the issuer may grant. An operator's scope has to be named, no pattern gives it."""
+    return frozenset(
+        scope
+        for scope in scopes
+        if scope in grants or (scope not in OPERATOR_SCOPES and any(fnmatchcase(scope, grant) for grant in grants))
+    ) - {""}
+
+
+def read_moment(payload: dict[str, Any], name: str) -> float | None:
+    """The moment that a claim names, in seconds since 1970; None where there is no such claim."""
+    if name not in payload:
+        return None
+    value = payload[name]
+    # A bool is an int; infinity, as of 1e999, is past the latest moment.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LATEST_MOMENT:
+        raise InvalidTokenError
+    return float(value)
+
+
+def decode_base64url(text: str) -> bytes:
+    """The bytes of base64url without padding; ValueError for any text but the one that these bytes have."""
+    content = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    if base64.urlsafe_b64encode(content).rstrip(b"=") != text.encode():
+        raise ValueError("no base64url")
+    return content
+
+
+def read_object(content: bytes) -> dict[str, Any]:
+    """The JSON object in UTF-8; ValueError for any other, and where a name in it comes twice."""
+    try:
+        value = json.loads(content.decode(), object_pairs_hook=take_members, parse_constant=refuse_constant)
+    except RecursionError:
+        raise ValueError("JSON nested too deep") from None
+    if not isinstance(value, dict):
+        raise ValueError("no JSON object")
+    return value
+
+
+def take_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The members of an object. Of two with one name, another reader may take the other."""
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise ValueError("a name comes twice")
+    return members
+
+
+def refuse_constant(name: str) -> NoReturn:
+    """Refuses NaN and Infinity, which are no JSON: no moment is later than NaN."""
+    raise ValueError(f"{name} is no JSON")

@@ -1,0 +1,205 @@
+"""How often callers may ask: never over their limit in any window, over all processes together.
+
+Postgres grants requests in leases of about a hundredth of the quota (`decant.lease_requests`), and a lease holds for
+one slot of the window. So most requests cost no statement, and no process can spend what another one has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from math import ceil
+from typing import Any
+
+import psycopg
+from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
+from starlette.types import Scope
+
+from runtime.logs import log
+from runtime.rate import Rate
+
+LEASES_PER_QUOTA = 100
+SLOTS = 60  # of a window; what is granted counts for one slot more than the window has
+SLOTS_OF_SECONDS = 25
+CALLERS_MAXIMUM = 10_000  # whose leases a process remembers
+ALONE_SHARE = 10  # without the database, a process grants this part of the quota by itself
+RETRY_SECONDS = 1.0  # and asks the database again after that
+LEASE = "SELECT * FROM decant.lease_requests(%s, %s, %s, %s, %s, %s, %s)"
+LOG = logging.getLogger("decant.rates")
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Fields = list[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Whether a request may pass, and how the caller stands."""
+
+    allowed: bool
+    remaining: int  # requests that may follow at once, as far as is known here
+    reset_seconds: int  # until more may
+
+
+@dataclass(slots=True)
+class Lease:
+    """What one caller was granted here."""
+
+    left: int = 0
+    until: float = 0.0  # by the monotonic clock; behind it nothing of the lease may be used
+    slot: int = -1
+    spare: int = 0  # what the quota still held when it was granted
+    reset: float = 0.0
+    refused_until: float = 0.0
+    debt: int = 0  # requests that were charged beyond what was granted
+    renewing: asyncio.Lock | None = None
+
+
+class Limiter:
+    """Grants requests to callers."""
+
+    def __init__(self, pool: AsyncConnectionPool[Any], clock: Callable[[], float] = time.monotonic) -> None:
+        self.pool = pool
+        self.clock = clock
+        self.leases: OrderedDict[tuple[str, Rate], Lease] = OrderedDict()
+        self.alone_since: float | None = None
+
+    async def take(self, caller: str, rate: Rate) -> Standing:
+        """Whether one more request of a caller may pass."""
+        place = (caller, rate)
+        lease = self.leases.get(place)
+        if lease is None:
+            lease = self.leases[place] = Lease()
+            if len(self.leases) > CALLERS_MAXIMUM:
+                self.leases.popitem(last=False)
+        standing = self.spend(lease)
+        if standing is not None:
+            return standing
+        if lease.renewing is None:
+            lease.renewing = asyncio.Lock()
+        async with lease.renewing:
+            # Whoever waited finds what was granted meanwhile.
+            while (standing := self.spend(lease)) is None:
+                await self.renew(lease, caller, rate)
+        self.leases.move_to_end(place)
+        return standing
+
+    def spend(self, lease: Lease) -> Standing | None:
+        """A request out of the lease, or its refusal; None where the database must be asked."""
+        now = self.clock()
+        if lease.left > 0 and now < lease.until:
+            lease.left -= 1
+            return Standing(True, lease.left + lease.spare, max(ceil(lease.reset - now), 1))
+        if now < lease.refused_until:
+            return Standing(False, 0, max(ceil(lease.reset - now), 1))
+        return None
+
+    def charge(self, caller: str, rate: Rate, requests: int) -> None:
+        """Counts some more requests of a caller; what the lease does not hold is taken off the next ones."""
+        lease = self.leases.get((caller, rate))
+        if lease is not None:
+            spent = min(lease.left, requests)
+            lease.left -= spent
+            lease.debt = min(lease.debt + requests - spent, rate.quota)
+
+    def refusal(self, caller: str, rate: Rate) -> Standing | None:
+        """The refusal of one more request, where it is certain without asking; nothing is spent."""
+        lease = self.leases.get((caller, rate))
+        if lease is None or lease.left > 0 or self.clock() >= lease.refused_until:
+            return None
+        return self.spend(lease)
+
+    async def renew(self, lease: Lease, caller: str, rate: Rate) -> None:
+        """Asks for a new lease, and gives back what is left of the old one."""
+        slots = SLOTS_OF_SECONDS if rate.window_seconds == 1 else SLOTS
+        window_ms = rate.window_seconds * 1000
+        wanted = min(max(rate.quota // LEASES_PER_QUOTA, 1) + lease.debt, rate.quota)
+        # A limit that changes begins anew: its slots are of another length.
+        name = f"{caller} {rate.quota}/{rate.window_seconds}"
+        asked = self.clock()
+        try:
+            async with self.pool.connection() as connection:
+                facts = (name, rate.quota, window_ms, slots, wanted, lease.left, lease.slot)
+                row = await (await connection.execute(LEASE, facts)).fetchone()
+        except (psycopg.Error, PoolTimeout, TooManyRequests, OSError) as error:
+            self.grant_alone(lease, rate, error)
+            return
+        self.alone_since = None
+        granted, spare, slot, slot_ms_left, retry_ms = row or (0, 0, -1, 0.0, window_ms)
+        # From before the question: however long it took, the slot does not end sooner.
+        paid = min(granted, lease.debt)
+        lease.debt -= paid
+        lease.left, lease.spare, lease.slot = granted - paid, spare, slot
+        lease.until = asked + slot_ms_left / 1000
+        lease.reset = asked + retry_ms / 1000
+        if granted == 0:
+            # Nothing comes back before the oldest grant no longer counts, but what another process did not use.
+            lease.refused_until = self.clock() + max(min(retry_ms, slot_ms_left) / 1000, 0.01)
+
+    def grant_alone(self, lease: Lease, rate: Rate, error: Exception) -> None:
+        """A small lease without the database: reads that need none go on, and nobody gets more than a part."""
+        if self.alone_since is None:
+            self.alone_since = self.clock()
+            log(LOG, "rates_alone", logging.WARNING, error=type(error).__name__)
+        now = self.clock()
+        share = max(int(rate.quota * RETRY_SECONDS / rate.window_seconds / ALONE_SHARE), 1)
+        lease.left, lease.spare, lease.slot = share, 0, -1
+        lease.until = lease.reset = lease.refused_until = now + RETRY_SECONDS
+
+
+def rate_headers(rate: Rate, standing: Standing) -> Fields:
+    """RateLimit-Policy and RateLimit, as the IETF draft has them."""
+    return [
+        (b"ratelimit-policy", b'"default";q=%d;w=%d' % (rate.quota, rate.window_seconds)),
+        (b"ratelimit", b'"default";r=%d;t=%d' % (standing.remaining, standing.reset_seconds)),
+    ]
+
+
+def client_address(scope: Scope, trusted: Sequence[Network]) -> str:
+    """Who is at the other end: the peer, or whom trusted proxies say that they speak for.
+
+    Of X-Forwarded-For the last address counts that is no trusted proxy's: what stands before it, anybody may have
+    written. IPv6 addresses count by their /64, which one caller has whole.
+    """
+    host = (scope.get("client") or ("",))[0]
+    if not trusted:
+        return name_address(host)
+    peer = parse_address(host)
+    if peer is not None and is_trusted(peer, trusted):
+        lines = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+        for text in reversed(b",".join(lines).decode("latin-1").split(",") if lines else []):
+            hop = parse_address(text.strip())
+            if hop is None:
+                break  # garbage: what is known for sure stands behind it
+            peer = hop
+            if not is_trusted(hop, trusted):
+                break
+    return name_address(str(peer) if peer is not None else "")
+
+
+@lru_cache(maxsize=CALLERS_MAXIMUM)
+def name_address(text: str) -> str:
+    """What an address counts as."""
+    address = parse_address(text)
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    return str(address) if address is not None else "unknown"
+
+
+def parse_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address that a text is; one of IPv4 in the form of IPv6 as what it is."""
+    try:
+        address = ipaddress.ip_address(text.strip("[]"))
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def is_trusted(address: ipaddress.IPv4Address | ipaddress.IPv6Address, trusted: Sequence[Network]) -> bool:
+    """Whether an address is a trusted proxy's."""
+    return any(address.version == network.version and address in network for network in trusted)

@@ -1,0 +1,1 @@
+"""Read connections and their turns, published heads, kept answers, idempotency keys."""

@@ -1,0 +1,1 @@
+"""GET of a dataset: records, aggregates, changes, revisions."""

@@ -1,0 +1,105 @@
+"""Aggregates: counts, sums and their like, of records or of groups of them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from psycopg.errors import InvalidParameterValue
+
+from api.database.connections import Statement
+from api.datasets.aggregates_parameters import AggregateQuery, AggregateValidator
+from api.datasets.aggregates_sql import AggregateShape, compile_aggregate, order_groups
+from api.datasets.reader import RecordReader
+from api.http.negotiation import JSON, Form
+from api.http.problems import parameter_problem
+from api.query.cursor import Cursor, digest_query
+from api.query.pagination import check_room, next_page, open_cursor
+from api.query.question import Answer, Pin, Question, Target
+from api.query.view import View
+from api.sql.rendering import Age
+from runtime.errors import DatabaseError
+
+
+class Aggregate:
+    """A page of groups with their measures."""
+
+    name = "aggregate"
+    path = "/aggregate"
+    forms: tuple[Form, ...] = (JSON,)
+
+    def parse(self, view: View, target: Target) -> Question:
+        """The question of an aggregate."""
+        query = AggregateValidator(view.validator).parse(target.query_string)
+        digest = digest_aggregate(view, query)
+        check_room(view, target)
+        cursor = None if query.cursor is None else open_cursor(view, query.cursor, digest)
+        return Question(
+            query=(query, digest, cursor, target),
+            canonical=repr((digest, query.limit, target)).encode(),
+            at=None if cursor else query.at,
+            pins=cursor.revisions if cursor else (),
+            epoch=cursor.epoch if cursor else query.epoch,
+        )
+
+    async def answer(self, reader: RecordReader, view: View, question: Question, pin: Pin, form: Form) -> Answer:
+        """The groups, and where more of them are."""
+        query, digest, cursor, target = question.query
+
+        def statement(age: Age) -> Statement:
+            shape = shape_aggregate(query, age=age)
+            return view.statement(shape, lambda: compile_aggregate(view, shape))
+
+        values = aggregate_values(query, cursor)
+        try:
+            read = await reader.read_pinned(view, self.name, statement, values, pin)
+        except DatabaseError as error:
+            if isinstance(error.__cause__, InvalidParameterValue):
+                # Postgres has a list of time zones of its own.
+                raise parameter_problem("invalid_value", "timezone", "no such time zone") from error
+            raise
+        revisions = pin.revisions if pin.fixed else read.revisions
+        found, groups, _ = read.payload
+        next_url = None
+        if int(found or 0) > query.limit:
+            next_url = next_page(view, target, pin.epoch, revisions, digest, [values["offset"] + query.limit])
+        following = json.dumps(next_url).encode()
+        body = b'{"data":[%b],"revision":%d,"next":%b}' % (groups or b"", revisions[0], following)
+        return Answer(body, revisions, read.modified, next_url)
+
+
+def shape_aggregate(query: AggregateQuery, *, age: Age) -> AggregateShape:
+    """What the statement of an aggregate depends on."""
+    return AggregateShape(
+        groups=query.groups,
+        measures=query.measures,
+        filters=query.filters,
+        order=order_groups(query.groups, query.sort),
+        age=age,
+    )
+
+
+def aggregate_values(query: AggregateQuery, cursor: Cursor | None) -> dict[str, Any]:
+    """The values of an aggregate's statement."""
+    offset = cursor.place[0] if cursor else 0
+    values = {"timezone": query.timezone, "limit": query.limit, "fetch": query.limit + 1, "offset": offset}
+    return values | {f"f{index}": value for index, value in enumerate(query.values)}
+
+
+def digest_aggregate(view: View, query: AggregateQuery) -> str:
+    """What a cursor binds: everything that is asked but the limit, and whose view it is."""
+    return digest_query(
+        "aggregate",
+        view.dataset.address,
+        view.seen,
+        [(group.of, group.bucket) for group in query.groups],
+        [(measure.function, measure.of) for measure in query.measures],
+        [(f.property, f.operator) for f in query.filters],
+        query.values,
+        query.sort,
+        query.timezone,
+        query.at,
+    )
+
+
+KINDS = (Aggregate(),)

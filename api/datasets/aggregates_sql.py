@@ -1,0 +1,146 @@
+"""An aggregate -> one SQL statement that returns finished JSON. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from api.database.connections import Statement
+from api.datasets.aggregates_parameters import Group, Measure
+from api.query.parameters import Filter
+from api.query.view import View
+from api.sql.rendering import DOCUMENT, Age, order_by, page_body, revision_rows, with_heads
+from api.sql.statement_text import render
+from catalog.model.dataset import Dataset
+from catalog.types.property_types import SAFE_INTEGER
+
+PERCENTILES = {"median": "0.5", "p95": "0.95"}
+
+
+@dataclass(frozen=True)
+class AggregateShape:
+    """Everything about an aggregate that its statement depends on."""
+
+    groups: tuple[Group, ...]
+    measures: tuple[Measure, ...]
+    filters: tuple[Filter, ...]
+    order: tuple[tuple[str, bool], ...]  # sort, then the groups
+    age: Age
+
+
+def order_groups(groups: tuple[Group, ...], sort: tuple[tuple[str, bool], ...]) -> tuple[tuple[str, bool], ...]:
+    """The sort with the groups as its last tiebreakers."""
+    named = {name for name, _ in sort}
+    return sort + tuple((group.name, False) for group in groups if group.name not in named)
+
+
+def compile_aggregate(view: View, shape: AggregateShape) -> Statement:
+    """The statement of a page of groups; gives what the statement of a page of records gives.
+
+    Parameters are the filters', `timezone`, `limit`, `fetch`, and `offset` for where a walk stands: all groups are
+    made for every page, and of one revision they are the same in the same order.
+    """
+    grouped = group_rows(view, shape)
+    limit, fetch, offset = (sa.bindparam(name, type_=sa.Integer) for name in ("limit", "fetch", "offset"))
+    ordering = [order_by(grouped.c[name], descending) for name, descending in shape.order]
+    page = sa.select(grouped).order_by(*ordering).limit(fetch).offset(offset)
+    parts: list[Group | Measure] = [*shape.groups, *shape.measures]
+    texts = {part.name for part in parts if shown_as_text(view.dataset, part)}
+    sums = {part.name for part in parts if is_whole_sum(view.dataset, part)} - texts
+    body = page_body(
+        page.subquery("_page"),
+        limit,
+        lambda row: [],
+        lambda row: write_group(row, [part.name for part in parts], texts, sums),
+    )
+    return render(with_heads([view], list(body.c), body, age=shape.age))
+
+
+def group_rows(view: View, shape: AggregateShape) -> sa.Subquery:
+    """The groups with their measures, as a relation."""
+    used = [group.of for group in shape.groups] + [m.of for m in shape.measures if m.of]
+    wanted = list(dict.fromkeys(used)) or list(view.dataset.key[:1])
+    rows = revision_rows(view, shape.filters, wanted, age=shape.age)
+    keys = [compile_group(view.dataset, rows, group) for group in shape.groups]
+    measures = [compile_measure(view.dataset, rows, measure) for measure in shape.measures]
+    labelled = [key.label(group.name) for key, group in zip(keys, shape.groups, strict=True)]
+    labelled += [found.label(measure.name) for found, measure in zip(measures, shape.measures, strict=True)]
+    # By position: the same parameter written twice would be two expressions to Postgres.
+    positions: list[Any] = [sa.literal_column(str(place)) for place in range(1, len(keys) + 1)]
+    return sa.select(*labelled).select_from(rows).group_by(*positions).subquery("_grouped")
+
+
+def compile_group(dataset: Dataset, rows: Any, group: Group) -> sa.ColumnElement[Any]:
+    """The value that records of one group share."""
+    prop = dataset.properties[group.of]
+    column = rows.c[prop.column]
+    if group.bucket is None:
+        return column  # type: ignore[no-any-return]
+    bucket = sa.literal_column(f"'{group.bucket}'", sa.Text)
+    if prop.type.name == "timestamp":
+        zone = sa.bindparam("timezone", type_=sa.Text)
+        return sa.func.date_trunc(bucket, column, zone, type_=prop.type.sqlalchemy)
+    moment = sa.cast(column, sa.TIMESTAMP())
+    return sa.cast(sa.func.date_trunc(bucket, moment), prop.type.sqlalchemy)
+
+
+def compile_measure(dataset: Dataset, rows: Any, measure: Measure) -> sa.ColumnElement[Any]:
+    """What is measured of a group."""
+    if measure.of is None:
+        return sa.func.count()
+    prop = dataset.properties[measure.of]
+    column = rows.c[prop.column]
+    exact = prop.type.json_as_text
+    match measure.function:
+        case "count":
+            return sa.func.count(column)
+        case "distinct":
+            return sa.func.count(column.distinct())
+        case "min" | "max":
+            return getattr(sa.func, measure.function)(column, type_=prop.type.sqlalchemy)  # type: ignore[no-any-return]
+        case "sum" | "avg" if prop.type.name == "number":
+            # Sums of floats depend on the order of the records, which differs between the current table and history:
+            # one revision would have several sums.
+            total = getattr(sa.func, measure.function)(sa.cast(column, sa.Numeric()))
+            return sa.cast(total, sa.Double())
+        case "sum":
+            return sa.cast(sa.func.sum(column), sa.Numeric())
+        case "avg" if exact:
+            return sa.func.avg(column, type_=sa.Numeric())
+        case "avg":
+            return sa.cast(sa.func.avg(column), sa.Double())
+    share: Any = sa.literal_column(PERCENTILES[measure.function])
+    return sa.func.percentile_cont(share).within_group(sa.cast(column, sa.Double()))
+
+
+def shown_as_text(dataset: Dataset, part: Group | Measure) -> bool:
+    """Whether the answer shows it as text, since JSON readers would lose digits."""
+    if part.of is None or (isinstance(part, Measure) and part.function in {"count", "distinct", *PERCENTILES}):
+        return False
+    return dataset.properties[part.of].type.json_as_text
+
+
+def is_whole_sum(dataset: Dataset, part: Group | Measure) -> bool:
+    """Whether it is a sum of whole numbers, which may be larger than each of them."""
+    if part.of is None or not isinstance(part, Measure) or part.function != "sum":
+        return False
+    return dataset.properties[part.of].logical_type == "integer"
+
+
+def write_group(row: Any, names: list[str], texts: set[str], sums: set[str]) -> sa.ColumnElement[str]:
+    """A group as JSON text."""
+    columns = []
+    for name in names:
+        shown: Any = row.c[name]
+        if name in texts:
+            shown = sa.cast(shown, sa.Text)
+        elif name in sums:
+            # A number as long as JSON readers keep all its digits.
+            wide = sa.func.abs(shown) > sa.literal_column(str(SAFE_INTEGER))
+            shown = sa.case((wide, sa.func.to_json(sa.cast(shown, sa.Text))), else_=sa.func.to_json(shown))
+        columns.append(shown.label(name))
+    document = sa.select(*columns).correlate(row).subquery("_document")
+    text = sa.cast(sa.func.row_to_json(sa.literal_column(DOCUMENT)), sa.Text)
+    return sa.select(text).select_from(document).scalar_subquery()

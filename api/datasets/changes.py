@@ -1,0 +1,131 @@
+"""Changes: what was inserted, updated and deleted after a revision, for whoever keeps a copy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from api.database.connections import Statement
+from api.datasets.changes_sql import ChangesShape, compile_changes
+from api.datasets.reader import RecordReader, pinned_values
+from api.http.negotiation import JSON, Form
+from api.http.problems import Problem, parameter_problem
+from api.query.cursor import KeyPart, digest_query, open_key, seal_key
+from api.query.pagination import check_placed, check_room, next_page, open_cursor, text_parts
+from api.query.parameters import (
+    LIMIT_DEFAULT,
+    REVISION_DIGITS,
+    Draft,
+    Reader,
+    read_cursor,
+    read_draft,
+    read_epoch,
+    read_limit,
+)
+from api.query.question import Answer, Pin, Question, Target
+from api.query.view import View
+from api.sql.pagination import After, key_values
+
+
+@dataclass(frozen=True)
+class ChangesQuery:
+    """What a request for changes asks for."""
+
+    since: int
+    properties: tuple[str, ...] | None = None
+    limit: int = LIMIT_DEFAULT
+    cursor: str | None = None
+    epoch: str | None = None
+
+
+class Changes:
+    """A page of changes; a walk over them is pinned to the revision that was current when it began."""
+
+    name = "changes"
+    path = "/changes"
+    forms: tuple[Form, ...] = (JSON,)
+
+    def parse(self, view: View, target: Target) -> Question:
+        """The question of a page of changes."""
+        readers: dict[str, Reader] = {
+            "since": read_since,
+            "properties": view.validator.readers["properties"],
+            "limit": read_limit,
+            "cursor": read_cursor,
+            "epoch": read_epoch,
+        }
+        draft = read_draft(target.query_string, readers)
+        if "since" not in draft.facts:
+            raise parameter_problem("invalid_value", "since", "a revision is needed; 0 gives everything as inserted")
+        query = ChangesQuery(**draft.facts)
+        digest = digest_query("changes", view.dataset.address, view.seen, query.since, query.properties)
+        check_room(view, target)
+        cursor = None if query.cursor is None else open_cursor(view, query.cursor, digest)
+        return Question(
+            query=(query, digest, cursor, target),
+            canonical=repr((digest, query.limit, target)).encode(),
+            pins=cursor.revisions if cursor else (),
+            epoch=cursor.epoch if cursor else query.epoch,
+            seen=query.since,
+        )
+
+    async def answer(self, reader: RecordReader, view: View, question: Question, pin: Pin, form: Form) -> Answer:
+        """The changes, and where more of them are; on the last page, from where the next walk goes on."""
+        query, digest, cursor, target = question.query
+        check_since(query.since, pin.revision, pin.heads[0].oldest_revision)
+        after = open_key(cursor.place) if cursor else ()
+        statement = changes_statement(view, query, after)
+        values = changes_values(query, after) | pinned_values(pin) | {"revision_1": query.since}
+        read = await reader.read(view, self.name, statement, values)
+        # What was pruned meanwhile is no longer known to have been there.
+        check_since(query.since, pin.revision, read.oldest[0])
+        reader.check_read(read, pin)
+        found, changes, last, *placed = read.payload
+        if placed:
+            check_placed(placed[0])
+        next_url = None
+        if int(found or 0) > query.limit:
+            place = seal_key(json.loads(last or b"[]"), text_parts(view.dataset))
+            next_url = next_page(view, target, pin.epoch, pin.revisions, digest, place)
+        facts = {
+            "revision": pin.revision,
+            "since": query.since,
+            "next": next_url,
+            "next_since": None if next_url else pin.revision,
+            "next_epoch": None if next_url else pin.epoch,
+        }
+        body = b'{"data":[%b],%b' % (changes or b"", json.dumps(facts, separators=(",", ":")).encode()[1:])
+        return Answer(body, pin.revisions, read.modified, next_url)
+
+
+def read_since(name: str, value: str, draft: Draft) -> None:
+    """The revision that the caller's copy stands at."""
+    if not (value.isascii() and value.isdigit() and len(value) <= REVISION_DIGITS):
+        raise parameter_problem("invalid_value", name, "expected a revision such as 41")
+    draft.facts["since"] = int(value)
+
+
+def check_since(since: int, until: int, oldest: int) -> None:
+    """Nothing comes back where it can be told what changed; from nothing at all it always can."""
+    if since > until:
+        raise parameter_problem("invalid_value", "since", f"the newest revision is {until}")
+    if 0 < since < oldest:
+        hint = f"History reaches back to revision {oldest} only: begin a new copy with since=0."
+        raise Problem("revision_gone", hint)
+
+
+def changes_statement(view: View, query: ChangesQuery, key: Sequence[KeyPart]) -> Statement:
+    """The statement of a page of changes, behind a cursor's key where there is one."""
+    after = After((False,) * len(key), tuple(part.digest is not None for part in key)) if key else None
+    shape = ChangesShape(query.properties or view.properties, after)
+    return view.statement(shape, lambda: compile_changes(view, shape))
+
+
+def changes_values(query: ChangesQuery, key: Sequence[KeyPart]) -> dict[str, Any]:
+    """The values of a page's statement."""
+    return {"limit": query.limit, "fetch": query.limit + 1} | key_values(key)
+
+
+KINDS = (Changes(),)

@@ -1,0 +1,231 @@
+"""Pages of records, and single records."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from api.database.connections import Statement
+from api.datasets.reader import RecordReader
+from api.datasets.records_sql import COMMON_LIMITS, PageShape, compile_page, compile_record
+from api.http.negotiation import CSV, JSON, NDJSON, Form
+from api.http.problems import Problem, parameter_problem
+from api.query.cursor import Cursor, digest_query, open_key, seal_key
+from api.query.pagination import check_link, check_placed, check_room, next_page, open_cursor, text_parts
+from api.query.parameters import RecordQuery
+from api.query.question import Answer, Pin, Question, Target
+from api.query.view import View
+from api.sql.csv_lines import csv_header
+from api.sql.pagination import After, key_values, places_of
+from api.sql.rendering import Age, Order, order_of
+from catalog.model.dataset import Dataset
+from catalog.types.property_types import InvalidValueError
+
+
+class Page:
+    """A page of records."""
+
+    name = "records"
+    path = "/records"
+    forms: tuple[Form, ...] = (JSON, CSV, NDJSON)
+
+    def parse(self, view: View, target: Target) -> Question:
+        """The question of a page."""
+        query = view.validator.parse(target.query_string)
+        digest = digest_page(view, query)
+        check_room(view, target, 1 + len(query.expand), len(query.sort))
+        cursor = None if query.cursor is None else open_cursor(view, query.cursor, digest)
+        return Question(
+            query=PageQuery(query, digest, cursor, target),
+            # `next` repeats the address as it was written.
+            canonical=repr((digest, query.limit, query.count, target)).encode(),
+            at=None if cursor else query.at,
+            pins=cursor.revisions if cursor else (),
+            epoch=cursor.epoch if cursor else query.epoch,
+            companions=tuple(view.related[name].view for name in query.expand),
+        )
+
+    async def answer(self, reader: RecordReader, view: View, question: Question, pin: Pin, form: Form) -> Answer:
+        """The page; its `next` repeats every parameter but the cursor."""
+        page: PageQuery = question.query
+        query = page.query
+        if query.expand and form is CSV:
+            raise parameter_problem("invalid_value", "expand", "needs JSON: a line of CSV has no place for it")
+        if form is not JSON:
+            check_link(view, page.target, 1 + len(query.expand), len(query.sort))
+        values = page_values(page)
+
+        def statement(age: Age) -> Statement:
+            shape = shape_page(view, page, form, age=age)
+            return view.statement(shape, lambda: compile_page(view, shape))
+
+        read = await reader.read_pinned(view, self.name, statement, values, pin)
+        revisions = pin.revisions if pin.fixed else read.revisions
+        found, records, last, *total = read.payload
+        if page.looks_up(view.dataset):
+            check_placed(total.pop(0))
+        next_url = None
+        if int(found or 0) > query.limit:
+            place = seal_place(view.dataset, query, json.loads(last or b"[]"))
+            next_url = next_page(view, page.target, pin.epoch, revisions, page.digest, place)
+        body = write_page(view, query, form, records or b"", revisions[0], next_url, total)
+        return Answer(body, revisions, read.modified, next_url)
+
+
+class Record:
+    """One record by its key."""
+
+    name = "record"
+    path = "/records/{key:path}"
+    forms: tuple[Form, ...] = (JSON,)
+
+    def parse(self, view: View, target: Target) -> Question:
+        """The question of one record; `record_not_found` where no record can have such a key."""
+        allowed = ("properties", "at", "epoch", *(("expand",) if view.related else ()))
+        query = view.validator.parse(target.query_string, allowed)
+        key = parse_key(view, target.key)
+        return Question(
+            query=(query, key),
+            canonical=repr((key, query.properties, query.expand)).encode(),
+            at=query.at,
+            epoch=query.epoch,
+            companions=tuple(view.related[name].view for name in query.expand),
+        )
+
+    async def answer(self, reader: RecordReader, view: View, question: Question, pin: Pin, form: Form) -> Answer:
+        """The record; `record_not_found` where this revision has none."""
+        query, key = question.query
+        properties = query.properties or view.properties
+        values = {f"k{index}": value for index, value in enumerate(key)}
+
+        def statement(age: Age) -> Statement:
+            shape = ("record", properties, query.expand, age)
+            return view.statement(shape, lambda: compile_record(view, properties, query.expand, age=age))
+
+        read = await reader.read_pinned(view, self.name, statement, values, pin)
+        revisions = pin.revisions if pin.fixed else read.revisions
+        record = read.payload[0]
+        if record is None:
+            raise Problem("record_not_found")
+        return Answer(b'{"data":%b,"revision":%d}' % (record, revisions[0]), revisions, read.modified)
+
+
+class PageQuery:
+    """A parsed page: what is asked, its digest, where the walk stands, and the address that `next` repeats."""
+
+    __slots__ = ("cursor", "digest", "key", "query", "target")
+
+    def __init__(self, query: RecordQuery, digest: str, cursor: Cursor | None, target: Target) -> None:
+        self.query = query
+        self.digest = digest
+        self.cursor = cursor
+        self.key = open_key(cursor.place[1:]) if cursor else ()
+        self.target = target
+
+    def after(self, order: Order) -> After | None:
+        """Where the walk stands, as its statement depends on it: the cursor's bits say which sort values are null."""
+        if self.cursor is None:
+            return None
+        nulls = tuple(bool(self.cursor.place[0] >> index & 1) for index in range(len(order)))
+        return After(nulls, tuple(part.digest is not None for part in self.key))
+
+    def looks_up(self, dataset: Dataset) -> bool:
+        """Whether the statement looks for the cursor's record."""
+        order = order_of(dataset, self.query.sort)
+        after = self.after(order)
+        return after is not None and bool(places_of(dataset, order, after))
+
+
+def seal_place(dataset: Dataset, query: RecordQuery, last: list[Any]) -> list[Any]:
+    """What a cursor holds of the last record: which sort values are null, as bits, and the key."""
+    size = len(order_of(dataset, query.sort))
+    nulls = sum(is_null << index for index, is_null in enumerate(last[:size]))
+    return [nulls, *seal_key(last[size:], text_parts(dataset))]
+
+
+def shape_page(view: View, page: PageQuery, form: Form, *, age: Age) -> PageShape:
+    """What the statement of a page depends on."""
+    query = page.query
+    order = order_of(view.dataset, query.sort)
+    return PageShape(
+        filters=query.filters,
+        order=order,
+        properties=query.properties or view.properties,
+        limit=query.limit if query.limit in COMMON_LIMITS else None,
+        age=age,
+        after=page.after(order),
+        count=query.count,
+        expand=query.expand,
+        form=form.name,
+    )
+
+
+def page_values(page: PageQuery) -> dict[str, Any]:
+    """The values of a page's statement."""
+    query = page.query
+    values: dict[str, Any] = {"limit": query.limit, "fetch": query.limit + 1}
+    for index, value in enumerate(query.values):
+        values[f"f{index}"] = value
+    return values | key_values(page.key)
+
+
+def write_page(
+    view: View,
+    query: RecordQuery,
+    form: Form,
+    records: bytes,
+    revision: int,
+    next_url: str | None,
+    total: Sequence[bytes | None],
+) -> bytes:
+    """The body of a page."""
+    if form is CSV:
+        properties = [view.shown[name] for name in query.properties or view.properties]
+        return csv_header(properties).encode() + records
+    if form is NDJSON:
+        return records + b"\n" if records else b""
+    count = b""
+    if total:
+        exact = b"true" if total[1] == b"t" else b"false"
+        count = b',"count":{"value":%b,"exact":%b}' % (total[0] or b"0", exact)
+    following = json.dumps(next_url).encode() if next_url else b"null"
+    return b'{"data":[%b],"revision":%d,"next":%b%b}' % (records, revision, following, count)
+
+
+def digest_page(view: View, query: RecordQuery) -> str:
+    """What a cursor binds: filters, sort, properties, `at`, `expand` and view, but neither limit nor form."""
+    return digest_query(
+        view.dataset.address,
+        view.seen,
+        [(f.property, f.operator) for f in query.filters],
+        query.values,
+        query.sort,
+        query.properties,
+        query.at,
+        query.expand,
+    )
+
+
+def parse_key(view: View, raw: str) -> list[Any]:
+    """The values of a raw key: its parts joined by commas; a comma that is percent-encoded belongs to its part."""
+    try:
+        parts = [unquote_to_bytes(part).decode() for part in raw.split(",")]
+    except UnicodeDecodeError:
+        raise Problem("invalid_text", "The key is not UTF-8.") from None
+    if any("\0" in part for part in parts):
+        raise Problem("invalid_text", "The key holds a NUL character.")
+    names = view.dataset.key
+    if len(parts) != len(names):
+        raise Problem("record_not_found", f"The key has {len(names)} part(s): {','.join(names)}.")
+    values = []
+    for name, text in zip(names, parts, strict=True):
+        try:
+            values.append(view.dataset.properties[name].type.parse(text))
+        except InvalidValueError as error:
+            raise Problem("record_not_found", f"{name}: {error}.") from None
+    return values
+
+
+KINDS = (Page(), Record())

@@ -1,0 +1,85 @@
+"""The publications of a dataset: which revision came when, and what it changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import aggregate_order_by
+
+from api.database.connections import Statement
+from api.datasets.reader import RecordReader
+from api.http.negotiation import JSON, Form
+from api.http.problems import closest, parameter_problem
+from api.http.query_string import split_query
+from api.query.parameters import LIMIT_DEFAULT, REVISION_DIGITS, Draft, read_limit
+from api.query.question import Answer, Pin, Question, Target
+from api.query.view import View
+from api.sql.rendering import is_head, with_heads
+from api.sql.statement_text import render
+from catalog.storage.ledger_tables import DatasetHead, Revision
+
+PARAMETERS = ("limit", "before")
+NEWEST = 10**REVISION_DIGITS  # before it are all
+# The first two are no counts: those are made over all records, of which a view may show some only.
+SHOWN = ("revision", "published_at", "record_count", "inserted", "updated", "deleted")
+
+
+class Publications:
+    """A page of a dataset's publications, newest first."""
+
+    name = "revisions"
+    path = "/revisions"
+    forms: tuple[Form, ...] = (JSON,)
+
+    def parse(self, view: View, target: Target) -> Question:
+        """The question of a page: at most `limit` publications `before` a revision."""
+        draft = Draft()
+        for name, value in split_query(target.query_string):
+            if name not in PARAMETERS:
+                raise parameter_problem("unknown_parameter", name, "unknown parameter", closest(name, PARAMETERS))
+            if name in draft.facts:
+                raise parameter_problem("duplicate_parameter", name, "stands here twice")
+            if name == "limit":
+                read_limit(name, value, draft)
+            elif value.isascii() and value.isdigit() and len(value) <= REVISION_DIGITS:
+                draft.facts[name] = int(value)
+            else:
+                raise parameter_problem("invalid_value", name, "expected a revision such as 42")
+        limit, before = draft.facts.get("limit", LIMIT_DEFAULT), draft.facts.get("before", NEWEST)
+        return Question((limit, before, target.path), repr((limit, before, target.path)).encode())
+
+    async def answer(self, reader: RecordReader, view: View, question: Question, pin: Pin, form: Form) -> Answer:
+        """The page; its `next` asks for what was published before it."""
+        limit, before, path = question.query
+        statement = view.statement(self.name, lambda: compile_publications(view))
+        read = await reader.read(view, self.name, statement, {"limit": limit, "before": before})
+        members, lowest, first = read.payload
+        following = None
+        if lowest is not None and first is not None and int(lowest) > int(first):
+            following = f"{path}?limit={limit}&before={int(lowest)}"
+        written = b'"%b"' % following.encode() if following else b"null"
+        body = b'{"data":[%b],"revision":%d,"next":%b}' % (members or b"", read.revisions[0], written)
+        return Answer(body, read.revisions, read.modified, following)
+
+
+def compile_publications(view: View) -> Statement:
+    """The statement of a page: its members as JSON, its lowest revision, and the first there ever was."""
+    table: Any = Revision.__table__
+    head = DatasetHead.__table__.alias("_own")
+    mine = table.c.dataset_id == sa.select(head.c.id).where(*is_head(head.c, view.dataset)).scalar_subquery()
+    page = (
+        sa.select(*(table.c[name] for name in (SHOWN[:2] if view.limited else SHOWN)))
+        .where(mine, table.c.revision < sa.bindparam("before", type_=sa.BigInteger))
+        .order_by(table.c.revision.desc())
+        .limit(sa.bindparam("limit", type_=sa.BigInteger))
+        .subquery("_page")
+    )
+    row = sa.cast(sa.func.row_to_json(sa.literal_column('"_page"')), sa.Text)
+    members = sa.func.string_agg(row, aggregate_order_by(sa.literal_column("','"), page.c.revision.desc()))
+    shown = sa.select(members.label("members"), sa.func.min(page.c.revision).label("lowest")).subquery("_shown")
+    first = sa.select(sa.func.min(table.c.revision)).where(mine).scalar_subquery()
+    return render(with_heads([view], [shown.c.members, shown.c.lowest, first], shown))
+
+
+KINDS = (Publications(),)

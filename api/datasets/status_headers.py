@@ -1,0 +1,115 @@
+"""Headers that do not come from the answer: how long it may be kept, and how long the product will be there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import format_datetime
+
+from starlette.types import Scope
+
+from api.auth.authenticator import Principal
+from api.auth.permissions import SERVED
+from api.http.addresses import address_of
+from api.http.problems import Problem
+from api.query.question import Pin
+from catalog.contract.load import Catalog
+from catalog.model.dataset import Dataset, Product
+from catalog.model.schedule import next_load
+from runtime.settings import Settings
+
+LEAST_REVISION = "decant-min-revision"
+LISTS = frozenset({"accept", "accept-encoding", "if-none-match"})  # several lines are one (RFC 9110, 5.3)
+FRESH_SECONDS = 60  # how long anybody may keep what is open to all
+PINNED_SECONDS = 300  # what names its revision does not change, but records may be erased from it
+DAY_SECONDS = 86_400
+PRIVATE = (b"cache-control", b"private, no-cache")
+
+Field = tuple[bytes, bytes]
+
+
+class StandingHeaders:
+    """The headers that products and schedules decide."""
+
+    def __init__(self, catalog: Catalog, settings: Settings) -> None:
+        self.catalog = catalog
+        self.lifecycle = {
+            key: lifecycle_headers(catalog, product, settings) for key, product in catalog.products.items()
+        }
+        self.next_loads: dict[str, float] = {}  # dataset -> when it is loaded next, in seconds since 1970
+
+    def of(self, principal: Principal, dataset: Dataset, pin: Pin) -> list[Field]:
+        """The headers of an answer about a dataset."""
+        return [self.cache_control(principal, dataset, pin), *self.lifecycle[dataset.product, dataset.major]]
+
+    def lifecycle_of(self, product: Product) -> dict[str, str]:
+        """The headers that say how long a product will be there; several links as one."""
+        fields: dict[str, str] = {}
+        for name, value in self.lifecycle[product.id, product.major]:
+            text = value.decode()
+            key = name.decode().title()
+            fields[key] = f"{fields[key]}, {text}" if key in fields else text
+        return fields
+
+    def cache_control(self, principal: Principal, dataset: Dataset, pin: Pin) -> Field:
+        """How long an answer may be kept, and by whom: by all only what is open, asked for without a credential."""
+        if principal.id is not None or not self.catalog.products[dataset.product, dataset.major].anonymous:
+            return PRIVATE
+        seconds = (
+            PINNED_SECONDS
+            if pin.fixed and not pin.by_time
+            else min(FRESH_SECONDS, self.seconds_to_next_load(dataset))
+        )
+        return (b"cache-control", b"public, max-age=%d" % seconds)
+
+    def seconds_to_next_load(self, dataset: Dataset) -> int:
+        """How long it is until a schedule loads the dataset; very long where none does."""
+        now = time.time()
+        moment = self.next_loads.get(dataset.address, 0.0)
+        if moment <= now:
+            tick = next_load(self.catalog, dataset, datetime.fromtimestamp(now, UTC))
+            moment = self.next_loads[dataset.address] = tick.timestamp() if tick else float("inf")
+        return int(min(moment - now, DAY_SECONDS))
+
+
+def lifecycle_headers(catalog: Catalog, product: Product, settings: Settings) -> list[Field]:
+    """Deprecation (RFC 9745), Sunset (RFC 8594) and where to go, for a product that is on its way out."""
+    if product.status != "deprecated":
+        return []
+    since, end = product.sla.end_of_support, product.sla.end_of_life
+    page = address_of(settings, f"/data/{product.id}/v{product.major}")
+    fields = [
+        (b"deprecation", b"@%d" % (int(since.timestamp()) if since else 0)),
+        (b"link", f'<{page}>; rel="deprecation"'.encode()),
+    ]
+    if end is not None:
+        fields.append((b"sunset", format_datetime(end.astimezone(UTC), usegmt=True).encode()))
+    newer = [p for p in catalog.products.values() if p.id == product.id and p.major > product.major]
+    successors = [p.major for p in newer if p.status in SERVED]
+    if successors:
+        newest = address_of(settings, f"/data/{product.id}/v{max(successors)}")
+        fields.append((b"link", f'<{newest}>; rel="successor-version"'.encode()))
+    return fields
+
+
+def read_fields(scope: Scope) -> dict[str, str]:
+    """The headers of a request by their names in small letters; of several with one name the first, or their list."""
+    fields: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        if name not in fields:
+            fields[name] = value
+        elif name in LISTS:
+            fields[name] += f", {value}"
+    return fields
+
+
+def read_least_revision(headers: Mapping[str, str]) -> int:
+    """The oldest revision that the caller wants, 0 where it does not say."""
+    text = headers.get(LEAST_REVISION)
+    if text is None:
+        return 0
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise Problem("invalid_value", "Decant-Min-Revision: expected a revision such as 42.")
+    return int(text)

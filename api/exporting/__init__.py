@@ -1,1 +1,0 @@
-"""Whole datasets as files: CSV, NDJSON, Parquet, Arrow and Excel."""

@@ -1,0 +1,211 @@
+"""Exports that are files first: Parquet and Excel. Built once, kept, and served in pieces.
+
+A file is named after the entity tag, so after revision, contract, view and query; processes that share the folder
+share the files. One builds, the others wait; the longest unused leave when they take too much room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import hashlib
+import logging
+import os
+from base64 import b64encode
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from secrets import token_hex
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from xlsxwriter.exceptions import FileCreateError
+
+from api.database.published_heads import Head
+from api.exports.arrow_columns import typed_batch, typed_schema
+from api.exports.formats import PARQUET
+from api.exports.snapshot import Opened
+from api.exports.workbook import write_sheet
+from api.http.negotiation import Form
+from catalog.model.dataset import Dataset, Property
+from catalog.storage.export_files import export_folder, forget_exports
+from runtime.logs import log
+from runtime.private_files import make_private_folder
+
+ROW_GROUP_RECORDS = 122_880
+DIGEST_SUFFIX = ".sha256"
+LOCK_POLL_SECONDS = 0.02
+LOG = logging.getLogger("decant.exports")
+
+
+@dataclass(frozen=True)
+class KeptFile:
+    """What is said of a finished file."""
+
+    digest: str  # as Repr-Digest has it (RFC 9530)
+    facts: os.stat_result
+    made_at: float  # in seconds since 1970; the file's own time is that of its latest use
+
+
+class ExportFiles:
+    """The folder of finished files."""
+
+    def __init__(self, folder: Path, limit_bytes: int) -> None:
+        self.folder = folder
+        self.limit_bytes = limit_bytes
+        self.oldest: dict[str, tuple[str, int]] = {}  # by address: epoch and revision before which its files are gone
+
+    def forget_ended(self, dataset: Dataset, epoch: str, head: Head) -> None:
+        """Removes the files of revisions that can no longer be read: who erases or prunes may have another folder."""
+        oldest = (epoch, head.oldest_revision)
+        if not head.oldest_revision or self.oldest.get(dataset.address) == oldest:
+            return
+        self.oldest[dataset.address] = oldest
+        try:
+            forget_exports(self.folder, dataset, before=oldest)
+        except OSError as error:
+            # Nobody can be sent them any more; its owner should know that they are there.
+            log(LOG, "exports_not_removed", logging.WARNING, folder=export_folder(self.folder, dataset), reason=error)
+
+    def path_of(self, dataset: Dataset, tag: str, form: Form) -> Path:
+        """Where the file with this tag lies, or will lie; its name begins with its epoch and revision."""
+        name = tag.strip('"')
+        return export_folder(self.folder, dataset) / f"{name}.{form.name}"
+
+    async def find_or_build(self, path: Path, build: Callable[[Path], Awaitable[None]]) -> bool:
+        """Whether the file was built now; FileNotFoundError where it was removed again by somebody else."""
+        built = not self.is_whole(path)
+        if built:
+            make_private_folder(self.folder)
+            make_private_folder(path.parent)
+            lock = await wait_for_lock(path.with_suffix(".lock"))
+            try:
+                if not self.is_whole(path):
+                    await self.build(path, build)
+            finally:
+                os.close(lock)
+            await asyncio.to_thread(self.make_room, path)
+        os.utime(path)
+        return built
+
+    async def build(self, path: Path, build: Callable[[Path], Awaitable[None]]) -> None:
+        """Nothing comes back; the file is there, whole: it gets its name when it is finished.
+
+        FileNotFoundError where somebody has removed it meanwhile, as an erasure does.
+        """
+        # An erasure removes locks, too: another build of the same file may have begun.
+        draft = path.with_suffix(f".{token_hex(8)}.part")
+        try:
+            await build(draft)
+            digest = await asyncio.to_thread(digest_file, draft)
+            digest_path(path).write_text(digest)
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def is_whole(self, path: Path) -> bool:
+        """Whether the file is there with all that is said of it."""
+        return path.exists() and digest_path(path).exists()
+
+    def facts_of(self, path: Path) -> KeptFile:
+        """What is said of a file; FileNotFoundError where it was removed meanwhile."""
+        digest = digest_path(path)
+        return KeptFile(digest.read_text(), path.stat(), digest.stat().st_mtime)
+
+    def make_room(self, kept: Path) -> None:
+        """Removes the longest unused files beyond the limit, but not the one that is just being served."""
+        together: dict[Path, list[Path]] = {}
+        for file in self.folder.rglob("*"):
+            if file.is_file():
+                together.setdefault(stem_of(file), []).append(file)
+        found = sorted((*measure(files), stem) for stem, files in together.items())
+        total = sum(size for _, size, _ in found)
+        for _, size, stem in found:
+            if total <= self.limit_bytes:
+                return
+            if stem != stem_of(kept):
+                for file in together[stem]:
+                    file.unlink(missing_ok=True)
+                total -= size
+
+
+def digest_path(path: Path) -> Path:
+    """Where a file's digest lies."""
+    return path.with_suffix(path.suffix + DIGEST_SUFFIX)
+
+
+def stem_of(path: Path) -> Path:
+    """What a file, its digest, its lock and its drafts have in common."""
+    return path.with_name(path.name.partition(".")[0])
+
+
+def measure(files: Sequence[Path]) -> tuple[float, int]:
+    """When the last of some files was used, and how many bytes they have."""
+    facts = []
+    for file in files:
+        # Another process may be quicker.
+        with suppress(FileNotFoundError):
+            facts.append(file.stat())
+    return max((fact.st_mtime for fact in facts), default=0.0), sum(fact.st_size for fact in facts)
+
+
+async def wait_for_lock(path: Path) -> int:
+    """An open file that nobody else holds locked.
+
+    Nobody waits in a thread: there are few of them, and whoever builds needs one.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        while not take_lock(handle):
+            await asyncio.sleep(LOCK_POLL_SECONDS)
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
+
+
+def take_lock(handle: int) -> bool:
+    """Whether the file is locked by us from now on."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def digest_file(path: Path) -> str:
+    """The SHA-256 of a file as Repr-Digest writes it."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").digest()
+    return f"sha-256=:{b64encode(digest).decode()}:"
+
+
+def write_file(path: Path, form: Form, opened: Opened, properties: Sequence[Property]) -> None:
+    """Nothing comes back; the export lies in the file."""
+    if form is PARQUET:
+        write_parquet(path, opened, properties)
+        return
+    # What fails leaves its temporary files behind, and records in them.
+    with TemporaryDirectory(dir=path.parent, prefix=path.stem, ignore_cleanup_errors=True) as folder:
+        try:
+            write_sheet(path, opened, properties, folder)
+        except FileCreateError as error:
+            # An erasure takes away what the sheet is put together from, too.
+            raise (error.__context__ or error) from None
+
+
+def write_parquet(path: Path, opened: Opened, properties: Sequence[Property]) -> None:
+    """Nothing comes back; the file has row groups of a size that readers like."""
+    schema = typed_schema(properties, opened.schema)
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        waiting: list[Any] = []
+        while (batch := opened.next_batch()) is not None:
+            waiting.append(typed_batch(batch, schema))
+            if sum(part.num_rows for part in waiting) >= ROW_GROUP_RECORDS:
+                writer.write_table(pa.Table.from_batches(waiting, schema))
+                waiting.clear()
+        if waiting:
+            writer.write_table(pa.Table.from_batches(waiting, schema))

@@ -1,0 +1,92 @@
+"""The query string of an export -> ExportQuery, and its statement. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from api.exports.formats import BY_NAME, XLSX
+from api.http.negotiation import CSV, NDJSON, Form
+from api.http.problems import parameter_problem
+from api.query.cursor import digest_query
+from api.query.parameters import Draft, Filter, Reader, read_at, read_draft, read_epoch
+from api.query.question import Question, Target
+from api.query.view import View
+from api.sql.rendering import Age, columns_of, conditions_of, document_of, order_by, order_of, tables_of
+from catalog.model.dataset import Property
+
+AS_TEXT = frozenset({"jsonb", "json", "uuid"})  # what has no Arrow type that every reader knows
+
+
+@dataclass(frozen=True)
+class ExportQuery:
+    """What a request for an export asks for."""
+
+    filters: tuple[Filter, ...] = ()
+    values: tuple[Any, ...] = ()
+    sort: tuple[tuple[str, bool], ...] = ()
+    properties: tuple[str, ...] | None = None
+    at: int | datetime | None = None
+    epoch: str | None = None
+    form: Form | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it asks for all records."""
+        return not self.filters
+
+
+def parse_export(view: View, target: Target) -> Question:
+    """The question of an export."""
+    readers: dict[str, Reader] = {
+        **view.validator.filter_readers(),
+        "sort": view.validator.readers["sort"],
+        "properties": view.validator.readers["properties"],
+        "at": read_at,
+        "epoch": read_epoch,
+        "format": read_format,
+    }
+    draft = read_draft(target.query_string, readers)
+    query = ExportQuery(filters=draft.filters, values=draft.values, **draft.facts)
+    conditions = [(f.property, f.operator) for f in query.filters]
+    digest = digest_query("export", conditions, query.values, query.sort, query.properties)
+    return Question(query=query, canonical=digest.encode(), at=query.at, epoch=query.epoch)
+
+
+def read_format(name: str, value: str, draft: Draft) -> None:
+    """`csv`, `ndjson`, `parquet`, `arrow` or `xlsx`."""
+    if value not in BY_NAME:
+        raise parameter_problem("invalid_value", name, "no such format", BY_NAME)
+    draft.facts["form"] = BY_NAME[value]
+
+
+def compile_export(view: View, query: ExportQuery, form: Form, *, age: Age) -> sa.Select[Any]:
+    """The statement of all records, in order: a text `line` of each for NDJSON, otherwise a column per property."""
+    dataset = view.dataset
+    order = columns_of(dataset, order_of(dataset, query.sort))
+    properties = [view.shown[name] for name in query.properties or view.properties]
+    names = dict.fromkeys([prop.column for prop in properties] + [column for column, _ in order])
+    branches = [
+        sa.select(*(table.c[name] for name in names)).where(*conditions_of(view, table, query.filters, age=age))
+        for table in tables_of(view, age=age)
+    ]
+    rows = (branches[0] if len(branches) == 1 else sa.union_all(*branches)).subquery("_found")
+    shown: Sequence[Any] = [exported(rows, prop, form) for prop in properties]
+    if form is NDJSON:
+        shown = [sa.func.concat(document_of(rows, properties), sa.literal_column("E'\\n'")).label("line")]
+    ordering = [order_by(rows.c[name], descending) for name, descending in order]
+    return sa.select(*shown).select_from(rows).order_by(*ordering)
+
+
+def exported(rows: Any, prop: Property, form: Form) -> sa.ColumnElement[Any]:
+    """A property as a column of a file; arrays become JSON where cells hold no lists."""
+    column = sa.cast(sa.null(), prop.type.sqlalchemy) if prop.masked else rows.c[prop.column]
+    if prop.type.item is not None and form in {CSV, XLSX}:
+        return sa.cast(sa.func.to_json(column), sa.Text).label(prop.name)
+    if prop.type.postgres in AS_TEXT:
+        return sa.cast(column, sa.Text).label(prop.name)
+    return column.label(prop.name)

@@ -1,0 +1,119 @@
+"""Exports as an Excel workbook: every value comes back as it was, or the export is refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import xlsxwriter
+from xlsxwriter.worksheet import Worksheet
+
+from api.exports.formats import EXCEL_CHARACTERS, EXCEL_RECORDS
+from api.exports.snapshot import Opened
+from api.http.problems import Problem
+from catalog.model.dataset import Property
+
+EXCEL_FORMATS = {
+    "date": "yyyy-mm-dd",
+    "timestamp": "yyyy-mm-dd hh:mm:ss",
+    "local timestamp": "yyyy-mm-dd hh:mm:ss",
+}
+EXCEL_FIRST_YEAR = 1900
+EXCEL_DIGITS = 15  # what has more of them, Excel rounds
+EXCEL_WHOLE = 10**EXCEL_DIGITS
+# What XML cannot hold is written as _xHHHH_, so a text of that form has its first character written so, too.
+ESCAPED = re.compile(r"_(?=x[0-9a-fA-F]{4}_)|[\x00-\x08\x0b-\x1f\ufffe\uffff]")
+
+
+class PlainSheet(Worksheet):  # type: ignore[misc]
+    """A worksheet that writes every text so that it is read back as it was.
+
+    XlsxWriter itself takes a text from `<r>` to `</r>` for markup of its own and writes it without escaping;
+    of `_x0041_x0042_` it escapes the first half only.
+    """
+
+    @staticmethod
+    def _escape_control_characters(data: Any) -> Any:
+        # Numbers and booleans come here, too.
+        return ESCAPED.sub(lambda match: f"_x{ord(match[0]):04X}_", data) if isinstance(data, str) else data
+
+    def _xml_rich_inline_string(self, string: str, attributes: Any) -> None:
+        self._xml_inline_string(string, False, attributes)
+
+
+def write_sheet(path: Path, opened: Opened, properties: Sequence[Property], folder: str) -> None:
+    """Nothing comes back; the file is a workbook with one sheet, in which no text is taken for a formula."""
+    options = {
+        "constant_memory": True,
+        "strings_to_formulas": False,
+        "strings_to_urls": False,
+        "strings_to_numbers": False,
+        "remove_timezone": True,
+        "tmpdir": folder,
+    }
+    with xlsxwriter.Workbook(str(path), options) as workbook:
+        sheet = workbook.add_worksheet(worksheet_class=PlainSheet)
+        bold = workbook.add_format({"bold": True})
+        formats = [format_of(workbook, prop) for prop in properties]
+        sheet.freeze_panes(1, 0)
+        for place, prop in enumerate(properties):
+            sheet.write_string(0, place, prop.name, bold)
+        row = 0
+        while (batch := opened.next_batch()) is not None:
+            if row + batch.num_rows > EXCEL_RECORDS:
+                most = f"An Excel sheet holds {EXCEL_RECORDS:,} records: filter, or take another format."
+                raise Problem("query_too_complex", most)
+            columns = [cells_of(column, prop) for column, prop in zip(batch.columns, properties, strict=True)]
+            for values in zip(*columns, strict=True):
+                row += 1
+                for place, value in enumerate(values):
+                    if write_cell(sheet, row, place, value, formats[place]):
+                        raise refuse_text(properties[place], row + 1)
+
+
+def format_of(workbook: Any, prop: Property) -> Any:
+    """How a column's numbers are shown."""
+    shown = EXCEL_FORMATS.get(prop.type.name)
+    return workbook.add_format({"num_format": shown}) if shown else None
+
+
+def cells_of(column: Any, prop: Property) -> list[Any]:
+    """The values of a column: times of day as text, exact decimals as numbers where Excel holds all their digits."""
+    if prop.type.name == "numeric":
+        digits = (sum(map(str.isdigit, text)) if text else 0 for text in column.to_pylist())
+        return [
+            float(text) if text and count <= EXCEL_DIGITS else text
+            for text, count in zip(column.to_pylist(), digits, strict=True)
+        ]
+    if pa.types.is_time(column.type):
+        column = pc.cast(column, pa.string())
+    values: list[Any] = column.to_pylist()
+    return values
+
+
+def write_cell(sheet: Any, row: int, place: int, value: Any, shown: Any) -> int:
+    """0 where the whole value is written; what Excel cannot hold as a number or a date is written as text."""
+    if value is None:
+        return 0
+    if isinstance(value, str):
+        written: int = sheet.write_string(row, place, value)
+    elif type(value) is int and abs(value) >= EXCEL_WHOLE:
+        written = sheet.write_string(row, place, str(value))
+    elif hasattr(value, "year") and value.year < EXCEL_FIRST_YEAR:
+        written = sheet.write_string(row, place, value.isoformat())
+    else:
+        written = sheet.write(row, place, value, shown)
+    return written
+
+
+def refuse_text(prop: Property, row: int) -> Problem:
+    """The problem of a text that would be cut off."""
+    return Problem(
+        "query_too_complex",
+        f"{prop.name} has a text of more than {EXCEL_CHARACTERS:,} characters in row {row:,} of the sheet,"
+        " which no Excel cell holds: take another format, or leave the property out with properties=.",
+    )

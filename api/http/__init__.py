@@ -1,0 +1,1 @@
+"""HTTP alone: limits, framing, problems, negotiation, conditional requests, bodies, query strings."""

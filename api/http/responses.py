@@ -1,0 +1,117 @@
+"""Answers that are not of one revision: what the ledger says now. Tagged by their bytes, never kept by others."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import Request
+from starlette.responses import Response
+
+from api.http.addresses import address_of
+from api.http.conditional import matches
+from api.http.negotiation import COMPRESSED_FROM_BYTES, JSON, Form, choose_coding, choose_form, encode_body
+from api.http.problems import Problem, closest, parameter_problem
+from api.http.query_string import split_query
+from runtime.settings import Settings
+
+PRIVATE = "private, no-cache"
+VARY = "Authorization, X-API-Key, Accept, Accept-Encoding, Decant-Min-Revision"
+ID_DIGITS = 18
+
+
+def answer(
+    request: Request, body: bytes, form: Form = JSON, headers: dict[str, str] | None = None, cache: str = PRIVATE
+) -> Response:
+    """The answer, or 304 where the caller has these bytes; compressed where it asks for that and it is worth it."""
+    coding = choose_coding(request.headers.get("accept-encoding", ""))
+    if len(body) < COMPRESSED_FROM_BYTES:
+        coding = "identity"
+    tag = tag_of_bytes(body, form, coding)
+    fields = {"ETag": tag, "Cache-Control": cache, "Vary": VARY} | (headers or {})
+    wished = request.headers.get("if-none-match")
+    if wished is not None and matches(wished, tag):
+        return Response(None, 304, fields)
+    if coding != "identity":
+        fields["Content-Encoding"] = coding
+        body = encode_body(body, coding)
+    return Response(body, 200, fields, form.media_type)
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A body in its coding, with its tag."""
+
+    tag: str
+    coding: str
+    body: bytes
+
+
+def encode_answer(body: bytes, form: Form, coding: str) -> Encoded:
+    """The body ready to leave; for what is kept, and for what is too large to be encoded on the event loop."""
+    if len(body) < COMPRESSED_FROM_BYTES:
+        coding = "identity"
+    return Encoded(tag_of_bytes(body, form, coding), coding, encode_body(body, coding))
+
+
+def answer_encoded(request: Request, encoded: Encoded, form: Form, headers: dict[str, str]) -> Response:
+    """The same as `answer` gives."""
+    fields = {"ETag": encoded.tag, "Cache-Control": PRIVATE, "Vary": VARY} | headers
+    wished = request.headers.get("if-none-match")
+    if wished is not None and matches(wished, encoded.tag):
+        return Response(None, 304, fields)
+    if encoded.coding != "identity":
+        fields["Content-Encoding"] = encoded.coding
+    return Response(encoded.body, 200, fields, form.media_type)
+
+
+def tag_of_bytes(body: bytes, form: Form, coding: str) -> str:
+    """The entity tag of an answer of which nothing is known but its bytes."""
+    digest = hashlib.sha256(form.name.encode() + coding.encode())
+    digest.update(body)
+    return f'"{digest.hexdigest()[:32]}"'
+
+
+def answer_json(
+    request: Request, value: Any, headers: dict[str, str] | None = None, cache: str = PRIVATE
+) -> Response:
+    """A value as JSON."""
+    choose_form(request.headers.get("accept", ""), (JSON,))
+    return answer(request, json.dumps(value, ensure_ascii=False).encode(), JSON, headers, cache)
+
+
+def answer_list(
+    request: Request, members: bytes, before: int | None, settings: Settings, revision: int | None = None
+) -> Response:
+    """A page of a list whose members are JSON already; the next one begins before the id `before`."""
+    choose_form(request.headers.get("accept", ""), (JSON,))
+    headers: dict[str, str] = {}
+    next_url = None
+    if before is not None:
+        following = request.url.include_query_params(before=before)
+        next_url = address_of(settings, f"{following.path}?{following.query}")
+        headers["Link"] = f'<{next_url}>; rel="next"'
+    if revision is not None:
+        headers["Decant-Revision"] = str(revision)
+    written = json.dumps(next_url).encode()
+    return answer(request, b'{"data":[%b],"next":%b}' % (members, written), JSON, headers)
+
+
+def refuse_unknown(request: Request, known: tuple[str, ...] = ()) -> None:
+    """A problem for a query parameter that is not known here, or that stands there twice."""
+    seen = set()
+    for name, _ in split_query(request.scope["query_string"]):
+        if name not in known:
+            raise parameter_problem("unknown_parameter", name, "unknown parameter", closest(name, known))
+        if name in seen:
+            raise parameter_problem("duplicate_parameter", name, "stands here twice")
+        seen.add(name)
+
+
+def read_number(text: str) -> int:
+    """A number that is part of a path; what is none leads nowhere."""
+    if not (text.isascii() and text.isdigit() and len(text) <= ID_DIGITS):
+        raise Problem("not_found")
+    return int(text)

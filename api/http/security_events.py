@@ -1,0 +1,42 @@
+"""Security events: what somebody tried that is not let through. One line of the log each, and counted.
+
+A line is a constant message with facts. Text that callers choose is never among the facts, and secrets never are.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from prometheus_client import Counter
+from starlette.requests import Request
+
+from api.auth.rate_limits import client_address
+from runtime.logs import log
+
+PRINCIPAL = "decant.principal"  # where a request keeps who is calling
+# Problems that are events, and what they are called then; `unauthorized` is one where a credential was sent.
+OF_PROBLEMS = {
+    "insufficient_scope": "scope_refused",
+    "rate_limited": "rate_limited",
+    "key_in_url": "credential_in_url",
+}
+LOG = logging.getLogger("decant.security")
+EVENTS = Counter("decant_security_events", "Security events.", ("event",))
+
+
+def note_event(event: str, **facts: Any) -> None:
+    """Counts an event, and writes it down."""
+    EVENTS.labels(event).inc()
+    log(LOG, event, logging.WARNING, **facts)
+
+
+def note_problem(request: Request, code: str, reason: str | None) -> None:
+    """Notes the event that a problem is, if it is one. `reason` says what was wrong with the credential."""
+    event = OF_PROBLEMS.get(code) or ("authentication_failed" if code == "unauthorized" and reason else None)
+    if event is None:
+        return
+    service = getattr(request.app.state, "service", None)
+    address = client_address(request.scope, service.callers.trusted if service is not None else ())
+    principal = request.scope.get(PRINCIPAL)
+    note_event(event, reason=reason, address=address, principal=principal and principal.id)

@@ -1,0 +1,1 @@
+"""Catalogue, contracts, status, loads, quality, profiles, provenance."""

@@ -1,0 +1,190 @@
+"""What there is: the catalogue, products, datasets, contracts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from api.auth.permissions import Access, find_dataset, find_product, visible_products
+from api.auth.rule_access import RuleAccess, count_rules
+from api.context import Service, service_of
+from api.http.addresses import address_of
+from api.http.negotiation import JSON, YAML, choose_form
+from api.http.responses import answer, answer_json, refuse_unknown
+from api.metadata.contract_document import show_contract, write_yaml
+from api.metadata.dataset_status import NOTHING, Standing, read_moment, read_standings, write_moment
+from api.query.view import View
+from catalog.model.dataset import Dataset, Product
+
+router = APIRouter()
+READ = ["GET", "HEAD"]
+Standings = dict[str, Standing]
+Tell = Callable[..., RuleAccess]  # of a dataset and the names that are hidden in it
+
+
+@router.api_route("/data", methods=READ)
+async def list_products(request: Request) -> Response:
+    """The products and datasets that the caller may see."""
+    service = service_of(request)
+    principal = await service.authenticate(request)
+    refuse_unknown(request)
+    standings = await read_standings(service.lanes, service.catalog)
+    products = visible_products(service.catalog, principal)
+    tell = partial(RuleAccess, service.catalog, principal)
+    return answer_json(request, {"data": [describe_product(service, *each, standings, tell) for each in products]})
+
+
+@router.api_route("/data/{product}/v{major}", methods=READ)
+async def get_product(request: Request) -> Response:
+    """One product, with its description, owner, promises and datasets."""
+    service = service_of(request)
+    principal = await service.authenticate(request)
+    parts = request.path_params
+    product, access = find_product(service.catalog, principal, parts["product"], parts["major"])
+    refuse_unknown(request)
+    standings = await read_standings(service.lanes, service.catalog)
+    shown = ("description", "domain", "tags", "team", "support", "slaProperties", "price", "authoritativeDefinitions")
+    tell = partial(RuleAccess, service.catalog, principal)
+    document = show_contract(product, access, service.views, tell, operator="ops:read" in principal.scopes)
+    facts = {name: document[name] for name in shown if name in document}
+    facts["contract_url"] = address_of(service.settings, f"/data/{product.id}/v{product.major}/contract")
+    tell = partial(RuleAccess, service.catalog, principal)
+    body = {"data": describe_product(service, product, access, standings, tell) | facts}
+    return answer_json(request, body, service.headers.lifecycle_of(product))
+
+
+@router.api_route("/data/{product}/v{major}/contract", methods=READ)
+async def get_contract(request: Request) -> Response:
+    """The contract, without what the caller may not know of."""
+    service = service_of(request)
+    principal = await service.authenticate(request)
+    parts = request.path_params
+    product, access = find_product(service.catalog, principal, parts["product"], parts["major"])
+    refuse_unknown(request)
+    form = choose_form(request.headers.get("accept", ""), (YAML, JSON))
+    tell = partial(RuleAccess, service.catalog, principal)
+    document = show_contract(product, access, service.views, tell, operator="ops:read" in principal.scopes)
+    headers = service.headers.lifecycle_of(product)
+    if form is JSON:
+        return answer_json(request, document, headers)
+    return answer(request, write_yaml(document).encode(), YAML, headers)
+
+
+@router.api_route("/data/{product}/v{major}/{dataset}", methods=READ)
+async def get_dataset(request: Request) -> Response:
+    """One dataset, with its properties, key, revision, freshness, and quality at a glance."""
+    service = service_of(request)
+    principal = await service.authenticate(request)
+    parts = request.path_params
+    dataset, access = find_dataset(service.catalog, principal, parts["product"], parts["major"], parts["dataset"])
+    refuse_unknown(request)
+    product = service.catalog.product_of(dataset)
+    standings = await read_standings(service.lanes, service.catalog)
+    view = service.views.of(dataset, access)
+    tell = partial(RuleAccess, service.catalog, principal)
+    facts = describe_dataset(service, product, dataset, access, standings, tell)
+    body = {"data": facts | describe_view(service, view)}
+    return answer_json(request, body, service.headers.lifecycle_of(product))
+
+
+def describe_product(
+    service: Service, product: Product, access: Access, standings: Standings, tell: Tell
+) -> dict[str, Any]:
+    """What the catalogue says of a product."""
+    return {
+        "product": product.id,
+        "major": product.major,
+        "version": product.version,
+        "name": product.name,
+        "purpose": product.description.strip(),
+        "status": product.status,
+        "url": address_of(service.settings, f"/data/{product.id}/v{product.major}"),
+        "datasets": [
+            describe_dataset(service, product, dataset, access, standings, tell)
+            for dataset in product.datasets.values()
+            if access.sees(dataset.name)
+        ],
+    }
+
+
+def describe_dataset(
+    service: Service, product: Product, dataset: Dataset, access: Access, standings: Standings, tell: Tell
+) -> dict[str, Any]:
+    """What the catalogue says of a dataset; nothing that counts all records to whoever sees only some.
+
+    `tell` makes what decides on the rules that are counted.
+    """
+    standing = standings.get(dataset.address, NOTHING)
+    facts = {
+        "dataset": dataset.name,
+        "description": dataset.description,
+        "revision": standing.revision,
+        "published_at": write_moment(standing.published_at),
+        "freshness": describe_freshness(standing, product, dataset, access),
+        "url": address_of(service.settings, dataset.path),
+        "records_url": address_of(service.settings, f"{dataset.path}/records"),
+    }
+    if access.predicate(dataset.name) is None:
+        hidden = [prop.name for prop in dataset.properties.values() if not access.shows(prop)]
+        facts |= {"record_count": standing.record_count, "quality": describe_quality(standing, tell(dataset, hidden))}
+    return facts
+
+
+def describe_freshness(standing: Standing, product: Product, dataset: Dataset, access: Access) -> dict[str, Any]:
+    """Whether the contract's latency is kept: `fresh` is null where nothing is promised, or may be told."""
+    judged = standing.freshness
+    facts = {"fresh": None, "latency_seconds": judged.get("latency_seconds"), "current_at": None}
+    element = product.sla.latency_element
+    if element is not None and element[0] == dataset.name and not access.shows(dataset.properties[element[1]]):
+        return facts
+    facts |= {"fresh": judged.get("fresh"), "current_at": write_moment(judged.get("current_at"))}
+    # The newest moment may be that of a record which the caller does not see.
+    limited = access.predicate(dataset.name) is not None
+    return facts if limited else facts | {"newest_at": write_moment(judged.get("newest"))}
+
+
+def describe_quality(standing: Standing, access: RuleAccess) -> dict[str, Any]:
+    """Quality at a glance: how the last load ended, and how many of the rules that may be told were kept."""
+    load = standing.last_load or {}
+    return {
+        "last_load": load.get("status"),
+        "last_load_at": write_moment(read_moment(load.get("finished_at"))),
+        "raw": load.get("raw"),
+        "rejected": load.get("rejected"),
+        "rules": count_rules(access, standing.rules),
+    }
+
+
+def describe_view(service: Service, view: View) -> dict[str, Any]:
+    """What one dataset's own page adds: key, scopes and properties as the caller sees them, where to go on."""
+    dataset = view.dataset
+    kinds = ("records", "aggregate", "changes", "export", "revisions")
+    links = kinds if view.limited else (*kinds, "profile", "quality", "loads")
+    product = service.catalog.product_of(dataset)
+    scopes = [role.scope for role in product.roles if role.access == "read" and not role.anonymous]
+    return {
+        "key": list(dataset.key),
+        "scope": f"{dataset.product}:read",
+        "scopes": scopes,
+        "open": product.anonymous,
+        "limited": view.limited,
+        "properties": [
+            {
+                "name": prop.name,
+                "type": prop.type.name,
+                "required": prop.required,
+                "description": prop.description,
+                "classification": prop.classification,
+                "masked": prop.masked,
+                "examples": [] if prop.masked else list(prop.examples),
+                "operators": [] if prop.masked else list(prop.type.operators),
+            }
+            for prop in view.shown.values()
+        ],
+        "expand": list(view.related),
+        "links": {name: address_of(service.settings, f"{dataset.path}/{name}") for name in links},
+    }

@@ -1,0 +1,134 @@
+"""What is known of a dataset beside its records: its profile, what was measured, what was tried, whence a record."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, cast
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from api.auth.authenticator import Principal
+from api.auth.permissions import find_dataset, require_scope
+from api.auth.rule_access import RuleAccess, pick_rules
+from api.context import Service, service_of
+from api.datasets.endpoint import Endpoint
+from api.datasets.records import Record, parse_key
+from api.http.problems import Problem, parameter_problem
+from api.http.responses import answer_json, answer_list, refuse_unknown
+from api.metadata.load_history import list_loads, list_quality, read_profile
+from api.metadata.provenance import read_provenance
+from api.query.question import read_key_part
+from api.query.view import View
+from catalog.storage.ledger_tables import LOAD_STATUSES
+
+router = APIRouter()
+READ = ["GET", "HEAD"]
+DATASET = "/data/{product}/v{major}/{dataset}"
+PAGE = ("limit", "before")
+LIMIT_DEFAULT = 100
+LIMIT_MAXIMUM = 1000
+ID_DIGITS = 18
+SUFFIX = b"/provenance"
+
+
+@router.api_route(f"{DATASET}/profile", methods=READ)
+async def get_profile(request: Request) -> Response:
+    """The figures of each property that the caller sees."""
+    service, _, view = await find_whole(request)
+    refuse_unknown(request)
+    found = await read_profile(service.lanes, view.dataset)
+    if found is None:
+        raise Problem("not_found", "The dataset has no profile yet: it is made after a publication.")
+    seen = [member for member in found["properties"] if member["property"] in view.properties]
+    members = [member for member in seen if member["property"] not in view.closed]
+    head = {name: found[name] for name in ("revision", "record_count", "made_at")}
+    return answer_json(request, {"data": members, **head}, {"Decant-Revision": str(found["revision"])})
+
+
+@router.api_route(f"{DATASET}/quality", methods=READ)
+async def get_quality(request: Request) -> Response:
+    """What the rules measured at each load, newest first."""
+    service, principal, view = await find_whole(request)
+    refuse_unknown(request, PAGE)
+    before, limit = read_page(request)
+    access = RuleAccess(service.catalog, principal, view.dataset, view.closed)
+    pick = partial(pick_rules, access)
+    members, behind = await list_quality(service.lanes, view.dataset, pick, before, limit)
+    return answer_list(request, members, behind, service.settings)
+
+
+@router.api_route(f"{DATASET}/loads", methods=READ)
+async def get_loads(request: Request) -> Response:
+    """What was tried, newest first."""
+    service, _, view = await find_whole(request)
+    refuse_unknown(request, (*PAGE, "status"))
+    before, limit = read_page(request)
+    status = request.query_params.get("status")
+    if status is not None and status not in LOAD_STATUSES:
+        raise parameter_problem("invalid_value", "status", "no load stands like this", LOAD_STATUSES)
+    members, behind = await list_loads(service.lanes, view.dataset, status, before, limit)
+    return answer_list(request, members, behind, service.settings)
+
+
+class ProvenanceEndpoint:
+    """Answers where one record came from; for operators."""
+
+    name = "provenance"  # as it is counted
+
+    def __init__(self) -> None:
+        self.record = Endpoint(Record())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request. A key may end in an encoded `/provenance`: that is a question for the record."""
+        if not scope["raw_path"].endswith(SUFFIX):
+            await self.record(scope, receive, send)
+            return
+        response = await self.respond(Request(scope, receive))
+        await response(scope, receive, send)
+
+    async def respond(self, request: Request) -> Response:
+        """The answer."""
+        service, principal, view = await find_view(request)
+        require_scope(principal, "ops:read")
+        refuse_unknown(request)
+        key = read_key_part(request.scope["raw_path"].removesuffix(SUFFIX))
+        found = await read_provenance(service, view, parse_key(view, key))
+        return answer_json(request, {"data": found}, {"Decant-Revision": str(found["read_at_revision"])})
+
+
+# Before the route of a record, whose key would be taken to end in it.
+PROVENANCE = Route(
+    DATASET + "/records/{key:path}/provenance", cast(Any, ProvenanceEndpoint()), methods=READ, name="provenance"
+)
+
+
+async def find_view(request: Request) -> tuple[Service, Principal, View]:
+    """The dataset of an address as the caller sees it."""
+    service = service_of(request)
+    principal = await service.authenticate(request)
+    parts = request.path_params
+    dataset, access = find_dataset(service.catalog, principal, parts["product"], parts["major"], parts["dataset"])
+    return service, principal, service.views.of(dataset, access)
+
+
+async def find_whole(request: Request) -> tuple[Service, Principal, View]:
+    """The same, for what is made over all records: it does not exist for whoever sees only some."""
+    service, principal, view = await find_view(request)
+    if view.limited:
+        raise Problem("not_found")
+    return service, principal, view
+
+
+def read_page(request: Request) -> tuple[int | None, int]:
+    """Before which load a list begins, and how many it holds."""
+    given = request.query_params
+    before, limit = given.get("before"), given.get("limit", str(LIMIT_DEFAULT))
+    if not (limit.isascii() and limit.isdigit() and len(limit) <= 4 and 1 <= int(limit) <= LIMIT_MAXIMUM):
+        message = f"must be a whole number from 1 to {LIMIT_MAXIMUM}"
+        raise parameter_problem("limit_out_of_range", "limit", message)
+    if before is not None and not (before.isascii() and before.isdigit() and len(before) <= ID_DIGITS):
+        raise parameter_problem("invalid_value", "before", "expected the id of a load such as 42")
+    return (None if before is None else int(before)), int(limit)

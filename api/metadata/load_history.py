@@ -1,0 +1,88 @@
+"""What the ledger says of one dataset: its profile, its loads, what its rules measured. JSON that Postgres made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from api.admin.load_queue import moment
+from api.database.connections import Lanes
+from catalog.model.dataset import Dataset
+from runtime.database import translate_error
+
+MINE = "(SELECT id FROM decant.datasets WHERE product = %(product)s AND major = %(major)s AND dataset = %(dataset)s)"
+PROFILE = f"""
+SELECT json_build_object('revision', revision, 'record_count', record_count, 'properties', properties,
+  'made_at', {moment("made_at")})::text
+FROM decant.profiles WHERE dataset_id = {MINE}
+"""
+LOADS = f"""
+SELECT id, json_build_object('id', id, 'kind', kind, 'status', status, 'revision', revision, 'raw', raw,
+  'accepted', accepted, 'rejected', rejected, 'duplicates', duplicates, 'inserted', inserted, 'updated', updated,
+  'deleted', deleted, 'unchanged', unchanged, 'started_at', {moment("started_at")},
+  'finished_at', {moment("finished_at")}, 'error_code', error_code)::text
+FROM decant.loads
+WHERE dataset_id = {MINE} AND (%(status)s::text IS NULL OR status = %(status)s)
+  AND (%(before)s::bigint IS NULL OR id < %(before)s)
+ORDER BY id DESC LIMIT %(limit)s
+"""
+QUALITY = f"""
+SELECT l.id, json_build_object('load', l.id, 'status', l.status, 'revision', l.revision,
+  'measured_at', {moment("l.finished_at")}, 'raw', l.raw, 'rejected', l.rejected,
+  'rules', coalesce((SELECT json_agg(json_build_object('rule', rule, 'dimension', dimension, 'measured', measured,
+      'bound', bound, 'passed', passed, 'severity', severity, 'reads', reads) ORDER BY position)
+    FROM decant.quality_results WHERE load_id = l.id), '[]'))::text
+FROM decant.loads AS l
+WHERE dataset_id = {MINE} AND status IN ('published', 'withheld') AND raw IS NOT NULL
+  AND (%(before)s::bigint IS NULL OR l.id < %(before)s)
+ORDER BY l.id DESC LIMIT %(limit)s
+"""
+
+
+async def read_profile(lanes: Lanes, dataset: Dataset) -> dict[str, Any] | None:
+    """The dataset's profile, None where it has none yet."""
+    rows = await fetch(lanes, PROFILE, place_of(dataset))
+    return json.loads(rows[0][0]) if rows else None
+
+
+async def list_loads(
+    lanes: Lanes, dataset: Dataset, status: str | None, before: int | None, limit: int
+) -> tuple[bytes, int | None]:
+    """The loads as the members of a JSON array, and the id behind which the next page begins."""
+    facts = place_of(dataset) | {"status": status, "before": before, "limit": limit + 1}
+    return cut_page(await fetch(lanes, LOADS, facts), limit)
+
+
+async def list_quality(
+    lanes: Lanes, dataset: Dataset, pick: Callable[[list[Any]], list[Any]], before: int | None, limit: int
+) -> tuple[bytes, int | None]:
+    """What was measured at each load, likewise; `pick` says which rules of a load are told."""
+    facts = place_of(dataset) | {"before": before, "limit": limit + 1}
+    members, behind = cut_page(await fetch(lanes, QUALITY, facts), limit)
+    loads = orjson.loads(b"[" + members + b"]")
+    shown = [orjson.dumps(load | {"rules": pick(load["rules"])}) for load in loads]
+    return b",".join(shown), behind
+
+
+def place_of(dataset: Dataset) -> dict[str, Any]:
+    """What finds the dataset in the ledger."""
+    return {"product": dataset.product, "major": dataset.major, "dataset": dataset.name}
+
+
+def cut_page(rows: list[Any], limit: int) -> tuple[bytes, int | None]:
+    """The texts of a page's rows, and the last one's id where there are more."""
+    behind = rows[limit - 1][0] if len(rows) > limit else None
+    return b",".join(row[1] for row in rows[:limit]), behind
+
+
+async def fetch(lanes: Lanes, statement: str, facts: dict[str, Any]) -> list[Any]:
+    """The rows of a statement on the read login; texts as bytes."""
+    try:
+        async with lanes.connection() as connection:
+            rows: list[Any] = await (await connection.execute(statement.encode(), facts)).fetchall()
+            return rows
+    except Exception as error:
+        raise translate_error(error) from error

@@ -1,0 +1,210 @@
+"""The operations that tell of a dataset beside its records: profile, quality, loads, a record's provenance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from api.openapi.loads import INTEGER, LOAD, MAYBE_INTEGER, MAYBE_TEXT, MOMENT, TEXT
+from api.openapi.names import operation_id
+from api.openapi.parts import UNCHANGED, parameter, problem_answers
+from api.openapi.records import key_parameter
+from catalog.model.dataset import Dataset
+from catalog.storage.ledger_tables import LOAD_STATUSES
+
+NEXT: dict[str, Any] = {"type": ["string", "null"], "description": "The next page; null at the end."}
+NUMBER_OR_TEXT: dict[str, Any] = {"type": ["number", "string", "null"]}
+SHOWN_OF_LOADS = (
+    "id", "kind", "status", "revision", "raw", "accepted", "rejected", "duplicates", "inserted", "updated", "deleted",
+    "unchanged", "started_at", "finished_at", "error_code",
+)  # fmt: skip
+
+
+def inspection_schemas() -> dict[str, Any]:
+    """What all datasets' operations share."""
+    return {"PropertyProfile": property_profile(), "Measured": measured(), "Provenance": provenance()}
+
+
+def inspection_paths(dataset: Dataset, common: dict[str, Any], *, limited: bool = False) -> dict[str, Any]:
+    """The paths; `limited`: without those that count all records."""
+    paths = {f"{dataset.path}/records/{{key}}/provenance": {"get": common | provenance_operation(dataset)}}
+    if not limited:
+        paths |= {
+            f"{dataset.path}/profile": {"get": common | profile_operation(dataset)},
+            f"{dataset.path}/quality": {"get": common | quality_operation(dataset)},
+            f"{dataset.path}/loads": {"get": common | loads_operation(dataset)},
+        }
+    return paths
+
+
+def told(description: str, schema: dict[str, Any], *, revision: bool = False) -> dict[str, Any]:
+    """The answers of an operation that reads the ledger."""
+    headers: dict[str, Any] = {
+        "ETag": {"description": "What the answer is of; send it as `If-None-Match`.", "schema": {"type": "string"}}
+    }
+    if revision:
+        headers["Decant-Revision"] = {"description": "Of which revision it is.", "schema": {"type": "integer"}}
+    content = {"application/json": {"schema": schema}}
+    found: dict[str, Any] = {"200": {"description": description, "headers": headers, "content": content}}
+    return found | {"304": UNCHANGED, **problem_answers(401, 404, 406, 410, 422, 429, 503)}
+
+
+def page_of(items: dict[str, Any]) -> dict[str, Any]:
+    """A list with its next page."""
+    members = {"data": {"type": "array", "items": items}, "next": NEXT}
+    return {"type": "object", "required": ["data", "next"], "properties": members}
+
+
+def list_parameters() -> list[dict[str, Any]]:
+    """The parameters of a list of loads."""
+    limit = {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}
+    before = {"type": "integer", "minimum": 0, "maximum": 10**18 - 1}
+    return [
+        parameter("limit", "How many.", limit),
+        parameter("before", "Only loads with a smaller id; `next` carries it.", before),
+    ]
+
+
+def profile_operation(dataset: Dataset) -> dict[str, Any]:
+    """The figures of each property."""
+    schema = {
+        "type": "object",
+        "required": ["data", "revision", "record_count", "made_at"],
+        "properties": {
+            "data": {"type": "array", "items": {"$ref": "#/components/schemas/PropertyProfile"}},
+            "revision": {"type": "integer", "description": "Of which revision it is."},
+            "record_count": {"type": "integer", "description": "How many records that has."},
+            "made_at": {"type": "string", "format": "date-time"},
+        },
+    }
+    return {
+        "operationId": operation_id("get_profile", dataset),
+        "summary": f"What {dataset.name} holds, in figures",
+        "description": "Nulls, distinct values, bounds, the most frequent values and a histogram of each property,"
+        " exact and over all records. Made after a publication: for a while it may be of the revision before.",
+        "parameters": [],
+        "responses": told("The profile.", schema, revision=True),
+    }
+
+
+def quality_operation(dataset: Dataset) -> dict[str, Any]:
+    """What the rules measured."""
+    return {
+        "operationId": operation_id("list_quality", dataset),
+        "summary": f"What the quality rules of {dataset.name} measured",
+        "description": "At each load that came so far, newest first; a broken rule of severity `error` withheld it.",
+        "parameters": list_parameters(),
+        "responses": told("A page of loads as measured.", page_of({"$ref": "#/components/schemas/Measured"})),
+    }
+
+
+def loads_operation(dataset: Dataset) -> dict[str, Any]:
+    """What was tried."""
+    schema = {
+        "type": "object",
+        "required": list(SHOWN_OF_LOADS),
+        "properties": {name: LOAD[name][0] | {"description": LOAD[name][1]} for name in SHOWN_OF_LOADS},
+    }
+    status = parameter("status", "Only loads that stand like this.", {"type": "string", "enum": list(LOAD_STATUSES)})
+    return {
+        "operationId": operation_id("list_loads", dataset),
+        "summary": f"What was tried to load {dataset.name}",
+        "description": "Every attempt, newest first, with what became of its raw records.",
+        "parameters": [*list_parameters(), status],
+        "responses": told("A page of loads.", page_of(schema)),
+    }
+
+
+def provenance_operation(dataset: Dataset) -> dict[str, Any]:
+    """Where a record came from."""
+    scopes = [f"{dataset.product}:read", "ops:read"]
+    schema = {
+        "type": "object",
+        "required": ["data"],
+        "properties": {"data": {"$ref": "#/components/schemas/Provenance"}},
+    }
+    return {
+        "operationId": operation_id("get_provenance", dataset),
+        "summary": f"Where a record of {dataset.name} came from",
+        "description": "The load, file and line that brought it, its raw text, how its properties are made, and the"
+        " revisions of it before.",
+        "security": [{"bearer": scopes}, {"header": scopes}],
+        "parameters": [key_parameter(dataset)],
+        "responses": told("Its origin.", schema, revision=True) | problem_answers(403),
+    }
+
+
+def property_profile() -> dict[str, Any]:
+    """One property of a profile."""
+    number = {"type": "integer", "minimum": 0}
+    frequent = {"type": "object", "required": ["value", "records"], "properties": {"value": {}, "records": number}}
+    bound: dict[str, Any] = {
+        "type": ["number", "string"],
+        "description": "A number, or a moment for dates and times.",
+    }
+    bucket = {
+        "type": "object",
+        "required": ["from", "to", "records"],
+        "properties": {"from": bound, "to": bound, "records": number},
+    }
+    return {
+        "type": "object",
+        "required": ["property", "nulls", "distinct"],
+        "properties": {
+            "property": TEXT,
+            "nulls": number | {"description": "How many records have no value."},
+            "distinct": number | {"description": "How many different values there are."},
+            "minimum": NUMBER_OR_TEXT | {"description": "Null where texts are too long to be shown."},
+            "maximum": NUMBER_OR_TEXT,
+            "most_frequent": {"type": ["array", "null"], "items": frequent},
+            "histogram": {
+                "type": ["array", "null"],
+                "description": "Twenty buckets of equal width; each holds its lower bound, the last one both.",
+                "items": bucket,
+            },
+        },
+    }
+
+
+def measured() -> dict[str, Any]:
+    """One load as measured."""
+    rule = {
+        "type": "object",
+        "required": ["rule", "dimension", "measured", "bound", "passed", "severity"],
+        "properties": {
+            "rule": TEXT,
+            "dimension": MAYBE_TEXT,
+            "measured": {"type": ["number", "null"]},
+            "bound": TEXT,
+            "passed": {"type": "boolean"},
+            "severity": TEXT,
+        },
+    }
+    properties = {
+        "load": INTEGER,
+        "status": TEXT,
+        "revision": MAYBE_INTEGER,
+        "measured_at": MOMENT,
+        "raw": MAYBE_INTEGER,
+        "rejected": MAYBE_INTEGER,
+        "rules": {"type": "array", "items": rule},
+    }
+    return {"type": "object", "required": list(properties), "properties": properties}
+
+
+def provenance() -> dict[str, Any]:
+    """The origin of a record."""
+    thing: dict[str, Any] = {"type": "object", "additionalProperties": True}
+    properties: dict[str, Any] = {
+        "key": thing,
+        "read_at_revision": INTEGER,
+        "revision": INTEGER | {"description": "The revision that wrote the record as it is."},
+        "published_at": MOMENT,
+        "deleted_in_revision": MAYBE_INTEGER | {"description": "Since when it is no longer there."},
+        "load": thing | {"description": "The load that brought it."},
+        "file": MAYBE_TEXT | {"description": "The file, page or table of the raw batch."},
+        "line": MAYBE_INTEGER | {"description": "Its line there."},
+        "raw": MAYBE_TEXT | {"description": "The raw record; null where the raw batch cannot be read from here."},
+        "properties": {"type": "array", "items": thing, "description": "How each property is made."},
+        "earlier": {"type": "array", "items": thing, "description": "What it was before, latest first, up to 99."},
+    }
+    return {"type": "object", "required": list(properties), "properties": properties}

@@ -1,0 +1,173 @@
+"""The operations of a dataset that records are pushed to, and what they take and answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from api.openapi.names import RAW, operation_id, schema_name, tag_of
+from api.openapi.parts import parameter, path_parameter, problem_answers
+from api.push.event_body import CLOUD_EVENT, CLOUD_EVENTS, JSON, NDJSON, RECORDS_LIMIT
+from api.push.outcomes import OUTCOMES
+from catalog.model.dataset import Dataset, Product
+
+NOTE = f"""The raw records are kept on disk before the answer, and published with the next load.
+
+One JSON object or an array of them, NDJSON, or CloudEvents 1.0: structured, batched, or binary with `ce-` headers.
+Either all records of a body are taken or none is; at most {RECORDS_LIMIT:,} at once; gzip is taken too.
+
+A CloudEvent that comes again, known by its `source` and `id`, is kept once and counted as `repeated`; the first one
+counts, whatever the repeat says. For other records send an `Idempotency-Key`."""
+RECEIPT_NOTE = f"""The outcome of each record is one of {", ".join(f"`{outcome}`" for outcome in OUTCOMES)}.
+
+`published` names the revision that wrote the record; `unchanged`: nothing was written, since the dataset holds it
+already, or a newer one with its key; `duplicate`: a newer record with its key came in the same load; `rejected` gives
+every broken rule; `withheld`: a quality gate holds the load back, its owner decides;
+`retrying`: the load is tried again."""
+
+
+def event_schemas() -> dict[str, Any]:
+    """The schemas that all receipts have in common."""
+    text = {"type": "string"}
+    number = {"type": "integer"}
+    return {
+        "Acknowledgement": {
+            "type": "object",
+            "description": "The records are kept; what becomes of them is told at `status_url`.",
+            "required": ["receipt", "records", "repeated", "status_url"],
+            "properties": {
+                "receipt": {"type": "string", "format": "uuid"},
+                "records": number | {"description": "How many records the body held."},
+                "repeated": number | {"description": "How many of them had come before."},
+                "status_url": text | {"description": "Where the receipt is."},
+            },
+        },
+        "PushedOutcome": {
+            "type": "object",
+            "required": ["position", "outcome"],
+            "properties": {
+                "position": number | {"description": "The record's place in the body, from 1."},
+                "source": text | {"description": "Of a CloudEvent: its source."},
+                "id": text | {"description": "Of a CloudEvent: its id."},
+                "outcome": {"type": "string", "enum": list(OUTCOMES)},
+                "load": number | {"description": "The load that took it."},
+                "line": number | {"description": "Its line in that load."},
+                "revision": {"type": ["integer", "null"], "description": "The revision that holds it."},
+                "reasons": {
+                    "type": "array",
+                    "description": "Every rule that it broke.",
+                    "items": {"type": "object", "additionalProperties": True},
+                },
+                "state": text
+                | {"description": "Where it stands in quarantine: open, replayed, superseded, dismissed."},
+            },
+        },
+        "Receipt": {
+            "type": "object",
+            "required": ["data", "next"],
+            "properties": {
+                "data": {
+                    "type": "object",
+                    "required": ["receipt", "received_at", "records", "repeated", "finished", "outcomes", "events"],
+                    "properties": {
+                        "receipt": {"type": "string", "format": "uuid"},
+                        "received_at": {"type": "string", "format": "date-time"},
+                        "records": number,
+                        "repeated": number,
+                        "forgotten": number | {"description": "Records that are kept no longer."},
+                        "finished": {"type": "boolean", "description": "Whether every outcome is final."},
+                        "outcomes": {
+                            "type": "object",
+                            "description": "How many records came to each outcome.",
+                            "additionalProperties": number,
+                        },
+                        "events": {"type": "array", "items": {"$ref": "#/components/schemas/PushedOutcome"}},
+                    },
+                },
+                "next": {"type": ["string", "null"], "description": "The address of the next page."},
+            },
+        },
+    }
+
+
+def takes_events(dataset: Dataset) -> bool:
+    """Whether records are pushed to a dataset."""
+    return dataset.input is not None and dataset.input.kind == "events"
+
+
+def raw_schema(dataset: Dataset) -> dict[str, Any]:
+    """One raw record, as loosely as it is judged: what breaks the contract is taken, and rejected later."""
+    plain = [prop for prop in dataset.properties.values() if not prop.transform]
+    return {
+        "type": "object",
+        "description": "A raw record. What breaks the contract is told in the receipt, not here.",
+        "properties": {prop.name: {"description": prop.description or prop.name} for prop in plain},
+        "additionalProperties": True,
+    }
+
+
+def event_paths(product: Product, dataset: Dataset) -> dict[str, Any]:
+    """The operations that push records to a dataset and tell what became of them."""
+    deprecated = {"deprecated": True} if product.status == "deprecated" else {}
+    scope = [f"{product.id}:write"]
+    common = {"tags": [tag_of(dataset)], "security": [{"bearer": scope}, {"header": scope}], **deprecated}
+    record = {"$ref": f"#/components/schemas/{schema_name(dataset)}{RAW}"}
+    event = {"type": "object", "required": ["specversion", "id", "source", "type"], "additionalProperties": True}
+    bodies = {
+        JSON: {"oneOf": [record, {"type": "array", "minItems": 1, "items": record}]},
+        NDJSON[0]: {"type": "string", "description": "One record in each line."},
+        CLOUD_EVENT: event,
+        CLOUD_EVENTS: {"type": "array", "items": event},
+    }
+    location = {"description": "Where the receipt is.", "schema": {"type": "string"}}
+    key = {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "required": False,
+        "description": "A quoted string of your own for this request: sent again within 24 hours with the same body,"
+        " it gets the same answer and keeps nothing twice.",
+        "schema": {"type": "string", "examples": ['"8e03978e-40d5-43dd-bc93-6894a57f9324"']},
+    }
+    whole = {"type": "integer", "minimum": 0}
+    return {
+        f"{dataset.path}/events": {
+            "post": {
+                **common,
+                "operationId": operation_id("push", dataset),
+                "summary": f"Push raw records to {dataset.name}",
+                "description": NOTE,
+                "parameters": [key],
+                "requestBody": {
+                    "required": True,
+                    "content": {media_type: {"schema": schema} for media_type, schema in bodies.items()},
+                },
+                "responses": {
+                    "202": {
+                        "description": "The records are kept.",
+                        "headers": {"Location": location},
+                        "content": {JSON: {"schema": {"$ref": "#/components/schemas/Acknowledgement"}}},
+                    },
+                    **problem_answers(400, 401, 403, 404, 409, 410, 413, 415, 422, 429, 503),
+                },
+            }
+        },
+        f"{dataset.path}/receipts/{{receipt}}": {
+            "get": {
+                **common,
+                "operationId": operation_id("get_receipt", dataset),
+                "summary": f"What became of records pushed to {dataset.name}",
+                "description": f"For whoever pushed them, and for `ops:read`. {RECEIPT_NOTE}",
+                "parameters": [
+                    path_parameter("receipt", "The receipt's id.", "0b1f9a52-6d0b-4c3e-9a0c-3f6f7c1f0e11"),
+                    parameter("limit", "How many records a page holds.", whole | {"minimum": 1, "maximum": 1000}),
+                    parameter("after", "The place behind which the page begins.", whole),
+                ],
+                "responses": {
+                    "200": {
+                        "description": "What became of the records so far.",
+                        "content": {JSON: {"schema": {"$ref": "#/components/schemas/Receipt"}}},
+                    },
+                    **problem_answers(401, 404, 410, 422, 429, 503, 504),
+                },
+            }
+        },
+    }

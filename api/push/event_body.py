@@ -1,0 +1,240 @@
+"""The body of a push -> raw records with their identities. Pure.
+
+A body is JSON (one object, or an array of them), NDJSON, or CloudEvents 1.0 in any of their three modes. Either every
+record of it can be taken or none is.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from api.http.json_text import JsonText, one_line, refuse_record
+from api.http.problems import Problem
+
+RECORDS_LIMIT = 10_000  # in one body
+SIGNS_LIMIT = 1_000_000  # commas and opening brackets in one body: each may cost an object, of many times its bytes
+IDENTITY_LIMIT_BYTES = 1000  # of a source, of an id: an index holds both
+JSON = "application/json"
+NDJSON = ("application/x-ndjson", "application/jsonl")
+CLOUD_EVENT = "application/cloudevents+json"
+CLOUD_EVENTS = "application/cloudevents-batch+json"
+MEDIA_TYPES = (JSON, *NDJSON, CLOUD_EVENT, CLOUD_EVENTS)
+HEADER_PREFIX = "ce-"
+MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+KEY_TEXT = re.compile(r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\]){1,255})"')
+BARE_KEY = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~:/=-]{1,255}")
+
+
+@dataclass(frozen=True)
+class PushedRecord:
+    """One raw record, the JSON text that came; with the identity that its sender gave it, or none."""
+
+    payload: str
+    source: str | None = None
+    id: str | None = None
+
+
+@dataclass(frozen=True)
+class PushForm:
+    """What the headers say of a body."""
+
+    media_type: str
+    attributes: Mapping[str, str]  # of a CloudEvent in binary mode; else empty
+
+
+def read_form(content_type: str, headers: Sequence[tuple[str, str]]) -> PushForm:
+    """How a body is to be read; `unsupported_media_type` for what is not taken here."""
+    media_type, _, parameters = content_type.partition(";")
+    media_type = media_type.strip().lower()
+    charset = re.search(r'(?i)charset\s*=\s*"?([^\s";]+)', parameters)
+    if media_type not in MEDIA_TYPES or (charset and charset[1].lower() not in {"utf-8", "utf8", "us-ascii"}):
+        raise unsupported(f"{content_type or 'a body without Content-Type'} is not taken here")
+    attributes = {
+        name.lower().removeprefix(HEADER_PREFIX): decode_header(name, value)
+        for name, value in headers
+        if name.lower().startswith(HEADER_PREFIX)
+    }
+    if not attributes or media_type in {CLOUD_EVENT, CLOUD_EVENTS}:
+        return PushForm(media_type, {})
+    if media_type != JSON:
+        raise unsupported(f"a CloudEvent in headers has a body of {JSON}")
+    return PushForm(media_type, attributes)
+
+
+def unsupported(message: str) -> Problem:
+    """The problem with another media type; it names those that are taken."""
+    taken = ", ".join(MEDIA_TYPES)
+    return Problem("unsupported_media_type", f"{message}: send {taken}.", headers={"Accept-Post": taken})
+
+
+def decode_header(name: str, value: str) -> str:
+    """A CloudEvent's attribute as a header holds it: UTF-8, percent-encoded."""
+    try:
+        text = unquote_to_bytes(value.encode("latin-1")).decode()
+    except UnicodeDecodeError:
+        raise Problem("invalid_text", f"The header {name} is not UTF-8.") from None
+    if "\0" in text:
+        raise Problem("invalid_text", f"The header {name} holds a NUL character.")
+    return text
+
+
+def parse_records(form: PushForm, body: bytes) -> tuple[PushedRecord, ...]:
+    """The records of a body in their order; a problem that says which one cannot be taken, and why."""
+    try:
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Problem("invalid_text", f"The body is not UTF-8 (byte {error.start + 1}).") from None
+    count_signs(text, ",[{\n" if form.media_type in NDJSON else ",[{")
+    records: list[PushedRecord] = []
+    for record in read_records(form, text):
+        if len(records) == RECORDS_LIMIT:
+            raise Problem("body_too_large", f"The body holds more than {RECORDS_LIMIT:,} records.")
+        records.append(record)
+    # An empty batch is a good one to CloudEvents; else somebody forgot something.
+    if not records and form.media_type != CLOUD_EVENTS:
+        raise Problem("invalid_event", "The body holds no record.")
+    return tuple(records)
+
+
+def count_signs(text: str, signs: str = ",[{") -> None:
+    """`body_too_large` for a text of very many tiny values, before any of them is made."""
+    if sum(map(text.count, signs)) > SIGNS_LIMIT:
+        raise Problem("body_too_large", f"The body holds more than {SIGNS_LIMIT:,} values: send it in parts.")
+
+
+def read_records(form: PushForm, text: str) -> Iterator[PushedRecord]:
+    """The records, one by one."""
+    json_text = JsonText(text)
+    if form.media_type in NDJSON:
+        yield from read_lines(text)
+    elif form.attributes:
+        source, event_id = identify(form.attributes, "")
+        yield PushedRecord(read_data(json_text, ""), source, event_id)
+    elif form.media_type == CLOUD_EVENT:
+        value, raw = json_text.read_whole()
+        yield open_envelope(value, raw, "")
+    elif form.media_type == CLOUD_EVENTS:
+        if not begins(text, "["):
+            json_text.read_whole()
+            raise refuse_record("invalid_event", "a batch of CloudEvents is a JSON array", "")
+        for value, raw, pointer in json_text.read_items():
+            yield open_envelope(value, raw, pointer)
+    elif begins(text, "["):
+        for value, raw, pointer in json_text.read_items():
+            yield PushedRecord(take_object(value, raw, pointer))
+    elif text.strip(" \t\r\n"):
+        yield PushedRecord(read_data(json_text, ""))
+
+
+def begins(text: str, sign: str) -> bool:
+    """Whether a sign is the first of a text."""
+    return text.lstrip(" \t\r\n").startswith(sign)
+
+
+def read_lines(text: str) -> Iterator[PushedRecord]:
+    """The records of NDJSON; blank lines are none."""
+    count = 0
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip(" \t\r"):
+            yield PushedRecord(read_data(JsonText(line, f"/{count}", f"line {number}"), f"/{count}"))
+            count += 1
+
+
+def read_data(text: JsonText, pointer: str) -> str:
+    """The one object of a text."""
+    value, raw = text.read_whole()
+    return take_object(value, raw, pointer, text.place)
+
+
+def take_object(value: Any, raw: str, pointer: str, place: str = "") -> str:
+    """The raw text of an object, on one line."""
+    if not isinstance(value, dict):
+        message = "a record is a JSON object"
+        raise refuse_record("invalid_event", f"{place}: {message}" if place else message, pointer)
+    return one_line(raw)
+
+
+def open_envelope(value: Any, raw: str, pointer: str) -> PushedRecord:
+    """The record in a CloudEvent's JSON."""
+    take_object(value, raw, pointer)
+    members = JsonText(raw, pointer).read_members()
+    source, event_id = identify({name: member[0] for name, member in members.items()}, pointer)
+    if "data_base64" in members:
+        if "data" in members:
+            raise refuse_record("invalid_event", "has both data and data_base64", pointer)
+        return PushedRecord(decode_data(members["data_base64"][0], pointer), source, event_id)
+    if "data" not in members:
+        raise refuse_record("invalid_event", "has no data: the record is missing", pointer)
+    data, raw_data = members["data"]
+    if not isinstance(data, dict):
+        raise refuse_record("invalid_event", "its data is no JSON object: a record is one", f"{pointer}/data")
+    return PushedRecord(one_line(raw_data), source, event_id)
+
+
+def decode_data(encoded: Any, pointer: str) -> str:
+    """The record in a CloudEvent's `data_base64`."""
+    pointer = f"{pointer}/data_base64"
+    try:
+        text = base64.b64decode(encoded if type(encoded) is str else "-", validate=True).decode()
+    except (binascii.Error, ValueError):
+        raise refuse_record("invalid_event", "is not JSON text in Base64", pointer) from None
+    count_signs(text)
+    return read_data(JsonText(text, pointer), pointer)
+
+
+def identify(attributes: Mapping[str, Any], pointer: str) -> tuple[str, str]:
+    """(source, id) of a CloudEvent; a problem where its attributes break the standard."""
+    if attributes.get("specversion") != "1.0":
+        raise refuse_record("invalid_event", "specversion must be 1.0", pointer)
+    for name in ("id", "source", "type"):
+        value = attributes.get(name)
+        if type(value) is not str or not value:
+            raise refuse_record("invalid_event", f"{name} is missing: a CloudEvent has id, source and type", pointer)
+        if len(value.encode()) > IDENTITY_LIMIT_BYTES:
+            message = f"{name} is longer than {IDENTITY_LIMIT_BYTES} bytes"
+            raise refuse_record("invalid_event", message, pointer)
+    time = attributes.get("time")
+    if time is not None and not is_moment(time):
+        raise refuse_record("invalid_event", "time must be a moment as in RFC 3339", pointer)
+    content = attributes.get("datacontenttype", JSON)
+    if content is not None and not is_json(content):
+        raise refuse_record("invalid_event", f"datacontenttype must be {JSON}: records are JSON objects", pointer)
+    return attributes["source"], attributes["id"]
+
+
+def is_moment(text: Any) -> bool:
+    """Whether it is a text as RFC 3339 has it."""
+    if not isinstance(text, str) or not MOMENT.fullmatch(text):
+        return False
+    try:
+        datetime.fromisoformat(text[:19])
+    except ValueError:
+        return False
+    return True
+
+
+def is_json(media_type: Any) -> bool:
+    """Whether it names JSON, or something that is written as JSON."""
+    name = media_type.partition(";")[0].strip().lower() if isinstance(media_type, str) else ""
+    return name == JSON or name.endswith("+json")
+
+
+def read_idempotency_key(values: Sequence[str]) -> str | None:
+    """The Idempotency-Key of a request: a quoted string, as the draft has it; a bare word means the same.
+
+    None where there is none.
+    """
+    if not values:
+        return None
+    text = values[0].strip()
+    quoted = KEY_TEXT.fullmatch(text)
+    if len(values) > 1 or not (quoted or BARE_KEY.fullmatch(text)):
+        raise Problem("invalid_idempotency_key")
+    return re.sub(r'\\(["\\])', r"\1", quoted[1]) if quoted else text

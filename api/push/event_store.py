@@ -1,0 +1,194 @@
+"""Pushed records -> rows that outlast a crash, in one transaction, before anybody is told that they were taken."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import AsyncConnection, errors
+from psycopg.types.json import Jsonb
+from psycopg_pool import AsyncConnectionPool
+
+from api.http.problems import Problem
+from api.push.event_body import PushedRecord
+from catalog.model.dataset import Dataset
+from catalog.storage.ledger_tables import IDEMPOTENCY_HOURS
+from runtime.database import translate_error
+from runtime.errors import DatabaseUnavailableError, QueryTimeoutError
+
+CHANNEL = "decant_events"  # NOTIFY: a hint that a dataset has records that wait
+ATTEMPTS = 3  # two pushes of the same events in another order may block one another
+
+# The records come as one JSON array: a parameter for each, or an array of texts, would be written by Python, sign by
+# sign. A record without an identity gets that of its place in this request.
+IDENTITY = (
+    "coalesce(item ->> 0, 'receipt:' || %(receipt)s::text) AS source,"
+    " coalesce(item ->> 1, position::text) AS event_id"
+)
+
+# Records in the order of the body, which is the order of their ids; those that came before are left as they are.
+KEEP_EVENTS = f"""
+WITH head AS (
+  SELECT id FROM decant.datasets WHERE product = %(product)s AND major = %(major)s AND dataset = %(dataset)s
+), given AS (
+  SELECT {IDENTITY}, item ->> 2 AS payload, position
+  FROM json_array_elements(%(given)s::json) WITH ORDINALITY AS given (item, position)
+), fresh AS (
+  INSERT INTO decant.events (dataset_id, source, event_id, payload)
+  SELECT head.id, source, event_id, payload FROM head CROSS JOIN given ORDER BY position
+  ON CONFLICT (dataset_id, source, event_id) DO NOTHING
+  RETURNING id, source, event_id
+), receipt AS (
+  INSERT INTO decant.receipts (id, dataset_id, principal, records, repeated)
+  SELECT %(receipt)s, head.id, %(principal)s, %(records)s, %(records)s - (SELECT count(*) FROM fresh) FROM head
+  RETURNING repeated
+), linked AS (
+  INSERT INTO decant.receipt_events (receipt_id, position, event)
+  SELECT %(receipt)s, position, fresh.id FROM given JOIN fresh USING (source, event_id)
+  RETURNING 1
+)
+SELECT repeated, (SELECT count(*) FROM linked), pg_notify(%(channel)s, (SELECT id::text FROM head)) FROM receipt
+"""
+
+# The events that other pushes brought are seen by the next statement only. What became of those that somebody else
+# had brought is not for this receipt to tell: they count as repeated, and that is all.
+LINK_REPEATED = f"""
+INSERT INTO decant.receipt_events (receipt_id, position, event)
+SELECT %(receipt)s, position, events.id
+FROM (
+  SELECT {IDENTITY}, position
+  FROM json_array_elements(%(given)s::json) WITH ORDINALITY AS given (item, position)
+) AS given
+JOIN decant.events USING (source, event_id)
+WHERE dataset_id = (
+  SELECT id FROM decant.datasets WHERE product = %(product)s AND major = %(major)s AND dataset = %(dataset)s
+)
+  AND EXISTS (
+    SELECT 1 FROM decant.receipt_events AS earlier JOIN decant.receipts AS r ON r.id = earlier.receipt_id
+    WHERE earlier.event = events.id AND r.principal = %(principal)s
+  )
+ON CONFLICT DO NOTHING
+"""
+
+LOCK_KEY = "SELECT pg_try_advisory_xact_lock(%s)"
+FIND_KEY = (
+    "SELECT body_sha256, answer FROM decant.idempotency_keys"
+    " WHERE principal = %(principal)s AND operation = %(operation)s AND key = %(key)s"
+    f" AND created_at > now() - interval '{IDEMPOTENCY_HOURS} hours'"
+)
+FORGET_KEY = (
+    "DELETE FROM decant.idempotency_keys"
+    " WHERE principal = %(principal)s AND operation = %(operation)s AND key = %(key)s"
+)
+KEEP_KEY = (
+    "INSERT INTO decant.idempotency_keys (principal, operation, key, body_sha256, answer)"
+    " VALUES (%(principal)s, %(operation)s, %(key)s, %(body_sha256)s, %(answer)s)"
+)
+
+
+@dataclass(frozen=True)
+class PackedRecords:
+    """Records as one text for the database."""
+
+    count: int
+    text: str  # JSON: an array of [source, id, payload]
+
+
+@dataclass(frozen=True)
+class Push:
+    """One request that brings records."""
+
+    dataset: Dataset
+    principal: str
+    records: PackedRecords
+    key: str | None  # the Idempotency-Key
+    body_sha256: str
+
+
+class EventStore:
+    """Keeps pushed records; on the API's second login, which can add them and change none."""
+
+    def __init__(self, pool: AsyncConnectionPool[Any]) -> None:
+        self.pool = pool
+
+    async def keep(self, push: Push) -> dict[str, Any]:
+        """What the sender is told, once everything is on disk; the same again for a repeated request."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                async with self.pool.connection() as connection, connection.transaction():
+                    return await keep_once(connection, push)
+            except errors.DeadlockDetected as error:
+                if attempt == ATTEMPTS:
+                    raise DatabaseUnavailableError() from error
+            except Problem:
+                raise
+            except Exception as error:
+                translated = translate_error(error)
+                # Whoever waits for a lock may try again: nothing of the request is there.
+                again = DatabaseUnavailableError() if isinstance(translated, QueryTimeoutError) else translated
+                raise again from error
+        raise AssertionError  # the last attempt returned or raised
+
+
+async def keep_once(connection: AsyncConnection[Any], push: Push) -> dict[str, Any]:
+    """One attempt, inside a transaction."""
+    known = {
+        "principal": push.principal,
+        "operation": f"POST {push.dataset.path}/events",
+        "key": push.key,
+        "body_sha256": push.body_sha256,
+    }
+    if push.key is not None and (answer := await find_answer(connection, known)) is not None:
+        return answer
+    receipt = uuid.uuid4()
+    facts = {
+        "product": push.dataset.product,
+        "major": push.dataset.major,
+        "dataset": push.dataset.name,
+        "receipt": receipt,
+        "principal": push.principal,
+        "records": push.records.count,
+        "channel": CHANNEL,
+        "given": push.records.text,
+    }
+    row = await (await connection.execute(KEEP_EVENTS, facts)).fetchone()
+    if row is None:
+        raise DatabaseUnavailableError()  # the contract has no table yet
+    repeated, linked, _ = row
+    if linked < push.records.count:
+        await connection.execute(LINK_REPEATED, facts)
+    status_url = f"{push.dataset.path}/receipts/{receipt}"
+    answer = {"receipt": str(receipt), "records": push.records.count, "repeated": repeated, "status_url": status_url}
+    if push.key is not None:
+        await connection.execute(KEEP_KEY, {**known, "answer": Jsonb(answer)})
+    return answer
+
+
+async def find_answer(connection: AsyncConnection[Any], known: dict[str, Any]) -> dict[str, Any] | None:
+    """The answer that a request with this key got before; None where it is the first, which then holds the key.
+
+    `request_in_flight` where the first is not answered yet, `idempotency_key_reused` where it had another body.
+    """
+    words = f"{known['principal']}\n{known['operation']}\n{known['key']}"
+    number = int.from_bytes(hashlib.sha256(words.encode()).digest()[:8], signed=True)
+    held = await (await connection.execute(LOCK_KEY, (number,))).fetchone()
+    if not held or not held[0]:
+        raise Problem("request_in_flight")
+    row = await (await connection.execute(FIND_KEY, known)).fetchone()
+    if row is None:
+        await connection.execute(FORGET_KEY, known)  # it may be there still, and expired
+        return None
+    if row[0] != known["body_sha256"]:
+        raise Problem("idempotency_key_reused")
+    answer: dict[str, Any] = row[1]
+    return answer
+
+
+def pack_records(records: Sequence[PushedRecord]) -> PackedRecords:
+    """The records as one text; written off the event loop where they are many or long."""
+    given = [(record.source or None, record.id or None, record.payload) for record in records]
+    return PackedRecords(len(records), json.dumps(given, ensure_ascii=False))

@@ -1,0 +1,122 @@
+"""Pushed records: taking them in, and telling what became of them. Two routes serve every dataset."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+
+from fastapi import APIRouter, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse, Response
+
+from api.auth.permissions import find_watched_dataset, find_writable_dataset
+from api.context import service_of
+from api.http.addresses import address_of
+from api.http.body_memory import read_body
+from api.http.problems import Problem, closest, parameter_problem
+from api.http.query_string import split_query
+from api.openapi.push import takes_events
+from api.push.event_body import PushForm, parse_records, read_form, read_idempotency_key
+from api.push.event_store import PackedRecords, Push, pack_records
+from api.push.receipts import describe_receipt
+from catalog.model.dataset import Dataset
+
+router = APIRouter()
+READ = ["GET", "HEAD"]
+NO_STORE = {"Cache-Control": "no-store"}
+THREAD_FROM_BYTES = 16_384  # shorter bodies are parsed before a thread would have begun
+PAGE_DEFAULT = 100
+PAGE_MAXIMUM = 1000
+
+
+@router.api_route("/data/{product}/v{major}/{dataset}/events", methods=["POST"])
+async def push_events(request: Request) -> Response:
+    """202 and a receipt, once the records are on disk."""
+    service = service_of(request)
+    principal = await service.authenticate(request)
+    parts = request.path_params
+    dataset = find_writable_dataset(service.catalog, principal, parts["product"], parts["major"], parts["dataset"])
+    refuse_parameters(request, ())
+    require_pushed(dataset)
+    form = read_form(request.headers.get("content-type", ""), request.headers.items())
+    key = read_idempotency_key(request.headers.getlist("idempotency-key"))
+    with service.bodies.hold() as held:
+        body = await read_body(request, service.settings.events_limit_bytes, held)
+        if len(body) < THREAD_FROM_BYTES:
+            records, digest = take_in(form, body)
+        else:
+            async with service.bodies.parsing:
+                records, digest = await run_in_threadpool(take_in, form, body)
+        del body
+        held.take(max(len(records.text) - held.size, 0))
+        answer = await service.events.keep(Push(dataset, principal.client or "", records, key, digest))
+    location = address_of(service.settings, answer["status_url"])
+    return JSONResponse(answer | {"status_url": location}, 202, {"Location": location, **NO_STORE})
+
+
+@router.api_route("/data/{product}/v{major}/{dataset}/receipts/{receipt}", methods=READ)
+async def get_receipt(request: Request) -> Response:
+    """What became of the records of one push."""
+    service = service_of(request)
+    principal = await service.authenticate(request)
+    parts = request.path_params
+    dataset = find_watched_dataset(service.catalog, principal, parts["product"], parts["major"], parts["dataset"])
+    refuse_parameters(request, ("limit", "after"))
+    limit = read_count(request, "limit", PAGE_DEFAULT, PAGE_MAXIMUM, "limit_out_of_range")
+    after = read_count(request, "after", 0, 2**31 - 1, "invalid_value")
+    try:
+        receipt_id = uuid.UUID(parts["receipt"])
+    except ValueError:
+        raise Problem("not_found") from None
+    whose = None if "ops:read" in principal.scopes else principal.client
+    described = await describe_receipt(
+        service.lanes, service.views.tables.of(dataset), receipt_id, whose, after=after, limit=limit
+    )
+    base = address_of(service.settings, f"{dataset.path}/receipts/{receipt_id}")
+    next_url = None if described.next is None else f"{base}?limit={limit}&after={described.next}"
+    headers = NO_STORE | ({"Link": f'<{next_url}>; rel="next"'} if next_url else {})
+    return JSONResponse({"data": described.data, "next": next_url}, 200, headers)
+
+
+def require_pushed(dataset: Dataset) -> None:
+    """`not_found` for a dataset that is fed in another way."""
+    if not takes_events(dataset):
+        raise Problem(
+            "not_found", f"{dataset.name} takes no pushed records: its contract does not say `events: true`."
+        )
+
+
+def refuse_parameters(request: Request, known: tuple[str, ...]) -> None:
+    """A problem for a query parameter that the address does not take, or that came twice."""
+    names = [name for name, _ in split_query(request.scope["query_string"])]
+    for name in names:
+        if name not in known:
+            raise parameter_problem("unknown_parameter", name, "unknown parameter", closest(name, known))
+        if names.count(name) > 1:
+            raise parameter_problem("duplicate_parameter", name, "came twice")
+
+
+def read_count(request: Request, name: str, default: int, most: int, code: str) -> int:
+    """A whole number from the query; the smallest `limit` is 1."""
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 11 and (name != "limit" or int(text))):
+        raise parameter_problem(code, name, "is no such number")
+    if int(text) > most:
+        raise parameter_problem(code, name, f"is over {most}")
+    return int(text)
+
+
+def read_number(request: Request, name: str, code: str) -> int | None:
+    """A number of the ledger from the query, None where there is none."""
+    return read_count(request, name, 0, 2**63 - 1, code) if name in request.query_params else None
+
+
+def take_in(form: PushForm, body: bytes) -> tuple[PackedRecords, str]:
+    """The records of a body, ready for the database, and the digest that tells it from another."""
+    digest = hashlib.sha256(form.media_type.encode())
+    for name, value in sorted(form.attributes.items()):
+        digest.update(f"\n{name}:{value}".encode())
+    digest.update(b"\n\n" + body)
+    return pack_records(parse_records(form, body)), digest.hexdigest()

@@ -1,0 +1,1 @@
+"""What may be asked: parameters, operators, cursors, the view of one caller."""

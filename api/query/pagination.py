@@ -1,0 +1,81 @@
+"""Walks over pages: where a cursor stands, and the address of the next page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from api.http.problems import Problem, parameter_problem
+from api.http.query_string import decode_part
+from api.query.cursor import Cursor, InvalidCursorError, decode_cursor, encode_cursor, longest_cursor
+from api.query.question import Target
+from api.query.view import View
+from catalog.model.dataset import Dataset
+
+LINK_LIMIT_BYTES = 3000  # proxies keep 4 KB for all headers of an answer
+CURSOR = "cursor"
+
+
+def open_cursor(view: View, text: str, digest: str) -> Cursor:
+    """The cursor, if it is ours and belongs to this query."""
+    try:
+        return decode_cursor(text, view.views.secret, digest)
+    except InvalidCursorError as error:
+        raise parameter_problem("invalid_cursor", CURSOR, str(error)) from None
+
+
+def next_page(
+    view: View, target: Target, epoch: str, revisions: Sequence[int], digest: str, place: Sequence[Any]
+) -> str:
+    """The address of the page that comes after a place; it repeats every parameter of the address but the cursor."""
+    token = encode_cursor(Cursor(epoch, tuple(revisions), digest, tuple(place)), view.views.secret)
+    return f"{target.path}?{without_cursor(target.query_string)}{CURSOR}={token}"
+
+
+def check_room(view: View, target: Target, datasets: int = 1, sorted_by: int = 0) -> None:
+    """Nothing comes back where the address leaves room for any cursor: no `next` is given that would be refused."""
+    limit = view.views.url_limit
+    longest = longest_next(view, target, datasets, sorted_by) - len(target.path) + len(urlsplit(target.path).path)
+    if longest > limit:
+        raise Problem(
+            "uri_too_long",
+            f"The address of the next page, with its cursor, may have {longest} bytes, of which {limit} are taken:"
+            f" ask with {longest - limit} bytes less.",
+        )
+
+
+def check_link(view: View, target: Target, datasets: int, sorted_by: int) -> None:
+    """Nothing comes back where the address of any next page fits into a header, where CSV and NDJSON have it."""
+    longest = longest_next(view, target, datasets, sorted_by)
+    if longest > LINK_LIMIT_BYTES:
+        raise Problem(
+            "uri_too_long",
+            f"Only a header can name the next page here, and holds {LINK_LIMIT_BYTES} bytes of {longest}:"
+            " ask for JSON, or for an export.",
+        )
+
+
+def longest_next(view: View, target: Target, datasets: int, sorted_by: int) -> int:
+    """The most characters that the address of a next page has."""
+    query = without_cursor(target.query_string)
+    cursor = longest_cursor(datasets, sorted_by, text_parts(view.dataset))
+    return len(target.path) + len(query) + len(f"?{CURSOR}=") + cursor
+
+
+def check_placed(placed: bytes | None) -> None:
+    """Nothing comes back where the record of a cursor was found in its revision."""
+    if placed != b"t":
+        raise Problem("revision_gone", "The record at which the cursor stands is no longer kept: start again.")
+
+
+def text_parts(dataset: Dataset) -> tuple[bool, ...]:
+    """Which parts of a dataset's key are texts, and may be long."""
+    return tuple(dataset.properties[name].type.name == "string" for name in dataset.key)
+
+
+def without_cursor(query_string: bytes) -> str:
+    """The raw query string with every parameter but the cursor, ready for one more; safe in a Link header."""
+    kept = [part for part in query_string.split(b"&") if part and decode_part(part.partition(b"=")[0]) != CURSOR]
+    text = b"&".join(kept)
+    return quote(text, safe="=&%[]+,:*-._~!$'()/?@") + ("&" if text else "")

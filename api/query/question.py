@@ -1,0 +1,83 @@
+"""What a GET asks of a dataset, and what it is answered with: the values that the phases of a request hand on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+from api.database.published_heads import Head
+from api.http.negotiation import Form
+
+if TYPE_CHECKING:
+    from api.datasets.reader import RecordReader
+    from api.query.view import View
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The raw parts of a request's address."""
+
+    path: str  # raw, percent-encoded, beginning at the host or at the public URL
+    query_string: bytes
+    key: str = ""  # raw: what stands behind `/records/`
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked, without the revision that answers it."""
+
+    query: Any  # the kind's own frozen value
+    canonical: bytes  # all of it that decides on the answer's bytes; part of the entity tag
+    at: int | datetime | None = None
+    pins: tuple[int, ...] = ()  # a cursor's revisions, of the dataset and its companions
+    epoch: str | None = None  # of the revisions that the caller names, where they say
+    seen: int = 0  # the caller names this revision of the dataset: an older head is read again
+    companions: tuple[View, ...] = ()  # other datasets that are read, as the caller sees them
+    tags: dict[Any, str] = field(default_factory=dict, compare=False, repr=False)  # entity tags of its latest answers
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """Which revisions are read, of the dataset and its companions, and where their heads stand."""
+
+    revisions: tuple[int, ...]
+    heads: tuple[Head, ...]
+    epoch: str  # in which the revisions count
+    fixed: bool  # whether the caller named them; otherwise a statement may find, and serve, newer ones
+    by_time: bool = False  # named by a moment: a publication that is not committed yet may still come before it
+
+    @property
+    def revision(self) -> int:
+        """The revision of the dataset that was asked."""
+        return self.revisions[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a question was answered with."""
+
+    body: bytes
+    revisions: tuple[int, ...]  # as read: of the dataset and its companions
+    modified: int = 0  # when the newest of them was published, in seconds since 1970; 0 where nothing was
+    next_url: str | None = None
+    headers: tuple[tuple[bytes, bytes], ...] = field(default=())
+
+
+class Kind(Protocol):
+    """One kind of question, such as a page of records, an aggregate, or changes."""
+
+    name: str
+    path: str  # of its route, below the dataset's
+    forms: tuple[Form, ...]  # how its answers can be written down; the first where the caller has no wish
+
+    def parse(self, view: View, target: Target) -> Question:
+        """The question that an address asks; Problem for what is wrong with it. Pure."""
+
+    async def answer(self, reader: RecordReader, view: View, question: Question, pin: Pin, form: Form) -> Answer:
+        """The answer, from the revisions of the pin."""
+
+
+def read_key_part(raw_path: bytes) -> str:
+    """What an address has behind `/data/{product}/v{major}/{dataset}/records/`, still encoded."""
+    return raw_path.split(b"/", 6)[6].decode("ascii", "replace")

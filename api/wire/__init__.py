@@ -1,0 +1,1 @@
+"""Between sockets and the application: framing, connections, and what is refused before a request is one."""

@@ -1,0 +1,226 @@
+"""A contract's model -> Product, with a finding for whatever cannot be used. Pure but for reading ${VARIABLES}."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+from open_data_contract_standard.model import OpenDataContractStandard, SchemaObject
+
+from catalog.contract.names import check_names
+from catalog.contract.property import build_property, read_trim
+from catalog.contract.quality import build_gates
+from catalog.contract.relationships import check_foreign_keys, find_foreign_keys
+from catalog.contract.roles import build_roles
+from catalog.contract.service_levels import build_sla
+from catalog.document.custom_properties import check_keys, read_customs, read_grants, read_least, read_share
+from catalog.document.yaml_document import Document, Findings, Trail, group_warnings
+from catalog.inputs.incremental import count_errors
+from catalog.inputs.input import build_input
+from catalog.inputs.permits import Permits
+from catalog.model.dataset import CLASSIFIED, EXPANDED, Dataset, Product, Property, name_schema, shorten_name
+from catalog.model.reserved_names import refuse_product, refuse_table
+from catalog.model.semantic_version import SEMANTIC_VERSION
+from runtime.errors import Finding
+from runtime.settings import Settings
+
+DATASET_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
+CONTRACT_PAGE = "contract"
+DEFAULT_MAX_REJECTED = 0.10
+# Pushed records come a few at a time, from many senders: a bad one must not hold up the others.
+DEFAULT_MAX_REJECTED_EVENTS = 1.0
+# The text search configurations that every PostgreSQL has.
+# fmt: off
+SEARCH_LANGUAGES = (
+    "simple", "arabic", "armenian", "basque", "catalan", "danish", "dutch", "english", "estonian", "finnish",
+    "french", "german", "greek", "hindi", "hungarian", "indonesian", "irish", "italian", "lithuanian", "nepali",
+    "norwegian", "portuguese", "romanian", "russian", "serbian", "spanish", "swedish", "tamil", "turkish",
+    "yiddish",
+)
+# fmt: on
+DEFAULT_MAX_DELETED = 0.50
+
+
+def build_product(
+    contract: OpenDataContractStandard, document: Document, sha256: str, settings: Settings
+) -> tuple[Product, list[Finding]]:
+    """The product of a contract, and what is wrong with it."""
+    findings = Findings(document)
+    version = contract.version or ""
+    match = SEMANTIC_VERSION.fullmatch(version)
+    if not match:
+        findings.error(
+            ("version",), f"{version!r} is not a semantic version such as 1.0.0 or 2.1.0-rc.1 (semver.org, 2.0.0)"
+        )
+    major = int(match[1]) if match else 0
+    product_id = re.sub(r"[^A-Za-z0-9._-]+", "-", contract.id or "").strip("-")
+    if not product_id:
+        findings.error(("id",), "must hold a letter or a digit")
+    schema = name_schema(product_id, major)
+    if problem := refuse_product(product_id, schema):
+        findings.error(("id",), problem)
+    permits = Permits(settings, product_id)
+    datasets: dict[str, Dataset] = {}
+    tables: dict[str, str] = {}
+    for index, part in enumerate(contract.schema_ or []):
+        trail: Trail = ("schema", index)
+        dataset = build_dataset(part, trail, (product_id, major, schema), contract, findings, permits)
+        if dataset is None:
+            continue
+        if dataset.name in datasets:
+            findings.error((*trail, "name"), f"there is another dataset {dataset.name!r}")
+        for table in (dataset.table, shorten_name(f"{dataset.table}_history")):
+            if table in tables:
+                findings.error((*trail, "name"), f"its table {table!r} is also that of {tables[table]!r}")
+            tables[table] = dataset.name
+        datasets[dataset.name] = dataset
+    check_foreign_keys(datasets, findings)
+    if not count_errors(findings):
+        check_names(datasets, {part.name or "": i for i, part in enumerate(contract.schema_ or [])}, findings)
+    sla = build_sla(contract, datasets, findings)
+    if sla.latency_element is not None:
+        name, prop = sla.latency_element
+        datasets[name] = replace(datasets[name], freshness_property=prop)
+    return (
+        Product(
+            id=product_id,
+            major=major,
+            version=version,
+            name=contract.name or product_id,
+            status=contract.status or "draft",
+            schema=schema,
+            datasets=datasets,
+            roles=build_roles(contract, product_id, datasets, findings),
+            sha256=sha256,
+            file=document.file,
+            source=document.text,
+            dataset_lines={
+                part.name: document.line_of(("schema", i))
+                for i, part in enumerate(contract.schema_ or [])
+                if part.name
+            },
+            document=document.data,
+            description=(contract.description.purpose or "") if contract.description else "",
+            sla=sla,
+            grants=read_grants(
+                read_customs(contract.customProperties, ("customProperties",), findings, "contract"),
+                ("customProperties",),
+                findings,
+            ),
+        ),
+        group_warnings(findings.found),
+    )
+
+
+def build_dataset(
+    part: SchemaObject,
+    trail: Trail,
+    owner: tuple[str, int, str],
+    contract: OpenDataContractStandard,
+    findings: Findings,
+    permits: Permits,
+) -> Dataset | None:
+    """One dataset, or None where not even its name can be used."""
+    name = part.name or ""
+    if not DATASET_NAME.fullmatch(name):
+        findings.error(
+            (*trail, "name"),
+            f"{name!r} must start with a letter and hold only letters, digits, '_', '.', '-'",
+        )
+        return None
+    if name == CONTRACT_PAGE:
+        findings.error((*trail, "name"), f"{name!r} is taken: the contract itself stands at that address")
+    table = shorten_name(part.physicalName or name)
+    if problem := refuse_table(table):
+        findings.error((*trail, "physicalName" if part.physicalName else "name"), problem)
+    custom = read_customs(part.customProperties, (*trail, "customProperties"), findings, "dataset")
+    trimmed = read_trim(custom, trail, findings)
+    default = {} if trimmed is None else {"trim": trimmed}
+    properties = build_properties(part, trail, findings, default, is_fed=custom.get("input") is not None)
+    key = find_key(part, properties, trail, findings)
+    foreign_keys = tuple(find_foreign_keys(part, contract, trail, findings))
+    if foreign_keys and EXPANDED in properties:
+        findings.warning((*trail, "name"), f"a property is called {EXPANDED!r}, so `expand=` is not offered")
+    product, major, schema = owner
+    source = build_input(custom.get("input"), (*trail, "customProperties"), contract, properties, findings, permits)
+    most = DEFAULT_MAX_REJECTED_EVENTS if source and source.kind == "events" else DEFAULT_MAX_REJECTED
+    return Dataset(
+        product=product,
+        major=major,
+        schema=schema,
+        name=name,
+        table=table,
+        title=part.businessName or name,
+        description=(part.description or "").strip(),
+        properties=properties,
+        key=key,
+        foreign_keys=foreign_keys,
+        input=source,
+        gates=tuple(build_gates(part, trail, properties, findings, is_fed=custom.get("input") is not None)),
+        max_rejected=read_share(custom.get("maxRejected"), most, "maxRejected", trail, findings),
+        max_deleted=read_share(custom.get("maxDeleted"), DEFAULT_MAX_DELETED, "maxDeleted", trail, findings),
+        reject_unknown_columns=custom.get("unknownColumns") == "reject",
+        min_records=read_least(custom.get("minRecords"), trail, findings),
+        searched=tuple(prop.name for prop in properties.values() if prop.searchable),
+        search_language=read_language(custom, trail, findings),
+    )
+
+
+def read_language(custom: dict[str, Any], trail: Trail, findings: Findings) -> str:
+    """The text search configuration of a dataset; `simple`, which leaves words as they are, where none is named."""
+    language = custom.get("searchLanguage", "simple")
+    if language not in SEARCH_LANGUAGES:
+        known = ", ".join(SEARCH_LANGUAGES)
+        findings.error((*trail, "customProperties"), f"searchLanguage: {language!r} is none of {known}")
+        return "simple"
+    return str(language)
+
+
+def build_properties(
+    part: SchemaObject, trail: Trail, findings: Findings, default: dict[str, Any], *, is_fed: bool
+) -> dict[str, Property]:
+    """The properties of a dataset by name; transforms only where there is an input that they could read.
+
+    `default` holds custom properties that the dataset says for all of them.
+    """
+    properties: dict[str, Property] = {}
+    columns: dict[str, str] = {}
+    for index, child in enumerate(part.properties or []):
+        place = (*trail, "properties", index)
+        marks = read_customs(child.customProperties, (*place, "customProperties"), findings, "property")
+        check_keys(child, place, findings)
+        if child.transformLogic and not is_fed:
+            findings.warning((*place, "transformLogic"), "not applied: the dataset has no input")
+            child = child.model_copy(update={"transformLogic": None})
+        built = build_property(child, place, default | marks, findings)
+        if built is None:
+            continue
+        if built.name in properties or built.column in columns:
+            findings.error((*place, "name"), f"there is another property {built.name!r}")
+        properties[built.name] = built
+        columns[built.column] = built.name
+    return properties
+
+
+def find_key(
+    part: SchemaObject, properties: dict[str, Property], trail: Trail, findings: Findings
+) -> tuple[str, ...]:
+    """The names of the key's properties in their order; an error where there is none or one cannot be a key."""
+    keyed = [(p.primaryKeyPosition or 0, i, p) for i, p in enumerate(part.properties or []) if p.primaryKey]
+    if not keyed:
+        findings.error(trail, "has no primaryKey: a record must be findable by its key. Mark one or more properties")
+    for _, index, child in keyed:
+        place = (*trail, "properties", index)
+        built = properties.get(child.name or "")
+        if built is None:
+            continue
+        if built.classification in CLASSIFIED:
+            findings.error(
+                (*place, "classification"),
+                "a key property cannot be classified: the key is part of every address",
+            )
+        if not built.type.ordered:
+            findings.error((*place, "logicalType"), f"a {built.type.name} cannot be a key")
+    ordered = [child for _, _, child in sorted(keyed, key=lambda item: item[:2])]
+    return tuple(child.name or "" for child in ordered if child.name in properties)

@@ -1,0 +1,177 @@
+"""The roles of a contract -> who may read and write its product, with a finding for each that cannot be granted."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import sqlglot
+from open_data_contract_standard.model import OpenDataContractStandard
+from open_data_contract_standard.model import Role as OdcsRole
+from sqlglot import expressions as exp
+from sqlglot.errors import SqlglotError
+
+from catalog.document.custom_properties import read_customs
+from catalog.document.yaml_document import Findings, Trail
+from catalog.model.dataset import Dataset
+from catalog.model.roles import Role, RowPredicate
+from catalog.sql.allowed import TYPES
+from runtime.rate import parse_rate
+
+UNFIT = re.compile(r"[^A-Za-z0-9._-]+")  # for a scope, which is one word
+PLACEHOLDER = re.compile(r'"_p(\d+)_"')
+# What a predicate may be made of: comparisons of properties with constants. Nothing that reads elsewhere, or that
+# gives another result tomorrow.
+# fmt: off
+ALLOWED = (
+    exp.Paren, exp.And, exp.Or, exp.Not, exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Between, exp.In,
+    exp.Is, exp.Null, exp.Boolean, exp.Literal, exp.Neg, exp.Column, exp.Identifier, exp.Like, exp.ILike, exp.Lower,
+    exp.Upper, exp.Coalesce, exp.Length, exp.Cast, exp.DataType,
+)
+# fmt: on
+
+
+class PredicateError(ValueError):
+    """The text is no predicate that can be used here; the message says why."""
+
+
+def build_roles(
+    contract: OpenDataContractStandard, product: str, datasets: Mapping[str, Dataset], findings: Findings
+) -> tuple[Role, ...]:
+    """The roles that give access, and `<product>:read` and `:write`, which always exist."""
+    roles: dict[str, Role] = {}
+    for index, part in enumerate(contract.roles or []):
+        role = build_role(part, product, datasets, ("roles", index), findings)
+        if role is None:
+            continue
+        if role.scope in roles:
+            findings.error(("roles", index), f"there is another role {part.role!r}")
+        roles[role.scope] = role
+    for access in ("read", "write"):
+        scope = f"{product}:{access}"
+        roles.setdefault(scope, Role(scope, access))
+    return tuple(roles.values())
+
+
+def build_role(
+    part: OdcsRole, product: str, datasets: Mapping[str, Dataset], trail: Trail, findings: Findings
+) -> Role | None:
+    """One role, None where it gives no access."""
+    scope = name_scope(part.role or "", product)
+    if scope is None:
+        findings.error((*trail, "role"), "must hold a letter or a digit")
+        return None
+    access = (part.access or "read").strip().lower()
+    if access not in {"read", "write"}:
+        findings.warning((*trail, "access"), f"{part.access!r} gives no access here; read and write do")
+        return None
+    if scope == f"{product}:{'write' if access == 'read' else 'read'}":
+        findings.error((*trail, "access"), f"{part.role!r} cannot be for {access}ing")
+        return None
+    customs = read_customs(part.customProperties, (*trail, "customProperties"), findings, "role")
+    anonymous = customs.get("anonymous", False)
+    if not isinstance(anonymous, bool):
+        findings.error((*trail, "customProperties"), f"anonymous: {anonymous!r} is neither true nor false")
+        anonymous = False
+    if anonymous and access == "write":
+        findings.warning(trail, "anonymous: not applied, nobody writes without a credential")
+        anonymous = False
+    limit = read_limit(customs["rateLimit"], trail, findings) if "rateLimit" in customs else None
+    rows = None
+    if "rows" in customs:
+        if access == "write":
+            findings.error(trail, "rows: limits what is read, not what is written")
+        rows = read_rows(customs["rows"], datasets, trail, findings)
+    return Role(scope, access, anonymous, rows, limit)
+
+
+def name_scope(role: str, product: str) -> str | None:
+    """The scope that grants a role."""
+    if role in {f"{product}:read", f"{product}:write"}:
+        return role
+    word = UNFIT.sub("-", role).strip("-")
+    return f"{product}:role:{word}" if word else None
+
+
+def read_limit(value: Any, trail: Trail, findings: Findings) -> str | None:
+    """The role's rate limit."""
+    try:
+        parse_rate(str(value))
+    except ValueError as error:
+        findings.error((*trail, "customProperties"), f"rateLimit: {error}")
+        return None
+    return str(value)
+
+
+def read_rows(
+    value: Any, datasets: Mapping[str, Dataset], trail: Trail, findings: Findings
+) -> dict[str, RowPredicate | None]:
+    """The records that a role is limited to.
+
+    A text is a predicate on every dataset; a mapping says for each dataset which records, `true` for all. What it
+    does not name is not seen; where something is wrong, nothing is seen.
+    """
+    place = (*trail, "customProperties")
+    wanted = value if isinstance(value, dict) else dict.fromkeys(datasets, value)
+    rows: dict[str, RowPredicate | None] = {}
+    for name, text in wanted.items():
+        dataset = datasets.get(str(name))
+        if dataset is None:
+            close = difflib.get_close_matches(str(name), list(datasets), n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            findings.error(place, f"rows: there is no dataset {str(name)!r}{hint}")
+        elif text is True:
+            rows[dataset.name] = None
+        elif not isinstance(text, str):
+            findings.error(place, f"rows: {dataset.name}: a predicate such as \"carrier = 'UA'\", or true for all")
+        else:
+            try:
+                rows[dataset.name] = parse_predicate(text, dataset)
+            except PredicateError as error:
+                findings.error(place, f"rows: {dataset.name}: {error}")
+    return rows
+
+
+def parse_predicate(text: str, dataset: Dataset) -> RowPredicate:
+    """The predicate that a text is; PredicateError where it does more than compare properties with constants."""
+    try:
+        parsed = sqlglot.parse(f"SELECT 1 WHERE ({text}\n)", dialect="postgres")
+    except (SqlglotError, RecursionError) as error:
+        raise PredicateError(str(error).splitlines()[0]) from error
+    tree = parsed[0] if len(parsed) == 1 else None
+    where = tree.args.get("where") if isinstance(tree, exp.Select) else None
+    filled = {name for name, part in tree.args.items() if part} if tree else set()
+    if where is None or not isinstance(where.this, exp.Paren) or not filled <= {"expressions", "where", "kind"}:
+        raise PredicateError("must be one condition")
+    names: list[str] = []
+    for node in list(where.this.walk()):
+        if not isinstance(node, ALLOWED):
+            raise PredicateError(f"{node.sql('postgres')}: only comparisons of properties with constants are taken")
+        if isinstance(node, exp.DataType) and (node.this not in TYPES or node.args.get("kind")):
+            raise PredicateError(f"{node.sql('postgres')} is not a type that contracts may use")
+        if isinstance(node, exp.In) and (node.args.get("query") or node.args.get("unnest")):
+            raise PredicateError("IN takes a list of constants")
+        if isinstance(node, exp.Column):
+            names.append(find_property(node, dataset))
+            node.set("this", exp.to_identifier(f"_p{len(names) - 1}_", quoted=True))
+    pieces = PLACEHOLDER.split(where.this.this.sql("postgres"))
+    if len(pieces) != 2 * len(names) + 1:
+        raise PredicateError("holds a text that cannot be told from a name")
+    parts = [(names[int(piece)], True) if place % 2 else (piece, False) for place, piece in enumerate(pieces)]
+    return RowPredicate(tuple(part for part in parts if part[0]))
+
+
+def find_property(column: exp.Column, dataset: Dataset) -> str:
+    """The property that a column of a predicate names."""
+    identifier = column.this
+    if column.args.get("table") or not isinstance(identifier, exp.Identifier):
+        raise PredicateError(f"{column.sql('postgres')}: write the property's name alone")
+    for name in (identifier.name, identifier.name.lower()):
+        if name in dataset.properties:
+            return name
+    close = difflib.get_close_matches(identifier.name, list(dataset.properties), n=1)
+    raise PredicateError(
+        f"there is no property {identifier.name!r}" + (f"; did you mean {close[0]!r}?" if close else "")
+    )

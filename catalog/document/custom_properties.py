@@ -1,0 +1,123 @@
+"""The custom properties that mean something here."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import Any
+
+from open_data_contract_standard.model import (
+    CustomProperty,
+    SchemaProperty,
+)
+
+from catalog.document.yaml_document import Findings, Trail
+from runtime.near_misses import find_near
+
+GRANTED = re.compile(r"[A-Za-z0-9._-]+(@[0-9]+)?")  # a product, or one major of it
+OTHERS = "What belongs to another tool has a vendor, or a name such as vendor:name"
+# Where a custom property means something -> what it may be called there.
+CUSTOMS: dict[str, tuple[str, ...]] = {
+    "contract": ("grants",),
+    "server": ("url", "user", "password"),
+    "dataset": ("input", "maxRejected", "maxDeleted", "minRecords", "unknownColumns", "searchLanguage", "trim"),
+    "property": ("indexed", "searchable", "masking", "declassified", "trim"),
+    "relationship": ("enforced",),
+    "role": ("anonymous", "rows", "rateLimit"),
+}
+
+
+def read_customs(
+    customs: list[CustomProperty] | None, trail: Trail, findings: Findings, place: str
+) -> dict[str, Any]:
+    """The custom properties of a part by name; a finding for whatever might have meant one of ours and does not.
+
+    What belongs to another tool says so, by its `vendor` or a name such as vendor:name. On a role all else is an
+    error: a limit that is not understood would open what it was to keep closed.
+    """
+    values: dict[str, Any] = {}
+    for index, custom in enumerate(customs or []):
+        name = custom.property or ""
+        where = (*trail, index, "property")
+        if custom.vendor or ":" in name.strip(":"):
+            continue
+        if name in CUSTOMS[place]:
+            if name in values:
+                findings.error(where, f"{name!r} stands here twice")
+            values[name] = custom.value
+            continue
+        check_stranger(name, where, findings, place)
+    return values
+
+
+def read_grants(customs: dict[str, Any], trail: Trail, findings: Findings) -> tuple[str, ...]:
+    """The products whose SQL may read this product's datasets."""
+    value = customs.get("grants")
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(name, str) and GRANTED.fullmatch(name) for name in value):
+        findings.error(trail, f"grants: {value!r} is no list of products such as [reports, sales@2]")
+        return ()
+    return tuple(value)
+
+
+def read_declassified(customs: dict[str, Any], trail: Trail, findings: Findings) -> str | None:
+    """Why a derived property inherits no classification."""
+    value = customs.get("declassified")
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value.strip():
+        findings.error(trail, "declassified: say why, in a text")
+        return None
+    return value.strip()
+
+
+def check_stranger(name: str, where: Trail, findings: Findings, place: str) -> None:
+    """A finding for the name of a custom property that means nothing where it stands, unless it is far from ours."""
+    if near := find_near(name, CUSTOMS[place]):
+        findings.error(where, f"{name!r} means nothing here; did you mean {near!r}? {OTHERS}")
+    elif place == "role":
+        known = ", ".join(CUSTOMS[place])
+        findings.error(where, f"{name!r} means nothing on a role; known are {known}. {OTHERS}")
+    elif homes := [other for other, names in CUSTOMS.items() if name in names]:
+        findings.warning(where, f"{name!r} means nothing on a {place}, only on a {' or a '.join(homes)}")
+
+
+def read_share(value: Any, default: float, name: str, trail: Trail, findings: Findings) -> float:
+    """A share from 0 to 1, written as a number of percent or as '10 %'."""
+    if value is None:
+        return default
+    text = str(value).strip().removesuffix("%").strip()
+    try:
+        share = float(text) / 100
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        findings.error((*trail, "customProperties"), f"{name}: {value!r} is not a percentage from 0 to 100")
+        return default
+    return share
+
+
+def read_least(value: Any, trail: Trail, findings: Findings) -> int | None:
+    """A least number of records; None where none is given."""
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+        return value
+    findings.error((*trail, "customProperties"), f"minRecords: {value!r} is not a whole number from 0 on")
+    return None
+
+
+def check_keys(part: SchemaProperty, trail: Trail, findings: Findings) -> None:
+    """Errors for keys that a property does not have: the standard's schema lets them pass.
+
+    Warnings in contracts of v3.0, which allowed them.
+    """
+    raw: Any = findings.document.data
+    tell = findings.warning if str(raw["apiVersion"]).startswith("v3.0.") else findings.error
+    for step in trail:
+        raw = raw[step]
+    known = set(type(part).model_fields)
+    for key in raw:
+        if key not in known:
+            close = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            tell(trail, f"a property has no {str(key)!r}{hint}")

@@ -1,0 +1,72 @@
+"""The `input` of a dataset that objects of an S3-compatible store feed."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+from open_data_contract_standard.model import Server
+
+from catalog.document.yaml_document import Findings, Trail
+from catalog.inputs.file import read_watch
+from catalog.inputs.file_format import VARIABLE, build_form, check_variables, fill_variables
+from catalog.inputs.permits import Permits
+from catalog.model.dataset import Input
+from catalog.model.sources import BucketSource
+from runtime.bucket_location import MAGIC
+
+LOCATION = re.compile(r"s3://(?P<bucket>[^/]+)/?(?P<key>.*)")
+
+
+def build_bucket_input(
+    value: dict[str, Any], common: Input, server: Server, trail: Trail, findings: Findings, permits: Permits
+) -> Input | None:
+    """The input; None where it cannot be used. Variables stay as they are written until the moment of reading."""
+    location = LOCATION.fullmatch(str(server.location or ""))
+    if location is None:
+        findings.error(trail, f"input.server: location {server.location!r} must be such as s3://bucket/folder")
+        return None
+    path = value.get("path")
+    if path is not None and (not isinstance(path, str) or not path):
+        findings.error(trail, "input.path: must be the object's path below the server's location")
+        return None
+    folder, pattern = location["key"], path
+    if pattern is None:
+        # The standard's own examples have the pattern in the location.
+        folder, _, pattern = location["key"].rpartition("/")
+        if found := MAGIC.search(folder):
+            kept = folder[: found.start()].rpartition("/")[0]
+            folder, pattern = kept, location["key"].removeprefix(kept).lstrip("/")
+    if not pattern:
+        findings.error(trail, "input.path: the object's path below the server's location is needed")
+        return None
+    if MAGIC.search(folder):
+        findings.error(trail, "input.path: leave it out where the server's location holds a pattern")
+        return None
+    if server.endpointUrl and not VARIABLE.match(server.endpointUrl) and "://" not in server.endpointUrl:
+        findings.error(trail, f"input.server: endpointUrl {server.endpointUrl!r} must be such as https://host")
+        return None
+    form = build_form(value | {"path": pattern}, server, trail, findings)
+    watch = read_watch(value, trail, findings)
+    if form is None or watch is None:
+        return None
+    source = BucketSource(location["bucket"], folder.strip("/"), server.endpointUrl)
+    check_variables(source.filled, permits, trail, findings)
+    check_place(source, pattern, permits, trail, findings)
+    return replace(common, kind="bucket", form=form, path=pattern, source=source, watch=watch)
+
+
+def check_place(source: BucketSource, path: str, permits: Permits, trail: Trail, findings: Findings) -> None:
+    """An error for objects that may not be read, as far as the variables that are set here tell."""
+    missing: list[str] = []
+
+    def fill(text: str) -> str:
+        filled, problems = fill_variables(text, permits)
+        missing.extend(problems)
+        return filled
+
+    problem = permits.refuse_bucket(source, path, fill)
+    # Half an address is none: the whole one is judged when it is read.
+    if problem and not missing:
+        findings.error(trail, f"input.server: {problem}")

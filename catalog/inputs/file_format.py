@@ -1,0 +1,167 @@
+"""The keys of an `input` that say how raw records are cut -> RawForm."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import re
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+from typing import Any
+
+from open_data_contract_standard.model import Server
+
+from catalog.document.yaml_document import Findings, Trail
+from catalog.inputs.permits import Permits
+from catalog.model.dataset import RawForm
+from catalog.types.json_path import parse_records_path
+from runtime.setting_values import DATA_VARIABLE
+
+# What a format is called, in contracts and at the end of files' names.
+FORMATS = {
+    "csv": "csv",
+    "tsv": "csv",
+    "ndjson": "ndjson",
+    "jsonl": "ndjson",
+    "json": "json",
+    "geojson": "json",
+    "parquet": "parquet",
+    "xlsx": "xlsx",
+}
+PACKED = (".gz", ".zst", ".zip")
+# The keys that only some formats have a meaning for.
+FORM_KEYS = {
+    "delimiter": ("csv",),
+    "columns": ("csv", "xlsx"),
+    "encoding": ("csv", "ndjson", "json"),
+    "records": ("json",),
+    "recordKey": ("json",),
+    "sheet": ("xlsx",),
+}
+WIDE_ENCODINGS = ("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be")
+VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+def build_form(value: dict[str, Any], server: Server, trail: Trail, findings: Findings) -> RawForm | None:
+    """How the raw records are cut, from the input and its server; None where it cannot be done.
+
+    The format is the input's, else the server's, else what the file's name ends with, else CSV.
+    """
+    name = str(value.get("format") or server.format or guess_format(value.get("path"))).lower()
+    if name not in FORMATS:
+        findings.error(trail, f"input.format: {name!r} is not read; {', '.join(FORMATS)} are")
+        return None
+    format_ = FORMATS[name]
+    usable = True
+    for key, formats in FORM_KEYS.items():
+        if value.get(key) is not None and format_ not in formats:
+            findings.error(trail, f"input.{key}: says nothing about {name}; it is for {', '.join(formats)}")
+            usable = False
+    own = server.delimiter if format_ == "csv" else None
+    delimiter = value.get("delimiter") or own or ("\t" if name == "tsv" else ",")
+    if not isinstance(delimiter, str) or len(delimiter.encode()) != 1 or delimiter in '"\r\n\0':
+        findings.error(trail, "input.delimiter: must be one plain character")
+        usable = False
+    encoding = str(value.get("encoding") or "utf-8")
+    if not is_readable(encoding, lines=format_ == "csv"):
+        findings.error(
+            trail,
+            f"input.encoding: {encoding!r} is not read; UTF-8, UTF-16, Latin-1, Windows-1252 and others"
+            " that keep ASCII are",
+        )
+        usable = False
+    columns, records, sheet = value.get("columns"), value.get("records"), value.get("sheet")
+    if columns is not None and not is_list_of_names(columns):
+        findings.error(trail, "input.columns: must be a list of the columns' names, each once")
+        usable = False
+    if sheet is not None and not isinstance(sheet, str):
+        findings.error(trail, "input.sheet: must be the name of a sheet")
+        usable = False
+    usable = check_records(records, value.get("recordKey"), trail, findings) and usable
+    if not usable:
+        return None
+    return RawForm(
+        format=format_,
+        delimiter=str(delimiter),
+        encoding=codecs.lookup(encoding).name,
+        columns=tuple(columns) if columns else None,
+        records=str(records) if records is not None else None,
+        record_key=value.get("recordKey"),
+        sheet=sheet,
+        quoted=name != "tsv",
+    )
+
+
+def check_records(records: Any, key: Any, trail: Trail, findings: Findings) -> bool:
+    """Whether it is said plainly where in a document the records are, and what their keys are called."""
+    try:
+        path = parse_records_path(str(records)) if records is not None else None
+    except ValueError as error:
+        findings.error(trail, f"input.records: {error}")
+        return False
+    if key is None:
+        return True
+    if not isinstance(key, str) or not key:
+        findings.error(trail, "input.recordKey: must be the name that the key of each record gets")
+    elif path is None or not path.items:
+        findings.error(trail, "input.recordKey: needs records that names an object of records, such as $.items[*]")
+    else:
+        return True
+    return False
+
+
+def guess_format(path: Any) -> str:
+    """The format that a file's name ends with, what packs it aside; CSV where it says none."""
+    name = PurePosixPath(path if isinstance(path, str) else "")
+    if name.suffix.lower() in PACKED:
+        name = name.with_suffix("")
+    ending = name.suffix.lower().removeprefix(".")
+    return ending if ending in FORMATS else "csv"
+
+
+def is_list_of_names(value: Any) -> bool:
+    """Whether it is a list of texts, none empty, each once."""
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(name, str) and name.strip() for name in value)
+        and len(set(value)) == len(value)
+    )
+
+
+def is_readable(name: str, *, lines: bool) -> bool:
+    """Whether Python knows the encoding of text; for `lines`, they must be bytes of ASCII."""
+    structure = '\r\n",;|\t0aZ'
+    try:
+        if codecs.lookup(name).name in WIDE_ENCODINGS:
+            return True
+        written = structure.encode(name)
+        return written == structure.encode("ascii") if lines else written.decode(name) == structure
+    except (LookupError, UnicodeError):
+        return False
+
+
+def fill_variables(text: str, permits: Permits) -> tuple[str, list[str]]:
+    """The text with ${VARIABLES} filled in from the environment, and what keeps others from being filled in."""
+    problems: list[str] = []
+
+    def fill(match: re.Match[str]) -> str:
+        name = match[1]
+        if name == DATA_VARIABLE:
+            return str(permits.settings.data_folder)
+        if problem := permits.refuse_variable(name):
+            problems.append(problem)
+        elif name in os.environ:
+            return os.environ[name]
+        else:
+            problems.append(f"the environment variable {name} is not set")
+        return ""
+
+    return VARIABLE.sub(fill, text), problems
+
+
+def check_variables(texts: Iterable[str | None], permits: Permits, trail: Trail, findings: Findings) -> None:
+    """Errors for variables that may not be filled in; whether they are set is seen when they are."""
+    for name in dict.fromkeys(match for text in texts for match in VARIABLE.findall(text or "")):
+        if problem := permits.refuse_variable(name):
+            findings.error(trail, f"input: {problem}")

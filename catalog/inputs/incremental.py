@@ -1,0 +1,112 @@
+"""What inputs that are pulled over a network have in common in a contract: news only, times, secrets."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+from catalog.document.yaml_document import Findings, Trail
+from catalog.inputs.file_format import VARIABLE
+from catalog.model.dataset import Property
+from catalog.model.sources import MARK_FORMATS, Incremental
+from catalog.types.property_types import InvalidValueError
+
+MARKED_TYPES = ("timestamp", "date", "integer", "number", "string")  # what has a highest value to go on from
+MOMENTS = ("timestamp", "date")
+SPAN = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[smhd]?)")
+SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+SECRET_NAME = re.compile(
+    r"auth(?!or(?!i[sz]))|token|secret|passw|api[-_]?key|^key$|cookie|credential|signature", re.IGNORECASE
+)
+
+
+def build_incremental(
+    value: Any,
+    target_key: str,
+    mode: str,
+    properties: dict[str, Property],
+    trail: Trail,
+    findings: Findings,
+) -> Incremental | None:
+    """How news only are asked for; None where that is not asked, or cannot be done.
+
+    `target_key` is what the contract calls the parameter or the column.
+    """
+    if value is None:
+        return None
+    known = ("property", target_key, "lag", "format", "start")
+    if not isinstance(value, dict) or any(key not in known for key in value):
+        findings.error(trail, f"input.incremental: must be a mapping of {', '.join(known)}")
+        return None
+    target = value.get(target_key)
+    name = value.get("property", target if target_key == "column" else None)
+    if not isinstance(target, str) or not target:
+        findings.error(trail, f"input.incremental.{target_key}: a name is needed")
+        return None
+    if mode == "snapshot":
+        findings.error(
+            trail, "input.incremental: a snapshot of news only would delete all else; mode must be upsert or append"
+        )
+    if name not in properties:
+        findings.error(trail, f"input.incremental.property: there is no property {name!r}")
+        return None
+    kind = properties[name].logical_type
+    if kind not in MARKED_TYPES:
+        findings.error(
+            trail, f"input.incremental.property: {name} is of type {kind}; it can be {', '.join(MARKED_TYPES)}"
+        )
+        return None
+    written = value.get("format")
+    if written is not None and (written not in MARK_FORMATS or kind not in MOMENTS):
+        findings.error(trail, f"input.incremental.format: must be one of {', '.join(MARK_FORMATS)}, for moments only")
+        return None
+    lag = read_span(value.get("lag", 0), plain=kind not in MOMENTS)
+    if lag is None or (lag and kind == "string"):
+        what = "how long, such as 1h" if kind in MOMENTS else "a number" if kind != "string" else "left out for texts"
+        findings.error(trail, f"input.incremental.lag: must be {what}")
+        return None
+    start = None if value.get("start") is None else str(value["start"])
+    if start is not None and target_key == "column" and written is None:
+        try:
+            properties[name].type.parse(start)
+        except InvalidValueError:
+            findings.error(trail, f"input.incremental.start: {start!r} is no {kind} as {name} is")
+            return None
+    return Incremental(str(name), target, lag, written, start)
+
+
+def read_span(value: Any, *, plain: bool = False) -> float | None:
+    """A length of time in seconds, from a number of them or from such as 90s, 15m, 1h or 2d; None for all else.
+
+    `plain`: a number of anything, with no unit.
+    """
+    match = SPAN.fullmatch(str(value).strip()) if isinstance(value, str | int | float) else None
+    if match is None or isinstance(value, bool) or (plain and match["unit"]):
+        return None
+    span = float(match["number"]) * SECONDS[match["unit"]]
+    return span if math.isfinite(span) else None
+
+
+def read_timeout(value: dict[str, Any], default: float, trail: Trail, findings: Findings) -> float:
+    """The seconds that something may take."""
+    if "timeout" not in value:
+        return default
+    seconds = read_span(value["timeout"])
+    if seconds is None or not 1 <= seconds <= 86400:
+        findings.error(trail, "input.timeout: must be from one second to one day, such as 30 or 5m")
+        return default
+    return seconds
+
+
+def check_secret(name: str, text: str, key: str, trail: Trail, findings: Findings) -> None:
+    """An error where something that is secret by its name stands in the contract itself."""
+    if SECRET_NAME.search(name) and text and not VARIABLE.search(text):
+        findings.error(
+            trail, f"input.{key}: {name} looks like a secret; write ${{VARIABLE}} and set that in the environment"
+        )
+
+
+def count_errors(findings: Findings) -> int:
+    """How many errors were found up to now."""
+    return sum(finding.severity == "error" for finding in findings.found)

@@ -1,0 +1,119 @@
+"""The `input` custom property -> Input, with its server's path filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from open_data_contract_standard.model import OpenDataContractStandard, Server
+
+from catalog.document.yaml_document import Findings, Trail
+from catalog.inputs.bucket import build_bucket_input
+from catalog.inputs.database import DATABASE_KEYS, DRIVERS, build_database_input
+from catalog.inputs.events import build_events_input
+from catalog.inputs.file import build_file_input
+from catalog.inputs.http import HTTP_KEYS, build_http_input
+from catalog.inputs.incremental import build_incremental
+from catalog.inputs.permits import Permits
+from catalog.model.dataset import Input, Property
+from catalog.sql.query import QueryTextError, find_tables, parse_query
+
+MODES = ("snapshot", "upsert", "append")
+INPUT_KEYS = (
+    "server",
+    "path",
+    "format",
+    "mode",
+    "nullValues",
+    "orderBy",
+    "query",
+    "events",
+    "delimiter",
+    "encoding",
+    "columns",
+    "records",
+    "recordKey",
+    "sheet",
+    "watch",
+    *HTTP_KEYS,
+    *(key for key in DATABASE_KEYS if key not in HTTP_KEYS),
+)
+
+
+def build_input(
+    value: Any,
+    trail: Trail,
+    contract: OpenDataContractStandard,
+    properties: dict[str, Property],
+    findings: Findings,
+    permits: Permits,
+) -> Input | None:
+    """The input, or None where there is none or it cannot be used."""
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        findings.error(trail, "input: must be a mapping with server, path and mode, with query, or with events: true")
+        return None
+    for key in value:
+        if key not in INPUT_KEYS:
+            findings.error(trail, f"input.{key}: unknown; known are {', '.join(INPUT_KEYS)}")
+    pushed = value.get("events") is True
+    mode = value.get("mode", "upsert" if pushed else "snapshot")
+    if mode not in MODES:
+        findings.error(trail, f"input.mode: {mode!r} is not one of {', '.join(MODES)}")
+        return None
+    order_by = value.get("orderBy")
+    if order_by is not None and order_by not in properties:
+        findings.error(trail, f"input.orderBy: there is no property {order_by!r}")
+        return None
+    nulls = value.get("nullValues", [""])
+    if not isinstance(nulls, list) or not all(isinstance(token, str) for token in nulls):
+        findings.error(trail, 'input.nullValues: must be a list of texts such as ["", "NA"]')
+        return None
+    common = Input(kind="", mode=mode, null_values=tuple(nulls), order_by=order_by)
+    if "events" in value:
+        return build_events_input(value, common, trail, findings)
+    if value.get("query"):
+        return build_query_input(value, common, trail, findings)
+    servers = {server.server: server for server in contract.servers or []}
+    server: Server | None = servers.get(value.get("server"))
+    if server is None:
+        known = ", ".join(str(name) for name in servers) or "none"
+        findings.error(trail, f"input.server: {value.get('server')!r} is not one of servers[]: {known}")
+        return None
+    build = SERVER_INPUTS.get(str(server.type))
+    if build is None:
+        known = ", ".join(SERVER_INPUTS)
+        findings.error(trail, f"input.server: a server of type {server.type!r} is not read yet; {known} are")
+        return None
+    for key in value:
+        types = [type_ for type_, keys in SERVER_KEYS.items() if key in keys]
+        if types and server.type not in types:
+            findings.error(trail, f"input.{key}: says nothing about a server of type {server.type}")
+    target = "param" if server.type == "api" else "column"
+    incremental = build_incremental(value.get("incremental"), target, mode, properties, trail, findings)
+    return build(value, replace(common, incremental=incremental), server, trail, findings, permits)
+
+
+def build_query_input(value: dict[str, Any], common: Input, trail: Trail, findings: Findings) -> Input | None:
+    """The input of a derived dataset: a Postgres query over other datasets."""
+    query = str(value["query"]).strip().rstrip(";").rstrip()
+    try:
+        reads = [table.read for table in find_tables(parse_query(query))]
+    except QueryTextError as error:
+        findings.error(trail, f"input.query: {error}")
+        return None
+    return replace(common, kind="query", null_values=("",), query=query, reads=tuple(dict.fromkeys(reads)))
+
+
+InputBuilder = Callable[[dict[str, Any], Input, Server, Trail, Findings, Permits], Input | None]
+# What a server's type makes of an input.
+SERVER_INPUTS: dict[str, InputBuilder] = {
+    "local": build_file_input,
+    "s3": build_bucket_input,
+    "api": build_http_input,
+    **dict.fromkeys(DRIVERS, build_database_input),
+}
+# The keys that only these types have a meaning for.
+SERVER_KEYS = {"api": HTTP_KEYS, **dict.fromkeys(DRIVERS, DATABASE_KEYS)}

@@ -1,0 +1,1 @@
+"""Contracts compared; the changes they ask of the database planned and run."""

@@ -1,0 +1,1 @@
+"""Frozen products, datasets, roles; their order, freshness and schedule."""

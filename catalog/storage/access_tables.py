@@ -1,0 +1,104 @@
+"""Decant's own tables about who calls: keys, what they did, how often, and how often they may."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Mapped, mapped_column
+
+from catalog.storage.ledger_tables import Event, Model, Receipt, ReceiptEvent
+
+
+class ApiKey(Model):
+    """One API key: only a keyed hash of its secret is kept."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    secret_hash: Mapped[bytes]
+    pepper_version: Mapped[int] = mapped_column(sa.Integer, server_default="1")
+    scopes: Mapped[list[Any]]
+    rate_limit: Mapped[str | None]  # such as 600/minute; the service's own where null
+    created_by: Mapped[str | None]
+    replaced_by: Mapped[str | None]  # the key that a rotation made in its place
+    line: Mapped[str | None]  # of a key that a rotation made: the first one, whose place it has
+    created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+
+
+class IdempotencyKey(Model):
+    """The answer to a request that its sender may repeat."""
+
+    __tablename__ = "idempotency_keys"
+
+    principal: Mapped[str] = mapped_column(primary_key=True)
+    operation: Mapped[str] = mapped_column(primary_key=True)  # method and path
+    key: Mapped[str] = mapped_column(primary_key=True)
+    body_sha256: Mapped[str]
+    answer: Mapped[dict[str, Any] | None]  # null while the first request is in flight
+    created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+
+
+class AuditEntry(Model):
+    """Who did what; never which values."""
+
+    __tablename__ = "audit_log"
+
+    id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(), primary_key=True)
+    at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+    principal: Mapped[str]
+    operation: Mapped[str]
+    product: Mapped[str | None]
+    dataset: Mapped[str | None]
+    records: Mapped[int | None]
+    facts: Mapped[dict[str, Any] | None]
+    login: Mapped[str | None]  # of the database, which wrote the entry
+    hash: Mapped[bytes | None]  # of the entry and of the hash before it; null of before there was a chain
+
+
+class AuditChain(Model):
+    """The last entry's hash, in its one row, whose lock lets one entry follow the other."""
+
+    __tablename__ = "audit_chain"
+
+    id: Mapped[int] = mapped_column(sa.Integer, primary_key=True, autoincrement=False)
+    hash: Mapped[bytes]
+
+
+class RateLease(Model):
+    """How many requests a caller was granted in each slot of its window; the row's lock grants one after another."""
+
+    __tablename__ = "rate_leases"
+
+    principal: Mapped[str] = mapped_column(primary_key=True)
+    slots: Mapped[list[int]] = mapped_column(ARRAY(sa.BigInteger))  # the slots' numbers, ascending
+    granted: Mapped[list[int]] = mapped_column(ARRAY(sa.BigInteger))
+    touched_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+
+
+class KeyUsage(Model):
+    """What a principal asked for on one day: how often and how much, never which values."""
+
+    __tablename__ = "key_usage"
+
+    principal: Mapped[str] = mapped_column(primary_key=True)
+    day: Mapped[date] = mapped_column(sa.Date, primary_key=True)  # in UTC
+    product: Mapped[str] = mapped_column(primary_key=True)  # '' where a request was about none
+    major: Mapped[int] = mapped_column(sa.Integer, primary_key=True)
+    dataset: Mapped[str] = mapped_column(primary_key=True)
+    operation: Mapped[str] = mapped_column(primary_key=True)
+    requests: Mapped[int]
+    refused: Mapped[int]  # of these, answered with 4xx or 5xx
+    bytes: Mapped[int]  # of the answers' bodies
+    last_at: Mapped[datetime]
+
+
+# What the API's second login may add to, and what it may change besides.
+APPENDED_TABLES = (Receipt, Event, ReceiptEvent)
+CHANGED_TABLES = (ApiKey, IdempotencyKey, RateLease, KeyUsage)

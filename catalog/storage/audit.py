@@ -1,0 +1,41 @@
+"""The audit log: who did what; never which values.
+
+One function of the database writes it, with rights that no login has, and chains each entry to the one before it:
+whoever may add entries can change none, remove none, and claim no other login. `decant.broken_audit()` names the
+entries that were tampered with, and 0 where the last ones are gone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+
+from catalog.storage.ledger_tables import SCHEMA
+
+NOTE_AUDIT = f"""
+SELECT {SCHEMA}.note_audit(%(principal)s, %(operation)s, %(product)s, %(dataset)s, %(records)s, %(facts)s)
+"""
+
+
+def note_audit(
+    connection: sa.Connection,
+    principal: str,
+    operation: str,
+    *,
+    product: str | None = None,
+    dataset: str | None = None,
+    records: int | None = None,
+    facts: dict[str, Any] | None = None,
+) -> None:
+    """Puts a deed on record, in the connection's transaction."""
+    note = sa.func.decant.note_audit(
+        sa.cast(principal, sa.Text),
+        sa.cast(operation, sa.Text),
+        sa.cast(product, sa.Text),
+        sa.cast(dataset, sa.Text),
+        sa.cast(records, sa.BigInteger),
+        sa.cast(facts, JSONB(none_as_null=True)),
+    )
+    connection.execute(sa.select(note))

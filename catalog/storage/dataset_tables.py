@@ -1,0 +1,186 @@
+"""Dataset -> SQLAlchemy mapped classes: the current revision, its history, and the staging twin of a load. Pure.
+
+Constraints other than the key are the rules' business, not the table's: loosening a rule, or keeping an old
+record, never rewrites a table. So every column but the key's is nullable and none has a default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import registry
+
+from catalog.model.dataset import Dataset, Product, shorten_name
+from catalog.model.readable_datasets import Readings
+
+STAGING_SCHEMA = "decant_staging"
+REVISION = "_revision"  # which publication wrote the record
+LOAD = "_load"  # which load brought it
+LINE = "_line"  # at which line of the load's raw batch
+SEARCHED_CHARACTERS = 100_000  # of one record; a tsvector ends at 1 MB
+EMPTY = sa.literal_column("''", sa.Text)
+UNTIL = "_until"  # history only: the first revision in which the record was no longer there
+
+
+@dataclass(frozen=True)
+class DatasetTables:
+    """The mapped classes of one dataset."""
+
+    dataset: Dataset
+    current_class: type[Any]
+    history_class: type[Any]
+
+    @property
+    def current(self) -> sa.Table:
+        """The table that holds the current revision."""
+        return self.current_class.__table__  # type: ignore[no-any-return]
+
+    @property
+    def history(self) -> sa.Table:
+        """The table that keeps what was replaced or deleted."""
+        return self.history_class.__table__  # type: ignore[no-any-return]
+
+    def staging(self, load_id: int, attempt: int) -> sa.Table:
+        """The unlogged twin that one attempt of a load is staged in; `attempt` is its fencing token."""
+        return sa.Table(
+            staging_name(load_id, attempt),
+            sa.MetaData(),
+            *(sa.Column(column.name, column.type) for column in self.current.columns),
+            schema=STAGING_SCHEMA,
+            prefixes=["UNLOGGED"],
+        )
+
+    def columns(self) -> list[str]:
+        """The names of the contract's columns, in its order."""
+        return [prop.column for prop in self.dataset.properties.values()]
+
+    def key(self) -> list[str]:
+        """The names of the key's columns."""
+        return [self.dataset.properties[name].column for name in self.dataset.key]
+
+
+def staging_name(load_id: int, attempt: int) -> str:
+    """What the staging table of one attempt of a load is called."""
+    return f"load_{load_id}_{attempt}"
+
+
+@dataclass(frozen=True)
+class CatalogTables:
+    """The mapped classes of every dataset, and the metadata that holds their tables."""
+
+    metadata: sa.MetaData
+    by_dataset: dict[tuple[str, str], DatasetTables]
+    readings: Readings
+
+    def of(self, dataset: Dataset) -> DatasetTables:
+        """The tables of a dataset."""
+        return self.by_dataset[dataset.schema, dataset.name]
+
+
+def build_tables(products: Iterable[Product]) -> CatalogTables:
+    """The mapped classes of all datasets of these products."""
+    mapper = registry()
+    built = {}
+    products = list(products)
+    for product in products:
+        for dataset in product.datasets.values():
+            built[dataset.schema, dataset.name] = DatasetTables(
+                dataset,
+                map_table(mapper, dataset, history=False),
+                map_table(mapper, dataset, history=True),
+            )
+    return CatalogTables(mapper.metadata, built, Readings(products))
+
+
+def map_table(mapper: registry, dataset: Dataset, *, history: bool) -> type[Any]:
+    """A class mapped to the dataset's current table, or to its history."""
+    name = shorten_name(f"{dataset.table}_history") if history else dataset.table
+    key = [dataset.properties[part].column for part in dataset.key]
+    columns = [
+        # A key of whole numbers would get a sequence of its own otherwise.
+        sa.Column(prop.column, prop.type.sqlalchemy, nullable=prop.column not in key, autoincrement=False)
+        for prop in dataset.properties.values()
+    ]
+    columns += [
+        sa.Column(REVISION, sa.BigInteger, nullable=not history),
+        sa.Column(LOAD, sa.BigInteger),
+        sa.Column(LINE, sa.BigInteger),
+    ]
+    indexes = [*find_indexes(dataset, key), [REVISION]]
+    primary = list(key)
+    if history:
+        columns.append(sa.Column(UNTIL, sa.BigInteger))
+        indexes.append([UNTIL])
+        # A key may have been replaced many times, but each publication wrote it once.
+        primary.append(REVISION)
+    table = sa.Table(
+        name,
+        mapper.metadata,
+        *columns,
+        sa.PrimaryKeyConstraint(*primary, name=shorten_name(f"pk_{name}")),
+        *(make_index(dataset, name, leading) for leading in indexes),
+        schema=dataset.schema,
+    )
+    mapped = type(f"{dataset.schema}.{name}", (), {})
+    mapper.map_imperatively(mapped, table, properties={f"c_{column.name}": column for column in table.columns})
+    mapped.__table__ = table  # type: ignore[attr-defined]
+    return mapped
+
+
+def name_relations(dataset: Dataset) -> Iterator[tuple[str, str]]:
+    """What the dataset has in its product's schema, each with its name: there tables and indexes share names."""
+    table, history = map_table(registry(), dataset, history=False), map_table(registry(), dataset, history=True)
+    for mapped, what in ((table, ""), (history, " of its history")):
+        made: sa.Table = mapped.__table__
+        yield f"table{what}", made.name
+        yield f"index{what} for the key", str(made.primary_key.name)
+        for index in sorted(made.indexes, key=lambda index: str(index.name)):
+            yield f"index{what} for {', '.join(column.name for column in index.columns[:1])}", str(index.name)
+
+
+def search_vector(dataset: Dataset, table: Any) -> sa.ColumnElement[Any]:
+    """The words of a record's searchable texts, as the index holds them and as a search must ask for them.
+
+    Of each text only so much is looked at as never passes what Postgres can index of one record.
+    """
+    texts: list[Any] = [
+        sa.func.coalesce(sa.func.left(table.c[dataset.properties[name].column], sa.literal_column(str(limit))), EMPTY)
+        for limit in [SEARCHED_CHARACTERS // len(dataset.searched)]
+        for name in dataset.searched
+    ]
+    joined = texts[0]
+    for text in texts[1:]:
+        joined = joined.op("||")(sa.literal_column("' '")).op("||")(text)
+    return sa.func.to_tsvector(sa.literal_column(f"'{dataset.search_language}'::regconfig"), joined)
+
+
+def find_indexes(dataset: Dataset, key: list[str]) -> list[list[str]]:
+    """The leading columns of each index that the contract asks for: foreign keys, and what is marked `indexed`."""
+    linked = [[dataset.properties[name].column for name in foreign.properties] for foreign in dataset.foreign_keys]
+    marked = [[prop.column] for prop in dataset.properties.values() if prop.indexed]
+    leading = {tuple(columns): columns for columns in (*linked, *marked)}.values()
+    # What the key begins with, its own index finds.
+    return [columns for columns in leading if columns != key[: len(columns)]]
+
+
+def make_index(dataset: Dataset, table: str, leading: list[str]) -> sa.Index:
+    """An index of a table that finds records by these columns.
+
+    The rest of the key stands behind them, so that a page of what they find needs no sorting.
+    """
+    name = shorten_name(f"ix_{table}_{'_and_'.join(leading)}")
+    if any(prop.type.item for prop in dataset.properties.values() if prop.column == leading[0]):
+        return sa.Index(name, *leading, postgresql_using="gin")
+    key = [dataset.properties[part].column for part in dataset.key]
+    rest = [] if leading == [REVISION] else [column for column in key if column not in leading]
+    return sa.Index(name, *leading, *rest)
+
+
+def leads_index(dataset: Dataset, name: str) -> bool:
+    """Whether an index has the dataset's records in the order of a property, and then of the key."""
+    prop = dataset.properties[name]
+    key = [dataset.properties[part].column for part in dataset.key]
+    return prop.type.ordered and [prop.column] in find_indexes(dataset, key)

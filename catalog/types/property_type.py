@@ -1,0 +1,84 @@
+"""What one kind of value is: how it is stored, judged, filtered and shown; and how its judgement is written. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from catalog.types.datetime_patterns import MomentPattern
+
+CANONICAL = "CAST({value} AS VARCHAR) = {text}"  # written just as DuckDB writes the value; nothing else is
+# DuckDB wants seconds before an offset.
+WITH_SECONDS = (
+    "CASE WHEN length({text}) > 16 AND substr({text}, 17, 1) <> ':'"
+    " THEN substr({text}, 1, 16) || ':00' || substr({text}, 17) ELSE {text} END"
+)
+WITH_OFFSET = f"TRY_CAST(upper({WITH_SECONDS}) AS TIMESTAMPTZ)"
+
+
+@dataclass(frozen=True)
+class PropertyType:
+    """How one kind of value is stored, judged, filtered and shown."""
+
+    name: str
+    postgres: str
+    duckdb: str
+    sqlalchemy: sa.types.TypeEngine[Any]
+    json_schema: dict[str, Any]
+    operators: tuple[str, ...]
+    cast: str  # DuckDB SQL over {text}: what DuckDB makes of it, null where nothing; never fails
+    judged: str  # DuckDB SQL over {text} and {value}, the cast's result: the value, or null where it is none
+    parse: Callable[[str], Any]
+    expected: str  # what a reader of an error message should have sent
+    guard: str = "TRUE"  # DuckDB SQL over {value}, of the right type: whether Postgres can hold it
+    json_as_text: bool = False  # numbers that JSON readers would corrupt leave as strings
+    ordered: bool = True
+    item: PropertyType | None = None  # of a Postgres array
+    pattern: MomentPattern | None = None  # the only form that raw texts may have
+    zone: str = "UTC"  # of moments whose text names no offset
+    bounds: tuple[int, int] | None = None  # of whole numbers whose column could hold more
+
+    def cast_text(self, text: str) -> str:
+        """DuckDB SQL: what DuckDB makes of the expression `text`; `judge` repeats it, so give it a column."""
+        return self.cast.replace("{text}", text)
+
+    def judge(self, text: str, value: str) -> str:
+        """DuckDB SQL: the value of the expression `text`, null where it is none; `value` is what it was cast to."""
+        # One pass, so that nothing in one of them is taken for the other.
+        return re.sub(r"\{(text|value)\}", lambda found: text if found[1] == "text" else value, self.judged)
+
+    def value_of(self, text: str) -> str:
+        """DuckDB SQL: the value of the expression `text`, null where it is none."""
+        return self.judge(text, self.cast_text(text))
+
+
+def judge_by(lexical: str, *, sure: str = "", guard: str = "", value: str = "{value}") -> str:
+    """`judged` for texts that are values if they are `lexical` and in range.
+
+    What is `sure` is lexical too, and found so sooner than by a regular expression.
+    """
+    accepted = f"({sure} OR {lexical})" if sure else lexical
+    return f"CASE WHEN {accepted}{f' AND {guard}' if guard else ''} THEN {value} END"
+
+
+def full_match(pattern: str) -> str:
+    """DuckDB SQL: whether all of {text} matches."""
+    return f"regexp_full_match({{text}}, '{pattern}')"
+
+
+def in_years(kind: str) -> str:
+    """DuckDB SQL: whether {value} lies in the years 1 to 9999."""
+    midnight = " 00:00:00+00" if kind == "TIMESTAMPTZ" else ""
+    return f"{{value}} >= {kind} '0001-01-01{midnight}' AND {{value}} < {kind} '10000-01-01{midnight}'"
+
+
+def within_years(moment: str) -> str:
+    """DuckDB SQL: the moment, null outside of the years 1 to 9999."""
+    # Whoever lies well inside need not be looked at twice: asking a calendar takes its time.
+    inside = "{value} >= TIMESTAMP '0001-01-03' AND {value} < TIMESTAMP '9999-12-30'"
+    outside = in_years("TIMESTAMPTZ").replace("{value}", moment)
+    return f"CASE WHEN {inside} THEN {moment} WHEN {outside} THEN {moment} END"

@@ -1,0 +1,1 @@
+"""Raw records -> typed records and rejections, in DuckDB."""

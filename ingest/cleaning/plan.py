@@ -1,0 +1,295 @@
+"""A dataset's contract -> one SQL statement that trims, casts, derives and judges raw records. Pure.
+
+The statement (DuckDB) reads the reader's records and makes the table `judged`: the line, every property's value, and
+`reasons`, null for a good record, else a JSON array with one entry for each rule that the record breaks. Reasons are
+built inside a CASE, which DuckDB evaluates for broken records only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from catalog.model.dataset import Dataset, Input, Property
+from ingest.cleaning.nested_sql import compile_parts, has_parts, join_lists, point_to
+from ingest.cleaning.raw_texts import choose_texts, clear_nulls, find_null_words, find_place
+from ingest.cleaning.rule_sql import (
+    Check,
+    compile_reason,
+    compile_rule,
+    list_reasons,
+    quote_name,
+    quote_text,
+    say_rule,
+)
+from ingest.readers.record_writer import JSON_COLUMN
+
+__all__ = [
+    "CleaningPlan",
+    "compile_cleaning",
+    "digest_cleaning",
+    "needed_columns",
+    "point_to",
+    "quote_name",
+    "quote_text",
+]
+
+# What the raw columns and the line are called beside the names that transforms use.
+PLACE = "_decant_"
+LINE = "_decant_line"
+WORD = "_decant_word"  # a raw text that may be a null word
+RECORD = "_decant_record"  # a raw record that is one JSON object
+# Transforms that give one of these types need no way through text; the guard keeps what Postgres can hold.
+NATIVE_TYPES = {
+    "SMALLINT": ("TINYINT", "SMALLINT"),
+    "INTEGER": ("TINYINT", "SMALLINT", "INTEGER"),
+    "BIGINT": ("TINYINT", "SMALLINT", "INTEGER", "BIGINT"),
+    "DOUBLE": ("DOUBLE",),
+    "BOOLEAN": ("BOOLEAN",),
+    "DATE": ("DATE",),
+    "TIMESTAMP": ("TIMESTAMP",),
+    "TIMESTAMPTZ": ("TIMESTAMP WITH TIME ZONE",),
+}
+
+
+@dataclass(frozen=True)
+class CleaningPlan:
+    """How one dataset's raw records are cleaned: a statement around the place that they are read from.
+
+    In `judged` the properties are v0, v1, … in the contract's order: their own names might clash with ours, or with
+    one another, since DuckDB's names are not case-sensitive.
+    """
+
+    dataset: Dataset
+    width: int  # raw columns
+    keys: tuple[str, ...] | None  # of a JSON object, where each raw record is one; they stand for its columns
+    delimiter: str
+    before: str
+    after: str
+
+    def read_from(self, records: str, null_mark: str) -> str:
+        """The statement over the reader's file; `null_mark` is a text that no field holds."""
+        names = [RECORD] if self.keys is not None else [f"{PLACE}{index}" for index in range(self.width)]
+        declared = "".join(f", '{name}': 'VARCHAR'" for name in names)
+        source = (
+            f"read_csv({quote_text(records)}, columns = {{'{LINE}': 'BIGINT'{declared}}}, auto_detect = false,"
+            f" header = false, delim = {quote_text(self.delimiter)}, quote = '\"', escape = '\"',"
+            f" nullstr = {quote_text(null_mark)}, strict_mode = true, new_line = '\\n', max_line_size = 4000000)"
+        )
+        return self.before + (source if self.keys is None else self.unfold(source)) + self.after
+
+    def unfold(self, source: str) -> str:
+        """The columns of records that are JSON objects: texts as they are, all else as JSON."""
+        paths = ", ".join(quote_text(point_to(key)) for key in self.keys or ())
+        values = "".join(f", _decant_values[{i + 1}] AS {PLACE}{i}" for i in range(len(self.keys or ())))
+        found = f"json_extract_string({RECORD}, [{paths}])" if paths else "NULL"
+        return f"(SELECT {LINE}, {RECORD}{values} FROM (SELECT *, {found} AS _decant_values FROM {source}))"
+
+    def read_nothing(self) -> str:
+        """The statement over no record at all: what is wrong with it shows all the same."""
+        columns = "".join(f", NULL::VARCHAR AS {PLACE}{index}" for index in range(self.width))
+        columns += f", NULL::VARCHAR AS {RECORD}" if self.keys is not None else ""
+        return f"{self.before}(SELECT NULL::BIGINT AS {LINE}{columns} LIMIT 0){self.after}"
+
+    def value(self, name: str) -> str:
+        """The column of `judged` that holds a property."""
+        return f"v{list(self.dataset.properties).index(name)}"
+
+    @property
+    def values(self) -> list[str]:
+        """The columns of `judged` that hold the properties, in the contract's order."""
+        return [f"v{index}" for index in range(len(self.dataset.properties))]
+
+    @property
+    def key(self) -> list[str]:
+        """The columns of `judged` that hold the key."""
+        return [self.value(name) for name in self.dataset.key]
+
+
+def compile_cleaning(
+    dataset: Dataset, header: tuple[str, ...], native: frozenset[str] = frozenset(), *, is_json: bool = False
+) -> CleaningPlan:
+    """The plan for raw records with these columns; with `is_json`, for JSON objects, whose keys are the columns.
+
+    `native` names the properties whose transform gives a value of the right type as it is; the result is the same
+    without it, only slower.
+    """
+    nulls = dataset.input.null_values if dataset.input else ("",)
+    properties = list(dataset.properties.values())
+    needed = needed_columns(dataset)
+    keys = tuple(name for name in needed if name != JSON_COLUMN) if is_json else None
+    columns = header if keys is None else keys
+    places = {name: f"{PLACE}{index}" for index, name in enumerate(columns) if name in needed}
+    own = [LINE] if keys is None else [LINE, RECORD]
+    texts_at = choose_texts(dataset, places)
+    trimmed = ", ".join([*own, *(f"{text} AS {place}" for place, text in texts_at.items())])
+    words = find_null_words(dataset, places, texts_at, nulls)
+    cleared = ", ".join(
+        [
+            *own,
+            *(f"{clear_nulls(place, nulls)} AS {place}" for place in texts_at),
+            *(f"{place} AS {WORD}{index}" for index, place in words.items()),
+        ]
+    )
+    texts = [
+        compile_source(index, prop, find_place(dataset, prop, places, texts_at))
+        for index, prop in enumerate(properties)
+    ]
+    texts += [f"{WORD}{index} AS w{index}" for index in words]
+    # Only transforms see the raw columns under their own names.
+    shown = {name: place for prop in properties if prop.transform for name, place in pick(places, prop.raw_columns)}
+    if keys is not None:
+        shown[JSON_COLUMN] = f"CAST({RECORD} AS JSON)"
+    named = ", ".join(["raw.*", *(f"{place} AS {quote_name(name)}" for name, place in shown.items())])
+    casts = [
+        f"{write_result(prop, f'x{index}[1]')} AS t{index}"
+        for index, prop in enumerate(properties)
+        if prop.transform and prop.name not in native
+    ]
+    tried, values = zip(
+        *(compile_value(i, prop, native, is_json=is_json) for i, prop in enumerate(properties)), strict=True
+    )
+    checks = list(compile_checks(properties, native, frozenset(words)))
+    nested = {f"r{i}": compile_parts(prop, f"t{i}", f"v{i}") for i, prop in enumerate(properties) if has_parts(prop)}
+    parts = "".join(f", {found} AS {name}" for name, found in nested.items())
+    broken = [f"({check.broken}) IS TRUE" for check in checks] + [f"coalesce(len({name}), 0) > 0" for name in nested]
+    reasons = join_lists([list_reasons(compile_reason(check) for check in checks), *nested])
+    return CleaningPlan(
+        dataset=dataset,
+        width=len(columns),
+        keys=keys,
+        delimiter=dataset.input.form.delimiter if dataset.input else ",",
+        before=f"CREATE TABLE judged AS\nWITH trimmed AS (\n  SELECT {trimmed}\n  FROM ",
+        after=f"""
+), raw AS (
+  SELECT {cleared} FROM trimmed
+), derived AS (
+  SELECT {LINE} AS line, {", ".join(texts)}
+  FROM (SELECT {named} FROM raw) AS named
+), texts AS (
+  SELECT {", ".join(["*", *casts])} FROM derived
+), tried AS (
+  SELECT *, {", ".join(tried)} FROM texts
+), typed AS (
+  SELECT *, {", ".join(values)} FROM tried
+), looked_into AS (
+  SELECT *{parts} FROM typed
+), checked AS (
+  SELECT *, ({" OR ".join(broken) or "FALSE"}) AS broken FROM looked_into
+)
+SELECT line, {", ".join(f"v{index}" for index in range(len(properties)))},
+  CASE WHEN broken THEN to_json({reasons})::VARCHAR END AS reasons
+FROM checked""",
+    )
+
+
+def pick(places: dict[str, str], names: tuple[str, ...]) -> list[tuple[str, str]]:
+    """The places of these raw columns; names in a transform are not case-sensitive, as in DuckDB."""
+    folded = {name.lower(): (name, place) for name, place in places.items()}
+    return [
+        (name, places[name]) if name in places else folded[name.lower()]
+        for name in names
+        if name in places or name.lower() in folded
+    ]
+
+
+def needed_columns(dataset: Dataset) -> list[str]:
+    """The raw columns that the dataset's properties read."""
+    return list(dict.fromkeys(name for prop in dataset.properties.values() for name in prop.raw_columns))
+
+
+def reads_json(dataset: Dataset) -> bool:
+    """Whether the dataset's raw records are JSON objects."""
+    return dataset.input is not None and dataset.input.form.is_json
+
+
+def digest_cleaning(dataset: Dataset) -> str:
+    """The SHA-256 of all that decides a load's outcome, and of nothing else: words may change freely."""
+    facts: dict[str, Any] = {
+        "statement": compile_cleaning(
+            dataset, tuple(sorted(needed_columns(dataset))), is_json=reads_json(dataset)
+        ).read_nothing(),
+        "columns": [(prop.column, prop.raw_columns) for prop in dataset.properties.values()],
+        "key": dataset.key,
+        "input": describe_input(dataset.input) if dataset.input else None,
+        "unique": [prop.name for prop in dataset.properties.values() if prop.unique],
+        "foreign_keys": [asdict(key) for key in dataset.foreign_keys if key.enforced],
+        "gates": [{**asdict(gate), "description": None} for gate in dataset.gates],
+        "shares": [dataset.max_rejected, dataset.max_deleted, dataset.reject_unknown_columns],
+    }
+    if dataset.min_records is not None:
+        facts["least"] = dataset.min_records
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def describe_input(source: Input) -> dict[str, Any]:
+    """What of an input decides about its records: where they lie does not, and secrets are none of it."""
+    return {
+        "kind": source.kind,
+        "mode": source.mode,
+        "form": asdict(source.form),
+        "order_by": source.order_by,
+        "query": source.query,
+    }
+
+
+def compile_source(index: int, prop: Property, place: str | None) -> str:
+    """`t` is the property's text; with a transform `x` comes first, null where the expression failed."""
+    if prop.transform is None:
+        return f"{place or 'NULL'} AS t{index}"
+    # TRY gives null on an error; the list around it keeps a null result apart from that.
+    return f"TRY([({prop.transform})]) AS x{index}"
+
+
+def write_result(prop: Property, result: str) -> str:
+    """A transform's result as text; a list or a struct of DuckDB's own becomes JSON."""
+    text = f"CAST({result} AS VARCHAR)"
+    if prop.logical_type not in {"object", "array"}:
+        return text
+    return (
+        f"CASE WHEN typeof({result}) IN ('VARCHAR', 'JSON') THEN {text} ELSE CAST(to_json({result}) AS VARCHAR) END"
+    )
+
+
+def compile_value(index: int, prop: Property, native: frozenset[str], *, is_json: bool) -> tuple[str, str]:
+    """`c` is what DuckDB casts the text to, and `v` the property's value: null where the text is null or is none.
+
+    They are columns of two steps, since DuckDB computes again what a CASE repeats.
+    """
+    kind = prop.type
+    text, result = f"t{index}", f"x{index}[1]"
+    if prop.name in native:
+        guard = kind.guard.replace("{value}", f"c{index}")
+        return f"CAST({result} AS {kind.duckdb}) AS c{index}", f"CASE WHEN {guard} THEN c{index} END AS v{index}"
+    if kind.name == "string" and prop.transform is None and not is_json:
+        return f"NULL AS c{index}", f"{text} AS v{index}"  # the reader lets no NUL through; JSON may escape one
+    return f"{kind.cast_text(text)} AS c{index}", f"{kind.judge(text, f'c{index}')} AS v{index}"
+
+
+def compile_checks(properties: list[Property], native: frozenset[str], worded: frozenset[int]) -> Iterator[Check]:
+    """Every record-level rule of every property; `worded` are those whose null words are known."""
+    for index, prop in enumerate(properties):
+        # Where no text is needed, none is made: in a reason it is, for a broken record alone.
+        text, value = f"CAST(x{index}[1] AS VARCHAR)" if prop.name in native else f"t{index}", f"v{index}"
+        missing = f"x{index}[1] IS NULL" if prop.name in native else f"{text} IS NULL"
+        if prop.transform:
+            message = f"the expression failed: {prop.transform[:200]}"
+            yield Check(prop.name, "transform", f"x{index} IS NULL", "NULL", message)
+            if prop.required:
+                missed = f"x{index} IS NOT NULL AND {missing}"
+                yield Check(prop.name, "required", missed, "NULL", "a value is required")
+        elif prop.required:
+            word = f"nullif(w{index}, '')" if index in worded else "NULL"
+            yield Check(prop.name, "required", missing, word, "a value is required")
+        rule = "invalid_text" if prop.type.name == "string" else "type"
+        unread = f"NOT ({missing}) AND {value} IS NULL"
+        yield Check(prop.name, rule, unread, text, f"expected {prop.type.expected}")
+        if prop.type.item:
+            # A Postgres array is written in another way than its rules read it.
+            value = f"CASE WHEN {value} IS NOT NULL THEN {text} END"
+        for extra in prop.rules:
+            if extra.name != "required":  # of an object: its parts are looked at one by one
+                yield Check(prop.name, extra.name, compile_rule(extra, prop, value), text, say_rule(extra))

@@ -1,0 +1,1 @@
+"""One guarded, bounded, retried request."""

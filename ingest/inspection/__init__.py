@@ -1,0 +1,1 @@
+"""Status, history, lineage, statistics."""

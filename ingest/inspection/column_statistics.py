@@ -1,0 +1,236 @@
+"""Profiles: what a dataset's current revision holds, in figures, made after its publication.
+
+One statement for each property groups its values and finds everything in the groups, exactly. It runs beside
+readers and loads; a profile may therefore be of an older revision for a while, and says of which it is.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql import aggregate_order_by
+
+from catalog.model.dataset import Dataset, Property
+from catalog.storage.dataset_tables import CatalogTables, DatasetTables
+from catalog.storage.ledger_tables import DatasetHead, Profile
+from runtime.logs import log
+
+LOGGER = logging.getLogger("decant.profiles")
+MOST_FREQUENT = 10  # values shown of a property
+BUCKETS = 20  # of a histogram
+LONGEST_SHOWN = 200  # characters; of properties with longer texts no values are shown
+FIRST_PAUSE = 10.0  # seconds before a profile that failed is tried again; twice as long after each failure
+LONGEST_PAUSE = 3600.0
+MOST_DOUBLINGS = 20
+THRIFT = 20  # a profile is made anew after as many times as long as making it took
+MEMORY = "64MB"  # for grouping; more goes to disk
+STATEMENT_LIMIT = "10min"
+NUMBERS = (sa.Integer, sa.Numeric)
+MOMENTS = (sa.Date, sa.TIMESTAMP)
+UNRANKED = (sa.Boolean, sa.Uuid)  # have no minimum in Postgres, or only in its newest
+
+
+@dataclass(frozen=True)
+class Behind:
+    """A dataset whose profile is of an older revision, or not there."""
+
+    id: int
+    dataset: Dataset
+    revision: int  # the current one
+
+
+@dataclass
+class Failures:
+    """How often in a row a dataset's profile could not be made by this process."""
+
+    times: int = 0
+    due: float = 0  # when it is tried again, by the clock that never goes back
+    told: int | None = None  # the revision whose failure was logged
+
+    def note(self, behind: Behind, error: Exception, seconds: float, now: float) -> None:
+        """Puts the next attempt off, further each time, and says once for each revision what went wrong."""
+        pause = min(FIRST_PAUSE * 2 ** min(self.times, MOST_DOUBLINGS), LONGEST_PAUSE)
+        pause = max(pause, THRIFT * seconds)  # a costly failure is no more welcome than a costly profile
+        self.times, self.due = self.times + 1, now + pause
+        if self.told == behind.revision:
+            return
+        self.told = behind.revision
+        facts = {"dataset": behind.dataset.address, "revision": behind.revision, "retried_in_seconds": round(pause)}
+        cause = getattr(error, "orig", None) or error
+        log(LOGGER, "profile_failed", logging.WARNING, error=type(cause).__name__, **facts)
+        if not isinstance(error, sa.exc.DBAPIError):
+            LOGGER.debug("profile_failed", exc_info=error)
+
+
+# Of each engine by the dataset's id: whoever profiles again and again does so over one engine.
+FAILURES: WeakKeyDictionary[sa.Engine, dict[int, Failures]] = WeakKeyDictionary()
+
+
+def refresh_profiles(
+    engine: sa.Engine,
+    tables: CatalogTables,
+    datasets: Iterable[Dataset],
+    *,
+    thrifty: bool = False,
+    clock: Callable[[], float] = time.monotonic,
+) -> list[str]:
+    """The addresses of the datasets that got a new profile, since theirs was of an older revision.
+
+    `thrifty` leaves those for later whose profile is costly and still young, and those that failed a short while
+    ago. One that cannot be made is logged, and the others are made all the same.
+    """
+    made = []
+    failures = FAILURES.setdefault(engine, {})
+    for behind in find_behind(engine, datasets, thrifty=thrifty):
+        failed = failures.get(behind.id, Failures())
+        started = clock()
+        if thrifty and started < failed.due:
+            continue
+        try:
+            if make_profile(engine, tables.of(behind.dataset), behind.id):
+                made.append(behind.dataset.address)
+            failures.pop(behind.id, None)
+        except Exception as error:  # whatever it is, it would be the same two seconds later
+            failures[behind.id] = failed
+            failed.note(behind, error, clock() - started, clock())
+    return made
+
+
+def find_behind(engine: sa.Engine, datasets: Iterable[Dataset], *, thrifty: bool) -> list[Behind]:
+    """The datasets whose profile is behind their head."""
+    wanted = {(dataset.product, dataset.major, dataset.name): dataset for dataset in datasets}
+    age = sa.extract("epoch", sa.func.clock_timestamp() - Profile.made_at)
+    statement = (
+        sa.select(DatasetHead.id, DatasetHead.product, DatasetHead.major, DatasetHead.dataset, DatasetHead.revision)
+        .outerjoin(Profile, Profile.dataset_id == DatasetHead.id)
+        .where(DatasetHead.revision > sa.func.coalesce(Profile.revision, 0))
+        .order_by(DatasetHead.id)
+    )
+    if thrifty:
+        statement = statement.where(sa.or_(Profile.dataset_id.is_(None), age >= THRIFT * Profile.seconds))
+    with engine.connect() as connection:
+        rows = connection.execute(statement).all()
+    places = [((row.product, row.major, row.dataset), row) for row in rows]
+    return [Behind(row.id, wanted[place], row.revision) for place, row in places if place in wanted]
+
+
+def make_profile(engine: sa.Engine, tables: DatasetTables, dataset_id: int) -> bool:
+    """Whether a profile of the current revision was made and kept."""
+    started = time.monotonic()
+    with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection, connection.begin():
+        for setting, value in (("work_mem", MEMORY), ("statement_timeout", STATEMENT_LIMIT), ("TimeZone", "UTC")):
+            connection.execute(sa.func.set_config(setting, value, True).select())
+        head = connection.execute(
+            sa.select(DatasetHead.revision, DatasetHead.record_count).where(DatasetHead.id == dataset_id)
+        ).one()
+        found = [
+            {"property": prop.name, **connection.execute(compile_profile(tables.current, prop)).scalar_one()}
+            for prop in tables.dataset.properties.values()
+        ]
+    facts = {"revision": head.revision, "record_count": head.record_count, "properties": found}
+    return keep_profile(engine, dataset_id, facts | {"seconds": time.monotonic() - started})
+
+
+def keep_profile(engine: sa.Engine, dataset_id: int, facts: dict[str, Any]) -> bool:
+    """Whether the profile was kept: not where an erasure has ended its revision, or a newer one is there."""
+    with engine.begin() as connection:
+        oldest = connection.execute(
+            sa.select(DatasetHead.oldest_revision).where(DatasetHead.id == dataset_id).with_for_update(read=True)
+        ).scalar_one()
+        if facts["revision"] < oldest:
+            return False
+        values = facts | {"made_at": sa.func.clock_timestamp()}
+        statement = postgresql.insert(Profile).values(dataset_id=dataset_id, **values)
+        newer = Profile.revision <= facts["revision"]
+        statement = statement.on_conflict_do_update(index_elements=[Profile.dataset_id], set_=values, where=newer)
+        return connection.execute(statement.returning(Profile.dataset_id)).first() is not None
+
+
+def compile_profile(table: sa.Table, prop: Property) -> sa.Select[Any]:
+    """The statement of one JSON object: what a property holds in all records of the table."""
+    column = table.c[prop.column]
+    counted = sa.select(column.label("value"), sa.func.count().label("records")).group_by(column).cte("counted")
+    value, records = counted.c.value, counted.c.records
+    there = value.is_not(None)
+    nulls = sa.func.coalesce(sa.func.sum(records).filter(~there), 0)
+    members: list[Any] = [
+        "nulls",
+        pick(sa.cast(nulls, sa.BigInteger)),
+        "distinct",
+        pick(sa.func.count().filter(there)),
+    ]
+    if not isinstance(prop.type.sqlalchemy, (postgresql.JSONB, sa.ARRAY)):
+        showable: Any = sa.true()
+        if isinstance(prop.type.sqlalchemy, sa.Text):
+            showable = pick(sa.func.coalesce(sa.func.max(sa.func.length(value)), 0)) <= LONGEST_SHOWN
+        if not isinstance(prop.type.sqlalchemy, UNRANKED):
+            for name, bound in (("minimum", sa.func.min(value)), ("maximum", sa.func.max(value))):
+                members += [name, sa.case((showable, sa.func.to_jsonb(show(prop, pick(bound)))))]
+        members += ["most_frequent", sa.case((showable, most_frequent(counted, prop)))]
+        if isinstance(prop.type.sqlalchemy, NUMBERS + MOMENTS):
+            members += ["histogram", histogram(counted, prop)]
+    return sa.select(sa.func.jsonb_build_object(*members))
+
+
+def pick(expression: Any) -> Any:
+    """One figure of all groups."""
+    return sa.select(expression).scalar_subquery()
+
+
+def show(prop: Property, value: Any) -> Any:
+    """A value as records show it: text where JSON readers would lose digits."""
+    return sa.cast(value, sa.Text) if prop.type.json_as_text else value
+
+
+def most_frequent(counted: Any, prop: Property) -> Any:
+    """The values that most records have, with how many; empty where no value comes twice."""
+    top = (
+        sa.select(counted.c.value, counted.c.records)
+        .where(counted.c.value.is_not(None), counted.c.records > 1)
+        .order_by(counted.c.records.desc(), counted.c.value)
+        .limit(MOST_FREQUENT)
+        .subquery("top")
+    )
+    entry = sa.func.jsonb_build_object("value", show(prop, top.c.value), "records", top.c.records)
+    ordered: Any = aggregate_order_by(entry, top.c.records.desc(), top.c.value)
+    return pick(sa.func.coalesce(sa.func.jsonb_agg(ordered), sa.literal_column("'[]'::jsonb")))
+
+
+def histogram(counted: Any, prop: Property) -> Any:
+    """Buckets of equal width from the minimum to the maximum, empty ones too; null where there is one value or none.
+
+    Bounds are numbers, or moments for dates and timestamps; each bucket holds its lower bound, the last both.
+    """
+    moment = isinstance(prop.type.sqlalchemy, MOMENTS)
+    value = sa.extract("epoch", sa.cast(counted.c.value, sa.TIMESTAMP(timezone=True))) if moment else counted.c.value
+    number: Any = sa.cast(value, sa.Double)
+    placed = sa.select(number.label("value"), counted.c.records).where(counted.c.value.is_not(None)).cte("placed")
+    span = sa.select(sa.func.min(placed.c.value).label("low"), sa.func.max(placed.c.value).label("high")).cte("span")
+    place = sa.func.least(sa.func.width_bucket(placed.c.value, span.c.low, span.c.high, BUCKETS), BUCKETS)
+    filled = (
+        sa.select(place.label("place"), sa.cast(sa.func.sum(placed.c.records), sa.BigInteger).label("records"))
+        .select_from(placed.join(span, span.c.low < span.c.high))
+        .group_by(sa.literal_column("1"))
+        .subquery("filled")
+    )
+    places = sa.func.generate_series(1, BUCKETS).table_valued("place", name="places").render_derived()
+
+    def bound(number: Any) -> Any:
+        edge = span.c.low + number * ((span.c.high - span.c.low) / BUCKETS)
+        return sa.func.to_timestamp(edge) if moment else edge
+
+    last = sa.func.to_timestamp(span.c.high) if moment else span.c.high
+    upper = sa.case((places.c.place == BUCKETS, last), else_=bound(places.c.place))
+    entry = sa.func.jsonb_build_object(
+        "from", bound(places.c.place - 1), "to", upper, "records", sa.func.coalesce(filled.c.records, 0)
+    )
+    ordered: Any = aggregate_order_by(entry, places.c.place)
+    rows = span.join(places, span.c.low < span.c.high).outerjoin(filled, filled.c.place == places.c.place)
+    return sa.select(sa.func.jsonb_agg(ordered)).select_from(rows).scalar_subquery()

@@ -1,0 +1,178 @@
+"""How every dataset stands: what was loaded last, whether that is fresh enough, what waits for somebody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from rich.console import Console
+from rich.markup import escape
+from sqlalchemy.dialects.postgresql import distinct_on
+
+from catalog.contract.load import Catalog
+from catalog.model.dataset import Dataset
+from catalog.model.freshness import LedgerFacts, judge_datasets, judge_freshness
+from catalog.model.schedule import next_load
+from catalog.storage.dataset_tables import CatalogTables
+from catalog.storage.ledger_tables import DatasetHead, Event, InputState, Load, RejectedRecord
+from commands.show.load_reports import COLORS, count_noun, show_table
+
+ENDED = ("published", "unchanged", "withheld", "failed")
+
+
+def read_status(
+    engine: sa.Engine, catalog: Catalog, tables: CatalogTables, datasets: Iterable[Dataset], now: datetime
+) -> list[dict[str, Any]]:
+    """Each dataset's head, last load, freshness, next load, and what waits or does not fit."""
+    with engine.connect() as connection:
+        heads = {
+            (row.product, row.major, row.dataset): row for row in connection.execute(sa.select(DatasetHead.__table__))
+        }
+        facts = read_facts(connection)
+        known = {
+            place: LedgerFacts(
+                head.id,
+                head.revision,
+                head.newest_at,
+                facts["looked"].get(head.id),
+                facts["refreshed"].get(head.id),
+            )
+            for place, head in heads.items()
+        }
+        fresh = judge_datasets(catalog, known, now)
+        found = []
+        for dataset in datasets:
+            head = heads.get((dataset.product, dataset.major, dataset.name))
+            row = {
+                "dataset": dataset.address,
+                "version": catalog.product_of(dataset).version,
+                "revision": head.revision if head else None,
+                "records": head.record_count if head else None,
+                "published_at": head.published_at if head else None,
+                **describe_load(facts["last"].get(head.id) if head else None),
+                **(fresh.get(dataset.address) or judge_freshness(catalog, dataset, None, None, now)),
+                "next_load_at": next_load(catalog, dataset, now),
+            }
+            for name in ("open_rejects", "waiting_events", "queued_loads"):
+                row[name] = facts[name].get(head.id, 0) if head else 0
+            row["orphans"] = count_orphans(connection, tables, dataset) if head else {}
+            found.append(row)
+    return found
+
+
+def read_facts(connection: sa.Connection) -> dict[str, dict[int, Any]]:
+    """What the ledger knows of each dataset by its id."""
+    count = sa.func.count()
+
+    def by_dataset(statement: Any) -> dict[int, Any]:
+        return {row[0]: row[1] for row in connection.execute(statement)}
+
+    rejects = sa.select(RejectedRecord.dataset_id, count).where(RejectedRecord.state == "open")
+    events = sa.select(Event.dataset_id, count).where(Event.load_id.is_(None))
+    queued = sa.select(Load.dataset_id, count).where(Load.status == "queued")
+    latest = sa.select(Load.__table__).order_by(Load.dataset_id, Load.id.desc()).ext(distinct_on(Load.dataset_id))
+    refreshed = (
+        sa.select(Load.__table__)
+        .where(Load.kind == "refresh", Load.status.in_(("published", "unchanged")))
+        .order_by(Load.dataset_id, Load.id.desc())
+        .ext(distinct_on(Load.dataset_id))
+    )
+    return {
+        "last": {row.dataset_id: row for row in connection.execute(latest)},
+        "refreshed": {row.dataset_id: row for row in connection.execute(refreshed)},
+        "looked": by_dataset(sa.select(InputState.dataset_id, InputState.last_success)),
+        "open_rejects": by_dataset(rejects.group_by(RejectedRecord.dataset_id)),
+        "waiting_events": by_dataset(events.group_by(Event.dataset_id)),
+        "queued_loads": by_dataset(queued.group_by(Load.dataset_id)),
+    }
+
+
+def describe_load(load: Any) -> dict[str, Any]:
+    """The last load of a dataset."""
+    return {
+        "last_load": load.status if load else None,
+        "last_load_id": load.id if load else None,
+        "last_load_at": (load.finished_at or load.started_at) if load else None,
+        "error": load.error if load else None,
+    }
+
+
+def count_orphans(connection: sa.Connection, tables: CatalogTables, dataset: Dataset) -> dict[str, int]:
+    """How many records name a parent that is not there, by the properties that name it; nought is left out."""
+    found = {}
+    child = tables.of(dataset).current
+    for key in dataset.foreign_keys:
+        pair = tables.by_dataset.get((dataset.schema, key.dataset))
+        if pair is None:
+            continue
+        parent = pair.current.alias("parent")
+        own = [child.c[dataset.properties[name].column] for name in key.properties]
+        theirs = [parent.c[pair.dataset.properties[name].column] for name in key.targets]
+        same = sa.and_(*(left == right for left, right in zip(own, theirs, strict=True)))
+        statement = (
+            sa.select(sa.func.count())
+            .select_from(child)
+            .where(*(column.is_not(None) for column in own), ~sa.exists().where(same).select_from(parent))
+        )
+        if number := connection.execute(statement).scalar_one():
+            found[",".join(key.properties)] = number
+    return found
+
+
+def show_status(rows: list[dict[str, Any]], now: datetime, console: Console) -> None:
+    """The status as a table, and a line for each thing that somebody should look at."""
+    columns: dict[str, Callable[[dict[str, Any]], str]] = {
+        "dataset": lambda row: escape(row["dataset"]),
+        "revision": lambda row: str(row["revision"] if row["revision"] is not None else "not migrated"),
+        "records": lambda row: f"{row['records'] or 0:,}",
+        "last load": lambda row: show_last_load(row, now),
+        "freshness": show_freshness,
+        "next load": lambda row: f"in {show_age(row['next_load_at'] - now)}" if row["next_load_at"] else "",
+        "open rejects": lambda row: f"{row['open_rejects']:,}",
+    }
+    show_table([{name: show(row) for name, show in columns.items()} for row in rows], console)
+    for row in rows:
+        name = escape(row["dataset"])
+        lines = []
+        if row["error"]:
+            lines.append(f"[red]{name}:[/] {escape(row['error'])}")
+        for key, number in row["orphans"].items():
+            lines.append(
+                f"[yellow]{name}:[/] {count_noun(number, 'record')} without the parent that {escape(key)} names"
+            )
+        if row["waiting_events"]:
+            lines.append(f"[blue]{name}:[/] {count_noun(row['waiting_events'], 'pushed event')} waiting")
+        if row["queued_loads"]:
+            lines.append(f"[blue]{name}:[/] {count_noun(row['queued_loads'], 'load')} queued for a worker")
+        for line in lines:
+            console.print(line, highlight=False, soft_wrap=True)
+
+
+def show_last_load(row: dict[str, Any], now: datetime) -> str:
+    """How the last load ended, and how long ago."""
+    if row["last_load"] is None:
+        return "none"
+    color = COLORS.get(row["last_load"], "white")
+    return f"[{color}]{row['last_load']}[/] {show_age(now - row['last_load_at'])} ago"
+
+
+def show_freshness(row: dict[str, Any]) -> str:
+    """`fresh`, or by how much it is late."""
+    if row["fresh"] is None:
+        return ""
+    if row["fresh"]:
+        return "[green]fresh[/]"
+    if row["late_seconds"] is None:
+        return "[red]never loaded[/]"
+    return f"[red]late by {show_age(timedelta(seconds=row['late_seconds']))}[/]"
+
+
+def show_age(age: timedelta) -> str:
+    """A span of time in its largest unit: `45 s`, `12 min`, `3 h`, `2 d`."""
+    seconds = max(age.total_seconds(), 0)
+    for unit, length in (("y", 31_557_600), ("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length:,.0f} {unit}"
+    return f"{seconds:.0f} s"

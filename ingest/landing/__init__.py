@@ -1,0 +1,1 @@
+"""Raw batches kept by their digest."""

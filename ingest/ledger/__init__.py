@@ -1,0 +1,1 @@
+"""The state of loads in Postgres: lease, queue, retries, events, audit."""

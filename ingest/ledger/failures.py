@@ -1,0 +1,129 @@
+"""What a load's ledger says of an exception: a code, and a plain sentence without any value of a record.
+
+Whatever is raised while a load runs ends that load in words. One thing does not: a database that is gone can be told
+nothing. Then the load stays as it is, and the next one goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import errno
+
+import duckdb
+import psycopg
+import sqlalchemy as sa
+from psycopg import errors
+
+from ingest.errors import (
+    CleaningError,
+    DatabaseBusyError,
+    DatabaseRefusedError,
+    DiskFullError,
+    IngestError,
+    InternalError,
+    InterruptedLoadError,
+    OutOfMemoryError,
+    SourceError,
+    SourceUnavailableError,
+    SystemFailureError,
+)
+from runtime.database import translate_error
+from runtime.errors import CatalogError, DatabaseUnavailableError
+
+# The database is there, and others were in the way.
+BUSY = (errors.DeadlockDetected, errors.LockNotAvailable, errors.SerializationFailure, errors.QueryCanceled)
+# What Postgres says without naming any value of a record: by the first two signs of the SQLSTATE.
+WITHOUT_VALUES = ("42", "53", "54", "55", "57", "58")
+OWN_RESOURCES = (errors.InsufficientResources, errors.OperatorIntervention, errors.SystemError)
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+PASSING_ERRNOS = {errno.EIO, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.EINTR, errno.ETIMEDOUT}
+NO_SPACE = "No space left on device"
+# Libraries that read sources; what they raise beyond what the inputs and readers expect is still the source's.
+SOURCE_LIBRARIES: dict[str, type[SourceError]] = {
+    "httpx": SourceUnavailableError,
+    "httpcore": SourceUnavailableError,
+    "pyarrow": SourceError,
+    "sqlite3": SourceError,
+    "pymysql": SourceError,
+    "openpyxl": SourceError,
+    "lxml": SourceError,
+    "zlib": SourceError,
+    "zstd": SourceError,
+}
+
+
+def driver_error(error: BaseException) -> BaseException:
+    """The driver's own error, where SQLAlchemy or our translation stands around it."""
+    if isinstance(error, sa.exc.DBAPIError) and error.orig is not None:
+        return error.orig
+    if isinstance(error, CatalogError) and error.__cause__ is not None:
+        return driver_error(error.__cause__)
+    return error
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether the database itself is gone, so that a load can no longer be closed there."""
+    driver = driver_error(error)
+    if isinstance(driver, BUSY):
+        return False
+    if isinstance(error, DatabaseUnavailableError):
+        return True
+    return isinstance(driver, psycopg.Error) and isinstance(translate_error(driver), DatabaseUnavailableError)
+
+
+def explain_failure(error: BaseException) -> IngestError:
+    """The failure as the ledger keeps it."""
+    if isinstance(error, IngestError):
+        return error
+    if isinstance(error, (KeyboardInterrupt, SystemExit)):
+        return InterruptedLoadError()
+    driver = driver_error(error)
+    if isinstance(driver, psycopg.Error):
+        return explain_database(driver)
+    if isinstance(driver, duckdb.Error):
+        return explain_duckdb(driver)
+    library = type(driver).__module__.partition(".")[0]
+    if isinstance(driver, MemoryError):
+        return OutOfMemoryError()
+    if isinstance(driver, OSError):
+        return explain_system(driver)
+    if library in SOURCE_LIBRARIES:
+        return SOURCE_LIBRARIES[library](
+            f"The source cannot be read ({library}: {type(driver).__name__}); see the log."
+        )
+    if isinstance(driver, UnicodeError):
+        return SourceError("The source holds text that cannot be read in its encoding; see the log.")
+    if isinstance(driver, CatalogError):
+        return SystemFailureError(str(driver))
+    return InternalError(f"{type(driver).__name__}: see the log.")
+
+
+def explain_database(error: psycopg.Error) -> IngestError:
+    """What Postgres refused."""
+    if isinstance(error, BUSY):
+        return DatabaseBusyError()
+    state = error.sqlstate or ""
+    said = error.diag.message_primary if state[:2] in WITHOUT_VALUES else None
+    name = f"{type(error).__name__}, {state}" if state else type(error).__name__
+    failure = DatabaseRefusedError(f"Postgres refused a statement of the load: {said or f'{name}; see the log'}.")
+    failure.passing = isinstance(error, OWN_RESOURCES) or state[:2] in {"53", "57", "58"}
+    return failure
+
+
+def explain_duckdb(error: duckdb.Error) -> IngestError:
+    """What went wrong in DuckDB, which only reads what was cut and writes what was judged."""
+    words = str(error)
+    if NO_SPACE in words:
+        return DiskFullError()
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return OutOfMemoryError()
+    return CleaningError(f"DuckDB: {(words.splitlines() or [''])[0]}")
+
+
+def explain_system(error: OSError) -> IngestError:
+    """What the operating system refused, in its words."""
+    if error.errno in DISK_FULL:
+        return DiskFullError()
+    place = f": {error.filename}" if isinstance(error.filename, str) else ""
+    failure = SystemFailureError(f"The system refused: {error.strerror or type(error).__name__}{place}.")
+    failure.passing = error.errno in PASSING_ERRNOS or isinstance(error, ConnectionError)
+    return failure

@@ -1,0 +1,1 @@
+"""Quality checks, and the one transaction that makes a revision."""

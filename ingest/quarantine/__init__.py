@@ -1,0 +1,1 @@
+"""Rejected records: kept, reviewed, replayed."""

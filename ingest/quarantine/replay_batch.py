@@ -1,0 +1,202 @@
+"""Replays: rejected records poured again, a whole raw batch poured again, a withheld one published all the same.
+
+A replay is an upsert that leaves alone whatever is newer than what it pours. A record that comes through keeps its
+place: `_load` and `_line` say which load brought it and where, however often it was poured.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from catalog.contract.load import Catalog
+from catalog.model.dataset import Dataset, RawForm
+from catalog.storage.ledger_tables import DatasetHead, Load, RejectedRecord
+from ingest.cleaning.plan import reads_json
+from ingest.errors import SourceError
+from ingest.inputs.raw_batch import InputPlace, RawBatch, RawPart
+from ingest.ledger.loads import LandedNote
+from ingest.readers.replayed_rejects import FORMAT
+from runtime.plain_text import map_texts, restore_text
+
+BATCH_ROWS = 2_000
+REPLACED = "\N{REPLACEMENT CHARACTER}"
+LOST = "is no longer known byte by byte; pour its whole batch again, with `replay --load {load}`"
+
+# The open rejected records with the part of the batch that each came in; what came last, or came again last, is the
+# newest. A malformed one's text may not be all that there was.
+FIND_OPEN = """
+SELECT r.id, r.load_id, r.file, r.line, r.raw, p.columns, coalesce(p."offset", 0) AS "offset",
+       r.reasons @> '[{"rule": "malformed"}]' AS malformed,
+       r.reasons -> 0 ->> 'message' LIKE 'the record is longer than%' AS cut_off
+FROM decant.rejected_records AS r
+JOIN decant.loads AS l ON l.id = r.load_id
+LEFT JOIN LATERAL jsonb_to_recordset(l.parts) AS p (name text, "offset" bigint, columns jsonb) ON p.name = r.file
+WHERE r.dataset_id = :dataset_id AND r.state = 'open' AND r.load_id <= :newest
+ORDER BY r.last_seen, r.load_id, p."offset", r.line, r.id
+"""
+
+
+@dataclass(frozen=True)
+class LatestBatch:
+    """The load that brought the latest published batch, or found it unchanged, record by record."""
+
+    load_id: int
+    started_at: datetime
+
+
+def find_latest_batch(connection: sa.Connection, dataset_id: int) -> LatestBatch | None:
+    """The latest batch that is published; None where none is."""
+    ended_well = sa.or_(Load.status == "published", sa.and_(Load.status == "unchanged", Load.raw.is_not(None)))
+    row = connection.execute(
+        sa.select(Load.id, Load.started_at)
+        .where(Load.dataset_id == dataset_id, Load.kind.in_(("ingest", "refresh")), ended_well)
+        .order_by(Load.finished_at.desc())
+        .limit(1)
+    ).one_or_none()
+    return LatestBatch(row.id, row.started_at) if row else None
+
+
+@contextmanager
+def open_replay_batch(place: InputPlace) -> Iterator[RawBatch]:
+    """The dataset's open rejected records, as they came.
+
+    Those of a snapshot that was never published are no part of what is: they wait for their batch.
+    """
+    with place.engine.connect().execution_options(stream_results=True, max_row_buffer=BATCH_ROWS) as connection:
+        dataset_id = connection.execute(sa.select(Load.dataset_id).where(Load.id == place.load_id)).scalar_one()
+        newest = place.load_id
+        if takes_whole(place.dataset):
+            latest = find_latest_batch(connection, dataset_id)
+            newest = latest.load_id if latest else 0
+        facts = {"dataset_id": dataset_id, "newest": newest}
+        as_json = reads_json(place.dataset) or bool(
+            connection.execute(
+                sa.text(f"SELECT EXISTS (SELECT FROM ({FIND_OPEN}) AS found WHERE columns IS NULL)"), facts
+            ).scalar_one()
+        )
+        form = place.dataset.input.form if place.dataset.input else RawForm()
+        part = RawPart("rejected records", write_lines(connection, facts, as_json=as_json), form=rejects_form(form))
+        yield RawBatch("rejected records", iter([part]), may_be_empty=True)
+
+
+def rejects_form(form: RawForm) -> RawForm:
+    """How a batch of rejected records is cut."""
+    return RawForm(format=FORMAT, delimiter=form.delimiter)
+
+
+def write_lines(connection: sa.Connection, facts: dict[str, Any], *, as_json: bool) -> Iterator[bytes]:
+    """The rejected records as the batch's lines, many at a time."""
+    part: tuple[int, str] | None = None
+    rows = connection.execute(sa.text(FIND_OPEN), facts)
+    for some in rows.partitions(BATCH_ROWS):
+        lines: list[Any] = []
+        for row in some:
+            if part != (row.load_id, row.file):
+                part = (row.load_id, row.file)
+                columns = map_texts(row.columns, restore_text)
+                head = {"load": row.load_id, "file": row.file, "offset": row.offset, "columns": columns}
+                lines.append(head | {"as_json": as_json})
+            lost = row.malformed and (row.cut_off or REPLACED in row.raw)
+            lines.append([row.id, row.line, row.raw, LOST.format(load=row.load_id) if lost else None])
+        yield "".join(json.dumps(line) + "\n" for line in lines).encode()
+
+
+def takes_whole(dataset: Dataset) -> bool:
+    """Whether a batch is the whole dataset."""
+    return dataset.input is not None and dataset.input.mode == "snapshot"
+
+
+def recall_note(engine: sa.Engine, dataset: Dataset, dataset_id: int, request: dict[str, Any]) -> LandedNote | None:
+    """The batch of the earlier load that a request names; None where it names none.
+
+    SourceError where that cannot be poured again, saying why.
+    """
+    with engine.connect() as connection:
+        if "publish" in request:
+            return find_withheld(connection, dataset, dataset_id, request["publish"])
+        if (load_id := request.get("replay", {}).get("load")) is not None:
+            return find_poured(connection, dataset, dataset_id, load_id)
+    return None
+
+
+def find_withheld(connection: sa.Connection, dataset: Dataset, dataset_id: int, load_id: int) -> LandedNote:
+    """The batch of a load that a gate held back, while nothing was published since."""
+    row = find_load(connection, dataset, dataset_id, load_id)
+    if row.status != "withheld":
+        raise SourceError(f"Load {load_id} was not withheld; it is {row.status}.")
+    later = connection.execute(
+        sa.select(sa.func.min(Load.id)).where(
+            Load.dataset_id == dataset_id, Load.status == "published", Load.finished_at > row.finished_at
+        )
+    ).scalar_one()
+    if later is not None:
+        raise SourceError(
+            f"Load {later} was published after load {load_id} was withheld: publishing the older batch now would"
+            f" undo it. `replay --load {load_id}` adds what is not newer there."
+        )
+    return note_of(row, load_id)
+
+
+def find_poured(connection: sa.Connection, dataset: Dataset, dataset_id: int, load_id: int) -> LandedNote:
+    """The batch of a load that is to be poured again, whole."""
+    row = find_load(connection, dataset, dataset_id, load_id)
+    if row.kind not in {"ingest", "refresh"}:
+        raise SourceError(f"Load {load_id} is a {row.kind} and brought no raw batch of its own.")
+    latest = find_latest_batch(connection, dataset_id)
+    if takes_whole(dataset) and latest is not None and load_id > latest.load_id:
+        raise SourceError(
+            f"Load {load_id} was never published, and what it lacks would stay: in snapshot mode, publish it with"
+            f" `publish --anyway {load_id}`, or ingest again."
+        )
+    return note_of(row, load_id)
+
+
+def find_load(connection: sa.Connection, dataset: Dataset, dataset_id: int, load_id: int) -> Any:
+    """The ledger's row of a load of this dataset."""
+    row = connection.execute(
+        sa.select(Load.__table__).where(Load.id == load_id, Load.dataset_id == dataset_id)
+    ).one_or_none()
+    if row is None:
+        raise SourceError(f"{dataset.address} has no load {load_id}.")
+    return row
+
+
+def note_of(row: Any, load_id: int) -> LandedNote:
+    """What the ledger keeps of the load's raw batch."""
+    if row.landed is None:
+        raise SourceError(f"The raw batch of load {load_id} is no longer kept.")
+    return LandedNote(**row.landed)
+
+
+def is_at_rest(engine: sa.Engine, dataset_id: int) -> bool:
+    """Whether nothing lies in quarantine that came after the latest publication: that batch may speak for it."""
+    published = sa.select(sa.func.max(Load.id)).where(
+        Load.dataset_id == dataset_id, Load.status == "published", Load.kind.in_(("ingest", "refresh"))
+    )
+    later = sa.exists().where(
+        RejectedRecord.dataset_id == dataset_id,
+        RejectedRecord.state == "open",
+        RejectedRecord.load_id > published.scalar_subquery(),
+    )
+    with engine.connect() as connection:
+        return not connection.execute(sa.select(later)).scalar_one()
+
+
+def dataset_of(engine: sa.Engine, catalog: Catalog, load_id: int) -> str:
+    """The address of the dataset that a load is for; SourceError where there is no such load."""
+    with engine.connect() as connection:
+        row = connection.execute(
+            sa.select(DatasetHead.product, DatasetHead.major, DatasetHead.dataset)
+            .join(Load, Load.dataset_id == DatasetHead.id)
+            .where(Load.id == load_id)
+        ).one_or_none()
+    if row is None or (row.product, row.major) not in catalog.products:
+        raise SourceError(f"There is no load {load_id} of a dataset that is known here.")
+    return f"{row.product}@{row.major}.{row.dataset}"

@@ -1,0 +1,271 @@
+"""What a replay does inside the publishing transaction, and how earlier rejected records are closed by what is new.
+
+The temporary table `poured` pairs each rejected record with its line in the batch that is poured, and with the load
+and line that it first came from.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from catalog.model.dataset import RawForm
+from catalog.storage.dataset_tables import LINE, LOAD, REVISION, DatasetTables
+from catalog.storage.ledger_tables import RejectedRecord
+from ingest.cleaning.newest import compare, order_column, speaks_for
+from ingest.landing.landing_zone import LandedBatch
+from ingest.landing.unpacking import UnpackLimit
+from ingest.quarantine.rejected_records import REJECTS, copy_file, driver_of, key_of
+from ingest.quarantine.replay_batch import LatestBatch, find_latest_batch, rejects_form, takes_whole
+from ingest.readers.record_writer import CutPart
+from ingest.readers.replayed_rejects import RejectsReader
+from runtime.plain_text import keep_text
+
+POURED = sa.Table(
+    "poured",
+    sa.MetaData(),
+    sa.Column("line", sa.BigInteger, primary_key=True, autoincrement=False),  # in the batch that is poured
+    sa.Column("reject_id", sa.BigInteger, nullable=False),
+    sa.Column("load_id", sa.BigInteger, nullable=False),  # where the record first came from
+    sa.Column("origin_line", sa.BigInteger, nullable=False),
+    prefixes=["TEMPORARY"],
+)
+CONFIRMED = sa.Table(
+    "confirmed",
+    sa.MetaData(),
+    sa.Column("line", sa.BigInteger),
+    sa.Column("key", sa.Text),
+    sa.Column("value", sa.Text),  # by which it is newer than another, where one decides
+    prefixes=["TEMPORARY"],
+)
+
+
+@dataclass(frozen=True)
+class Pouring:
+    """What is poured again: the whole batch of an earlier load, or rejected records, listed in a file."""
+
+    load_id: int | None
+    origins: Path | None  # CSV: line, reject_id, load_id, origin_line
+
+
+def write_origins(landed: LandedBatch, file: Path, limit: UnpackLimit) -> None:
+    """Lists the rejected records of a batch, each with where it first came from."""
+    reader = RejectsReader(rejects_form(RawForm()), limit, file.parent)
+    with file.open("w", newline="", encoding="utf-8") as target:
+        write = csv.writer(target).writerow
+        part: dict[str, Any] = {}
+        for landed_part in landed.parts:
+            for number, item in reader.lines(landed_part):
+                if isinstance(item, dict):
+                    part = item
+                else:
+                    write([number, item[0], part["load"], part["offset"] + item[1]])
+
+
+def gather_poured(connection: sa.Connection, dataset_id: int, pouring: Pouring, parts: Iterable[CutPart]) -> None:
+    """Makes the table `poured`."""
+    connection.execute(sa.schema.CreateTable(POURED, if_not_exists=True))
+    connection.execute(sa.text("TRUNCATE poured"))
+    if pouring.origins is not None:
+        copy_file(connection, "poured", pouring.origins)
+        return
+    spans = [{"name": keep_text(part.name), "start": part.offset} for part in parts]
+    connection.execute(
+        sa.text(
+            "INSERT INTO poured SELECT r.line + p.start, r.id, r.load_id, r.line + p.start"
+            " FROM decant.rejected_records AS r"
+            " JOIN jsonb_to_recordset(CAST(:parts AS jsonb)) AS p (name text, start bigint) ON p.name = r.file"
+            " WHERE r.dataset_id = :dataset_id AND r.load_id = :load_id AND r.state = 'open'"
+            " ON CONFLICT DO NOTHING"
+        ),
+        {"parts": json.dumps(spans), "dataset_id": dataset_id, "load_id": pouring.load_id},
+    )
+
+
+def leave_newer(
+    connection: sa.Connection, tables: DatasetTables, staged: sa.Table, dataset_id: int, pouring: Pouring
+) -> int:
+    """How many staged records were taken out, since something newer speaks for their keys.
+
+    That is a current record that a later load brought, or in a snapshot the latest batch, where it names the key in
+    good order or not at all. Where `orderBy` decides between batches, it decides here, and loads only between equals.
+    """
+    latest = find_latest_batch(connection, dataset_id)
+    open_now: Any = RejectedRecord.__table__
+    current = tables.current
+    seen = seen_in(open_now, latest)
+    if pouring.load_id is not None:
+        origin: sa.ColumnElement[Any] = sa.literal(pouring.load_id, sa.BigInteger)
+        origin_line: sa.ColumnElement[Any] = staged.c[LINE]
+        effective = origin
+        source: Any = staged
+        dismissed: sa.ColumnElement[bool] = sa.false()
+    else:
+        origin, origin_line = POURED.c.load_id, POURED.c.origin_line
+        # What the latest batch brought again is as new as that.
+        effective = sa.case((seen, sa.func.greatest(latest.load_id if latest else 0, origin)), else_=origin)
+        source = staged.join(POURED, POURED.c.line == staged.c[LINE]).join(
+            open_now, open_now.c.id == POURED.c.reject_id
+        )
+        dismissed = open_now.c.state != "open"
+    same_key = sa.and_(*(current.c[name] == staged.c[name] for name in tables.key()))
+    newer = sa.or_(
+        current.c[LOAD] > effective,
+        sa.and_(
+            current.c[LOAD] == effective,
+            sa.or_(origin != effective, is_newer_line(tables, staged, origin_line)),
+        ),
+    )
+    if (column := order_column(tables)) is not None:
+        older, same = compare(tables, staged, column)
+        newer = sa.or_(older, sa.and_(same, newer))
+    kept = sa.exists().where(same_key, sa.true() if appends(tables) else newer)
+    gone: sa.ColumnElement[bool] = sa.false()
+    if takes_whole(tables.dataset) and latest is not None:
+        others = open_now.alias("others")
+        named = sa.exists().where(
+            others.c.dataset_id == dataset_id,
+            others.c.state == "open",
+            seen_in(others, latest),
+            others.c.key == key_of(tables, staged),
+        )
+        gone = sa.and_(effective < latest.load_id, ~named)
+    old = sa.select(staged.c[LINE]).select_from(source).where(sa.or_(kept, gone, dismissed))
+    result = connection.execute(
+        sa.delete(staged).where(staged.c[LINE].in_(old)), execution_options={"preserve_rowcount": True}
+    )
+    return int(result.rowcount)
+
+
+def seen_in(rejects: Any, latest: LatestBatch | None) -> sa.ColumnElement[bool]:
+    """Whether a rejected record came in the latest batch, or came again there: loads of a dataset do not overlap."""
+    if latest is None:
+        return sa.false()
+    again = sa.and_(rejects.c.load_id < latest.load_id, rejects.c.last_seen >= latest.started_at)
+    return sa.or_(rejects.c.load_id == latest.load_id, again)
+
+
+def appends(tables: DatasetTables) -> bool:
+    """Whether a key's first record stays for ever."""
+    return tables.dataset.input is not None and tables.dataset.input.mode == "append"
+
+
+def is_newer_line(
+    tables: DatasetTables, staged: sa.Table, origin_line: sa.ColumnElement[Any]
+) -> sa.ColumnElement[bool]:
+    """Whether the current record is newer than the staged one within one and the same batch."""
+    later = tables.current.c[LINE] > origin_line
+    order = tables.dataset.input.order_by if tables.dataset.input else None
+    if order is None:
+        return later
+    column = tables.dataset.properties[order].column
+    mine, theirs = staged.c[column], tables.current.c[column]
+    return sa.or_(
+        theirs > mine,
+        sa.and_(theirs.is_not(None), mine.is_(None)),
+        sa.and_(theirs.is_not_distinct_from(mine), later),
+    )
+
+
+def give_origins(connection: sa.Connection, tables: DatasetTables, load_id: int, revision: int) -> None:
+    """Gives the records that a replay wrote the load and the line that they first came from."""
+    current = tables.current
+    connection.execute(
+        sa.update(current)
+        .where(current.c[REVISION] == revision, current.c[LOAD] == load_id, POURED.c.line == current.c[LINE])
+        .values({LOAD: POURED.c.load_id, LINE: POURED.c.origin_line})
+    )
+
+
+def settle_poured(connection: sa.Connection, staged: sa.Table, load_id: int) -> None:
+    """Closes the rejected records that came through or came too late; those that failed again have new reasons."""
+    facts = {"by": f"load {load_id}"}
+    table = f'"{staged.schema}"."{staged.name}"'
+    mine = "r.id = poured.reject_id AND r.state = 'open'"
+    connection.execute(
+        sa.text(
+            "UPDATE decant.rejected_records AS r SET reasons = rejects.reasons, key = coalesce(rejects.key, r.key),"
+            " order_value = rejects.order_value"
+            f" FROM poured JOIN rejects USING (line) WHERE {mine}"
+        )
+    )
+    connection.execute(
+        sa.text(
+            "UPDATE decant.rejected_records AS r SET state = 'replayed', closed_at = now(), closed_by = :by"
+            f" FROM poured JOIN {table} AS staged ON staged._line = poured.line WHERE {mine}"
+        ),
+        facts,
+    )
+    connection.execute(
+        sa.text(
+            "UPDATE decant.rejected_records AS r SET state = 'superseded', closed_at = now(), closed_by = :by"
+            f" FROM poured WHERE {mine} AND NOT EXISTS (SELECT FROM rejects WHERE rejects.line = poured.line)"
+        ),
+        facts,
+    )
+
+
+def supersede_confirmed(
+    connection: sa.Connection,
+    dataset_id: int,
+    load_id: int,
+    tables: DatasetTables,
+    confirmed: Path,
+    outdated: list[int],
+) -> None:
+    """Closes open rejected records of earlier loads whose key this batch brings in good order, changed or not.
+
+    What came too late itself, at the lines `outdated`, speaks for nothing; nor does what is older than the rejected
+    record, by orderBy.
+    """
+    connection.execute(sa.schema.CreateTable(CONFIRMED, if_not_exists=True))
+    connection.execute(sa.text("TRUNCATE confirmed"))
+    copy_file(connection, "confirmed", confirmed)
+    records: Any = RejectedRecord.__table__
+    late = sa.literal(outdated, ARRAY(sa.BigInteger))
+    good = ~sa.exists().where(REJECTS.c.line == CONFIRMED.c.line)
+    value = sa.case((good, CONFIRMED.c.value))  # what Postgres refused is no value there
+    connection.execute(
+        sa.update(records)
+        .where(records.c.dataset_id == dataset_id, records.c.state == "open", records.c.load_id != load_id)
+        .where(records.c.key == CONFIRMED.c.key, CONFIRMED.c.line != sa.all_(late))
+        .where(good, speaks_for(tables, value, records, sa.true()))
+        .values(state="superseded", closed_at=sa.func.now(), closed_by=f"load {load_id}")
+    )
+
+
+def supersede_written(
+    connection: sa.Connection, dataset_id: int, load_id: int, tables: DatasetTables, revision: int
+) -> None:
+    """Closes open rejected records whose key a replay wrote from a later load than theirs, or newer by orderBy."""
+    current = tables.current
+    records: Any = RejectedRecord.__table__
+    column = order_column(tables)
+    later = current.c[LOAD] > records.c.load_id
+    newer = speaks_for(tables, current.c[column], records, later) if column is not None else later
+    connection.execute(
+        sa.update(records)
+        .where(records.c.dataset_id == dataset_id, records.c.state == "open")
+        .where(current.c[REVISION] == revision, newer)
+        .where(records.c.key == key_of(tables, current))
+        .values(state="superseded", closed_at=sa.func.now(), closed_by=f"load {load_id}")
+    )
+
+
+def list_open_keys(connection: sa.Connection, dataset_id: int, load_id: int, file: Path) -> bool:
+    """Whether earlier loads left open rejected records with keys; these are then in the file, one a line."""
+    statement = (
+        "COPY (SELECT DISTINCT key FROM decant.rejected_records WHERE state = 'open' AND key IS NOT NULL"
+        f" AND dataset_id = {int(dataset_id)} AND load_id <> {int(load_id)}) TO STDOUT (FORMAT csv, FORCE_QUOTE *)"
+    )
+    with file.open("wb") as target, driver_of(connection).cursor() as cursor, cursor.copy(statement.encode()) as copy:
+        for block in copy:
+            target.write(block)
+    return file.stat().st_size > 0

@@ -1,0 +1,152 @@
+"""Quarantine as its owner sees it: by reason, with samples; exported whole; dismissed."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from catalog.model.dataset import Dataset
+from catalog.storage.audit import note_audit
+from catalog.storage.ledger_tables import DatasetHead
+from ingest.errors import IngestError
+
+BATCH_ROWS = 2_000
+SAMPLES_PER_REASON = 3
+
+CHOSEN = """
+r.dataset_id = :dataset_id AND (:state = 'all' OR r.state = :state)
+AND (CAST(:load_id AS bigint) IS NULL OR r.load_id = :load_id) AND (CAST(:id AS bigint) IS NULL OR r.id = :id)
+AND (CAST(:reason AS text) IS NULL OR EXISTS (SELECT FROM jsonb_array_elements(r.reasons) AS broken
+  WHERE :reason IN (broken ->> 'rule', broken ->> 'property',
+    coalesce(broken ->> 'property' || ': ', '') || (broken ->> 'rule'))))
+"""
+# Each reason with how many records it has, and the first few of them.
+BY_REASON = f"""
+SELECT reason, max(number) AS records, jsonb_agg(sample ORDER BY number) FILTER (WHERE number <= :samples) AS samples
+FROM (
+  SELECT reason, row_number() OVER (PARTITION BY reason ORDER BY id) AS number,
+    CASE WHEN row_number() OVER (PARTITION BY reason ORDER BY id) <= :samples THEN jsonb_build_object(
+      'id', id, 'load', load_id, 'file', file, 'line', line, 'key', key,
+      'value', broken ->> 'value', 'message', broken ->> 'message') END AS sample
+  FROM (
+    SELECT r.id, r.load_id, r.file, r.line, r.key, broken,
+      coalesce(broken ->> 'property' || ': ', '') || (broken ->> 'rule') AS reason
+    FROM decant.rejected_records AS r, jsonb_array_elements(r.reasons) AS broken WHERE {CHOSEN}
+  ) AS found
+) AS numbered
+GROUP BY reason ORDER BY records DESC, reason LIMIT :limit
+"""
+COUNT = f"SELECT r.state, count(*) FROM decant.rejected_records AS r WHERE {CHOSEN} GROUP BY 1"
+EXPORT = f"""
+SELECT r.id, r.load_id, r.file, r.line, r.key, r.raw, r.reasons, r.state, r.first_seen, r.last_seen
+FROM decant.rejected_records AS r WHERE {CHOSEN} ORDER BY r.id
+"""
+DISMISS = f"""
+UPDATE decant.rejected_records AS r SET state = 'dismissed', closed_at = now(), closed_by = :by WHERE {CHOSEN}
+"""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which rejected records of a dataset are meant."""
+
+    dataset_id: int
+    state: str = "open"  # or all
+    reason: str | None = None  # a rule, a property, or `property: rule`
+    load_id: int | None = None
+    id: int | None = None
+
+
+@dataclass(frozen=True)
+class ReasonGroup:
+    """One reason: how many records it has, and the first few."""
+
+    reason: str
+    records: int
+    samples: list[dict[str, Any]]
+
+
+def find_dataset_id(engine: sa.Engine, dataset: Dataset) -> int:
+    """The id of the dataset's head; IngestError where it has no table yet."""
+    with engine.connect() as connection:
+        found = connection.execute(
+            sa.select(DatasetHead.id).where(
+                DatasetHead.product == dataset.product,
+                DatasetHead.major == dataset.major,
+                DatasetHead.dataset == dataset.name,
+            )
+        ).scalar_one_or_none()
+    if found is None:
+        raise IngestError(f"{dataset.address} has no table yet. Run `decant migrate`.")
+    return int(found)
+
+
+def count_rejects(engine: sa.Engine, choice: Choice) -> int:
+    """How many records are meant."""
+    with engine.connect() as connection:
+        return sum(row[1] for row in connection.execute(sa.text(COUNT), vars(choice)))
+
+
+def group_rejects(engine: sa.Engine, choice: Choice, limit: int) -> list[ReasonGroup]:
+    """The reasons, most records first; a record with several counts for each."""
+    facts = vars(choice) | {"samples": SAMPLES_PER_REASON, "limit": limit}
+    with engine.connect() as connection:
+        return [ReasonGroup(*row) for row in connection.execute(sa.text(BY_REASON), facts)]
+
+
+def export_rejects(engine: sa.Engine, choice: Choice) -> Iterator[str]:
+    """One line of JSON for each record, in the order in which they came to lie there; memory stays flat."""
+    names = ("id", "load", "file", "line", "key", "raw", "reasons", "state", "first_seen", "last_seen")
+    with engine.connect().execution_options(stream_results=True, max_row_buffer=BATCH_ROWS) as connection:
+        for row in connection.execute(sa.text(EXPORT), vars(choice)):
+            yield json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False, default=show_time)
+
+
+def show_time(moment: Any) -> str:
+    """A time as RFC 3339."""
+    return str(moment.isoformat()).replace("+00:00", "Z")
+
+
+def dismiss_rejects(engine: sa.Engine, dataset: Dataset, choice: Choice, by: str) -> int:
+    """How many open records were dismissed, on record."""
+    with engine.begin() as connection:
+        statement = sa.text(DISMISS)
+        result = connection.execute(
+            statement, {**vars(choice), "state": "open", "by": by}, execution_options={"preserve_rowcount": True}
+        )
+        chosen = {name: getattr(choice, name) for name in ("reason", "load_id", "id")}
+        note_deed(connection, by, "dismiss", dataset, result.rowcount, chosen)
+        return int(result.rowcount)
+
+
+def note_deed(
+    connection: sa.Connection,
+    by: str,
+    operation: str,
+    dataset: Dataset,
+    records: int | None = None,
+    facts: dict[str, Any] | None = None,
+) -> None:
+    """Writes into the audit log who did what; never which values."""
+    note_audit(
+        connection,
+        by,
+        operation,
+        product=dataset.product,
+        dataset=f"v{dataset.major}.{dataset.name}",
+        records=records,
+        facts={name: value for name, value in (facts or {}).items() if value is not None} or None,
+    )
+
+
+def who_runs_this() -> str:
+    """Who sits at the command line, for the record."""
+    try:
+        return f"cli {getpass.getuser()}"
+    except (OSError, KeyError):
+        return "cli"

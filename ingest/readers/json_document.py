@@ -1,0 +1,180 @@
+"""JSON documents: each item below the contract's `records` path is a raw record; its line is its number there.
+
+Of an object of records, the key of each is put into it under the name that the contract's `recordKey` gives it.
+
+The document is scanned for its brackets and texts only, so that it needs no memory and a record that is no JSON is
+rejected alone. A document whose brackets do not match, or that breaks off, fails the load: what would be lost is not
+known.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from catalog.model.dataset import RawForm
+from catalog.types.json_path import RecordsPath, parse_records_path
+from ingest.errors import SourceError
+from ingest.landing.landing_zone import LandedPart
+from ingest.landing.unpacking import ByteStream, UnpackLimit
+from ingest.readers.columns import show_names
+from ingest.readers.json_batches import JsonHand, show_text
+from ingest.readers.json_object import MalformedJsonError, read_object
+from ingest.readers.json_scanner import JsonScanner
+from ingest.readers.record_writer import RecordSink
+from ingest.readers.text_encoding import open_text
+
+BATCH_BYTES = 1 << 20
+KEYS_SHOWN = 20
+BREAK = re.compile(rb"\s*\n\s*")
+
+
+@dataclass(frozen=True)
+class RecordsPlace:
+    """Where in a document the records are, and what the keys that they lie under are called."""
+
+    path: RecordsPath | None
+    key: bytes | None = None  # as JSON
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys that lead there."""
+        return self.path.keys if self.path else ()
+
+    def where(self) -> str:
+        """The place, for a person."""
+        return "$" + "".join(f".{key}" for key in self.keys)
+
+
+class DocumentReader:
+    """Reads parts that are one JSON document each."""
+
+    def __init__(self, form: RawForm, limit: UnpackLimit, folder: Path) -> None:
+        self.form = form
+        self.limit = limit
+        self.place = RecordsPlace(
+            parse_records_path(form.records) if form.records else None,
+            orjson.dumps(form.record_key) if form.record_key else None,
+        )
+
+    def cut(self, part: LandedPart, sink: RecordSink) -> None:
+        """Hands the part's records to the sink."""
+        sink.open_part(part.name, None)
+        hand = JsonHand(sink)
+        with open_text(part, self.limit, self.form, always=True) as text:
+            first, records, size = 1, [], 0
+            for raw in find_records(text.stream, self.place):
+                records.append(raw if b"\n" not in raw else one_line(raw))
+                size += len(raw)
+                if size > BATCH_BYTES:
+                    hand.take(first, records)
+                    first, records, size = first + len(records), [], 0
+            hand.take(first, records)
+
+    def pick(self, part: LandedPart, lines: Iterable[int]) -> Iterator[tuple[int, str]]:
+        """(line, raw text) of the records at these ascending lines.
+
+        A good record is on one line, so that it can be read again as NDJSON; of one that is not, the text is kept.
+        """
+        wanted = iter(lines)
+        target = next(wanted, None)
+        with open_text(part, self.limit, self.form, always=True) as text:
+            for number, raw in enumerate(find_records(text.stream, self.place), 1):
+                if target is None:
+                    return
+                if number == target:
+                    yield number, show_text(one_line(raw))
+                    target = next(wanted, None)
+
+
+def one_line(raw: bytes) -> bytes:
+    """A good record without its line breaks, which no text within it holds as they are; another as it is."""
+    try:
+        read_object(raw)
+    except MalformedJsonError:
+        return raw
+    return BREAK.sub(b" ", raw)
+
+
+def find_records(stream: ByteStream, place: RecordsPlace) -> Iterator[bytes]:
+    """The texts of the records, in order; of one that is too long, a beginning that is too long too.
+
+    SourceError where the document is broken, or where nothing lies at the path.
+    """
+    scanner = JsonScanner(stream)
+    if scanner.peek() == b"":
+        return  # nothing at all: an empty file
+    yield from descend(scanner, place, 0)
+    if scanner.peek() != b"":
+        raise SourceError(
+            f"The JSON document has more behind its end, at {scanner.place()}:"
+            " where each line is a record, the format is ndjson."
+        )
+
+
+def descend(scanner: JsonScanner, place: RecordsPlace, depth: int) -> Iterator[bytes]:
+    """The records below the value that the scanner has come to, `depth` keys down the path."""
+    if depth == len(place.keys):
+        yield from list_items(scanner, place)
+        return
+    wanted = place.keys[depth]
+    where = "".join(f".{key}" for key in place.keys[:depth])
+    if scanner.peek() != b"{":
+        raise SourceError(f"The JSON document has no object at ${where}, and so no {wanted!r} in it.")
+    keys: list[str] = []
+    found = False
+    for key in scanner.members():
+        if key != wanted:
+            keys += [key] if len(keys) < KEYS_SHOWN else []
+            scanner.skip()
+            continue
+        if found:
+            raise SourceError(f"The JSON document has the key {wanted!r} twice at ${where}.")
+        found = True
+        yield from descend(scanner, place, depth + 1)
+    if not found:
+        shown = show_names(keys)
+        raise SourceError(f"The JSON document has no {wanted!r} at ${where}; its keys there are: {shown}.")
+
+
+def list_items(scanner: JsonScanner, place: RecordsPlace) -> Iterator[bytes]:
+    """The items of an array, the members of an object, or the one record that is an object."""
+    start = scanner.peek()
+    path = place.path
+    if start == b"[":
+        for _ in scanner.items():
+            if place.key is not None:
+                raise SourceError(
+                    f"The JSON document has a list at {place.where()}, whose items have no keys:"
+                    " `recordKey` of the input is for an object of records."
+                )
+            yield scanner.take()
+    elif start == b"{" and path is None:
+        keys: list[str] = []
+        for key in scanner.members():
+            keys += [key] if len(keys) < KEYS_SHOWN else []
+            scanner.skip()
+        raise SourceError(
+            "The JSON document is no array but an object: `records` of the input must say where in it the records"
+            f" are, such as $.name[*], or $ where it is one itself. Its keys: {show_names(keys)}."
+        )
+    elif start == b"{" and path is not None and path.items:
+        for name in scanner.raw_members():
+            raw = scanner.take()
+            yield raw if place.key is None else put_key(raw, place.key, name)
+    elif start == b"n":
+        scanner.skip()  # null: many services write it for no records
+    else:
+        yield scanner.take()
+
+
+def put_key(raw: bytes, name: bytes, key: bytes) -> bytes:
+    """The record with its own key in it, which is read as any other value; what is no object, as it is."""
+    if not raw.startswith(b"{"):
+        return raw
+    comma = b"" if raw[1:].lstrip().startswith(b"}") else b","
+    return b"{" + name + b":" + key + comma + raw[1:]

@@ -1,0 +1,103 @@
+"""Rejected records poured again: each is cut alone, by the rules of the input, out of its own raw text.
+
+The batch is NDJSON: a line for each part of an earlier batch, {load, file, offset, columns, …}, and after it one for
+each of its records, [id, line, raw text, why it cannot be poured]. A record's line in the batch is the one that it
+stands on.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from catalog.model.dataset import RawForm
+from ingest.landing.landing_zone import LandedPart
+from ingest.landing.unpacking import UnpackLimit, open_landed
+from ingest.readers.delimited import CsvCutter
+from ingest.readers.record_writer import RecordSink
+from ingest.readers.text_encoding import OpenText
+
+FORMAT = "rejects"
+NOTHING = OpenText(io.BytesIO(), "utf-8", "utf-8", b"\n")  # what is cut are single records
+
+
+class RejectsReader:
+    """Reads batches of rejected records."""
+
+    def __init__(self, form: RawForm, limit: UnpackLimit, folder: Path | None = None) -> None:
+        self.form = replace(form, format="csv", encoding="utf-8")
+        self.limit = limit
+
+    def cut(self, part: LandedPart, sink: RecordSink) -> None:
+        """Hands the part's records to the sink."""
+        from ingest.readers.json_batches import JsonHand
+
+        cutter = CsvCutter(NOTHING, self.form)
+        as_json = False
+        columns: tuple[str, ...] | None = None
+        opened = False
+        for number, item in self.lines(part):
+            if isinstance(item, dict):
+                as_json = item["as_json"]
+                columns = tuple(item["columns"]) if item["columns"] is not None else None
+                if columns is not None:
+                    cutter = CsvCutter(NOTHING, replace(self.form, columns=columns))
+                if not opened:
+                    sink.open_part(part.name, None if as_json else sink.needed)
+                    opened = True
+                continue
+            _, _, raw, hindrance = item
+            if hindrance is not None:
+                sink.add_malformed(number, raw, hindrance)
+                sink.advance(1)
+            elif columns is None:
+                JsonHand(sink).take(number, [raw.encode().replace(b"\r", b" ").replace(b"\n", b" ")])
+            else:
+                self.cut_fields(number, raw, cutter, sink, as_json=as_json)
+                sink.advance(1)
+
+    def cut_fields(self, number: int, raw: str, cutter: CsvCutter, sink: RecordSink, *, as_json: bool) -> None:
+        """Hands over one record of a table, whole or malformed."""
+        record = cutter.parse(number, raw.encode())
+        if record.fields is None:
+            sink.add_malformed(number, raw, record.problem or "")
+            return
+        values = dict(zip(cutter.header, record.fields, strict=True))
+        if as_json:
+            named = {name: value.decode() for name, value in values.items()}
+            sink.add_json(number, [json.dumps(named, ensure_ascii=False).encode()])
+            sink.note_keys(named)
+            return
+        missing = [name for name in sink.needed if name not in values]
+        if missing:
+            sink.add_malformed(number, raw, f"lacks the columns {', '.join(missing)}")
+        else:
+            sink.add(number, [values[name] for name in sink.needed])
+
+    def pick(self, part: LandedPart, lines: Iterable[int]) -> Iterator[tuple[int, str]]:
+        """(line, raw text) of the records at these ascending lines."""
+        wanted = iter(lines)
+        target = next(wanted, None)
+        for number, item in self.lines(part):
+            if target is None:
+                return
+            if number == target:
+                yield number, item[2]
+                target = next(wanted, None)
+
+    def lines(self, part: LandedPart) -> Iterator[tuple[int, Any]]:
+        """(number, what it says) of each line that says something; one that was redacted says nothing."""
+        with open_landed(part, self.limit) as stream:
+            carry, number, ended = b"", 1, False
+            while not ended:
+                chunk = stream.read(1 << 20)
+                ended = not chunk
+                *whole, carry = (carry + chunk).split(b"\n")
+                for line in whole:
+                    if line.strip():
+                        yield number, json.loads(line)
+                    number += 1

@@ -1,0 +1,1 @@
+"""Prune, erase, redact, withdraw."""

@@ -1,0 +1,249 @@
+"""Erasing one key: out of current, history, quarantine, pushed events and the raw batches in the landing zone."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import sqlalchemy as sa
+
+from catalog.model.dataset import Dataset, RawForm, needs_of
+from catalog.storage.dataset_tables import LINE, LOAD, UNTIL, CatalogTables, DatasetTables
+from catalog.storage.export_files import forget_exports
+from catalog.storage.ledger_tables import Load, Profile, RejectedRecord
+from catalog.types.property_types import InvalidValueError
+from ingest.cleaning.engine import judge, open_engine
+from ingest.cleaning.plan import compile_cleaning, needed_columns
+from ingest.cleaning.published_snapshot import forget_known
+from ingest.cleaning.result_tables import key_text
+from ingest.errors import CleaningError, IngestError, SourceError
+from ingest.landing.landing_zone import LandedBatch, LandedPart, recall
+from ingest.landing.unpacking import UnpackLimit
+from ingest.readers import cut_batch
+from ingest.readers.record_writer import CutBatch
+from ingest.retention.prune import remove_unneeded
+from ingest.retention.redact_files import redact_part
+from runtime.settings import Settings
+
+WORD_LEAST = 3  # characters: a shorter key stands in many a text that is not about it
+
+
+class Erasure:
+    """Takes one key out of one dataset, wherever it lies."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        engine: sa.Engine,
+        tables: DatasetTables,
+        dataset_id: int,
+        key: list[str],
+        folder: Path,
+    ) -> None:
+        self.settings = settings
+        self.engine = engine
+        self.tables = tables
+        self.dataset_id = dataset_id
+        self.values = parse_key(tables.dataset, key)
+        self.key = ",".join(key)
+        self.words = [re.compile(rf"(?<!\w){re.escape(part)}(?!\w)") for part in key]
+        self.by_word = len(self.key) >= WORD_LEAST
+        self.folder = folder
+        self.batches = 0
+        self.notes: list[str] = []
+        self.lines: dict[int, set[int]] = {}  # load -> lines of its raw batch
+
+    def match(self, table: sa.Table) -> sa.ColumnElement[bool]:
+        """The condition for the key's rows in current or history."""
+        return sa.and_(*(table.c[name] == value for name, value in zip(self.tables.key(), self.values, strict=True)))
+
+    def redact_batches(self) -> None:
+        """Rewrites every raw batch of the dataset that holds the key; safe to run again after any crash."""
+        self.find_lines()
+        with self.engine.connect() as connection:
+            loads = connection.execute(
+                sa.select(Load.id, Load.landed)
+                .where(Load.dataset_id == self.dataset_id, Load.landed.is_not(None))
+                .order_by(Load.id)
+            ).all()
+        for load_id, landed in loads:
+            try:
+                batch = recall(self.settings.landing_folder, landed["parts"])
+                self.redact_batch(load_id, batch)
+            except (SourceError, CleaningError) as error:
+                self.notes.append(f"the raw batch of load {load_id} could not be looked through: {error}")
+
+    def find_lines(self) -> None:
+        """Where the ledger and the tables say that the key came from."""
+        rejects: Any = RejectedRecord.__table__
+        queries = [
+            sa.select(table.c[LOAD], table.c[LINE]).where(self.match(table))
+            for table in (self.tables.current, self.tables.history)
+        ]
+        with self.engine.connect() as connection:
+            for load_id, line in connection.execute(sa.union_all(*queries)):
+                self.lines.setdefault(load_id, set()).add(line)
+            unkeyed = sa.select(rejects.c.load_id, rejects.c.file, rejects.c.line, Load.parts)
+            for load_id, file, line, parts in connection.execute(
+                unkeyed.join(Load, Load.id == rejects.c.load_id).where(
+                    rejects.c.dataset_id == self.dataset_id, rejects.c.key == self.key
+                )
+            ):
+                offset = next((part["offset"] for part in parts or () if part["name"] == file), 0)
+                self.lines.setdefault(load_id, set()).add(offset + line)
+
+    def redact_batch(self, load_id: int, batch: LandedBatch) -> None:
+        """Rewrites the parts of one load's batch that hold the key, and says so in the ledger."""
+        form = self.tables.dataset.input.form if self.tables.dataset.input else RawForm()
+        limit = UnpackLimit.of(self.settings)
+        cut = cut_batch(batch, form, needed_columns(self.tables.dataset), self.folder, limit, lambda amount: None)
+        lines = self.judge_lines(cut) | self.mentioned_lines(cut)
+        lines |= self.lines.get(load_id, set())
+        self.lines[load_id] = lines
+        if not lines:
+            return
+        everything = sorted(all_lines(cut, form.delimiter)) if cut.is_json else []
+        kept: list[LandedPart] = []
+        for index, span in enumerate(cut.parts):
+            end = cut.parts[index + 1].offset if index + 1 < len(cut.parts) else None
+            mine = {line - span.offset for line in lines if line > span.offset and (end is None or line <= end)}
+            part = next(part for part in batch.parts if part.name == span.name)
+            if mine:
+                own = [n - span.offset for n in everything if n > span.offset and (end is None or n <= end)]
+                part = redact_part(part, form, mine, own, self.settings.landing_folder, limit, self.folder)
+            kept.append(part)
+        names = {part.name for part in kept}
+        kept += [part for part in batch.parts if part.name not in names]
+        self.replace_parts(load_id, batch, kept)
+        self.batches += 1
+
+    def replace_parts(self, load_id: int, batch: LandedBatch, kept: list[LandedPart]) -> None:
+        """Makes the rewritten parts the load's own; the old files go, unless another dataset keeps the same bytes."""
+        notes = [
+            {"name": p.name, "sha256": p.sha256, "size": p.size, "form": p.form and asdict(p.form), "redacted": True}
+            for p in kept
+        ]
+        with self.engine.begin() as connection:
+            landed = connection.execute(sa.select(Load.landed).where(Load.id == load_id)).scalar_one()
+            connection.execute(sa.update(Load).where(Load.id == load_id).values(landed=landed | {"parts": notes}))
+        for part in batch.parts:
+            if part.sha256 not in {new.sha256 for new in kept}:
+                remove_unneeded(self.engine, self.settings.landing_folder, part.sha256, young_seconds=0)
+                if part.path.is_file() and self.is_foreign(part.sha256):
+                    self.notes.append(f"another dataset keeps the same raw bytes ({part.name}): erase it there too")
+
+    def is_foreign(self, sha256: str) -> bool:
+        """Whether a load of another dataset needs a file of the landing zone."""
+        named = Load.landed.contains({"parts": [{"sha256": sha256}]})
+        with self.engine.connect() as connection:
+            others = sa.exists().where(Load.dataset_id != self.dataset_id, named)
+            return bool(connection.execute(sa.select(others)).scalar_one())
+
+    def judge_lines(self, cut: CutBatch) -> set[int]:
+        """The lines whose records have the key, by the contract as it is today."""
+        plan = compile_cleaning(self.tables.dataset, cut.header, is_json=cut.is_json)
+        with open_engine(
+            self.settings, self.folder, careful=True, columns=max(plan.width, len(plan.values))
+        ) as engine:
+            try:
+                judge(engine, plan, cut)
+                rows = engine.execute(f"SELECT line FROM judged WHERE {key_text(plan)} = ?", [self.key]).fetchall()
+            except duckdb.Error as error:
+                raise CleaningError(f"DuckDB: {str(error).splitlines()[0]}") from error
+        return {row[0] for row in rows}
+
+    def mentioned_lines(self, cut: CutBatch) -> set[int]:
+        """The lines of malformed records in which the key stands as a word."""
+        if not self.by_word:
+            return set()
+        with cut.malformed.open(newline="", encoding="utf-8") as file:
+            return {int(row[0]) for row in csv.reader(file) if all(word.search(row[2]) for word in self.words)}
+
+    def erase_rows(self, connection: sa.Connection) -> tuple[int, int]:
+        """How many rows of history and how many rejected records went, inside the publishing transaction."""
+        history = self.tables.history
+        gone = connection.execute(
+            sa.delete(history).where(self.match(history)), execution_options={"preserve_rowcount": True}
+        ).rowcount
+        rejected = connection.execute(
+            sa.text("DELETE FROM decant.rejected_records WHERE dataset_id = :dataset_id AND key = :key"),
+            {"dataset_id": self.dataset_id, "key": self.key},
+            execution_options={"preserve_rowcount": True},
+        ).rowcount
+        unkeyed = connection.execute(
+            sa.text("SELECT id, raw FROM decant.rejected_records WHERE dataset_id = :dataset_id AND key IS NULL"),
+            {"dataset_id": self.dataset_id},
+        )
+        mentions = [row.id for row in unkeyed if self.by_word and all(word.search(row.raw) for word in self.words)]
+        if mentions:
+            connection.execute(sa.text("DELETE FROM decant.rejected_records WHERE id = ANY(:ids)"), {"ids": mentions})
+        # Its minimum, or its most frequent value, may be the record's.
+        connection.execute(sa.delete(Profile).where(Profile.dataset_id == self.dataset_id))
+        for load_id, lines in self.lines.items():
+            connection.execute(
+                sa.text(
+                    "UPDATE decant.events SET payload = '{}' WHERE dataset_id = :dataset_id AND load_id = :load_id"
+                    " AND line = ANY(:lines)"
+                ),
+                {"dataset_id": self.dataset_id, "load_id": load_id, "lines": sorted(lines)},
+            )
+        return int(gone), int(rejected) + len(mentions)
+
+    def newest_history(self, connection: sa.Connection) -> int:
+        """The first revision that has no row of the key in history any more."""
+        history = self.tables.history
+        return int(
+            connection.execute(sa.select(sa.func.max(history.c[UNTIL])).where(self.match(history))).scalar() or 0
+        )
+
+    def forget_copies(self) -> None:
+        """Removes what is kept beside the tables: what makes loads quick, and finished exports."""
+        forget_known(self.settings, self.dataset_id)
+        forget_exports(self.settings.exports_folder, self.tables.dataset)
+
+
+def parse_key(dataset: Dataset, key: list[str]) -> list[Any]:
+    """The key's values; IngestError where they cannot be this dataset's."""
+    if len(key) != len(dataset.key):
+        raise IngestError(f"The key of {dataset.address} has {len(dataset.key)} part(s): {','.join(dataset.key)}.")
+    values = []
+    for name, text in zip(dataset.key, key, strict=True):
+        try:
+            values.append(dataset.properties[name].type.parse(text))
+        except InvalidValueError as error:
+            raise IngestError(f"{name}: {error}.") from None
+    return values
+
+
+def split_key(dataset: Dataset, key: str) -> list[str]:
+    """The parts of a key; the last of a single one may hold commas."""
+    return key.split(",") if len(dataset.key) > 1 else [key]
+
+
+def hash_key(dataset: Dataset, key: list[str]) -> str:
+    """What the record of an erasure says instead of the key."""
+    return hashlib.sha256(f"{dataset.address}/{','.join(key)}".encode()).hexdigest()
+
+
+def all_lines(cut: CutBatch, delimiter: str) -> set[int]:
+    """The lines of all records that were cut."""
+    found: set[int] = set()
+    for file, mark in ((cut.records, delimiter), (cut.malformed, ",")):
+        with file.open(newline="", encoding="utf-8", errors="replace") as source:
+            found.update(int(row[0]) for row in csv.reader(source, delimiter=mark) if row)
+    return found
+
+
+def derived_from(tables: CatalogTables, dataset: Dataset) -> list[str]:
+    """The datasets whose query reads this one: they may hold copies."""
+    place = (dataset.schema, dataset.name)
+    return [
+        other.dataset.address
+        for other in tables.by_dataset.values()
+        if other.dataset.input is not None and other.dataset.input.query and place in needs_of(other.dataset)
+    ]

@@ -1,0 +1,150 @@
+"""The watched inputs: which of them have something new."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from catalog.model.dataset import Dataset
+from catalog.storage.installation_tables import WatchedInput
+from catalog.storage.ledger_tables import DatasetHead, InputState, Load
+from ingest.errors import (
+    DatabaseBusyError,
+    DiskFullError,
+    IngestError,
+    InterruptedLoadError,
+    OutOfMemoryError,
+    SourceUnavailableError,
+)
+from ingest.inputs import find_position
+from ingest.inputs.raw_batch import InputPlace
+from ingest.ledger.failures import is_outage
+from ingest.loading.loader import Loader
+from runtime.logs import log
+
+LOGGER = logging.getLogger("decant.worker")
+TAKEN_AT_ONCE = 8
+LEASE_SECONDS = 60.0
+PAUSE_SHARE = 0.9  # of the pause between two looks: a worker that comes back after it finds its inputs due
+HELD_BACK = ("withheld", "failed")
+PASSING_CODES = {
+    error.code
+    for error in (
+        DatabaseBusyError,
+        DiskFullError,
+        InterruptedLoadError,
+        OutOfMemoryError,
+        SourceUnavailableError,
+    )
+}
+
+Place = tuple[str, int, str]  # product, major, dataset
+
+
+def find_news(loader: Loader) -> list[Dataset]:
+    """The datasets whose watched input has something that was neither loaded nor, as it is, held back by a load."""
+    return [dataset for dataset in watched_datasets(loader) if has_news(loader, dataset)]
+
+
+def find_due_news(loader: Loader, pause_seconds: float) -> list[Dataset]:
+    """As `find_news`, for the inputs that are due: each is looked at by one worker, once in a pause."""
+    watched = {(dataset.product, dataset.major, dataset.name): dataset for dataset in watched_datasets(loader)}
+    news = []
+    while watched and (taken := take_due(loader.engine, watched)):
+        began = time.monotonic()
+        news += [dataset for dataset in taken.values() if has_news(loader, dataset)]
+        set_due(loader.engine, list(taken), pause_seconds * PAUSE_SHARE - (time.monotonic() - began))
+    return news
+
+
+def watched_datasets(loader: Loader) -> list[Dataset]:
+    """The datasets that somebody should look after."""
+    return [
+        dataset
+        for dataset in loader.catalog.datasets()
+        if dataset.input is not None
+        and dataset.input.watch
+        and loader.catalog.product_of(dataset).status != "retired"
+    ]
+
+
+def take_due(engine: sa.Engine, watched: Mapping[Place, Dataset]) -> dict[int, Dataset]:
+    """Some of the inputs that are due, by dataset number: they are this worker's until they are set due again.
+
+    Few at a time, so that several workers share them; those of a worker that is lost are due again in a minute.
+    """
+    heads = sa.select(DatasetHead.id, DatasetHead.product, DatasetHead.major, DatasetHead.dataset)
+    with engine.begin() as connection:
+        rows = connection.execute(heads).all()
+        known = {row[0]: watched[row[1], row[2], row[3]] for row in rows if row[1:] in watched}
+        numbers = sa.literal(list(known), sa.ARRAY(sa.BigInteger))
+        new = sa.select(sa.func.unnest(numbers))
+        connection.execute(insert(WatchedInput).from_select(["dataset_id"], new).on_conflict_do_nothing())
+        due = (
+            sa.select(WatchedInput.dataset_id)
+            .where(WatchedInput.dataset_id == sa.any_(numbers), WatchedInput.due_at <= sa.func.now())
+            .order_by(WatchedInput.due_at)
+            .limit(TAKEN_AT_ONCE)
+            .with_for_update(skip_locked=True)
+        )
+        taken = connection.scalars(due).all()
+        lease = sa.update(WatchedInput).where(WatchedInput.dataset_id.in_(taken))
+        connection.execute(lease.values(due_at=sa.func.now() + timedelta(seconds=LEASE_SECONDS)))
+    return {number: known[number] for number in taken}
+
+
+def set_due(engine: sa.Engine, numbers: list[int], seconds: float) -> None:
+    """The inputs are due again in some seconds."""
+    due = sa.update(WatchedInput).where(WatchedInput.dataset_id.in_(numbers))
+    with engine.begin() as connection:
+        connection.execute(due.values(due_at=sa.func.now() + timedelta(seconds=max(seconds, 0.0))))
+
+
+def has_news(loader: Loader, dataset: Dataset) -> bool:
+    """Whether the input stands elsewhere than the last load left it."""
+    state, tried = read_progress(loader.engine, dataset)
+    place = InputPlace(dataset, loader.settings, loader.tables, loader.engine, 0, state)
+    try:
+        position = find_position(place)
+    except IngestError as error:
+        # A load would say why, again and again: a source that is not there has no news.
+        log(LOGGER, "input_not_seen", logging.DEBUG, dataset=dataset.address, error_code=error.code)
+        return False
+    except Exception as error:
+        if is_outage(error):
+            raise
+        # The other inputs are looked at all the same.
+        log(LOGGER, "input_not_seen", logging.WARNING, dataset=dataset.address, error=type(error).__name__)
+        return False
+    return position is not None and json.loads(json.dumps(position)) not in tried
+
+
+def read_progress(engine: sa.Engine, dataset: Dataset) -> tuple[dict[str, Any], list[Any]]:
+    """Where the input stood when a load last ended well, and the positions that the latest load did not get past."""
+    heads = sa.select(DatasetHead.id).where(
+        DatasetHead.product == dataset.product,
+        DatasetHead.major == dataset.major,
+        DatasetHead.dataset == dataset.name,
+    )
+    with engine.connect() as connection:
+        dataset_id = connection.execute(heads).scalar_one_or_none()
+        stands = sa.select(InputState.position).where(InputState.dataset_id == dataset_id)
+        state = connection.execute(stands).scalar_one_or_none()
+        latest = connection.execute(
+            sa.select(Load.status, Load.error_code, Load.position, Load.landed)
+            .where(Load.dataset_id == dataset_id, Load.kind == "ingest")
+            .order_by(Load.id.desc())
+            .limit(1)
+        ).one_or_none()
+    # What was in the way may be gone: a full disk, an interruption. That is no judgement on the input.
+    passing = latest is not None and latest.status == "failed" and latest.error_code in PASSING_CODES
+    if latest is None or latest.status not in HELD_BACK or passing:
+        return state or {}, []
+    return state or {}, [latest.position, (latest.landed or {}).get("position")]

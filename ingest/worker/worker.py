@@ -1,0 +1,280 @@
+"""The worker: runs the loads that are due, as long as it is let.
+
+Three things run beside each other. Procrastinate's workers, in the event loop, take jobs; a load runs in a thread of
+its own, so that the loop stays free for heartbeats and signals. One thread sweeps the ledger, on every hint and every
+half second. Another asks the watched inputs for news. Whichever of them loses the database, all start anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import procrastinate
+import psycopg
+import sqlalchemy as sa
+
+from catalog.contract.load import Catalog, load_catalog
+from catalog.model.schedule import next_tick, scheduled_datasets
+from catalog.storage.dataset_tables import build_tables
+from catalog.storage.ledger_tables import REVISIONS_CHANNEL
+from ingest.inspection.column_statistics import refresh_profiles
+from ingest.ledger.queue import (
+    CHANNEL,
+    EVENTS_LANE,
+    HEARTBEAT_SECONDS,
+    LOADS_LANE,
+    POLLING_SECONDS,
+    STALLED_SECONDS,
+    make_queue,
+)
+from ingest.loading.loader import Loader
+from ingest.loading.run_queued import run_queued
+from ingest.worker.dispatch import Dispatcher, Swept
+from ingest.worker.housekeeping import tidy_up
+from ingest.worker.watch_inputs import find_due_news, find_news
+from runtime.database import APPLICATION_NAME, make_engine
+from runtime.errors import CatalogError
+from runtime.logs import log
+from runtime.settings import Settings
+
+CHANNELS = (CHANNEL, REVISIONS_CHANNEL, "decant_events")
+SWEEP_SECONDS = 0.5
+EVENTS_CONCURRENCY = 2
+OUTAGE_SECONDS = 5.0  # without the database: then everything starts anew
+TIDY_SECONDS = 3600.0
+PROFILE_SECONDS = 2.0  # between two looks for datasets without a profile of their revision
+RELOAD_SECONDS = 5.0  # between two looks at contracts that are not the migrated ones
+
+LOGGER = logging.getLogger("decant.worker")
+T = TypeVar("T")
+
+
+class Worker:
+    """One process's share of the work, on one database."""
+
+    def __init__(self, settings: Settings, catalog: Catalog, url: str) -> None:
+        self.settings = settings
+        self.url = url
+        self.engine = make_engine(url)
+        self.dispatcher = Dispatcher(make_engine(url, keep=True), catalog)
+        self.loader = Loader(settings, catalog, build_tables(catalog.products.values()), self.engine)
+        self.stopping = threading.Event()  # no new loads
+        self.lost = threading.Event()  # the database is gone
+        self.running: set[int] = set()
+        self.ended: dict[str, int] = {}  # loads by how they ended
+        self.reloaded_at = 0.0
+        self.warned: set[str] = set()
+
+    def announce(self) -> None:
+        """Logs what the worker is there for."""
+        now = datetime.now(UTC)
+        catalog = self.dispatcher.catalog
+        scheduled = list(scheduled_datasets(catalog))
+        log(
+            LOGGER,
+            "worker_started",
+            datasets=len(catalog.datasets()),
+            concurrency=self.settings.worker_concurrency,
+            scheduled=len(scheduled),
+            next_schedule=min((next_tick(cron, now) for _, cron in scheduled), default=None),
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Works until `stop` is set or the database is gone; `lost` says which."""
+        app = make_queue(self.url, self.settings.worker_concurrency + EVENTS_CONCURRENCY, self.run_job)
+        chores = (self.keep_sweeping, self.keep_watching, self.keep_profiling)
+        helpers = [threading.Thread(target=call, daemon=True) for call in chores]
+        async with app.open_async():
+            self.announce()
+            for helper in helpers:
+                helper.start()
+            lanes = [
+                asyncio.create_task(self.work_lane(app, LOADS_LANE, self.settings.worker_concurrency)),
+                asyncio.create_task(self.work_lane(app, EVENTS_LANE, EVENTS_CONCURRENCY)),
+            ]
+            stopped = asyncio.create_task(stop.wait())
+            lost = asyncio.create_task(wait_for(self.lost))
+            await asyncio.wait([*lanes, stopped, lost], return_when=asyncio.FIRST_COMPLETED)
+            if not stop.is_set():
+                self.lost.set()
+            self.stopping.set()
+            for task in (*lanes, stopped, lost):
+                task.cancel()
+            results = await asyncio.gather(*lanes, return_exceptions=True)
+            for error in results:
+                if isinstance(error, Exception):
+                    log(LOGGER, "queue_lost", logging.ERROR, error=type(error).__name__)
+
+    def close(self) -> None:
+        """Closes the connections that are kept between sweeps."""
+        self.dispatcher.engine.dispose()
+
+    async def run_once(self) -> None:
+        """Works until nothing is due."""
+        app = make_queue(self.url, self.settings.worker_concurrency + EVENTS_CONCURRENCY, self.run_job)
+        async with app.open_async():
+            while True:
+                swept = await in_thread(lambda: self.sweep(find_news(self.loader)))
+                if not swept.deferred:
+                    await in_thread(self.profile)
+                    return
+                await asyncio.gather(
+                    self.work_lane(app, LOADS_LANE, self.settings.worker_concurrency, wait=False),
+                    self.work_lane(app, EVENTS_LANE, EVENTS_CONCURRENCY, wait=False),
+                )
+
+    async def work_lane(self, app: procrastinate.App, lane: str, concurrency: int, *, wait: bool = True) -> None:
+        """Takes jobs from one queue until it is cancelled; then running loads have their time to end."""
+        await app.run_worker_async(
+            queues=[lane],
+            name=lane,
+            concurrency=concurrency,
+            wait=wait,
+            fetch_job_polling_interval=POLLING_SECONDS,
+            shutdown_graceful_timeout=self.settings.worker_stop_seconds,
+            delete_jobs="always",
+            install_signal_handlers=False,
+            update_heartbeat_interval=HEARTBEAT_SECONDS,
+            stalled_worker_timeout=STALLED_SECONDS,
+        )
+
+    async def run_job(self, load_id: int) -> None:
+        """Runs the load that a job names; whatever becomes of it stands in the ledger, never in the queue."""
+        status = await in_thread(lambda: self.run_load(load_id))
+        if status:
+            self.ended[status] = self.ended.get(status, 0) + 1
+
+    def run_load(self, load_id: int) -> str | None:
+        """How the load ended; it counts as running as long as its thread does."""
+        self.running.add(load_id)
+        try:
+            return run_queued(self.loader, load_id)
+        finally:
+            self.running.discard(load_id)
+
+    def keep_sweeping(self) -> None:
+        """Sweeps on every notification and every half second, until the worker stops or the database is gone."""
+        seen_at = time.monotonic()
+        while not self.stopping.is_set():
+            try:
+                with listen(self.url) as connection:
+                    while not self.stopping.is_set():
+                        self.sweep()
+                        seen_at = time.monotonic()
+                        # A notification is a hint: what it is about, the sweep finds out.
+                        for _ in connection.notifies(timeout=SWEEP_SECONDS, stop_after=1):
+                            pass
+            except (psycopg.Error, sa.exc.SQLAlchemyError) as error:
+                if time.monotonic() - seen_at > OUTAGE_SECONDS:
+                    log(LOGGER, "database_lost", logging.ERROR, error=type(error).__name__)
+                    self.lost.set()
+                    return
+                self.stopping.wait(SWEEP_SECONDS)
+            except Exception:
+                LOGGER.exception("sweep_failed")
+                self.stopping.wait(OUTAGE_SECONDS)
+
+    def keep_watching(self) -> None:
+        """Asks the watched inputs for news, now and again, and tidies up once an hour."""
+        tidied_at = time.monotonic()
+        while not self.stopping.wait(self.settings.worker_poll_seconds):
+            try:
+                if news := find_due_news(self.loader, self.settings.worker_poll_seconds):
+                    self.sweep(news)
+                if time.monotonic() - tidied_at > TIDY_SECONDS:
+                    tidied_at = time.monotonic()
+                    tidy_up(self.loader)
+            except (psycopg.Error, sa.exc.SQLAlchemyError, CatalogError) as error:
+                log(LOGGER, "watch_failed", logging.WARNING, error=type(error).__name__)
+            except Exception:
+                LOGGER.exception("watch_failed")
+
+    def keep_profiling(self) -> None:
+        """Makes profiles of what was published, in a thread of its own: loads do not wait for them."""
+        while not self.stopping.wait(PROFILE_SECONDS):
+            try:
+                self.profile(thrifty=True)
+            except (psycopg.Error, sa.exc.SQLAlchemyError, CatalogError) as error:
+                log(LOGGER, "profile_failed", logging.WARNING, error=type(error).__name__)
+            except Exception:
+                LOGGER.exception("profile_failed")
+
+    def profile(self, *, thrifty: bool = False) -> None:
+        """Makes the profiles that are behind."""
+        refresh_profiles(self.engine, self.loader.tables, self.loader.catalog.datasets(), thrifty=thrifty)
+
+    def sweep(self, news: Any = ()) -> Swept:
+        """One sweep; where the contracts here are not the migrated ones, they are read again."""
+        swept = self.dispatcher.sweep(news=news)
+        for load_id in swept.lost:
+            log(LOGGER, "load_given_up", logging.ERROR, load_id=load_id)
+        if swept.ticks:
+            log(LOGGER, "schedule_ticked", loads=swept.ticks)
+        if swept.outdated and time.monotonic() - self.reloaded_at > RELOAD_SECONDS:
+            self.reload_contracts(swept.outdated)
+        return swept
+
+    def reload_contracts(self, outdated: set[str]) -> None:
+        """Takes up the contracts as they are now; says once what must be migrated first."""
+        self.reloaded_at = time.monotonic()
+        try:
+            catalog = load_catalog(self.settings)
+        except CatalogError as error:
+            log(LOGGER, "contracts_refused", logging.ERROR, error=type(error).__name__)
+            return
+        shas = {key: product.sha256 for key, product in catalog.products.items()}
+        if shas != {key: product.sha256 for key, product in self.dispatcher.catalog.products.items()}:
+            self.loader = Loader(self.settings, catalog, build_tables(catalog.products.values()), self.engine)
+            self.dispatcher.catalog = catalog
+            log(LOGGER, "contracts_read_again", products=len(catalog.products))
+            self.warned.clear()
+            return
+        for address in sorted(outdated - self.warned):
+            log(LOGGER, "contract_not_migrated", logging.WARNING, dataset=address, hint="run `decant migrate`")
+        self.warned |= outdated
+
+
+def listen(url: str) -> psycopg.Connection[Any]:
+    """A connection that hears the hints."""
+    connection = psycopg.connect(
+        url, autocommit=True, connect_timeout=5, application_name=f"{APPLICATION_NAME}-listen"
+    )
+    for channel in CHANNELS:
+        connection.execute(f"LISTEN {channel}".encode())
+    return connection
+
+
+async def wait_for(event: threading.Event) -> None:
+    """Returns when another thread has set the event."""
+    while not event.is_set():
+        await asyncio.sleep(SWEEP_SECONDS / 2)
+
+
+async def in_thread(call: Callable[[], T]) -> T:
+    """What the call returns from a thread of its own, one that holds up nobody's exit."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def finish(method: Callable[[Any], None], value: Any) -> None:
+        if not future.done():
+            method(value)
+
+    def work() -> None:
+        try:
+            value = call()
+        except BaseException as error:
+            result: tuple[Callable[[Any], None], Any] = (future.set_exception, error)
+        else:
+            result = (future.set_result, value)
+        with suppress(RuntimeError):  # the loop is over: nobody waits any more
+            loop.call_soon_threadsafe(finish, *result)
+
+    threading.Thread(target=work, daemon=True).start()
+    return await future

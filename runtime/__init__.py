@@ -1,0 +1,1 @@
+"""What every part runs on: settings, logs, telemetry, errors, the way to Postgres and to DuckDB."""

@@ -1,0 +1,251 @@
+"""Logins, engines and pools. Driver errors become ours here and nowhere else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+from psycopg import errors
+from psycopg.adapt import Loader
+from psycopg.conninfo import conninfo_to_dict
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from runtime.embedded_postgres import choose_folder, run_embedded
+from runtime.errors import (
+    DatabaseError,
+    DatabaseUnavailableError,
+    QueryTimeoutError,
+    QueryTooExpensiveError,
+    SettingsError,
+)
+from runtime.poolers import PoolableConnection, refuse_poolers
+from runtime.settings import Settings
+
+INGEST_ROLE = "decant_ingest"
+READ_ROLE = "decant_read"
+WRITE_ROLE = "decant_write"
+ROLES = (INGEST_ROLE, READ_ROLE, WRITE_ROLE)
+APPLICATION_NAME = "decant"
+WRITE_TIMEOUT_SECONDS = 10  # for one statement of a request that writes
+READ_ONLY_TRANSACTION = (
+    "SELECT set_config('transaction_read_only', 'on', true), set_config('TimeZone', 'UTC', true),"
+    " set_config('search_path', 'public', true)"
+)
+TRANSACTION_SLACK_MS = 10_000  # beyond what one statement may take
+PORTS = re.compile(r"[0-9]*(,[0-9]*)*")  # of several hosts, one each
+
+# What PostgreSQL says when it is going down, coming up, full or gone; or when a table is taken away for a while: by a
+# migration, or on a replica by replay, which cancels whoever is in its way.
+UNAVAILABLE = (
+    errors.AdminShutdown,
+    errors.CrashShutdown,
+    errors.CannotConnectNow,
+    errors.TooManyConnections,
+    errors.ConnectionFailure,
+    errors.ConnectionDoesNotExist,
+    errors.ConnectionException,
+    errors.DeadlockDetected,
+    errors.LockNotAvailable,
+    errors.SerializationFailure,
+    PoolTimeout,
+)
+
+
+@dataclass(frozen=True)
+class DatabaseUrls:
+    """The connection strings of the four logins."""
+
+    owner: str
+    ingest: str
+    read: str
+    write: str
+
+
+@contextmanager
+def open_database(settings: Settings) -> Iterator[DatabaseUrls]:
+    """The logins of the configured server, or of the embedded one, which runs as long as the context does."""
+    if settings.database_url is not None and settings.database_url.get_secret_value():
+        owner = settings.database_url.get_secret_value()
+
+        def pick(url: Any) -> str:
+            return check_url(url.get_secret_value() if url is not None else owner)
+
+        yield DatabaseUrls(
+            check_url(owner),
+            pick(settings.ingest_database_url),
+            pick(settings.read_database_url),
+            pick(settings.write_database_url),
+        )
+        return
+    with run_embedded(choose_folder(settings.home)) as server:
+        with psycopg.connect(server.url(), autocommit=True) as connection:
+            create_roles(connection)
+        yield DatabaseUrls(server.url(), *(server.url(user=role) for role in ROLES))
+
+
+def check_url(url: str) -> str:
+    """The URL in libpq's form; SettingsError for another database's, and for one that would be misread.
+
+    What is misread is told by its parts, in logs too: a password's, where its signs are not percent-encoded.
+    """
+    scheme, _, rest = url.partition("://")
+    if scheme.partition("+")[0] not in {"postgresql", "postgres"} or not rest:
+        raise SettingsError("DECANT_DATABASE_URL must look like postgresql://user:password@host:5432/database")
+    try:
+        facts = conninfo_to_dict(f"postgresql://{rest}")
+    except psycopg.ProgrammingError:
+        facts = {"port": "none"}
+    if "@" in str(facts.get("host") or "").lstrip("@") or not PORTS.fullmatch(str(facts.get("port") or "")):
+        raise SettingsError("DECANT_DATABASE_URL cannot be read: percent-encode the signs in its user and password.")
+    return f"postgresql://{rest}"
+
+
+def create_roles(connection: psycopg.Connection[Any]) -> None:
+    """Makes the logins of the embedded server; harmless where they exist."""
+    known = {row[0] for row in connection.execute("SELECT rolname FROM pg_roles")}
+    for role in ROLES:
+        if role not in known:
+            # Another command may be quicker.
+            with suppress(errors.DuplicateObject, errors.UniqueViolation):
+                connection.execute(f'CREATE ROLE "{role}" LOGIN')
+
+
+def make_engine(url: str, *, keep: bool = False) -> sa.Engine:
+    """An engine for everything but the read path; times are UTC. With `keep`, a connection stays open for next time.
+
+    The search path is fixed: a login named `decant` would have the ledger's schema as its default one, and Alembic
+    would no longer see that schema by its name.
+    """
+    engine = sa.create_engine(
+        "postgresql+psycopg://" + url.partition("://")[2],
+        connect_args={"application_name": APPLICATION_NAME, "options": "-c TimeZone=UTC -c search_path=public"},
+        poolclass=sa.pool.QueuePool if keep else sa.pool.NullPool,
+    )
+    refuse_poolers(engine)
+    return engine
+
+
+def make_read_engine(url: str) -> sa.Engine:
+    """An engine for commands that only read, through a pooler too: all its settings are made in each transaction."""
+    engine = sa.create_engine(
+        "postgresql+psycopg://" + url.partition("://")[2],
+        connect_args={"application_name": APPLICATION_NAME, "prepare_threshold": None},
+        poolclass=sa.pool.NullPool,
+    )
+
+    def begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql(READ_ONLY_TRANSACTION)
+
+    sa.event.listen(engine, "begin", begin)
+    return engine
+
+
+class BytesLoader(Loader):
+    """Leaves text as the bytes that Postgres sent: finished JSON goes out as it came."""
+
+    def load(self, data: Any) -> bytes:
+        """The bytes of one value."""
+        return bytes(data)
+
+
+def make_read_pool(url: str, settings: Settings) -> AsyncConnectionPool[PoolableConnection]:
+    """A pool of read-only connections in autocommit; not yet open."""
+    wanted = {
+        "transaction_read_only": "on",
+        "statement_timeout": f"{settings.query_timeout_ms}ms",
+        "lock_timeout": "1s",
+        "idle_in_transaction_session_timeout": "30s",
+        # Known from PostgreSQL 17 on.
+        "transaction_timeout": f"{settings.query_timeout_ms + TRANSACTION_SLACK_MS}ms",
+        # A plan made for any revision reads all of history for one page: 62 to 199 ms instead of 0.5.
+        "plan_cache_mode": "force_custom_plan",
+        "TimeZone": "UTC",
+        "jit": "off",
+        # A turn is one process of the server: one caller's costly question does not take what others wait for.
+        "max_parallel_workers_per_gather": "0",
+        # A login may set it where `decant migrate` could grant that, which takes a superuser.
+        "temp_file_limit": f"{settings.query_temp_mb}MB",
+    }
+
+    async def configure(connection: PoolableConnection) -> None:
+        await connection.configure(wanted)
+        connection.adapters.register_loader("text", BytesLoader)
+        connection.prepared_max = 500
+
+    return AsyncConnectionPool(
+        url,
+        connection_class=PoolableConnection,
+        kwargs={"autocommit": True, "application_name": f"{APPLICATION_NAME}-read", "connect_timeout": 5},
+        configure=configure,
+        # Each is lent out for long: to ask whether it still lives costs nothing beside what it answers then.
+        check=AsyncConnectionPool.check_connection,
+        min_size=min(2, settings.read_pool_size),
+        max_size=settings.read_pool_size,
+        timeout=settings.pool_timeout_ms / 1000,
+        max_waiting=1000,
+        open=False,
+        name="read",
+    )
+
+
+def make_write_pool(url: str, settings: Settings) -> AsyncConnectionPool[PoolableConnection]:
+    """A pool of connections on the API's second login, which adds and hardly changes; not yet open."""
+    wanted = {
+        "statement_timeout": f"{WRITE_TIMEOUT_SECONDS}s",
+        "idle_in_transaction_session_timeout": "30s",
+        "TimeZone": "UTC",
+        "jit": "off",
+    }
+
+    async def configure(connection: PoolableConnection) -> None:
+        await connection.configure(wanted)
+
+    return AsyncConnectionPool(
+        url,
+        connection_class=PoolableConnection,
+        kwargs={"autocommit": True, "application_name": f"{APPLICATION_NAME}-write", "connect_timeout": 5},
+        configure=configure,
+        min_size=1,
+        max_size=settings.write_pool_size,
+        timeout=settings.pool_timeout_ms / 1000,
+        max_waiting=1000,
+        open=False,
+        name="write",
+    )
+
+
+def translate_error(error: Exception) -> DatabaseError:
+    """Our error for one of the driver's; the driver's text stays behind in `__cause__`, for logs only."""
+    if isinstance(error, errors.QueryCanceled):
+        return QueryTimeoutError()
+    if isinstance(error, errors.ConfigurationLimitExceeded):
+        return QueryTooExpensiveError()
+    if isinstance(error, UNAVAILABLE) or (isinstance(error, psycopg.OperationalError) and error.sqlstate is None):
+        return DatabaseUnavailableError()
+    return DatabaseError()
+
+
+def translate_state(sqlstate: str | None) -> DatabaseError:
+    """Our error for what another driver says: by its SQLSTATE, and without one as a lost connection."""
+    if sqlstate is None:
+        return DatabaseUnavailableError()
+    try:
+        return translate_error(errors.lookup(sqlstate)())
+    except KeyError:
+        return DatabaseError()
+
+
+@contextmanager
+def translate_errors() -> Iterator[None]:
+    """Turns the errors of psycopg and SQLAlchemy inside into ours."""
+    try:
+        yield
+    except (psycopg.Error, PoolTimeout) as error:
+        raise translate_error(error) from error
+    except sa.exc.DBAPIError as error:
+        raise translate_error(error.orig or error) from error

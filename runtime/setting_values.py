@@ -1,0 +1,105 @@
+"""Values of settings as texts: read, and checked one by one. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from runtime.bucket_location import read_place
+from runtime.rate import read_limit
+
+OWN_PREFIX = "DECANT_"
+DATA_VARIABLE = "DECANT_DATA"  # the one setting that contracts may read
+ANY_PRODUCT = "*"
+PRODUCT_NAME = re.compile(r"[A-Za-z0-9._-]+|\*")
+VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def check_address(url: str) -> str:
+    """The URL, where it is an absolute one of http or https that carries no credential."""
+    parts = urlsplit(url)
+    # urlsplit drops line breaks and tabs, and takes spaces.
+    plain = url.isascii() and url.isprintable() and " " not in url
+    if not plain or parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+        raise ValueError("not an address that starts with https://")
+    if parts.username is not None or "#" in url:
+        raise ValueError("an address without credentials and without #")
+    return url
+
+
+def check_issuer(url: str) -> str:
+    """The identifier of an issuer: an address without a query (RFC 8414)."""
+    if "?" in url:
+        raise ValueError("an issuer has no query")
+    return check_address(url)
+
+
+def read_json(value: Any, empty: str = "[]") -> Any:
+    """What a text holds as JSON, `empty` where it is empty; anything else as it is."""
+    return json.loads(value or empty) if isinstance(value, str) else value
+
+
+def check_network(text: str) -> str:
+    """The network, such as 10.0.0.0/8."""
+    ip_network(text)
+    return text
+
+
+def check_rate(text: str) -> str:
+    """The rate, or `off`."""
+    read_limit(text)
+    return text
+
+
+def split_list(value: Any) -> Any:
+    """The members of a text that commas separate; anything else as it is."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def split_by_product(value: Any) -> Any:
+    """The lists of a text such as `one=A,B;*=C` by product; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    lists: dict[str, list[str]] = {}
+    for part in filter(None, map(str.strip, value.split(";"))):
+        product, equals, members = part.partition("=")
+        if not equals or not PRODUCT_NAME.fullmatch(product.strip()):
+            raise ValueError(f"{part!r} does not look like product=one,other, or *=one for every product")
+        lists.setdefault(product.strip(), []).extend(split_list(members))
+    return lists
+
+
+def check_variables(lists: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """The names of variables by product; none of them is Decant's own."""
+    for name in (name for names in lists.values() for name in names):
+        if not VARIABLE_NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is no name of a variable")
+        if name.upper().startswith(OWN_PREFIX):
+            raise ValueError(
+                f"{name} is Decant's own: contracts see {DATA_VARIABLE} alone, and need no leave for that"
+            )
+    return lists
+
+
+def check_roots(lists: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """The folders by product; each from the root of the file system, so that it means the same everywhere."""
+    for folder in (folder for folders in lists.values() for folder in folders):
+        if not Path(folder).is_absolute():
+            raise ValueError(f"{folder!r} must be a whole path such as /srv/data")
+    return lists
+
+
+def check_buckets(lists: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """The places in object stores by product."""
+    for place in (place for places in lists.values() for place in places):
+        try:
+            read_place(place)
+        except ValueError as error:
+            raise ValueError(
+                f"{place!r} must be such as s3://bucket/folder, or https://host/bucket/folder: {error}"
+            ) from None
+    return lists
