@@ -37,7 +37,8 @@ from api.http.problems import install_problems
 from api.metadata import catalog_routes
 from api.metadata import inspection_routes as inspection
 from api.metadata.provenance import RawLookup
-from api.observability.metrics import Counting, show_state
+from api.observability.metrics import show_state
+from api.observability.middleware import Counting
 from api.observability.usage import UsageLog
 from api.openapi import routes as docs
 from api.openapi.caller_documents import Documents
@@ -45,7 +46,7 @@ from api.push import routes as events
 from api.push.event_store import EventStore
 from api.query.view import Views
 from api.unrouted_path import judge_nowhere
-from catalog.contract.load import Catalog
+from catalog.model.catalog import Catalog
 from catalog.storage.dataset_tables import build_tables
 from runtime.database import DatabaseUrls, make_read_pool, make_write_pool
 from runtime.settings import Settings, read_secret

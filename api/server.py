@@ -19,7 +19,8 @@ from uvicorn.supervisors import Multiprocess
 from api.metadata.provenance import RawLookup
 from api.observability.access_log import AccessLog
 from api.wire.bounded_protocol import BoundedProtocol, ServiceConfig
-from catalog.contract.load import Catalog, load_catalog
+from catalog.contract.load import load_catalog
+from catalog.model.catalog import Catalog
 from runtime.database import DatabaseUrls, open_database
 from runtime.settings import Settings, load_settings
 from runtime.telemetry import open_telemetry

@@ -17,8 +17,9 @@ from pathlib import Path
 import psycopg
 
 from bench.errors import BenchError
-from catalog.contract.load import Catalog, load_catalog
+from catalog.contract.load import load_catalog
 from catalog.migration.migrate import migrate
+from catalog.model.catalog import Catalog
 from catalog.model.dataset import Dataset
 from catalog.storage.dataset_tables import build_tables
 from ingest.loading.load_report import LoadReport

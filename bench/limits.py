@@ -21,7 +21,8 @@ from api.auth.permissions import Access
 from api.datasets.records_sql import PageShape, compile_page
 from api.query.parameters import LIMIT_DEFAULT
 from api.query.view import Views
-from api.sql.rendering import HEAD, order_of
+from api.sql.keyset import order_of
+from api.sql.selection import HEAD
 from bench.cases import RECORDS, SELECT, TABLE
 from bench.constant import BYTES_VARIABLE
 from bench.errors import BenchError

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from catalog.contract.load import Catalog, load_catalog
+from catalog.contract.load import load_catalog
+from catalog.model.catalog import Catalog
 from commands.console import PlainConsole
 from runtime.database import DatabaseUrls, open_database
 from runtime.settings import Settings, load_settings, unknown_variables

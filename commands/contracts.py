@@ -69,7 +69,7 @@ def lint(
     as_json: AsJson = False,
 ) -> None:
     """Check contracts; every error of every file at once."""
-    from commands.show.load_reports import show_findings
+    from commands.show.findings import show_findings
     from ingest.cleaning.lint import lint as lint_all
 
     findings, count = lint_all(load_settings(), path)

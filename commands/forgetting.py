@@ -77,8 +77,8 @@ def erase(
     from catalog.storage.dataset_tables import build_tables
     from commands.show.load_reports import reports_as_json, show_reports
     from ingest.inspection.column_statistics import refresh_profiles
+    from ingest.ledger.audit import note_deed, who_runs_this
     from ingest.loading.loader import Loader
-    from ingest.quarantine.review import note_deed, who_runs_this
     from ingest.retention.erase import hash_key, parse_key, split_key
     from runtime.database import make_engine
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 from rich.markup import escape
 
-from catalog.contract.load import Catalog
+from catalog.model.catalog import Catalog
 from commands.common import AsJson, load_contracts, open_urls, out
 from runtime.errors import CatalogError
 from runtime.rate import parse_rate
@@ -66,7 +66,7 @@ def list_(
     if not keys:
         out.print("No keys.")
         return
-    from commands.show.load_reports import show_table
+    from commands.show.tables import show_table
 
     rows = [
         {
@@ -135,7 +135,7 @@ def require_known(catalog: Catalog, scopes: list[str]) -> None:
 
 def find_operator() -> str:
     """Who runs the command, for the record."""
-    from ingest.quarantine.review import who_runs_this
+    from ingest.ledger.audit import who_runs_this
 
     return who_runs_this()
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from sqlalchemy.exc import DBAPIError
 
-from catalog.contract.load import Catalog
+from catalog.model.catalog import Catalog
 from catalog.model.dataset import Dataset
 from catalog.storage.ledger_tables import LOAD_STATUSES
 from commands.common import Address, AsJson, load_contracts, open_urls, out
@@ -44,7 +44,8 @@ def ingest(address: Address = None, as_json: AsJson = False) -> None:
 def status(address: Address = None, as_json: AsJson = False) -> None:
     """Show how every dataset stands: its last load, whether it is fresh, what waits or does not fit."""
     from catalog.storage.dataset_tables import build_tables
-    from ingest.inspection.dataset_status import read_status, show_status
+    from commands.show.dataset_status import show_status
+    from ingest.inspection.dataset_status import read_status
     from runtime.database import make_read_engine
 
     settings, catalog = load_contracts()
@@ -68,7 +69,8 @@ def loads(
     as_json: AsJson = False,
 ) -> None:
     """List the latest loads, or `show N`: everything about one of them."""
-    from ingest.inspection.load_history import list_loads, read_load, show_load, show_loads
+    from commands.show.load_history import show_load, show_loads
+    from ingest.inspection.load_history import list_loads, read_load
     from runtime.database import make_read_engine
 
     if state is not None and state not in LOAD_STATUSES:
@@ -94,7 +96,8 @@ def run_loads(
 ) -> list[LoadReport]:
     """Loads the datasets one after the other: a bar for each where somebody watches, else a line as each ends."""
     from catalog.storage.dataset_tables import build_tables
-    from commands.show.load_reports import LoadBar, make_bars, show_line
+    from commands.show.load_reports import show_line
+    from commands.show.progress_bars import LoadBar, make_bars
     from ingest.inspection.column_statistics import refresh_profiles
     from ingest.loading.load_report import report_unopened
     from ingest.loading.loader import Loader

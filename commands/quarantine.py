@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from catalog.contract.load import Catalog
+from catalog.model.catalog import Catalog
 from catalog.model.dataset import Dataset
 from catalog.storage.ledger_tables import REJECT_STATES
 from commands.common import AsJson, load_contracts, open_urls, out
@@ -38,7 +38,8 @@ def rejects(
     as_json: AsJson = False,
 ) -> None:
     """List rejected records by reason, with samples, or export them."""
-    from ingest.quarantine.review import Choice, count_rejects, export_rejects, find_dataset_id, group_rejects
+    from ingest.ledger.audit import find_dataset_id
+    from ingest.quarantine.review import Choice, count_rejects, export_rejects, group_rejects
     from runtime.database import make_read_engine
 
     if state not in (*REJECT_STATES, "all"):
@@ -99,7 +100,8 @@ def dismiss(
     everything: Annotated[bool, typer.Option("--all", help="Every open record of the dataset.")] = False,
 ) -> None:
     """Close rejected records that will never be mended: they stay on record, and are poured no more."""
-    from ingest.quarantine.review import Choice, dismiss_rejects, find_dataset_id, who_runs_this
+    from ingest.ledger.audit import find_dataset_id, who_runs_this
+    from ingest.quarantine.review import Choice, dismiss_rejects
     from runtime.database import make_engine
 
     if not everything and reason is None and record is None and load is None:
@@ -119,9 +121,9 @@ def run_request(
     """Queues what was asked for, on record, and runs it at once."""
     from catalog.storage.dataset_tables import build_tables
     from commands.show.load_reports import reports_as_json, show_reports
+    from ingest.ledger.audit import find_dataset_id, note_deed, who_runs_this
     from ingest.loading.loader import Loader
     from ingest.quarantine.replay_batch import dataset_of, recall_note
-    from ingest.quarantine.review import find_dataset_id, note_deed, who_runs_this
     from runtime.database import make_engine
 
     settings, catalog = load_contracts()

@@ -18,7 +18,7 @@ def restored(
     from catalog.storage.epoch import read_epochs, renew_epoch
     from catalog.storage.high_water import note_heads
     from ingest.landing.restored import find_missing_batches
-    from ingest.quarantine.review import who_runs_this
+    from ingest.ledger.audit import who_runs_this
     from runtime.database import make_engine
 
     settings, catalog = load_contracts()

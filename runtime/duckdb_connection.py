@@ -8,7 +8,7 @@ from pathlib import Path
 
 import duckdb
 
-from ingest.cleaning.rule_sql import quote_text
+from runtime.duckdb_quoting import quote_text
 
 # Enough for what looks at SQL, or at the head of a file, and at no records.
 SMALL_MEMORY = "512MB"

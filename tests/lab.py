@@ -17,11 +17,12 @@ import uvicorn
 from sqlalchemy import Engine
 
 from api.app import create_app
-from catalog.contract.load import Catalog, load_catalog
+from catalog.contract.load import load_catalog
 from catalog.migration.migrate import migrate
+from catalog.model.catalog import Catalog
 from catalog.model.dataset import Dataset, RawForm
 from catalog.storage.dataset_tables import build_tables
-from ingest.landing.landing_zone import LandedBatch, LandedPart
+from ingest.landing.landed_batch import LandedBatch, LandedPart
 from ingest.landing.unpacking import UnpackLimit
 from ingest.loading.load_report import LoadReport
 from ingest.loading.loader import Loader

@@ -5,15 +5,15 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from api.admin.key_routes import NO_STORE, connected, read_days
-from api.admin.load_queue import moment
+from api.admin.key_routes import NO_STORE
+from api.admin.parameters import read_days
 from api.auth.permissions import require_scope
-from api.context import service_of
+from api.context import connected, service_of
+from api.database.rows import cut_page, fetch, moment
 from api.http.problems import Problem
+from api.http.query_string import read_count, read_number
 from api.http.responses import answer_list, refuse_unknown
-from api.metadata.load_history import cut_page, fetch
 from api.observability.usage import read_usage
-from api.push.routes import read_count, read_number
 
 router = APIRouter()
 READ = ["GET", "HEAD"]

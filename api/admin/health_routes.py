@@ -18,7 +18,7 @@ from api.context import service_of
 from api.http.addresses import address_of
 from api.http.problems import Problem
 from api.metadata.dataset_status import read_standings
-from api.observability.metrics import LEDGER, LOADS, render_metrics
+from api.observability.exposition import LEDGER, LOADS, render_metrics
 from runtime.database import translate_error
 
 router = APIRouter()

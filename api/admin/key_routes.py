@@ -5,29 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from fastapi import APIRouter, Request
-from psycopg import AsyncConnection
 from starlette.responses import JSONResponse, Response
 
 from api.admin.key_store import STATES, Once, get_key, list_keys, make_key, revoke_key, rotate_key
-from api.admin.load_queue import parse_object
-from api.admin.load_routes import member_problem, read_json
+from api.admin.parameters import read_days
 from api.auth.api_keys import KeyDraft, check_scopes, known_scopes, read_peppers
 from api.auth.authenticator import Principal, refuse
 from api.auth.permissions import require_scope
-from api.context import Service, service_of
+from api.context import Service, connected, service_of
 from api.http.addresses import address_of
 from api.http.problems import Problem, closest, parameter_problem
+from api.http.request_body import member_problem, parse_object, read_json
+from api.http.request_headers import read_idempotency_key
 from api.http.responses import refuse_unknown
 from api.observability.usage import read_usage
-from api.push.event_body import read_idempotency_key
-from catalog.types.value_parsers import InvalidValueError, parse_date
-from runtime.database import translate_error
 from runtime.rate import parse_rate
 
 router = APIRouter()
@@ -38,7 +33,6 @@ SCOPES_MAXIMUM = 100
 KEY_ID = re.compile(r"[0-9A-Za-z]{1,40}")
 OVERLAP_SECONDS = 86_400
 OVERLAP_MAXIMUM = 30 * 86_400
-USAGE_DAYS = 30
 
 
 @router.api_route("/keys/self", methods=READ)
@@ -183,18 +177,6 @@ async def known_caller(request: Request) -> tuple[Service, Principal]:
     return service, principal
 
 
-@asynccontextmanager
-async def connected(service: Service) -> AsyncIterator[AsyncConnection[Any]]:
-    """A connection on the write login, whose errors are ours."""
-    try:
-        async with service.events.pool.connection() as connection:
-            yield connection
-    except Problem:
-        raise
-    except Exception as error:
-        raise translate_error(error) from error
-
-
 def created(service: Service, facts: dict[str, Any]) -> Response:
     """201 with a new key."""
     location = address_of(service.settings, f"/keys/{facts['id']}")
@@ -245,17 +227,3 @@ def read_moment(name: str, value: Any) -> datetime | None:
     if moment is None or moment <= datetime.now(UTC):
         raise member_problem(name, "a moment to come, such as 2030-01-31T00:00:00Z")
     return moment
-
-
-def read_days(request: Request) -> tuple[date, date]:
-    """From which day to which; the last thirty where nothing is said."""
-    today = datetime.now(UTC).date()
-    days = {"from": today - timedelta(days=USAGE_DAYS - 1), "to": today}
-    for name in days:
-        text = request.query_params.get(name)
-        if text is not None:
-            try:
-                days[name] = parse_date(text)
-            except InvalidValueError as error:
-                raise parameter_problem("invalid_value", name, str(error)) from None
-    return days["from"], days["to"]

@@ -10,10 +10,10 @@ from typing import Any
 from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
 
-from api.admin.load_queue import moment
 from api.auth.api_keys import KeyDraft, Peppers, draft_row
+from api.database.idempotency import KEEP_KEY, find_answer
+from api.database.rows import moment
 from api.http.problems import Problem
-from api.push.event_store import KEEP_KEY, find_answer
 from catalog.storage.audit import NOTE_AUDIT
 
 NONCE_BYTES = 32

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +11,9 @@ from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool
 
 from api.database.connections import Lanes
-from api.http.json_text import JsonText
+from api.database.idempotency import KEEP_KEY, find_answer
+from api.database.rows import moment
 from api.http.problems import Problem
-from api.push.event_store import KEEP_KEY, find_answer
 from catalog.model.dataset import Dataset
 from catalog.storage.audit import NOTE_AUDIT
 from runtime.database import translate_error
@@ -22,11 +21,6 @@ from runtime.errors import DatabaseUnavailableError
 
 CHANNEL = "decant_loads"  # NOTIFY: a hint to the workers
 OPERATION = "POST /operations/loads"
-
-
-def moment(column: str) -> str:
-    """SQL that writes a time as RFC 3339 in UTC."""
-    return f"""to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""
 
 
 FACTS = f"""
@@ -176,20 +170,3 @@ async def queue_one(connection: Any, wanted: LoadRequest, dataset: Dataset) -> d
         "status": "queued",
         "url": f"/operations/loads/{row[0]}",
     }
-
-
-def parse_object(body: bytes, known: Sequence[str]) -> dict[str, Any]:
-    """The members of a JSON object; a problem names what does not belong there."""
-    try:
-        text = body.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise Problem("invalid_text", f"The body is not UTF-8 (byte {error.start + 1}).") from None
-    JsonText(text).read_whole()  # for its problems: depth, numbers and texts are held to the rules of pushed records
-    found = json.loads(text)
-    if not isinstance(found, dict):
-        raise Problem("invalid_value", "The body must be a JSON object.")
-    for name in found:
-        if name not in known:
-            message = f"unknown; known are {', '.join(known)}"
-            raise Problem("invalid_value", f"{name}: {message}", errors=[{"pointer": f"/{name}", "message": message}])
-    return found

@@ -7,14 +7,16 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from api.admin.load_queue import LoadRequest, moment, parse_object, queue_loads
-from api.admin.load_routes import choose, find_loadable, find_products, member_problem, read_json
+from api.admin.load_queue import LoadRequest, queue_loads
+from api.admin.load_targets import choose, find_loadable, find_products
 from api.auth.permissions import require_scope
 from api.context import Service, service_of
+from api.database.rows import moment
 from api.http.addresses import address_of
 from api.http.problems import Problem
-from api.push.event_body import read_idempotency_key
-from api.push.routes import read_count, read_number, refuse_parameters
+from api.http.query_string import read_count, read_number, refuse_parameters
+from api.http.request_body import member_problem, parse_object, read_json
+from api.http.request_headers import read_idempotency_key
 from catalog.model.dataset import Dataset
 from catalog.storage.ledger_tables import REJECT_STATES
 from runtime.database import translate_error

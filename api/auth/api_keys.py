@@ -17,7 +17,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from catalog.contract.load import Catalog
+from catalog.model.catalog import Catalog
 from catalog.model.roles import OPERATOR_SCOPES
 from catalog.storage.access_tables import ApiKey
 from runtime.settings import Settings, read_secret

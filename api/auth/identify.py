@@ -11,12 +11,13 @@ from typing import Any
 from starlette.types import Scope
 
 from api.auth.authenticator import Authenticator, Principal
+from api.auth.caller import CALLING, Caller
 from api.auth.permissions import find_known_product, roles_of
-from api.auth.rate_limits import CALLERS_MAXIMUM, Limiter, Network, Standing, client_address, rate_headers
-from api.database.turns import CALLING, Caller
+from api.auth.rate_limits import Limiter, Standing, rate_headers
+from api.http.client_address import CALLERS_MAXIMUM, Network, client_address
 from api.http.problems import Problem
 from api.http.security_events import PRINCIPAL
-from catalog.contract.load import Catalog
+from catalog.model.catalog import Catalog
 from catalog.model.reserved_names import CREDENTIAL_PARAMETERS
 from runtime.rate import Rate, parse_rate, read_limit
 from runtime.settings import Settings

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from api.auth.authenticator import CHALLENGE, Principal, refuse
 from api.http.problems import Problem
-from catalog.contract.load import Catalog
+from catalog.model.catalog import Catalog
 from catalog.model.dataset import CLASSIFIED, Dataset, Product, Property
 from catalog.model.roles import Role, RowPredicate, Rows, join_rows
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from api.auth.authenticator import Principal
 from api.auth.permissions import Access, access_of
-from catalog.contract.load import Catalog
+from catalog.model.catalog import Catalog
 from catalog.model.dataset import Dataset, Property
 from catalog.model.rule_query import find_properties, find_read_properties
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from hashlib import sha256
 from time import perf_counter
 from typing import Any
@@ -18,7 +17,9 @@ from psycopg.adapt import PyFormat, Transformer
 from psycopg.pq import ExecStatus
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from api.database.turns import CALLING, FREE_SECONDS, Turns
+from api.auth.caller import CALLING, FREE_SECONDS
+from api.database.statement import Statement
+from api.database.turns import Turns
 from runtime.database import translate_error
 from runtime.errors import DatabaseUnavailableError
 from runtime.poolers import PoolableConnection
@@ -30,16 +31,6 @@ ENCODING = "utf-8"
 OUTDATED = (errors.FeatureNotSupported, errors.InvalidSqlStatementName)
 # Whoever has waited in vain need not wait as long again.
 WAITED = (PoolTimeout, errors.LockNotAvailable)
-
-
-@dataclass(frozen=True, eq=False)
-class Statement:
-    """SQL with $1, $2, …, the names of the values that stand for them, and whether one plan serves all values."""
-
-    text: bytes
-    names: tuple[str, ...]
-    # A kept plan costs a third of planning each time; a wrong one reads all of history for a page.
-    keep_plan: bool
 
 
 class Lane:

@@ -20,8 +20,8 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
+from api.auth.caller import CALLING, ITSELF
 from api.database.connections import Lanes
-from api.database.turns import CALLING, ITSELF
 from catalog.model.dataset import Dataset
 from catalog.storage.ledger_tables import REVISIONS_CHANNEL
 from runtime.database import APPLICATION_NAME, translate_error

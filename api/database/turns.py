@@ -10,37 +10,13 @@ import asyncio
 from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
 
-from api.auth.rate_limits import Limiter
+from api.auth.caller import CALLING
 from runtime.errors import BusyError
-from runtime.rate import Rate
 
 WAITING_MAXIMUM = 1000
 WAITING_SHARE = 4  # one caller may be this part of those who wait
-FREE_SECONDS = 0.02  # of the database's time, for each request
-CHARGED_SECONDS = 0.01  # beyond that count as one request more
 
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who asks, and what their requests are counted under."""
-
-    name: str
-    limiter: Limiter | None = None
-    account: str = ""
-    rate: Rate | None = None
-
-    def charge(self, seconds: float) -> None:
-        """Counts the database's time as requests: a costly question is worth many cheap ones."""
-        more = int((seconds - FREE_SECONDS) / CHARGED_SECONDS)
-        if more > 0 and self.limiter is not None and self.rate is not None:
-            self.limiter.charge(self.account, self.rate, more)
-
-
-ITSELF = Caller("")  # Decant's own questions, which no share holds back
-CALLING: ContextVar[Caller] = ContextVar("calling", default=ITSELF)
 
 Place = tuple[str, bool]  # the caller, and whether what they ask is costly
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from psycopg.errors import InvalidParameterValue
 
-from api.database.connections import Statement
+from api.database.statement import Statement
 from api.datasets.aggregates_parameters import AggregateQuery, AggregateValidator
 from api.datasets.aggregates_sql import AggregateShape, compile_aggregate, order_groups
 from api.datasets.reader import RecordReader
@@ -17,7 +17,7 @@ from api.query.cursor import Cursor, digest_query
 from api.query.pagination import check_room, next_page, open_cursor
 from api.query.question import Answer, Pin, Question, Target
 from api.query.view import View
-from api.sql.rendering import Age
+from api.sql.selection import Age
 from runtime.errors import DatabaseError
 
 

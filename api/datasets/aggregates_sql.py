@@ -7,11 +7,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from api.database.connections import Statement
+from api.database.statement import Statement
 from api.datasets.aggregates_parameters import Group, Measure
 from api.query.parameters import Filter
 from api.query.view import View
-from api.sql.rendering import DOCUMENT, Age, order_by, page_body, revision_rows, with_heads
+from api.sql.json_page import page_body
+from api.sql.keyset import order_by
+from api.sql.rendering import DOCUMENT
+from api.sql.selection import Age, revision_rows, with_heads
 from api.sql.statement_text import render
 from catalog.model.dataset import Dataset
 from catalog.types.property_types import SAFE_INTEGER

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from api.database.connections import Statement
+from api.database.statement import Statement
 from api.datasets.changes_sql import ChangesShape, compile_changes
 from api.datasets.reader import RecordReader, pinned_values
 from api.http.negotiation import JSON, Form

@@ -14,10 +14,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from api.database.connections import Statement
+from api.database.statement import Statement
 from api.query.view import View
+from api.sql.json_page import document_of, page_body
 from api.sql.pagination import After, compile_after, find_key, is_placed
-from api.sql.rendering import OLDER, conditions_of, document_of, page_body, pinned_revision, with_heads
+from api.sql.selection import OLDER, conditions_of, pinned_revision, with_heads
 from api.sql.statement_text import render
 from catalog.storage.dataset_tables import REVISION, UNTIL
 

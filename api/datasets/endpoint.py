@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from api.auth.permissions import find_dataset
 from api.context import Service
 from api.database.answer_cache import Finished
+from api.datasets.kind import Kind
 from api.datasets.status_headers import read_fields, read_least_revision
 from api.http.addresses import address_of
 from api.http.conditional import ANYTHING, is_unmodified, make_tag, matches, newest_seen
@@ -24,7 +25,8 @@ from api.http.negotiation import COMPRESSED_FROM_BYTES, Form, choose_coding, cho
 from api.http.server_timing import KEPT, Timings
 from api.observability import metrics
 from api.query.pagination import LINK_LIMIT_BYTES
-from api.query.question import Answer, Kind, Pin, Question, Target, read_key_part
+from api.query.question import Answer, Pin, Question, Target
+from api.query.record_key import read_key_part
 from api.query.view import QUESTIONS_MAXIMUM, View
 from runtime.errors import DatabaseUnavailableError
 

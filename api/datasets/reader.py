@@ -9,12 +9,13 @@ import sqlalchemy as sa
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
-from api.database.connections import Lanes, Statement
+from api.database.connections import Lanes
 from api.database.published_heads import Head, Heads
+from api.database.statement import Statement
 from api.http.problems import Problem, parameter_problem
 from api.query.question import Pin, Question
 from api.query.view import View
-from api.sql.rendering import HEAD, OLDER, Age, is_head
+from api.sql.selection import HEAD, OLDER, Age, is_head
 from api.sql.statement_text import render
 from catalog.model.dataset import Dataset
 from catalog.storage.ledger_tables import DatasetHead, Revision

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from api.database.connections import Statement
+from api.database.statement import Statement
 from api.datasets.reader import RecordReader
 from api.datasets.records_sql import COMMON_LIMITS, PageShape, compile_page, compile_record
 from api.http.negotiation import CSV, JSON, NDJSON, Form
@@ -18,8 +18,9 @@ from api.query.parameters import RecordQuery
 from api.query.question import Answer, Pin, Question, Target
 from api.query.view import View
 from api.sql.csv_lines import csv_header
+from api.sql.keyset import Order, order_of
 from api.sql.pagination import After, key_values, places_of
-from api.sql.rendering import Age, Order, order_of
+from api.sql.selection import Age
 from catalog.model.dataset import Dataset
 from catalog.types.property_types import InvalidValueError
 

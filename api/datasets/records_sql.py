@@ -9,30 +9,15 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from api.database.connections import Statement
+from api.database.statement import Statement
 from api.query.parameters import Filter
 from api.query.view import Related, View
 from api.sql.csv_lines import csv_line
+from api.sql.json_page import columns_of, document_of, page_body
+from api.sql.keyset import NULLS, VALUES, Order, Part, order_by
 from api.sql.pagination import After, compile_after, find_place, is_placed
-from api.sql.rendering import (
-    NULLS,
-    VALUES,
-    Age,
-    Order,
-    Part,
-    columns_of,
-    conditions_of,
-    constant,
-    document_of,
-    is_head,
-    is_steady,
-    order_by,
-    page_body,
-    pinned_revision,
-    revision_rows,
-    tables_of,
-    with_heads,
-)
+from api.sql.rendering import constant, is_steady
+from api.sql.selection import Age, conditions_of, is_head, pinned_revision, revision_rows, tables_of, with_heads
 from api.sql.statement_text import render
 from catalog.model.dataset import EXPANDED
 from catalog.storage.dataset_tables import leads_index

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
-from api.database.connections import Statement
+from api.database.statement import Statement
 from api.datasets.reader import RecordReader
 from api.http.negotiation import JSON, Form
 from api.http.problems import closest, parameter_problem
@@ -15,7 +15,7 @@ from api.http.query_string import split_query
 from api.query.parameters import LIMIT_DEFAULT, REVISION_DIGITS, Draft, read_limit
 from api.query.question import Answer, Pin, Question, Target
 from api.query.view import View
-from api.sql.rendering import is_head, with_heads
+from api.sql.selection import is_head, with_heads
 from api.sql.statement_text import render
 from catalog.storage.ledger_tables import DatasetHead, Revision
 

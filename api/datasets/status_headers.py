@@ -14,7 +14,7 @@ from api.auth.permissions import SERVED
 from api.http.addresses import address_of
 from api.http.problems import Problem
 from api.query.question import Pin
-from catalog.contract.load import Catalog
+from catalog.model.catalog import Catalog
 from catalog.model.dataset import Dataset, Product
 from catalog.model.schedule import next_load
 from runtime.settings import Settings

@@ -16,7 +16,9 @@ from api.query.cursor import digest_query
 from api.query.parameters import Draft, Filter, Reader, read_at, read_draft, read_epoch
 from api.query.question import Question, Target
 from api.query.view import View
-from api.sql.rendering import Age, columns_of, conditions_of, document_of, order_by, order_of, tables_of
+from api.sql.json_page import columns_of, document_of
+from api.sql.keyset import order_by, order_of
+from api.sql.selection import Age, conditions_of, tables_of
 from catalog.model.dataset import Property
 
 AS_TEXT = frozenset({"jsonb", "json", "uuid"})  # what has no Arrow type that every reader knows

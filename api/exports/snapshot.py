@@ -26,7 +26,7 @@ from api.http.negotiation import Form
 from api.http.problems import Problem
 from api.query.question import Pin
 from api.query.view import View
-from api.sql.rendering import is_head
+from api.sql.selection import is_head
 from api.sql.statement_text import fill_in
 from catalog.storage.ledger_tables import DatasetHead
 from runtime.database import translate_state

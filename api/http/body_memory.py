@@ -9,10 +9,10 @@ from typing import NoReturn
 
 from starlette.requests import ClientDisconnect, Request
 
-from api.auth.rate_limits import client_address
+from api.http.client_address import client_address
+from api.http.media_types import unsupported
 from api.http.problems import Problem
 from api.http.security_events import note_event
-from api.push.event_body import unsupported
 
 PIECE_BYTES = 262_144  # that are unpacked at a time, so that other requests have their turn
 RATIO_LIMIT = 100  # how many times its own size a body may unpack to

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from urllib.parse import unquote_to_bytes
 
-from api.http.problems import Problem
+from fastapi import Request
+
+from api.http.problems import Problem, closest, parameter_problem
 
 
 def split_query(query_string: bytes) -> list[tuple[str, str]]:
@@ -53,3 +55,30 @@ def decode_part(part: bytes) -> str:
     if "\0" in text:
         raise Problem("invalid_text", "The query string holds a NUL character.")
     return text
+
+
+def refuse_parameters(request: Request, known: tuple[str, ...]) -> None:
+    """A problem for a query parameter that the address does not take, or that came twice."""
+    names = [name for name, _ in split_query(request.scope["query_string"])]
+    for name in names:
+        if name not in known:
+            raise parameter_problem("unknown_parameter", name, "unknown parameter", closest(name, known))
+        if names.count(name) > 1:
+            raise parameter_problem("duplicate_parameter", name, "came twice")
+
+
+def read_count(request: Request, name: str, default: int, most: int, code: str) -> int:
+    """A whole number from the query; the smallest `limit` is 1."""
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 11 and (name != "limit" or int(text))):
+        raise parameter_problem(code, name, "is no such number")
+    if int(text) > most:
+        raise parameter_problem(code, name, f"is over {most}")
+    return int(text)
+
+
+def read_number(request: Request, name: str, code: str) -> int | None:
+    """A number of the ledger from the query, None where there is none."""
+    return read_count(request, name, 0, 2**63 - 1, code) if name in request.query_params else None

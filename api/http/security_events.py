@@ -11,7 +11,7 @@ from typing import Any
 from prometheus_client import Counter
 from starlette.requests import Request
 
-from api.auth.rate_limits import client_address
+from api.http.client_address import client_address
 from runtime.logs import log
 
 PRINCIPAL = "decant.principal"  # where a request keeps who is calling

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from api.database.connections import Lanes
-from catalog.contract.load import Catalog
+from catalog.model.catalog import Catalog
 from catalog.model.freshness import LedgerFacts, judge_datasets
 from runtime.database import translate_error
 

@@ -20,7 +20,7 @@ from api.http.problems import Problem, parameter_problem
 from api.http.responses import answer_json, answer_list, refuse_unknown
 from api.metadata.load_history import list_loads, list_quality, read_profile
 from api.metadata.provenance import read_provenance
-from api.query.question import read_key_part
+from api.query.record_key import read_key_part
 from api.query.view import View
 from catalog.storage.ledger_tables import LOAD_STATUSES
 

@@ -8,10 +8,9 @@ from typing import Any
 
 import orjson
 
-from api.admin.load_queue import moment
 from api.database.connections import Lanes
+from api.database.rows import cut_page, fetch, moment
 from catalog.model.dataset import Dataset
-from runtime.database import translate_error
 
 MINE = "(SELECT id FROM decant.datasets WHERE product = %(product)s AND major = %(major)s AND dataset = %(dataset)s)"
 PROFILE = f"""
@@ -70,19 +69,3 @@ async def list_quality(
 def place_of(dataset: Dataset) -> dict[str, Any]:
     """What finds the dataset in the ledger."""
     return {"product": dataset.product, "major": dataset.major, "dataset": dataset.name}
-
-
-def cut_page(rows: list[Any], limit: int) -> tuple[bytes, int | None]:
-    """The texts of a page's rows, and the last one's id where there are more."""
-    behind = rows[limit - 1][0] if len(rows) > limit else None
-    return b",".join(row[1] for row in rows[:limit]), behind
-
-
-async def fetch(lanes: Lanes, statement: str, facts: dict[str, Any]) -> list[Any]:
-    """The rows of a statement on the read login; texts as bytes."""
-    try:
-        async with lanes.connection() as connection:
-            rows: list[Any] = await (await connection.execute(statement.encode(), facts)).fetchall()
-            return rows
-    except Exception as error:
-        raise translate_error(error) from error

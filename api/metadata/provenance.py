@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
-from api.database.connections import Statement
+from api.database.statement import Statement
 from api.http.addresses import address_of
 from api.http.problems import Problem
 from api.query.view import View
-from api.sql.rendering import conditions_of, with_heads
+from api.sql.selection import conditions_of, with_heads
 from api.sql.statement_text import render
 from catalog.model.dataset import Dataset
 from catalog.storage.dataset_tables import LINE, LOAD, REVISION, UNTIL

@@ -20,7 +20,7 @@ from api.http.responses import Encoded, encode_answer
 from api.openapi import Writer, build_dataset
 from api.openapi.seen import seen_datasets
 from api.query.view import Views
-from catalog.contract.load import Catalog
+from catalog.model.catalog import Catalog
 from catalog.model.dataset import Product
 from runtime.settings import Settings
 

@@ -20,12 +20,12 @@ from api.openapi.loads import TAG, load_schema, operation_paths
 from api.openapi.metadata import inspection_paths, inspection_schemas
 from api.openapi.names import PAGE, RAW, schema_name, tag_of
 from api.openapi.parts import problem_answers, problem_responses, problem_schema
-from api.openapi.push import event_paths, event_schemas, raw_schema, takes_events
+from api.openapi.push import event_paths, event_schemas, raw_schema
 from api.openapi.quarantine import quarantine_paths
 from api.openapi.records import common_facts, dataset_paths, page_schema, record_schema
 from api.openapi.security import security_schemes, settle_security
-from catalog.contract.load import Catalog
-from catalog.model.dataset import Dataset, Product
+from catalog.model.catalog import Catalog
+from catalog.model.dataset import Dataset, Product, takes_events
 from runtime.token_issuers import TokenIssuer
 
 VERSION = "0.1.0"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from api.http.media_types import CLOUD_EVENT, CLOUD_EVENTS, JSON, NDJSON
 from api.openapi.names import RAW, operation_id, schema_name, tag_of
 from api.openapi.parts import parameter, path_parameter, problem_answers
-from api.push.event_body import CLOUD_EVENT, CLOUD_EVENTS, JSON, NDJSON, RECORDS_LIMIT
+from api.push.event_body import RECORDS_LIMIT
 from api.push.outcomes import OUTCOMES
 from catalog.model.dataset import Dataset, Product
 
@@ -87,11 +88,6 @@ def event_schemas() -> dict[str, Any]:
             },
         },
     }
-
-
-def takes_events(dataset: Dataset) -> bool:
-    """Whether records are pushed to a dataset."""
-    return dataset.input is not None and dataset.input.kind == "events"
 
 
 def raw_schema(dataset: Dataset) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from api.auth.api_keys import known_scopes
-from catalog.contract.load import Catalog
+from catalog.model.catalog import Catalog
 from runtime.token_issuers import TokenIssuer
 
 SAYS = {"ops:read": "watch ingestion", "ops:write": "run ingestion", "keys:admin": "make and revoke keys"}

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from api.openapi.document import Parts, build_common, frame_document, settle_operations
-from catalog.contract.load import Catalog
+from catalog.model.catalog import Catalog
 from runtime.token_issuers import TokenIssuer
 
 

@@ -16,20 +16,14 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from api.http.json_text import JsonText, one_line, refuse_record
+from api.http.media_types import CLOUD_EVENT, CLOUD_EVENTS, JSON, MEDIA_TYPES, NDJSON, unsupported
 from api.http.problems import Problem
 
 RECORDS_LIMIT = 10_000  # in one body
 SIGNS_LIMIT = 1_000_000  # commas and opening brackets in one body: each may cost an object, of many times its bytes
 IDENTITY_LIMIT_BYTES = 1000  # of a source, of an id: an index holds both
-JSON = "application/json"
-NDJSON = ("application/x-ndjson", "application/jsonl")
-CLOUD_EVENT = "application/cloudevents+json"
-CLOUD_EVENTS = "application/cloudevents-batch+json"
-MEDIA_TYPES = (JSON, *NDJSON, CLOUD_EVENT, CLOUD_EVENTS)
 HEADER_PREFIX = "ce-"
 MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
-KEY_TEXT = re.compile(r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\]){1,255})"')
-BARE_KEY = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~:/=-]{1,255}")
 
 
 @dataclass(frozen=True)
@@ -66,12 +60,6 @@ def read_form(content_type: str, headers: Sequence[tuple[str, str]]) -> PushForm
     if media_type != JSON:
         raise unsupported(f"a CloudEvent in headers has a body of {JSON}")
     return PushForm(media_type, attributes)
-
-
-def unsupported(message: str) -> Problem:
-    """The problem with another media type; it names those that are taken."""
-    taken = ", ".join(MEDIA_TYPES)
-    return Problem("unsupported_media_type", f"{message}: send {taken}.", headers={"Accept-Post": taken})
 
 
 def decode_header(name: str, value: str) -> str:
@@ -224,17 +212,3 @@ def is_json(media_type: Any) -> bool:
     """Whether it names JSON, or something that is written as JSON."""
     name = media_type.partition(";")[0].strip().lower() if isinstance(media_type, str) else ""
     return name == JSON or name.endswith("+json")
-
-
-def read_idempotency_key(values: Sequence[str]) -> str | None:
-    """The Idempotency-Key of a request: a quoted string, as the draft has it; a bare word means the same.
-
-    None where there is none.
-    """
-    if not values:
-        return None
-    text = values[0].strip()
-    quoted = KEY_TEXT.fullmatch(text)
-    if len(values) > 1 or not (quoted or BARE_KEY.fullmatch(text)):
-        raise Problem("invalid_idempotency_key")
-    return re.sub(r'\\(["\\])', r"\1", quoted[1]) if quoted else text

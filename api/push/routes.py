@@ -13,13 +13,13 @@ from api.auth.permissions import find_watched_dataset, find_writable_dataset
 from api.context import service_of
 from api.http.addresses import address_of
 from api.http.body_memory import read_body
-from api.http.problems import Problem, closest, parameter_problem
-from api.http.query_string import split_query
-from api.openapi.push import takes_events
-from api.push.event_body import PushForm, parse_records, read_form, read_idempotency_key
+from api.http.problems import Problem
+from api.http.query_string import read_count, refuse_parameters
+from api.http.request_headers import read_idempotency_key
+from api.push.event_body import PushForm, parse_records, read_form
 from api.push.event_store import PackedRecords, Push, pack_records
 from api.push.receipts import describe_receipt
-from catalog.model.dataset import Dataset
+from catalog.model.dataset import Dataset, takes_events
 
 router = APIRouter()
 READ = ["GET", "HEAD"]
@@ -84,33 +84,6 @@ def require_pushed(dataset: Dataset) -> None:
         raise Problem(
             "not_found", f"{dataset.name} takes no pushed records: its contract does not say `events: true`."
         )
-
-
-def refuse_parameters(request: Request, known: tuple[str, ...]) -> None:
-    """A problem for a query parameter that the address does not take, or that came twice."""
-    names = [name for name, _ in split_query(request.scope["query_string"])]
-    for name in names:
-        if name not in known:
-            raise parameter_problem("unknown_parameter", name, "unknown parameter", closest(name, known))
-        if names.count(name) > 1:
-            raise parameter_problem("duplicate_parameter", name, "came twice")
-
-
-def read_count(request: Request, name: str, default: int, most: int, code: str) -> int:
-    """A whole number from the query; the smallest `limit` is 1."""
-    text = request.query_params.get(name)
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdigit() and len(text) < 11 and (name != "limit" or int(text))):
-        raise parameter_problem(code, name, "is no such number")
-    if int(text) > most:
-        raise parameter_problem(code, name, f"is over {most}")
-    return int(text)
-
-
-def read_number(request: Request, name: str, code: str) -> int | None:
-    """A number of the ledger from the query, None where there is none."""
-    return read_count(request, name, 0, 2**63 - 1, code) if name in request.query_params else None
 
 
 def take_in(form: PushForm, body: bytes) -> tuple[PackedRecords, str]:

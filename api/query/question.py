@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from api.database.published_heads import Head
-from api.http.negotiation import Form
 
 if TYPE_CHECKING:
-    from api.datasets.reader import RecordReader
     from api.query.view import View
 
 
@@ -62,22 +60,3 @@ class Answer:
     modified: int = 0  # when the newest of them was published, in seconds since 1970; 0 where nothing was
     next_url: str | None = None
     headers: tuple[tuple[bytes, bytes], ...] = field(default=())
-
-
-class Kind(Protocol):
-    """One kind of question, such as a page of records, an aggregate, or changes."""
-
-    name: str
-    path: str  # of its route, below the dataset's
-    forms: tuple[Form, ...]  # how its answers can be written down; the first where the caller has no wish
-
-    def parse(self, view: View, target: Target) -> Question:
-        """The question that an address asks; Problem for what is wrong with it. Pure."""
-
-    async def answer(self, reader: RecordReader, view: View, question: Question, pin: Pin, form: Form) -> Answer:
-        """The answer, from the revisions of the pin."""
-
-
-def read_key_part(raw_path: bytes) -> str:
-    """What an address has behind `/data/{product}/v{major}/{dataset}/records/`, still encoded."""
-    return raw_path.split(b"/", 6)[6].decode("ascii", "replace")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from api.auth.permissions import Access
-from api.database.connections import Statement
+from api.database.statement import Statement
 from api.http.conditional import build_digest
 from api.query.parameters import Validator
 from catalog.model.dataset import Dataset, ForeignKey, Property, links_of

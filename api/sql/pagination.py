@@ -10,7 +10,8 @@ import sqlalchemy as sa
 
 from api.query.cursor import DIGEST_CHARACTERS, KeyPart
 from api.query.view import View
-from api.sql.rendering import NULLS, VALUES, Age, Order, Part, conditions_of, tables_of
+from api.sql.keyset import NULLS, VALUES, Order, Part
+from api.sql.selection import Age, conditions_of, tables_of
 from catalog.model.dataset import Dataset
 
 

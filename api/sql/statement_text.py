@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from psycopg import sql as psycopg_sql
 from sqlalchemy.dialects.postgresql import psycopg as driver
 
-from api.database.connections import Statement
+from api.database.statement import Statement
 
 MARK = "\0"  # Postgres takes it in no name and in no text
 

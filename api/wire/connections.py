@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.types import Scope
 
 from api.auth.identify import caller_name
-from api.auth.rate_limits import is_trusted, name_address, parse_address
+from api.http.client_address import is_trusted, name_address, parse_address
 from api.http.security_events import note_event
 from runtime.settings import Settings
 

@@ -6,7 +6,8 @@ import difflib
 from collections.abc import Iterator, Mapping
 
 from catalog.model.classification import inherit_classifications
-from catalog.model.dataset import Dataset, DependencyCircleError, Product, find_read, order_by_dependency
+from catalog.model.dataset import Dataset, Product
+from catalog.model.dependencies import DependencyCircleError, find_read, order_by_dependency
 from catalog.model.readable_datasets import Readings, UnreadableError
 from catalog.model.rule_text import fill_rule
 from catalog.sql.query import QueryTextError, find_tables, output_columns, parse_query

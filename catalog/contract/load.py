@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cache, cached_property
+from collections.abc import Iterator
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -19,63 +18,13 @@ from pydantic import ValidationError
 from catalog.contract.derived_queries import check_queries
 from catalog.contract.product import build_product
 from catalog.document.yaml_document import Document, Trail, read_document, show_trail
-from catalog.model.dataset import Dataset, Product, order_by_dependency
-from catalog.model.readable_datasets import Readings
-from runtime.errors import ContractError, Finding, UnknownDatasetError
+from catalog.model.catalog import Catalog
+from catalog.model.dataset import Product
+from runtime.errors import ContractError, Finding
 from runtime.settings import Settings
 
 ACCEPTED_VERSIONS = ("v3.0.0", "v3.0.1", "v3.0.2", "v3.1.0", "v3.2.0")
 CONTRACT_SUFFIXES = (".odcs.yaml", ".odcs.yml", ".yaml", ".yml")
-
-
-@dataclass(frozen=True)
-class Catalog:
-    """Every product of a folder of contracts, by id and major version."""
-
-    products: Mapping[tuple[str, int], Product]
-
-    @cached_property
-    def by_address(self) -> Mapping[tuple[str, str], Product]:
-        """The products by their ids and majors as addresses have them."""
-        return {(name, str(major)): product for (name, major), product in self.products.items()}
-
-    @cached_property
-    def readings(self) -> Readings:
-        """Which dataset's SQL may read which."""
-        return Readings(self.products.values())
-
-    def datasets(self) -> list[Dataset]:
-        """Every dataset, in the order in which they can be loaded."""
-        return order_by_dependency([d for p in self.products.values() for d in p.datasets.values()])
-
-    def product_of(self, dataset: Dataset) -> Product:
-        """The product that declares the dataset."""
-        return self.products[dataset.product, dataset.major]
-
-    def find(self, address: str | None) -> list[Dataset]:
-        """The datasets of PRODUCT[@MAJOR][.DATASET] in loading order; all where there is no address.
-
-        Without a major the newest active one is meant. UnknownDatasetError lists what there is.
-        """
-        if not address:
-            return self.datasets()
-        # A product's id may hold dots: the longest id that fits is meant.
-        for (name, major), product in sorted(self.products.items(), key=lambda item: (-len(item[0][0]), -item[0][1])):
-            for head in (f"{name}@{major}", name):
-                if head == name and major != self.newest_major(name):
-                    continue
-                rest = address.removeprefix(head)
-                if address.startswith(head) and rest == "":
-                    return [d for d in self.datasets() if (d.product, d.major) == (name, major)]
-                if address.startswith(head) and rest[:1] == "." and rest[1:] in product.datasets:
-                    return [product.datasets[rest[1:]]]
-        known = ", ".join(sorted(d.address for d in self.datasets())) or "none"
-        raise UnknownDatasetError(f"There is no '{address}'. Known datasets: {known}.")
-
-    def newest_major(self, name: str) -> int:
-        """The newest active major of a product, or its newest where none is active."""
-        majors = [p for (other, _), p in self.products.items() if other == name]
-        return max(majors, key=lambda p: (p.status == "active", p.major)).major
 
 
 def load_catalog(settings: Settings) -> Catalog:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from catalog.document.yaml_document import Findings
+from catalog.document.findings import Findings
 from catalog.model.dataset import Dataset
 from catalog.storage.dataset_tables import name_relations
 

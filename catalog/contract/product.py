@@ -15,7 +15,8 @@ from catalog.contract.relationships import check_foreign_keys, find_foreign_keys
 from catalog.contract.roles import build_roles
 from catalog.contract.service_levels import build_sla
 from catalog.document.custom_properties import check_keys, read_customs, read_grants, read_least, read_share
-from catalog.document.yaml_document import Document, Findings, Trail, group_warnings
+from catalog.document.findings import Findings, group_warnings
+from catalog.document.yaml_document import Document, Trail
 from catalog.inputs.incremental import count_errors
 from catalog.inputs.input import build_input
 from catalog.inputs.permits import Permits

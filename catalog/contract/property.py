@@ -12,7 +12,8 @@ from open_data_contract_standard.model import SchemaProperty
 from catalog.contract.rules import OPTION_NAMES, find_enum, find_rules, find_type, forbids_nulls
 from catalog.contract.transform import find_raw_columns
 from catalog.document.custom_properties import read_declassified
-from catalog.document.yaml_document import Findings, Trail
+from catalog.document.findings import Findings
+from catalog.document.yaml_document import Trail
 from catalog.model.dataset import Property, shorten_name
 from catalog.model.reserved_names import refuse_property
 from catalog.types.property_types import PropertyType, array_type

@@ -14,7 +14,8 @@ from typing import Any
 
 from open_data_contract_standard.model import DataQuality, SchemaObject
 
-from catalog.document.yaml_document import Findings, Trail
+from catalog.document.findings import Findings
+from catalog.document.yaml_document import Trail
 from catalog.model.dataset import Gate, Property
 from catalog.model.rule_text import OBJECT_WORDS, PLACEHOLDER, PROPERTY_WORDS, fill_placeholders
 from catalog.sql.query import QueryTextError, parse_query

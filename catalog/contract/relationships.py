@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from open_data_contract_standard.model import OpenDataContractStandard, Relationship, SchemaObject
 
 from catalog.document.custom_properties import read_customs
-from catalog.document.yaml_document import Findings, Trail
+from catalog.document.findings import Findings
+from catalog.document.yaml_document import Trail
 from catalog.model.dataset import Dataset, ForeignKey
 
 FULL_REFERENCE = re.compile(r"#?/?schema/(?P<object>[^/]+)/properties/(?P<property>[^/]+)")

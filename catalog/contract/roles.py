@@ -14,7 +14,8 @@ from sqlglot import expressions as exp
 from sqlglot.errors import SqlglotError
 
 from catalog.document.custom_properties import read_customs
-from catalog.document.yaml_document import Findings, Trail
+from catalog.document.findings import Findings
+from catalog.document.yaml_document import Trail
 from catalog.model.dataset import Dataset
 from catalog.model.roles import Role, RowPredicate
 from catalog.sql.allowed import TYPES

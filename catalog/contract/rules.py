@@ -12,7 +12,8 @@ from typing import Any
 from open_data_contract_standard.model import SchemaProperty
 
 from catalog.contract.quality import is_record_rule
-from catalog.document.yaml_document import Findings, Trail
+from catalog.document.findings import Findings
+from catalog.document.yaml_document import Trail
 from catalog.model.dataset import Rule
 from catalog.types.datetime_pattern_parts import MomentPatternError
 from catalog.types.datetime_patterns import in_zone

@@ -12,7 +12,8 @@ from datetime import UTC, datetime, timedelta
 from croniter import croniter  # type: ignore[import-untyped]
 from open_data_contract_standard.model import OpenDataContractStandard, ServiceLevelAgreementProperty
 
-from catalog.document.yaml_document import Findings, Trail
+from catalog.document.findings import Findings
+from catalog.document.yaml_document import Trail
 from catalog.model.dataset import Dataset
 from catalog.model.service_levels import Schedule, Sla
 from runtime.near_misses import find_near

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import sqlglot
 from sqlglot import expressions as exp
 
-from catalog.document.yaml_document import Findings, Trail
+from catalog.document.findings import Findings
+from catalog.document.yaml_document import Trail
 
 
 def find_raw_columns(transform: str, trail: Trail, findings: Findings) -> tuple[str, ...]:

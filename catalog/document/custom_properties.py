@@ -11,7 +11,8 @@ from open_data_contract_standard.model import (
     SchemaProperty,
 )
 
-from catalog.document.yaml_document import Findings, Trail
+from catalog.document.findings import Findings
+from catalog.document.yaml_document import Trail
 from runtime.near_misses import find_near
 
 GRANTED = re.compile(r"[A-Za-z0-9._-]+(@[0-9]+)?")  # a product, or one major of it

@@ -8,10 +8,12 @@ from typing import Any
 
 from open_data_contract_standard.model import Server
 
-from catalog.document.yaml_document import Findings, Trail
+from catalog.document.findings import Findings
+from catalog.document.yaml_document import Trail
 from catalog.inputs.file import read_watch
-from catalog.inputs.file_format import VARIABLE, build_form, check_variables, fill_variables
+from catalog.inputs.file_format import build_form, check_variables
 from catalog.inputs.permits import Permits
+from catalog.inputs.variables import VARIABLE, fill_variables
 from catalog.model.dataset import Input
 from catalog.model.sources import BucketSource
 from runtime.bucket_location import MAGIC

@@ -13,11 +13,13 @@ from sqlglot import expressions as exp
 from sqlglot.errors import SqlglotError
 
 from catalog.document.custom_properties import CUSTOMS, read_customs
-from catalog.document.yaml_document import Findings, Trail
-from catalog.inputs.file_format import VARIABLE, check_variables, fill_variables
+from catalog.document.findings import Findings
+from catalog.document.yaml_document import Trail
+from catalog.inputs.file_format import check_variables
 from catalog.inputs.incremental import count_errors, read_timeout
 from catalog.inputs.permits import Permits
 from catalog.inputs.source_urls import SourceUrlError, check_source_url, make_source_url
+from catalog.inputs.variables import VARIABLE, fill_variables
 from catalog.model.dataset import Input, RawForm
 from catalog.model.sources import DatabaseSource
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from catalog.document.yaml_document import Findings, Trail
+from catalog.document.findings import Findings
+from catalog.document.yaml_document import Trail
 from catalog.model.dataset import Input, RawForm
 
 EVENT_MODES = ("upsert", "append")

@@ -9,9 +9,11 @@ from typing import Any
 
 from open_data_contract_standard.model import Server
 
-from catalog.document.yaml_document import Findings, Trail
-from catalog.inputs.file_format import build_form, fill_variables
+from catalog.document.findings import Findings
+from catalog.document.yaml_document import Trail
+from catalog.inputs.file_format import build_form
 from catalog.inputs.permits import Permits, real_path
+from catalog.inputs.variables import fill_variables
 from catalog.model.dataset import Input
 
 

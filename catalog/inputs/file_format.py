@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import codecs
-import os
-import re
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import Any
 
 from open_data_contract_standard.model import Server
 
-from catalog.document.yaml_document import Findings, Trail
+from catalog.document.findings import Findings
+from catalog.document.yaml_document import Trail
 from catalog.inputs.permits import Permits
+from catalog.inputs.variables import VARIABLE
 from catalog.model.dataset import RawForm
 from catalog.types.json_path import parse_records_path
-from runtime.setting_values import DATA_VARIABLE
 
 # What a format is called, in contracts and at the end of files' names.
 FORMATS = {
@@ -39,7 +38,6 @@ FORM_KEYS = {
     "sheet": ("xlsx",),
 }
 WIDE_ENCODINGS = ("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be")
-VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 def build_form(value: dict[str, Any], server: Server, trail: Trail, findings: Findings) -> RawForm | None:
@@ -139,25 +137,6 @@ def is_readable(name: str, *, lines: bool) -> bool:
         return written == structure.encode("ascii") if lines else written.decode(name) == structure
     except (LookupError, UnicodeError):
         return False
-
-
-def fill_variables(text: str, permits: Permits) -> tuple[str, list[str]]:
-    """The text with ${VARIABLES} filled in from the environment, and what keeps others from being filled in."""
-    problems: list[str] = []
-
-    def fill(match: re.Match[str]) -> str:
-        name = match[1]
-        if name == DATA_VARIABLE:
-            return str(permits.settings.data_folder)
-        if problem := permits.refuse_variable(name):
-            problems.append(problem)
-        elif name in os.environ:
-            return os.environ[name]
-        else:
-            problems.append(f"the environment variable {name} is not set")
-        return ""
-
-    return VARIABLE.sub(fill, text), problems
 
 
 def check_variables(texts: Iterable[str | None], permits: Permits, trail: Trail, findings: Findings) -> None:

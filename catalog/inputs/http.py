@@ -10,7 +10,8 @@ from typing import Any
 
 from open_data_contract_standard.model import Server
 
-from catalog.document.yaml_document import Findings, Trail
+from catalog.document.findings import Findings
+from catalog.document.yaml_document import Trail
 from catalog.inputs.file_format import FORMATS, PACKED, build_form, check_variables
 from catalog.inputs.incremental import check_secret, count_errors, read_timeout
 from catalog.inputs.permits import Permits

@@ -6,8 +6,9 @@ import math
 import re
 from typing import Any
 
-from catalog.document.yaml_document import Findings, Trail
-from catalog.inputs.file_format import VARIABLE
+from catalog.document.findings import Findings
+from catalog.document.yaml_document import Trail
+from catalog.inputs.variables import VARIABLE
 from catalog.model.dataset import Property
 from catalog.model.sources import MARK_FORMATS, Incremental
 from catalog.types.property_types import InvalidValueError

@@ -8,7 +8,8 @@ from typing import Any
 
 from open_data_contract_standard.model import OpenDataContractStandard, Server
 
-from catalog.document.yaml_document import Findings, Trail
+from catalog.document.findings import Findings
+from catalog.document.yaml_document import Trail
 from catalog.inputs.bucket import build_bucket_input
 from catalog.inputs.database import DATABASE_KEYS, DRIVERS, build_database_input
 from catalog.inputs.events import build_events_input

@@ -16,8 +16,8 @@ import psycopg
 import sqlalchemy as sa
 from psycopg.conninfo import conninfo_to_dict
 
-from catalog.inputs.file_format import VARIABLE
 from catalog.inputs.permits import Permits
+from catalog.inputs.variables import VARIABLE
 from catalog.model.sources import DatabaseSource
 from runtime.settings import Settings
 

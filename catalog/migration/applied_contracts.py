@@ -13,11 +13,11 @@ from open_data_contract_standard.model import OpenDataContractStandard
 from pydantic import ValidationError
 from sqlalchemy.dialects.postgresql import insert
 
-from catalog.contract.load import Catalog
 from catalog.contract.product import build_product
 from catalog.document.yaml_document import read_document
 from catalog.migration.compare_contracts import Comparison, compare_contracts, match_names
 from catalog.migration.compare_promises import PROMISED_STATUSES
+from catalog.model.catalog import Catalog
 from catalog.model.dataset import Product
 from catalog.storage.ledger_tables import AppliedContract, DatasetHead
 from runtime.errors import MigrationError

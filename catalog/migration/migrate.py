@@ -15,7 +15,6 @@ import psycopg
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 
-from catalog.contract.load import Catalog
 from catalog.migration.alembic_scripts import (
     OWN_BRANCH,
     STATEMENT_TIMEOUT_MS,
@@ -34,6 +33,7 @@ from catalog.migration.row_policies import check_predicates
 from catalog.migration.search_indexes import match_searches
 from catalog.migration.stored_values import find_large_integers
 from catalog.migration.table_changes import QUOTES, Branch, find_differences, find_key_changes, plan_changes
+from catalog.model.catalog import Catalog
 from catalog.model.dataset import Product
 from catalog.model.reserved_names import LOCK_TABLE
 from catalog.storage.dataset_tables import STAGING_SCHEMA, build_tables

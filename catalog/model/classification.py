@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from catalog.model.dataset import CLASSIFIED, Dataset, Product, Property, find_read
+from catalog.model.dataset import CLASSIFIED, Dataset, Product, Property
+from catalog.model.dependencies import find_read
 from catalog.model.readable_datasets import Readings, Source, UnreadableError
 from catalog.sql.data_flow import Flow, trace_query
 from catalog.sql.query import parse_query

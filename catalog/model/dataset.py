@@ -238,63 +238,6 @@ def shorten_name(name: str) -> str:
     return name.encode()[: POSTGRES_NAME_BYTES - 9].decode(errors="ignore") + "_" + digest
 
 
-class DependencyCircleError(ValueError):
-    """Datasets need each other in a circle."""
-
-    def __init__(self, circle: list[Dataset]) -> None:
-        alone = len({dataset.schema for dataset in circle}) == 1
-        super().__init__(" → ".join(dataset.name if alone else dataset.address for dataset in circle))
-        self.circle = circle
-
-
-def order_by_dependency(datasets: list[Dataset]) -> list[Dataset]:
-    """The datasets, each after its parents and after what its query reads; a circle is ValueError."""
-    by_name = {(d.schema, d.name): d for d in datasets}
-    done: dict[tuple[str, str], bool] = {}
-    ordered: list[Dataset] = []
-
-    def visit(dataset: Dataset, trail: tuple[Dataset, ...]) -> None:
-        place = (dataset.schema, dataset.name)
-        if place in done:
-            if not done[place]:
-                raise DependencyCircleError([*trail[trail.index(dataset) :], dataset])
-            return
-        done[place] = False
-        for needed in needs_of(dataset):
-            if needed in by_name and needed != place:
-                visit(by_name[needed], (*trail, dataset))
-        done[place] = True
-        ordered.append(dataset)
-
-    for dataset in datasets:
-        visit(dataset, ())
-    return ordered
-
-
-def derived_from(datasets: list[Dataset], source: Dataset) -> list[Dataset]:
-    """The datasets whose queries read `source`, by way of others too, each after what it reads."""
-    stale = {(source.schema, source.name)}
-    found = []
-    for dataset in order_by_dependency(datasets):
-        place = (dataset.schema, dataset.name)
-        if place not in stale and stale.intersection(reads_of(dataset)):
-            stale.add(place)
-            found.append(dataset)
-    return found
-
-
-def needs_of(dataset: Dataset) -> list[tuple[str, str]]:
-    """The (schema, dataset) pairs that must be loaded before this dataset."""
-    needed = [(dataset.schema, key.dataset) for key in dataset.foreign_keys if key.enforced]
-    return needed + reads_of(dataset)
-
-
-def reads_of(dataset: Dataset) -> list[tuple[str, str]]:
-    """The (schema, dataset) pairs that the dataset's query reads, in the order of `Input.reads`."""
-    return [find_read(dataset, name) for name in (dataset.input.reads if dataset.input else ())]
-
-
-def find_read(dataset: Dataset, name: str) -> tuple[str, str]:
-    """The (schema, dataset) that a name in `Input.reads` means. Schemas hold no dot; datasets may."""
-    schema, _, table = name.partition(".") if "." in name else ("", "", name)
-    return schema or dataset.schema, table
+def takes_events(dataset: Dataset) -> bool:
+    """Whether records are pushed to a dataset."""
+    return dataset.input is not None and dataset.input.kind == "events"

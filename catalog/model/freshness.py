@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from catalog.contract.load import Catalog
-from catalog.model.dataset import Dataset, find_read, reads_of
+from catalog.model.catalog import Catalog
+from catalog.model.dataset import Dataset
+from catalog.model.dependencies import find_read, reads_of
 
 
 @dataclass(frozen=True)

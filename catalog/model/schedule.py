@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from croniter import croniter  # type: ignore[import-untyped]
 
-from catalog.contract.load import Catalog
+from catalog.model.catalog import Catalog
 from catalog.model.dataset import Dataset
 
 FED_OTHERWISE = ("query", "events")  # refreshed when what they read is published; fed as records are pushed

@@ -14,7 +14,7 @@ import psycopg
 import sqlalchemy as sa
 from psycopg import errors
 
-from catalog.contract.load import Catalog
+from catalog.model.catalog import Catalog
 from catalog.model.dataset import POSTGRES_NAME_BYTES, Product
 from catalog.sql.query import quote
 from runtime.database import INGEST_ROLE

@@ -9,9 +9,10 @@ import duckdb
 from catalog.model.dataset import Dataset, Property
 from ingest.cleaning.engine import declare_columns, find_native
 from ingest.cleaning.plan import compile_cleaning, needed_columns, reads_json
-from ingest.cleaning.rule_sql import quote_text, translate_pattern
+from ingest.cleaning.rule_sql import translate_pattern
 from ingest.cleaning.transforms import TransformError, check_expression
 from runtime.duckdb_connection import open_duckdb
+from runtime.duckdb_quoting import quote_text
 
 
 def check_cleaning(dataset: Dataset) -> list[str]:

@@ -7,7 +7,8 @@ so a part's JSON type must be the contract's; the items of a Postgres array are 
 from __future__ import annotations
 
 from catalog.model.dataset import Property
-from ingest.cleaning.rule_sql import compile_rule, list_reasons, quote_text, say_rule, write_reason
+from ingest.cleaning.rule_sql import compile_rule, list_reasons, say_rule, write_reason
+from runtime.duckdb_quoting import quote_text
 
 REASONS_MAXIMUM = 1000  # of one property of one record; the rest is counted
 NOTHING = "CAST([] AS JSON[])"

@@ -16,16 +16,9 @@ from typing import Any
 from catalog.model.dataset import Dataset, Input, Property
 from ingest.cleaning.nested_sql import compile_parts, has_parts, join_lists, point_to
 from ingest.cleaning.raw_texts import choose_texts, clear_nulls, find_null_words, find_place
-from ingest.cleaning.rule_sql import (
-    Check,
-    compile_reason,
-    compile_rule,
-    list_reasons,
-    quote_name,
-    quote_text,
-    say_rule,
-)
+from ingest.cleaning.rule_sql import Check, compile_reason, compile_rule, list_reasons, say_rule
 from ingest.readers.record_writer import JSON_COLUMN
+from runtime.duckdb_quoting import quote_name, quote_text
 
 __all__ = [
     "CleaningPlan",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from catalog.model.dataset import Dataset, Property, keeps_blanks
-from ingest.cleaning.rule_sql import quote_text
+from runtime.duckdb_quoting import quote_text
 
 BARE = "_bare"  # a raw text without the blanks around it, beside the one that keeps them
 

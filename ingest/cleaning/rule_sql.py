@@ -12,6 +12,7 @@ from typing import Any
 from catalog.model.dataset import Property, Rule
 from catalog.types.logical_formats import INTEGER_FORMATS, NUMBER_FORMATS, TEXT_FORMATS
 from catalog.types.property_types import NUMERIC_MAX_PRECISION
+from runtime.duckdb_quoting import quote_text
 
 SHOWN_VALUE_CHARACTERS = 200
 SHOWN_ENUM_VALUES = 20
@@ -157,13 +158,3 @@ def write_reason(broken: str, place: str, rule: str, value: str, message: str) -
 def list_reasons(reasons: Iterable[str]) -> str:
     """SQL for a list of those of the reasons that are left."""
     return f"list_filter([{', '.join(reasons)}], lambda reason: reason IS NOT NULL)"
-
-
-def quote_name(name: str) -> str:
-    """A DuckDB identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def quote_text(text: str) -> str:
-    """A DuckDB string literal."""
-    return "'" + text.replace("'", "''") + "'"

@@ -16,7 +16,7 @@ from ijson.common import JSONError
 
 from catalog.model.dataset import RawForm
 from ingest.errors import SourceError, SourceMissingError
-from ingest.landing.landing_zone import LandedPart
+from ingest.landing.landed_batch import LandedPart
 from ingest.landing.unpacking import UnpackLimit, open_landed
 
 FORMATS = {

@@ -24,7 +24,7 @@ from ingest.drafting.detect_format import as_part, sniff_form
 from ingest.drafting.notes import note_form, note_profile
 from ingest.drafting.type_candidates import TEXT
 from ingest.errors import SourceError
-from ingest.landing.landing_zone import LandedBatch
+from ingest.landing.landed_batch import LandedBatch
 from ingest.landing.unpacking import UnpackLimit
 from ingest.readers import cut_batch
 from ingest.readers.record_writer import CutBatch

@@ -11,7 +11,8 @@ from typing import Any
 from open_data_contract_standard.model import SchemaProperty
 
 from catalog.contract.property import build_property
-from catalog.document.yaml_document import Document, Findings
+from catalog.document.findings import Findings
+from catalog.document.yaml_document import Document
 from catalog.types.property_types import PropertyType
 from ingest.cleaning.plan import quote_text
 

@@ -24,7 +24,7 @@ from catalog.types.json_path import parse_records_path
 from ingest.errors import SourceError, SourceTooLargeError
 from ingest.http_client.client import MEMORY_BYTES, Answer, PassingFailure
 from ingest.inputs.page_sink import PageSink
-from ingest.landing.landing_zone import LandedPart
+from ingest.landing.landed_batch import LandedPart
 from ingest.landing.unpacking import UnpackLimit
 from ingest.readers import make_reader
 from ingest.readers.text_encoding import open_text

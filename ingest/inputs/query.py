@@ -15,7 +15,8 @@ import sqlalchemy as sa
 from psycopg import errors, pq
 from sqlglot import expressions as exp
 
-from catalog.model.dataset import Dataset, find_read
+from catalog.model.dataset import Dataset
+from catalog.model.dependencies import find_read
 from catalog.model.readable_datasets import Readings, Source
 from catalog.sql.query import TableRead, parse_query, quote, select_columns, write_query
 from catalog.storage.ledger_tables import DatasetHead

@@ -11,8 +11,8 @@ from contextlib import suppress
 from itertools import takewhile
 from urllib.parse import quote, quote_plus
 
-from catalog.inputs.file_format import VARIABLE
 from catalog.inputs.permits import Permits
+from catalog.inputs.variables import VARIABLE
 from catalog.model.dataset import Dataset
 from catalog.model.sources import HttpSource
 from ingest.errors import SourceError

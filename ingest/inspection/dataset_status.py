@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta
+from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from rich.console import Console
-from rich.markup import escape
 from sqlalchemy.dialects.postgresql import distinct_on
 
-from catalog.contract.load import Catalog
+from catalog.model.catalog import Catalog
 from catalog.model.dataset import Dataset
 from catalog.model.freshness import LedgerFacts, judge_datasets, judge_freshness
 from catalog.model.schedule import next_load
 from catalog.storage.dataset_tables import CatalogTables
 from catalog.storage.ledger_tables import DatasetHead, Event, InputState, Load, RejectedRecord
-from commands.show.load_reports import COLORS, count_noun, show_table
 
 ENDED = ("published", "unchanged", "withheld", "failed")
 
@@ -119,60 +116,3 @@ def count_orphans(connection: sa.Connection, tables: CatalogTables, dataset: Dat
         if number := connection.execute(statement).scalar_one():
             found[",".join(key.properties)] = number
     return found
-
-
-def show_status(rows: list[dict[str, Any]], now: datetime, console: Console) -> None:
-    """The status as a table, and a line for each thing that somebody should look at."""
-    columns: dict[str, Callable[[dict[str, Any]], str]] = {
-        "dataset": lambda row: escape(row["dataset"]),
-        "revision": lambda row: str(row["revision"] if row["revision"] is not None else "not migrated"),
-        "records": lambda row: f"{row['records'] or 0:,}",
-        "last load": lambda row: show_last_load(row, now),
-        "freshness": show_freshness,
-        "next load": lambda row: f"in {show_age(row['next_load_at'] - now)}" if row["next_load_at"] else "",
-        "open rejects": lambda row: f"{row['open_rejects']:,}",
-    }
-    show_table([{name: show(row) for name, show in columns.items()} for row in rows], console)
-    for row in rows:
-        name = escape(row["dataset"])
-        lines = []
-        if row["error"]:
-            lines.append(f"[red]{name}:[/] {escape(row['error'])}")
-        for key, number in row["orphans"].items():
-            lines.append(
-                f"[yellow]{name}:[/] {count_noun(number, 'record')} without the parent that {escape(key)} names"
-            )
-        if row["waiting_events"]:
-            lines.append(f"[blue]{name}:[/] {count_noun(row['waiting_events'], 'pushed event')} waiting")
-        if row["queued_loads"]:
-            lines.append(f"[blue]{name}:[/] {count_noun(row['queued_loads'], 'load')} queued for a worker")
-        for line in lines:
-            console.print(line, highlight=False, soft_wrap=True)
-
-
-def show_last_load(row: dict[str, Any], now: datetime) -> str:
-    """How the last load ended, and how long ago."""
-    if row["last_load"] is None:
-        return "none"
-    color = COLORS.get(row["last_load"], "white")
-    return f"[{color}]{row['last_load']}[/] {show_age(now - row['last_load_at'])} ago"
-
-
-def show_freshness(row: dict[str, Any]) -> str:
-    """`fresh`, or by how much it is late."""
-    if row["fresh"] is None:
-        return ""
-    if row["fresh"]:
-        return "[green]fresh[/]"
-    if row["late_seconds"] is None:
-        return "[red]never loaded[/]"
-    return f"[red]late by {show_age(timedelta(seconds=row['late_seconds']))}[/]"
-
-
-def show_age(age: timedelta) -> str:
-    """A span of time in its largest unit: `45 s`, `12 min`, `3 h`, `2 d`."""
-    seconds = max(age.total_seconds(), 0)
-    for unit, length in (("y", 31_557_600), ("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds // length:,.0f} {unit}"
-    return f"{seconds:.0f} s"

@@ -10,16 +10,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import sqlglot
-from rich.console import Console
-from rich.text import Text
-from rich.tree import Tree
 from sqlglot import expressions as exp
 from sqlglot.errors import SqlglotError
 from sqlglot.lineage import Node, lineage
 from sqlglot.schema import MappingSchema
 
-from catalog.contract.load import Catalog
-from catalog.model.dataset import Dataset, Input, Property, find_read
+from catalog.model.catalog import Catalog
+from catalog.model.dataset import Dataset, Input, Property
+from catalog.model.dependencies import find_read
 from catalog.model.sources import BucketSource, DatabaseSource, HttpSource
 from catalog.sql.query import rename_tables
 
@@ -145,22 +143,3 @@ def name_source(source: Input | None) -> str | None:
 def to_json(traced: Lineage) -> dict[str, Any]:
     """The lineage as JSON shows it."""
     return asdict(traced)
-
-
-def show_lineage(traced: Lineage, console: Console) -> None:
-    """Prints the lineage as a tree."""
-    top = Tree(Text(traced.dataset, style="bold"))
-    if traced.source is None:
-        top.add(Text("has no input in its contract", style="dim"))
-    for prop in traced.properties:
-        branch = top.add(Text(prop.name))
-        if prop.transform:
-            branch.label = Text.assemble(prop.name, (f"  = {' '.join(prop.transform.split())}", "dim"))
-        add_origins(branch, prop.origins)
-    console.print(top)
-
-
-def add_origins(branch: Tree, origins: tuple[Origin, ...]) -> None:
-    """Adds what a branch comes from, and what that comes from."""
-    for origin in origins:
-        add_origins(branch.add(Text(f"← {origin.shown}")), origin.origins)

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from rich.console import Console
-from rich.markup import escape
 
 from catalog.model.dataset import Dataset
 from catalog.storage.ledger_tables import DatasetHead, Load, QualityResult, RejectedRecord
-from commands.show.load_reports import COLORS, STEP_WORDS, count_noun, show_table
 from ingest.errors import IngestError
-from ingest.inspection.dataset_status import show_age
 
 COUNTS = ("raw", "accepted", "rejected", "duplicates", "inserted", "updated", "deleted", "unchanged")
 SAMPLED_REJECTS = 10_000  # of one load, to count its reasons
@@ -108,107 +103,3 @@ def count_reasons(connection: sa.Connection, load_id: int) -> list[dict[str, Any
             entry = found.setdefault(place, {"property": place[0], "rule": place[1], "records": 0, "sample": sample})
             entry["records"] += 1
     return sorted(found.values(), key=lambda entry: -entry["records"])
-
-
-def show_loads(rows: list[dict[str, Any]], now: datetime, console: Console) -> None:
-    """The loads as a table; what failed says why below it."""
-    if not rows:
-        console.print("No loads.")
-        return
-    shown = []
-    for row in rows:
-        color = COLORS.get(row["status"], "white")
-        shown.append(
-            {"load": str(row["id"]), "dataset": escape(row["dataset"])}
-            | {"kind": "" if row["kind"] == "ingest" else row["kind"]}
-            | {"outcome": f"[{color}]{row['status']}[/]"}
-            | {"records": show_count(row["raw"])}
-            | {"rejected": show_count(row["rejected"]), "duplicates": show_count(row["duplicates"] or None)}
-            | {"seconds": f"{row['seconds']:.1f}" if row["seconds"] is not None else ""}
-            | {"when": f"{show_age(now - (row['finished_at'] or row['started_at']))} ago"}
-        )
-    show_table(shown, console)
-    for row in rows:
-        if row["error"]:
-            head = f"load {row['id']}: {row['error_code']}"
-            console.print(f"[red]{escape(head)}:[/] {escape(row['error'])}", highlight=False, soft_wrap=True)
-
-
-def show_count(number: int | None) -> str:
-    """A count; nothing where nothing was counted."""
-    return "" if number is None else f"{number:,}"
-
-
-def show_load(load: dict[str, Any], console: Console) -> None:
-    """Everything about one load, a fact on each line."""
-    color = COLORS.get(load["status"], "white")
-
-    def say(name: str, text: str | None) -> None:
-        if text:
-            console.print(f"[dim]{name:<12}[/] {text}", highlight=False, soft_wrap=True)
-
-    say(f"load {load['id']}", f"{escape(load['dataset'])}, {load['kind']}, [{color}]{load['status']}[/]")
-    say("revision", str(load["revision"] or ""))
-    say("records", ", ".join(f"{load[name]:,} {name}" for name in COUNTS if load[name] is not None))
-    say("started", show_time(load["started_at"]) if load["status"] != "queued" else None)
-    say("ended", show_time(load["finished_at"]))
-    say("attempt", str(load["attempt"]) if load["attempt"] > 1 else None)
-    say("again", show_time(load["retry_at"]))
-    say("scheduled", show_time(load["scheduled_at"]))
-    say("asked by", escape(load["requested_by"] or ""))
-    say("asked for", escape(show_facts(load["request"])))
-    say("because of", escape(show_facts(load["cause"])))
-    say("source", escape(load["source"] or ""))
-    if load["parts"] and load["parts"] != [load["source"]]:
-        shown = load["parts"][:10]
-        rest = len(load["parts"]) - len(shown)
-        say("parts", escape(", ".join(map(str, shown)) + (f" and {rest:,} more" if rest else "")))
-    say("position", escape(show_facts(load["position"])))
-    say("batch", load["batch_sha256"])
-    steps = load["step_seconds"] or {}
-    in_order = [name for name in (*STEP_WORDS, *steps) if name in steps]
-    say("steps", ", ".join(f"{name} {steps[name]:.2f} s" for name in dict.fromkeys(in_order)))
-    say("trace", load["trace_id"])
-    if load["error"]:
-        say("error", f"[red]{escape(load['error_code'] or '')}:[/] {escape(load['error'])}")
-    for note in load["notes"]:
-        say("note", escape(str(note)))
-    for gate in load["gates"]:
-        say("gate", show_gate(gate))
-    for reason in load["reasons"]:
-        say("rejected", show_reason(reason))
-
-
-def show_gate(gate: dict[str, Any]) -> str:
-    """A rule as it was measured."""
-    word = (
-        "[green]kept[/]"
-        if gate["passed"]
-        else "[red]broken[/]"
-        if gate["severity"] == "error"
-        else "[yellow]broken[/]"
-    )
-    measured = "no value" if gate["measured"] is None else f"{gate['measured']:g}"
-    text = gate["error"] or f"measured {measured}, must be {gate['bound']}"
-    return f"{word} {escape(gate['rule'])}: {escape(text)}"
-
-
-def show_reason(reason: dict[str, Any]) -> str:
-    """A reason for rejection with its first record."""
-    sample = reason["sample"]
-    place = f"{sample['file']}, line {sample['line']:,}" if sample["file"] else f"line {sample['line']:,}"
-    what = f"{reason['property']}: {reason['rule']}" if reason["property"] else reason["rule"]
-    return escape(f"{count_noun(reason['records'], 'record')}, {what}; first {place}: {sample['message']}")
-
-
-def show_facts(facts: dict[str, Any] | None) -> str:
-    """A small JSON object in a line."""
-    return ", ".join(
-        f"{name} {show_facts(fact)}" if isinstance(fact, dict) else f"{name}={fact}"
-        for name, fact in (facts or {}).items()
-    )
-
-
-def show_time(time: datetime | None) -> str | None:
-    """A time in UTC, to the second."""
-    return f"{time:%Y-%m-%d %H:%M:%SZ}" if time else None

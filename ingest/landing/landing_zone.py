@@ -7,33 +7,15 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from catalog.model.dataset import RawForm
 from ingest.errors import SourceMissingError, SourceTooLargeError
+from ingest.landing.landed_batch import LandedBatch, LandedPart
 from ingest.landing.raw import RawBatch, RawPart
 from runtime.private_files import make_private_folder
-
-
-@dataclass(frozen=True)
-class LandedPart:
-    """One part of a raw batch in the landing zone."""
-
-    name: str
-    sha256: str
-    path: Path
-    size: int  # bytes, as it came
-    form: RawForm | None = None  # how it is cut, where not as the input says
-
-
-@dataclass(frozen=True)
-class LandedBatch:
-    """A raw batch in the landing zone; that of one part has its part's digest."""
-
-    sha256: str
-    parts: tuple[LandedPart, ...]
 
 
 def land(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from catalog.contract.load import Catalog
+from catalog.model.catalog import Catalog
 from catalog.storage.ledger_tables import DatasetHead, Load
 from ingest.landing.landing_zone import locate
 from runtime.settings import Settings

@@ -17,7 +17,7 @@ from typing import IO, BinaryIO, Protocol
 import zstandard
 
 from ingest.errors import SourceError, SourceTooLargeError, UnsafeArchiveError
-from ingest.landing.landing_zone import LandedPart
+from ingest.landing.landed_batch import LandedPart
 from runtime.settings import Settings
 
 RATIO_FLOOR_BYTES = 10_000_000  # below it, the ratio does not matter

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from catalog.model.dataset import Dataset
 from ingest.cleaning.engine import CleanBatch
-from ingest.landing.landing_zone import LandedBatch
+from ingest.landing.landed_batch import LandedBatch
 from ingest.landing.unpacking import UnpackLimit
 from ingest.ledger.loads import Ticket
 from ingest.quarantine.replay_merge import Pouring, list_open_keys, write_origins

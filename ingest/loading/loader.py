@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 import sqlalchemy as sa
 
-from catalog.contract.load import Catalog
+from catalog.model.catalog import Catalog
 from catalog.model.dataset import Dataset, RawForm
 from catalog.storage.dataset_tables import CatalogTables, DatasetTables, staging_name
 from catalog.storage.high_water import note_heads
@@ -28,7 +28,8 @@ from ingest.errors import IngestError
 from ingest.inputs import open_batch
 from ingest.inputs.raw_batch import InputPlace
 from ingest.inputs.variables import know_values
-from ingest.landing.landing_zone import LandedBatch, land, note_parts, recall
+from ingest.landing.landed_batch import LandedBatch
+from ingest.landing.landing_zone import land, note_parts, recall
 from ingest.landing.unpacking import UnpackLimit
 from ingest.ledger.failures import explain_failure, is_outage
 from ingest.ledger.lease import hold_dataset, keep_lease

@@ -8,7 +8,8 @@ import sqlalchemy as sa
 from sqlalchemy.schema import CreateTable, DropTable
 
 from catalog.storage.dataset_tables import LINE, LOAD, REVISION, UNTIL, DatasetTables
-from ingest.quarantine.rejected_records import REJECTS, copy_file
+from ingest.quarantine.rejected_records import REJECTS
+from runtime.copy import copy_file
 
 
 def apply_changes(

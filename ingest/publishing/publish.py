@@ -20,7 +20,6 @@ from ingest.publishing.quality_checks import judge_counts, measure_gates
 from ingest.publishing.staging import copy_target, restore_indexes
 from ingest.quarantine.rejected_records import (
     REJECTS,
-    copy_file,
     count_reasons,
     fill_raw,
     gather_rejects,
@@ -39,6 +38,7 @@ from ingest.quarantine.replay_merge import (
     supersede_confirmed,
     supersede_written,
 )
+from runtime.copy import copy_file
 
 VACUUM_SHARE = 0.10  # of the records changed: then the planner and the visibility map need a look
 

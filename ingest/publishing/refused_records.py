@@ -24,7 +24,7 @@ from catalog.storage.dataset_tables import LINE, DatasetTables, find_indexes
 from ingest.cleaning.newest import name_order, order_property
 from ingest.publishing.candidate import Candidate
 from ingest.publishing.staging import copy_target, quote_table
-from ingest.quarantine.rejected_records import copy_file, driver_of
+from runtime.copy import copy_file, driver_of
 from runtime.plain_text import plain
 
 # A value that is none of its column's type, or more than a limit of Postgres allows.

@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable, DropTable
 
 from catalog.storage.dataset_tables import STAGING_SCHEMA, DatasetTables
-from ingest.quarantine.rejected_records import copy_file
+from runtime.copy import copy_file
 
 
 def stage(engine: sa.Engine, tables: DatasetTables, load_id: int, attempt: int, file: Path) -> None:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
@@ -18,11 +17,11 @@ from catalog.storage.dataset_tables import LINE, DatasetTables
 from catalog.storage.ledger_tables import RejectedRecord
 from ingest.cleaning.newest import note_order
 from ingest.readers.record_writer import CutPart, show_text
+from runtime.copy import copy_file, driver_of
 from runtime.plain_text import keep_text
 
 RAW_BATCH_LINES = 10_000
 REASONS_SHOWN = 20
-COPY_BLOCK_BYTES = 1 << 18
 REJECT_COLUMNS = "line, key, raw, reasons, candidate, order_value"
 
 # One load's rejected records, on its own connection. `candidate` holds the values that Postgres still judges,
@@ -53,19 +52,6 @@ class ReasonCount:
     def __str__(self) -> str:
         shown = f"{self.value!r}, " if self.value is not None else ""
         return f"{self.records:,} × {self.reason} (line {self.line}: {shown}{self.message})"
-
-
-def driver_of(connection: sa.Connection) -> psycopg.Connection[Any]:
-    """The psycopg connection below, for COPY."""
-    return connection.connection.driver_connection  # type: ignore[return-value]
-
-
-def copy_file(connection: sa.Connection, target: str, file: Path) -> None:
-    """COPYs a CSV file without header into `target`, on the connection's own transaction."""
-    statement = f"COPY {target} FROM STDIN (FORMAT csv)".encode()
-    with file.open("rb") as source, driver_of(connection).cursor() as cursor, cursor.copy(statement) as copy:
-        while block := source.read(COPY_BLOCK_BYTES):
-            copy.write(block)
 
 
 def gather_rejects(connection: sa.Connection, files: Iterable[Path]) -> None:

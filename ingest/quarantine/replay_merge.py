@@ -20,12 +20,13 @@ from catalog.model.dataset import RawForm
 from catalog.storage.dataset_tables import LINE, LOAD, REVISION, DatasetTables
 from catalog.storage.ledger_tables import RejectedRecord
 from ingest.cleaning.newest import compare, order_column, speaks_for
-from ingest.landing.landing_zone import LandedBatch
+from ingest.landing.landed_batch import LandedBatch
 from ingest.landing.unpacking import UnpackLimit
-from ingest.quarantine.rejected_records import REJECTS, copy_file, driver_of, key_of
+from ingest.quarantine.rejected_records import REJECTS, key_of
 from ingest.quarantine.replay_batch import LatestBatch, find_latest_batch, rejects_form, takes_whole
 from ingest.readers.record_writer import CutPart
 from ingest.readers.replayed_rejects import RejectsReader
+from runtime.copy import copy_file, driver_of
 from runtime.plain_text import keep_text
 
 POURED = sa.Table(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,9 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from catalog.model.dataset import Dataset
-from catalog.storage.audit import note_audit
-from catalog.storage.ledger_tables import DatasetHead
-from ingest.errors import IngestError
+from ingest.ledger.audit import note_deed
 
 BATCH_ROWS = 2_000
 SAMPLES_PER_REASON = 3
@@ -71,21 +68,6 @@ class ReasonGroup:
     samples: list[dict[str, Any]]
 
 
-def find_dataset_id(engine: sa.Engine, dataset: Dataset) -> int:
-    """The id of the dataset's head; IngestError where it has no table yet."""
-    with engine.connect() as connection:
-        found = connection.execute(
-            sa.select(DatasetHead.id).where(
-                DatasetHead.product == dataset.product,
-                DatasetHead.major == dataset.major,
-                DatasetHead.dataset == dataset.name,
-            )
-        ).scalar_one_or_none()
-    if found is None:
-        raise IngestError(f"{dataset.address} has no table yet. Run `decant migrate`.")
-    return int(found)
-
-
 def count_rejects(engine: sa.Engine, choice: Choice) -> int:
     """How many records are meant."""
     with engine.connect() as connection:
@@ -122,31 +104,3 @@ def dismiss_rejects(engine: sa.Engine, dataset: Dataset, choice: Choice, by: str
         chosen = {name: getattr(choice, name) for name in ("reason", "load_id", "id")}
         note_deed(connection, by, "dismiss", dataset, result.rowcount, chosen)
         return int(result.rowcount)
-
-
-def note_deed(
-    connection: sa.Connection,
-    by: str,
-    operation: str,
-    dataset: Dataset,
-    records: int | None = None,
-    facts: dict[str, Any] | None = None,
-) -> None:
-    """Writes into the audit log who did what; never which values."""
-    note_audit(
-        connection,
-        by,
-        operation,
-        product=dataset.product,
-        dataset=f"v{dataset.major}.{dataset.name}",
-        records=records,
-        facts={name: value for name, value in (facts or {}).items() if value is not None} or None,
-    )
-
-
-def who_runs_this() -> str:
-    """Who sits at the command line, for the record."""
-    try:
-        return f"cli {getpass.getuser()}"
-    except (OSError, KeyError):
-        return "cli"

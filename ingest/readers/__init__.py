@@ -9,7 +9,7 @@ from typing import Protocol
 
 from catalog.model.dataset import RawForm
 from ingest.errors import SourceError
-from ingest.landing.landing_zone import LandedBatch, LandedPart
+from ingest.landing.landed_batch import LandedBatch, LandedPart
 from ingest.landing.unpacking import UnpackLimit
 from ingest.readers.delimited import DelimitedReader
 from ingest.readers.excel import WorkbookReader

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from catalog.model.dataset import RawForm
 from ingest.errors import SourceError
-from ingest.landing.landing_zone import LandedPart
+from ingest.landing.landed_batch import LandedPart
 from ingest.landing.unpacking import UnpackLimit
 from ingest.readers.columns import name_headers
 from ingest.readers.record_writer import MALFORMED_SHOWN_BYTES, RECORD_LIMIT_BYTES, RecordSink, show_raw

@@ -18,7 +18,7 @@ import python_calamine as calamine
 
 from catalog.model.dataset import RawForm
 from ingest.errors import SourceError
-from ingest.landing.landing_zone import LandedPart
+from ingest.landing.landed_batch import LandedPart
 from ingest.landing.unpacking import UnpackLimit, open_landed_file
 from ingest.readers.columns import name_column, name_headers, number_twins
 from ingest.readers.excel_sheet import SheetFacts, look_at_sheet

@@ -19,7 +19,7 @@ import orjson
 from catalog.model.dataset import RawForm
 from catalog.types.json_path import RecordsPath, parse_records_path
 from ingest.errors import SourceError
-from ingest.landing.landing_zone import LandedPart
+from ingest.landing.landed_batch import LandedPart
 from ingest.landing.unpacking import ByteStream, UnpackLimit
 from ingest.readers.columns import show_names
 from ingest.readers.json_batches import JsonHand, show_text

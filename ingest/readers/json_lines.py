@@ -7,7 +7,7 @@ from pathlib import Path
 
 from catalog.model.dataset import RawForm
 from ingest.errors import SourceError
-from ingest.landing.landing_zone import LandedPart
+from ingest.landing.landed_batch import LandedPart
 from ingest.landing.unpacking import UnpackLimit
 from ingest.readers.json_batches import JsonHand, show_text
 from ingest.readers.record_writer import RecordSink

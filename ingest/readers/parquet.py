@@ -16,7 +16,7 @@ import duckdb
 
 from catalog.model.dataset import RawForm
 from ingest.errors import SourceError, SourceTooLargeError
-from ingest.landing.landing_zone import LandedPart
+from ingest.landing.landed_batch import LandedPart
 from ingest.landing.unpacking import UnpackLimit, open_landed_file
 from ingest.readers.json_batches import JsonHand, show_text
 from ingest.readers.nanoseconds import find_too_fine

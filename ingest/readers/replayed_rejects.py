@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog.model.dataset import RawForm
-from ingest.landing.landing_zone import LandedPart
+from ingest.landing.landed_batch import LandedPart
 from ingest.landing.unpacking import UnpackLimit, open_landed
 from ingest.readers.delimited import CsvCutter
 from ingest.readers.record_writer import RecordSink

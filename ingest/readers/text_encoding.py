@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from catalog.model.dataset import RawForm
-from ingest.landing.landing_zone import LandedPart
+from ingest.landing.landed_batch import LandedPart
 from ingest.landing.unpacking import ByteStream, UnpackLimit, open_landed
 from ingest.readers.signature import refuse_other_format
 

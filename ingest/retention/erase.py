@@ -12,7 +12,8 @@ from typing import Any
 import duckdb
 import sqlalchemy as sa
 
-from catalog.model.dataset import Dataset, RawForm, needs_of
+from catalog.model.dataset import Dataset, RawForm
+from catalog.model.dependencies import needs_of
 from catalog.storage.dataset_tables import LINE, LOAD, UNTIL, CatalogTables, DatasetTables
 from catalog.storage.export_files import forget_exports
 from catalog.storage.ledger_tables import Load, Profile, RejectedRecord
@@ -22,7 +23,8 @@ from ingest.cleaning.plan import compile_cleaning, needed_columns
 from ingest.cleaning.published_snapshot import forget_known
 from ingest.cleaning.result_tables import key_text
 from ingest.errors import CleaningError, IngestError, SourceError
-from ingest.landing.landing_zone import LandedBatch, LandedPart, recall
+from ingest.landing.landed_batch import LandedBatch, LandedPart
+from ingest.landing.landing_zone import recall
 from ingest.landing.unpacking import UnpackLimit
 from ingest.readers import cut_batch
 from ingest.readers.record_writer import CutBatch

@@ -16,7 +16,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from catalog.contract.load import Catalog
+from catalog.model.catalog import Catalog
 from catalog.model.dataset import Dataset
 from catalog.storage.dataset_tables import UNTIL, CatalogTables, DatasetTables
 from catalog.storage.epoch import read_epochs

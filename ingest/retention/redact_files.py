@@ -8,7 +8,8 @@ from pathlib import Path
 
 from catalog.model.dataset import RawForm
 from ingest.inputs.raw_batch import RawPart
-from ingest.landing.landing_zone import LandedPart, land_part
+from ingest.landing.landed_batch import LandedPart
+from ingest.landing.landing_zone import land_part
 from ingest.landing.unpacking import ByteStream, UnpackLimit, open_landed
 from ingest.readers import make_reader
 from ingest.readers.replayed_rejects import FORMAT as REJECTS

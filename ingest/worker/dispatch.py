@@ -14,8 +14,9 @@ from datetime import UTC, datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import distinct_on
 
-from catalog.contract.load import Catalog
-from catalog.model.dataset import Dataset, needs_of
+from catalog.model.catalog import Catalog
+from catalog.model.dataset import Dataset
+from catalog.model.dependencies import needs_of
 from catalog.model.freshness import Head, current_revisions, revisions_read
 from catalog.model.schedule import last_tick, scheduled_datasets
 from catalog.storage.installation_tables import SWEEP_LOCK, NamedLock

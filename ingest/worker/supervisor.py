@@ -15,7 +15,7 @@ import psycopg
 from procrastinate.exceptions import ProcrastinateException
 from psycopg_pool import PoolTimeout
 
-from catalog.contract.load import Catalog
+from catalog.model.catalog import Catalog
 from ingest.worker.worker import LOGGER, Worker
 from runtime.database import DatabaseUrls
 from runtime.embedded_site import EmbeddedPostgresError

@@ -20,7 +20,8 @@ import procrastinate
 import psycopg
 import sqlalchemy as sa
 
-from catalog.contract.load import Catalog, load_catalog
+from catalog.contract.load import load_catalog
+from catalog.model.catalog import Catalog
 from catalog.model.schedule import next_tick, scheduled_datasets
 from catalog.storage.dataset_tables import build_tables
 from catalog.storage.ledger_tables import REVISIONS_CHANNEL

@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from api.http.problems import Problem
+from api.http.request_headers import read_idempotency_key
 from api.openapi import build_document
-from api.push.event_body import RECORDS_LIMIT, parse_records, read_form, read_idempotency_key
+from api.push.event_body import RECORDS_LIMIT, parse_records, read_form
 from tests.lab import Lab
 from tests.pushing import EVENTS, READINGS, SENSORS, make_key, outcomes, push
 

@@ -13,7 +13,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from api.http.problems import KINDS
 from api.openapi import build_document
 from api.openapi.names import PAGE, RAW, operation_id, schema_name
-from catalog.contract.load import Catalog
+from catalog.model.catalog import Catalog
 from catalog.model.dataset import Dataset
 from tests.lab import Lab
 from tests.pushing import SENSORS

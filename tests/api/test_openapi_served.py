@@ -21,7 +21,7 @@ from api.auth.permissions import Access, visible_products
 from api.openapi import Writer, build_dataset, build_document
 from api.openapi.caller_documents import WHOLE_LIMIT_BYTES, Documents, Seen
 from api.query.view import Views
-from catalog.contract.load import Catalog
+from catalog.model.catalog import Catalog
 from catalog.model.dataset import Dataset
 from catalog.storage.dataset_tables import build_tables
 from runtime.database import make_engine

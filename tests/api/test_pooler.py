@@ -19,7 +19,8 @@ import sqlalchemy as sa
 from psycopg.conninfo import conninfo_to_dict
 
 from api.auth.api_keys import create_key
-from api.database.connections import Lanes, Statement
+from api.database.connections import Lanes
+from api.database.statement import Statement
 from ingest.worker.supervisor import keep_working
 from runtime.database import make_engine, make_read_engine, make_read_pool
 from runtime.embedded_postgres import EmbeddedPostgres

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from psycopg_pool import AsyncConnectionPool
 
 from api.auth.api_keys import create_key
-from api.auth.rate_limits import Limiter, client_address, rate_headers
+from api.auth.rate_limits import Limiter, rate_headers
+from api.http.client_address import client_address
 from runtime.database import make_engine, make_write_pool
 from runtime.rate import Rate, parse_rate
 from runtime.settings import load_settings, read_secret

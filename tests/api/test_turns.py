@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from api.auth.caller import CALLING, ITSELF, Caller
 from api.database.answer_cache import Finished, PageCache
-from api.database.turns import CALLING, ITSELF, Caller, Turns
+from api.database.turns import Turns
 from runtime.errors import BusyError
 from tests.lab import PEOPLE, Lab
 from tests.pushing import make_key

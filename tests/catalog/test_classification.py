@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from catalog.contract.load import Catalog, lint_contracts
+from catalog.contract.load import lint_contracts
+from catalog.model.catalog import Catalog
 from runtime.errors import Finding
 from runtime.settings import load_settings
 

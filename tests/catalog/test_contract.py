@@ -9,7 +9,8 @@ from textwrap import dedent
 
 import pytest
 
-from catalog.contract.load import ACCEPTED_VERSIONS, Catalog, lint_contracts, load_catalog
+from catalog.contract.load import ACCEPTED_VERSIONS, lint_contracts, load_catalog
+from catalog.model.catalog import Catalog
 from catalog.model.dataset import Property
 from ingest.cleaning.lint import lint
 from runtime.errors import ContractError, Finding, UnknownDatasetError

@@ -6,15 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catalog.model.dataset import (
-    POSTGRES_NAME_BYTES,
-    Dataset,
-    ForeignKey,
-    Input,
-    name_schema,
-    order_by_dependency,
-    shorten_name,
-)
+from catalog.model.dataset import POSTGRES_NAME_BYTES, Dataset, ForeignKey, Input, name_schema, shorten_name
+from catalog.model.dependencies import order_by_dependency
 
 
 def make_dataset(

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from catalog.contract.load import Catalog, lint_contracts
+from catalog.contract.load import lint_contracts
 from catalog.migration.migrate import migrate
+from catalog.model.catalog import Catalog
 from catalog.model.semantic_version import parse_version
 from runtime.settings import PROJECT_ROOT, load_settings
 from tests.lab import Lab

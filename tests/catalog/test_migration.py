@@ -7,8 +7,8 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from catalog.contract.load import Catalog
 from catalog.migration.migrate import MigrationReport, migrate, plan_migration
+from catalog.model.catalog import Catalog
 from runtime.errors import MigrationError
 from tests.lab import PEOPLE, Lab, walk
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from catalog.contract.load import Catalog, lint_contracts
-from catalog.model.dataset import derived_from
+from catalog.contract.load import lint_contracts
+from catalog.model.catalog import Catalog
+from catalog.model.dependencies import derived_from
 from catalog.sql.query import QueryTextError, find_tables, output_columns, parse_query, rename_tables
 from runtime.errors import Finding
 from runtime.settings import load_settings

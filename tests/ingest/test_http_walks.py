@@ -14,7 +14,8 @@ from ingest.errors import SourceError
 from ingest.http_client import client as http_client
 from ingest.inputs import open_batch
 from ingest.inputs.raw_batch import InputPlace
-from ingest.landing.landing_zone import LandedBatch, land
+from ingest.landing.landed_batch import LandedBatch
+from ingest.landing.landing_zone import land
 from ingest.landing.unpacking import UnpackLimit
 from ingest.readers import cut_batch
 from tests.ingest.test_inputs_http import CONTRACT

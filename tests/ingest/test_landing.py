@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from ingest.errors import SourceError, SourceTooLargeError, UnsafeArchiveError
 from ingest.inputs.raw_batch import RawPart
-from ingest.landing.landing_zone import LandedPart, land_part, locate
+from ingest.landing.landed_batch import LandedPart
+from ingest.landing.landing_zone import land_part, locate
 from ingest.landing.unpacking import RATIO_FLOOR_BYTES, UnpackLimit, open_landed
 
 LIMIT = 100_000_000

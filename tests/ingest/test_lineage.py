@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from catalog.contract.load import Catalog, load_catalog
-from ingest.inspection.lineage import Lineage, Origin, show_lineage, to_json, trace_lineage
+from catalog.contract.load import load_catalog
+from catalog.model.catalog import Catalog
+from commands.show.lineage import show_lineage
+from ingest.inspection.lineage import Lineage, Origin, to_json, trace_lineage
 from runtime.settings import load_settings
 
 SALES = """

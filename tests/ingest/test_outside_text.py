@@ -18,8 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commands.console import PlainConsole
+from commands.show.load_history import show_load, show_loads
 from commands.show.load_reports import show_line, show_reports
-from ingest.inspection.load_history import list_loads, read_load, show_load, show_loads
+from ingest.inspection.load_history import list_loads, read_load
 from runtime.logs import FactsFormatter
 from runtime.plain_text import keep_text, plain, restore_text
 from tests.ingest.test_dispatch import WATCHED

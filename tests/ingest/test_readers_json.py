@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from catalog.model.dataset import RawForm
 from catalog.types.json_path import RecordsPath, parse_records_path
-from ingest.landing.landing_zone import LandedBatch
+from ingest.landing.landed_batch import LandedBatch
 from ingest.landing.unpacking import UnpackLimit
 from ingest.readers import cut_batch, pick_raw
 from ingest.readers import json_lines as lines

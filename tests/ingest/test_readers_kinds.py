@@ -18,7 +18,7 @@ import xlsxwriter
 
 from catalog.model.dataset import RawForm
 from ingest.errors import SourceError, SourceTooLargeError
-from ingest.landing.landing_zone import LandedBatch
+from ingest.landing.landed_batch import LandedBatch
 from ingest.landing.unpacking import UnpackLimit
 from ingest.readers import cut_batch, pick_raw
 from ingest.readers.record_writer import CutBatch

@@ -16,7 +16,7 @@ import pytest
 
 from catalog.model.dataset import RawForm
 from ingest.errors import MissingColumnsError, SourceError, SourceTooLargeError
-from ingest.landing.landing_zone import LandedBatch
+from ingest.landing.landed_batch import LandedBatch
 from ingest.landing.unpacking import UnpackLimit
 from ingest.readers import cut_batch, pick_raw
 from tests.lab import land_bytes

@@ -1,0 +1,15 @@
+"""A statement as the read connections run it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, eq=False)
+class Statement:
+    """SQL with $1, $2, …, the names of the values that stand for them, and whether one plan serves all values."""
+
+    text: bytes
+    names: tuple[str, ...]
+    # A kept plan costs a third of planning each time; a wrong one reads all of history for a page.
+    keep_plan: bool

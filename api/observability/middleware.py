@@ -1,0 +1,75 @@
+"""Counts, times and traces each request."""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.auth.identify import FIELDS
+from api.auth.permissions import find_known_product
+from api.http.paths import decode_path
+from api.http.security_events import PRINCIPAL
+from api.http.server_timing import KEPT, Timings
+from api.observability.access_log import AccessLog
+from api.observability.metrics import NO_SNIFFING, UNKNOWN, is_public, observe
+from api.observability.usage import ANONYMOUS
+from runtime.telemetry import traceresponse
+
+
+class Counting:
+    """Counts what passes through an application, errors as well; tells callers how they stand and what it took."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers, and counts."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        if b"%" in scope["raw_path"]:
+            scope["path"] = decode_path(scope["raw_path"])
+        timings = scope[KEPT] = Timings()
+        status = 500
+        size = 0
+        trace = ""
+
+        async def watch(message: Message) -> None:
+            nonlocal status, size, trace
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                trace = traceresponse()
+                fields = message["headers"]
+                # What anybody may keep is told of no single request: a cache would repeat it with every answer.
+                if not is_public(fields):
+                    fields = [*fields, (b"server-timing", timings.header()), (b"traceresponse", trace.encode())]
+                message["headers"] = [*fields, NO_SNIFFING, *scope.get(FIELDS, ())]
+            else:
+                size += len(message.get("body", b""))
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watch)
+        finally:
+            endpoint = scope.get("endpoint")
+            kind = str(getattr(endpoint, "name", None) or getattr(endpoint, "__name__", UNKNOWN))
+            seconds = perf_counter() - timings.started
+            observe(kind, status, seconds)
+            self.note(scope, kind, status, size)
+            access_log: AccessLog | None = scope["app"].state.access_log
+            if access_log is not None:
+                access_log.note(scope, kind, status, size, seconds, trace)
+
+    def note(self, scope: Scope, kind: str, status: int, size: int) -> None:
+        """Adds the request to what its principal has used; who asks for health has none."""
+        principal = scope.get(PRINCIPAL)
+        if principal is None:
+            return
+        service = scope["app"].state.service
+        place = scope.get("path_params") or {}
+        known = find_known_product(service.catalog, place.get("product", ""), place.get("major", ""))
+        # Names only of what exists: strangers invent others.
+        dataset = place.get("dataset", "") if known is not None and place.get("dataset") in known.datasets else ""
+        where = (known.id, known.major, dataset) if known is not None else ("", 0, "")
+        service.usage.note((principal.id or ANONYMOUS, *where, kind), status, size)

@@ -1,0 +1,56 @@
+"""Who did what on the command line."""
+
+from __future__ import annotations
+
+import getpass
+from typing import Any
+
+import sqlalchemy as sa
+
+from catalog.model.dataset import Dataset
+from catalog.storage.audit import note_audit
+from catalog.storage.ledger_tables import DatasetHead
+from ingest.errors import IngestError
+
+
+def find_dataset_id(engine: sa.Engine, dataset: Dataset) -> int:
+    """The id of the dataset's head; IngestError where it has no table yet."""
+    with engine.connect() as connection:
+        found = connection.execute(
+            sa.select(DatasetHead.id).where(
+                DatasetHead.product == dataset.product,
+                DatasetHead.major == dataset.major,
+                DatasetHead.dataset == dataset.name,
+            )
+        ).scalar_one_or_none()
+    if found is None:
+        raise IngestError(f"{dataset.address} has no table yet. Run `decant migrate`.")
+    return int(found)
+
+
+def note_deed(
+    connection: sa.Connection,
+    by: str,
+    operation: str,
+    dataset: Dataset,
+    records: int | None = None,
+    facts: dict[str, Any] | None = None,
+) -> None:
+    """Writes into the audit log who did what; never which values."""
+    note_audit(
+        connection,
+        by,
+        operation,
+        product=dataset.product,
+        dataset=f"v{dataset.major}.{dataset.name}",
+        records=records,
+        facts={name: value for name, value in (facts or {}).items() if value is not None} or None,
+    )
+
+
+def who_runs_this() -> str:
+    """Who sits at the command line, for the record."""
+    try:
+        return f"cli {getpass.getuser()}"
+    except (OSError, KeyError):
+        return "cli"
