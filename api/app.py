@@ -19,7 +19,7 @@ from api.auth.authenticator import Authenticator
 from api.auth.identify import Callers
 from api.auth.jwt import TokenVerifier
 from api.auth.rate_limits import Limiter
-from api.context import Service
+from api.context import Context
 from api.database.answer_cache import PageCache
 from api.database.connections import Lanes
 from api.database.published_heads import Head, Heads, Place
@@ -27,16 +27,18 @@ from api.datasets import aggregates, changes, records
 from api.datasets import revisions as publications
 from api.datasets.endpoint import make_route
 from api.datasets.reader import RecordReader
+from api.datasets.resources import DatasetResources
 from api.datasets.status_headers import StandingHeaders
 from api.exports import endpoint as exports
 from api.exports.kept_files import ExportFiles
+from api.exports.resources import ExportResources
 from api.exports.snapshot import ExportSource
 from api.http.body_memory import BodyMemory
 from api.http.cors import cors_options
 from api.http.problems import install_problems
 from api.metadata import catalog_routes
 from api.metadata import inspection_routes as inspection
-from api.metadata.provenance import RawLookup
+from api.metadata.provenance import Provenance, RawLookup
 from api.observability.metrics import show_state
 from api.observability.middleware import Counting
 from api.observability.usage import UsageLog
@@ -44,6 +46,7 @@ from api.openapi import routes as docs
 from api.openapi.caller_documents import Documents
 from api.push import routes as events
 from api.push.event_store import EventStore
+from api.push.intake import Intake
 from api.query.view import Views
 from api.unrouted_path import judge_nowhere
 from catalog.model.catalog import Catalog
@@ -94,25 +97,17 @@ def create_app(
         tasks = [asyncio.create_task(heads.run()), asyncio.create_task(usage.run())]
         contracts = {product.schema: product.sha256 for product in catalog.products.values()}
         views = Views(build_tables(catalog.products.values()), contracts, secret, settings.url_limit_bytes)
+        reader = RecordReader(lanes, heads)
         documents = Documents(catalog, views, settings)
         try:
-            app.state.service = Service(
-                settings=settings,
-                catalog=catalog,
-                lanes=lanes,
-                callers=callers,
-                usage=usage,
-                views=views,
-                documents=documents,
-                reader=RecordReader(lanes, heads),
-                cache=cache,
-                headers=StandingHeaders(catalog, settings),
-                events=EventStore(write_pool),
-                bodies=BodyMemory(settings.events_memory_bytes, settings.events_limit_bytes),
-                exports=ExportSource(urls.read, settings),
-                raw_lookup=raw_lookup,
-                export_files=export_files,
+            app.state.context = Context(settings, catalog, lanes, write_pool, callers, usage, views)
+            app.state.datasets = DatasetResources(reader, StandingHeaders(catalog, settings), cache)
+            app.state.exports = ExportResources(ExportSource(urls.read, settings), export_files)
+            app.state.intake = Intake(
+                EventStore(write_pool), BodyMemory(settings.events_memory_bytes, settings.events_limit_bytes)
             )
+            app.state.provenance = Provenance(settings, reader, raw_lookup)
+            app.state.documents = documents
             yield
         finally:
             for task in tasks:

@@ -1,4 +1,4 @@
-"""What every route needs, in one frozen value."""
+"""What every route may take, in one frozen value; what one folder alone needs is a value of that folder."""
 
 from __future__ import annotations
 
@@ -9,22 +9,14 @@ from typing import Any
 
 from fastapi import Request
 from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
 from starlette.types import Scope
 
 from api.auth.authenticator import Principal
 from api.auth.identify import Callers
-from api.database.answer_cache import PageCache
 from api.database.connections import Lanes
-from api.datasets.reader import RecordReader
-from api.datasets.status_headers import StandingHeaders
-from api.exports.kept_files import ExportFiles
-from api.exports.snapshot import ExportSource
-from api.http.body_memory import BodyMemory
 from api.http.problems import Problem
-from api.metadata.provenance import RawLookup
 from api.observability.usage import UsageLog
-from api.openapi.caller_documents import Documents
-from api.push.event_store import EventStore
 from api.query.view import Views
 from catalog.model.catalog import Catalog
 from runtime.database import translate_error
@@ -32,24 +24,16 @@ from runtime.settings import Settings
 
 
 @dataclass(frozen=True)
-class Service:
-    """The running service."""
+class Context:
+    """The settings, the contracts, the ways to the database, and who calls."""
 
     settings: Settings
     catalog: Catalog
     lanes: Lanes
+    write_pool: AsyncConnectionPool[Any]
     callers: Callers
     usage: UsageLog
     views: Views
-    documents: Documents
-    reader: RecordReader
-    cache: PageCache
-    headers: StandingHeaders
-    events: EventStore
-    bodies: BodyMemory
-    exports: ExportSource
-    raw_lookup: RawLookup | None
-    export_files: ExportFiles
 
     async def authenticate(self, request: Request) -> Principal:
         """Who is calling; a problem for whoever cannot be told, or asks too often."""
@@ -60,17 +44,17 @@ class Service:
         return await self.callers.identify(scope, headers)
 
 
-def service_of(request: Request) -> Service:
-    """The service that a request came to."""
-    service: Service = request.app.state.service
-    return service
+def context_of(request: Request) -> Context:
+    """The context of the application that a request came to."""
+    context: Context = request.app.state.context
+    return context
 
 
 @asynccontextmanager
-async def connected(service: Service) -> AsyncIterator[AsyncConnection[Any]]:
+async def connected(context: Context) -> AsyncIterator[AsyncConnection[Any]]:
     """A connection on the write login, whose errors are ours."""
     try:
-        async with service.events.pool.connection() as connection:
+        async with context.write_pool.connection() as connection:
             yield connection
     except Problem:
         raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import Request
 
 from api.auth.permissions import find_dataset, find_product
-from api.context import service_of
+from api.context import context_of
 
 DATA = "/data"
 
@@ -18,12 +18,12 @@ async def judge_nowhere(request: Request) -> None:
     parts = request.url.path.split("/")
     if f"/{parts[1] if len(parts) > 1 else ''}" != DATA:
         return
-    service = service_of(request)
-    principal = await service.authenticate(request)
+    context = context_of(request)
+    principal = await context.authenticate(request)
     product, major, dataset = (*parts[2:5], "", "", "")[:3]
     if not product:
         return
     if dataset and dataset != "contract":
-        find_dataset(service.catalog, principal, product, major.removeprefix("v"), dataset)
+        find_dataset(context.catalog, principal, product, major.removeprefix("v"), dataset)
     else:
-        find_product(service.catalog, principal, product, major.removeprefix("v"))
+        find_product(context.catalog, principal, product, major.removeprefix("v"))

@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 from api.admin.key_routes import NO_STORE
 from api.admin.parameters import read_days
 from api.auth.permissions import require_scope
-from api.context import connected, service_of
+from api.context import connected, context_of
 from api.database.rows import cut_page, fetch, moment
 from api.http.problems import Problem
 from api.http.query_string import read_count, read_number
@@ -31,8 +31,8 @@ ORDER BY id DESC LIMIT %(limit)s
 @router.api_route("/operations/audit", methods=READ)
 async def get_audit(request: Request) -> Response:
     """What was done, the latest first: keys made, loads asked for, gates overruled, records erased."""
-    service = service_of(request)
-    require_scope(await service.authenticate(request), "ops:read")
+    context = context_of(request)
+    require_scope(await context.authenticate(request), "ops:read")
     refuse_unknown(request, ("principal", "operation", "limit", "before"))
     given = request.query_params
     if any("\0" in given.get(name, "") for name in ("principal", "operation")):
@@ -44,20 +44,20 @@ async def get_audit(request: Request) -> Response:
         "before": read_number(request, "before", "invalid_cursor"),
         "limit": limit + 1,
     }
-    members, behind = cut_page(await fetch(service.lanes, LIST, facts), limit)
-    return answer_list(request, members, behind, service.settings)
+    members, behind = cut_page(await fetch(context.lanes, LIST, facts), limit)
+    return answer_list(request, members, behind, context.settings)
 
 
 @router.api_route("/operations/usage", methods=READ)
 async def get_usage(request: Request) -> Response:
     """What everybody asked for, by day, dataset and operation."""
-    service = service_of(request)
-    require_scope(await service.authenticate(request), "ops:read")
+    context = context_of(request)
+    require_scope(await context.authenticate(request), "ops:read")
     refuse_unknown(request, ("principal", "from", "to"))
     principal = request.query_params.get("principal")
     if "\0" in (principal or ""):
         raise Problem("invalid_text")
     first, last = read_days(request)
-    async with connected(service) as connection:
+    async with connected(context) as connection:
         rows = await read_usage(connection, principal, first, last)
     return JSONResponse({"data": rows}, 200, NO_STORE)

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from api.admin.readiness import find_obstacle
 from api.auth.permissions import require_scope
-from api.context import service_of
+from api.context import context_of
 from api.http.addresses import address_of
 from api.http.problems import Problem
 from api.metadata.dataset_status import read_standings
@@ -35,11 +35,11 @@ async def livez() -> Response:
 @router.api_route("/readyz", methods=["GET", "HEAD"])
 async def readyz(request: Request) -> Response:
     """200 when requests can be served: the database answers, and has what the contracts of this process need."""
-    service = service_of(request)
+    context = context_of(request)
     problem = None
     try:
-        async with asyncio.timeout(READY_TIMEOUT_SECONDS), service.lanes.connection() as connection:
-            problem = await find_obstacle(connection, service.catalog, service.views)
+        async with asyncio.timeout(READY_TIMEOUT_SECONDS), context.lanes.connection() as connection:
+            problem = await find_obstacle(connection, context.catalog, context.views)
     except Exception:
         # Whatever it is, this process cannot serve; what it was stands in the log of the database.
         problem = "the database cannot be reached"
@@ -51,7 +51,7 @@ async def readyz(request: Request) -> Response:
 @router.api_route("/.well-known/security.txt", methods=["GET", "HEAD"], include_in_schema=False)
 async def security_txt(request: Request) -> Response:
     """Whom to tell of weaknesses (RFC 9116), where somebody is named."""
-    settings = service_of(request).settings
+    settings = context_of(request).settings
     if not settings.security_contact:
         raise Problem("not_found")
     expires = (datetime.now(UTC) + timedelta(days=SECURITY_TXT_DAYS)).strftime("%Y-%m-%dT00:00:00Z")
@@ -65,19 +65,19 @@ async def security_txt(request: Request) -> Response:
 @router.api_route("/metrics", methods=["GET", "HEAD"])
 async def metrics(request: Request) -> Response:
     """What is counted, for Prometheus."""
-    service = service_of(request)
-    if not service.settings.metrics_open:
-        require_scope(await service.authenticate(request), "ops:read")
+    context = context_of(request)
+    if not context.settings.metrics_open:
+        require_scope(await context.authenticate(request), "ops:read")
     try:
-        async with service.lanes.connection() as connection:
+        async with context.lanes.connection() as connection:
             datasets = await (await connection.execute(LEDGER.encode())).fetchall()
             loads = await (await connection.execute(LOADS.encode())).fetchall()
     except Exception as error:
         raise translate_error(error) from error
-    standings = await read_standings(service.lanes, service.catalog)
+    standings = await read_standings(context.lanes, context.catalog)
     fresh = {
         (dataset.product, dataset.major, dataset.name): standings[dataset.address].freshness
-        for dataset in service.catalog.datasets()
+        for dataset in context.catalog.datasets()
         if dataset.address in standings
     }
     body = render_metrics([as_text(row) for row in datasets], [as_text(row) for row in loads], fresh)

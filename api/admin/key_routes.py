@@ -16,7 +16,7 @@ from api.admin.parameters import read_days
 from api.auth.api_keys import KeyDraft, check_scopes, known_scopes, read_peppers
 from api.auth.authenticator import Principal, refuse
 from api.auth.permissions import require_scope
-from api.context import Service, connected, service_of
+from api.context import Context, connected, context_of
 from api.http.addresses import address_of
 from api.http.problems import Problem, closest, parameter_problem
 from api.http.request_body import member_problem, parse_object, read_json
@@ -38,11 +38,11 @@ OVERLAP_MAXIMUM = 30 * 86_400
 @router.api_route("/keys/self", methods=READ)
 async def get_own_key(request: Request) -> Response:
     """What the caller's own credential may do."""
-    service, principal = await known_caller(request)
+    context, principal = await known_caller(request)
     refuse_unknown(request)
     if principal.is_token:
         return JSONResponse({"data": {"subject": principal.id, "scopes": sorted(principal.scopes)}}, 200, NO_STORE)
-    async with connected(service) as connection:
+    async with connected(context) as connection:
         facts = await get_key(connection, principal.id or "")
     return JSONResponse({"data": facts}, 200, NO_STORE)
 
@@ -50,10 +50,10 @@ async def get_own_key(request: Request) -> Response:
 @router.api_route("/keys/self/usage", methods=READ)
 async def get_own_usage(request: Request) -> Response:
     """What the caller asked for, by day, dataset and operation."""
-    service, principal = await known_caller(request)
+    context, principal = await known_caller(request)
     refuse_unknown(request, ("from", "to"))
     first, last = read_days(request)
-    async with connected(service) as connection:
+    async with connected(context) as connection:
         rows = await read_usage(connection, principal.id, first, last)
     return JSONResponse({"data": rows}, 200, NO_STORE)
 
@@ -61,16 +61,16 @@ async def get_own_usage(request: Request) -> Response:
 @router.api_route("/keys/self/rotate", methods=["POST"])
 async def rotate_own_key(request: Request) -> Response:
     """A new key in the place of the caller's own; it may do the same."""
-    service, principal = await known_caller(request)
+    context, principal = await known_caller(request)
     if principal.is_token:
         raise Problem("not_found", "A token is renewed by its issuer.")
-    return await rotate(request, service, principal, principal.id or "")
+    return await rotate(request, context, principal, principal.id or "")
 
 
 @router.api_route("/keys", methods=READ)
 async def get_keys(request: Request) -> Response:
     """All keys, newest first."""
-    service, principal = await known_caller(request)
+    context, principal = await known_caller(request)
     require_scope(principal, "keys:admin")
     refuse_unknown(request, ("limit", "before", "state"))
     given = request.query_params
@@ -81,12 +81,12 @@ async def get_keys(request: Request) -> Response:
         raise parameter_problem("limit_out_of_range", "limit", "must be a whole number from 1 to 1000")
     if before is not None and not KEY_ID.fullmatch(before):
         raise parameter_problem("invalid_value", "before", "expected the id of a key")
-    async with connected(service) as connection:
+    async with connected(context) as connection:
         keys, behind = await list_keys(connection, state, before, int(limit))
     next_url = None
     if behind is not None:
         following = request.url.include_query_params(before=behind)
-        next_url = address_of(service.settings, f"{following.path}?{following.query}")
+        next_url = address_of(context.settings, f"{following.path}?{following.query}")
     link = {"Link": f'<{next_url}>; rel="next"'} if next_url else {}
     return JSONResponse({"data": keys, "next": next_url}, 200, NO_STORE | link)
 
@@ -94,25 +94,25 @@ async def get_keys(request: Request) -> Response:
 @router.api_route("/keys", methods=["POST"])
 async def post_key(request: Request) -> Response:
     """201 and a new key, whose text is shown this once."""
-    service, principal = await known_caller(request)
+    context, principal = await known_caller(request)
     require_scope(principal, "keys:admin")
     refuse_unknown(request)
     key = read_idempotency_key(request.headers.getlist("idempotency-key"))
     body = await read_json(request)
-    draft = read_draft(service, principal, parse_object(body, ("name", "scopes", "expires_at", "rate_limit")))
+    draft = read_draft(context, principal, parse_object(body, ("name", "scopes", "expires_at", "rate_limit")))
     once = Once(principal.id or "", "POST /keys", key, hashlib.sha256(body).hexdigest())
-    async with connected(service) as connection:
-        facts = await make_key(connection, read_peppers(service.settings), draft, once)
-    return created(service, facts)
+    async with connected(context) as connection:
+        facts = await make_key(connection, read_peppers(context.settings), draft, once)
+    return created(context, facts)
 
 
 @router.api_route("/keys/{key_id}", methods=READ)
 async def get_one_key(request: Request) -> Response:
     """One key, never its secret."""
-    service, principal = await known_caller(request)
+    context, principal = await known_caller(request)
     require_scope(principal, "keys:admin")
     refuse_unknown(request)
-    async with connected(service) as connection:
+    async with connected(context) as connection:
         facts = await get_key(connection, read_id(request))
     if facts is None:
         raise Problem("not_found", "There is no such key.")
@@ -122,15 +122,15 @@ async def get_one_key(request: Request) -> Response:
 @router.api_route("/keys/{key_id}/rotate", methods=["POST"])
 async def post_rotation(request: Request) -> Response:
     """201 and the key that takes the place of another."""
-    service, principal = await known_caller(request)
+    context, principal = await known_caller(request)
     require_scope(principal, "keys:admin")
-    return await rotate(request, service, principal, read_id(request))
+    return await rotate(request, context, principal, read_id(request))
 
 
 @router.api_route("/keys/{key_id}", methods=["DELETE"])
 async def delete_key(request: Request) -> Response:
     """204 once the key and its line are revoked; they are refused everywhere within five seconds."""
-    service, principal = await known_caller(request)
+    context, principal = await known_caller(request)
     require_scope(principal, "keys:admin")
     refuse_unknown(request, ("only",))
     key_id = read_id(request)
@@ -138,14 +138,14 @@ async def delete_key(request: Request) -> Response:
     if only not in {"true", "false"}:
         raise parameter_problem("invalid_value", "only", "is true or false", ("true", "false"))
     once = Once(principal.id or "", "DELETE /keys", None, "")
-    async with connected(service) as connection:
+    async with connected(context) as connection:
         revoked = await revoke_key(connection, key_id, once, only=only == "true")
     for ended in revoked:
-        service.callers.authenticator.cache.pop(ended, None)
+        context.callers.authenticator.cache.pop(ended, None)
     return Response(None, 204, NO_STORE)
 
 
-async def rotate(request: Request, service: Service, principal: Principal, key_id: str) -> Response:
+async def rotate(request: Request, context: Context, principal: Principal, key_id: str) -> Response:
     """Rotates a key as the body says; an empty body says nothing."""
     refuse_unknown(request)
     has_body = request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
@@ -154,32 +154,32 @@ async def rotate(request: Request, service: Service, principal: Principal, key_i
     if type(overlap) is not int or not 0 <= overlap <= OVERLAP_MAXIMUM:
         raise member_problem("overlap_seconds", f"a whole number from 0 to {OVERLAP_MAXIMUM:,}")
     once = Once(principal.id or "", "POST /keys/rotate", None, "")
-    async with connected(service) as connection:
+    async with connected(context) as connection:
         facts = await rotate_key(
             connection,
-            read_peppers(service.settings),
+            read_peppers(context.settings),
             key_id,
             timedelta(seconds=overlap),
             read_moment("expires_at", asked.get("expires_at")),
             once,
-            service.settings.key_line_days,
+            context.settings.key_line_days,
         )
-    service.callers.authenticator.cache.pop(key_id, None)
-    return created(service, facts)
+    context.callers.authenticator.cache.pop(key_id, None)
+    return created(context, facts)
 
 
-async def known_caller(request: Request) -> tuple[Service, Principal]:
+async def known_caller(request: Request) -> tuple[Context, Principal]:
     """The service and who is calling; `unauthorized` without a credential."""
-    service = service_of(request)
-    principal = await service.authenticate(request)
+    context = context_of(request)
+    principal = await context.authenticate(request)
     if principal.id is None:
         raise refuse(sent=False)
-    return service, principal
+    return context, principal
 
 
-def created(service: Service, facts: dict[str, Any]) -> Response:
+def created(context: Context, facts: dict[str, Any]) -> Response:
     """201 with a new key."""
-    location = address_of(service.settings, f"/keys/{facts['id']}")
+    location = address_of(context.settings, f"/keys/{facts['id']}")
     return JSONResponse({"data": facts}, 201, NO_STORE | {"Location": location})
 
 
@@ -191,14 +191,14 @@ def read_id(request: Request) -> str:
     return key_id
 
 
-def read_draft(service: Service, principal: Principal, asked: dict[str, Any]) -> KeyDraft:
+def read_draft(context: Context, principal: Principal, asked: dict[str, Any]) -> KeyDraft:
     """The key that a body asks for."""
     name, scopes, rate = asked.get("name"), asked.get("scopes"), asked.get("rate_limit")
     if not isinstance(name, str) or not 0 < len(name.strip()) <= NAME_CHARACTERS or not name.isprintable():
         raise member_problem("name", f"1 to {NAME_CHARACTERS} printable characters are needed")
     if not isinstance(scopes, list) or not 0 < len(scopes) <= SCOPES_MAXIMUM:
         raise member_problem("scopes", f"a list of 1 to {SCOPES_MAXIMUM} scopes is needed")
-    known = known_scopes(service.catalog)
+    known = known_scopes(context.catalog)
     for scope in scopes:
         if not isinstance(scope, str) or scope not in known:
             near = closest(scope, known) if isinstance(scope, str) else []

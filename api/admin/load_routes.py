@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 from api.admin.load_queue import LoadFilter, LoadRequest, get_load, list_loads, queue_loads
 from api.admin.load_targets import choose, find_loadable, find_products
 from api.auth.permissions import require_scope
-from api.context import service_of
+from api.context import context_of
 from api.http.addresses import address_of
 from api.http.problems import Problem
 from api.http.query_string import read_count, read_number, refuse_parameters
@@ -26,11 +26,11 @@ LIST_PARAMETERS = ("product", "major", "dataset", "status", "limit", "before")
 @router.api_route("/operations/loads", methods=READ)
 async def get_loads(request: Request) -> Response:
     """The latest loads, newest first."""
-    service = service_of(request)
-    require_scope(await service.authenticate(request), "ops:read")
+    context = context_of(request)
+    require_scope(await context.authenticate(request), "ops:read")
     refuse_parameters(request, LIST_PARAMETERS)
     given = request.query_params
-    products = find_products(service, given.get("product"), given.get("major"))
+    products = find_products(context, given.get("product"), given.get("major"))
     wanted = LoadFilter(
         product=given.get("product"),
         major=int(given["major"]) if "major" in given else None,
@@ -39,11 +39,11 @@ async def get_loads(request: Request) -> Response:
         before=read_number(request, "before", "invalid_cursor"),
         limit=read_count(request, "limit", 100, 1000, "limit_out_of_range"),
     )
-    members, behind = await list_loads(service.lanes, wanted, address_of(service.settings, LOADS))
+    members, behind = await list_loads(context.lanes, wanted, address_of(context.settings, LOADS))
     next_url = None
     if behind is not None:
         following = request.url.include_query_params(before=behind)
-        next_url = address_of(service.settings, f"{following.path}?{following.query}")
+        next_url = address_of(context.settings, f"{following.path}?{following.query}")
     body = b'{"data":[%b],"next":%b}' % (members, f'"{next_url}"'.encode() if next_url else b"null")
     link = {"Link": f'<{next_url}>; rel="next"'} if next_url else {}
     return Response(body, 200, NO_STORE | link, "application/json")
@@ -52,13 +52,13 @@ async def get_loads(request: Request) -> Response:
 @router.api_route("/operations/loads/{load}", methods=READ)
 async def get_one_load(request: Request) -> Response:
     """Everything about one load."""
-    service = service_of(request)
-    require_scope(await service.authenticate(request), "ops:read")
+    context = context_of(request)
+    require_scope(await context.authenticate(request), "ops:read")
     refuse_parameters(request, ())
     text = request.path_params["load"]
     if not (text.isascii() and text.isdigit() and len(text) < 19):
         raise Problem("not_found")
-    found = await get_load(service.lanes, int(text), address_of(service.settings, LOADS))
+    found = await get_load(context.lanes, int(text), address_of(context.settings, LOADS))
     body = b'{"data":%b}' % found
     return Response(body, 200, NO_STORE, "application/json")
 
@@ -66,13 +66,13 @@ async def get_one_load(request: Request) -> Response:
 @router.api_route("/operations/loads", methods=["POST"])
 async def post_loads(request: Request) -> Response:
     """202 and the loads, once they are queued."""
-    service = service_of(request)
-    principal = await service.authenticate(request)
+    context = context_of(request)
+    principal = await context.authenticate(request)
     require_scope(principal, "ops:write")
     refuse_parameters(request, ())
     key = read_idempotency_key(request.headers.getlist("idempotency-key"))
     body = await read_json(request)
-    datasets = find_loadable(service, parse_object(body, ("product", "major", "dataset")))
-    answer = await queue_loads(service.events.pool, LoadRequest(principal.id or "", datasets, key, body))
-    loads = [load | {"url": address_of(service.settings, load["url"])} for load in answer["data"]]
+    datasets = find_loadable(context, parse_object(body, ("product", "major", "dataset")))
+    answer = await queue_loads(context.write_pool, LoadRequest(principal.id or "", datasets, key, body))
+    loads = [load | {"url": address_of(context.settings, load["url"])} for load in answer["data"]]
     return JSONResponse({"data": loads}, 202, NO_STORE | {"Location": loads[0]["url"]})

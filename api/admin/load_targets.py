@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from api.context import Service
+from api.context import Context
 from api.http.problems import closest, parameter_problem
 from api.http.request_body import member_problem
 from catalog.model.dataset import Dataset, Product
@@ -12,9 +12,9 @@ from catalog.model.dataset import Dataset, Product
 FED_OTHERWISE = ("query", "events")  # loaded when what they read is published, or as records are pushed
 
 
-def find_products(service: Service, name: str | None, major: str | None) -> list[Product]:
+def find_products(context: Context, name: str | None, major: str | None) -> list[Product]:
     """The products that a query names, all where it names none; a problem where there is no such one."""
-    products = list(service.catalog.products.values())
+    products = list(context.catalog.products.values())
     choose(name, "product", [product.id for product in products])
     found = [product for product in products if name is None or product.id == name]
     choose(major, "major", [str(product.major) for product in found])
@@ -29,21 +29,21 @@ def choose(given: Any, name: str, allowed: Any) -> Any:
     raise parameter_problem("invalid_value", name, "is not known", near)
 
 
-def find_loadable(service: Service, asked: dict[str, Any]) -> list[Dataset]:
+def find_loadable(context: Context, asked: dict[str, Any]) -> list[Dataset]:
     """The datasets to load, in order: the one named, or those of the product that have a source of their own."""
     name, major, dataset = asked.get("product"), asked.get("major"), asked.get("dataset")
     if not isinstance(name, str):
         raise member_problem("product", "the id of a product is needed")
-    majors = {product.major: product for product in service.catalog.products.values() if product.id == name}
+    majors = {product.major: product for product in context.catalog.products.values() if product.id == name}
     if not majors:
         raise member_problem("product", "there is no such product")
     if major is None:
-        major = service.catalog.newest_major(name)
+        major = context.catalog.newest_major(name)
     product = majors.get(major) if type(major) is int else None
     if product is None:
         raise member_problem("major", f"known are {', '.join(map(str, sorted(majors)))}")
     if dataset is None:
-        ordered = [d for d in service.catalog.datasets() if (d.product, d.major) == (product.id, product.major)]
+        ordered = [d for d in context.catalog.datasets() if (d.product, d.major) == (product.id, product.major)]
         found = [d for d in ordered if d.input is not None and d.input.kind not in FED_OTHERWISE]
         if not found:
             raise member_problem("product", "no dataset of it has a source of its own")

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from api.admin.load_queue import LoadRequest, queue_loads
 from api.admin.load_targets import choose, find_loadable, find_products
 from api.auth.permissions import require_scope
-from api.context import Service, service_of
+from api.context import Context, context_of
 from api.database.rows import moment
 from api.http.addresses import address_of
 from api.http.problems import Problem
@@ -47,11 +47,11 @@ WHERE l.id = %s
 @router.api_route("/operations/rejects", methods=READ)
 async def get_rejects(request: Request) -> Response:
     """Rejected records with their reasons and raw texts, the latest first."""
-    service = service_of(request)
-    require_scope(await service.authenticate(request), "ops:read")
+    context = context_of(request)
+    require_scope(await context.authenticate(request), "ops:read")
     refuse_parameters(request, LIST_PARAMETERS)
     given = request.query_params
-    products = find_products(service, given.get("product"), given.get("major"))
+    products = find_products(context, given.get("product"), given.get("major"))
     limit = read_count(request, "limit", 100, 1000, "limit_out_of_range")
     facts = {
         "product": given.get("product"),
@@ -65,12 +65,12 @@ async def get_rejects(request: Request) -> Response:
     }
     if "\0" in (facts["reason"] or ""):
         raise Problem("invalid_text")
-    rows = await fetch(service, LIST, facts)
+    rows = await fetch(context, LIST, facts)
     next_url = None
     if len(rows) > limit:
         rows = rows[:limit]
         following = request.url.include_query_params(before=rows[-1][0])
-        next_url = address_of(service.settings, f"{following.path}?{following.query}")
+        next_url = address_of(context.settings, f"{following.path}?{following.query}")
     members = b",".join(row[1] if isinstance(row[1], bytes) else row[1].encode() for row in rows)
     body = b'{"data":[%b],"next":%b}' % (members, f'"{next_url}"'.encode() if next_url else b"null")
     link = {"Link": f'<{next_url}>; rel="next"'} if next_url else {}
@@ -80,8 +80,8 @@ async def get_rejects(request: Request) -> Response:
 @router.api_route("/operations/replays", methods=["POST"])
 async def post_replays(request: Request) -> Response:
     """202 and a queued load that pours rejected records, or a whole raw batch, again."""
-    service = service_of(request)
-    principal = await service.authenticate(request)
+    context = context_of(request)
+    principal = await context.authenticate(request)
     require_scope(principal, "ops:write")
     refuse_parameters(request, ())
     key = read_idempotency_key(request.headers.getlist("idempotency-key"))
@@ -89,22 +89,22 @@ async def post_replays(request: Request) -> Response:
     asked = parse_object(body, ("product", "major", "dataset", "load"))
     if asked.get("dataset") is None:
         raise member_problem("dataset", "the name of a dataset is needed")
-    (dataset,) = find_loadable(service, asked)
+    (dataset,) = find_loadable(context, asked)
     load = asked.get("load")
     if load is not None:
-        found = await find_load(service, load) if type(load) is int and 0 < load < 2**63 else None
+        found = await find_load(context, load) if type(load) is int and 0 < load < 2**63 else None
         if found is None or found[:3] != (dataset.product, dataset.major, dataset.name):
             raise member_problem("load", "the dataset has no such load")
     replay = {"replay": {"load": load} if load is not None else {}}
     wanted = LoadRequest(principal.id or "", [dataset], key, body, "POST /operations/replays", "replay", replay)
-    return await answer_queued(service, wanted)
+    return await answer_queued(context, wanted)
 
 
 @router.api_route("/operations/loads/{load}/publish", methods=["POST"])
 async def post_publication(request: Request) -> Response:
     """202 and a queued load that publishes what a gate held back, on record."""
-    service = service_of(request)
-    principal = await service.authenticate(request)
+    context = context_of(request)
+    principal = await context.authenticate(request)
     require_scope(principal, "ops:write")
     refuse_parameters(request, ())
     key = read_idempotency_key(request.headers.getlist("idempotency-key"))
@@ -112,27 +112,27 @@ async def post_publication(request: Request) -> Response:
     if parse_object(body, ("anyway",)).get("anyway") is not True:
         raise member_problem("anyway", "must be true: the load was held back by a gate")
     text = request.path_params["load"]
-    found = await find_load(service, int(text)) if text.isascii() and text.isdigit() and len(text) < 19 else None
-    dataset = find_dataset(service, found) if found else None
+    found = await find_load(context, int(text)) if text.isascii() and text.isdigit() and len(text) < 19 else None
+    dataset = find_dataset(context, found) if found else None
     if found is None or dataset is None:
         raise Problem("not_found", "There is no such load.")
     if found[3] != "withheld":
         raise Problem("invalid_value", f"Load {text} was not withheld; it is {found[3]}.")
     operation = f"POST /operations/loads/{text}/publish"
     wanted = LoadRequest(principal.id or "", [dataset], key, body, operation, None, {"publish": int(text)})
-    return await answer_queued(service, wanted)
+    return await answer_queued(context, wanted)
 
 
-async def answer_queued(service: Service, wanted: LoadRequest) -> Response:
+async def answer_queued(context: Context, wanted: LoadRequest) -> Response:
     """202, and where the load can be watched."""
-    answer = await queue_loads(service.events.pool, wanted)
-    loads = [load | {"url": address_of(service.settings, load["url"])} for load in answer["data"]]
+    answer = await queue_loads(context.write_pool, wanted)
+    loads = [load | {"url": address_of(context.settings, load["url"])} for load in answer["data"]]
     return JSONResponse({"data": loads}, 202, NO_STORE | {"Location": loads[0]["url"]})
 
 
-async def find_load(service: Service, load_id: int) -> tuple[str, int, str, str] | None:
+async def find_load(context: Context, load_id: int) -> tuple[str, int, str, str] | None:
     """Product, major, dataset and status of a load."""
-    rows = await fetch(service, FIND_LOAD, (load_id,))
+    rows = await fetch(context, FIND_LOAD, (load_id,))
     if not rows:
         return None
     product, major, dataset, status = rows[0]
@@ -144,16 +144,16 @@ def as_text(value: str | bytes) -> str:
     return value.decode() if isinstance(value, bytes) else value
 
 
-def find_dataset(service: Service, found: tuple[str, int, str, str]) -> Dataset | None:
+def find_dataset(context: Context, found: tuple[str, int, str, str]) -> Dataset | None:
     """The dataset of a load, where its contract is here."""
-    product = service.catalog.products.get((found[0], found[1]))
+    product = context.catalog.products.get((found[0], found[1]))
     return product.datasets.get(found[2]) if product else None
 
 
-async def fetch(service: Service, statement: str, values: Any) -> list[Any]:
+async def fetch(context: Context, statement: str, values: Any) -> list[Any]:
     """The rows of a statement on the read login."""
     try:
-        async with service.lanes.connection() as connection:
+        async with context.lanes.connection() as connection:
             rows: list[Any] = await (await connection.execute(statement.encode(), values)).fetchall()
             return rows
     except Exception as error:

@@ -15,9 +15,11 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from api.auth.permissions import find_dataset
-from api.context import Service
+from api.context import Context
 from api.database.answer_cache import Finished
 from api.datasets.kind import Kind
+from api.datasets.reader import RecordReader
+from api.datasets.resources import DatasetResources
 from api.datasets.status_headers import read_fields, read_least_revision
 from api.http.addresses import address_of
 from api.http.conditional import ANYTHING, is_unmodified, make_tag, matches, newest_seen
@@ -47,43 +49,50 @@ class Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request; problems are raised, for the handlers of the application."""
         timings: Timings = scope[KEPT]
-        service: Service = scope["app"].state.service
+        state = scope["app"].state
+        context: Context = state.context
+        resources: DatasetResources = state.datasets
         headers = read_fields(scope)
-        status, fields, body = await self.respond(service, scope, headers, timings)
+        status, fields, body = await self.respond(context, resources, scope, headers, timings)
         await send({"type": "http.response.start", "status": status, "headers": fields})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
     async def respond(
-        self, service: Service, scope: Scope, headers: Mapping[str, str], timings: Timings
+        self,
+        context: Context,
+        resources: DatasetResources,
+        scope: Scope,
+        headers: Mapping[str, str],
+        timings: Timings,
     ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
         """Status, headers and body."""
-        principal = await service.identify(scope, headers)
+        principal = await context.identify(scope, headers)
         timings.mark("auth")
         place = scope["path_params"]
-        dataset, access = find_dataset(service.catalog, principal, place["product"], place["major"], place["dataset"])
-        view = service.views.of(dataset, access)
-        question = self.understand(service, view, scope)
+        dataset, access = find_dataset(context.catalog, principal, place["product"], place["major"], place["dataset"])
+        view = context.views.of(dataset, access)
+        question = self.understand(context, view, scope)
         form = choose_form(headers.get("accept", ""), self.kind.forms)
         coding = choose_coding(headers.get("accept-encoding", ""))
         timings.mark("parse")
         if_none_match = headers.get("if-none-match")
         least = read_least_revision(headers)
         if if_none_match is not None:
-            seen = newest_seen(if_none_match, service.reader.heads.epoch)
+            seen = newest_seen(if_none_match, resources.reader.heads.epoch)
             least = max(least, seen[0] if seen and question.at is None and not question.pins else 0)
-        pin = await service.reader.pin(view, question, least)
+        pin = await resources.reader.pin(view, question, least)
         tag = self.tag(view, question, pin.epoch, pin.revisions, form, coding)
-        common = [VARY, *service.headers.of(principal, dataset, pin)]
+        common = [VARY, *resources.headers.of(principal, dataset, pin)]
         # Whether there is anything at all, which `*` asks for, only the answer says.
         if if_none_match is not None and if_none_match.strip() != ANYTHING and matches(if_none_match, tag):
             timings.mark("cache")
             return 304, [(b"etag", tag.encode()), *revision_headers(pin.epoch, pin.revision), *common], b""
-        finished = service.cache.get(tag)
+        finished = resources.cache.get(tag)
         metrics.count_cache(finished is not None)
         timings.mark("cache")
         if finished is None:
-            finished = await service.cache.make(
-                tag, lambda: self.finish(service, view, question, pin, form, coding, tag)
+            finished = await resources.cache.make(
+                tag, lambda: self.finish(resources.reader, view, question, pin, form, coding, tag)
             )
             timings.mark("database")
             if not pin.fixed and finished.revision < least:
@@ -95,7 +104,7 @@ class Endpoint:
             return 304, [*kept, *common], b""
         return 200, [*finished.headers, *common], finished.body
 
-    def understand(self, service: Service, view: View, scope: Scope) -> Question:
+    def understand(self, context: Context, view: View, scope: Scope) -> Question:
         """The question that the address asks; what was asked before need not be parsed again."""
         raw_path: bytes = scope["raw_path"]
         query_string: bytes = scope["query_string"]
@@ -103,7 +112,7 @@ class Endpoint:
         known = view.questions.get(place)
         if known is not None:
             return cast(Question, known)
-        path = address_of(service.settings, raw_path.decode("ascii", "replace"))
+        path = address_of(context.settings, raw_path.decode("ascii", "replace"))
         key = read_key_part(raw_path) if "key" in scope["path_params"] else ""
         question = self.kind.parse(view, Target(path, query_string, key))
         if len(raw_path) + len(query_string) <= REMEMBERED_QUERY_BYTES:
@@ -113,10 +122,10 @@ class Endpoint:
         return question
 
     async def finish(
-        self, service: Service, view: View, question: Question, pin: Pin, form: Form, coding: str, tag: str
+        self, reader: RecordReader, view: View, question: Question, pin: Pin, form: Form, coding: str, tag: str
     ) -> Finished:
         """The answer, ready to leave; of a newer revision than the pin's where that has come meanwhile."""
-        answer = await self.kind.answer(service.reader, view, question, pin, form)
+        answer = await self.kind.answer(reader, view, question, pin, form)
         # Most often what was asked for; a newer revision has a tag of its own.
         if answer.revisions != pin.revisions:
             tag = self.tag(view, question, pin.epoch, answer.revisions, form, coding)

@@ -15,13 +15,16 @@ from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 from api.auth.permissions import find_dataset
-from api.context import Service
+from api.context import Context
+from api.database.published_heads import Heads
 from api.datasets.endpoint import PREFIX, VARY, http_date, revision_headers
 from api.datasets.reader import gone
+from api.datasets.resources import DatasetResources
 from api.datasets.status_headers import read_fields, read_least_revision
 from api.exports.formats import FILED, FORMS
 from api.exports.kept_files import ExportFiles, KeptFile, write_file
 from api.exports.query import ExportQuery, parse_export
+from api.exports.resources import ExportResources
 from api.exports.snapshot import Opened
 from api.exports.writers import Writer, make_coder, make_writer
 from api.http.addresses import address_of
@@ -36,6 +39,7 @@ from api.query.view import View
 from catalog.model.dataset import Property
 from catalog.storage.export_files import forget_exports
 from runtime.errors import DatabaseUnavailableError, QueryTimeoutError
+from runtime.settings import Settings
 
 NAME = "export"
 NAMING = 3  # of the headers of an export: its tag, its revision and that one's epoch
@@ -50,37 +54,41 @@ class ExportEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request; problems are raised as long as nothing has left."""
-        service: Service = scope["app"].state.service
+        state = scope["app"].state
+        context: Context = state.context
+        datasets: DatasetResources = state.datasets
         headers = read_fields(scope)
         timings: Timings = scope[KEPT]
-        principal = await service.identify(scope, headers)
+        principal = await context.identify(scope, headers)
         timings.mark("auth")
         place = scope["path_params"]
-        dataset, access = find_dataset(service.catalog, principal, place["product"], place["major"], place["dataset"])
-        view = service.views.of(dataset, access)
+        dataset, access = find_dataset(context.catalog, principal, place["product"], place["major"], place["dataset"])
+        view = context.views.of(dataset, access)
         target = Target(scope["raw_path"].decode("ascii", "replace"), scope["query_string"])
         question = parse_export(view, target)
         form = question.query.form or choose_form(headers.get("accept", ""), FORMS)
         seen = (
-            newest_seen(headers.get("if-none-match", ""), service.reader.heads.epoch) if question.at is None else ()
+            newest_seen(headers.get("if-none-match", ""), datasets.reader.heads.epoch) if question.at is None else ()
         )
         timings.mark("parse")
-        pin = await service.reader.pin(view, question, max(read_least_revision(headers), *seen[:1], 0))
-        common = [VARY, *service.headers.of(principal, dataset, pin)]
-        location = pinned_address(service, target, question, pin)
-        is_short = len(location) <= min(LINK_LIMIT_BYTES, service.settings.url_limit_bytes)
+        pin = await datasets.reader.pin(view, question, max(read_least_revision(headers), *seen[:1], 0))
+        common = [VARY, *datasets.headers.of(principal, dataset, pin)]
+        location = pinned_address(context.settings, target, question, pin)
+        is_short = len(location) <= min(LINK_LIMIT_BYTES, context.settings.url_limit_bytes)
         if question.query.is_whole and not pin.fixed and pin.revision and is_short:
             await send_empty(send, 307, [(b"location", location.encode()), *common])
         else:
-            export = Export(service, view, question, form, pin, common, timings)
+            export = Export(
+                context.settings, state.exports, datasets.reader.heads, view, question, form, pin, common, timings
+            )
             await export.send(scope, headers, receive, send)
 
 
-def pinned_address(service: Service, target: Target, question: Question, pin: Pin) -> str:
+def pinned_address(settings: Settings, target: Target, question: Question, pin: Pin) -> str:
     """The address of the same export at its revision."""
     query = target.query_string.decode("ascii", "replace")
     named = f"at={pin.revision}" if question.epoch else f"at={pin.revision}&epoch={pin.epoch}"
-    return address_of(service.settings, f"{target.path}?{query}{'&' if query else ''}{named}")
+    return address_of(settings, f"{target.path}?{query}{'&' if query else ''}{named}")
 
 
 class Export:
@@ -88,7 +96,9 @@ class Export:
 
     def __init__(
         self,
-        service: Service,
+        settings: Settings,
+        resources: ExportResources,
+        heads: Heads,
         view: View,
         question: Question,
         form: Form,
@@ -96,7 +106,9 @@ class Export:
         common: Fields,
         timings: Timings,
     ) -> None:
-        self.service = service
+        self.settings = settings
+        self.resources = resources
+        self.heads = heads
         self.view = view
         self.query: ExportQuery = question.query
         self.canonical = question.canonical
@@ -158,9 +170,9 @@ class Export:
         """Sends batch after batch, as long as the caller is there."""
         gone = asyncio.ensure_future(wait_until_gone(receive))
         try:
-            async with self.service.exports.open(self.view, self.query, self.pin, self.form, gone) as opened:
+            async with self.resources.source.open(self.view, self.query, self.pin, self.form, gone) as opened:
                 # One who stops reading must not keep others from theirs for longer.
-                async with asyncio.timeout(self.service.settings.export_timeout_seconds):
+                async with asyncio.timeout(self.settings.export_timeout_seconds):
                     await self.send_batches(opened, fields, coding, gone, send)
         except TimeoutError:
             raise QueryTimeoutError from None
@@ -205,7 +217,7 @@ class Export:
         self, tag: str, named: Fields, headers: Mapping[str, str], scope: Scope, receive: Receive, send: Send
     ) -> None:
         """Sends a file, or the ranges of it that were asked for."""
-        path = self.service.export_files.path_of(self.view.dataset, tag, self.form)
+        path = self.resources.files.path_of(self.view.dataset, tag, self.form)
         kept = await self.find_unless_gone(path, receive)
         if kept is None:
             return
@@ -248,7 +260,7 @@ class Export:
 
     async def find_file(self, path: Path) -> KeptFile:
         """What is said of the file, which is there; one that was removed while it was made is made again."""
-        files: ExportFiles = self.service.export_files
+        files: ExportFiles = self.resources.files
         for _ in range(ATTEMPTS):
             with suppress(FileNotFoundError):
                 built = await files.find_or_build(path, self.build)
@@ -261,7 +273,7 @@ class Export:
 
     async def check_kept(self, files: ExportFiles) -> None:
         """Nothing comes back where the revision can still be read; otherwise none of its files stays."""
-        heads = self.service.reader.heads
+        heads = self.heads
         await heads.refresh()
         head = await heads.of(self.view.dataset)
         if self.pin.revision < head.oldest_revision:
@@ -271,7 +283,7 @@ class Export:
 
     async def build(self, path: Any) -> None:
         """Writes the export into a file."""
-        async with self.service.exports.open(self.view, self.query, self.pin, self.form) as opened:
+        async with self.resources.source.open(self.view, self.query, self.pin, self.form) as opened:
             writing = asyncio.ensure_future(
                 asyncio.to_thread(partial(write_file, path, self.form, opened, self.properties))
             )

@@ -36,7 +36,7 @@ def note_problem(request: Request, code: str, reason: str | None) -> None:
     event = OF_PROBLEMS.get(code) or ("authentication_failed" if code == "unauthorized" and reason else None)
     if event is None:
         return
-    service = getattr(request.app.state, "service", None)
-    address = client_address(request.scope, service.callers.trusted if service is not None else ())
+    context = getattr(request.app.state, "context", None)
+    address = client_address(request.scope, context.callers.trusted if context is not None else ())
     principal = request.scope.get(PRINCIPAL)
     note_event(event, reason=reason, address=address, principal=principal and principal.id)

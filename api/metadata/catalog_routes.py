@@ -11,7 +11,8 @@ from starlette.responses import Response
 
 from api.auth.permissions import Access, find_dataset, find_product, visible_products
 from api.auth.rule_access import RuleAccess, count_rules
-from api.context import Service, service_of
+from api.context import Context, context_of
+from api.datasets.resources import dataset_resources
 from api.http.addresses import address_of
 from api.http.negotiation import JSON, YAML, choose_form
 from api.http.responses import answer, answer_json, refuse_unknown
@@ -29,46 +30,46 @@ Tell = Callable[..., RuleAccess]  # of a dataset and the names that are hidden i
 @router.api_route("/data", methods=READ)
 async def list_products(request: Request) -> Response:
     """The products and datasets that the caller may see."""
-    service = service_of(request)
-    principal = await service.authenticate(request)
+    context = context_of(request)
+    principal = await context.authenticate(request)
     refuse_unknown(request)
-    standings = await read_standings(service.lanes, service.catalog)
-    products = visible_products(service.catalog, principal)
-    tell = partial(RuleAccess, service.catalog, principal)
-    return answer_json(request, {"data": [describe_product(service, *each, standings, tell) for each in products]})
+    standings = await read_standings(context.lanes, context.catalog)
+    products = visible_products(context.catalog, principal)
+    tell = partial(RuleAccess, context.catalog, principal)
+    return answer_json(request, {"data": [describe_product(context, *each, standings, tell) for each in products]})
 
 
 @router.api_route("/data/{product}/v{major}", methods=READ)
 async def get_product(request: Request) -> Response:
     """One product, with its description, owner, promises and datasets."""
-    service = service_of(request)
-    principal = await service.authenticate(request)
+    context = context_of(request)
+    principal = await context.authenticate(request)
     parts = request.path_params
-    product, access = find_product(service.catalog, principal, parts["product"], parts["major"])
+    product, access = find_product(context.catalog, principal, parts["product"], parts["major"])
     refuse_unknown(request)
-    standings = await read_standings(service.lanes, service.catalog)
+    standings = await read_standings(context.lanes, context.catalog)
     shown = ("description", "domain", "tags", "team", "support", "slaProperties", "price", "authoritativeDefinitions")
-    tell = partial(RuleAccess, service.catalog, principal)
-    document = show_contract(product, access, service.views, tell, operator="ops:read" in principal.scopes)
+    tell = partial(RuleAccess, context.catalog, principal)
+    document = show_contract(product, access, context.views, tell, operator="ops:read" in principal.scopes)
     facts = {name: document[name] for name in shown if name in document}
-    facts["contract_url"] = address_of(service.settings, f"/data/{product.id}/v{product.major}/contract")
-    tell = partial(RuleAccess, service.catalog, principal)
-    body = {"data": describe_product(service, product, access, standings, tell) | facts}
-    return answer_json(request, body, service.headers.lifecycle_of(product))
+    facts["contract_url"] = address_of(context.settings, f"/data/{product.id}/v{product.major}/contract")
+    tell = partial(RuleAccess, context.catalog, principal)
+    body = {"data": describe_product(context, product, access, standings, tell) | facts}
+    return answer_json(request, body, dataset_resources(request).headers.lifecycle_of(product))
 
 
 @router.api_route("/data/{product}/v{major}/contract", methods=READ)
 async def get_contract(request: Request) -> Response:
     """The contract, without what the caller may not know of."""
-    service = service_of(request)
-    principal = await service.authenticate(request)
+    context = context_of(request)
+    principal = await context.authenticate(request)
     parts = request.path_params
-    product, access = find_product(service.catalog, principal, parts["product"], parts["major"])
+    product, access = find_product(context.catalog, principal, parts["product"], parts["major"])
     refuse_unknown(request)
     form = choose_form(request.headers.get("accept", ""), (YAML, JSON))
-    tell = partial(RuleAccess, service.catalog, principal)
-    document = show_contract(product, access, service.views, tell, operator="ops:read" in principal.scopes)
-    headers = service.headers.lifecycle_of(product)
+    tell = partial(RuleAccess, context.catalog, principal)
+    document = show_contract(product, access, context.views, tell, operator="ops:read" in principal.scopes)
+    headers = dataset_resources(request).headers.lifecycle_of(product)
     if form is JSON:
         return answer_json(request, document, headers)
     return answer(request, write_yaml(document).encode(), YAML, headers)
@@ -77,22 +78,22 @@ async def get_contract(request: Request) -> Response:
 @router.api_route("/data/{product}/v{major}/{dataset}", methods=READ)
 async def get_dataset(request: Request) -> Response:
     """One dataset, with its properties, key, revision, freshness, and quality at a glance."""
-    service = service_of(request)
-    principal = await service.authenticate(request)
+    context = context_of(request)
+    principal = await context.authenticate(request)
     parts = request.path_params
-    dataset, access = find_dataset(service.catalog, principal, parts["product"], parts["major"], parts["dataset"])
+    dataset, access = find_dataset(context.catalog, principal, parts["product"], parts["major"], parts["dataset"])
     refuse_unknown(request)
-    product = service.catalog.product_of(dataset)
-    standings = await read_standings(service.lanes, service.catalog)
-    view = service.views.of(dataset, access)
-    tell = partial(RuleAccess, service.catalog, principal)
-    facts = describe_dataset(service, product, dataset, access, standings, tell)
-    body = {"data": facts | describe_view(service, view)}
-    return answer_json(request, body, service.headers.lifecycle_of(product))
+    product = context.catalog.product_of(dataset)
+    standings = await read_standings(context.lanes, context.catalog)
+    view = context.views.of(dataset, access)
+    tell = partial(RuleAccess, context.catalog, principal)
+    facts = describe_dataset(context, product, dataset, access, standings, tell)
+    body = {"data": facts | describe_view(context, view)}
+    return answer_json(request, body, dataset_resources(request).headers.lifecycle_of(product))
 
 
 def describe_product(
-    service: Service, product: Product, access: Access, standings: Standings, tell: Tell
+    context: Context, product: Product, access: Access, standings: Standings, tell: Tell
 ) -> dict[str, Any]:
     """What the catalogue says of a product."""
     return {
@@ -102,9 +103,9 @@ def describe_product(
         "name": product.name,
         "purpose": product.description.strip(),
         "status": product.status,
-        "url": address_of(service.settings, f"/data/{product.id}/v{product.major}"),
+        "url": address_of(context.settings, f"/data/{product.id}/v{product.major}"),
         "datasets": [
-            describe_dataset(service, product, dataset, access, standings, tell)
+            describe_dataset(context, product, dataset, access, standings, tell)
             for dataset in product.datasets.values()
             if access.sees(dataset.name)
         ],
@@ -112,7 +113,7 @@ def describe_product(
 
 
 def describe_dataset(
-    service: Service, product: Product, dataset: Dataset, access: Access, standings: Standings, tell: Tell
+    context: Context, product: Product, dataset: Dataset, access: Access, standings: Standings, tell: Tell
 ) -> dict[str, Any]:
     """What the catalogue says of a dataset; nothing that counts all records to whoever sees only some.
 
@@ -125,8 +126,8 @@ def describe_dataset(
         "revision": standing.revision,
         "published_at": write_moment(standing.published_at),
         "freshness": describe_freshness(standing, product, dataset, access),
-        "url": address_of(service.settings, dataset.path),
-        "records_url": address_of(service.settings, f"{dataset.path}/records"),
+        "url": address_of(context.settings, dataset.path),
+        "records_url": address_of(context.settings, f"{dataset.path}/records"),
     }
     if access.predicate(dataset.name) is None:
         hidden = [prop.name for prop in dataset.properties.values() if not access.shows(prop)]
@@ -159,12 +160,12 @@ def describe_quality(standing: Standing, access: RuleAccess) -> dict[str, Any]:
     }
 
 
-def describe_view(service: Service, view: View) -> dict[str, Any]:
+def describe_view(context: Context, view: View) -> dict[str, Any]:
     """What one dataset's own page adds: key, scopes and properties as the caller sees them, where to go on."""
     dataset = view.dataset
     kinds = ("records", "aggregate", "changes", "export", "revisions")
     links = kinds if view.limited else (*kinds, "profile", "quality", "loads")
-    product = service.catalog.product_of(dataset)
+    product = context.catalog.product_of(dataset)
     scopes = [role.scope for role in product.roles if role.access == "read" and not role.anonymous]
     return {
         "key": list(dataset.key),
@@ -186,5 +187,5 @@ def describe_view(service: Service, view: View) -> dict[str, Any]:
             for prop in view.shown.values()
         ],
         "expand": list(view.related),
-        "links": {name: address_of(service.settings, f"{dataset.path}/{name}") for name in links},
+        "links": {name: address_of(context.settings, f"{dataset.path}/{name}") for name in links},
     }

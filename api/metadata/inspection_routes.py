@@ -13,13 +13,13 @@ from starlette.types import Receive, Scope, Send
 from api.auth.authenticator import Principal
 from api.auth.permissions import find_dataset, require_scope
 from api.auth.rule_access import RuleAccess, pick_rules
-from api.context import Service, service_of
+from api.context import Context, context_of
 from api.datasets.endpoint import Endpoint
 from api.datasets.records import Record, parse_key
 from api.http.problems import Problem, parameter_problem
 from api.http.responses import answer_json, answer_list, refuse_unknown
 from api.metadata.load_history import list_loads, list_quality, read_profile
-from api.metadata.provenance import read_provenance
+from api.metadata.provenance import provenance_of, read_provenance
 from api.query.record_key import read_key_part
 from api.query.view import View
 from catalog.storage.ledger_tables import LOAD_STATUSES
@@ -37,9 +37,9 @@ SUFFIX = b"/provenance"
 @router.api_route(f"{DATASET}/profile", methods=READ)
 async def get_profile(request: Request) -> Response:
     """The figures of each property that the caller sees."""
-    service, _, view = await find_whole(request)
+    context, _, view = await find_whole(request)
     refuse_unknown(request)
-    found = await read_profile(service.lanes, view.dataset)
+    found = await read_profile(context.lanes, view.dataset)
     if found is None:
         raise Problem("not_found", "The dataset has no profile yet: it is made after a publication.")
     seen = [member for member in found["properties"] if member["property"] in view.properties]
@@ -51,26 +51,26 @@ async def get_profile(request: Request) -> Response:
 @router.api_route(f"{DATASET}/quality", methods=READ)
 async def get_quality(request: Request) -> Response:
     """What the rules measured at each load, newest first."""
-    service, principal, view = await find_whole(request)
+    context, principal, view = await find_whole(request)
     refuse_unknown(request, PAGE)
     before, limit = read_page(request)
-    access = RuleAccess(service.catalog, principal, view.dataset, view.closed)
+    access = RuleAccess(context.catalog, principal, view.dataset, view.closed)
     pick = partial(pick_rules, access)
-    members, behind = await list_quality(service.lanes, view.dataset, pick, before, limit)
-    return answer_list(request, members, behind, service.settings)
+    members, behind = await list_quality(context.lanes, view.dataset, pick, before, limit)
+    return answer_list(request, members, behind, context.settings)
 
 
 @router.api_route(f"{DATASET}/loads", methods=READ)
 async def get_loads(request: Request) -> Response:
     """What was tried, newest first."""
-    service, _, view = await find_whole(request)
+    context, _, view = await find_whole(request)
     refuse_unknown(request, (*PAGE, "status"))
     before, limit = read_page(request)
     status = request.query_params.get("status")
     if status is not None and status not in LOAD_STATUSES:
         raise parameter_problem("invalid_value", "status", "no load stands like this", LOAD_STATUSES)
-    members, behind = await list_loads(service.lanes, view.dataset, status, before, limit)
-    return answer_list(request, members, behind, service.settings)
+    members, behind = await list_loads(context.lanes, view.dataset, status, before, limit)
+    return answer_list(request, members, behind, context.settings)
 
 
 class ProvenanceEndpoint:
@@ -91,11 +91,11 @@ class ProvenanceEndpoint:
 
     async def respond(self, request: Request) -> Response:
         """The answer."""
-        service, principal, view = await find_view(request)
+        context, principal, view = await find_view(request)
         require_scope(principal, "ops:read")
         refuse_unknown(request)
         key = read_key_part(request.scope["raw_path"].removesuffix(SUFFIX))
-        found = await read_provenance(service, view, parse_key(view, key))
+        found = await read_provenance(provenance_of(request), view, parse_key(view, key))
         return answer_json(request, {"data": found}, {"Decant-Revision": str(found["read_at_revision"])})
 
 
@@ -105,21 +105,21 @@ PROVENANCE = Route(
 )
 
 
-async def find_view(request: Request) -> tuple[Service, Principal, View]:
+async def find_view(request: Request) -> tuple[Context, Principal, View]:
     """The dataset of an address as the caller sees it."""
-    service = service_of(request)
-    principal = await service.authenticate(request)
+    context = context_of(request)
+    principal = await context.authenticate(request)
     parts = request.path_params
-    dataset, access = find_dataset(service.catalog, principal, parts["product"], parts["major"], parts["dataset"])
-    return service, principal, service.views.of(dataset, access)
+    dataset, access = find_dataset(context.catalog, principal, parts["product"], parts["major"], parts["dataset"])
+    return context, principal, context.views.of(dataset, access)
 
 
-async def find_whole(request: Request) -> tuple[Service, Principal, View]:
+async def find_whole(request: Request) -> tuple[Context, Principal, View]:
     """The same, for what is made over all records: it does not exist for whoever sees only some."""
-    service, principal, view = await find_view(request)
+    context, principal, view = await find_view(request)
     if view.limited:
         raise Problem("not_found")
-    return service, principal, view
+    return context, principal, view
 
 
 def read_page(request: Request) -> tuple[int | None, int]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
+from fastapi import Request
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from api.database.statement import Statement
+from api.datasets.reader import RecordReader
 from api.http.addresses import address_of
 from api.http.problems import Problem
 from api.query.view import View
@@ -19,35 +22,48 @@ from api.sql.statement_text import render
 from catalog.model.dataset import Dataset
 from catalog.storage.dataset_tables import LINE, LOAD, REVISION, UNTIL
 from catalog.storage.ledger_tables import Event, Load, Revision
-
-if TYPE_CHECKING:
-    from api.context import Service
+from runtime.settings import Settings
 
 VERSIONS_MAXIMUM = 100  # of one record, the latest first
 # (dataset, the load's {landed, parts}, line of the batch) -> the raw record's text, None where it cannot be had here.
 RawLookup = Callable[[Dataset, dict[str, Any], int], str | None]
 
 
-async def read_provenance(service: Service, view: View, key: list[Any]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Provenance:
+    """What provenance is read with; without a lookup no raw text can be had here."""
+
+    settings: Settings
+    reader: RecordReader
+    raw_lookup: RawLookup | None
+
+
+def provenance_of(request: Request) -> Provenance:
+    """That of the application that a request came to."""
+    provenance: Provenance = request.app.state.provenance
+    return provenance
+
+
+async def read_provenance(sources: Provenance, view: View, key: list[Any]) -> dict[str, Any]:
     """Everything that is known of a record's origin; `record_not_found` where no revision that is kept has it."""
     statement = view.statement("provenance", lambda: compile_provenance(view))
     values = {f"k{index}": value for index, value in enumerate(key)}
-    read = await service.reader.read(view, "provenance", statement, values)
+    read = await sources.reader.read(view, "provenance", statement, values)
     versions: list[dict[str, Any]] = json.loads(read.payload[0] or b"[]")
     if not versions:
         raise Problem("record_not_found")
     latest = versions[0]
     place = find_place(latest)
     raw = latest["event"]
-    if raw is None and service.raw_lookup is not None and latest["line"] is not None:
-        raw = await asyncio.to_thread(service.raw_lookup, view.dataset, latest, latest["line"])
+    if raw is None and sources.raw_lookup is not None and latest["line"] is not None:
+        raw = await asyncio.to_thread(sources.raw_lookup, view.dataset, latest, latest["line"])
     return {
         "key": {name: str(value) for name, value in zip(view.dataset.key, key, strict=True)},
         "read_at_revision": read.revisions[0],
         "revision": latest["revision"],
         "published_at": latest["published_at"],
         "deleted_in_revision": latest["until"],
-        "load": describe_load(service, latest),
+        "load": describe_load(sources.settings, latest),
         **place,
         "raw": raw,
         "properties": [
@@ -128,12 +144,12 @@ LOAD_FACTS = (
 )
 
 
-def describe_load(service: Service, version: dict[str, Any]) -> dict[str, Any]:
+def describe_load(settings: Settings, version: dict[str, Any]) -> dict[str, Any]:
     """The load that brought a version."""
     shown = (name for name in LOAD_FACTS if name not in {"landed", "parts", "request"})
     facts = {name: version[name] for name in shown}
     replayed = bool((version["request"] or {}).get("replay") is not None and version["request"])
-    url = address_of(service.settings, f"/operations/loads/{version['load']}")
+    url = address_of(settings, f"/operations/loads/{version['load']}")
     return {"id": version["load"], **facts, "replay": replayed, "url": url}
 
 

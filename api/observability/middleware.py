@@ -66,10 +66,10 @@ class Counting:
         principal = scope.get(PRINCIPAL)
         if principal is None:
             return
-        service = scope["app"].state.service
+        context = scope["app"].state.context
         place = scope.get("path_params") or {}
-        known = find_known_product(service.catalog, place.get("product", ""), place.get("major", ""))
+        known = find_known_product(context.catalog, place.get("product", ""), place.get("major", ""))
         # Names only of what exists: strangers invent others.
         dataset = place.get("dataset", "") if known is not None and place.get("dataset") in known.datasets else ""
         where = (known.id, known.major, dataset) if known is not None else ("", 0, "")
-        service.usage.note((principal.id or ANONYMOUS, *where, kind), status, size)
+        context.usage.note((principal.id or ANONYMOUS, *where, kind), status, size)

@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
+from fastapi import Request
+
 from api.auth.authenticator import Principal
 from api.auth.permissions import Access, visible_products
 from api.http.addresses import address_of
@@ -137,3 +139,9 @@ class Documents:
         """What the index says of a product."""
         url = address_of(self.settings, f"/openapi/{product.id}/v{product.major}.json")
         return {"url": url, "product": product.id, "major": product.major, "title": product.name}
+
+
+def documents_of(request: Request) -> Documents:
+    """Those of the application that a request came to."""
+    documents: Documents = request.app.state.documents
+    return documents

@@ -12,11 +12,13 @@ from fastapi import APIRouter, Request
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 
 from api.auth.permissions import find_product
-from api.context import service_of
+from api.context import context_of
+from api.datasets.resources import dataset_resources
 from api.http.addresses import address_of, public_path
 from api.http.negotiation import JSON, choose_coding
 from api.http.problems import KINDS, Problem
 from api.http.responses import answer_encoded, refuse_unknown
+from api.openapi.caller_documents import documents_of
 from runtime.token_issuers import TokenIssuer
 
 router = APIRouter()
@@ -59,13 +61,13 @@ PAGE = """<!doctype html>
 @router.api_route("/", methods=READ, include_in_schema=False)
 async def index(request: Request) -> Response:
     """Leads to the documentation."""
-    return RedirectResponse(address_of(service_of(request).settings, "/docs"), 307)
+    return RedirectResponse(address_of(context_of(request).settings, "/docs"), 307)
 
 
 @router.api_route("/docs", methods=READ, include_in_schema=False)
 async def swagger(request: Request) -> Response:
     """Swagger UI."""
-    settings = service_of(request).settings
+    settings = context_of(request).settings
     base = escape(public_path(settings, ""))
     head = (
         f'<link rel="stylesheet" href="{base}/static/swagger-ui.css">'
@@ -99,7 +101,7 @@ async def problem_page(request: Request, code: str) -> Response:
     kind = KINDS.get(code)
     if kind is None:
         raise Problem("not_found")
-    base = escape(public_path(service_of(request).settings, ""))
+    base = escape(public_path(context_of(request).settings, ""))
     body = (
         f'<main class="page"><p class="code">{kind.status} {escape(code)}</p><h1>{escape(kind.title)}</h1>'
         f"<p>{escape(kind.meaning)}</p><p><a href='{base}/docs'>Documentation</a></p></main>"
@@ -110,24 +112,24 @@ async def problem_page(request: Request, code: str) -> Response:
 @router.api_route("/openapi.json", methods=READ, include_in_schema=False)
 async def openapi(request: Request) -> Response:
     """The specification, of what the caller may see; an index of its products where that is too large."""
-    service = service_of(request)
-    principal = await service.authenticate(request)
+    context = context_of(request)
+    principal = await context.authenticate(request)
     refuse_unknown(request)
     coding = choose_coding(request.headers.get("accept-encoding", ""))
-    return answer_encoded(request, await service.documents.of(principal, coding), JSON, {})
+    return answer_encoded(request, await documents_of(request).of(principal, coding), JSON, {})
 
 
 @router.api_route("/openapi/{product}/v{major}.json", methods=READ, include_in_schema=False)
 async def product_openapi(request: Request) -> Response:
     """The specification of one product, as the caller sees it."""
-    service = service_of(request)
-    principal = await service.authenticate(request)
+    context = context_of(request)
+    principal = await context.authenticate(request)
     parts = request.path_params
-    product, access = find_product(service.catalog, principal, parts["product"], parts["major"])
+    product, access = find_product(context.catalog, principal, parts["product"], parts["major"])
     refuse_unknown(request)
     coding = choose_coding(request.headers.get("accept-encoding", ""))
-    document = await service.documents.of_product(product, access, coding)
-    return answer_encoded(request, document, JSON, service.headers.lifecycle_of(product))
+    document = await documents_of(request).of_product(product, access, coding)
+    return answer_encoded(request, document, JSON, dataset_resources(request).headers.lifecycle_of(product))
 
 
 def login_client(issuers: Sequence[TokenIssuer]) -> str:

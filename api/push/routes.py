@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
 from api.auth.permissions import find_watched_dataset, find_writable_dataset
-from api.context import service_of
+from api.context import context_of
 from api.http.addresses import address_of
 from api.http.body_memory import read_body
 from api.http.problems import Problem
@@ -18,6 +18,7 @@ from api.http.query_string import read_count, refuse_parameters
 from api.http.request_headers import read_idempotency_key
 from api.push.event_body import PushForm, parse_records, read_form
 from api.push.event_store import PackedRecords, Push, pack_records
+from api.push.intake import intake_of
 from api.push.receipts import describe_receipt
 from catalog.model.dataset import Dataset, takes_events
 
@@ -32,35 +33,36 @@ PAGE_MAXIMUM = 1000
 @router.api_route("/data/{product}/v{major}/{dataset}/events", methods=["POST"])
 async def push_events(request: Request) -> Response:
     """202 and a receipt, once the records are on disk."""
-    service = service_of(request)
-    principal = await service.authenticate(request)
+    context = context_of(request)
+    principal = await context.authenticate(request)
     parts = request.path_params
-    dataset = find_writable_dataset(service.catalog, principal, parts["product"], parts["major"], parts["dataset"])
+    dataset = find_writable_dataset(context.catalog, principal, parts["product"], parts["major"], parts["dataset"])
     refuse_parameters(request, ())
     require_pushed(dataset)
     form = read_form(request.headers.get("content-type", ""), request.headers.items())
     key = read_idempotency_key(request.headers.getlist("idempotency-key"))
-    with service.bodies.hold() as held:
-        body = await read_body(request, service.settings.events_limit_bytes, held)
+    intake = intake_of(request)
+    with intake.bodies.hold() as held:
+        body = await read_body(request, context.settings.events_limit_bytes, held)
         if len(body) < THREAD_FROM_BYTES:
             records, digest = take_in(form, body)
         else:
-            async with service.bodies.parsing:
+            async with intake.bodies.parsing:
                 records, digest = await run_in_threadpool(take_in, form, body)
         del body
         held.take(max(len(records.text) - held.size, 0))
-        answer = await service.events.keep(Push(dataset, principal.client or "", records, key, digest))
-    location = address_of(service.settings, answer["status_url"])
+        answer = await intake.events.keep(Push(dataset, principal.client or "", records, key, digest))
+    location = address_of(context.settings, answer["status_url"])
     return JSONResponse(answer | {"status_url": location}, 202, {"Location": location, **NO_STORE})
 
 
 @router.api_route("/data/{product}/v{major}/{dataset}/receipts/{receipt}", methods=READ)
 async def get_receipt(request: Request) -> Response:
     """What became of the records of one push."""
-    service = service_of(request)
-    principal = await service.authenticate(request)
+    context = context_of(request)
+    principal = await context.authenticate(request)
     parts = request.path_params
-    dataset = find_watched_dataset(service.catalog, principal, parts["product"], parts["major"], parts["dataset"])
+    dataset = find_watched_dataset(context.catalog, principal, parts["product"], parts["major"], parts["dataset"])
     refuse_parameters(request, ("limit", "after"))
     limit = read_count(request, "limit", PAGE_DEFAULT, PAGE_MAXIMUM, "limit_out_of_range")
     after = read_count(request, "after", 0, 2**31 - 1, "invalid_value")
@@ -70,9 +72,9 @@ async def get_receipt(request: Request) -> Response:
         raise Problem("not_found") from None
     whose = None if "ops:read" in principal.scopes else principal.client
     described = await describe_receipt(
-        service.lanes, service.views.tables.of(dataset), receipt_id, whose, after=after, limit=limit
+        context.lanes, context.views.tables.of(dataset), receipt_id, whose, after=after, limit=limit
     )
-    base = address_of(service.settings, f"{dataset.path}/receipts/{receipt_id}")
+    base = address_of(context.settings, f"{dataset.path}/receipts/{receipt_id}")
     next_url = None if described.next is None else f"{base}?limit={limit}&after={described.next}"
     headers = NO_STORE | ({"Link": f'<{next_url}>; rel="next"'} if next_url else {})
     return JSONResponse({"data": described.data, "next": next_url}, 200, headers)

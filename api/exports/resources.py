@@ -1,0 +1,16 @@
+"""What exports are made with, beside what every route may take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from api.exports.kept_files import ExportFiles
+from api.exports.snapshot import ExportSource
+
+
+@dataclass(frozen=True)
+class ExportResources:
+    """Snapshots of datasets, and the folder of finished files."""
+
+    source: ExportSource
+    files: ExportFiles
