@@ -3,41 +3,46 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types check audit sbom bench lock clean
+.PHONY: help demo test test-fast lint types check audit sbom bench lock clean
 
-demo: $(VENV)/.demo
+help: ## This list.
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "make %-10s %s\n", $$1, $$2 }'
+
+demo: $(VENV)/.demo ## From nothing to a served product, with flights of 2013.
 	@$(BIN)/decant demo || [ $$? -eq 130 ]
 
-test: $(VENV)/.dev
+test: $(VENV)/.dev ## Every test.
 	$(BIN)/python -m pytest -n auto
 
-lint: $(VENV)/.dev
+test-fast: $(VENV)/.dev ## Tests that need no database and no process.
+	$(BIN)/python -m pytest -n auto -m unit
+
+lint: $(VENV)/.dev ## Style and layers.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 
-types: $(VENV)/.dev
+types: $(VENV)/.dev ## Types.
 	$(BIN)/mypy
 
-# What the contracts decide and what is committed must agree.
-check: $(VENV)/.dev
+check: $(VENV)/.dev ## Contracts, OpenAPI document and migrations, held together.
 	$(BIN)/decant contract lint contracts
 	$(BIN)/decant openapi --check
 	@home=$$(mktemp -d) && trap 'rm -rf "$$home"' EXIT && \
 		DECANT_HOME=$$home $(BIN)/decant migrate --no-revise >/dev/null && echo "The migrations fit the contracts."
 
 # Whether a pinned dependency has a known weakness; asks the advisory database of PyPI.
-audit: $(VENV)/.dev
+audit: $(VENV)/.dev ## Known weaknesses of pinned packages; needs the network.
 	$(PYTHON) -m venv $(VENV)-audit && $(VENV)-audit/bin/pip install -q pip-audit
 	$(VENV)-audit/bin/pip-audit --disable-pip --require-hashes -r requirements.lock
 
 # What the lock file installs, with versions and hashes, as CycloneDX has it: the same lock gives the same bytes.
 SBOM := build/sbom.cdx.json
-sbom: $(VENV)/.dev
+sbom: $(VENV)/.dev ## A bill of materials of what the lock file installs.
 	@mkdir -p $(dir $(SBOM))
 	$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --sv 1.6 --of JSON -o $(SBOM) requirements.lock
 
-bench: $(VENV)/.dev
+bench: $(VENV)/.dev ## Loads and requests, measured against others.
 	$(BIN)/python -m bench
 
 $(VENV)/.demo: requirements.lock pyproject.toml
@@ -51,9 +56,9 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml
 # Hashes, and no address of any index or download.
 LOCK := uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	--no-header --no-annotate --extra demo --extra build pyproject.toml
-lock:
+lock: ## Pins again what pyproject.toml asks for; needs uv.
 	$(LOCK) --extra dev -o requirements-dev.lock
 	$(LOCK) -c requirements-dev.lock --no-emit-package pandas --no-emit-package numpy -o requirements.lock
 
-clean:
+clean: ## Removes what these commands made.
 	rm -rf $(VENV) $(VENV)-audit .decant build *.egg-info

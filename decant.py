@@ -6,6 +6,7 @@ import logging
 import signal
 import sys
 from types import FrameType
+from typing import Annotated
 
 import typer
 from rich.markup import escape
@@ -13,7 +14,6 @@ from rich.markup import escape
 from commands import contracts, demo, forgetting, keys, lineage, loads, quarantine, restoring, service, worker
 from commands.common import err
 from ingest.errors import IngestError
-from runtime.database import translate_errors
 from runtime.errors import CatalogError, DatabaseError
 from runtime.logs import open_logs
 from runtime.private_files import keep_private
@@ -21,9 +21,19 @@ from runtime.private_files import keep_private
 LOGGER = logging.getLogger("decant.command")
 
 
+def show_version(wanted: bool) -> None:
+    """Prints the version and ends, where it is asked for."""
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"decant {version('decant')}")
+        raise typer.Exit
+
+
 def make_app() -> typer.Typer:
     """The commands and their groups, in the order in which `--help` lists them."""
     app = make_group("Data contracts in, a served data product out.")
+    app.callback()(choose_options)
     contract_app = make_group("Work on contracts.")
     keys_app = make_group("API keys.")
     for command in (
@@ -57,6 +67,14 @@ def make_app() -> typer.Typer:
     return app
 
 
+def choose_options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Data contracts in, a served data product out."""
+
+
 def make_group(help_text: str) -> typer.Typer:
     """A group of commands."""
     return typer.Typer(help=help_text, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -69,20 +87,37 @@ def main() -> None:
     keep_private()
     open_logs(logging.WARNING)
     try:
-        with translate_errors():
-            app()
-    except (CatalogError, IngestError) as error:
-        err.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
-        if isinstance(error, DatabaseError) and error.__cause__ is not None:
-            # The owner of the database may know what Postgres said; the API's callers never do.
-            err.print(f"[dim]{escape(str(error.__cause__).splitlines()[0])}[/]", highlight=False, soft_wrap=True)
-        sys.exit(1)
+        app()
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
+        report(translate(error))
+        sys.exit(1)
+
+
+def translate(error: Exception) -> Exception:
+    """The error as one of ours where a database driver raised it."""
+    if "runtime.database" not in sys.modules:
+        return error  # no driver is loaded, and help is there at once
+    from runtime.database import translate_errors
+
+    try:
+        with translate_errors():
+            raise error
+    except Exception as translated:
+        return translated
+
+
+def report(error: Exception) -> None:
+    """Tells of an error: in a sentence where it is a known one, else in the log."""
+    if not isinstance(error, CatalogError | IngestError):
         # The log's formatter escapes what an exception's text may hold; Python's own would not.
         LOGGER.error("command_crashed", exc_info=error)
-        sys.exit(1)
+        return
+    err.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+    if isinstance(error, DatabaseError) and error.__cause__ is not None:
+        # The owner of the database may know what Postgres said; the API's callers never do.
+        err.print(f"[dim]{escape(str(error.__cause__).splitlines()[0])}[/]", highlight=False, soft_wrap=True)
 
 
 def end_in_order(_signal: int, _frame: FrameType | None) -> None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from catalog.contract.load import load_catalog
-from catalog.model.catalog import Catalog
 from commands.console import PlainConsole
-from runtime.database import DatabaseUrls, open_database
-from runtime.settings import Settings, load_settings, unknown_variables
-from runtime.telemetry import open_telemetry
+
+if TYPE_CHECKING:
+    from catalog.model.catalog import Catalog
+    from runtime.database import DatabaseUrls
+    from runtime.settings import Settings
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document, for scripts.")]
 Address = Annotated[str | None, typer.Argument(help="PRODUCT[@MAJOR][.DATASET]; everything where left out.")]
@@ -24,6 +24,9 @@ err = PlainConsole(stderr=True)
 
 def load_contracts(**overrides: Any) -> tuple[Settings, Catalog]:
     """The settings and the catalogue of the contracts."""
+    from catalog.contract.load import load_catalog
+    from runtime.settings import load_settings, unknown_variables
+
     settings = load_settings(**overrides)
     for problem in unknown_variables():
         err.print(problem, style="yellow", markup=False, highlight=False, soft_wrap=True)
@@ -33,6 +36,9 @@ def load_contracts(**overrides: Any) -> tuple[Settings, Catalog]:
 @contextmanager
 def open_urls(settings: Settings) -> Iterator[DatabaseUrls]:
     """The database's logins; the embedded server runs, and traces are sent, as long as the context lasts."""
+    from runtime.database import open_database
+    from runtime.telemetry import open_telemetry
+
     with open_telemetry("decant"), open_database(settings) as urls:
         yield urls
 

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from catalog.contract.load import read_contract
-from catalog.model.dataset import Product
 from commands.common import AsJson, err, load_contracts, open_urls, out
 from runtime.errors import CatalogError, ContractError
-from runtime.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from catalog.model.dataset import Product
     from ingest.drafting.draft import Draft
+    from runtime.settings import Settings
 
 
 def migrate(
@@ -71,6 +70,7 @@ def lint(
     """Check contracts; every error of every file at once."""
     from commands.show.findings import show_findings
     from ingest.cleaning.lint import lint as lint_all
+    from runtime.settings import load_settings
 
     findings, count = lint_all(load_settings(), path)
     if as_json:
@@ -88,6 +88,7 @@ def diff(
 ) -> None:
     """List what changed between two contracts and the version step that it demands; fails where NEW moved by less."""
     from catalog.migration.compare_contracts import compare_contracts
+    from runtime.settings import load_settings
 
     settings = load_settings()
     before, after = (read_valid_contract(file, settings) for file in (old, new))
@@ -116,6 +117,8 @@ def diff(
 
 def read_valid_contract(file: Path, settings: Settings) -> Product:
     """The product of one contract file; ContractError with all that is wrong with it."""
+    from catalog.contract.load import read_contract
+
     product, findings = read_contract(file, settings)
     if product is None:
         raise ContractError([finding for finding in findings if finding.severity == "error"])
@@ -134,6 +137,7 @@ def init(
 ) -> None:
     """Write a first contract from a sample file: types, null tokens, key, examples."""
     from ingest.drafting.draft import draft_contract
+    from runtime.settings import load_settings
 
     if out_file is not None and out_file.exists():
         raise CatalogError(f"{out_file} is there already: choose another name, or move it away.")

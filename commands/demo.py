@@ -5,15 +5,17 @@ from __future__ import annotations
 import importlib.util
 import shutil
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from commands.common import given, load_contracts, open_urls, out
 from commands.loads import run_loads
-from runtime.database import DatabaseUrls
 from runtime.errors import CatalogError
-from runtime.settings import PROJECT_ROOT, Settings
+
+if TYPE_CHECKING:
+    from runtime.database import DatabaseUrls
+    from runtime.settings import Settings
 
 DEMO_PRODUCT = "nyc-flights"
 
@@ -27,6 +29,7 @@ def demo(
     from catalog.migration.migrate import migrate as run_migration
     from commands.show.load_reports import show_reports
     from ingest.inspection.raw_record import make_raw_lookup
+    from runtime.settings import PROJECT_ROOT
 
     settings, catalog = load_contracts(contracts=PROJECT_ROOT / "contracts", **given(port=port))
     copy_demo_data(settings)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from catalog.model.dataset import Dataset
 from commands.common import Address, AsJson, load_contracts, open_urls, out
 from commands.quarantine import DatasetAddress, find_one
 from runtime.errors import CatalogError
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
 def prune(address: Address = None, as_json: AsJson = False) -> None:
     """Forget history, rejected records, events and raw batches that are older than the contract keeps them."""
+    from catalog.model.dataset import Dataset
     from catalog.storage.dataset_tables import build_tables
     from ingest.loading.load_report import count_deleted
     from ingest.loading.loader import Loader

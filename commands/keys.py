@@ -7,16 +7,17 @@ import json
 import re
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from rich.markup import escape
 
-from catalog.model.catalog import Catalog
 from commands.common import AsJson, load_contracts, open_urls, out
 from runtime.errors import CatalogError
 from runtime.rate import parse_rate
-from runtime.settings import load_settings
+
+if TYPE_CHECKING:
+    from catalog.model.catalog import Catalog
 
 SPAN = re.compile(r"([0-9]{1,5})\s*(s|min|h|d)")
 UNITS = {"s": "seconds", "min": "minutes", "h": "hours", "d": "days"}
@@ -91,6 +92,7 @@ def rotate(
     """Make a key in the place of another; both are valid for a while."""
     from api.admin.key_store import Once, rotate_key
     from api.auth.api_keys import read_peppers
+    from runtime.settings import load_settings
 
     match = SPAN.fullmatch(overlap.strip())
     if match is None:
@@ -144,6 +146,7 @@ def on_database(use: Callable[[Any], Awaitable[T]]) -> T:
     """What `use` makes of a connection on the write login; a problem is a message here."""
     from api.http.problems import Problem
     from runtime.poolers import PoolableConnection
+    from runtime.settings import load_settings
 
     async def run(url: str) -> T:
         async with await PoolableConnection.connect(url, autocommit=True, connect_timeout=5) as connection:

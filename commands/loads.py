@@ -8,18 +8,17 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from sqlalchemy.exc import DBAPIError
 
-from catalog.model.catalog import Catalog
-from catalog.model.dataset import Dataset
-from catalog.storage.ledger_tables import LOAD_STATUSES
+from catalog.storage.statuses import LOAD_STATUSES
 from commands.common import Address, AsJson, load_contracts, open_urls, out
-from runtime.database import DatabaseUrls
 from runtime.errors import CatalogError
-from runtime.settings import Settings
 
 if TYPE_CHECKING:
+    from catalog.model.catalog import Catalog
+    from catalog.model.dataset import Dataset
     from ingest.loading.load_report import LoadReport
+    from runtime.database import DatabaseUrls
+    from runtime.settings import Settings
 
 
 def ingest(address: Address = None, as_json: AsJson = False) -> None:
@@ -95,6 +94,8 @@ def run_loads(
     settings: Settings, urls: DatabaseUrls, catalog: Catalog, datasets: list[Dataset], *, silent: bool = False
 ) -> list[LoadReport]:
     """Loads the datasets one after the other: a bar for each where somebody watches, else a line as each ends."""
+    from sqlalchemy.exc import DBAPIError
+
     from catalog.storage.dataset_tables import build_tables
     from commands.show.load_reports import show_line
     from commands.show.progress_bars import LoadBar, make_bars

@@ -6,18 +6,20 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from catalog.model.catalog import Catalog
-from catalog.model.dataset import Dataset
-from catalog.storage.ledger_tables import REJECT_STATES
+from catalog.storage.statuses import REJECT_STATES
 from commands.common import AsJson, load_contracts, open_urls, out
 from runtime.errors import CatalogError
 from runtime.plain_text import plain
+
+if TYPE_CHECKING:
+    from catalog.model.catalog import Catalog
+    from catalog.model.dataset import Dataset
 
 DatasetAddress = Annotated[str, typer.Argument(metavar="PRODUCT.DATASET", help="PRODUCT[@MAJOR].DATASET.")]
 Reason = Annotated[str | None, typer.Option(help="A rule, a property, or `property: rule`.")]

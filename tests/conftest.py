@@ -18,6 +18,26 @@ from tests.lab import Lab
 from tests.tools import mariadb, pgbouncer  # noqa: F401 - fixtures
 
 
+PROCESSES = ("subprocess", "run_embedded", "uvicorn")  # what a file of tests that start processes imports
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks each test by what it needs: `database`, `process`, or neither, which is `unit`."""
+    starts: dict[str, bool] = {}
+    for item in items:
+        module = getattr(item, "module", None)
+        name = getattr(module, "__name__", "")
+        if name not in starts:
+            starts[name] = any(hasattr(module, each) for each in PROCESSES)
+        needs_database = "server" in getattr(item, "fixturenames", ())
+        if needs_database:
+            item.add_marker("database")
+        if starts[name]:
+            item.add_marker("process")
+        if not needs_database and not starts[name]:
+            item.add_marker("unit")
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[EmbeddedPostgres]:
     """The server. Its folder must be open to the unprivileged user that runs it, which pytest's own is not."""

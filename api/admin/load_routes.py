@@ -14,7 +14,7 @@ from api.http.problems import Problem
 from api.http.query_string import read_count, read_number, refuse_parameters
 from api.http.request_body import parse_object, read_json
 from api.http.request_headers import read_idempotency_key
-from catalog.storage.ledger_tables import LOAD_STATUSES
+from catalog.storage.statuses import LOAD_STATUSES
 
 router = APIRouter()
 READ = ["GET", "HEAD"]

@@ -18,7 +18,7 @@ from api.http.query_string import read_count, read_number, refuse_parameters
 from api.http.request_body import member_problem, parse_object, read_json
 from api.http.request_headers import read_idempotency_key
 from catalog.model.dataset import Dataset
-from catalog.storage.ledger_tables import REJECT_STATES
+from catalog.storage.statuses import REJECT_STATES
 from runtime.database import translate_error
 
 router = APIRouter()

@@ -22,7 +22,7 @@ from api.metadata.load_history import list_loads, list_quality, read_profile
 from api.metadata.provenance import provenance_of, read_provenance
 from api.query.record_key import read_key_part
 from api.query.view import View
-from catalog.storage.ledger_tables import LOAD_STATUSES
+from catalog.storage.statuses import LOAD_STATUSES
 
 router = APIRouter()
 READ = ["GET", "HEAD"]
@@ -91,7 +91,7 @@ class ProvenanceEndpoint:
 
     async def respond(self, request: Request) -> Response:
         """The answer."""
-        context, principal, view = await find_view(request)
+        _, principal, view = await find_view(request)
         require_scope(principal, "ops:read")
         refuse_unknown(request)
         key = read_key_part(request.scope["raw_path"].removesuffix(SUFFIX))

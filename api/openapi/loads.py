@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from api.openapi.parts import parameter, path_parameter, problem_answers
-from catalog.storage.ledger_tables import LOAD_KINDS, LOAD_STATUSES
+from catalog.storage.ledger_tables import LOAD_KINDS
+from catalog.storage.statuses import LOAD_STATUSES
 
 TAG = {"name": "operations", "description": "Running and watching ingestion; for keys with an `ops:` scope."}
 TEXT: dict[str, Any] = {"type": "string"}

@@ -9,7 +9,7 @@ from api.openapi.names import operation_id
 from api.openapi.parts import UNCHANGED, parameter, problem_answers
 from api.openapi.records import key_parameter
 from catalog.model.dataset import Dataset
-from catalog.storage.ledger_tables import LOAD_STATUSES
+from catalog.storage.statuses import LOAD_STATUSES
 
 NEXT: dict[str, Any] = {"type": ["string", "null"], "description": "The next page; null at the end."}
 NUMBER_OR_TEXT: dict[str, Any] = {"type": ["number", "string", "null"]}

@@ -16,7 +16,7 @@ from api.openapi.loads import (
     queued_schema,
 )
 from api.openapi.parts import parameter, path_parameter, problem_answers
-from catalog.storage.ledger_tables import REJECT_STATES
+from catalog.storage.statuses import REJECT_STATES
 
 
 def quarantine_paths() -> Iterator[tuple[str, Any]]:

@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from catalog.storage.statuses import LOAD_STATUSES, REJECT_STATES
 from runtime.text_types import KeptJson, KeptText, PlainJson, PlainText
 
 SCHEMA = "decant"
@@ -16,9 +17,7 @@ REVISIONS_CHANNEL = "decant_revisions"  # NOTIFY: a hint that a dataset has a ne
 QUEUE_SCHEMA = "decant_queue"  # the task queue's own tables: its jobs are hints, the ledger is the truth
 
 LOAD_KINDS = ("ingest", "replay", "refresh", "prune")
-LOAD_STATUSES = ("queued", "running", "published", "unchanged", "withheld", "failed")
 IDEMPOTENCY_HOURS = 24  # how long an Idempotency-Key is remembered
-REJECT_STATES = ("open", "replayed", "superseded", "dismissed")
 TIMESTAMP = sa.TIMESTAMP(timezone=True)
 
 

@@ -38,9 +38,8 @@ class Candidate:
     confirmed: Path | None  # the keys brought in good order that open rejected records have
     expected_revision: int  # what the accepted file's `_revision` says
     direct: bool  # whether current was empty when the batch was cleaned
-    seen: Mapping[str, tuple[str, ...]] = field(
-        default_factory=dict
-    )  # what batches have had so far: ingest.cleaning.unread
+    # What batches have had so far: ingest.cleaning.unread.
+    seen: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     refused: tuple[int, ...] = ()  # lines of records that Postgres refused; the others are staged
 
 

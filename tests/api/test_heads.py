@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg import AsyncConnection
 
-import api.database.published_heads
+from api.database import published_heads
 from api.database.connections import Lanes
 from api.database.published_heads import Head, Heads, Place, hear, listen
 from runtime.database import make_read_pool
@@ -107,14 +107,14 @@ def test_transactions_end_in_any_order_and_none_is_missed(
 
 def test_only_heads_that_moved_are_read_again(lab: Lab, many: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[tuple[bytes, int]] = []
-    fetch = api.database.published_heads.fetch
+    fetch = published_heads.fetch
 
     async def count(connection: AsyncConnection[Any], statement: bytes, values: tuple[Any, ...] = ()) -> list[Any]:
         rows = await fetch(connection, statement, values)
         ran.append((statement, sum(row[3] is not None for row in rows)))
         return rows
 
-    monkeypatch.setattr(api.database.published_heads, "fetch", count)
+    monkeypatch.setattr(published_heads, "fetch", count)
     told: list[dict[Place, Head]] = []
 
     async def follow() -> None:
@@ -134,9 +134,9 @@ def test_only_heads_that_moved_are_read_again(lab: Lab, many: list[int], monkeyp
             assert [heads.known["made", 1, f"d{n}"].revision for n in (1, 2, 3)] == [8, 8, 8]
 
     asyncio.run(follow())
-    assert number(api.database.published_heads.ALL, ran) == [DATASETS + 1]
-    assert number(api.database.published_heads.MOVED_SINCE, ran)[:2] == [0, 2]
-    assert number(api.database.published_heads.NAMED, ran) == [1]
+    assert number(published_heads.ALL, ran) == [DATASETS + 1]
+    assert number(published_heads.MOVED_SINCE, ran)[:2] == [0, 2]
+    assert number(published_heads.NAMED, ran) == [1]
     assert [len(read) for read in told] == [DATASETS + 1, 2, 1]
 
 
@@ -169,7 +169,7 @@ def test_a_dataset_that_is_renamed_or_removed_is_known_no_longer(lab: Lab, many:
             assert ("made", 1, "d1") not in heads.known
             assert ("made", 1, "renamed") in heads.known
             lab.rows("DELETE FROM decant.datasets WHERE id = %s RETURNING id", many[1])
-            heads.whole_at -= api.database.published_heads.WHOLE_SECONDS
+            heads.whole_at -= published_heads.WHOLE_SECONDS
             await heads.read(connection)
             assert ("made", 1, "d2") not in heads.known
 
@@ -198,9 +198,7 @@ def test_what_was_read_earlier_does_not_take_back_what_was_read_later(lab: Lab, 
         async with open_heads(lab) as (heads, connection):
             await heads.read(connection)
             lab.rows("UPDATE decant.datasets SET revision = 1 WHERE id = %s RETURNING id", many[0])
-            early = await api.database.published_heads.fetch(
-                connection, api.database.published_heads.NAMED, (many[:1],)
-            )
+            early = await published_heads.fetch(connection, published_heads.NAMED, (many[:1],))
             lab.rows("UPDATE decant.datasets SET revision = 2 WHERE id = %s RETURNING id", many[0])
             await heads.read(connection)
             assert heads.take(early)

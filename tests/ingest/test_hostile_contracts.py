@@ -436,7 +436,7 @@ def test_duckdb_is_opened_in_one_place() -> None:
     root = Path(__file__).parents[2]
     opened = [
         f"{path.relative_to(root)}"
-        for folder in ("api", "catalog", "commands", "ingest")
+        for folder in ("api", "catalog", "commands", "ingest", "runtime")
         for path in sorted((root / folder).rglob("*.py"))
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Attribute) and node.attr == "connect" and getattr(node.value, "id", "") == "duckdb"

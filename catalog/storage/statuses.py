@@ -1,0 +1,7 @@
+"""The words for how loads stand and end, and for the states of rejected records."""
+
+from __future__ import annotations
+
+LOAD_STATUSES = ("queued", "running", "published", "unchanged", "withheld", "failed")
+
+REJECT_STATES = ("open", "replayed", "superseded", "dismissed")
