@@ -17,7 +17,6 @@ from runtime.embedded_postgres import EmbeddedPostgres, run_embedded
 from tests.lab import Lab
 from tests.tools import mariadb, pgbouncer  # noqa: F401 - fixtures
 
-
 PROCESSES = ("subprocess", "run_embedded", "uvicorn")  # what a file of tests that start processes imports
 
 
