@@ -6,6 +6,7 @@ import atexit
 import gc
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from api.observability.access_log import AccessLog
 from api.wire.bounded_protocol import BoundedProtocol, ServiceConfig
 from catalog.contract.load import load_catalog
 from catalog.model.catalog import Catalog
+from runtime.child_processes import end_with_parent
 from runtime.database import DatabaseUrls, open_database
 from runtime.settings import Settings, load_settings
 from runtime.telemetry import open_telemetry
@@ -85,6 +87,8 @@ def run_workers(
 
 def make_app(make_lookup: Callable[[Settings], RawLookup] | None = None) -> FastAPI:
     """The service in a process that `run_workers` started; everything comes from the environment."""
+    # Whoever kills the first process means all: one that went on would keep the address from the next service.
+    end_with_parent(signal.SIGTERM)
     settings = load_settings()
     lookup = make_lookup(settings) if make_lookup is not None else None
     stack = ExitStack()

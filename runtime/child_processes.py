@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -11,6 +13,7 @@ from pathlib import Path
 
 from runtime.embedded_site import Site
 
+PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 STOP_STEPS = ((signal.SIGINT, 30.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0))  # seconds after each
 
 # What a child runs before a server takes its place, in an interpreter of its own: `preexec_fn` is unsafe once
@@ -40,6 +43,19 @@ def start_with(user: int, group: int, last: signal.Signals) -> list[str]:
     For the kernel the parent is a thread: the one that starts the process has to live as long.
     """
     return [sys.executable, "-I", "-S", "-c", LAUNCHER, *map(str, (os.getpid(), user, group, int(last)))]
+
+
+def end_with_parent(last: signal.Signals) -> None:
+    """This process gets the signal when the one that started it ends; at once where that has ended already.
+
+    Linux only: elsewhere nothing happens.
+    """
+    if sys.platform != "linux":
+        return
+    parent = multiprocessing.parent_process()
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(int(last)))
+    if parent is not None and os.getppid() != parent.pid:
+        os.kill(os.getpid(), last)
 
 
 def launch_process(site: Site, lock: int, program: Path, *arguments: str) -> subprocess.Popen[bytes]:

@@ -19,6 +19,7 @@ from ingest.cleaning.result_tables import JudgedTables, count, key_text
 from ingest.cleaning.transforms import TransformError, check_expression, require_plain
 from ingest.errors import CleaningError, OutOfMemoryError
 from ingest.readers.record_writer import JSON_COLUMN, CutBatch
+from runtime.driver_messages import describe_duckdb
 from runtime.duckdb_connection import open_duckdb
 from runtime.settings import Settings
 
@@ -117,7 +118,7 @@ def clean_batch(
             except duckdb.OutOfMemoryException as error:
                 raise out_of_memory(settings, columns) from error
             except duckdb.Error as error:
-                raise CleaningError(f"DuckDB: {str(error).splitlines()[0]}") from error
+                raise CleaningError(f"DuckDB: {describe_duckdb(error)}") from error
         try:
             clean = write_files(engine, plan, cut, folder, known, (revision, load_id))
         except duckdb.OutOfMemoryException as error:

@@ -24,6 +24,7 @@ from catalog.storage.product_roles import become, find_usable_role
 from ingest.errors import QueryInputError
 from ingest.inputs.raw_batch import InputPlace, RawBatch, one_part
 from runtime.database import translate_error
+from runtime.driver_messages import describe_postgres
 from runtime.errors import DatabaseUnavailableError
 
 # No schema is searched but Postgres's own, a backslash is a backslash, and times are the same for everybody.
@@ -91,7 +92,7 @@ def read_revisions(connection: sa.Connection, sources: Sources) -> dict[str, int
 
 
 def copy_out(connection: sa.Connection, dataset: Dataset, query: str) -> Iterator[bytes]:
-    """The result's CSV in pieces; QueryInputError says what Postgres had against the query."""
+    """The result's CSV in pieces; QueryInputError says what Postgres had against the query, without any value."""
     driver: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment]
     try:
         with driver.cursor() as cursor:
@@ -103,7 +104,7 @@ def copy_out(connection: sa.Connection, dataset: Dataset, query: str) -> Iterato
     except psycopg.Error as error:
         if isinstance(translated := translate_error(error), DatabaseUnavailableError):
             raise translated from error
-        raise QueryInputError(f"The query of {dataset.address} failed: {error.diag.message_primary}") from error
+        raise QueryInputError(f"The query of {dataset.address} failed: {describe_postgres(error)}.") from error
 
 
 def require_one_statement(driver: psycopg.Connection[Any], query: str) -> None:

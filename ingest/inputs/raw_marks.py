@@ -23,6 +23,7 @@ from catalog.model.dataset import Dataset, Property, keeps_blanks
 from ingest.cleaning.engine import open_engine
 from ingest.errors import SourceError
 from ingest.inputs.mark_values import step_back, write_value
+from runtime.driver_messages import describe_duckdb
 from runtime.settings import Settings
 
 MOMENT = re.compile(
@@ -180,7 +181,7 @@ def find_values(texts: Sequence[str], prop: Property, settings: Settings, folder
             found = [row[0] for row in engine.execute(query, [list(texts)]).fetchall()]
             return [value.replace(tzinfo=UTC) if zoned and value else value for value in found]
     except duckdb.Error as error:
-        raise SourceError(f"The marks of {prop.name} cannot be read: {str(error).splitlines()[0]}") from None
+        raise SourceError(f"The marks of {prop.name} cannot be read: {describe_duckdb(error)}") from None
 
 
 def can_be_kept(text: str) -> bool:

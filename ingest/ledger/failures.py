@@ -27,12 +27,11 @@ from ingest.errors import (
     SystemFailureError,
 )
 from runtime.database import translate_error
+from runtime.driver_messages import describe_duckdb, describe_postgres
 from runtime.errors import CatalogError, DatabaseUnavailableError
 
 # The database is there, and others were in the way.
 BUSY = (errors.DeadlockDetected, errors.LockNotAvailable, errors.SerializationFailure, errors.QueryCanceled)
-# What Postgres says without naming any value of a record: by the first two signs of the SQLSTATE.
-WITHOUT_VALUES = ("42", "53", "54", "55", "57", "58")
 OWN_RESOURCES = (errors.InsufficientResources, errors.OperatorIntervention, errors.SystemError)
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 PASSING_ERRNOS = {errno.EIO, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.EINTR, errno.ETIMEDOUT}
@@ -102,21 +101,19 @@ def explain_database(error: psycopg.Error) -> IngestError:
     if isinstance(error, BUSY):
         return DatabaseBusyError()
     state = error.sqlstate or ""
-    said = error.diag.message_primary if state[:2] in WITHOUT_VALUES else None
-    name = f"{type(error).__name__}, {state}" if state else type(error).__name__
-    failure = DatabaseRefusedError(f"Postgres refused a statement of the load: {said or f'{name}; see the log'}.")
+    said = describe_postgres(error)
+    failure = DatabaseRefusedError(f"Postgres refused a statement of the load: {said}; see the log.")
     failure.passing = isinstance(error, OWN_RESOURCES) or state[:2] in {"53", "57", "58"}
     return failure
 
 
 def explain_duckdb(error: duckdb.Error) -> IngestError:
     """What went wrong in DuckDB, which only reads what was cut and writes what was judged."""
-    words = str(error)
-    if NO_SPACE in words:
+    if NO_SPACE in str(error):
         return DiskFullError()
     if isinstance(error, duckdb.OutOfMemoryException):
         return OutOfMemoryError()
-    return CleaningError(f"DuckDB: {(words.splitlines() or [''])[0]}")
+    return CleaningError(f"DuckDB: {describe_duckdb(error)}; see the log.")
 
 
 def explain_system(error: OSError) -> IngestError:

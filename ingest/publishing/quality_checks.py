@@ -24,6 +24,7 @@ from catalog.storage.dataset_tables import CatalogTables, DatasetTables
 from catalog.storage.product_roles import become, find_usable_role
 from catalog.types.property_types import PropertyType
 from catalog.types.value_parsers import InvalidValueError
+from runtime.driver_messages import describe_postgres
 
 GATE_TIMEOUT = "30s"
 # Functions and types are PostgreSQL's own, and a backslash in a text is a backslash.
@@ -134,7 +135,8 @@ def measure_gate(
     except (psycopg.Error, ValueError) as error:
         if lost_connection(connection):
             raise
-        return Measurement(measured=None, passed=False, error=str(error).splitlines()[0], **facts)
+        said = describe_postgres(error) if isinstance(error, psycopg.Error) else str(error).splitlines()[0]
+        return Measurement(measured=None, passed=False, error=said, **facts)
     return Measurement(measured=measured, passed=compare(measured, gate.operator, gate.bound), **facts)
 
 

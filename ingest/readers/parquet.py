@@ -22,6 +22,7 @@ from ingest.readers.json_batches import JsonHand, show_text
 from ingest.readers.nanoseconds import find_too_fine
 from ingest.readers.record_writer import JSON_COLUMN, RECORD_LIMIT_BYTES, RecordSink
 from ingest.readers.signature import LOOKED_AT, name_format
+from runtime.driver_messages import describe_duckdb
 from runtime.duckdb_connection import open_duckdb
 
 FETCH_ROWS = 1000
@@ -93,14 +94,11 @@ class ParquetReader:
                     f"{part.name}: some thousand of its rows take more than {MEMORY_LIMIT} of memory."
                 ) from error
             except duckdb.Error as error:
-                reason = str(error).splitlines()[0]
-                for written in (f"'{path}'", f'"{path}"', str(path)):
-                    reason = reason.replace(written, "the file")
                 with path.open("rb") as head:
                     words = name_format(head.read(LOOKED_AT))
                 if words:
                     raise SourceError(f"{part.name} is {words}.") from error
-                raise SourceError(f"{part.name} cannot be read as Parquet: {reason}") from error
+                raise SourceError(f"{part.name} cannot be read as Parquet: {describe_duckdb(error)}") from error
 
 
 class ParquetFile:

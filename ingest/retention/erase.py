@@ -30,6 +30,7 @@ from ingest.readers import cut_batch
 from ingest.readers.record_writer import CutBatch
 from ingest.retention.prune import remove_unneeded
 from ingest.retention.redact_files import redact_part
+from runtime.driver_messages import describe_duckdb
 from runtime.settings import Settings
 
 WORD_LEAST = 3  # characters: a shorter key stands in many a text that is not about it
@@ -156,7 +157,7 @@ class Erasure:
                 judge(engine, plan, cut)
                 rows = engine.execute(f"SELECT line FROM judged WHERE {key_text(plan)} = ?", [self.key]).fetchall()
             except duckdb.Error as error:
-                raise CleaningError(f"DuckDB: {str(error).splitlines()[0]}") from error
+                raise CleaningError(f"DuckDB: {describe_duckdb(error)}") from error
         return {row[0] for row in rows}
 
     def mentioned_lines(self, cut: CutBatch) -> set[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -162,3 +163,21 @@ def test_a_process_that_dies_is_replaced_and_nobody_is_refused(people: Lab) -> N
         assert len(after) == 2
         assert refused == []
         assert httpx.get(f"{url}{RECORDS}", timeout=30).status_code == 200
+
+
+def test_processes_end_when_the_one_that_started_them_is_killed(people: Lab) -> None:
+    with serving(people, "--workers", "2") as (process, url):
+        assert httpx.get(f"{url}{RECORDS}", timeout=60).status_code == 200
+        watched = [os.pidfd_open(child) for child in children(process.pid)]
+        process.kill()
+        waiting = select.poll()
+        for descriptor in watched:
+            waiting.register(descriptor, select.POLLIN)
+        assert watched
+        while watched:
+            ended = waiting.poll(60_000)
+            assert ended, "a process goes on without the one that started it"
+            for descriptor, _ in ended:
+                waiting.unregister(descriptor)
+                os.close(descriptor)
+                watched.remove(descriptor)
