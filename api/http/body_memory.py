@@ -9,10 +9,9 @@ from typing import NoReturn
 
 from starlette.requests import ClientDisconnect, Request
 
-from api.http.client_address import client_address
 from api.http.media_types import unsupported
 from api.http.problems import Problem
-from api.http.security_events import note_event
+from api.http.security_events import caller_address, note_event
 
 PIECE_BYTES = 262_144  # that are unpacked at a time, so that other requests have their turn
 RATIO_LIMIT = 100  # how many times its own size a body may unpack to
@@ -91,7 +90,7 @@ def refuse_large(limit: int) -> NoReturn:
 
 def refuse_bomb(request: Request) -> NoReturn:
     """The problem with a small body that unpacks to a very large one."""
-    note_event("bomb_refused", address=client_address(request.scope, ()))
+    note_event("bomb_refused", address=caller_address(request))
     message = f"The body unpacks to more than {RATIO_LIMIT} times its size."
     raise Problem("body_too_large", message, headers={"Connection": "close"})
 

@@ -36,7 +36,11 @@ def note_problem(request: Request, code: str, reason: str | None) -> None:
     event = OF_PROBLEMS.get(code) or ("authentication_failed" if code == "unauthorized" and reason else None)
     if event is None:
         return
-    context = getattr(request.app.state, "context", None)
-    address = client_address(request.scope, context.callers.trusted if context is not None else ())
     principal = request.scope.get(PRINCIPAL)
-    note_event(event, reason=reason, address=address, principal=principal and principal.id)
+    note_event(event, reason=reason, address=caller_address(request), principal=principal and principal.id)
+
+
+def caller_address(request: Request) -> str:
+    """Where the request came from, by what trusted proxies say."""
+    context = getattr(request.app.state, "context", None)
+    return client_address(request.scope, context.callers.trusted if context is not None else ())

@@ -26,6 +26,7 @@ def render_refusal(settings: Settings, code: str, url: bytes) -> bytes:
         f"content-type: {MEDIA_TYPE}",
         f"content-length: {len(content)}",
         "cache-control: no-store",
+        "x-content-type-options: nosniff",
         *([f"retry-after: {RETRY_AFTER_SECONDS}"] if status == 503 else []),
         "connection: close",
         "",
