@@ -9,7 +9,6 @@ from api.auth.rate_limits import Limiter
 from runtime.rate import Rate
 
 FREE_SECONDS = 0.02  # of the database's time, for each request
-
 CHARGED_SECONDS = 0.01  # beyond that count as one request more
 
 
@@ -30,5 +29,4 @@ class Caller:
 
 
 ITSELF = Caller("")  # Decant's own questions, which no share holds back
-
 CALLING: ContextVar[Caller] = ContextVar("calling", default=ITSELF)

@@ -11,7 +11,6 @@ from api.http.problems import Problem
 from catalog.storage.ledger_tables import IDEMPOTENCY_HOURS
 
 LOCK_KEY = "SELECT pg_try_advisory_xact_lock(%s)"
-
 FIND_KEY = (
     "SELECT body_sha256, answer FROM decant.idempotency_keys"
     " WHERE principal = %(principal)s AND operation = %(operation)s AND key = %(key)s"

@@ -20,10 +20,10 @@ from api.database.answer_cache import Finished
 from api.datasets.kind import Kind
 from api.datasets.reader import RecordReader
 from api.datasets.resources import DatasetResources
-from api.datasets.status_headers import read_fields, read_least_revision
 from api.http.addresses import address_of
 from api.http.conditional import ANYTHING, is_unmodified, make_tag, matches, newest_seen
 from api.http.negotiation import COMPRESSED_FROM_BYTES, Form, choose_coding, choose_form, encode_body
+from api.http.request_headers import read_fields, read_least_revision
 from api.http.server_timing import KEPT, Timings
 from api.observability import metrics
 from api.query.pagination import LINK_LIMIT_BYTES

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import unquote_to_bytes
 
 from api.database.statement import Statement
 from api.datasets.reader import RecordReader
@@ -16,13 +15,13 @@ from api.query.cursor import Cursor, digest_query, open_key, seal_key
 from api.query.pagination import check_link, check_placed, check_room, next_page, open_cursor, text_parts
 from api.query.parameters import RecordQuery
 from api.query.question import Answer, Pin, Question, Target
+from api.query.record_key import parse_key
 from api.query.view import View
 from api.sql.csv_lines import csv_header
 from api.sql.keyset import Order, order_of
 from api.sql.pagination import After, key_values, places_of
 from api.sql.selection import Age
 from catalog.model.dataset import Dataset
-from catalog.types.property_types import InvalidValueError
 
 
 class Page:
@@ -207,26 +206,6 @@ def digest_page(view: View, query: RecordQuery) -> str:
         query.at,
         query.expand,
     )
-
-
-def parse_key(view: View, raw: str) -> list[Any]:
-    """The values of a raw key: its parts joined by commas; a comma that is percent-encoded belongs to its part."""
-    try:
-        parts = [unquote_to_bytes(part).decode() for part in raw.split(",")]
-    except UnicodeDecodeError:
-        raise Problem("invalid_text", "The key is not UTF-8.") from None
-    if any("\0" in part for part in parts):
-        raise Problem("invalid_text", "The key holds a NUL character.")
-    names = view.dataset.key
-    if len(parts) != len(names):
-        raise Problem("record_not_found", f"The key has {len(names)} part(s): {','.join(names)}.")
-    values = []
-    for name, text in zip(names, parts, strict=True):
-        try:
-            values.append(view.dataset.properties[name].type.parse(text))
-        except InvalidValueError as error:
-            raise Problem("record_not_found", f"{name}: {error}.") from None
-    return values
 
 
 KINDS = (Page(), Record())

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime
-
-from starlette.types import Scope
 
 from api.auth.authenticator import Principal
 from api.auth.permissions import SERVED
 from api.http.addresses import address_of
-from api.http.problems import Problem
 from api.query.question import Pin
 from catalog.model.catalog import Catalog
 from catalog.model.dataset import Dataset, Product
 from catalog.model.schedule import next_load
 from runtime.settings import Settings
 
-LEAST_REVISION = "decant-min-revision"
-LISTS = frozenset({"accept", "accept-encoding", "if-none-match"})  # several lines are one (RFC 9110, 5.3)
 FRESH_SECONDS = 60  # how long anybody may keep what is open to all
 PINNED_SECONDS = 300  # what names its revision does not change, but records may be erased from it
 DAY_SECONDS = 86_400
@@ -91,25 +85,3 @@ def lifecycle_headers(catalog: Catalog, product: Product, settings: Settings) ->
         newest = address_of(settings, f"/data/{product.id}/v{max(successors)}")
         fields.append((b"link", f'<{newest}>; rel="successor-version"'.encode()))
     return fields
-
-
-def read_fields(scope: Scope) -> dict[str, str]:
-    """The headers of a request by their names in small letters; of several with one name the first, or their list."""
-    fields: dict[str, str] = {}
-    for raw_name, raw_value in scope["headers"]:
-        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
-        if name not in fields:
-            fields[name] = value
-        elif name in LISTS:
-            fields[name] += f", {value}"
-    return fields
-
-
-def read_least_revision(headers: Mapping[str, str]) -> int:
-    """The oldest revision that the caller wants, 0 where it does not say."""
-    text = headers.get(LEAST_REVISION)
-    if text is None:
-        return 0
-    if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise Problem("invalid_value", "Decant-Min-Revision: expected a revision such as 42.")
-    return int(text)

@@ -20,7 +20,6 @@ from api.database.published_heads import Heads
 from api.datasets.endpoint import PREFIX, VARY, http_date, revision_headers
 from api.datasets.reader import gone
 from api.datasets.resources import DatasetResources
-from api.datasets.status_headers import read_fields, read_least_revision
 from api.exports.formats import FILED, FORMS
 from api.exports.kept_files import ExportFiles, KeptFile, write_file
 from api.exports.query import ExportQuery, parse_export
@@ -32,6 +31,7 @@ from api.http.byte_ranges import keep_ranges
 from api.http.conditional import is_unmodified, make_tag, matches, newest_seen
 from api.http.negotiation import Form, choose_coding, choose_form
 from api.http.problems import Problem
+from api.http.request_headers import read_fields, read_least_revision
 from api.http.server_timing import KEPT, Timings
 from api.query.pagination import LINK_LIMIT_BYTES
 from api.query.question import Pin, Question, Target

@@ -5,13 +5,9 @@ from __future__ import annotations
 from api.http.problems import Problem
 
 JSON = "application/json"
-
 NDJSON = ("application/x-ndjson", "application/jsonl")
-
 CLOUD_EVENT = "application/cloudevents+json"
-
 CLOUD_EVENTS = "application/cloudevents-batch+json"
-
 MEDIA_TYPES = (JSON, *NDJSON, CLOUD_EVENT, CLOUD_EVENTS)
 
 

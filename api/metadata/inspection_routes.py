@@ -15,12 +15,12 @@ from api.auth.permissions import find_dataset, require_scope
 from api.auth.rule_access import RuleAccess, pick_rules
 from api.context import Context, context_of
 from api.datasets.endpoint import Endpoint
-from api.datasets.records import Record, parse_key
+from api.datasets.records import Record
 from api.http.problems import Problem, parameter_problem
 from api.http.responses import answer_json, answer_list, refuse_unknown
 from api.metadata.load_history import list_loads, list_quality, read_profile
 from api.metadata.provenance import provenance_of, read_provenance
-from api.query.record_key import read_key_part
+from api.query.record_key import parse_key, read_key_part
 from api.query.view import View
 from catalog.storage.statuses import LOAD_STATUSES
 

@@ -22,7 +22,6 @@ FROM decant.datasets AS d ORDER BY d.product, d.major, d.dataset
 """
 
 LOADS = "SELECT status, count(*) FROM decant.loads GROUP BY status ORDER BY status"
-
 LABELS = ("product", "major", "dataset")
 
 

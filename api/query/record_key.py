@@ -2,7 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from api.http.problems import Problem
+from api.query.view import View
+from catalog.types.property_types import InvalidValueError
+
 
 def read_key_part(raw_path: bytes) -> str:
     """What an address has behind `/data/{product}/v{major}/{dataset}/records/`, still encoded."""
     return raw_path.split(b"/", 6)[6].decode("ascii", "replace")
+
+
+def parse_key(view: View, raw: str) -> list[Any]:
+    """The values of a raw key: its parts joined by commas; a comma that is percent-encoded belongs to its part."""
+    try:
+        parts = [unquote_to_bytes(part).decode() for part in raw.split(",")]
+    except UnicodeDecodeError:
+        raise Problem("invalid_text", "The key is not UTF-8.") from None
+    if any("\0" in part for part in parts):
+        raise Problem("invalid_text", "The key holds a NUL character.")
+    names = view.dataset.key
+    if len(parts) != len(names):
+        raise Problem("record_not_found", f"The key has {len(names)} part(s): {','.join(names)}.")
+    values = []
+    for name, text in zip(names, parts, strict=True):
+        try:
+            values.append(view.dataset.properties[name].type.parse(text))
+        except InvalidValueError as error:
+            raise Problem("record_not_found", f"{name}: {error}.") from None
+    return values

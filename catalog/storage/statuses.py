@@ -3,5 +3,4 @@
 from __future__ import annotations
 
 LOAD_STATUSES = ("queued", "running", "published", "unchanged", "withheld", "failed")
-
 REJECT_STATES = ("open", "replayed", "superseded", "dismissed")

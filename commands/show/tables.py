@@ -8,11 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 COLORS = {"published": "green", "unchanged": "cyan", "withheld": "yellow", "failed": "red", "running": "blue"}
-
 COUNTED = ("records", "accepted", "rejected", "duplicates", "changes")
-
 RIGHT = {*COUNTED, "revision", "load", "seconds", "open rejects"}
-
 WIDE = 240  # columns, where nobody's window ends
 
 
