@@ -47,7 +47,7 @@ class Engines:
 @pytest.fixture(scope="module")
 def engines(server: EmbeddedPostgres) -> Iterator[Engines]:
     with duckdb.connect() as engine, psycopg.connect(server.url(), autocommit=True) as database:
-        columns = "line bigint, key text, raw text, reasons jsonb, candidate jsonb"
+        columns = "line bigint, key text, raw text, reasons jsonb, candidate jsonb, order_value jsonb"
         database.execute(f"CREATE TEMPORARY TABLE rejects ({columns})".encode())
         yield Engines(engine, database)
 
