@@ -63,7 +63,7 @@ SECTIONS = [
     "Appendix",
 ]
 SUBSECTIONS = {
-    "System overview": ["Design decisions"],
+    "System overview": ["Code map", "Design decisions"],
     "Data flow": ["Ingestion", "Processing/transformation", "Output/serving"],
     "Components": ["Data sources", "Processing layer", "Output layer"],
     "Appendix": ["Diagram", "API contract", "Changelog", "Contact"],

@@ -47,7 +47,7 @@ def write_workbook(*rows: list[Any]) -> bytes:
 
 ROWS: list[dict[str, Any]] = [
     {"id": 1, "name": "Ann", "age": 30, "born": "1990-01-02"},
-    {"id": 2, "name": " Ben ", "age": None, "born": "NA"},
+    {"id": 2, "name": "Ben", "age": None, "born": "NA"},
     {"id": 3, "name": "Zoë", "age": 41, "born": "1980-05-06"},
     {"id": 4, "name": "Old", "age": 200, "born": "1990-01-02"},
     {"id": "x", "name": "Odd", "age": 1, "born": None},
