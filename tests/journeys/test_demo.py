@@ -46,7 +46,7 @@ def run_demo(home: Path) -> Iterator[tuple[httpx.Client, str]]:
                 break
         found = re.search(r"Decant is serving (http://\S+)", printed)
         assert found, printed
-        with httpx.Client(base_url=found[1], timeout=30) as client:
+        with httpx.Client(base_url=found[1], timeout=120) as client:
             yield client, printed
     finally:
         process.send_signal(signal.SIGINT)
