@@ -53,6 +53,7 @@ Place = tuple[str, int, str]  # product, major, dataset
 class Head:
     """Where a dataset stands."""
 
+    number: int  # the dataset's own, whatever it is called
     revision: int  # 0 before the first publication
     oldest_revision: int  # what history still reaches
     record_count: int
@@ -165,17 +166,22 @@ class Heads:
             if text_of(epoch or "") != self.epoch:
                 return False
             self.from_replica = in_recovery
-            if number is None:
-                continue
-            place, head = (text_of(product), major, text_of(dataset)), Head(*facts)
-            if (before := self.places.get(number, place)) != place:
-                self.known.pop(before, None)  # the dataset was renamed
-            known = self.known.get(place)
-            # Within an epoch a head only ever moves on: what is older was read earlier.
-            if known is None or (head.revision, head.oldest_revision) >= (known.revision, known.oldest_revision):
-                self.places[number] = place
-                self.known[place] = self.unreported[place] = head
+            if number is not None:
+                self.take_one((text_of(product), major, text_of(dataset)), Head(number, *facts))
         return True
+
+    def take_one(self, place: Place, head: Head) -> None:
+        """Knows a dataset's head, under the name that it has now."""
+        before = self.places.get(head.number, place)
+        known = self.known.get(before)
+        # The name may be another dataset's by now; whose it is has the say, in whichever order the rows come.
+        if known is not None and known.number == head.number:
+            # Within an epoch a head only ever moves on: what is older was read earlier.
+            if (head.revision, head.oldest_revision) < (known.revision, known.oldest_revision):
+                return
+            del self.known[before]
+        self.places[head.number] = place
+        self.known[place] = self.unreported[place] = head
 
     async def run(self) -> None:
         """Follows the database until it is cancelled."""

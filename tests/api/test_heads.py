@@ -257,3 +257,21 @@ def test_a_connection_anew_believes_nothing_of_before(lab: Lab) -> None:
             if answer.headers.get("decant-revision") == "1":
                 break
         assert "1" in seen
+
+
+def test_a_name_that_passes_to_another_dataset_stands_where_that_one_does(lab: Lab, many: list[int]) -> None:
+    """As where one migration renames `d2` to `d3` and `d1` to `d2`."""
+
+    async def follow() -> None:
+        async with open_heads(lab) as (heads, connection):
+            lab.rows("UPDATE decant.datasets SET revision = 10 * id WHERE product = 'made' RETURNING id")
+            await heads.read(connection)
+            lab.rows("UPDATE decant.datasets SET dataset = 'd9' WHERE id = %s RETURNING id", many[2])
+            for number, name in ((many[1], "d3"), (many[0], "d2")):
+                lab.rows("UPDATE decant.datasets SET dataset = %s WHERE id = %s RETURNING id", name, number)
+            for numbers in (many, many[::-1]):  # in whichever order the rows come
+                rows = await published_heads.fetch(connection, published_heads.NAMED, (numbers,))
+                assert heads.take(sorted(rows, key=lambda row: numbers.index(row[3])))
+                assert revisions(heads) == committed(lab)
+
+    asyncio.run(follow())
