@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from catalog.storage.dataset_tables import DatasetTables
+from catalog.storage.heads import is_head_of
 from catalog.storage.ledger_tables import TIMESTAMP, DatasetHead
 
 
@@ -27,9 +28,4 @@ def newest_moment(tables: DatasetTables) -> sa.ColumnElement[Any]:
 def note_newest(connection: sa.Connection, tables: DatasetTables) -> None:
     """Keeps the newest moment of what the current table holds now; in the transaction that changed it."""
     dataset = tables.dataset
-    connection.execute(
-        sa.update(DatasetHead)
-        .where(DatasetHead.product == dataset.product, DatasetHead.major == dataset.major)
-        .where(DatasetHead.dataset == dataset.name)
-        .values(newest_at=newest_moment(tables))
-    )
+    connection.execute(sa.update(DatasetHead).where(is_head_of(dataset)).values(newest_at=newest_moment(tables)))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from catalog.model.catalog import Catalog
+from catalog.storage.heads import is_head_of
 from catalog.storage.ledger_tables import DatasetHead, Load
 from ingest.landing.landing_zone import locate
 from runtime.settings import Settings
@@ -28,8 +29,7 @@ def find_missing_batches(connection: sa.Connection, settings: Settings, catalog:
         rows = connection.execute(
             sa.select(Load.landed, Load.status)
             .join(DatasetHead, DatasetHead.id == Load.dataset_id)
-            .where(DatasetHead.product == dataset.product, DatasetHead.major == dataset.major)
-            .where(DatasetHead.dataset == dataset.name, Load.landed.is_not(None))
+            .where(is_head_of(dataset), Load.landed.is_not(None))
         )
         gone = [
             row.status

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from catalog.model.dataset import Dataset
 from catalog.storage.audit import note_audit
+from catalog.storage.heads import is_head_of
 from catalog.storage.ledger_tables import DatasetHead
 from ingest.errors import IngestError
 
@@ -16,13 +17,7 @@ from ingest.errors import IngestError
 def find_dataset_id(engine: sa.Engine, dataset: Dataset) -> int:
     """The id of the dataset's head; IngestError where it has no table yet."""
     with engine.connect() as connection:
-        found = connection.execute(
-            sa.select(DatasetHead.id).where(
-                DatasetHead.product == dataset.product,
-                DatasetHead.major == dataset.major,
-                DatasetHead.dataset == dataset.name,
-            )
-        ).scalar_one_or_none()
+        found = connection.execute(sa.select(DatasetHead.id).where(is_head_of(dataset))).scalar_one_or_none()
     if found is None:
         raise IngestError(f"{dataset.address} has no table yet. Run `decant migrate`.")
     return int(found)

@@ -15,6 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from catalog.model.dataset import Dataset
+from catalog.storage.heads import is_head_of
 from catalog.storage.ledger_tables import DatasetHead, Load
 from ingest.errors import DatasetBusyError, IngestError
 
@@ -43,13 +44,7 @@ def lease_end() -> sa.ColumnElement[Any]:
 def hold_dataset(engine: sa.Engine, dataset: Dataset) -> Iterator[int]:
     """The id of the dataset's head, held against other loads as long as this process lives."""
     with engine.connect() as connection:
-        row = connection.execute(
-            sa.select(DatasetHead.id).where(
-                DatasetHead.product == dataset.product,
-                DatasetHead.major == dataset.major,
-                DatasetHead.dataset == dataset.name,
-            )
-        ).one_or_none()
+        row = connection.execute(sa.select(DatasetHead.id).where(is_head_of(dataset))).one_or_none()
         if row is None:
             raise IngestError(f"{dataset.address} has no table yet. Run `decant migrate`.")
         lock = sa.func.pg_try_advisory_lock(LOCK_CLASS, sa.cast(row.id, sa.Integer))

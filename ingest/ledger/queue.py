@@ -14,6 +14,7 @@ import procrastinate
 import sqlalchemy as sa
 
 from catalog.model.dataset import Dataset
+from catalog.storage.heads import is_head_of
 from catalog.storage.ledger_tables import QUEUE_SCHEMA, DatasetHead, Load
 from ingest.errors import IngestError
 from runtime.database import APPLICATION_NAME
@@ -46,11 +47,7 @@ def queue_load(
     requested_by: str | None = None,
 ) -> int:
     """The id of a new load that some worker will run; IngestError where the dataset has no table yet."""
-    heads = sa.select(DatasetHead.id).where(
-        DatasetHead.product == dataset.product,
-        DatasetHead.major == dataset.major,
-        DatasetHead.dataset == dataset.name,
-    )
+    heads = sa.select(DatasetHead.id).where(is_head_of(dataset))
     with engine.begin() as connection:
         dataset_id = connection.execute(heads).scalar_one_or_none()
         if dataset_id is None:

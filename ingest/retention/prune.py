@@ -21,6 +21,7 @@ from catalog.model.dataset import Dataset
 from catalog.storage.dataset_tables import UNTIL, CatalogTables, DatasetTables
 from catalog.storage.epoch import read_epochs
 from catalog.storage.export_files import forget_exports
+from catalog.storage.heads import is_head_of
 from catalog.storage.ledger_tables import IDEMPOTENCY_HOURS, DatasetHead, Load, Revision
 from ingest.landing.landing_zone import locate
 from ingest.ledger.failures import explain_failure, is_outage
@@ -137,13 +138,7 @@ def prune_dataset(engine: sa.Engine, settings: Settings, tables: DatasetTables, 
     dataset = tables.dataset
     with engine.connect() as connection:
         epoch = read_epochs(connection)[-1]
-        head = connection.execute(
-            sa.select(DatasetHead.__table__).where(
-                DatasetHead.product == dataset.product,
-                DatasetHead.major == dataset.major,
-                DatasetHead.dataset == dataset.name,
-            )
-        ).one_or_none()
+        head = connection.execute(sa.select(DatasetHead.__table__).where(is_head_of(dataset))).one_or_none()
     if head is None:
         return None
     pruned = Pruned(dataset.address)

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from catalog.model.dataset import Dataset
+from catalog.storage.heads import is_head_of
 from catalog.storage.installation_tables import WatchedInput
 from catalog.storage.ledger_tables import DatasetHead, InputState, Load
 from ingest.errors import (
@@ -56,11 +57,12 @@ def find_news(loader: Loader) -> list[Dataset]:
 def find_due_news(loader: Loader, pause_seconds: float) -> list[Dataset]:
     """As `find_news`, for the inputs that are due: each is looked at by one worker, once in a pause."""
     watched = {(dataset.product, dataset.major, dataset.name): dataset for dataset in watched_datasets(loader)}
+    known = note_watched(loader.engine, watched) if watched else {}
     news = []
-    while watched and (taken := take_due(loader.engine, watched)):
+    while known and (taken := take_due(loader.engine, list(known))):
         began = time.monotonic()
-        news += [dataset for dataset in taken.values() if has_news(loader, dataset)]
-        set_due(loader.engine, list(taken), pause_seconds * PAUSE_SHARE - (time.monotonic() - began))
+        news += [known[number] for number in taken if has_news(loader, known[number])]
+        set_due(loader.engine, taken, pause_seconds * PAUSE_SHARE - (time.monotonic() - began))
     return news
 
 
@@ -75,29 +77,40 @@ def watched_datasets(loader: Loader) -> list[Dataset]:
     ]
 
 
-def take_due(engine: sa.Engine, watched: Mapping[Place, Dataset]) -> dict[int, Dataset]:
-    """Some of the inputs that are due, by dataset number: they are this worker's until they are set due again.
-
-    Few at a time, so that several workers share them; those of a worker that is lost are due again in a minute.
-    """
+def note_watched(engine: sa.Engine, watched: Mapping[Place, Dataset]) -> dict[int, Dataset]:
+    """The datasets by their numbers; new ones are due at once."""
     heads = sa.select(DatasetHead.id, DatasetHead.product, DatasetHead.major, DatasetHead.dataset)
     with engine.begin() as connection:
         rows = connection.execute(heads).all()
         known = {row[0]: watched[row[1], row[2], row[3]] for row in rows if row[1:] in watched}
-        numbers = sa.literal(list(known), sa.ARRAY(sa.BigInteger))
-        new = sa.select(sa.func.unnest(numbers))
+        new = sa.select(sa.func.unnest(as_array(list(known))))
         connection.execute(insert(WatchedInput).from_select(["dataset_id"], new).on_conflict_do_nothing())
-        due = (
-            sa.select(WatchedInput.dataset_id)
-            .where(WatchedInput.dataset_id == sa.any_(numbers), WatchedInput.due_at <= sa.func.now())
-            .order_by(WatchedInput.due_at)
-            .limit(TAKEN_AT_ONCE)
-            .with_for_update(skip_locked=True)
-        )
-        taken = connection.scalars(due).all()
+    return known
+
+
+def take_due(engine: sa.Engine, numbers: list[int]) -> list[int]:
+    """Some of the datasets whose inputs are due: they are this worker's until they are set due again.
+
+    Few at a time, so that several workers share them; those of a worker that is lost are due again in a minute.
+    """
+    due = (
+        sa.select(WatchedInput.dataset_id)
+        .where(WatchedInput.dataset_id == sa.any_(as_array(numbers)), WatchedInput.due_at <= sa.func.now())
+        .order_by(WatchedInput.due_at)
+        .limit(TAKEN_AT_ONCE)
+        .with_for_update(skip_locked=True)
+    )
+    with engine.begin() as connection:
+        taken = list(connection.scalars(due))
         lease = sa.update(WatchedInput).where(WatchedInput.dataset_id.in_(taken))
-        connection.execute(lease.values(due_at=sa.func.now() + timedelta(seconds=LEASE_SECONDS)))
-    return {number: known[number] for number in taken}
+        if taken:
+            connection.execute(lease.values(due_at=sa.func.now() + timedelta(seconds=LEASE_SECONDS)))
+    return taken
+
+
+def as_array(numbers: list[int]) -> sa.ColumnElement[list[int]]:
+    """The numbers as one parameter."""
+    return sa.literal(numbers, sa.ARRAY(sa.BigInteger))
 
 
 def set_due(engine: sa.Engine, numbers: list[int], seconds: float) -> None:
@@ -128,11 +141,7 @@ def has_news(loader: Loader, dataset: Dataset) -> bool:
 
 def read_progress(engine: sa.Engine, dataset: Dataset) -> tuple[dict[str, Any], list[Any]]:
     """Where the input stood when a load last ended well, and the positions that the latest load did not get past."""
-    heads = sa.select(DatasetHead.id).where(
-        DatasetHead.product == dataset.product,
-        DatasetHead.major == dataset.major,
-        DatasetHead.dataset == dataset.name,
-    )
+    heads = sa.select(DatasetHead.id).where(is_head_of(dataset))
     with engine.connect() as connection:
         dataset_id = connection.execute(heads).scalar_one_or_none()
         stands = sa.select(InputState.position).where(InputState.dataset_id == dataset_id)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 
 from ingest.worker.dispatch import Dispatcher
-from ingest.worker.watch_inputs import LEASE_SECONDS, TAKEN_AT_ONCE, find_due_news, set_due, take_due
+from ingest.worker.watch_inputs import LEASE_SECONDS, TAKEN_AT_ONCE, find_due_news, note_watched, set_due, take_due
 from runtime.database import make_engine
 from tests.ingest.test_dispatch import GOOD, HOURLY, WATCHED
 from tests.lab import Lab
@@ -34,23 +34,23 @@ def test_each_watched_input_is_looked_at_by_one_worker_in_a_pause(make_lab: Call
     long_ago = time.time() - 3600
     os.utime(lab.write("people-1.csv", GOOD), (long_ago, long_ago))
     dataset, engine = lab.dataset("people.people"), make_engine(lab.urls.ingest)
-    place = {(dataset.product, dataset.major, dataset.name): dataset}
+    known = list(note_watched(engine, {(dataset.product, dataset.major, dataset.name): dataset}))
     barrier = threading.Barrier(4)
 
     def take() -> list[int]:
         barrier.wait(30)
-        return list(take_due(engine, place))
+        return take_due(engine, known)
 
     with ThreadPoolExecutor(4) as threads:
         taken = [number for found in threads.map(lambda _: take(), range(4)) for number in found]
     assert len(taken) == 1, "four workers asked at once"
-    assert take_due(engine, place) == {}, "it is being looked at"
+    assert take_due(engine, known) == [], "it is being looked at"
     set_due(engine, taken, 0)
     assert find_due_news(lab.loader(), 3600) == [dataset]
     assert find_due_news(lab.loader(), 3600) == [], "it was looked at just now"
     # A worker that is lost while it looks keeps the others waiting for a minute.
     lab.rows("UPDATE decant.watched_inputs SET due_at = due_at - interval '1 hour' RETURNING 1")
-    assert list(take_due(engine, place)) == taken
+    assert take_due(engine, known) == taken
     ((seconds,),) = lab.rows("SELECT extract(epoch FROM due_at - now()) FROM decant.watched_inputs")
     assert 0 < seconds <= LEASE_SECONDS
     lab.rows("UPDATE decant.watched_inputs SET due_at = due_at - interval '1 minute' RETURNING 1")
