@@ -5,18 +5,16 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from api.admin.key_routes import NO_STORE
 from api.admin.parameters import read_days
 from api.auth.permissions import require_scope
 from api.context import connected, context_of
 from api.database.rows import cut_page, fetch, moment
 from api.http.problems import Problem
 from api.http.query_string import read_count, read_number
-from api.http.responses import answer_list, refuse_unknown
+from api.http.responses import NO_STORE, READ, answer_list, refuse_unknown
 from api.observability.usage import read_usage
 
 router = APIRouter()
-READ = ["GET", "HEAD"]
 LIST = f"""
 SELECT id, json_build_object('id', id, 'at', {moment("at")}, 'principal', principal, 'operation', operation,
   'product', product, 'dataset', dataset, 'records', records, 'facts', facts)::text

@@ -21,13 +21,11 @@ from api.http.addresses import address_of
 from api.http.problems import Problem, closest, parameter_problem
 from api.http.request_body import member_problem, parse_object, read_json
 from api.http.request_headers import read_idempotency_key
-from api.http.responses import refuse_unknown
+from api.http.responses import NO_STORE, READ, next_page, refuse_unknown
 from api.observability.usage import read_usage
 from runtime.rate import parse_rate
 
 router = APIRouter()
-READ = ["GET", "HEAD"]
-NO_STORE = {"Cache-Control": "no-store"}
 NAME_CHARACTERS = 200
 SCOPES_MAXIMUM = 100
 KEY_ID = re.compile(r"[0-9A-Za-z]{1,40}")
@@ -83,11 +81,7 @@ async def get_keys(request: Request) -> Response:
         raise parameter_problem("invalid_value", "before", "expected the id of a key")
     async with connected(context) as connection:
         keys, behind = await list_keys(connection, state, before, int(limit))
-    next_url = None
-    if behind is not None:
-        following = request.url.include_query_params(before=behind)
-        next_url = address_of(context.settings, f"{following.path}?{following.query}")
-    link = {"Link": f'<{next_url}>; rel="next"'} if next_url else {}
+    next_url, link = next_page(request, behind, context.settings)
     return JSONResponse({"data": keys, "next": next_url}, 200, NO_STORE | link)
 
 

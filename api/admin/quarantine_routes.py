@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
-from api.admin.load_queue import LoadRequest, queue_loads
+from api.admin.load_queue import LoadRequest
 from api.admin.load_targets import choose, find_loadable, find_products
+from api.admin.queueing import answer_queued, read_asked
 from api.auth.permissions import require_scope
 from api.context import Context, context_of
-from api.database.rows import moment
-from api.http.addresses import address_of
+from api.database.rows import cut_page, fetch, moment, text_of
 from api.http.problems import Problem
 from api.http.query_string import read_count, read_number, refuse_parameters
-from api.http.request_body import member_problem, parse_object, read_json
-from api.http.request_headers import read_idempotency_key
+from api.http.request_body import member_problem, parse_object
+from api.http.responses import READ, answer_fresh_list
 from catalog.model.dataset import Dataset
 from catalog.storage.statuses import REJECT_STATES
-from runtime.database import translate_error
 
 router = APIRouter()
-READ = ["GET", "HEAD"]
-NO_STORE = {"Cache-Control": "no-store"}
 LIST_PARAMETERS = ("product", "major", "dataset", "state", "reason", "load", "limit", "before")
 LIST = f"""
 SELECT r.id, json_build_object('id', r.id, 'product', d.product, 'major', d.major, 'dataset', d.dataset,
@@ -65,27 +60,14 @@ async def get_rejects(request: Request) -> Response:
     }
     if "\0" in (facts["reason"] or ""):
         raise Problem("invalid_text")
-    rows = await fetch(context, LIST, facts)
-    next_url = None
-    if len(rows) > limit:
-        rows = rows[:limit]
-        following = request.url.include_query_params(before=rows[-1][0])
-        next_url = address_of(context.settings, f"{following.path}?{following.query}")
-    members = b",".join(row[1] if isinstance(row[1], bytes) else row[1].encode() for row in rows)
-    body = b'{"data":[%b],"next":%b}' % (members, f'"{next_url}"'.encode() if next_url else b"null")
-    link = {"Link": f'<{next_url}>; rel="next"'} if next_url else {}
-    return Response(body, 200, NO_STORE | link, "application/json")
+    members, behind = cut_page(await fetch(context.lanes, LIST, facts), limit)
+    return answer_fresh_list(request, members, behind, context.settings)
 
 
 @router.api_route("/operations/replays", methods=["POST"])
 async def post_replays(request: Request) -> Response:
     """202 and a queued load that pours rejected records, or a whole raw batch, again."""
-    context = context_of(request)
-    principal = await context.authenticate(request)
-    require_scope(principal, "ops:write")
-    refuse_parameters(request, ())
-    key = read_idempotency_key(request.headers.getlist("idempotency-key"))
-    body = await read_json(request)
+    context, by, key, body = await read_asked(request)
     asked = parse_object(body, ("product", "major", "dataset", "load"))
     if asked.get("dataset") is None:
         raise member_problem("dataset", "the name of a dataset is needed")
@@ -96,19 +78,14 @@ async def post_replays(request: Request) -> Response:
         if found is None or found[:3] != (dataset.product, dataset.major, dataset.name):
             raise member_problem("load", "the dataset has no such load")
     replay = {"replay": {"load": load} if load is not None else {}}
-    wanted = LoadRequest(principal.id or "", [dataset], key, body, "POST /operations/replays", "replay", replay)
+    wanted = LoadRequest(by, [dataset], key, body, "POST /operations/replays", "replay", replay)
     return await answer_queued(context, wanted)
 
 
 @router.api_route("/operations/loads/{load}/publish", methods=["POST"])
 async def post_publication(request: Request) -> Response:
     """202 and a queued load that publishes what a gate held back, on record."""
-    context = context_of(request)
-    principal = await context.authenticate(request)
-    require_scope(principal, "ops:write")
-    refuse_parameters(request, ())
-    key = read_idempotency_key(request.headers.getlist("idempotency-key"))
-    body = await read_json(request)
+    context, by, key, body = await read_asked(request)
     if parse_object(body, ("anyway",)).get("anyway") is not True:
         raise member_problem("anyway", "must be true: the load was held back by a gate")
     text = request.path_params["load"]
@@ -119,42 +96,20 @@ async def post_publication(request: Request) -> Response:
     if found[3] != "withheld":
         raise Problem("invalid_value", f"Load {text} was not withheld; it is {found[3]}.")
     operation = f"POST /operations/loads/{text}/publish"
-    wanted = LoadRequest(principal.id or "", [dataset], key, body, operation, None, {"publish": int(text)})
+    wanted = LoadRequest(by, [dataset], key, body, operation, None, {"publish": int(text)})
     return await answer_queued(context, wanted)
-
-
-async def answer_queued(context: Context, wanted: LoadRequest) -> Response:
-    """202, and where the load can be watched."""
-    answer = await queue_loads(context.write_pool, wanted)
-    loads = [load | {"url": address_of(context.settings, load["url"])} for load in answer["data"]]
-    return JSONResponse({"data": loads}, 202, NO_STORE | {"Location": loads[0]["url"]})
 
 
 async def find_load(context: Context, load_id: int) -> tuple[str, int, str, str] | None:
     """Product, major, dataset and status of a load."""
-    rows = await fetch(context, FIND_LOAD, (load_id,))
+    rows = await fetch(context.lanes, FIND_LOAD, (load_id,))
     if not rows:
         return None
     product, major, dataset, status = rows[0]
-    return as_text(product), int(major), as_text(dataset), as_text(status)
-
-
-def as_text(value: str | bytes) -> str:
-    """A text that the pool may leave as bytes."""
-    return value.decode() if isinstance(value, bytes) else value
+    return text_of(product), int(major), text_of(dataset), text_of(status)
 
 
 def find_dataset(context: Context, found: tuple[str, int, str, str]) -> Dataset | None:
     """The dataset of a load, where its contract is here."""
     product = context.catalog.products.get((found[0], found[1]))
     return product.datasets.get(found[2]) if product else None
-
-
-async def fetch(context: Context, statement: str, values: Any) -> list[Any]:
-    """The rows of a statement on the read login."""
-    try:
-        async with context.lanes.connection() as connection:
-            rows: list[Any] = await (await connection.execute(statement.encode(), values)).fetchall()
-            return rows
-    except Exception as error:
-        raise translate_error(error) from error

@@ -22,6 +22,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from api.auth.caller import CALLING, ITSELF
 from api.database.connections import Lanes
+from api.database.rows import text_of
 from catalog.model.dataset import Dataset
 from catalog.storage.ledger_tables import REVISIONS_CHANNEL
 from runtime.database import APPLICATION_NAME, translate_error
@@ -248,11 +249,6 @@ async def fetch(connection: AsyncConnection[Any], statement: bytes, values: tupl
         return await (await connection.execute(statement, values or None)).fetchall()
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
         raise DatabaseUnavailableError("The database is not migrated: run `decant migrate`.") from None
-
-
-def text_of(value: str | bytes) -> str:
-    """A text that the read pool leaves as bytes."""
-    return value.decode() if isinstance(value, bytes) else value
 
 
 def newest(heads: Iterable[Head]) -> datetime | None:

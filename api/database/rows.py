@@ -19,11 +19,16 @@ def cut_page(rows: list[Any], limit: int) -> tuple[bytes, int | None]:
     return b",".join(row[1] for row in rows[:limit]), behind
 
 
-async def fetch(lanes: Lanes, statement: str, facts: dict[str, Any]) -> list[Any]:
+async def fetch(lanes: Lanes, statement: str, values: Any) -> list[Any]:
     """The rows of a statement on the read login; texts as bytes."""
     try:
         async with lanes.connection() as connection:
-            rows: list[Any] = await (await connection.execute(statement.encode(), facts)).fetchall()
+            rows: list[Any] = await (await connection.execute(statement.encode(), values)).fetchall()
             return rows
     except Exception as error:
         raise translate_error(error) from error
+
+
+def text_of(value: str | bytes) -> str:
+    """A text, which the read login leaves as bytes."""
+    return value.decode() if isinstance(value, bytes) else value

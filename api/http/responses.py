@@ -17,6 +17,8 @@ from api.http.problems import Problem, closest, parameter_problem
 from api.http.query_string import split_query
 from runtime.settings import Settings
 
+READ = ["GET", "HEAD"]  # the methods of a route that only tells
+NO_STORE = {"Cache-Control": "no-store"}
 PRIVATE = "private, no-cache"
 VARY = "Authorization, X-API-Key, Accept, Accept-Encoding, Decant-Min-Revision"
 ID_DIGITS = 18
@@ -87,16 +89,30 @@ def answer_list(
 ) -> Response:
     """A page of a list whose members are JSON already; the next one begins before the id `before`."""
     choose_form(request.headers.get("accept", ""), (JSON,))
-    headers: dict[str, str] = {}
-    next_url = None
-    if before is not None:
-        following = request.url.include_query_params(before=before)
-        next_url = address_of(settings, f"{following.path}?{following.query}")
-        headers["Link"] = f'<{next_url}>; rel="next"'
+    next_url, headers = next_page(request, before, settings)
     if revision is not None:
         headers["Decant-Revision"] = str(revision)
-    written = json.dumps(next_url).encode()
-    return answer(request, b'{"data":[%b],"next":%b}' % (members, written), JSON, headers)
+    return answer(request, write_page(members, next_url), JSON, headers)
+
+
+def answer_fresh_list(request: Request, members: bytes, before: int | None, settings: Settings) -> Response:
+    """The same of what nobody may keep, the caller included."""
+    next_url, headers = next_page(request, before, settings)
+    return Response(write_page(members, next_url), 200, NO_STORE | headers, JSON.media_type)
+
+
+def next_page(request: Request, before: int | str | None, settings: Settings) -> tuple[str | None, dict[str, str]]:
+    """The address of the page before an id, and the header that names it; neither where there is none."""
+    if before is None:
+        return None, {}
+    following = request.url.include_query_params(before=before)
+    next_url = address_of(settings, f"{following.path}?{following.query}")
+    return next_url, {"Link": f'<{next_url}>; rel="next"'}
+
+
+def write_page(members: bytes, next_url: str | None) -> bytes:
+    """A page of a list as JSON."""
+    return b'{"data":[%b],"next":%b}' % (members, json.dumps(next_url).encode())
 
 
 def refuse_unknown(request: Request, known: tuple[str, ...] = ()) -> None:

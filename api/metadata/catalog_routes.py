@@ -15,14 +15,13 @@ from api.context import Context, context_of
 from api.datasets.resources import dataset_resources
 from api.http.addresses import address_of
 from api.http.negotiation import JSON, YAML, choose_form
-from api.http.responses import answer, answer_json, refuse_unknown
+from api.http.responses import READ, answer, answer_json, refuse_unknown
 from api.metadata.contract_document import show_contract, write_yaml
 from api.metadata.dataset_status import NOTHING, Standing, read_moment, read_standings, write_moment
 from api.query.view import View
 from catalog.model.dataset import Dataset, Product
 
 router = APIRouter()
-READ = ["GET", "HEAD"]
 Standings = dict[str, Standing]
 Tell = Callable[..., RuleAccess]  # of a dataset and the names that are hidden in it
 
@@ -53,7 +52,6 @@ async def get_product(request: Request) -> Response:
     document = show_contract(product, access, context.views, tell, operator="ops:read" in principal.scopes)
     facts = {name: document[name] for name in shown if name in document}
     facts["contract_url"] = address_of(context.settings, f"/data/{product.id}/v{product.major}/contract")
-    tell = partial(RuleAccess, context.catalog, principal)
     body = {"data": describe_product(context, product, access, standings, tell) | facts}
     return answer_json(request, body, dataset_resources(request).headers.lifecycle_of(product))
 

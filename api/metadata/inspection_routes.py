@@ -17,7 +17,7 @@ from api.context import Context, context_of
 from api.datasets.endpoint import Endpoint
 from api.datasets.records import Record
 from api.http.problems import Problem, parameter_problem
-from api.http.responses import answer_json, answer_list, refuse_unknown
+from api.http.responses import READ, answer_json, answer_list, refuse_unknown
 from api.metadata.load_history import list_loads, list_quality, read_profile
 from api.metadata.provenance import provenance_of, read_provenance
 from api.query.record_key import parse_key, read_key_part
@@ -25,7 +25,6 @@ from api.query.view import View
 from catalog.storage.statuses import LOAD_STATUSES
 
 router = APIRouter()
-READ = ["GET", "HEAD"]
 DATASET = "/data/{product}/v{major}/{dataset}"
 PAGE = ("limit", "before")
 LIMIT_DEFAULT = 100

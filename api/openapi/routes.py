@@ -17,12 +17,11 @@ from api.datasets.resources import dataset_resources
 from api.http.addresses import address_of, public_path
 from api.http.negotiation import JSON, choose_coding
 from api.http.problems import KINDS, Problem
-from api.http.responses import answer_encoded, refuse_unknown
+from api.http.responses import READ, answer_encoded, refuse_unknown
 from api.openapi.caller_documents import documents_of
 from runtime.token_issuers import TokenIssuer
 
 router = APIRouter()
-READ = ["GET", "HEAD"]
 SWAGGER_FILES = {
     "swagger-ui.css": "text/css",
     "swagger-ui-bundle.js": "text/javascript",

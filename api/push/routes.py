@@ -16,6 +16,7 @@ from api.http.body_memory import read_body
 from api.http.problems import Problem
 from api.http.query_string import read_count, refuse_parameters
 from api.http.request_headers import read_idempotency_key
+from api.http.responses import NO_STORE, READ
 from api.push.event_body import PushForm, parse_records, read_form
 from api.push.event_store import PackedRecords, Push, pack_records
 from api.push.intake import intake_of
@@ -23,8 +24,6 @@ from api.push.receipts import describe_receipt
 from catalog.model.dataset import Dataset, takes_events
 
 router = APIRouter()
-READ = ["GET", "HEAD"]
-NO_STORE = {"Cache-Control": "no-store"}
 THREAD_FROM_BYTES = 16_384  # shorter bodies are parsed before a thread would have begun
 PAGE_DEFAULT = 100
 PAGE_MAXIMUM = 1000

@@ -1,0 +1,43 @@
+"""What the operations that queue a load have in common: how they are asked, and what they answer."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from fastapi import Request
+from starlette.responses import JSONResponse, Response
+
+from api.admin.load_queue import LoadRequest, queue_loads
+from api.auth.permissions import require_scope
+from api.context import Context, context_of
+from api.http.addresses import address_of
+from api.http.query_string import refuse_parameters
+from api.http.request_body import read_json
+from api.http.request_headers import read_idempotency_key
+from api.http.responses import NO_STORE
+
+
+class Asked(NamedTuple):
+    """A request of somebody who may queue loads."""
+
+    context: Context
+    by: str  # the id of the key, or of the token's holder
+    key: str | None  # the Idempotency-Key
+    body: bytes
+
+
+async def read_asked(request: Request) -> Asked:
+    """The request; a problem for whoever may not ask, and for what is no request."""
+    context = context_of(request)
+    principal = await context.authenticate(request)
+    require_scope(principal, "ops:write")
+    refuse_parameters(request, ())
+    key = read_idempotency_key(request.headers.getlist("idempotency-key"))
+    return Asked(context, principal.id or "", key, await read_json(request))
+
+
+async def answer_queued(context: Context, wanted: LoadRequest) -> Response:
+    """202, and where the loads can be watched."""
+    answer = await queue_loads(context.write_pool, wanted)
+    loads = [load | {"url": address_of(context.settings, load["url"])} for load in answer["data"]]
+    return JSONResponse({"data": loads}, 202, NO_STORE | {"Location": loads[0]["url"]})
