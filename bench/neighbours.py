@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import math
 import shutil
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from bench.ground import Ground, open_ground
 from bench.neighbour_acts import ACTS, PUSH_SCOPE, PUSHED, behave
 from bench.serve import load_flights
 from bench.services import run_decant
+from bench.visibility import percentile
 from catalog.contract.load import load_catalog
 from catalog.migration.migrate import migrate
 from runtime.database import DatabaseUrls, make_engine
@@ -32,6 +32,7 @@ from runtime.settings import Settings, read_secret
 
 RUNS = 5
 SECONDS = 10.0
+P99 = 0.99
 LIVEZ_SECONDS = 0.05
 SETTLING_SECONDS = 1.0  # for a neighbour to begin
 PROMISED_RATIO = 3.0
@@ -86,12 +87,7 @@ def run_neighbour(name: str, address: str, key: str, seconds: float) -> Iterator
 async def feel(address: str, key: str, seconds: float) -> Felt:
     """What the well-behaved caller and the health check measure."""
     (taken, failed), livez = await asyncio.gather(behave(address, key, seconds), watch_livez(address, seconds))
-    return Felt(percentile(taken), failed, percentile(livez), max(livez))
-
-
-def percentile(values: list[float], share: float = 0.99) -> float:
-    """The value that this share of them does not exceed."""
-    return sorted(values)[max(math.ceil(len(values) * share) - 1, 0)]
+    return Felt(percentile(taken, P99), failed, percentile(livez, P99), max(livez))
 
 
 def measure(ground: Ground, urls: DatabaseUrls, runs: int, seconds: float) -> dict[str, list[Felt]]:

@@ -14,10 +14,10 @@ from zoneinfo import available_timezones
 
 from api.http.problems import Problem, closest, parameter_problem
 from api.http.query_string import split_names
+from api.query.operators import Filter
 from api.query.parameters import (
     LIMIT_DEFAULT,
     Draft,
-    Filter,
     ListReader,
     Reader,
     Validator,

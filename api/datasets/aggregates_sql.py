@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from api.database.statement import Statement
 from api.datasets.aggregates_parameters import Group, Measure
-from api.query.parameters import Filter
+from api.query.operators import Filter
 from api.query.view import View
 from api.sql.json_page import page_body
 from api.sql.keyset import order_by

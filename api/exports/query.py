@@ -13,7 +13,8 @@ from api.exports.formats import BY_NAME, XLSX
 from api.http.negotiation import CSV, NDJSON, Form
 from api.http.problems import parameter_problem
 from api.query.cursor import digest_query
-from api.query.parameters import Draft, Filter, Reader, read_at, read_draft, read_epoch
+from api.query.operators import Filter
+from api.query.parameters import Draft, Reader, read_at, read_draft, read_epoch
 from api.query.question import Question, Target
 from api.query.view import View
 from api.sql.json_page import columns_of, document_of

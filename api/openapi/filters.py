@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from api.openapi.parts import EXPLODED, parameter
-from api.query.parameters import KEPT_FREE, RESERVED, describe_operators
+from api.query.operators import describe_operators
+from api.query.parameters import KEPT_FREE, RESERVED
 from catalog.model.dataset import Dataset
 
 PARAMETERS = "#/components/parameters/"

@@ -8,7 +8,8 @@ from typing import Any
 from api.http.negotiation import CSV, NDJSON
 from api.openapi.names import PAGE, operation_id, schema_name, tag_of
 from api.openapi.parts import EXPLODED, UNCHANGED, answer, list_parameter, parameter, problem_answers
-from api.query.parameters import COUNTS, LIMIT_DEFAULT, LIMIT_MAXIMUM, PATTERN_MAXIMUM_CHARACTERS
+from api.query.operators import PATTERN_MAXIMUM_CHARACTERS
+from api.query.parameters import COUNTS, LIMIT_DEFAULT, LIMIT_MAXIMUM
 from catalog.model.dataset import EXPANDED, Dataset, Product, Property, links_of
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from api.query.parameters import SEARCH, Filter
+from api.query.operators import SEARCH, Filter
 from catalog.storage.dataset_tables import search_vector
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from api.query.parameters import Filter
+from api.query.operators import Filter
 
 # Whatever their value, these narrow a query alike; others would make a plan wrong that was made for all values.
 # Names of our own begin with _, as no property's and no table's does: the row `document` would be taken for the

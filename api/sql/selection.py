@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from api.query.parameters import Filter
+from api.query.operators import Filter
 from api.query.view import View
 from api.sql.filters import compile_filter
 from api.sql.rendering import constant

@@ -5,15 +5,15 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import duckdb
 
 from catalog.model.dataset import RawForm
-from ingest.cleaning.plan import LINE, PLACE, RECORD, point_to, quote_text
+from ingest.cleaning.plan import LINE, PLACE, RECORD, quote_text
 from ingest.cleaning.raw_texts import trim
+from ingest.drafting.structure import Source, walk
 from ingest.drafting.type_candidates import (
     TEXT,
     Candidate,
@@ -24,7 +24,7 @@ from ingest.drafting.type_candidates import (
     offer,
     show_example,
 )
-from ingest.readers.record_writer import JSON_COLUMN, CutBatch
+from ingest.readers.record_writer import CutBatch
 
 # Words that stand for no value where all the rest of a column is something else than text.
 NULL_WORDS = (
@@ -32,8 +32,6 @@ NULL_WORDS = (
     *("NaN", "nan", "-", "--", "?", "."),
 )
 PLAIN_NULLS = frozenset({"\\N", "#N/A"})  # mean nothing else anywhere
-NESTING_LIMIT = 3  # deeper objects stay objects
-WIDTH_LIMIT = 60  # an object with more keys than this is rather a map
 GLANCE_RECORDS = 1000
 GLANCE_SHARE = 0.5  # of the first values; later ones may fit better
 TYPE_SHARE = 0.98  # of the values: the rest are outliers, whose records are rejected
@@ -42,18 +40,6 @@ KEY_CANDIDATES_MAXIMUM = 12
 KEY_SAMPLE_RECORDS = 50_000
 EXAMPLES = 3
 EXAMPLE_CHARACTERS = 60
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a property's text comes from: a column, or a path into a JSON object."""
-
-    path: tuple[str, ...]
-    text: str  # SQL over the table `sample`
-    nested: bool = False
-    array: bool = False
-    object: bool = False
-    kept: str | None = None  # SQL for the text with the blanks around it, where a load keeps them in texts
 
 
 @dataclass(frozen=True)
@@ -268,30 +254,6 @@ def refine_number(
     assert row is not None  # noqa: S101 - a statement without GROUP BY gives one row
     candidate, note = choose_number(Digits(*row), profile.candidate, is_json=is_json)
     return replace(profile, candidate=candidate, note=profile.note or note)
-
-
-def walk(structure: dict[str, Any], path: tuple[str, ...], *, typed: bool) -> Iterator[Source]:
-    """The leaves of a structure of JSON objects; `typed` ones keep the blanks around their texts."""
-    for key, kind in structure.items():
-        place = (*path, key)
-        text = f"json_extract_string({RECORD}, {quote_text(''.join(map(point_to, place)))})"
-        nested = bool(path) or key == JSON_COLUMN or key.lower().startswith("_decant") or key == ""
-        plain = not re.search(r"[\"'\\]", "".join(place))
-        if nested and not plain:
-            continue
-        if not isinstance(kind, dict):
-            kept = text if typed and not nested else None
-            bare = text if nested else trim(text)
-            yield Source(place, bare, nested=nested, array=isinstance(kind, list), kept=kept)
-        elif len(place) < NESTING_LIMIT and 0 < len(kind) <= WIDTH_LIMIT and not any(map(is_odd, kind)):
-            yield from walk(kind, place, typed=typed)
-        else:
-            yield Source(place, text, nested=nested, object=True)
-
-
-def is_odd(key: str) -> bool:
-    """Whether a key cannot be written into a path."""
-    return not key or bool(re.search(r"[\"'\\]", key))
 
 
 def rank_key_name(name: str) -> int:
