@@ -45,6 +45,7 @@ from api.observability.usage import UsageLog
 from api.openapi import routes as docs
 from api.openapi.caller_documents import Documents
 from api.push import routes as events
+from api.push.body_parser import BodyParser
 from api.push.event_store import EventStore
 from api.push.intake import Intake
 from api.query.view import Views
@@ -99,13 +100,13 @@ def create_app(
         views = Views(build_tables(catalog.products.values()), contracts, secret, settings.url_limit_bytes)
         reader = RecordReader(lanes, heads)
         documents = Documents(catalog, views, settings)
+        parser = BodyParser()
         try:
             app.state.context = Context(settings, catalog, lanes, write_pool, callers, usage, views)
             app.state.datasets = DatasetResources(reader, StandingHeaders(catalog, settings), cache)
             app.state.exports = ExportResources(ExportSource(urls.read, settings), export_files)
-            app.state.intake = Intake(
-                EventStore(write_pool), BodyMemory(settings.events_memory_bytes, settings.events_limit_bytes)
-            )
+            bodies = BodyMemory(settings.events_memory_bytes, settings.events_limit_bytes)
+            app.state.intake = Intake(EventStore(write_pool), bodies, parser)
             app.state.provenance = Provenance(settings, reader, raw_lookup)
             app.state.documents = documents
             yield
@@ -117,6 +118,7 @@ def create_app(
             if app.state.access_log is not None:
                 app.state.access_log.flush()
             await documents.close()
+            await parser.close()
             await usage.flush()
             await verifier.close()
             await lanes.close()

@@ -24,8 +24,6 @@ class BodyMemory:
 
     def __init__(self, limit: int, largest: int) -> None:
         self.left = max(limit, HELD_PER_BYTE * largest)  # one body of the largest size always has room
-        # One body at a time is parsed: more at once would only take more memory, not less time.
-        self.parsing = asyncio.Lock()
 
     def hold(self) -> HeldBytes:
         """The account of one request."""

@@ -7,6 +7,7 @@ import json
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -111,6 +112,11 @@ class Problem(Exception):  # noqa: N818 - the field's word for an error answer
         self.headers = headers or {}
         self.reason = reason  # for the log alone: what was wrong with a credential
         super().__init__(f"{code}: {self.detail}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How it comes back from another process."""
+        make = partial(Problem, errors=self.errors, headers=self.headers, reason=self.reason)
+        return make, (self.code, self.detail)
 
 
 def parameter_problem(code: str, parameter: str, message: str, allowed: Iterable[str] = ()) -> Problem:

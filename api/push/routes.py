@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 
 from fastapi import APIRouter, Request
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
 from api.auth.permissions import find_watched_dataset, find_writable_dataset
@@ -17,14 +15,13 @@ from api.http.problems import Problem
 from api.http.query_string import read_count, refuse_parameters
 from api.http.request_headers import read_idempotency_key
 from api.http.responses import NO_STORE, READ
-from api.push.event_body import PushForm, parse_records, read_form
-from api.push.event_store import PackedRecords, Push, pack_records
+from api.push.event_body import read_form
+from api.push.event_store import Push
 from api.push.intake import intake_of
 from api.push.receipts import describe_receipt
 from catalog.model.dataset import Dataset, takes_events
 
 router = APIRouter()
-THREAD_FROM_BYTES = 16_384  # shorter bodies are parsed before a thread would have begun
 PAGE_DEFAULT = 100
 PAGE_MAXIMUM = 1000
 
@@ -43,14 +40,11 @@ async def push_events(request: Request) -> Response:
     intake = intake_of(request)
     with intake.bodies.hold() as held:
         body = await read_body(request, context.settings.events_limit_bytes, held)
-        if len(body) < THREAD_FROM_BYTES:
-            records, digest = take_in(form, body)
-        else:
-            async with intake.bodies.parsing:
-                records, digest = await run_in_threadpool(take_in, form, body)
-        del body
-        held.take(max(len(records.text) - held.size, 0))
-        answer = await intake.events.keep(Push(dataset, principal.client or "", records, key, digest))
+        async with intake.turn(len(body)):
+            records, digest = await intake.parser.parse(form, body)
+            del body
+            held.take(max(len(records.text) - held.size, 0))
+            answer = await intake.events.keep(Push(dataset, principal.client or "", records, key, digest))
     location = address_of(context.settings, answer["status_url"])
     return JSONResponse(answer | {"status_url": location}, 202, {"Location": location, **NO_STORE})
 
@@ -85,12 +79,3 @@ def require_pushed(dataset: Dataset) -> None:
         raise Problem(
             "not_found", f"{dataset.name} takes no pushed records: its contract does not say `events: true`."
         )
-
-
-def take_in(form: PushForm, body: bytes) -> tuple[PackedRecords, str]:
-    """The records of a body, ready for the database, and the digest that tells it from another."""
-    digest = hashlib.sha256(form.media_type.encode())
-    for name, value in sorted(form.attributes.items()):
-        digest.update(f"\n{name}:{value}".encode())
-    digest.update(b"\n\n" + body)
-    return pack_records(parse_records(form, body)), digest.hexdigest()

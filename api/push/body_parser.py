@@ -1,0 +1,76 @@
+"""Bodies of pushes -> packed records: short ones at once, longer ones in a thread, large ones in another process.
+
+Much of the work on a text of megabytes is one call that lets no other thread of Python run meanwhile. In a process of
+its own it takes its turn with everybody else's requests by the operating system, and a lower one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import multiprocessing
+import os
+import signal
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+
+from starlette.concurrency import run_in_threadpool
+
+from api.http.problems import Problem
+from api.push.event_body import PushForm, parse_records
+from api.push.event_store import PackedRecords, pack_records
+from runtime.child_processes import end_with_parent
+
+THREAD_FROM_BYTES = 16_384  # shorter bodies are parsed before a thread would have begun
+PROCESS_FROM_BYTES = 1_000_000  # that a thread parses within milliseconds
+NICENESS = 10  # of the process, below that of the service
+
+
+class BodyParser:
+    """Parses one larger body at a time: more at once would only take more memory, not less time."""
+
+    def __init__(self) -> None:
+        self.turn = asyncio.Lock()
+        self.process: ProcessPoolExecutor | None = None
+
+    async def parse(self, form: PushForm, body: bytes) -> tuple[PackedRecords, str]:
+        """The records of a body, ready for the database, and the digest that tells it from another."""
+        if len(body) < THREAD_FROM_BYTES:
+            return parse_body(form, body)
+        async with self.turn:
+            if len(body) < PROCESS_FROM_BYTES:
+                return await run_in_threadpool(parse_body, form, body)
+            return await self.parse_apart(form, body)
+
+    async def parse_apart(self, form: PushForm, body: bytes) -> tuple[PackedRecords, str]:
+        """The same in the process, which begins with the first large body; `overloaded` where it was killed."""
+        if self.process is None:
+            # Nothing of this process is inherited: its connections, its locks.
+            spawn = multiprocessing.get_context("spawn")
+            self.process = ProcessPoolExecutor(1, spawn, begin_process)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self.process, parse_body, form, body)
+        except BrokenProcessPool:
+            self.process = None
+            raise Problem("overloaded") from None
+
+    async def close(self) -> None:
+        """Ends the process, where one began; what it parses now nobody waits for."""
+        if self.process is not None:
+            await asyncio.to_thread(self.process.shutdown, cancel_futures=True)
+
+
+def parse_body(form: PushForm, body: bytes) -> tuple[PackedRecords, str]:
+    """The records of a body, ready for the database, and the digest that tells it from another."""
+    digest = hashlib.sha256(form.media_type.encode())
+    for name, value in sorted(form.attributes.items()):
+        digest.update(f"\n{name}:{value}".encode())
+    digest.update(b"\n\n" + body)
+    return pack_records(parse_records(form, body)), digest.hexdigest()
+
+
+def begin_process() -> None:
+    """Ends with the service, whose signals at the terminal are not for this process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent(signal.SIGKILL)
+    os.nice(NICENESS)
