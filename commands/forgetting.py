@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -20,11 +20,9 @@ if TYPE_CHECKING:
 
 def prune(address: Address = None, as_json: AsJson = False) -> None:
     """Forget history, rejected records, events and raw batches that are older than the contract keeps them."""
-    from catalog.model.dataset import Dataset
     from catalog.storage.dataset_tables import build_tables
-    from ingest.loading.load_report import count_deleted
     from ingest.loading.loader import Loader
-    from ingest.retention.prune import prune as prune_datasets
+    from ingest.loading.prune_datasets import prune_datasets
     from runtime.database import make_engine
 
     settings, catalog = load_contracts()
@@ -32,12 +30,7 @@ def prune(address: Address = None, as_json: AsJson = False) -> None:
     tables = build_tables(catalog.products.values())
     with open_urls(settings) as urls:
         engine = make_engine(urls.ingest)
-        loader = Loader(settings, catalog, tables, engine)
-
-        def withdraw(dataset: Dataset, request: dict[str, Any]) -> int:
-            return count_deleted(loader.run(dataset, request=request))
-
-        found = prune_datasets(engine, settings, catalog, tables, datasets, withdraw)
+        found = prune_datasets(Loader(settings, catalog, tables, engine), datasets)
     if as_json:
         typer.echo(json.dumps([asdict(pruned) for pruned in found], indent=2))
     elif not found:
@@ -74,6 +67,7 @@ def erase(
     as_json: AsJson = False,
 ) -> None:
     """Erase one key: current, history, quarantine, pushed events and raw batches. It cannot be undone."""
+    from catalog.model.load_request import Erase
     from catalog.storage.dataset_tables import build_tables
     from commands.show.load_reports import reports_as_json, show_reports
     from ingest.inspection.column_statistics import refresh_profiles
@@ -94,7 +88,7 @@ def erase(
         engine = make_engine(urls.ingest)
         by = who_runs_this()
         loader = Loader(settings, catalog, build_tables(catalog.products.values()), engine)
-        report = loader.run(dataset, request={"erase": {"key": parts}}, requested_by=by)
+        report = loader.run(dataset, request=Erase(tuple(parts)), requested_by=by)
         facts = {"load": report.load_id, "key_sha256": hash_key(dataset, parts)}
         with engine.begin() as connection:
             note_deed(connection, by, "erase", dataset, report.outcome.deleted if report.outcome else None, facts)

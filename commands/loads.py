@@ -100,9 +100,9 @@ def run_loads(
     from commands.show.load_reports import show_line
     from commands.show.progress_bars import LoadBar, make_bars
     from ingest.inspection.column_statistics import refresh_profiles
+    from ingest.ledger.progress import Progress
     from ingest.loading.load_report import report_unopened
     from ingest.loading.loader import Loader
-    from ingest.loading.progress import Progress
     from runtime.database import make_engine
 
     engine = make_engine(urls.ingest)

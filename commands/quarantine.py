@@ -20,6 +20,7 @@ from runtime.plain_text import plain
 if TYPE_CHECKING:
     from catalog.model.catalog import Catalog
     from catalog.model.dataset import Dataset
+    from catalog.model.load_request import LoadRequest
 
 DatasetAddress = Annotated[str, typer.Argument(metavar="PRODUCT.DATASET", help="PRODUCT[@MAJOR].DATASET.")]
 Reason = Annotated[str | None, typer.Option(help="A rule, a property, or `property: rule`.")]
@@ -77,7 +78,9 @@ def replay(
         raise CatalogError(
             "`decant replay PRODUCT.DATASET` pours its rejected records, `--load N` a whole raw batch."
         )
-    run_request(address, load, {"replay": {} if load is None else {"load": load}}, "replay", as_json=as_json)
+    from catalog.model.load_request import Replay
+
+    run_request(address, load, Replay(load), "replay", as_json=as_json)
 
 
 def publish(
@@ -91,7 +94,9 @@ def publish(
             f"A gate held load {load} back (`decant loads show {load}` says which)."
             " To publish it nevertheless, on record, add --anyway."
         )
-    run_request(None, load, {"publish": load}, "publish anyway", as_json=as_json)
+    from catalog.model.load_request import PublishHeld
+
+    run_request(None, load, PublishHeld(load), "publish anyway", as_json=as_json)
 
 
 def dismiss(
@@ -118,7 +123,7 @@ def dismiss(
 
 
 def run_request(
-    address: str | None, load: int | None, request: dict[str, Any], operation: str, *, as_json: bool
+    address: str | None, load: int | None, request: LoadRequest, operation: str, *, as_json: bool
 ) -> None:
     """Queues what was asked for, on record, and runs it at once."""
     from catalog.storage.dataset_tables import build_tables
@@ -138,7 +143,7 @@ def run_request(
         loader = Loader(settings, catalog, build_tables(catalog.products.values()), engine)
         report = loader.run(dataset, request=request, requested_by=by)
         with engine.begin() as connection:
-            note_deed(connection, by, operation, dataset, facts={"load": report.load_id} | request)
+            note_deed(connection, by, operation, dataset, facts={"load": report.load_id} | (request.to_json() or {}))
     if as_json:
         typer.echo(reports_as_json([report]))
     else:

@@ -15,11 +15,13 @@ from api.database.idempotency import KEEP_KEY, find_answer
 from api.database.rows import moment
 from api.http.problems import Problem
 from catalog.model.dataset import Dataset
+from catalog.model.load_request import FromSource, LoadRequest
 from catalog.storage.audit import NOTE_AUDIT
+from catalog.storage.channels import LOADS_CHANNEL
 from runtime.database import translate_error
 from runtime.errors import DatabaseUnavailableError
 
-CHANNEL = "decant_loads"  # NOTIFY: a hint to the workers
+FROM_SOURCE = FromSource()
 OPERATION = "POST /operations/loads"
 
 
@@ -79,16 +81,15 @@ class LoadFilter:
 
 
 @dataclass(frozen=True)
-class LoadRequest:
-    """One request for loads: `datasets` in the order in which they are to be loaded."""
+class LoadOrder:
+    """What one caller wants loaded: `datasets` in the order in which they are to be loaded."""
 
     principal: str
     datasets: Sequence[Dataset]
     key: str | None  # the Idempotency-Key
     body: bytes
     operation: str = OPERATION
-    kind: str | None = None  # of the loads; by the datasets' inputs where left out
-    request: dict[str, Any] | None = None
+    request: LoadRequest = FROM_SOURCE
 
 
 async def list_loads(lanes: Lanes, wanted: LoadFilter, loads_url: str) -> tuple[bytes, int | None]:
@@ -119,7 +120,7 @@ async def get_load(lanes: Lanes, load_id: int, loads_url: str) -> bytes:
     return found
 
 
-async def queue_loads(pool: AsyncConnectionPool[Any], wanted: LoadRequest) -> dict[str, Any]:
+async def queue_loads(pool: AsyncConnectionPool[Any], wanted: LoadOrder) -> dict[str, Any]:
     """What the caller is told, once the loads stand in the ledger; the same again for a repeated request."""
     try:
         async with pool.connection() as connection, connection.transaction():
@@ -132,7 +133,7 @@ async def queue_loads(pool: AsyncConnectionPool[Any], wanted: LoadRequest) -> di
             if wanted.key is not None and (answer := await find_answer(connection, known)) is not None:
                 return answer
             queued = [await queue_one(connection, wanted, dataset) for dataset in wanted.datasets]
-            await connection.execute("SELECT pg_notify(%s, '')", (CHANNEL,))
+            await connection.execute("SELECT pg_notify(%s, '')", (LOADS_CHANNEL,))
             answer = {"data": queued}
             if wanted.key is not None:
                 await connection.execute(KEEP_KEY, {**known, "answer": Jsonb(answer)})
@@ -143,21 +144,21 @@ async def queue_loads(pool: AsyncConnectionPool[Any], wanted: LoadRequest) -> di
         raise translate_error(error) from error
 
 
-async def queue_one(connection: Any, wanted: LoadRequest, dataset: Dataset) -> dict[str, Any]:
+async def queue_one(connection: Any, wanted: LoadOrder, dataset: Dataset) -> dict[str, Any]:
     """A queued load, on record."""
-    derived = dataset.input is not None and dataset.input.kind == "query"
+    request = wanted.request.to_json()
     facts = {
         "product": dataset.product,
         "major": dataset.major,
         "dataset": dataset.name,
-        "kind": wanted.kind or ("refresh" if derived else "ingest"),
-        "request": Jsonb(wanted.request) if wanted.request is not None else None,
+        "kind": wanted.request.kind(dataset),
+        "request": Jsonb(request) if request is not None else None,
         "requested_by": f"key {wanted.principal}",
     }
     row = await (await connection.execute(QUEUE, facts)).fetchone()
     if row is None:
         raise DatabaseUnavailableError()  # the contract has no table yet
-    noted = {"load": row[0]} | (wanted.request or {})
+    noted = {"load": row[0]} | (request or {})
     where = {"product": dataset.product, "dataset": dataset.name, "records": None}
     entry = {**where, "principal": wanted.principal, "operation": wanted.operation, "facts": Jsonb(noted)}
     await connection.execute(NOTE_AUDIT, entry)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from api.admin.load_queue import LoadFilter, LoadRequest, get_load, list_loads
+from api.admin.load_queue import LoadFilter, LoadOrder, get_load, list_loads
 from api.admin.load_targets import choose, find_loadable, find_products
 from api.admin.queueing import answer_queued, read_asked
 from api.auth.permissions import require_scope
@@ -61,4 +61,4 @@ async def post_loads(request: Request) -> Response:
     """202 and the loads, once they are queued."""
     context, by, key, body = await read_asked(request)
     datasets = find_loadable(context, parse_object(body, ("product", "major", "dataset")))
-    return await answer_queued(context, LoadRequest(by, datasets, key, body))
+    return await answer_queued(context, LoadOrder(by, datasets, key, body))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from api.admin.load_queue import LoadRequest
+from api.admin.load_queue import LoadOrder
 from api.admin.load_targets import choose, find_loadable, find_products
 from api.admin.queueing import answer_queued, read_asked
 from api.auth.permissions import require_scope
@@ -16,6 +16,7 @@ from api.http.query_string import read_count, read_number, refuse_parameters
 from api.http.request_body import member_problem, parse_object
 from api.http.responses import READ, answer_fresh_list
 from catalog.model.dataset import Dataset
+from catalog.model.load_request import PublishHeld, Replay
 from catalog.storage.statuses import REJECT_STATES
 
 router = APIRouter()
@@ -77,8 +78,7 @@ async def post_replays(request: Request) -> Response:
         found = await find_load(context, load) if type(load) is int and 0 < load < 2**63 else None
         if found is None or found[:3] != (dataset.product, dataset.major, dataset.name):
             raise member_problem("load", "the dataset has no such load")
-    replay = {"replay": {"load": load} if load is not None else {}}
-    wanted = LoadRequest(by, [dataset], key, body, "POST /operations/replays", "replay", replay)
+    wanted = LoadOrder(by, [dataset], key, body, "POST /operations/replays", Replay(load))
     return await answer_queued(context, wanted)
 
 
@@ -96,7 +96,7 @@ async def post_publication(request: Request) -> Response:
     if found[3] != "withheld":
         raise Problem("invalid_value", f"Load {text} was not withheld; it is {found[3]}.")
     operation = f"POST /operations/loads/{text}/publish"
-    wanted = LoadRequest(by, [dataset], key, body, operation, None, {"publish": int(text)})
+    wanted = LoadOrder(by, [dataset], key, body, operation, PublishHeld(int(text)))
     return await answer_queued(context, wanted)
 
 

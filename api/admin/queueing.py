@@ -7,7 +7,7 @@ from typing import NamedTuple
 from fastapi import Request
 from starlette.responses import JSONResponse, Response
 
-from api.admin.load_queue import LoadRequest, queue_loads
+from api.admin.load_queue import LoadOrder, queue_loads
 from api.auth.permissions import require_scope
 from api.context import Context, context_of
 from api.http.addresses import address_of
@@ -36,7 +36,7 @@ async def read_asked(request: Request) -> Asked:
     return Asked(context, principal.id or "", key, await read_json(request))
 
 
-async def answer_queued(context: Context, wanted: LoadRequest) -> Response:
+async def answer_queued(context: Context, wanted: LoadOrder) -> Response:
     """202, and where the loads can be watched."""
     answer = await queue_loads(context.write_pool, wanted)
     loads = [load | {"url": address_of(context.settings, load["url"])} for load in answer["data"]]

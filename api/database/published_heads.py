@@ -24,7 +24,7 @@ from api.auth.caller import CALLING, ITSELF
 from api.database.connections import Lanes
 from api.database.rows import text_of
 from catalog.model.dataset import Dataset
-from catalog.storage.ledger_tables import REVISIONS_CHANNEL
+from catalog.storage.channels import REVISIONS_CHANNEL
 from runtime.database import APPLICATION_NAME, translate_error
 from runtime.errors import DatabaseError, DatabaseUnavailableError
 from runtime.poolers import PoolableConnection

@@ -16,10 +16,10 @@ from api.database.idempotency import KEEP_KEY, find_answer
 from api.http.problems import Problem
 from api.push.event_body import PushedRecord
 from catalog.model.dataset import Dataset
+from catalog.storage.channels import EVENTS_CHANNEL
 from runtime.database import translate_error
 from runtime.errors import DatabaseUnavailableError, QueryTimeoutError
 
-CHANNEL = "decant_events"  # NOTIFY: a hint that a dataset has records that wait
 ATTEMPTS = 3  # two pushes of the same events in another order may block one another
 
 # The records come as one JSON array: a parameter for each, or an array of texts, would be written by Python, sign by
@@ -136,7 +136,7 @@ async def keep_once(connection: AsyncConnection[Any], push: Push) -> dict[str, A
         "receipt": receipt,
         "principal": push.principal,
         "records": push.records.count,
-        "channel": CHANNEL,
+        "channel": EVENTS_CHANNEL,
         "given": push.records.text,
     }
     row = await (await connection.execute(KEEP_EVENTS, facts)).fetchone()

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from catalog.storage.audit import note_audit
+from catalog.storage.channels import REVISIONS_CHANNEL
 from catalog.storage.installation_tables import Epoch
-from catalog.storage.ledger_tables import REVISIONS_CHANNEL
 
 EPOCH_BYTES = 4  # eight hexadecimal digits
 RENEWED = "epoch"  # what the notification says instead of a dataset and its revision

@@ -13,7 +13,6 @@ from catalog.storage.statuses import LOAD_STATUSES, REJECT_STATES
 from runtime.text_types import KeptJson, KeptText, PlainJson, PlainText
 
 SCHEMA = "decant"
-REVISIONS_CHANNEL = "decant_revisions"  # NOTIFY: a hint that a dataset has a new revision, or all a new epoch
 QUEUE_SCHEMA = "decant_queue"  # the task queue's own tables: its jobs are hints, the ledger is the truth
 
 LOAD_KINDS = ("ingest", "replay", "refresh", "prune")

@@ -9,8 +9,8 @@ from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElap
 from rich.progress import Progress as Bars
 
 from commands.show.tables import COLORS
+from ingest.ledger.progress import Progress
 from ingest.loading.load_report import LoadReport
-from ingest.loading.progress import Progress
 
 STEP_WORDS = {
     "land": "landing",

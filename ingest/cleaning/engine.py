@@ -95,12 +95,13 @@ def clean_batch(
     cut: CutBatch,
     folder: Path,
     settings: Settings,
-    *,
-    revision: int,
-    load_id: int,
+    mark: tuple[int, int],
     known: KnownRecords | None = None,
 ) -> Iterator[CleanBatch]:
-    """The batch's good records and its rejected ones; CleaningError where the statement cannot run."""
+    """The batch's good records and its rejected ones; CleaningError where the statement cannot run.
+
+    `mark` is what good records say of themselves: the revision that they make, and the load that brings them.
+    """
     file = known.file if known else None
     columns = max(plan.width, len(plan.values))
     with ExitStack() as stack:
@@ -120,7 +121,7 @@ def clean_batch(
             except duckdb.Error as error:
                 raise CleaningError(f"DuckDB: {describe_duckdb(error)}") from error
         try:
-            clean = write_files(engine, plan, cut, folder, known, (revision, load_id))
+            clean = write_files(engine, plan, cut, folder, known, mark)
         except duckdb.OutOfMemoryException as error:
             raise out_of_memory(settings, columns) from error
         yield clean

@@ -32,7 +32,6 @@ class InputPlace:
     engine: sa.Engine
     load_id: int
     state: Mapping[str, Any] = field(default_factory=dict)  # the position that was published last
-    request: Mapping[str, Any] = field(default_factory=dict)  # what was asked for beside the input
     cleaning_sha256: str = ""  # what will be made of the records: the same answer may be worth another look
 
     @property

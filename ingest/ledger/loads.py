@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
+from catalog.model.load_request import FromSource, LoadRequest, Replay, read_request
 from catalog.storage.dataset_tables import STAGING_SCHEMA
 from catalog.storage.ledger_tables import DatasetHead, InputState, Load
 from ingest.errors import IngestError, LoadOverError, LoadSupersededError
@@ -40,7 +41,7 @@ class Ticket:
     head_records: int
     latest: tuple[str | None, str | None]  # batch and cleaning digests of the latest published batch
     state: dict[str, Any]  # the input's position that was published last
-    request: dict[str, Any]  # what was asked for beside the input
+    request: LoadRequest
     landed: LandedNote | None  # what an earlier attempt has brought to the landing zone
     outdated: list[dict[str, Any]] = field(default_factory=list)  # parts that it brought, and will not use
     attempt: int = 1
@@ -56,7 +57,7 @@ def open_load(
     dataset_id: int,
     kind: str,
     load_id: int | None = None,
-    request: dict[str, Any] | None = None,
+    request: LoadRequest = FromSource(),  # noqa: B008 - frozen
     requested_by: str | None = None,
 ) -> Ticket:
     """A ticket with a new fencing token, for a new load, for a queued one or for one that was left unfinished.
@@ -71,7 +72,7 @@ def open_load(
         ).one()
         token = head.fencing_token + 1
         connection.execute(sa.update(DatasetHead).where(DatasetHead.id == dataset_id).values(fencing_token=token))
-        if load_id is None and request is None:
+        if load_id is None and isinstance(request, FromSource):
             load_id = find_unfinished(connection, dataset_id, kind)
         if load_id is None:
             load_id = connection.execute(
@@ -81,7 +82,7 @@ def open_load(
                     kind=kind,
                     status="queued",
                     attempt=0,
-                    request=request,
+                    request=request.to_json(),
                     requested_by=requested_by,
                 )
                 .returning(Load.id)
@@ -131,7 +132,7 @@ def open_load(
         head_records=head.record_count,
         latest=(latest.batch_sha256, latest.cleaning_sha256) if latest else (None, None),
         state=state or {},
-        request=row.request or {},
+        request=read_request(row.request),
         landed=LandedNote(**landed) if landed else None,
         outdated=outdated,
         attempt=row.attempt,
@@ -232,7 +233,7 @@ def end_unchanged(
     """Ends a load that brings nothing new: its batch and cleaning are those of the latest publication."""
     with engine.begin() as connection:
         lock_head(connection, ticket.dataset_id, ticket.fencing_token)
-        if "replay" not in ticket.request:
+        if not isinstance(ticket.request, Replay):
             move_input(connection, ticket.dataset_id, position)
         connection.execute(
             sa.update(Load)

@@ -14,12 +14,12 @@ import procrastinate
 import sqlalchemy as sa
 
 from catalog.model.dataset import Dataset
+from catalog.storage.channels import LOADS_CHANNEL
 from catalog.storage.heads import is_head_of
 from catalog.storage.ledger_tables import QUEUE_SCHEMA, DatasetHead, Load
 from ingest.errors import IngestError
 from runtime.database import APPLICATION_NAME
 
-CHANNEL = "decant_loads"  # NOTIFY: a hint that the ledger has something new for the workers
 LOADS_LANE = "loads"
 EVENTS_LANE = "events"  # pushed events wait for no file that takes an hour
 TASK = "run_load"
@@ -75,7 +75,7 @@ def insert_load(
 
 def wake_workers(connection: sa.Connection) -> None:
     """Tells the workers, once the transaction is committed, to look into the ledger."""
-    connection.execute(sa.select(sa.func.pg_notify(CHANNEL, "")))
+    connection.execute(sa.select(sa.func.pg_notify(LOADS_CHANNEL, "")))
 
 
 def make_queue(url: str, concurrency: int, run: Callable[[int], Awaitable[None]]) -> procrastinate.App:

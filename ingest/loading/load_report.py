@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 
 from catalog.model.dataset import Dataset
 from ingest.errors import IngestError
 from ingest.ledger.failures import explain_failure, is_outage
+from ingest.ledger.running_load import LOGGER
 from ingest.publishing.candidate import Outcome
 from runtime.errors import DatabaseUnavailableError
 from runtime.plain_text import plain
-
-LOGGER = logging.getLogger("decant.load")
 
 
 @dataclass(frozen=True)
@@ -33,13 +31,6 @@ class LoadReport:
     def status(self) -> str:
         """published, unchanged, withheld or failed."""
         return self.outcome.status if self.outcome else "failed"
-
-
-def count_deleted(report: LoadReport) -> int:
-    """How many records a load took out; IngestError where it failed."""
-    if report.outcome is None:
-        raise IngestError(report.error)
-    return report.outcome.deleted
 
 
 def report_unopened(dataset: Dataset, error: Exception) -> LoadReport:

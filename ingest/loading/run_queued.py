@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from catalog.model.dataset import Dataset
+from catalog.model.load_request import read_request
 from catalog.storage.ledger_tables import DatasetHead, Load
 from ingest.errors import DatasetBusyError, LoadOverError
 from ingest.ledger.events import release_events
@@ -42,7 +43,7 @@ def run_queued(loader: Loader, load_id: int) -> str | None:
     attempt = row.attempt + 1 if row.status == "running" or row.retry_at else None
     log(LOGGER, "load_started", **facts, kind=row.kind, attempt=attempt)
     try:
-        report = loader.run(dataset, load_id=load_id, request=row.request)
+        report = loader.run(dataset, load_id=load_id, request=read_request(row.request))
         with translate_errors():
             return conclude(loader.engine, dataset, report)
     except (DatasetBusyError, LoadOverError) as error:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from catalog.model.dataset import Dataset
 from catalog.storage.high_water import RestoredDatabase, check_restored
 from ingest.ledger.loads import Ticket, find_leftovers
-from ingest.loading.load_report import LOGGER
+from ingest.ledger.running_load import LOGGER
 from ingest.publishing.staging import unstage
 from runtime.logs import log
 from runtime.settings import Settings

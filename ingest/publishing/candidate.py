@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from catalog.model.load_request import PublishHeld
+from ingest.cleaning.engine import CleanBatch
 from ingest.cleaning.published_snapshot import Standing
+from ingest.landing.fetched_batch import FetchedBatch
+from ingest.ledger.loads import Ticket
 from ingest.publishing.quality_checks import Measurement
 from ingest.quarantine.rejected_records import ReasonCount
 from ingest.quarantine.replay_merge import Pouring
-from ingest.readers.record_writer import CutPart
+from ingest.readers.record_writer import CutBatch
 
 RawPicker = Callable[[Iterable[int]], Iterator[tuple[int, str]]]
 
@@ -20,27 +23,33 @@ RawPicker = Callable[[Iterable[int]], Iterator[tuple[int, str]]]
 class Candidate:
     """A cleaned batch that asks to be published."""
 
-    dataset_id: int
-    load_id: int
-    fencing_token: int
-    accepted_file: Path
-    reject_files: tuple[Path, ...]
-    missing_file: Path | None  # the keys that a snapshot lacks; None: to be found by comparing with all of it
-    raw: int
-    duplicates: int
-    parts: tuple[CutPart, ...]
-    cleaning_sha256: str
-    batch_sha256: str
-    position: dict[str, Any] | None
-    may_be_empty: bool
-    anyway: bool  # the owner decided to publish what the gates hold back
+    ticket: Ticket
+    batch: FetchedBatch
+    cut: CutBatch
+    clean: CleanBatch
+    pick_raw: RawPicker  # the raw text of lines of the batch
     replay: Pouring | None  # what is poured again: newer records stay as they are
     confirmed: Path | None  # the keys brought in good order that open rejected records have
-    expected_revision: int  # what the accepted file's `_revision` says
-    direct: bool  # whether current was empty when the batch was cleaned
-    # What batches have had so far: ingest.cleaning.unread.
-    seen: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    direct: bool  # whether it is copied into current, which was empty when the batch was cleaned
+    seen: Mapping[str, tuple[str, ...]]  # what batches have had so far: ingest.cleaning.unread
     refused: tuple[int, ...] = ()  # lines of records that Postgres refused; the others are staged
+    refused_file: Path | None = None  # these records among the rejected ones
+
+    @property
+    def reject_files(self) -> tuple[Path, ...]:
+        """The rejected records of every step so far."""
+        files = (self.cut.malformed, self.clean.rejected_file, self.refused_file)
+        return tuple(file for file in files if file is not None)
+
+    @property
+    def anyway(self) -> bool:
+        """Whether the owner decided to publish what the gates hold back."""
+        return isinstance(self.ticket.request, PublishHeld)
+
+    @property
+    def pours_rejects(self) -> bool:
+        """Whether the batch is made of rejected records, and not the whole one of a load."""
+        return self.replay is not None and self.replay.load_id is None
 
 
 @dataclass(frozen=True)

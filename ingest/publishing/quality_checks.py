@@ -68,31 +68,32 @@ class Measurement:
         return f"{self.rule}: {self.error or f'measured {shown}, must be {self.bound}'}"
 
 
-def judge_counts(
-    dataset: Dataset,
-    *,
-    raw: int,
-    rejected: int,
-    before: int,
-    deleted: int,
-    may_be_empty: bool,
-    known_bad: bool = False,
-) -> list[Measurement]:
-    """The rules that every dataset has: enough records, not too many rejected, not too many deleted.
+@dataclass(frozen=True)
+class BatchCounts:
+    """What is counted of a batch before its gates are measured."""
 
-    Of records that were rejected before, any share may be rejected again, and any number is enough: `known_bad`.
-    """
+    raw: int
+    rejected: int
+    before: int  # records of the current revision
+    deleted: int
+    may_be_empty: bool
+    known_bad: bool  # rejected before: any share may be rejected again, and any number is enough
+
+
+def judge_counts(dataset: Dataset, counts: BatchCounts) -> list[Measurement]:
+    """The rules that every dataset has: enough records, not too many rejected, not too many deleted."""
     found = []
-    if not known_bad and not (may_be_empty and not raw):
+    raw = counts.raw
+    if not counts.known_bad and not (counts.may_be_empty and not raw):
         least = least_records(dataset)
         if dataset.min_records is not None:
             found.append(Measurement("minRecords", raw, f"≥ {least:,}", raw >= least))
         elif least:
             found.append(Measurement("raw records", raw, "> 0", raw > 0))
-    if raw and not known_bad:
-        found.append(judge_share("maxRejected", rejected / raw, dataset.max_rejected))
-    if before:
-        found.append(judge_share("maxDeleted", deleted / before, dataset.max_deleted))
+    if raw and not counts.known_bad:
+        found.append(judge_share("maxRejected", counts.rejected / raw, dataset.max_rejected))
+    if counts.before:
+        found.append(judge_share("maxDeleted", counts.deleted / counts.before, dataset.max_deleted))
     return found
 
 

@@ -22,6 +22,7 @@ from psycopg import errors, sql
 
 from catalog.storage.dataset_tables import LINE, DatasetTables, find_indexes
 from ingest.cleaning.newest import name_order, order_property
+from ingest.ledger.running_load import RunningLoad
 from ingest.publishing.candidate import Candidate
 from ingest.publishing.staging import copy_target, quote_table
 from runtime.copy import copy_file, driver_of
@@ -91,20 +92,14 @@ def set_refused_apart(engine: sa.Engine, tables: DatasetTables, staging: sa.Tabl
     return found
 
 
-def leave_refused(engine: sa.Engine, tables: DatasetTables, candidate: Candidate) -> Candidate | None:
+def leave_refused(load: RunningLoad, candidate: Candidate) -> Candidate | None:
     """The candidate with the records that Postgres refuses among its rejected ones; None where it refuses none."""
-    staging = tables.staging(candidate.load_id, candidate.fencing_token)
-    found = set_refused_apart(engine, tables, staging, candidate.accepted_file)
+    found = set_refused_apart(load.engine, load.tables, load.staging, candidate.clean.accepted_file)
     if not found:
         return None
-    file = candidate.accepted_file.with_name("refused.csv")
+    file = load.folder / "refused.csv"
     write_refused(found, file)
-    return replace(
-        candidate,
-        direct=False,
-        reject_files=(*candidate.reject_files, file),
-        refused=tuple(one.line for one in found),
-    )
+    return replace(candidate, direct=False, refused_file=file, refused=tuple(one.line for one in found))
 
 
 def halve(driver: psycopg.Connection[Any], insert: sql.Composed, lines: list[int]) -> list[tuple[int, psycopg.Error]]:

@@ -10,13 +10,14 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable, DropTable
 
 from catalog.storage.dataset_tables import STAGING_SCHEMA, DatasetTables
+from ingest.ledger.running_load import RunningLoad
 from runtime.copy import copy_file
 
 
-def stage(engine: sa.Engine, tables: DatasetTables, load_id: int, attempt: int, file: Path) -> None:
+def stage(load: RunningLoad, file: Path) -> None:
     """COPYs the accepted records into an unlogged table of this attempt at the load."""
-    staging = tables.staging(load_id, attempt)
-    with engine.begin() as connection:
+    staging = load.staging
+    with load.engine.begin() as connection:
         connection.execute(DropTable(staging, if_exists=True))
         connection.execute(CreateTable(staging))
         copy_file(connection, copy_target(connection, staging), file)

@@ -17,11 +17,13 @@ import sqlalchemy as sa
 
 from catalog.model.catalog import Catalog
 from catalog.model.dataset import Dataset, RawForm
+from catalog.model.load_request import LoadRequest, PublishHeld, Replay
 from catalog.storage.ledger_tables import DatasetHead, Load, RejectedRecord
 from ingest.cleaning.plan import reads_json
 from ingest.errors import SourceError
-from ingest.inputs.raw_batch import InputPlace, RawBatch, RawPart
+from ingest.landing.raw import RawBatch, RawPart
 from ingest.ledger.loads import LandedNote
+from ingest.ledger.running_load import RunningLoad
 from ingest.readers.replayed_rejects import FORMAT
 from runtime.plain_text import map_texts, restore_text
 
@@ -64,24 +66,24 @@ def find_latest_batch(connection: sa.Connection, dataset_id: int) -> LatestBatch
 
 
 @contextmanager
-def open_replay_batch(place: InputPlace) -> Iterator[RawBatch]:
+def open_replay_batch(load: RunningLoad) -> Iterator[RawBatch]:
     """The dataset's open rejected records, as they came.
 
     Those of a snapshot that was never published are no part of what is: they wait for their batch.
     """
-    with place.engine.connect().execution_options(stream_results=True, max_row_buffer=BATCH_ROWS) as connection:
-        dataset_id = connection.execute(sa.select(Load.dataset_id).where(Load.id == place.load_id)).scalar_one()
-        newest = place.load_id
-        if takes_whole(place.dataset):
+    dataset, dataset_id = load.dataset, load.ticket.dataset_id
+    with load.engine.connect().execution_options(stream_results=True, max_row_buffer=BATCH_ROWS) as connection:
+        newest = load.ticket.load_id
+        if takes_whole(dataset):
             latest = find_latest_batch(connection, dataset_id)
             newest = latest.load_id if latest else 0
         facts = {"dataset_id": dataset_id, "newest": newest}
-        as_json = reads_json(place.dataset) or bool(
+        as_json = reads_json(dataset) or bool(
             connection.execute(
                 sa.text(f"SELECT EXISTS (SELECT FROM ({FIND_OPEN}) AS found WHERE columns IS NULL)"), facts
             ).scalar_one()
         )
-        form = place.dataset.input.form if place.dataset.input else RawForm()
+        form = dataset.input.form if dataset.input else RawForm()
         part = RawPart("rejected records", write_lines(connection, facts, as_json=as_json), form=rejects_form(form))
         yield RawBatch("rejected records", iter([part]), may_be_empty=True)
 
@@ -113,16 +115,17 @@ def takes_whole(dataset: Dataset) -> bool:
     return dataset.input is not None and dataset.input.mode == "snapshot"
 
 
-def recall_note(engine: sa.Engine, dataset: Dataset, dataset_id: int, request: dict[str, Any]) -> LandedNote | None:
+def recall_note(engine: sa.Engine, dataset: Dataset, dataset_id: int, request: LoadRequest) -> LandedNote | None:
     """The batch of the earlier load that a request names; None where it names none.
 
     SourceError where that cannot be poured again, saying why.
     """
     with engine.connect() as connection:
-        if "publish" in request:
-            return find_withheld(connection, dataset, dataset_id, request["publish"])
-        if (load_id := request.get("replay", {}).get("load")) is not None:
-            return find_poured(connection, dataset, dataset_id, load_id)
+        match request:
+            case PublishHeld(load_id):
+                return find_withheld(connection, dataset, dataset_id, load_id)
+            case Replay(int(load_id)):
+                return find_poured(connection, dataset, dataset_id, load_id)
     return None
 
 

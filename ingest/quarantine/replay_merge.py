@@ -17,11 +17,15 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from catalog.model.dataset import RawForm
+from catalog.model.load_request import Replay
 from catalog.storage.dataset_tables import LINE, LOAD, REVISION, DatasetTables
 from catalog.storage.ledger_tables import RejectedRecord
+from ingest.cleaning.engine import CleanBatch
 from ingest.cleaning.newest import compare, order_column, speaks_for
 from ingest.landing.landed_batch import LandedBatch
 from ingest.landing.unpacking import UnpackLimit
+from ingest.ledger.loads import Ticket
+from ingest.ledger.running_load import RunningLoad
 from ingest.quarantine.rejected_records import REJECTS, key_of
 from ingest.quarantine.replay_batch import LatestBatch, find_latest_batch, rejects_form, takes_whole
 from ingest.readers.record_writer import CutPart
@@ -68,6 +72,18 @@ def write_origins(landed: LandedBatch, file: Path, limit: UnpackLimit) -> None:
                     part = item
                 else:
                     write([number, item[0], part["load"], part["offset"] + item[1]])
+
+
+def plan_replay(load: RunningLoad, landed: LandedBatch, limit: UnpackLimit) -> Pouring | None:
+    """What is poured again, where the load is a replay."""
+    request = load.ticket.request
+    if not isinstance(request, Replay):
+        return None
+    if request.load_id is not None:
+        return Pouring(request.load_id, None)
+    origins = load.folder / "origins.csv"
+    write_origins(landed, origins, limit)
+    return Pouring(None, origins)
 
 
 def gather_poured(connection: sa.Connection, dataset_id: int, pouring: Pouring, parts: Iterable[CutPart]) -> None:
@@ -214,12 +230,7 @@ def settle_poured(connection: sa.Connection, staged: sa.Table, load_id: int) -> 
 
 
 def supersede_confirmed(
-    connection: sa.Connection,
-    dataset_id: int,
-    load_id: int,
-    tables: DatasetTables,
-    confirmed: Path,
-    outdated: list[int],
+    connection: sa.Connection, ticket: Ticket, tables: DatasetTables, confirmed: Path, outdated: list[int]
 ) -> None:
     """Closes open rejected records of earlier loads whose key this batch brings in good order, changed or not.
 
@@ -235,16 +246,15 @@ def supersede_confirmed(
     value = sa.case((good, CONFIRMED.c.value))  # what Postgres refused is no value there
     connection.execute(
         sa.update(records)
-        .where(records.c.dataset_id == dataset_id, records.c.state == "open", records.c.load_id != load_id)
+        .where(records.c.dataset_id == ticket.dataset_id, records.c.state == "open")
+        .where(records.c.load_id != ticket.load_id)
         .where(records.c.key == CONFIRMED.c.key, CONFIRMED.c.line != sa.all_(late))
         .where(good, speaks_for(tables, value, records, sa.true()))
-        .values(state="superseded", closed_at=sa.func.now(), closed_by=f"load {load_id}")
+        .values(state="superseded", closed_at=sa.func.now(), closed_by=f"load {ticket.load_id}")
     )
 
 
-def supersede_written(
-    connection: sa.Connection, dataset_id: int, load_id: int, tables: DatasetTables, revision: int
-) -> None:
+def supersede_written(connection: sa.Connection, ticket: Ticket, tables: DatasetTables, revision: int) -> None:
     """Closes open rejected records whose key a replay wrote from a later load than theirs, or newer by orderBy."""
     current = tables.current
     records: Any = RejectedRecord.__table__
@@ -253,11 +263,23 @@ def supersede_written(
     newer = speaks_for(tables, current.c[column], records, later) if column is not None else later
     connection.execute(
         sa.update(records)
-        .where(records.c.dataset_id == dataset_id, records.c.state == "open")
+        .where(records.c.dataset_id == ticket.dataset_id, records.c.state == "open")
         .where(current.c[REVISION] == revision, newer)
         .where(records.c.key == key_of(tables, current))
-        .values(state="superseded", closed_at=sa.func.now(), closed_by=f"load {load_id}")
+        .values(state="superseded", closed_at=sa.func.now(), closed_by=f"load {ticket.load_id}")
     )
+
+
+def write_confirmed(load: RunningLoad, clean: CleanBatch) -> Path | None:
+    """The file of the good records whose keys lie in quarantine; None where none do, and for a replay."""
+    ticket, folder = load.ticket, load.folder
+    if isinstance(ticket.request, Replay):
+        return None
+    with load.engine.connect() as connection:
+        if not list_open_keys(connection, ticket.dataset_id, ticket.load_id, folder / "open.csv"):
+            return None
+    clean.tables.write_confirmed(folder / "confirmed.csv", folder / "open.csv")
+    return folder / "confirmed.csv"
 
 
 def list_open_keys(connection: sa.Connection, dataset_id: int, load_id: int, file: Path) -> bool:

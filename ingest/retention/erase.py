@@ -6,7 +6,6 @@ import csv
 import hashlib
 import re
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -14,7 +13,7 @@ import sqlalchemy as sa
 
 from catalog.model.dataset import Dataset, RawForm
 from catalog.model.dependencies import needs_of
-from catalog.storage.dataset_tables import LINE, LOAD, UNTIL, CatalogTables, DatasetTables
+from catalog.storage.dataset_tables import LINE, LOAD, UNTIL, CatalogTables
 from catalog.storage.export_files import forget_exports
 from catalog.storage.ledger_tables import Load, Profile, RejectedRecord
 from catalog.types.property_types import InvalidValueError
@@ -26,12 +25,12 @@ from ingest.errors import CleaningError, IngestError, SourceError
 from ingest.landing.landed_batch import LandedBatch, LandedPart
 from ingest.landing.landing_zone import recall
 from ingest.landing.unpacking import UnpackLimit
+from ingest.ledger.running_load import RunningLoad
 from ingest.readers import cut_batch
 from ingest.readers.record_writer import CutBatch
 from ingest.retention.prune import remove_unneeded
 from ingest.retention.redact_files import redact_part
 from runtime.driver_messages import describe_duckdb
-from runtime.settings import Settings
 
 WORD_LEAST = 3  # characters: a shorter key stands in many a text that is not about it
 
@@ -39,24 +38,16 @@ WORD_LEAST = 3  # characters: a shorter key stands in many a text that is not ab
 class Erasure:
     """Takes one key out of one dataset, wherever it lies."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        engine: sa.Engine,
-        tables: DatasetTables,
-        dataset_id: int,
-        key: list[str],
-        folder: Path,
-    ) -> None:
-        self.settings = settings
-        self.engine = engine
-        self.tables = tables
-        self.dataset_id = dataset_id
-        self.values = parse_key(tables.dataset, key)
+    def __init__(self, load: RunningLoad, key: list[str]) -> None:
+        self.settings = load.settings
+        self.engine = load.engine
+        self.tables = load.tables
+        self.dataset_id = load.ticket.dataset_id
+        self.folder = load.folder
+        self.values = parse_key(load.dataset, key)
         self.key = ",".join(key)
         self.words = [re.compile(rf"(?<!\w){re.escape(part)}(?!\w)") for part in key]
         self.by_word = len(self.key) >= WORD_LEAST
-        self.folder = folder
         self.batches = 0
         self.notes: list[str] = []
         self.lines: dict[int, set[int]] = {}  # load -> lines of its raw batch

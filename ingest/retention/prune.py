@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from catalog.model.catalog import Catalog
 from catalog.model.dataset import Dataset
+from catalog.model.load_request import Prune
 from catalog.storage.dataset_tables import UNTIL, CatalogTables, DatasetTables
 from catalog.storage.epoch import read_epochs
 from catalog.storage.export_files import forget_exports
@@ -81,56 +82,47 @@ class Pruned:
     error: str | None = None  # why it was not pruned, or not to the end
 
 
-def prune(
-    engine: sa.Engine,
-    settings: Settings,
-    catalog: Catalog,
-    tables: CatalogTables,
-    datasets: Iterable[Dataset],
-    withdraw: Callable[[Dataset, dict[str, Any]], int],
-    now: datetime | None = None,
-) -> list[Pruned]:
-    """What went of each of the datasets whose product says how long it keeps.
+@dataclass(frozen=True)
+class Pruner:
+    """Prunes datasets by what their products say."""
 
-    `withdraw` runs a load that takes records out of a dataset for good, and says how many.
-    """
-    now = now or datetime.now(UTC)
-    found = []
-    for dataset in datasets:
-        if catalog.product_of(dataset).sla.retention is None:
-            continue
-        try:
-            pruned = prune_by_sla(engine, settings, catalog, tables, dataset, withdraw, now)
-        except Exception as error:
-            if is_outage(error):
-                raise
-            # The other datasets are pruned all the same.
-            pruned = Pruned(dataset.address, error=str(explain_failure(error)))
+    settings: Settings
+    engine: sa.Engine
+    catalog: Catalog
+    tables: CatalogTables
+    withdraw: Callable[[Dataset, Prune], int]  # runs a load that takes records out for good; how many
+    now: datetime
+
+    def prune(self, datasets: Iterable[Dataset]) -> list[Pruned]:
+        """What went of each of the datasets whose product says how long it keeps."""
+        found = []
+        for dataset in datasets:
+            if self.catalog.product_of(dataset).sla.retention is None:
+                continue
+            try:
+                pruned = self.prune_by_sla(dataset)
+            except Exception as error:
+                if is_outage(error):
+                    raise
+                # The other datasets are pruned all the same.
+                pruned = Pruned(dataset.address, error=str(explain_failure(error)))
+            if pruned is not None:
+                found.append(pruned)
+        forget_keys(self.engine, self.now)
+        return found
+
+    def prune_by_sla(self, dataset: Dataset) -> Pruned | None:
+        """What went of one dataset by its product's retention; None where it has no table yet."""
+        sla, tables = self.catalog.product_of(dataset).sla, self.tables.of(dataset)
+        horizon = self.now - (sla.retention or timedelta.max)
+        gone = 0
+        element = sla.retention_elements.get(dataset.name)
+        if element and count_old(self.engine, tables, element, horizon):
+            gone = self.withdraw(dataset, Prune(element, horizon))
+        pruned = prune_dataset(self.engine, self.settings, tables, horizon)
         if pruned is not None:
-            found.append(pruned)
-    forget_keys(engine, now)
-    return found
-
-
-def prune_by_sla(
-    engine: sa.Engine,
-    settings: Settings,
-    catalog: Catalog,
-    tables: CatalogTables,
-    dataset: Dataset,
-    withdraw: Callable[[Dataset, dict[str, Any]], int],
-    now: datetime,
-) -> Pruned | None:
-    """What went of one dataset by its product's retention; None where it has no table yet."""
-    sla = catalog.product_of(dataset).sla
-    element = sla.retention_elements.get(dataset.name)
-    horizon = now - (sla.retention or timedelta.max)
-    old = count_old(engine, tables.of(dataset), element, horizon) if element else 0
-    gone = withdraw(dataset, {"prune": {"element": element, "before": horizon.isoformat()}}) if old else 0
-    pruned = prune_dataset(engine, settings, tables.of(dataset), horizon)
-    if pruned is not None:
-        pruned.records = gone
-    return pruned
+            pruned.records = gone
+        return pruned
 
 
 def prune_dataset(engine: sa.Engine, settings: Settings, tables: DatasetTables, horizon: datetime) -> Pruned | None:

@@ -23,11 +23,10 @@ import sqlalchemy as sa
 from catalog.contract.load import load_catalog
 from catalog.model.catalog import Catalog
 from catalog.model.schedule import next_tick, scheduled_datasets
+from catalog.storage.channels import EVENTS_CHANNEL, LOADS_CHANNEL, REVISIONS_CHANNEL
 from catalog.storage.dataset_tables import build_tables
-from catalog.storage.ledger_tables import REVISIONS_CHANNEL
 from ingest.inspection.column_statistics import refresh_profiles
 from ingest.ledger.queue import (
-    CHANNEL,
     EVENTS_LANE,
     HEARTBEAT_SECONDS,
     LOADS_LANE,
@@ -45,7 +44,7 @@ from runtime.errors import CatalogError
 from runtime.logs import log
 from runtime.settings import Settings
 
-CHANNELS = (CHANNEL, REVISIONS_CHANNEL, "decant_events")
+CHANNELS = (LOADS_CHANNEL, REVISIONS_CHANNEL, EVENTS_CHANNEL)
 SWEEP_SECONDS = 0.5
 EVENTS_CONCURRENCY = 2
 OUTAGE_SECONDS = 5.0  # without the database: then everything starts anew

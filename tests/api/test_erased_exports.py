@@ -15,13 +15,14 @@ import psycopg
 import pyarrow.parquet as pq
 import pytest
 
+from catalog.model.load_request import Erase
 from tests.lab import Lab
 from tests.test_command_line import run
 
 BASE = "/data/people/v1/people"
 MANY = 40  # more requests than a process has threads to wait in
 WAIT_SECONDS = 10.0
-ERASURE = {"erase": {"key": ["2"]}}
+ERASURE = Erase(("2",))
 BUILDS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'decant-export'"
 FIRST = "id,name,age,born\n1,Ann,30,\n2,Ben,40,\n3,Cid,50,\n"
 

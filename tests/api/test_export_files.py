@@ -18,6 +18,7 @@ import psycopg
 import pyarrow.parquet as pq
 import pytest
 
+from catalog.model.load_request import Erase
 from runtime.database import INGEST_ROLE, READ_ROLE
 from tests.lab import Lab
 
@@ -89,7 +90,7 @@ def held_midway(lab: Lab) -> Iterator[None]:
 
 def erase_ben(lab: Lab) -> str:
     """How the erasure ended."""
-    return lab.loader().run(lab.dataset("people.people"), request={"erase": {"key": ["2"]}}).status
+    return lab.loader().run(lab.dataset("people.people"), request=Erase(("2",))).status
 
 
 def keys_of(answer: httpx.Response) -> list[Any]:

@@ -18,6 +18,7 @@ from ingest.worker.housekeeping import tidy_up
 from ingest.worker.watch_inputs import find_news
 from runtime.database import make_engine
 from tests.lab import PEOPLE, Lab
+from tests.load_steps import caller_of
 
 GOOD = "id,name,age,born\n1,Ann,30,1990-01-31\n2,Ben,NA,\n"
 AGES = """
@@ -186,12 +187,10 @@ def test_a_contract_that_was_not_migrated_is_not_loaded(make_lab: Callable[..., 
 
 
 def test_a_failure_in_passing_is_tried_five_times_and_then_failed(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    import ingest.loading.loader as module
-
     def unreachable(_place: object) -> object:
         raise SourceUnavailableError()
 
-    monkeypatch.setattr(module, "open_batch", unreachable)
+    monkeypatch.setattr(caller_of("open_batch"), "open_batch", unreachable)
     load_id = queue_load(make_engine(lab.urls.ingest), lab.dataset("people.people"), "ingest")
     sweeper = dispatcher(lab)
     ended = []
@@ -207,8 +206,6 @@ def test_a_failure_in_passing_is_tried_five_times_and_then_failed(lab: Lab, monk
 def test_a_load_that_landed_before_a_later_one_was_published_reads_its_input_again(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import ingest.loading.loader as module
-
     lab.write("people.csv", GOOD)
     first = queue_load(make_engine(lab.urls.ingest), lab.dataset("people.people"), "ingest")
 
@@ -216,7 +213,7 @@ def test_a_load_that_landed_before_a_later_one_was_published_reads_its_input_aga
         raise SourceUnavailableError()
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "cut_batch", gone)
+        patch.setattr(caller_of("cut_batch"), "cut_batch", gone)
         assert run_queued(lab.loader(), first) == "retry"
     lab.ingest("people.people", GOOD.replace("Ann", "Anna"))
     assert run_queued(lab.loader(), first) == "unchanged"
@@ -224,15 +221,13 @@ def test_a_load_that_landed_before_a_later_one_was_published_reads_its_input_aga
 
 
 def test_a_load_that_crashes_is_tried_again_and_says_so(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    import ingest.loading.loader as module
-
     def broken(*_arguments: object, **_options: object) -> object:
         raise ZeroDivisionError("a secret value")
 
     lab.write("people.csv", GOOD)
     load_id = queue_load(make_engine(lab.urls.ingest), lab.dataset("people.people"), "ingest")
     with monkeypatch.context() as patch:
-        patch.setattr(module, "cut_batch", broken)
+        patch.setattr(caller_of("cut_batch"), "cut_batch", broken)
         assert run_queued(lab.loader(), load_id) == "retry"
     ((status, code, error),) = lab.rows("SELECT status, error_code, error FROM decant.loads")
     assert (status, code) == ("queued", "internal_error")

@@ -15,20 +15,19 @@ import psycopg
 import pyarrow
 import pytest
 
-import ingest.loading.loader as load_module
 import ingest.publishing.snapshot_cache as keeper_module
 import ingest.retention.prune as retention
 from commands.loads import run_loads
-from ingest.errors import IngestError
 from ingest.ledger.failures import explain_failure, is_outage
 from ingest.ledger.queue import queue_load
 from ingest.loading.load_report import LoadReport
+from ingest.loading.prune_datasets import prune_datasets
 from ingest.loading.run_queued import run_queued
-from ingest.retention.prune import prune
 from ingest.worker.watch_inputs import has_news
 from runtime.database import make_engine
 from tests.ingest.test_dispatch import WATCHED
 from tests.lab import Lab
+from tests.load_steps import caller_of
 from tests.test_loads_commands import TOWN
 
 SECRET = "a secret value"
@@ -59,7 +58,7 @@ FOREIGN: dict[str, tuple[BaseException, str]] = {
 # Where it is raised: every step of a load, by a function that it calls.
 STEPS = (
     "open_batch", "land", "note_landed", "cut_batch", "note_unread", "compile_cleaning", "clean_batch",
-    "write_confirmed", "stage", "publish",
+    "write_confirmed", "stage", "publish_or_withhold",
 )  # fmt: skip
 
 
@@ -131,7 +130,7 @@ def test_whatever_is_raised_at_any_step_closes_the_load_and_stops_no_other(
         place = f"{kind} at {step}"
         number = write_next(town, versions)
         with monkeypatch.context() as patch:
-            raise_once(patch, load_module, step, error)
+            raise_once(patch, caller_of(step), step, error)
             if isinstance(error, Exception):
                 reports = load_all(town)
                 assert [report.status for report in reports] == ["failed", "published"], place
@@ -154,7 +153,7 @@ def test_what_fails_behind_a_publication_leaves_it_published(
     town: Lab, versions: Iterator[int], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_next(town, versions)
-    module: Any = load_module if name == "vacuum" else keeper_module.KnownKeeper
+    module: Any = caller_of(name) if name == "vacuum" else keeper_module.KnownKeeper
     raise_once(monkeypatch, module, name, OSError(errno.ENOSPC, "No space left on device"))
     report = load_all(town)[0]
     assert report.status == "published"
@@ -170,7 +169,7 @@ def test_tidying_up_neither_hides_a_failure_nor_keeps_it_from_the_ledger(
     import ingest.loading.workspace as workspace
 
     write_next(town, versions)
-    raise_once(monkeypatch, load_module, "publish", TypeError(SECRET))
+    raise_once(monkeypatch, caller_of("publish_or_withhold"), "publish_or_withhold", TypeError(SECRET))
     statement = psycopg.errors.LockNotAvailable("busy")
 
     def fails(*_arguments: Any) -> None:
@@ -190,11 +189,13 @@ def test_a_load_that_cannot_be_opened_is_reported_and_the_others_are_loaded(
     town: Lab, versions: Iterator[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_next(town, versions)
-    raise_once(monkeypatch, load_module, "open_load", psycopg.errors.DeadlockDetected())
+    raise_once(monkeypatch, caller_of("open_load"), "open_load", psycopg.errors.DeadlockDetected())
     first, second = load_all(town)
     assert (first.status, first.load_id, first.error_code) == ("failed", None, "database_busy")
     assert second.status == "published"
-    raise_once(monkeypatch, load_module, "sweep_leftovers", OSError(errno.EMFILE, "Too many open files"))
+    raise_once(
+        monkeypatch, caller_of("sweep_leftovers"), "sweep_leftovers", OSError(errno.EMFILE, "Too many open files")
+    )
     first, second = load_all(town)
     assert (first.error_code, second.status) == ("system_error", "unchanged")
     assert "Too many open files" in (first.error or "")
@@ -206,15 +207,15 @@ def test_a_database_that_goes_away_leaves_the_load_to_the_next_one(
 ) -> None:
     write_next(town, versions)
     landed: list[str] = []
-    original = load_module.land
+    original = caller_of("land").land
 
     def counted(*arguments: Any) -> Any:
         landed.append(arguments[0].source)
         return original(*arguments)
 
-    monkeypatch.setattr(load_module, "land", counted)
+    monkeypatch.setattr(caller_of("land"), "land", counted)
     with monkeypatch.context() as patch:
-        raise_once(patch, load_module, "cut_batch", psycopg.errors.AdminShutdown())
+        raise_once(patch, caller_of("cut_batch"), "cut_batch", psycopg.errors.AdminShutdown())
         first, second = load_all(town)
     assert (first.error_code, second.status) == ("database_unavailable", "published")
     assert latest(town)[0] == "running"
@@ -229,7 +230,7 @@ def test_a_source_that_is_mended_is_read_anew_and_its_old_bytes_are_not_kept_unn
     lab.write("people.csv", "id,name,age,born\n1,Bad,30,\n")
     load_id = queue_load(make_engine(lab.urls.ingest), lab.dataset("people.people"), "ingest")
     with monkeypatch.context() as patch:
-        raise_once(patch, load_module, "cut_batch", TypeError(SECRET))
+        raise_once(patch, caller_of("cut_batch"), "cut_batch", TypeError(SECRET))
         assert run_queued(lab.loader(), load_id) == "retry"
     lab.write("people.csv", "id,name,age,born\n1,Good,30,\n")
     assert run_queued(lab.loader(), load_id) == "published"
@@ -244,7 +245,7 @@ def test_a_killed_load_goes_on_with_what_it_landed_until_that_may_be_why_it_dies
 ) -> None:
     lab.write("people.csv", "id,name,age,born\n1,Old,30,\n")
     with monkeypatch.context() as patch:
-        raise_once(patch, load_module, "cut_batch", psycopg.errors.AdminShutdown())
+        raise_once(patch, caller_of("cut_batch"), "cut_batch", psycopg.errors.AdminShutdown())
         assert load_all(lab)[0].error_code == "database_unavailable"
     lab.write("people.csv", "id,name,age,born\n1,New,30,\n")
     lab.rows("UPDATE decant.loads SET attempt = %s RETURNING 1", attempt)
@@ -260,7 +261,7 @@ def test_a_watched_input_that_was_interrupted_has_news_and_one_that_failed_has_n
     os.utime(lab.write("people-1.csv", "id,name,age,born\n1,Ann,30,\n"), (1e9, 1e9))
     for error, news in ((OSError(errno.ENOSPC, "full"), True), (PermissionError(errno.EACCES, "no"), False)):
         with monkeypatch.context() as patch:
-            raise_once(patch, load_module, "cut_batch", error)
+            raise_once(patch, caller_of("cut_batch"), "cut_batch", error)
             assert load_all(lab)[0].status == "failed"
         assert has_news(lab.loader(), dataset) is news
 
@@ -269,13 +270,8 @@ def test_one_dataset_that_cannot_be_pruned_keeps_no_other_from_it(town: Lab, mon
     contract = TOWN.replace("slaProperties:\n", "slaProperties:\n  - {property: retention, value: 1, unit: d}\n")
     (town.settings.contracts / "contract0.odcs.yaml").write_text(contract)
     town.__post_init__()
-    loader = town.loader()
-
-    def withdraw(dataset: Any, request: dict[str, Any]) -> int:
-        raise IngestError(f"{dataset}, {request}")
-
     raise_once(monkeypatch, retention, "forget_history", TypeError(SECRET))
-    seen = prune(loader.engine, town.settings, town.catalog, loader.tables, town.catalog.datasets(), withdraw)
+    seen = prune_datasets(town.loader(), town.catalog.datasets())
     assert [(pruned.dataset, pruned.error is None) for pruned in seen] == [
         ("people@1.people", False),
         ("people@1.pets", True),

@@ -8,20 +8,19 @@ from typing import Any
 
 import pytest
 
-import ingest.loading.loader as module
-from catalog.storage.dataset_tables import staging_name
 from ingest.ledger.queue import queue_load
 from ingest.loading.load_report import LoadReport
 from ingest.loading.workspace import drop_staged
 from runtime.database import make_engine
 from tests.ingest.test_dispatch import WATCHED
 from tests.lab import Lab
+from tests.load_steps import caller_of
 
 ONE = "id,name,age,born\n1,Ann,30,\n"
 TWO = "id,name,age,born\n2,Ben,40,\n"
 BROKEN: list[int] = []
 # Where it falls asleep; the first three are all that a batch which brings nothing new passes.
-POINTS = ("note_landed", "end_unchanged", "close_load", "cut_batch", "stage", "publish")
+POINTS = ("note_landed", "end_unchanged", "close_load", "cut_batch", "stage", "publish_or_withhold")
 
 
 def write(lab: Lab, name: str, content: str, at: int) -> None:
@@ -71,7 +70,7 @@ def test_a_sleeper_that_was_overtaken_changes_nothing(
             lab.ingest("people.people")
         write(lab, "people-1.csv", content, 1_000_000_100 + turn)
         seen: list[Any] = []
-        original = getattr(module, point)
+        original = getattr(caller_of(point), point)
 
         def sleeps(*arguments: Any, **options: Any) -> Any:
             if not seen:  # noqa: B023
@@ -81,9 +80,11 @@ def test_a_sleeper_that_was_overtaken_changes_nothing(
             return original(*arguments, **options)  # noqa: B023
 
         with monkeypatch.context() as patch:
-            patch.setattr(module, point, sleeps)
+            patch.setattr(caller_of(point), point, sleeps)
             if point == "close_load":
-                patch.setattr(module, "digest_cleaning", broken)  # while it tells that it failed
+                patch.setattr(
+                    caller_of("digest_cleaning"), "digest_cleaning", broken
+                )  # while it tells that it failed
             report = lab.loader().run(lab.dataset("people.people"))
         _, other, left = seen
         assert other.status in {"published", "unchanged"}, point
@@ -104,7 +105,7 @@ def test_what_one_attempt_leaves_about_is_never_anothers(
     write(lab, "people-1.csv", ONE, 1_000_000_000)
     lab.ingest("people.people")
     write(lab, "people-1.csv", ONE.replace("30", "31"), 1_000_000_100)
-    stage, waiting = module.stage, []
+    stage, waiting = caller_of("stage").stage, []
 
     def tidies_up(*arguments: Any) -> None:
         stage(*arguments)
@@ -113,10 +114,10 @@ def test_what_one_attempt_leaves_about_is_never_anothers(
             waiting.append(arguments)
             waiting.append(overtake(lab, same_row=True))
             return
-        engine, _, load_id, token, _ = waiting[0]
-        drop_staged(engine, staging_name(load_id, token))
+        first, _ = waiting[0]
+        drop_staged(first.engine, first.staging.name)
 
-    monkeypatch.setattr(module, "stage", tidies_up)
+    monkeypatch.setattr(caller_of("stage"), "stage", tidies_up)
     assert lab.loader().run(lab.dataset("people.people")).error_code == "load_superseded"
     assert waiting[1].status == "published"
-    assert waiting[1].load_id == waiting[0][2]
+    assert waiting[1].load_id == waiting[0][0].ticket.load_id

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from catalog.model.dataset import Dataset
+from catalog.model.load_request import Erase, Replay
 from catalog.storage.dataset_tables import build_tables
-from ingest.retention.prune import Pruned, forget_history, prune
+from ingest.loading.prune_datasets import prune_datasets
+from ingest.retention.prune import Pruned, forget_history
 from runtime.database import make_engine
 from tests.ingest.test_publishing_model import BATCHES, Record, as_csv, read
 from tests.lab import PEOPLE, Lab
@@ -23,16 +24,9 @@ KEPT = PEOPLE.replace("roles:", "slaProperties:\n  - {property: retention, value
 
 
 def forget(lab: Lab, now: datetime | None = None) -> list[Pruned]:
-    loader = lab.loader()
-
-    def withdraw(dataset: Dataset, request: dict[str, Any]) -> int:
-        report = loader.run(dataset, request=request)
-        assert report.outcome, report.error
-        return report.outcome.deleted
-
-    tables = build_tables(lab.catalog.products.values())
-    datasets = lab.catalog.find(None)
-    return prune(loader.engine, lab.settings, lab.catalog, tables, datasets, withdraw, now)
+    pruned = prune_datasets(lab.loader(), lab.catalog.find(None), now)
+    assert [one.error for one in pruned if one.error] == []
+    return pruned
 
 
 def age(lab: Lab, revision: int, days: int) -> None:
@@ -55,7 +49,7 @@ def landed(lab: Lab) -> list[bytes]:
 
 
 def erase(lab: Lab, *key: str) -> Any:
-    return lab.loader().run(lab.dataset("people.people"), request={"erase": {"key": list(key)}})
+    return lab.loader().run(lab.dataset("people.people"), request=Erase(key))
 
 
 def test_what_was_current_at_the_horizon_stays_readable_and_what_was_before_is_gone(
@@ -182,7 +176,7 @@ def test_an_erased_key_is_nowhere_any_more_and_everything_else_is(make_lab: Call
     assert lab.rows("SELECT line, state FROM decant.rejected_records") == [(5, "open")]
     # The same file again brings nothing back, and a whole batch can still be poured.
     assert lab.ingest("people.people").status == "unchanged"
-    again = lab.loader().run(lab.dataset("people.people"), request={"replay": {"load": first.load_id}})
+    again = lab.loader().run(lab.dataset("people.people"), request=Replay(first.load_id))
     assert again.status == "unchanged", again.error
     assert again.outcome.raw == 2
     with lab.serve() as client:

@@ -70,7 +70,7 @@ def place(endpoint: str, path: str, folder: str = "", mode: str = "snapshot", **
     bucket = BucketSource(more.pop("bucket", "lake"), folder, endpoint)
     source = Input(kind="bucket", mode=mode, path=path, source=bucket)
     permits = Permits(load_settings(**more.get("settings", {})), "lake")
-    return SimpleNamespace(source=source, permits=permits, state=more.get("state", {}), request={})  # type: ignore[return-value]
+    return SimpleNamespace(source=source, permits=permits, state=more.get("state", {}))  # type: ignore[return-value]
 
 
 def read(where: InputPlace) -> dict[str, bytes]:

@@ -13,12 +13,14 @@ from typing import Any
 import httpx
 import pytest
 
+from catalog.model.load_request import PublishHeld
 from ingest.errors import SourceUnavailableError
 from ingest.inputs import events as module
 from ingest.ledger.events import find_waiting, forget_idempotency_keys
 from ingest.ledger.loads import open_load
 from runtime.database import make_engine
 from tests.lab import Lab
+from tests.load_steps import caller_of
 from tests.pushing import READINGS, SENSORS, TABLE, make_key, outcomes, push
 
 
@@ -139,7 +141,7 @@ def test_a_withheld_load_says_so_and_its_owner_can_publish_it_anyway(make_lab: C
         report = lab.ingest(READINGS)
         assert report.status == "withheld"
         assert outcomes(client, headers, receipt) == ["withheld", "rejected"]
-        lab.loader().run(lab.dataset(READINGS), request={"publish": report.load_id})
+        lab.loader().run(lab.dataset(READINGS), request=PublishHeld(report.load_id))
         assert outcomes(client, headers, receipt) == ["published", "rejected"]
     assert [row[0] for row in current(lab)] == [1]
 
@@ -186,12 +188,13 @@ from runtime.settings import load_settings
 from catalog.contract.load import load_catalog
 from catalog.storage.dataset_tables import build_tables
 from ingest.loading.loader import Loader
-import ingest.loading.loader, ingest.inputs.events
+import ingest.inputs.events
+from tests.load_steps import caller_of
 
 home, contracts, url, place, step = sys.argv[1:]
 settings = load_settings(home=Path(home), contracts=Path(contracts))
 catalog = load_catalog(settings)
-module = {"load": ingest.loading.loader, "events": ingest.inputs.events}[place]
+module = caller_of(step) if place == "load" else ingest.inputs.events
 original = getattr(module, step)
 
 def die(*args, **kwargs):
@@ -213,7 +216,7 @@ loader.run(catalog.find("sensors.readings")[0])
         ("load", "land"),
         ("load", "note_landed"),
         ("load", "clean_batch"),
-        ("load", "publish"),
+        ("load", "publish_or_withhold"),
     ],
 )
 def test_a_load_that_was_killed_loses_no_event_and_brings_none_twice(
@@ -270,10 +273,8 @@ def test_events_of_a_load_that_waits_for_its_next_attempt_are_taken_by_the_one_t
     def cut_off(*args: Any, **kwargs: Any) -> Any:
         raise SourceUnavailableError()
 
-    import ingest.loading.loader
-
     with monkeypatch.context() as patched:
-        patched.setattr(ingest.loading.loader, "cut_batch", cut_off)
+        patched.setattr(caller_of("cut_batch"), "cut_batch", cut_off)
         sensors.loader().run(sensors.dataset(READINGS), load_id=load_id)
     assert original is open_load
     assert outcomes(client, headers, first) == ["retrying"]

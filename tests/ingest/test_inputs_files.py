@@ -35,7 +35,7 @@ def source(root: Path | str, path: str | None, mode: str = "snapshot") -> InputP
     """An input of files and nothing else: it looks at no database."""
     chosen = Input(kind="file", mode=mode, root=str(root), path=path)
     permits = Permits(load_settings(input_roots={"*": ("/",)}), "files")
-    return SimpleNamespace(source=chosen, state={}, request={}, permits=permits)  # type: ignore[return-value]
+    return SimpleNamespace(source=chosen, state={}, permits=permits)  # type: ignore[return-value]
 
 
 def read(root: Path | str, path: str | None) -> bytes:

@@ -19,6 +19,7 @@ from ingest.errors import DatasetBusyError
 from ingest.ledger.lease import hold_dataset
 from runtime.database import make_engine
 from tests.lab import PEOPLE, Lab
+from tests.load_steps import caller_of
 
 GOOD = "id,name,age,born\n1,Ann,30,1990-01-31\n2,Ben,NA,\n3,Cy,41,1980-02-29\n"
 
@@ -264,11 +265,12 @@ from runtime.settings import load_settings
 from catalog.contract.load import load_catalog
 from catalog.storage.dataset_tables import build_tables
 from ingest.loading.loader import Loader
-import ingest.loading.loader as module
+from tests.load_steps import caller_of
 
 home, contracts, data, url, step = sys.argv[1:]
 settings = load_settings(home=Path(home), contracts=Path(contracts), data=Path(data))
 catalog = load_catalog(settings)
+module = caller_of(step)
 original = getattr(module, step)
 
 def die(*args, **kwargs):
@@ -281,7 +283,7 @@ loader.run(catalog.find("people.people")[0])
 """
 
 
-@pytest.mark.parametrize("step", ["land", "cut_batch", "clean_batch", "stage", "publish"])
+@pytest.mark.parametrize("step", ["land", "cut_batch", "clean_batch", "stage", "publish_or_withhold"])
 def test_a_load_that_was_killed_is_finished_by_the_next(lab: Lab, step: str) -> None:
     lab.ingest("people.people", GOOD)
     lab.write("people.csv", GOOD.replace("Cy,41", "Cy,42") + "9,,1,\n9,Ida,1,\n")
@@ -301,7 +303,7 @@ def test_a_load_that_was_killed_is_finished_by_the_next(lab: Lab, step: str) -> 
         check=False,
     )
     assert killed.returncode == -signal.SIGKILL
-    published = step == "publish"
+    published = step == "publish_or_withhold"
     assert len(lab.rows("SELECT 1 FROM decant.revisions")) == (2 if published else 1)
     report = lab.ingest("people.people")
     assert report.status == ("unchanged" if published else "published")
@@ -313,8 +315,7 @@ def test_a_load_that_was_killed_is_finished_by_the_next(lab: Lab, step: str) -> 
 
 
 def test_a_worker_that_lost_its_token_publishes_nothing(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    import ingest.loading.loader as module
-
+    module = caller_of("clean_batch")
     original = module.clean_batch
 
     def overtaken(*args: object, **kwargs: object) -> object:

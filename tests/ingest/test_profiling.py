@@ -12,6 +12,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
+from catalog.model.load_request import Erase
 from ingest.inspection.column_statistics import FAILURES, Behind, Failures, keep_profile, refresh_profiles
 from ingest.loading.load_report import LoadReport
 from runtime.database import make_engine
@@ -145,7 +146,7 @@ def test_an_erasure_takes_the_profile_along(lab: Lab) -> None:
     load(lab)
     refresh(lab)
     loader = lab.loader()
-    assert loader.run(lab.catalog.datasets()[0], request={"erase": {"key": ["1"]}}).status == "published"
+    assert loader.run(lab.catalog.datasets()[0], request=Erase(("1",))).status == "published"
     assert profile_of(lab, "people") is None
     refresh(lab)
     profile = profile_of(lab, "people")

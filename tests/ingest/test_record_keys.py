@@ -12,6 +12,7 @@ import pytest
 
 from catalog.contract.load import lint_contracts
 from catalog.model.dataset import RawForm
+from catalog.model.load_request import Erase, Replay
 from ingest.errors import SourceError
 from ingest.http_client import client as http_client
 from runtime.settings import load_settings
@@ -136,10 +137,10 @@ def test_a_file_is_loaded_mended_and_forgotten_by_its_keys(make_lab: Callable[..
     for file in lab.settings.contracts.iterdir():
         file.write_text(file.read_text().replace("minimum: 0", "minimum: -9"))
     lab = Lab(lab.settings, lab.urls)
-    report = lab.loader().run(lab.dataset("rates.rates"), request={"replay": {}})
+    report = lab.loader().run(lab.dataset("rates.rates"), request=Replay())
     assert report.status == "published", report.error
     assert rates(lab) == {"EUR": "1.00", "USD": "1.10", "XXX": "-5.00"}
-    report = lab.loader().run(lab.dataset("rates.rates"), request={"erase": {"key": ["USD"]}})
+    report = lab.loader().run(lab.dataset("rates.rates"), request=Erase(("USD",)))
     assert report.status == "published", report.error
     assert rates(lab) == {"EUR": "1.00", "XXX": "-5.00"}
     landed = b"".join(file.read_bytes() for file in lab.settings.landing_folder.rglob("*") if file.is_file())

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from catalog.model.load_request import PublishHeld, Replay
 from tests.lab import PEOPLE, Lab
 
 HEAD = "id,name,age,born\n"
@@ -22,8 +23,7 @@ def mend(lab: Lab, before: str = "maximum: 50", after: str = "maximum: 150") -> 
 
 
 def replay(lab: Lab, load: int | None = None, address: str = "people.people") -> Any:
-    request = {"replay": {"load": load} if load else {}}
-    return lab.loader().run(lab.dataset(address), request=request)
+    return lab.loader().run(lab.dataset(address), request=Replay(load))
 
 
 def people(lab: Lab) -> dict[int, tuple[str, int]]:
@@ -185,15 +185,15 @@ def test_a_withheld_load_is_published_anyway(make_lab: Callable[..., Lab], mode:
     withheld = lab.ingest("people.people", HEAD + "1,Ann,30,\n2,Bo,999,\n")
     assert withheld.status == "withheld"
     lab.write("people.csv", HEAD + "7,Another,1,\n")
-    report = lab.loader().run(lab.dataset("people.people"), request={"publish": withheld.load_id})
+    report = lab.loader().run(lab.dataset("people.people"), request=PublishHeld(withheld.load_id))
     assert report.status == "published", report.error
     assert people(lab) == {1: ("Ann", 30)}
     assert lab.rows(
         "SELECT passed FROM decant.quality_results WHERE load_id = %s AND rule LIKE 'row%%'", report.load_id
     ) == [(False,)]
-    again = lab.loader().run(lab.dataset("people.people"), request={"publish": withheld.load_id})
+    again = lab.loader().run(lab.dataset("people.people"), request=PublishHeld(withheld.load_id))
     assert f"Load {report.load_id} was published after" in (again.error or "")
-    other = lab.loader().run(lab.dataset("people.people"), request={"publish": report.load_id})
+    other = lab.loader().run(lab.dataset("people.people"), request=PublishHeld(report.load_id))
     assert "was not withheld" in (other.error or "")
     # The rejected record of the withheld load lies there once.
     assert [state for *_, state in states(lab)] == ["open"]

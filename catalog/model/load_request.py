@@ -1,0 +1,113 @@
+"""What a load is asked to do: bring what the input holds, or one of the requests that the ledger keeps. Pure.
+
+The ledger keeps a request as JSON, `to_json`; `read_request` gives it back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeAlias
+
+from catalog.model.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class FromSource:
+    """Bring what the dataset's input holds now."""
+
+    def kind(self, dataset: Dataset) -> str:
+        """What the ledger calls the load: `refresh` where the dataset is derived from others."""
+        derived = dataset.input is not None and dataset.input.kind == "query"
+        return "refresh" if derived else "ingest"
+
+    def to_json(self) -> None:
+        """Nothing was asked for beside the input."""
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Merge the open rejected records again, or the whole raw batch of an earlier load."""
+
+    load_id: int | None = None
+
+    def kind(self, dataset: Dataset) -> str:
+        """What the ledger calls the load."""
+        return "replay"
+
+    def to_json(self) -> dict[str, Any]:
+        """As the ledger keeps it."""
+        return {"replay": {} if self.load_id is None else {"load": self.load_id}}
+
+
+@dataclass(frozen=True)
+class PublishHeld:
+    """Publish the batch of a load that a gate held back: the gates are measured, and hold nothing back."""
+
+    load_id: int
+
+    def kind(self, dataset: Dataset) -> str:
+        """What the ledger calls the load: its batch came from the input."""
+        return FromSource().kind(dataset)
+
+    def to_json(self) -> dict[str, Any]:
+        """As the ledger keeps it."""
+        return {"publish": self.load_id}
+
+
+@dataclass(frozen=True)
+class Erase:
+    """Take one key out of a dataset, wherever it lies. When that is done, only the key's digest is kept."""
+
+    key: tuple[str, ...] | None
+    key_sha256: str | None = None
+
+    def kind(self, dataset: Dataset) -> str:
+        """What the ledger calls the load."""
+        return "prune"
+
+    def to_json(self) -> dict[str, Any]:
+        """As the ledger keeps it."""
+        return {"erase": {"key": list(self.key)} if self.key is not None else {"key_sha256": self.key_sha256}}
+
+
+@dataclass(frozen=True)
+class Prune:
+    """Take out the records whose property `element` is older than `before`."""
+
+    element: str
+    before: datetime
+
+    def kind(self, dataset: Dataset) -> str:
+        """What the ledger calls the load."""
+        return "prune"
+
+    def to_json(self) -> dict[str, Any]:
+        """As the ledger keeps it."""
+        return {"prune": {"element": self.element, "before": self.before.isoformat()}}
+
+
+Withdrawal: TypeAlias = Erase | Prune  # takes records out, and brings none
+BatchRequest: TypeAlias = FromSource | Replay | PublishHeld
+LoadRequest: TypeAlias = BatchRequest | Withdrawal
+
+
+def read_request(document: Mapping[str, Any] | None) -> LoadRequest:
+    """The request that the ledger keeps; ValueError where this version of Decant knows none of that form."""
+    match document or {}:
+        case {"replay": {"load": int(load_id)}}:
+            return Replay(load_id)
+        case {"replay": {}}:
+            return Replay()
+        case {"publish": int(load_id)}:
+            return PublishHeld(load_id)
+        case {"erase": {"key": [*key]}}:
+            return Erase(tuple(key))
+        case {"erase": {"key_sha256": str(digest)}}:
+            return Erase(None, digest)
+        case {"prune": {"element": str(element), "before": str(before)}}:
+            return Prune(element, datetime.fromisoformat(before))
+        case mapping if not mapping:
+            return FromSource()
+    raise ValueError(f"This version knows no load request of the form {sorted(document or ())}.")

@@ -1,0 +1,127 @@
+"""A load that brings a batch, from fetching to publishing: the list of its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+
+from catalog.model.dataset import Dataset, RawForm
+from catalog.model.load_request import FromSource, Replay
+from ingest.cleaning.engine import CleanBatch, clean_batch, find_native
+from ingest.cleaning.plan import compile_cleaning, needed_columns
+from ingest.cleaning.published_snapshot import KnownRecords, find_known, read_standing
+from ingest.cleaning.unread import Seen, note_emptied, note_gone_keys, note_unread
+from ingest.landing.fetched_batch import FetchedBatch
+from ingest.landing.unpacking import UnpackLimit
+from ingest.ledger.loads import end_unchanged
+from ingest.ledger.running_load import RunningLoad
+from ingest.loading.fetch_batch import fetch_batch
+from ingest.publishing.candidate import Candidate, Outcome, RawPicker
+from ingest.publishing.publish import publish
+from ingest.publishing.quality_checks import least_records
+from ingest.quarantine.replay_batch import is_at_rest, takes_whole
+from ingest.quarantine.replay_merge import plan_replay, write_confirmed
+from ingest.readers import cut_batch, pick_raw
+from ingest.readers.record_writer import CutBatch
+
+
+def bring_batch(load: RunningLoad) -> Outcome:
+    """The steps in their order."""
+    batch = fetch_batch(load)
+    if is_repeated(load, batch):
+        return leave_unchanged(load, batch)
+    cut, seen = cut_fetched(load, batch)
+    if not cut.raw and may_bring_nothing(load.dataset, batch):
+        return leave_unchanged(load, batch)
+    with clean_cut(load, cut) as (clean, filled):
+        return publish(load, make_candidate(load, batch, cut, clean, seen | filled))
+
+
+def is_repeated(load: RunningLoad, batch: FetchedBatch) -> bool:
+    """Whether the batch is the one that was published last, cleaned alike, with nothing rejected since."""
+    # Each pushed record is told its own outcome, be its bytes those of another one.
+    pushed = load.dataset.input is not None and load.dataset.input.kind == "events"
+    if pushed or not isinstance(load.ticket.request, FromSource) or load.ticket.latest != batch.digests:
+        return False
+    return is_at_rest(load.engine, load.ticket.dataset_id)
+
+
+def may_bring_nothing(dataset: Dataset, batch: FetchedBatch) -> bool:
+    """Whether a batch without records is a good one that changes nothing."""
+    return batch.note.may_be_empty or (not takes_whole(dataset) and not least_records(dataset))
+
+
+def leave_unchanged(load: RunningLoad, batch: FetchedBatch) -> Outcome:
+    """The outcome of a batch that brings nothing: empty, or the bytes and cleaning of the latest publication."""
+    ticket = load.ticket
+    end_unchanged(load.engine, ticket, *batch.digests, batch.note.position)
+    return Outcome("unchanged", ticket.head_revision, 0, 0, 0, 0, record_count=ticket.head_records)
+
+
+def cut_fetched(load: RunningLoad, batch: FetchedBatch) -> tuple[CutBatch, Seen]:
+    """The batch's records, and what batches have had so far."""
+    with load.step("cut"):
+        needed = needed_columns(load.dataset)
+        limit = UnpackLimit.of(load.settings)
+        cut = cut_batch(batch.landed, form_of(load.dataset), needed, load.folder, limit, load.progress.advance)
+        note_unread(load.dataset, cut, load.ticket)
+        from_source = isinstance(load.ticket.request, FromSource)
+        seen = note_gone_keys(load.engine, load.dataset, cut, load.ticket) if from_source else {}
+        load.progress.reject(cut.malformed_count)
+    return cut, seen
+
+
+@contextmanager
+def clean_cut(load: RunningLoad, cut: CutBatch) -> Iterator[tuple[CleanBatch, Seen]]:
+    """The records that keep the contract and those that do not, and which properties have values."""
+    ticket = load.ticket
+    from_source = isinstance(ticket.request, FromSource)
+    known = find_current(load) if from_source else None
+    with ExitStack() as stack:
+        with load.step("clean"):
+            plan = compile_cleaning(load.dataset, cut.header, find_native(load.dataset), is_json=cut.is_json)
+            # A batch that is poured again keeps the load that brought it.
+            poured = ticket.request.load_id if isinstance(ticket.request, Replay) else None
+            mark = (ticket.head_revision + 1, poured or ticket.load_id)
+            clean = stack.enter_context(clean_batch(plan, cut, load.folder, load.settings, mark, known))
+            filled = note_emptied(load.engine, load.dataset, clean.tables.filled(), ticket) if from_source else {}
+        load.progress.reject(cut.malformed_count + clean.rejected)
+        yield clean, filled
+
+
+def find_current(load: RunningLoad) -> KnownRecords | None:
+    """The records that are current, where they are kept here and nobody published meanwhile."""
+    standing = read_standing(load.engine, load.dataset, load.ticket.dataset_id)
+    known = standing.revision == load.ticket.head_revision
+    return find_known(load.settings, load.dataset, standing) if known else None
+
+
+def make_candidate(load: RunningLoad, batch: FetchedBatch, cut: CutBatch, clean: CleanBatch, seen: Seen) -> Candidate:
+    """What asks to be published."""
+    limit = UnpackLimit.of(load.settings)
+    return Candidate(
+        ticket=load.ticket,
+        batch=batch,
+        cut=cut,
+        clean=clean,
+        pick_raw=make_picker(load, batch, cut),
+        replay=plan_replay(load, batch.landed, limit),
+        confirmed=write_confirmed(load, clean),
+        direct=load.ticket.head_records == 0 and not isinstance(load.ticket.request, Replay),
+        seen=seen,
+    )
+
+
+def make_picker(load: RunningLoad, batch: FetchedBatch, cut: CutBatch) -> RawPicker:
+    """Finds the raw text of lines of the batch."""
+    form, limit = form_of(load.dataset), UnpackLimit.of(load.settings)
+
+    def pick(lines: Iterable[int]) -> Iterator[tuple[int, str]]:
+        return pick_raw(batch.landed, form, cut.parts, limit, lines, load.folder)
+
+    return pick
+
+
+def form_of(dataset: Dataset) -> RawForm:
+    """How the dataset's raw records are cut."""
+    return dataset.input.form if dataset.input else RawForm()
