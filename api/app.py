@@ -29,7 +29,7 @@ from api.datasets.endpoint import make_route
 from api.datasets.reader import RecordReader
 from api.datasets.resources import DatasetResources
 from api.datasets.status_headers import StandingHeaders
-from api.exports import endpoint as exports
+from api.exports import export
 from api.exports.kept_files import ExportFiles
 from api.exports.resources import ExportResources
 from api.exports.snapshot import ExportSource
@@ -56,12 +56,11 @@ from runtime.database import DatabaseUrls, make_read_pool, make_write_pool
 from runtime.settings import Settings, read_secret
 from runtime.telemetry import exports_spans
 
-KINDS = (*records.KINDS, *aggregates.KINDS, *changes.KINDS, *publications.KINDS)
+KINDS = (*records.KINDS, *aggregates.KINDS, *changes.KINDS, *publications.KINDS, *export.KINDS)
 QUESTIONS = (
     make_route(records.KINDS[0]),
     inspection.PROVENANCE,
     *(make_route(kind) for kind in KINDS[1:]),
-    exports.ROUTE,
 )
 
 

@@ -11,6 +11,7 @@ from api.database.statement import Statement
 from api.datasets.aggregates_parameters import AggregateQuery, AggregateValidator
 from api.datasets.aggregates_sql import AggregateShape, compile_aggregate, order_groups
 from api.datasets.reader import RecordReader
+from api.datasets.whole_answer import WholeAnswer
 from api.http.negotiation import JSON, Form
 from api.http.problems import parameter_problem
 from api.query.cursor import Cursor, digest_query
@@ -21,7 +22,7 @@ from api.sql.selection import Age
 from runtime.errors import DatabaseError
 
 
-class Aggregate:
+class Aggregate(WholeAnswer):
     """A page of groups with their measures."""
 
     name = "aggregate"

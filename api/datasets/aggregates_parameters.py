@@ -14,7 +14,7 @@ from zoneinfo import available_timezones
 
 from api.http.problems import Problem, closest, parameter_problem
 from api.http.query_string import split_names
-from api.query.operators import Filter
+from api.query.condition import Filter
 from api.query.parameters import (
     LIMIT_DEFAULT,
     Draft,
@@ -28,11 +28,8 @@ from api.query.parameters import (
     read_limit,
 )
 from catalog.model.dataset import Property
+from catalog.types.filter_operators import EQUAL
 
-BUCKETS = ("year", "quarter", "month", "week", "day", "hour", "minute")
-DATE_BUCKETS = BUCKETS[:5]
-MOMENTS = {"timestamp": BUCKETS, "local timestamp": BUCKETS, "date": DATE_BUCKETS}
-NUMBERS = frozenset({"integer", "smallint", "bigint", "number", "numeric"})
 NUMERIC_MEASURES = ("sum", "avg", "median", "p95")
 ORDERED_MEASURES = ("min", "max")
 MEASURES = ("count", "distinct", *ORDERED_MEASURES, *NUMERIC_MEASURES)
@@ -120,11 +117,11 @@ class AggregateValidator:
             bucket, inner, plain = found.groups() if found else (None, None, part)
             prop = self.validator.find(name, inner or plain)
             if bucket is not None:
-                offered = MOMENTS.get(prop.type.name, ())
+                offered = prop.type.buckets
                 if bucket not in offered:
                     said = f"{prop.name} is no time" if not offered else f"there is no bucket {bucket!r} of it"
                     raise parameter_problem("invalid_value", name, said, offered)
-            elif "eq" not in prop.type.operators:
+            elif not EQUAL.applies(prop.type):
                 raise parameter_problem("invalid_value", name, f"{prop.name} cannot be grouped by")
             groups.append(Group(prop.name, bucket))
         draft.facts["groups"] = tuple(dict.fromkeys(groups))
@@ -162,10 +159,10 @@ class AggregateValidator:
 def is_measured(function: str, prop: Property) -> bool:
     """Whether a measure means something for a property."""
     if function in NUMERIC_MEASURES:
-        return prop.type.name in NUMBERS
+        return prop.type.is_number
     if function in ORDERED_MEASURES:
-        return prop.type.ordered and prop.type.name != "boolean"
-    return function == "count" or "eq" in prop.type.operators
+        return prop.type.ranged
+    return function == "count" or EQUAL.applies(prop.type)
 
 
 def read_timezone(name: str, value: str, draft: Draft) -> None:

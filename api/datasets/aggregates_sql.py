@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from api.database.statement import Statement
 from api.datasets.aggregates_parameters import Group, Measure
-from api.query.operators import Filter
+from api.query.condition import Filter
 from api.query.view import View
 from api.sql.json_page import page_body
 from api.sql.keyset import order_by
@@ -82,7 +82,7 @@ def compile_group(dataset: Dataset, rows: Any, group: Group) -> sa.ColumnElement
     if group.bucket is None:
         return column  # type: ignore[no-any-return]
     bucket = sa.literal_column(f"'{group.bucket}'", sa.Text)
-    if prop.type.name == "timestamp":
+    if prop.type.zoned:
         zone = sa.bindparam("timezone", type_=sa.Text)
         return sa.func.date_trunc(bucket, column, zone, type_=prop.type.sqlalchemy)
     moment = sa.cast(column, sa.TIMESTAMP())
@@ -103,7 +103,7 @@ def compile_measure(dataset: Dataset, rows: Any, measure: Measure) -> sa.ColumnE
             return sa.func.count(column.distinct())
         case "min" | "max":
             return getattr(sa.func, measure.function)(column, type_=prop.type.sqlalchemy)  # type: ignore[no-any-return]
-        case "sum" | "avg" if prop.type.name == "number":
+        case "sum" | "avg" if prop.type.floating:
             # Sums of floats depend on the order of the records, which differs between the current table and history:
             # one revision would have several sums.
             total = getattr(sa.func, measure.function)(sa.cast(column, sa.Numeric()))

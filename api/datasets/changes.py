@@ -10,6 +10,7 @@ from typing import Any
 from api.database.statement import Statement
 from api.datasets.changes_sql import ChangesShape, compile_changes
 from api.datasets.reader import RecordReader, pinned_values
+from api.datasets.whole_answer import WholeAnswer
 from api.http.negotiation import JSON, Form
 from api.http.problems import Problem, parameter_problem
 from api.query.cursor import KeyPart, digest_query, open_key, seal_key
@@ -40,7 +41,7 @@ class ChangesQuery:
     epoch: str | None = None
 
 
-class Changes:
+class Changes(WholeAnswer):
     """A page of changes; a walk over them is pinned to the revision that was current when it began."""
 
     name = "changes"

@@ -1,24 +1,80 @@
-"""One kind of question about a dataset."""
+"""One kind of question about a dataset, and what the phases of a request make of one before it is answered."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
-from api.datasets.reader import RecordReader
+from starlette.types import Receive, Scope, Send
+
+from api.context import Context
+from api.datasets.resources import DatasetResources
+from api.http.conditional import make_tag
 from api.http.negotiation import Form
-from api.query.question import Answer, Pin, Question, Target
+from api.http.server_timing import Timings
+from api.query.question import Pin, Question, Target
 from api.query.view import View
+
+Fields = list[tuple[bytes, bytes]]
+TAGS_MAXIMUM = 20  # that a question remembers: several forms and codings of its latest revisions
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question with all that its answer depends on."""
+
+    kind: Kind
+    scope: Scope
+    headers: Mapping[str, str]
+    context: Context
+    resources: DatasetResources
+    timings: Timings
+    view: View
+    question: Question
+    form: Form
+    coding: str
+    least: int  # the newest revision that the caller has seen
+    pin: Pin
+    common: Fields  # headers that do not come from the answer
+
+    @property
+    def if_none_match(self) -> str | None:
+        """The tags of the answers that the caller has."""
+        return self.headers.get("if-none-match")
+
+    def tag(self, revisions: tuple[int, ...]) -> str:
+        """The entity tag of the answer from these revisions: all that its bytes depend on."""
+        question, form, coding = self.question, self.form.name, self.coding
+        place = (self.pin.epoch, revisions, form, coding)
+        tag = question.tags.get(place)
+        if tag is None:
+            facts = (self.view.identity, self.kind.name.encode(), question.canonical, form.encode(), coding.encode())
+            tag = make_tag(self.pin.epoch, revisions, *facts)
+            if len(question.tags) >= TAGS_MAXIMUM:
+                question.tags.clear()
+            question.tags[place] = tag
+        return tag
 
 
 class Kind(Protocol):
-    """One kind of question, such as a page of records, an aggregate, or changes."""
+    """One kind of question, such as a page of records, an aggregate, changes, or an export."""
 
-    name: str
+    name: str  # as it is counted, and part of entity tags
     path: str  # of its route, below the dataset's
-    forms: tuple[Form, ...]  # how its answers can be written down; the first where the caller has no wish
+
+    @property
+    def forms(self) -> Sequence[Form]:
+        """How its answers can be written down; the first where the caller has no wish."""
 
     def parse(self, view: View, target: Target) -> Question:
         """The question that an address asks; Problem for what is wrong with it. Pure."""
 
-    async def answer(self, reader: RecordReader, view: View, question: Question, pin: Pin, form: Form) -> Answer:
-        """The answer, from the revisions of the pin."""
+    async def deliver(self, asked: Asked, receive: Receive, send: Send) -> None:
+        """Sends the answer, from the revisions of the pin."""
+
+
+async def send_answer(asked: Asked, send: Send, status: int, fields: Fields, body: bytes = b"") -> None:
+    """Sends an answer in one piece; of its body, a HEAD request gets none."""
+    await send({"type": "http.response.start", "status": status, "headers": fields})
+    await send({"type": "http.response.body", "body": b"" if asked.scope["method"] == "HEAD" else body})

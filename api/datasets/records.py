@@ -9,6 +9,7 @@ from typing import Any
 from api.database.statement import Statement
 from api.datasets.reader import RecordReader
 from api.datasets.records_sql import COMMON_LIMITS, PageShape, compile_page, compile_record
+from api.datasets.whole_answer import WholeAnswer
 from api.http.negotiation import CSV, JSON, NDJSON, Form
 from api.http.problems import Problem, parameter_problem
 from api.query.cursor import Cursor, digest_query, open_key, seal_key
@@ -24,7 +25,7 @@ from api.sql.selection import Age
 from catalog.model.dataset import Dataset
 
 
-class Page:
+class Page(WholeAnswer):
     """A page of records."""
 
     name = "records"
@@ -74,7 +75,7 @@ class Page:
         return Answer(body, revisions, read.modified, next_url)
 
 
-class Record:
+class Record(WholeAnswer):
     """One record by its key."""
 
     name = "record"

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from api.database.statement import Statement
-from api.query.operators import Filter
+from api.query.condition import Filter
 from api.query.view import Related, View
 from api.sql.csv_lines import csv_line
 from api.sql.json_page import columns_of, document_of, page_body

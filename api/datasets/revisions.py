@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from api.database.statement import Statement
 from api.datasets.reader import RecordReader
+from api.datasets.whole_answer import WholeAnswer
 from api.http.negotiation import JSON, Form
 from api.http.problems import closest, parameter_problem
 from api.http.query_string import split_query
@@ -25,7 +26,7 @@ NEWEST = 10**REVISION_DIGITS  # before it are all
 SHOWN = ("revision", "published_at", "record_count", "inserted", "updated", "deleted")
 
 
-class Publications:
+class Publications(WholeAnswer):
     """A page of a dataset's publications, newest first."""
 
     name = "revisions"

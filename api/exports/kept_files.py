@@ -17,25 +17,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
-from tempfile import TemporaryDirectory
-from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
-from xlsxwriter.exceptions import FileCreateError
 
 from api.database.published_heads import Head
-from api.exports.arrow_columns import typed_batch, typed_schema
-from api.exports.formats import PARQUET
-from api.exports.snapshot import Opened
-from api.exports.workbook import write_sheet
 from api.http.negotiation import Form
-from catalog.model.dataset import Dataset, Property
+from catalog.model.dataset import Dataset
 from catalog.storage.export_files import export_folder, forget_exports
 from runtime.logs import log
 from runtime.private_files import make_private_folder
 
-ROW_GROUP_RECORDS = 122_880
 DIGEST_SUFFIX = ".sha256"
 LOCK_POLL_SECONDS = 0.02
 LOG = logging.getLogger("decant.exports")
@@ -181,31 +170,3 @@ def digest_file(path: Path) -> str:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").digest()
     return f"sha-256=:{b64encode(digest).decode()}:"
-
-
-def write_file(path: Path, form: Form, opened: Opened, properties: Sequence[Property]) -> None:
-    """Nothing comes back; the export lies in the file."""
-    if form is PARQUET:
-        write_parquet(path, opened, properties)
-        return
-    # What fails leaves its temporary files behind, and records in them.
-    with TemporaryDirectory(dir=path.parent, prefix=path.stem, ignore_cleanup_errors=True) as folder:
-        try:
-            write_sheet(path, opened, properties, folder)
-        except FileCreateError as error:
-            # An erasure takes away what the sheet is put together from, too.
-            raise (error.__context__ or error) from None
-
-
-def write_parquet(path: Path, opened: Opened, properties: Sequence[Property]) -> None:
-    """Nothing comes back; the file has row groups of a size that readers like."""
-    schema = typed_schema(properties, opened.schema)
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        waiting: list[Any] = []
-        while (batch := opened.next_batch()) is not None:
-            waiting.append(typed_batch(batch, schema))
-            if sum(part.num_rows for part in waiting) >= ROW_GROUP_RECORDS:
-                writer.write_table(pa.Table.from_batches(waiting, schema))
-                waiting.clear()
-        if waiting:
-            writer.write_table(pa.Table.from_batches(waiting, schema))

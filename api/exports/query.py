@@ -9,11 +9,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from api.exports.formats import BY_NAME, XLSX
-from api.http.negotiation import CSV, NDJSON, Form
+from api.exports.formats import FORMATS
+from api.exports.formats.export_format import ExportFormat
 from api.http.problems import parameter_problem
+from api.query.condition import Filter
 from api.query.cursor import digest_query
-from api.query.operators import Filter
 from api.query.parameters import Draft, Reader, read_at, read_draft, read_epoch
 from api.query.question import Question, Target
 from api.query.view import View
@@ -22,20 +22,19 @@ from api.sql.keyset import order_by, order_of
 from api.sql.selection import Age, conditions_of, tables_of
 from catalog.model.dataset import Property
 
-AS_TEXT = frozenset({"jsonb", "json", "uuid"})  # what has no Arrow type that every reader knows
-
 
 @dataclass(frozen=True)
 class ExportQuery:
     """What a request for an export asks for."""
 
+    target: Target
     filters: tuple[Filter, ...] = ()
     values: tuple[Any, ...] = ()
     sort: tuple[tuple[str, bool], ...] = ()
     properties: tuple[str, ...] | None = None
     at: int | datetime | None = None
     epoch: str | None = None
-    form: Form | None = None
+    form: ExportFormat | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -54,20 +53,21 @@ def parse_export(view: View, target: Target) -> Question:
         "format": read_format,
     }
     draft = read_draft(target.query_string, readers)
-    query = ExportQuery(filters=draft.filters, values=draft.values, **draft.facts)
+    query = ExportQuery(target, filters=draft.filters, values=draft.values, **draft.facts)
     conditions = [(f.property, f.operator) for f in query.filters]
     digest = digest_query("export", conditions, query.values, query.sort, query.properties)
-    return Question(query=query, canonical=digest.encode(), at=query.at, epoch=query.epoch)
+    return Question(query, digest.encode(), at=query.at, epoch=query.epoch, form=query.form)
 
 
 def read_format(name: str, value: str, draft: Draft) -> None:
     """`csv`, `ndjson`, `parquet`, `arrow` or `xlsx`."""
-    if value not in BY_NAME:
-        raise parameter_problem("invalid_value", name, "no such format", BY_NAME)
-    draft.facts["form"] = BY_NAME[value]
+    formats = {form.name: form for form in FORMATS}
+    if value not in formats:
+        raise parameter_problem("invalid_value", name, "no such format", formats)
+    draft.facts["form"] = formats[value]
 
 
-def compile_export(view: View, query: ExportQuery, form: Form, *, age: Age) -> sa.Select[Any]:
+def compile_export(view: View, query: ExportQuery, form: ExportFormat, *, age: Age) -> sa.Select[Any]:
     """The statement of all records, in order: a text `line` of each for NDJSON, otherwise a column per property."""
     dataset = view.dataset
     order = columns_of(dataset, order_of(dataset, query.sort))
@@ -79,17 +79,17 @@ def compile_export(view: View, query: ExportQuery, form: Form, *, age: Age) -> s
     ]
     rows = (branches[0] if len(branches) == 1 else sa.union_all(*branches)).subquery("_found")
     shown: Sequence[Any] = [exported(rows, prop, form) for prop in properties]
-    if form is NDJSON:
+    if form.lines:
         shown = [sa.func.concat(document_of(rows, properties), sa.literal_column("E'\\n'")).label("line")]
     ordering = [order_by(rows.c[name], descending) for name, descending in order]
     return sa.select(*shown).select_from(rows).order_by(*ordering)
 
 
-def exported(rows: Any, prop: Property, form: Form) -> sa.ColumnElement[Any]:
+def exported(rows: Any, prop: Property, form: ExportFormat) -> sa.ColumnElement[Any]:
     """A property as a column of a file; arrays become JSON where cells hold no lists."""
     column = sa.cast(sa.null(), prop.type.sqlalchemy) if prop.masked else rows.c[prop.column]
-    if prop.type.item is not None and form in {CSV, XLSX}:
+    if prop.type.item is not None and not form.lists:
         return sa.cast(sa.func.to_json(column), sa.Text).label(prop.name)
-    if prop.type.postgres in AS_TEXT:
+    if not prop.type.arrow:
         return sa.cast(column, sa.Text).label(prop.name)
     return column.label(prop.name)

@@ -21,8 +21,8 @@ from adbc_driver_manager.dbapi import Connection
 
 from api.database.turns import Turns
 from api.datasets.reader import age_of, pinned_values
+from api.exports.formats.export_format import ExportFormat
 from api.exports.query import ExportQuery, compile_export
-from api.http.negotiation import Form
 from api.http.problems import Problem
 from api.query.question import Pin
 from api.query.view import View
@@ -58,7 +58,7 @@ class ExportSource:
 
     @asynccontextmanager
     async def open(
-        self, view: View, query: ExportQuery, pin: Pin, form: Form, gone: asyncio.Future[None] | None = None
+        self, view: View, query: ExportQuery, pin: Pin, form: ExportFormat, gone: asyncio.Future[None] | None = None
     ) -> AsyncIterator[Opened]:
         """The export's batches; whoever leaves early, or is `gone`, has its statement cancelled."""
         async with self.turns.turn(self.wait_seconds):
@@ -111,7 +111,7 @@ class Running:
         self.cursor: Any = None
         self.ended = False  # whether the last batch was read: behind a pooler, a late cancel would be another's
 
-    def start(self, view: View, query: ExportQuery, pin: Pin, form: Form) -> Opened:
+    def start(self, view: View, query: ExportQuery, pin: Pin, form: ExportFormat) -> Opened:
         """Begins the statement; revision_gone where the revision is no longer kept."""
         with translated():
             self.connection = self.database.connect()

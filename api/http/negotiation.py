@@ -24,6 +24,7 @@ class Form:
     name: str
     media_type: str  # as Content-Type says it
     aliases: tuple[str, ...] = ()
+    coded: bool = True  # whether it gains from a content coding, and is never read in ranges
 
     @property
     def bare_type(self) -> str:
@@ -43,7 +44,7 @@ YAML = Form("yaml", "application/yaml", ("text/yaml", "application/x-yaml"))
 
 
 @lru_cache(maxsize=1000)
-def choose_form(accept: str, forms: tuple[Form, ...]) -> Form:
+def choose_form(accept: str, forms: Sequence[Form]) -> Form:
     """The form that the caller likes best, ours first among equals; `not_acceptable` where there is none."""
     wishes = read_wishes(accept)
     rated = [(rate_form(form, wishes), -place) for place, form in enumerate(forms)]

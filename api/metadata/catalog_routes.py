@@ -20,6 +20,7 @@ from api.metadata.contract_document import show_contract, write_yaml
 from api.metadata.dataset_status import NOTHING, Standing, read_moment, read_standings, write_moment
 from api.query.view import View
 from catalog.model.dataset import Dataset, Product
+from catalog.types.filter_operators import operators_of
 
 router = APIRouter()
 Standings = dict[str, Standing]
@@ -180,7 +181,7 @@ def describe_view(context: Context, view: View) -> dict[str, Any]:
                 "classification": prop.classification,
                 "masked": prop.masked,
                 "examples": [] if prop.masked else list(prop.examples),
-                "operators": [] if prop.masked else list(prop.type.operators),
+                "operators": [] if prop.masked else list(operators_of(prop.type)),
             }
             for prop in view.shown.values()
         ],

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from api.datasets.aggregates_parameters import MEASURES, MOMENTS, NUMBERS
-from api.exports.formats import FORMS
+from api.datasets.aggregates_parameters import MEASURES
+from api.exports.formats import FORMATS
 from api.openapi.names import operation_id, schema_name
 from api.openapi.parts import UNCHANGED, answer, list_parameter, parameter, problem_answers
 from api.openapi.records import at_parameter, epoch_parameter, page_parameters
 from api.query.parameters import REVISION_DIGITS
 from catalog.model.dataset import Dataset
+from catalog.types.filter_operators import EQUAL
 
 NEXT: dict[str, Any] = {"type": ["string", "null"], "description": "The address of the next page; null at the end."}
 REVISION: dict[str, Any] = {"type": "integer", "description": "The revision that was read.", "examples": [1]}
@@ -32,9 +33,9 @@ def question_paths(dataset: Dataset, common: dict[str, Any], filters: list[dict[
 def aggregate_operation(dataset: Dataset, filters: list[dict[str, Any]]) -> dict[str, Any]:
     """Counts, sums and their like."""
     properties = [p for p in dataset.properties.values() if not p.masked]
-    moment = next((p for p in properties if p.type.name in MOMENTS), None)
-    number = next((p for p in properties if p.type.name in NUMBERS and p.name not in dataset.key), None)
-    plain = next((p for p in properties if p.name not in dataset.key and "eq" in p.type.operators), None)
+    moment = next((p for p in properties if p.type.buckets), None)
+    number = next((p for p in properties if p.type.is_number and p.name not in dataset.key), None)
+    plain = next((p for p in properties if p.name not in dataset.key and EQUAL.applies(p.type)), None)
     groups = [p.name for p in (plain,) if p] + ([f"month({moment.name})"] if moment else [])
     measures = ["count"] + ([f"avg:{number.name}"] if number else [])
     schema = {
@@ -156,11 +157,10 @@ def revisions_operation(dataset: Dataset) -> dict[str, Any]:
 
 def export_operation(dataset: Dataset, filters: list[dict[str, Any]]) -> dict[str, Any]:
     """The dataset as a file."""
-    content: dict[str, Any] = {form.bare_type: {"schema": {"type": "string"}} for form in FORMS}
-    for form in FORMS[2:]:
-        content[form.bare_type] = {"schema": {"type": "string", "format": "binary"}}
+    text, binary = {"type": "string"}, {"type": "string", "format": "binary"}
+    content = {form.bare_type: {"schema": text if form.text else binary} for form in FORMATS}
     shared = [p for p in page_parameters(dataset) if p["name"] in {"sort", "properties", "q"}]
-    names = {"type": "string", "enum": [form.name for form in FORMS]}
+    names = {"type": "string", "enum": [form.name for form in FORMATS]}
     headers = {"Location": {"description": "The same export at its revision.", "schema": {"type": "string"}}}
     return {
         "operationId": operation_id("export", dataset),

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from api.openapi.parts import EXPLODED, parameter
-from api.query.operators import describe_operators
 from api.query.parameters import KEPT_FREE, RESERVED
 from catalog.model.dataset import Dataset
+from catalog.types.filter_operators import EQUAL, OPERATORS
 
 PARAMETERS = "#/components/parameters/"
 
@@ -39,29 +39,15 @@ def references(components: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
 
 def filter_parameters(dataset: Dataset) -> Iterator[dict[str, Any]]:
     """One parameter for each property and operator."""
-    meanings = describe_operators()
     for prop in dataset.properties.values():
         if prop.masked:
             continue  # shown, but not to be asked about
-        value = {k: v for k, v in prop.type.json_schema.items() if k != "pattern" or prop.type.json_as_text}
-        examples = {"examples": [prop.examples[0]]} if prop.examples else {}
         plain = prop.name not in RESERVED and prop.name not in KEPT_FREE
-        for operator in prop.type.operators:
-            if operator == "eq" and plain:
-                yield parameter(prop.name, f"{prop.description} Equal to.".strip(), value | examples)
-            name = f"{prop.name}[{operator}]"
-            says = f"{prop.name}: {meanings[operator]}."
-            if operator == "null":
-                yield parameter(name, says, {"type": "boolean"})
-            elif operator == "in":
-                several = {"type": "array", "items": value, "maxItems": 200}
-                if prop.examples:
-                    several["examples"] = [list(prop.examples[:2])]
-                yield parameter(name, says, several) | EXPLODED
-            elif operator in {"like", "ilike"}:
-                pattern = {"examples": [f"{str(prop.examples[0])[:1]}*"]} if prop.examples else {}
-                yield parameter(name, says, {"type": "string", "maxLength": 128} | pattern)
-            elif operator == "has":
-                yield parameter(name, says, prop.type.item.json_schema if prop.type.item else {"type": "string"})
-            else:
-                yield parameter(name, says, value | examples)
+        for operator in OPERATORS:
+            if not operator.applies(prop.type):
+                continue
+            schema = operator.describe(prop.type, prop.examples)
+            if operator is EQUAL and plain:
+                yield parameter(prop.name, f"{prop.description} Equal to.".strip(), schema)
+            described = parameter(f"{prop.name}[{operator.key}]", f"{prop.name}: {operator.help}.", schema)
+            yield described | EXPLODED if operator.several else described

@@ -8,9 +8,9 @@ from typing import Any
 from api.http.negotiation import CSV, NDJSON
 from api.openapi.names import PAGE, operation_id, schema_name, tag_of
 from api.openapi.parts import EXPLODED, UNCHANGED, answer, list_parameter, parameter, problem_answers
-from api.query.operators import PATTERN_MAXIMUM_CHARACTERS
 from api.query.parameters import COUNTS, LIMIT_DEFAULT, LIMIT_MAXIMUM
 from catalog.model.dataset import EXPANDED, Dataset, Product, Property, links_of
+from catalog.types.filter_operators import PATTERN_MAXIMUM_CHARACTERS
 
 
 def record_schema(dataset: Dataset) -> dict[str, Any]:

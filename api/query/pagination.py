@@ -71,7 +71,7 @@ def check_placed(placed: bytes | None) -> None:
 
 def text_parts(dataset: Dataset) -> tuple[bool, ...]:
     """Which parts of a dataset's key are texts, and may be long."""
-    return tuple(dataset.properties[name].type.name == "string" for name in dataset.key)
+    return tuple(dataset.properties[name].type.family == "text" for name in dataset.key)
 
 
 def without_cursor(query_string: bytes) -> str:

@@ -14,9 +14,10 @@ from typing import Any
 
 from api.http.problems import Problem, closest, parameter_problem
 from api.http.query_string import decode_part, split_list, split_names, split_parameters
-from api.query.operators import PATTERN_MAXIMUM_CHARACTERS, SEARCH, Filter, read_operand
+from api.query.condition import SEARCH, Filter
 from catalog.model.dataset import Dataset, Property
-from catalog.types.property_types import InvalidValueError, parse_timestamp
+from catalog.types.filter_operators import EQUAL, OPERATORS, PATTERN_MAXIMUM_CHARACTERS, Operator
+from catalog.types.value_parsers import InvalidValueError, TooManyValuesError, parse_timestamp
 
 LIMIT_DEFAULT = 100
 LIMIT_MAXIMUM = 1000
@@ -102,10 +103,11 @@ class Validator:
         if dataset.searched and all(name in self.usable for name in dataset.searched):
             self.readers["q"] = read_search
         for prop in self.usable.values():
-            for operator in prop.type.operators:
-                self.readers[f"{prop.name}[{operator}]"] = filter_reader(prop, operator)
-            if prop.name not in RESERVED and prop.name not in KEPT_FREE and "eq" in prop.type.operators:
-                self.readers[prop.name] = filter_reader(prop, "eq")
+            for operator in OPERATORS:
+                if operator.applies(prop.type):
+                    self.readers[f"{prop.name}[{operator.key}]"] = filter_reader(prop, operator)
+            if prop.name not in RESERVED and prop.name not in KEPT_FREE and EQUAL.applies(prop.type):
+                self.readers[prop.name] = filter_reader(prop, EQUAL)
 
     def parse(self, query_string: bytes, allowed: tuple[str, ...] | None = None) -> RecordQuery:
         """The query that a raw query string asks for; Problem for the first parameter that is wrong.
@@ -235,15 +237,17 @@ def read_search(name: str, value: str, draft: Draft) -> None:
     draft.conditions.append((Filter("", SEARCH), value))
 
 
-def filter_reader(prop: Property, operator: str) -> Reader:
+def filter_reader(prop: Property, operator: Operator) -> Reader:
     """The reader of one filter parameter."""
 
     def take(name: str, members: list[str], draft: Draft) -> None:
         try:
-            draft.conditions.append((Filter(prop.name, operator), read_operand(prop, operator, members)))
+            draft.conditions.append((Filter(prop.name, operator.key), operator.parse(prop.type, members)))
         except InvalidValueError as error:
             raise parameter_problem("invalid_value", name, str(error)) from None
+        except TooManyValuesError as error:
+            raise Problem("query_too_complex", str(error)) from None
 
-    if operator == "in":
+    if operator.several:
         return ListReader(take)
     return lambda name, value, draft: take(name, [value], draft)

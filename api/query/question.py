@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from api.database.published_heads import Head
+from api.http.negotiation import Form
 
 if TYPE_CHECKING:
     from api.query.view import View
@@ -31,6 +32,7 @@ class Question:
     pins: tuple[int, ...] = ()  # a cursor's revisions, of the dataset and its companions
     epoch: str | None = None  # of the revisions that the caller names, where they say
     seen: int = 0  # the caller names this revision of the dataset: an older head is read again
+    form: Form | None = None  # that the address names; otherwise the Accept header decides
     companions: tuple[View, ...] = ()  # other datasets that are read, as the caller sees them
     tags: dict[Any, str] = field(default_factory=dict, compare=False, repr=False)  # entity tags of its latest answers
 

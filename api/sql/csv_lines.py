@@ -16,11 +16,6 @@ import sqlalchemy as sa
 from catalog.model.dataset import Property
 
 LINE_END = "\r\n"
-# Names of the types whose text may hold anything; every other one needs no quotes.
-PLAIN_TYPES = frozenset(
-    {"integer", "number", "numeric", "boolean", "date", "time", "timestamp", "local timestamp", "uuid", "smallint"}
-)
-MOMENTS = frozenset({"timestamp", "local timestamp"})
 QUOTED = sa.literal_column("""E'[",\\r\\n]|^$'""", sa.Text)
 # What a spreadsheet takes for the beginning of a formula; some take the wide forms for the plain ones.
 FORMULA_MARKS = "=+@\t\r\n\uff1d\uff0b\uff0d\uff20-"
@@ -48,10 +43,10 @@ def csv_cell(column: Any, prop: Property) -> sa.ColumnElement[str]:
         return nothing
     # Arrays as JSON has them: how Postgres writes them, few can read.
     text: Any = sa.cast(sa.func.to_json(column) if prop.type.item else column, sa.Text)
-    if prop.type.name in MOMENTS:
+    if prop.type.family == "moment":
         # As the JSON has it: RFC 3339.
         text = sa.func.btrim(sa.cast(sa.func.to_json(column), sa.Text), sa.literal_column("'\"'"))
-    if prop.type.name in PLAIN_TYPES:
+    if prop.type.plain:
         return sa.func.coalesce(text, nothing)
     safe = sa.case((text.op("~")(FORMULA), sa.literal_column("''''", sa.Text).op("||")(text)), else_=text)
     quote = sa.literal_column("'\"'", sa.Text)

@@ -16,14 +16,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from api.query.operators import Filter
+from api.query.condition import SEARCH, Filter
+from catalog.types.filter_operators import find_operator
 
-# Whatever their value, these narrow a query alike; others would make a plan wrong that was made for all values.
 # Names of our own begin with _, as no property's and no table's does: the row `document` would be taken for the
 # column of that name.
 NUMBER = "_n"
 DOCUMENT = '"_document"'
-STEADY_OPERATORS = frozenset({"eq"})
 
 
 def constant(value: str | int) -> sa.ColumnElement[Any]:
@@ -36,4 +35,4 @@ def constant(value: str | int) -> sa.ColumnElement[Any]:
 
 def is_steady(filters: Iterable[Filter]) -> bool:
     """Whether these filters narrow a query alike whatever their values: then one plan serves all."""
-    return all(condition.operator in STEADY_OPERATORS for condition in filters)
+    return all(condition.operator != SEARCH and find_operator(condition.operator).keeps_plan for condition in filters)

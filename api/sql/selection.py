@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from api.query.operators import Filter
+from api.query.condition import Filter
 from api.query.view import View
 from api.sql.filters import compile_filter
 from api.sql.rendering import constant
@@ -58,7 +58,7 @@ def conditions_of(
     calls the table, where it has another name there.
     """
     rows = table if source is None else source
-    conditions = [compile_filter(view, rows, condition, index) for index, condition in enumerate(filters)]
+    conditions = [compile_filter(view.dataset, rows, condition, index) for index, condition in enumerate(filters)]
     if view.rows is not None:
         conditions.append(compile_predicate(view, view.rows, rows))
     if age.pinned:

@@ -208,7 +208,7 @@ def describe_value(value: Property) -> dict[str, Any]:
     if value.logical_type in {"object", "array"}:
         return describe_json(value)
     name = value.options.get("format")
-    if value.type.name == "string" and isinstance(name, str):
+    if value.type.family == "text" and isinstance(name, str):
         return {**value.type.json_schema, "format": name}
     return value.type.json_schema
 

@@ -24,8 +24,6 @@ from catalog.types.value_parsers import InvalidValueError, parse_local_timestamp
 
 BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 COUNTS = ("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties", "dimensions")
-NUMBERS = frozenset({"integer", "smallint", "number", "numeric"})
-MOMENTS = frozenset({"date", "time", "timestamp", "local timestamp"})
 OPTION_NAMES = {
     "string": ("pattern", "minLength", "maxLength", "format"),
     "integer": (*BOUNDS, "multipleOf", "format"),
@@ -157,14 +155,14 @@ def find_rules(
 
 def find_format(kind: PropertyType, name: Any, place: Trail, findings: Findings) -> Iterator[Rule]:
     """The rule of a text's or a number's format; that of a moment is its type's business."""
-    if kind.name in MOMENTS or name is None:
+    if kind.is_time or name is None:
         return
     known: tuple[str, ...] = tuple(TEXT_FORMATS)
-    if kind.name in NUMBERS:
+    if kind.is_number:
         known = (*INTEGER_FORMATS, *NUMBER_FORMATS)
     if name not in known:
         findings.warning(place, f"{name!r} is shown in the documentation, not checked; {', '.join(known)} are")
-    elif kind.name in NUMBERS or (kind.name == "string" and TEXT_FORMATS[name].regex):
+    elif kind.is_number or (kind.family == "text" and TEXT_FORMATS[name].regex):
         yield Rule("format", name)
 
 
@@ -186,7 +184,7 @@ def forbids_nulls(part: SchemaProperty) -> bool:
 def check_argument(kind: PropertyType, option: str, argument: Any) -> str | None:
     """Why a rule cannot be held with this argument, or None."""
     if option in BOUNDS and normalise_bound(kind, argument) is None:
-        return f"{argument!r} is not {'a number' if kind.name in NUMBERS else kind.expected}"
+        return f"{argument!r} is not {'a number' if kind.is_number else kind.expected}"
     if option in COUNTS and (not isinstance(argument, int) or isinstance(argument, bool) or argument < 0):
         return f"{argument!r} is not a whole number from 0"
     if option == "multipleOf" and (not is_number(argument) or argument <= 0):
@@ -205,18 +203,18 @@ def is_number(value: Any) -> bool:
 
 def normalise_bound(kind: PropertyType, value: Any) -> Any:
     """The end of a range as rules compare with it, None where it is none: moments in ISO 8601."""
-    if kind.name in MOMENTS:
+    if kind.is_time:
         return normalise_moment(kind, str(value))
     if not is_number(value):
         return None
-    return int(value) if kind.name != "number" and float(value).is_integer() else value
+    return int(value) if not kind.floating and float(value).is_integer() else value
 
 
 def normalise_value(kind: PropertyType, value: Any) -> Any:
     """An allowed value as rules compare with it, None where it is no value of the type: moments in ISO 8601."""
-    if kind.name in MOMENTS:
+    if kind.is_time:
         return normalise_moment(kind, str(value))
-    whole = kind.name in {"integer", "smallint"} and isinstance(value, float) and value.is_integer()
+    whole = kind.is_whole and isinstance(value, float) and value.is_integer()
     return read(kind, int(value) if whole else value)
 
 

@@ -37,7 +37,6 @@ WITHOUT_END = frozenset({"unlimited", "infinite", "forever", "indefinite"})
 # No R, which croniter takes for a random time: a schedule says the same whenever it is read.
 FIVE_FIELDS = re.compile(r"(?!(?i:.*\br\b))[^\s@]+( +[^\s@]+){4}")
 CRON_NAMES = frozenset({"@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly"})
-MOMENTS = frozenset({"date", "timestamp", "local timestamp"})
 
 
 def build_sla(contract: OpenDataContractStandard, datasets: Mapping[str, Dataset], findings: Findings) -> Sla:
@@ -172,7 +171,7 @@ class SlaReader:
             prop = self.datasets[dataset].properties.get(name)
             if prop is None:
                 self.note_unknown(element, [f"{dataset}.{p}" for p in self.datasets[dataset].properties], trail)
-            elif prop.type.name not in MOMENTS:
+            elif not prop.type.is_dated:
                 self.findings.error(
                     (*trail, "element"), f"{element} is a {prop.type.name}: a date or timestamp is needed"
                 )

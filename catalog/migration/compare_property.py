@@ -13,6 +13,7 @@ from typing import Any
 
 from catalog.model.dataset import Property
 from catalog.model.semantic_version import Step
+from catalog.types.filter_operators import operators_of
 from catalog.types.property_types import InvalidValueError, PropertyType
 
 INTEGER_RANKS = {"smallint": 1, "integer": 2, "bigint": 3}
@@ -66,16 +67,16 @@ def compare_flags(old: Property, new: Property) -> Iterator[Difference]:
 
 def compare_types(old: PropertyType, new: PropertyType) -> Iterator[Difference]:
     """A type that changed: minor where each value of the old one is one of the new, and looks the same in the API."""
-    if (old.postgres, old.json_schema["type"], old.operators) == (
+    if (old.postgres, old.json_schema["type"], operators_of(old)) == (
         new.postgres,
         new.json_schema["type"],
-        new.operators,
+        operators_of(new),
     ):
         return
     change = f"becomes {new.postgres} (was {old.postgres})"
     if old.postgres == new.postgres:
         change = f"is shown as {describe_schema(new.json_schema)} (was {describe_schema(old.json_schema)})"
-    same = old.json_schema["type"] == new.json_schema["type"] and set(old.operators) <= set(new.operators)
+    same = old.json_schema["type"] == new.json_schema["type"] and set(operators_of(old)) <= set(operators_of(new))
     yield (Step.MINOR if same and is_wider(old.postgres, new.postgres) else Step.MAJOR), change
 
 

@@ -208,7 +208,7 @@ def keeps_blanks(dataset: Dataset, prop: Property) -> bool:
     if prop.trimmed is not None:
         return not prop.trimmed
     typed = dataset.input is not None and dataset.input.is_typed
-    return typed and (prop.transform is not None or prop.type.name == "string")
+    return typed and (prop.transform is not None or prop.type.family == "text")
 
 
 def links_of(dataset: Dataset) -> dict[str, ForeignKey]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
@@ -20,27 +20,60 @@ WITH_SECONDS = (
 WITH_OFFSET = f"TRY_CAST(upper({WITH_SECONDS}) AS TIMESTAMPTZ)"
 
 
+Family = Literal["text", "number", "boolean", "date", "time", "moment", "uuid", "document"]
+BUCKETS = ("year", "quarter", "month", "week", "day", "hour", "minute")
+DATE_BUCKETS = BUCKETS[:5]
+
+
 @dataclass(frozen=True)
 class PropertyType:
     """How one kind of value is stored, judged, filtered and shown."""
 
     name: str
+    family: Family
     postgres: str
     duckdb: str
     sqlalchemy: sa.types.TypeEngine[Any]
     json_schema: dict[str, Any]
-    operators: tuple[str, ...]
     cast: str  # DuckDB SQL over {text}: what DuckDB makes of it, null where nothing; never fails
     judged: str  # DuckDB SQL over {text} and {value}, the cast's result: the value, or null where it is none
     parse: Callable[[str], Any]
     expected: str  # what a reader of an error message should have sent
     guard: str = "TRUE"  # DuckDB SQL over {value}, of the right type: whether Postgres can hold it
     json_as_text: bool = False  # numbers that JSON readers would corrupt leave as strings
-    ordered: bool = True
+    ordered: bool = True  # whether records can be sorted by it, and two values told apart
+    ranged: bool = True  # whether its order means something: ranges, least and greatest values
+    zoned: bool = False  # moments of all zones; their buckets begin in the zone that is asked for
+    floating: bool = False  # sums depend on the order of the records
+    decimal: bool = False  # exact decimals
+    buckets: tuple[str, ...] = ()  # of time, that records can be grouped by
+    plain: bool = True  # its text needs no quotes in CSV
+    arrow: bool = True  # has an Arrow type that every reader knows; otherwise it leaves as text
+    excel: str | None = None  # the number format of a cell
     item: PropertyType | None = None  # of a Postgres array
     pattern: MomentPattern | None = None  # the only form that raw texts may have
     zone: str = "UTC"  # of moments whose text names no offset
     bounds: tuple[int, int] | None = None  # of whole numbers whose column could hold more
+
+    @property
+    def is_number(self) -> bool:
+        """Whether values can be summed."""
+        return self.family == "number"
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether values are whole numbers, of a column that holds no others."""
+        return self.is_number and not self.floating and not self.decimal
+
+    @property
+    def is_dated(self) -> bool:
+        """Whether values lie on days: dates and moments."""
+        return self.family in {"date", "moment"}
+
+    @property
+    def is_time(self) -> bool:
+        """Whether values are of the calendar or the clock."""
+        return self.is_dated or self.family == "time"
 
     def cast_text(self, text: str) -> str:
         """DuckDB SQL: what DuckDB makes of the expression `text`; `judge` repeats it, so give it a column."""

@@ -15,7 +15,9 @@ from sqlalchemy.dialects import postgresql as pg
 from catalog.types.canonical_json import plain_json
 from catalog.types.datetime_patterns import compile_pattern, zoned
 from catalog.types.property_type import (
+    BUCKETS,
     CANONICAL,
+    DATE_BUCKETS,
     WITH_OFFSET,
     PropertyType,
     full_match,
@@ -45,9 +47,6 @@ __all__ = ["InvalidValueError", "PropertyType", "parse_timestamp"]
 SAFE_INTEGER = 2**53 - 1  # beyond it, JavaScript and many JSON readers lose digits
 NUMERIC_MAX_PRECISION = 38  # DuckDB's DECIMAL, where values are judged
 
-COMPARISONS = ("eq", "ne", "in", "gt", "gte", "lt", "lte", "null")
-PATTERNS = ("like", "ilike")
-
 UTC_TEXT = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?Z?"
 
 
@@ -64,11 +63,11 @@ def integer_type(
     hint = " (physicalType: bigint takes larger ones)" if bounds else ""
     return PropertyType(
         name=name,
+        family="number",
         postgres=postgres,
         duckdb=duckdb,
         sqlalchemy={"smallint": sa.SmallInteger(), "integer": sa.Integer()}.get(postgres, sa.BigInteger()),
         json_schema={"type": "integer", "format": "int64" if duckdb == "BIGINT" else "int32"},
-        operators=COMPARISONS,
         cast=f"TRY_CAST({{text}} AS {duckdb})",
         judged=judge_by(full_match("[+-]?[0-9]+"), sure=CANONICAL, guard=guard),
         parse=parse_integer(limits),
@@ -91,11 +90,12 @@ def numeric_type(precision: int, scale: int, *, whole: bool = False) -> Property
     digits = f"a whole number of at most {precision} digits"
     return PropertyType(
         name="numeric",
+        family="number",
+        decimal=True,
         postgres=f"numeric({precision},{scale})",
         duckdb=decimal,
         sqlalchemy=sa.Numeric(precision, scale),
         json_schema={"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?$"},
-        operators=COMPARISONS,
         cast=f"TRY_CAST({{text}} AS {decimal})",
         judged=judge_by(full_match(form), sure=CANONICAL),
         parse=parse_numeric(precision, scale),
@@ -128,10 +128,10 @@ def array_type(item: PropertyType) -> PropertyType:
     return replace(
         ARRAY,
         name=f"array of {item.name}",
+        arrow=True,
         postgres=f"{item.postgres}[]",
         duckdb="VARCHAR",
         sqlalchemy=pg.ARRAY(item.sqlalchemy),
-        operators=("has", "null"),
         json_schema={"type": "array", "items": {**item.json_schema, "type": [item.json_schema["type"], "null"]}},
         judged=judge_by(plain_json("ARRAY"), value=f"('{{' || array_to_string({items}, ',') || '}}')"),
         expected=f"a JSON array of {item.name} values",
@@ -166,11 +166,12 @@ def refine_type(kind: PropertyType, options: dict[str, Any]) -> PropertyType:
 
 STRING = PropertyType(
     name="string",
+    family="text",
+    plain=False,
     postgres="text",
     duckdb="VARCHAR",
     sqlalchemy=sa.Text(),
     json_schema={"type": "string"},
-    operators=(*COMPARISONS, *PATTERNS),
     cast="{text}",
     judged=judge_by("NOT contains({text}, chr(0))", value="{text}"),
     parse=parse_text,
@@ -178,11 +179,12 @@ STRING = PropertyType(
 )
 NUMBER = PropertyType(
     name="number",
+    family="number",
+    floating=True,
     postgres="double precision",
     duckdb="DOUBLE",
     sqlalchemy=sa.Double(),
     json_schema={"type": "number", "format": "double"},
-    operators=COMPARISONS,
     cast="TRY_CAST({text} AS DOUBLE)",
     judged=judge_by(
         full_match(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?"),
@@ -196,11 +198,12 @@ NUMBER = PropertyType(
 )
 BOOLEAN = PropertyType(
     name="boolean",
+    family="boolean",
+    ranged=False,
     postgres="boolean",
     duckdb="BOOLEAN",
     sqlalchemy=sa.Boolean(),
     json_schema={"type": "boolean"},
-    operators=("eq", "ne", "null"),
     cast="lower({text})",
     judged="CASE WHEN {value} IN ('true', '1') THEN TRUE WHEN {value} IN ('false', '0') THEN FALSE END",
     parse=parse_boolean,
@@ -208,11 +211,13 @@ BOOLEAN = PropertyType(
 )
 DATE = PropertyType(
     name="date",
+    family="date",
+    buckets=DATE_BUCKETS,
+    excel="yyyy-mm-dd",
     postgres="date",
     duckdb="DATE",
     sqlalchemy=sa.Date(),
     json_schema={"type": "string", "format": "date"},
-    operators=COMPARISONS,
     cast="TRY_CAST({text} AS DATE)",
     # DuckDB writes ten characters for the days of the years 1 to 9999 and for no others.
     judged=f"CASE WHEN length({{text}}) = 10 AND {CANONICAL} THEN {{value}} END",
@@ -222,11 +227,11 @@ DATE = PropertyType(
 )
 TIME = PropertyType(
     name="time",
+    family="time",
     postgres="time",
     duckdb="TIME",
     sqlalchemy=sa.Time(),
     json_schema={"type": "string", "pattern": r"^[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?$"},
-    operators=COMPARISONS,
     cast="TRY_CAST(CASE WHEN length({text}) = 5 THEN {text} || ':00' ELSE {text} END AS TIME)",
     judged=judge_by(full_match(CLOCK)),
     parse=parse_time,
@@ -234,11 +239,14 @@ TIME = PropertyType(
 )
 TIMESTAMP = PropertyType(
     name="timestamp",
+    family="moment",
+    zoned=True,
+    buckets=BUCKETS,
+    excel="yyyy-mm-dd hh:mm:ss",
     postgres="timestamptz",
     duckdb="TIMESTAMPTZ",
     sqlalchemy=pg.TIMESTAMP(timezone=True),
     json_schema={"type": "string", "format": "date-time"},
-    operators=COMPARISONS,
     cast="TRY_CAST({text} AS TIMESTAMP)",
     # DuckDB asks a calendar about offsets, which takes its time; UTC needs none.
     judged=f"CASE WHEN {full_match(UTC_TEXT)} AND {{text}} >= '0001' THEN {zoned('{value}', 'UTC')}"
@@ -249,6 +257,9 @@ TIMESTAMP = PropertyType(
 )
 LOCAL_TIMESTAMP = PropertyType(
     name="local timestamp",
+    family="moment",
+    buckets=BUCKETS,
+    excel="yyyy-mm-dd hh:mm:ss",
     postgres="timestamp",
     duckdb="TIMESTAMP",
     sqlalchemy=pg.TIMESTAMP(timezone=False),
@@ -256,7 +267,6 @@ LOCAL_TIMESTAMP = PropertyType(
         "type": "string",
         "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?$",
     },
-    operators=COMPARISONS,
     cast="TRY_CAST({text} AS TIMESTAMP)",
     judged=judge_by(
         full_match(LOCAL_TEXT), sure=f"length({{text}}) > 18 AND {CANONICAL}", guard=in_years("TIMESTAMP")
@@ -267,11 +277,12 @@ LOCAL_TIMESTAMP = PropertyType(
 )
 UUID = PropertyType(
     name="uuid",
+    family="uuid",
+    arrow=False,
     postgres="uuid",
     duckdb="UUID",
     sqlalchemy=pg.UUID(),
     json_schema={"type": "string", "format": "uuid"},
-    operators=COMPARISONS,
     cast="TRY_CAST({text} AS UUID)",
     judged=judge_by(full_match("[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"), sure=CANONICAL),
     parse=parse_uuid,
@@ -279,11 +290,14 @@ UUID = PropertyType(
 )
 OBJECT = PropertyType(
     name="object",
+    family="document",
+    ranged=False,
+    plain=False,
+    arrow=False,
     postgres="jsonb",
     duckdb="JSON",
     sqlalchemy=pg.JSONB(),
     json_schema={"type": "object"},
-    operators=("null",),
     cast="{text}",
     judged=judge_by(plain_json("OBJECT"), value="{text}"),
     parse=parse_text,
@@ -294,7 +308,6 @@ ARRAY = replace(
     OBJECT,
     name="array",
     json_schema={"type": "array"},
-    operators=("null",),
     judged=judge_by(plain_json("ARRAY"), value="{text}"),
     expected="a JSON array",
 )

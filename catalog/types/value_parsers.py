@@ -28,6 +28,10 @@ class InvalidValueError(ValueError):
     """A text that is not a value of the type; says what is expected."""
 
 
+class TooManyValuesError(ValueError):
+    """More values, or longer ones, than one filter takes."""
+
+
 def parse_integer(bounds: tuple[int, int]) -> Callable[[str], int]:
     """A parser of whole numbers within `bounds`."""
 

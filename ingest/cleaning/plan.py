@@ -277,7 +277,7 @@ def compile_checks(properties: list[Property], native: frozenset[str], worded: f
         elif prop.required:
             word = f"nullif(w{index}, '')" if index in worded else "NULL"
             yield Check(prop.name, "required", missing, word, "a value is required")
-        rule = "invalid_text" if prop.type.name == "string" else "type"
+        rule = "invalid_text" if prop.type.family == "text" else "type"
         unread = f"NOT ({missing}) AND {value} IS NULL"
         yield Check(prop.name, rule, unread, text, f"expected {prop.type.expected}")
         if prop.type.item:

@@ -32,7 +32,7 @@ class Check:
 def compile_rule(rule: Rule, prop: Property, value: str) -> str:
     """SQL that is true where a value breaks the rule; null values break none."""
     argument = rule.argument
-    if prop.type.name == "uuid" and rule.name in {"pattern", "minLength", "maxLength"}:
+    if prop.type.family == "uuid" and rule.name in {"pattern", "minLength", "maxLength"}:
         value = f"CAST({value} AS VARCHAR)"
     match rule.name:
         case "pattern":
@@ -49,7 +49,7 @@ def compile_rule(rule: Rule, prop: Property, value: str) -> str:
             return f"{value} <= {literal(argument, prop)}"
         case "exclusiveMaximum":
             return f"{value} >= {literal(argument, prop)}"
-        case "multipleOf" if prop.type.name == "number":
+        case "multipleOf" if prop.type.floating:
             return compile_multiple(value, argument)
         case "format":
             return compile_format(str(argument), value)
@@ -114,7 +114,7 @@ def literal(argument: Any, prop: Property) -> str:
         return quote_text(str(argument))
     if isinstance(argument, bool):
         argument = "true" if argument else "false"
-    if isinstance(argument, int | float) and prop.type.name in {"integer", "smallint", "number", "numeric"}:
+    if isinstance(argument, int | float) and prop.type.is_number:
         return repr(argument) if math.isfinite(argument) else "NULL"
     return f"CAST({quote_text(str(argument))} AS {prop.type.duckdb})"
 

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from api.exports.arrow_columns import csv_lines
+from api.exports.formats.arrow_columns import csv_lines
 from catalog.model.dataset import Property
 from catalog.types.type_choice import resolve_type
 

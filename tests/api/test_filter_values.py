@@ -14,6 +14,7 @@ import pytest
 
 from api.http.problems import Problem
 from api.query.parameters import Validator
+from catalog.types.filter_operators import operators_of
 from tests.lab import Lab
 
 # property -> (ODCS, stored values as they are written raw, what of ODD it takes and as what value)
@@ -173,7 +174,7 @@ def test_a_value_that_the_type_cannot_hold_is_refused_and_any_other_is_compared_
         for name in (*TYPES, *(f"{kind}_list" for kind in ARRAYS)):
             kind = name.removesuffix("_list")
             taken = TYPES[kind][2]
-            for operator in lab.dataset("odd.values").properties[name].type.operators:
+            for operator in operators_of(lab.dataset("odd.values").properties[name].type):
                 if operator not in MODEL:
                     continue
                 for text in ODD:

@@ -64,7 +64,7 @@ class Cleaner:
         batch = cut_bytes(self.folder, content.encode())
         plan = compile_cleaning(dataset, batch.header, find_native(dataset) if native else frozenset())
         engine = load_settings(duckdb_threads=1)
-        with clean_batch(plan, batch, self.folder, engine, revision=7, load_id=8) as clean:
+        with clean_batch(plan, batch, self.folder, engine, (7, 8)) as clean:
             accepted = read_csv(clean.accepted_file)
             rejected = read_csv(clean.rejected_file)
         assert (len(accepted), len(rejected)) == (clean.accepted, clean.rejected)

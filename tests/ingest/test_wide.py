@@ -46,7 +46,7 @@ def clean(folder: Path, rows: int, **chosen: Any) -> int:
     content = f"{header}\n" + "".join(f"{row},{cells}\n" for row in range(rows))
     cut = cut_bytes(folder, content.encode(), needed=needed_columns(dataset))
     plan = compile_cleaning(dataset, cut.header)
-    with clean_batch(plan, cut, folder, settings, revision=1, load_id=1) as batch:
+    with clean_batch(plan, cut, folder, settings, (1, 1)) as batch:
         return batch.accepted
 
 

@@ -22,9 +22,9 @@ def typed_schema(properties: Sequence[Property], schema: pa.Schema) -> pa.Schema
     fields = []
     for prop, field in zip(properties, schema, strict=True):
         kind = field.type
-        if prop.type.name == "numeric":
+        if prop.type.decimal:
             kind = decimal_of(prop.type)
-        elif prop.type.item is not None and prop.type.item.name == "numeric":
+        elif prop.type.item is not None and prop.type.item.decimal:
             kind = pa.list_(decimal_of(prop.type.item))
         # The driver's notes on Postgres types are nothing to a reader.
         fields.append(
@@ -65,7 +65,7 @@ def csv_cells(column: Any, prop: Property) -> Any:
         return pc.replace_substring_regex(pc.cast(column, pa.string()), r"\.0+$|(\.\d*[1-9])0+$", r"\1")
     if not pa.types.is_string(column.type):
         return pc.cast(column, pa.string())
-    return column if prop.type.name == "numeric" else csv_texts(column)
+    return column if prop.type.decimal else csv_texts(column)
 
 
 def csv_texts(column: Any) -> Any:

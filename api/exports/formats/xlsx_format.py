@@ -5,23 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import xlsxwriter
+from xlsxwriter.exceptions import FileCreateError
 from xlsxwriter.worksheet import Worksheet
 
-from api.exports.formats import EXCEL_CHARACTERS, EXCEL_RECORDS
-from api.exports.snapshot import Opened
+from api.exports.formats.export_format import Batches, FiledFormat
 from api.http.problems import Problem
 from catalog.model.dataset import Property
 
-EXCEL_FORMATS = {
-    "date": "yyyy-mm-dd",
-    "timestamp": "yyyy-mm-dd hh:mm:ss",
-    "local timestamp": "yyyy-mm-dd hh:mm:ss",
-}
+EXCEL_RECORDS = 1_048_575  # the rows of a sheet, without the header
+EXCEL_CHARACTERS = 32_767  # of a cell, as UTF-16 units
 EXCEL_FIRST_YEAR = 1900
 EXCEL_DIGITS = 15  # what has more of them, Excel rounds
 EXCEL_WHOLE = 10**EXCEL_DIGITS
@@ -45,7 +43,18 @@ class PlainSheet(Worksheet):  # type: ignore[misc]
         self._xml_inline_string(string, False, attributes)
 
 
-def write_sheet(path: Path, opened: Opened, properties: Sequence[Property], folder: str) -> None:
+def write_workbook(path: Path, batches: Batches, properties: Sequence[Property]) -> None:
+    """Nothing comes back; the export lies in the file."""
+    # What fails leaves its temporary files behind, and records in them.
+    with TemporaryDirectory(dir=path.parent, prefix=path.stem, ignore_cleanup_errors=True) as folder:
+        try:
+            write_sheet(path, batches, properties, folder)
+        except FileCreateError as error:
+            # An erasure takes away what the sheet is put together from, too.
+            raise (error.__context__ or error) from None
+
+
+def write_sheet(path: Path, batches: Batches, properties: Sequence[Property], folder: str) -> None:
     """Nothing comes back; the file is a workbook with one sheet, in which no text is taken for a formula."""
     options = {
         "constant_memory": True,
@@ -63,7 +72,7 @@ def write_sheet(path: Path, opened: Opened, properties: Sequence[Property], fold
         for place, prop in enumerate(properties):
             sheet.write_string(0, place, prop.name, bold)
         row = 0
-        while (batch := opened.next_batch()) is not None:
+        while (batch := batches.next_batch()) is not None:
             if row + batch.num_rows > EXCEL_RECORDS:
                 most = f"An Excel sheet holds {EXCEL_RECORDS:,} records: filter, or take another format."
                 raise Problem("query_too_complex", most)
@@ -77,13 +86,12 @@ def write_sheet(path: Path, opened: Opened, properties: Sequence[Property], fold
 
 def format_of(workbook: Any, prop: Property) -> Any:
     """How a column's numbers are shown."""
-    shown = EXCEL_FORMATS.get(prop.type.name)
-    return workbook.add_format({"num_format": shown}) if shown else None
+    return workbook.add_format({"num_format": prop.type.excel}) if prop.type.excel else None
 
 
 def cells_of(column: Any, prop: Property) -> list[Any]:
     """The values of a column: times of day as text, exact decimals as numbers where Excel holds all their digits."""
-    if prop.type.name == "numeric":
+    if prop.type.decimal:
         digits = (sum(map(str.isdigit, text)) if text else 0 for text in column.to_pylist())
         return [
             float(text) if text and count <= EXCEL_DIGITS else text
@@ -117,3 +125,11 @@ def refuse_text(prop: Property, row: int) -> Problem:
         f"{prop.name} has a text of more than {EXCEL_CHARACTERS:,} characters in row {row:,} of the sheet,"
         " which no Excel cell holds: take another format, or leave the property out with properties=.",
     )
+
+
+XLSX = FiledFormat(
+    "xlsx",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    lists=False,
+    write_file=write_workbook,
+)

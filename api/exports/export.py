@@ -1,0 +1,55 @@
+"""The export of a dataset: a redirect to a fixed revision, a stream, or a file in pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from starlette.types import Receive, Send
+
+from api.datasets.kind import Asked, send_answer
+from api.exports.formats import FORMATS
+from api.exports.formats.export_format import FiledFormat, StreamedFormat
+from api.exports.query import parse_export
+from api.exports.resources import ExportResources
+from api.exports.sending import Sending
+from api.http.negotiation import Form
+from api.query.pagination import LINK_LIMIT_BYTES
+from api.query.question import Question, Target
+from api.query.view import View
+
+
+class Export:
+    """All records that the filters leave, as a file."""
+
+    name = "export"
+    path = "/export"
+
+    forms: Sequence[Form] = FORMATS
+
+    def parse(self, view: View, target: Target) -> Question:
+        """The question of an export."""
+        return parse_export(view, target)
+
+    async def deliver(self, asked: Asked, receive: Receive, send: Send) -> None:
+        """Sends the export, or the address of it at its revision. Problems are raised until something has left."""
+        if (location := pinned_address(asked)) is not None:
+            await send_answer(asked, send, 307, [(b"location", location.encode()), *asked.common])
+            return
+        resources: ExportResources = asked.scope["app"].state.exports
+        await Sending(asked, cast(StreamedFormat | FiledFormat, asked.form), resources).send(receive, send)
+
+
+def pinned_address(asked: Asked) -> str | None:
+    """The address of the same export at its revision, where that is where it is found: files are kept there."""
+    pin, question, target = asked.pin, asked.question, asked.question.query.target
+    if not question.query.is_whole or pin.fixed or not pin.revision:
+        return None
+    query = target.query_string.decode("ascii", "replace")
+    named = f"at={pin.revision}" if question.epoch else f"at={pin.revision}&epoch={pin.epoch}"
+    location = f"{target.path}?{query}{'&' if query else ''}{named}"
+    most = min(LINK_LIMIT_BYTES, asked.context.settings.url_limit_bytes)
+    return location if len(location) <= most else None
+
+
+KINDS = (Export(),)

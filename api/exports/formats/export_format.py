@@ -1,0 +1,61 @@
+"""One file format of exports: written from front to back while the records come, or as a file that is kept first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import pyarrow as pa
+
+from api.http.negotiation import Form
+from catalog.model.dataset import Property
+
+
+class Batches(Protocol):
+    """The records of an export, as Arrow batches."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """That of every batch."""
+
+    def next_batch(self) -> pa.RecordBatch | None:
+        """The next batch; None at the end."""
+
+
+class Writer(Protocol):
+    """Turns batches into bytes."""
+
+    def begin(self) -> bytes:
+        """What stands before the first record."""
+
+    def write(self, batch: pa.RecordBatch) -> bytes | memoryview:
+        """A batch."""
+
+    def end(self) -> bytes:
+        """What stands behind the last record."""
+
+
+@dataclass(frozen=True)
+class ExportFormat(Form):
+    """What both ways have in common."""
+
+    text: bool = False
+    lines: bool = False  # Postgres writes each record as one line of text; otherwise a column for each property
+    lists: bool = True  # whether a cell can hold a list; otherwise arrays are JSON texts
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamedFormat(ExportFormat):
+    """Written from front to back, in a content coding where one is asked for."""
+
+    make_writer: Callable[[Sequence[Property], pa.Schema], Writer]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FiledFormat(ExportFormat):
+    """A file first: it is read in ranges, or cannot be written from front to back."""
+
+    coded: bool = False
+    write_file: Callable[[Path, Batches, Sequence[Property]], None]
