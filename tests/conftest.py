@@ -5,19 +5,23 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-from runtime.database import ROLES, DatabaseUrls, create_roles
+from runtime.database import DatabaseUrls, create_roles
 from runtime.embedded_postgres import EmbeddedPostgres, run_embedded
-from tests.lab import Lab
-from tests.tools import mariadb, pgbouncer  # noqa: F401 - fixtures
+from tests.support.databases import Databases
+from tests.support.documents import flights  # noqa: F401 - a fixture
+from tests.support.lab import Lab
+from tests.support.source_database import erp  # noqa: F401 - a fixture
+from tests.support.telemetry import collector  # noqa: F401 - a fixture
+from tests.support.tools import mariadb, pgbouncer  # noqa: F401 - fixtures
 
-PROCESSES = ("subprocess", "run_embedded", "uvicorn")  # what a file of tests that start processes imports
+PROCESSES = ("subprocess", "run_embedded", "uvicorn")  # what a file of tests that start processes imports,
+STARTERS = {f"tests.support.{name}" for name in ("command_line", "serve_process", "site", "tools")}  # or has parts of
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -27,7 +31,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         module = getattr(item, "module", None)
         name = getattr(module, "__name__", "")
         if name not in starts:
-            starts[name] = any(hasattr(module, each) for each in PROCESSES)
+            starts[name] = any(hasattr(module, each) for each in PROCESSES) or any(
+                getattr(part, "__module__", "") in STARTERS for part in vars(module or item).values()
+            )
         needs_database = "server" in getattr(item, "fixturenames", ())
         if needs_database:
             item.add_marker("database")
@@ -53,31 +59,6 @@ def server() -> Iterator[EmbeddedPostgres]:
             yield running
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-class Databases:
-    """Makes databases, and clones those that have been migrated before instead of migrating again."""
-
-    def __init__(self, server: EmbeddedPostgres) -> None:
-        self.server = server
-        self.numbers = count(1)
-        self.templates: dict[tuple[str, ...], tuple[str, dict[str, str]]] = {}
-
-    def create(self, template: str = "template1") -> str:
-        """The name of a new database."""
-        name = f"test_{next(self.numbers)}"
-        self.run(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
-        return name
-
-    def urls(self, name: str) -> DatabaseUrls:
-        """The four logins of a database."""
-        url = self.server.url
-        return DatabaseUrls(url(database=name), *(url(user=role, database=name) for role in ROLES))
-
-    def run(self, statement: str) -> None:
-        """Runs a statement as the owner of the server."""
-        with psycopg.connect(self.server.url(), autocommit=True) as connection:
-            connection.execute(statement.encode())
 
 
 @pytest.fixture(scope="session")

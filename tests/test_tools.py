@@ -16,7 +16,7 @@ import pytest
 import sqlalchemy as sa
 
 from runtime.embedded_postgres import EmbeddedPostgres
-from tests.tools import Bouncer, MariaDB, get_tool, run_nginx
+from tests.support.tools import Bouncer, MariaDB, get_tool, run_nginx
 
 
 def test_pgbouncer_gives_one_client_several_backends(pgbouncer: Bouncer, server: EmbeddedPostgres) -> None:
@@ -54,7 +54,7 @@ PARENT = """
 import signal
 from pathlib import Path
 from runtime.embedded_postgres import EmbeddedPostgres
-from tests.tools import run_mariadb, run_nginx, run_pgbouncer
+from tests.support.tools import run_mariadb, run_nginx, run_pgbouncer
 with {started}:
     print("running", flush=True)
     signal.pause()

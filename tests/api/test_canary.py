@@ -21,10 +21,8 @@ import psycopg
 import pytest
 
 from api.auth.api_keys import checksum, parse_key
-from tests.lab import PEOPLE, Lab
-from tests.test_telemetry import DECANT, Collector, collector, environment
-
-__all__ = ["collector"]
+from tests.support.lab import PEOPLE, Lab
+from tests.support.telemetry import DECANT, Collector, environment
 
 CLOSED = PEOPLE.replace(", customProperties: [{property: anonymous, value: true}]", "")
 RECORDS = "/data/people/v1/people/records"

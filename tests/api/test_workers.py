@@ -6,11 +6,7 @@ import os
 import re
 import select
 import signal
-import subprocess
-import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -19,41 +15,10 @@ import pytest
 from api.auth.api_keys import create_key
 from runtime.database import make_engine
 from runtime.settings import read_secret
-from tests.lab import Lab
+from tests.support.lab import Lab
+from tests.support.serve_process import counted, serving
 
-DECANT = Path(sys.executable).with_name("decant")
 RECORDS = "/data/people/v1/people/records"
-
-
-@contextmanager
-def serving(lab: Lab, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The running command and its address."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith(("DECANT_", "OTEL_"))}
-    environment = own | {
-        "DECANT_HOME": str(lab.settings.home),
-        "DECANT_CONTRACTS": str(lab.settings.contracts),
-        "DECANT_DATA": str(lab.settings.data_folder),
-        "DECANT_DATABASE_URL": lab.urls.owner,
-        "DECANT_READ_DATABASE_URL": lab.urls.read,
-        "DECANT_WRITE_DATABASE_URL": lab.urls.write,
-        "COLUMNS": "200",
-        "PYTHONUNBUFFERED": "1",
-    }
-    command = [str(DECANT), "serve", "--port", "0", *options]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        found = re.search(r"http://[\d.:]+", line)
-        assert found, line + (process.stderr.read() if process.stderr and process.poll() is not None else "")
-        yield process, found[0]
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.communicate(timeout=30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
 
 
 def children(pid: int) -> set[int]:
@@ -81,13 +46,6 @@ def headers_of(lab: Lab) -> dict[str, str]:
 def people(lab: Lab) -> Lab:
     lab.ingest("people.people", "id,name,age,born\n1,Ann,30,1990-01-31\n2,Ben,NA,\n,x,1,\n")
     return lab
-
-
-def counted(text: str, metric: str) -> float:
-    """The sum of a metric over all its labels."""
-    lines = re.findall(rf"^{metric}(?:{{[^}}]*}})? (\S+)$", text, re.M)
-    assert lines, metric
-    return sum(map(float, lines))
 
 
 def test_metrics_tell_of_requests_cache_and_ledger(people: Lab) -> None:

@@ -17,7 +17,7 @@ import psycopg
 from runtime.database import ROLES, DatabaseUrls, create_roles
 from runtime.embedded_postgres import EmbeddedPostgres, run_embedded
 from tests.endurance import crash, ground, volume
-from tests.lab import Lab
+from tests.support.lab import Lab
 
 PEAK_BYTES = 1 << 30
 PEAK_RATIO = 1.2  # of ten times the records

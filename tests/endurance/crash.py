@@ -27,7 +27,7 @@ from ingest.quarantine import rejected_records as quarantine
 from runtime.database import make_engine
 from runtime.settings import load_settings
 from tests.endurance.ground import Batch, make_batch
-from tests.lab import Lab
+from tests.support.lab import Lab
 
 RECORDS = 12_000  # a batch takes several blocks of COPY
 CHILD_SECONDS = 120

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from tests.lab import Lab
+from tests.support.lab import Lab
 
 CONTRACT = """
 apiVersion: v3.1.0

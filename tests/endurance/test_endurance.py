@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tests.endurance.crash import FIRST_POINTS, POINTS, run_kills
 from tests.endurance.ground import CONTRACT, prepare
-from tests.lab import Lab
+from tests.support.lab import Lab
 
 
 def test_loads_killed_at_every_step_lose_and_double_nothing(make_lab: Callable[..., Lab]) -> None:

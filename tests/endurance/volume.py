@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.lab import Lab
+from tests.support.lab import Lab
 
 CONTRACT = """
 apiVersion: v3.1.0

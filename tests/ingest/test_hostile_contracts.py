@@ -27,7 +27,7 @@ from runtime.database import DatabaseUrls, make_engine
 from runtime.duckdb_connection import open_duckdb
 from runtime.errors import Finding
 from runtime.settings import load_settings
-from tests.lab import Lab
+from tests.support.lab import Lab
 
 MakeLab = Callable[..., Lab]
 

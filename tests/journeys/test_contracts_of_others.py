@@ -8,7 +8,7 @@ import pytest
 
 from ingest.cleaning.lint import lint
 from runtime.errors import ContractError
-from tests.lab import Lab
+from tests.support.lab import Lab
 
 MakeLab = Callable[..., Lab]
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.lab import walk
+from tests.support.lab import walk
 
 FLIGHTS = "/data/nyc-flights/v1/flights/records"
 DECANT = Path(sys.executable).with_name("decant")

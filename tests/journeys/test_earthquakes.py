@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from runtime.settings import PROJECT_ROOT
-from tests.lab import Lab, walk
+from tests.support.lab import Lab, walk
 
 CONTRACT = (PROJECT_ROOT / "contracts" / "earthquakes.odcs.yaml").read_text(encoding="utf-8")
 FEED = "https://earthquake.usgs.gov/earthquakes/feed/v1.0/summary/all_week.geojson"

@@ -25,9 +25,9 @@ from runtime.database import ROLES, DatabaseUrls
 from runtime.embedded_postgres import EmbeddedPostgres, run_embedded
 from runtime.errors import MigrationError
 from runtime.settings import PROJECT_ROOT, read_secret
-from tests.api.test_changes import read_example
-from tests.conftest import Databases
-from tests.lab import PEOPLE, Lab
+from tests.support.databases import Databases
+from tests.support.documents import read_example
+from tests.support.lab import PEOPLE, Lab
 
 BASE = "/data/people/v1/people"
 FIRST = "id,name,age,born\n1,Ada,36,1815-12-10\n2,Bob,40,1980-01-01\n"

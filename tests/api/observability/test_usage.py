@@ -1,0 +1,89 @@
+"""Usage: what callers asked for is summed, and nothing of it is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from api.auth.api_keys import create_key
+from api.observability.usage import ROWS_MAXIMUM, UsageLog
+from runtime.database import make_engine, make_write_pool
+from runtime.settings import load_settings, read_secret
+from tests.support.lab import Lab
+
+PLACE = ("key1", "people", 1, "people", "records")
+SUMS = "SELECT principal, product, dataset, operation, requests::int, refused::int, bytes::int FROM decant.key_usage"
+
+
+def test_requests_are_summed_by_principal_dataset_and_operation(lab: Lab) -> None:
+    lab.ingest("people.people", "id,name,age,born\n1,Ann,30,1990-01-31\n")
+    key = create_key(make_engine(lab.urls.write), read_secret(lab.settings), "test", ["people:read"])
+    with lab.serve() as client:
+        size = 0
+        for _ in range(3):
+            size += len(client.get("/data/people/v1/people/records", headers={"X-API-Key": key}).content)
+        wrong = client.get("/data/people/v1/people/records?x=1", headers={"X-API-Key": key})
+        size += len(wrong.content)
+        client.get("/data/people/v1/invented/records")
+        client.get("/livez")
+    # The service has ended, and written what it knew.
+    used = {row[:4]: row[4:] for row in lab.rows(SUMS)}
+    assert used == {
+        (key.split("_")[1], "people", "people", "records"): (4, 1, size),
+        ("anonymous", "people", "", "records"): (1, 1, pytest.approx(260, abs=40)),
+    }
+    ((seen,),) = lab.rows("SELECT last_used_at IS NOT NULL FROM decant.api_keys")
+    assert seen
+
+
+def run(lab: Lab, use: Any, url: str | None = None) -> None:
+    """Runs `use` with two logs on pools of their own."""
+
+    async def main() -> None:
+        settings = lab.settings if url is None else load_settings(pool_timeout_ms=50)
+        pools = [make_write_pool(url or lab.urls.write, settings) for _ in range(2)]
+        try:
+            for pool in pools:
+                await pool.open(wait=False)
+            await use(*(UsageLog(pool) for pool in pools))
+        finally:
+            for pool in pools:
+                await pool.close()
+
+    asyncio.run(main())
+
+
+def test_several_processes_add_up(lab: Lab) -> None:
+    async def use(one: UsageLog, other: UsageLog) -> None:
+        for log in (one, other, one):
+            log.note(PLACE, 200, 10)
+            log.note(PLACE, 404, 1)
+        await asyncio.gather(one.flush(), other.flush())
+        one.note(PLACE, 200, 10)
+        await one.flush()
+        await one.flush()
+
+    run(lab, use)
+    assert lab.rows(SUMS) == [("key1", "people", "people", "records", 7, 3, 43)]
+
+
+def test_what_could_not_be_written_is_kept(lab: Lab) -> None:
+    async def use(one: UsageLog, _: UsageLog) -> None:
+        one.note(PLACE, 200, 10)
+        await one.flush()
+        one.note(PLACE, 500, 5)
+        assert one.sums[PLACE][:3] == [2, 1, 15]
+
+    run(lab, use, "postgresql://nobody@127.0.0.1:1/none")
+
+
+def test_a_flood_of_names_is_bounded(lab: Lab) -> None:
+    async def use(one: UsageLog, _: UsageLog) -> None:
+        for number in range(ROWS_MAXIMUM + 50):
+            one.note(("key1", "people", 1, f"d{number}", "records"), 200, 1)
+        assert len(one.sums) == ROWS_MAXIMUM + 1
+        assert one.sums["key1", "", 0, "", ""][0] == 50
+
+    run(lab, use)

@@ -1,0 +1,5 @@
+"""What tests of inputs share."""
+
+from __future__ import annotations
+
+from tests.support.source_database import shop  # noqa: F401 - a fixture

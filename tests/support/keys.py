@@ -1,0 +1,20 @@
+"""API keys, and the headers that they are sent in."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from api.auth.api_keys import create_key
+from runtime.database import make_engine
+from runtime.settings import read_secret
+from tests.support.lab import Lab
+
+
+def make_key(lab: Lab, *scopes: str, expires: datetime | None = None) -> str:
+    return create_key(make_engine(lab.urls.write), read_secret(lab.settings), "test", scopes, expires)
+
+
+def key_of(lab: Lab, *scopes: str) -> dict[str, str]:
+    """The header of a new key."""
+    engine = make_engine(lab.urls.write)
+    return {"X-API-Key": create_key(engine, read_secret(lab.settings), "test", scopes)}

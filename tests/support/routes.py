@@ -1,0 +1,67 @@
+"""Every route of a service, and who may ask it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.support.lab import PEOPLE
+
+CLOSED = PEOPLE.replace(
+    '  - {role: "people:read", access: read, customProperties: [{property: anonymous, value: true}]}\n',
+    '  - {role: young, access: read, customProperties: [{property: rows, value: "age < 40"}]}\n'
+    '  - {role: old, access: read, customProperties: [{property: rows, value: "age > 900"}]}\n',
+)
+
+DATASET = "/data/people/v1/people"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One route as it is asked, and who may."""
+
+    method: str
+    path: str
+    scopes: tuple[str, ...]  # any credential that holds them all gets 2xx
+    limited: bool = True  # whether who sees some records only may ask as well
+    accept: str = "*/*"
+    body: dict[str, Any] | None = field(default=None, hash=False)
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path} {self.accept}"
+
+
+READ, OPS, WRITE, ADMIN = ("people:read",), ("ops:read",), ("ops:write",), ("keys:admin",)
+
+FORMS = ("application/json", "text/csv", "application/x-ndjson")
+
+ROUTES = [
+    *(Asked("GET", f"{DATASET}/records", READ, accept=form) for form in FORMS),
+    Asked("HEAD", f"{DATASET}/records", READ),
+    Asked("GET", f"{DATASET}/records/1", READ),
+    Asked("GET", f"{DATASET}/records/1/provenance", (*READ, *OPS)),
+    Asked("GET", f"{DATASET}/aggregate", READ),
+    Asked("GET", f"{DATASET}/changes?since=0", READ),
+    Asked("GET", f"{DATASET}/revisions", READ),
+    *(
+        Asked("GET", f"{DATASET}/export?format={name}&at=1", READ)
+        for name in ("csv", "ndjson", "parquet", "arrow", "xlsx")
+    ),
+    Asked("GET", f"{DATASET}/profile", READ, limited=False),
+    Asked("GET", f"{DATASET}/quality", READ, limited=False),
+    Asked("GET", f"{DATASET}/loads", READ, limited=False),
+    Asked("GET", DATASET, READ),
+    Asked("GET", "/data/people/v1", READ),
+    Asked("GET", "/data/people/v1/contract", READ),
+    Asked("GET", "/openapi/people/v1.json", READ),
+    Asked("GET", "/operations/loads", OPS),
+    Asked("GET", "/operations/loads/1", OPS),
+    Asked("GET", "/operations/rejects", OPS),
+    Asked("GET", "/operations/audit", OPS),
+    Asked("GET", "/operations/usage", OPS),
+    Asked("GET", "/metrics", OPS),
+    Asked("POST", "/operations/loads", WRITE, body={"product": "people"}),
+    Asked("POST", "/operations/replays", WRITE, body={"product": "people", "dataset": "people"}),
+    Asked("GET", "/keys", ADMIN),
+    Asked("POST", "/keys", ADMIN, body={"name": "x", "scopes": ["people:read"]}),
+]
