@@ -60,8 +60,11 @@ def render(statement: sa.Select[Any], *, keep_plan: bool = False) -> Statement:
 
 
 def fill_in(statement: sa.Select[Any], values: Mapping[str, Any]) -> str:
-    """The statement with its values quoted in their places: COPY, through which exports run, takes no parameters."""
+    """The statement with its values quoted in their places: COPY, through which exports run, takes no parameters.
+
+    Each stands in brackets: a cast binds closer than a sign, and no type holds its lowest integer without the sign.
+    """
     return "".join(
-        psycopg_sql.Literal(values[part]).as_string(None) if place % 2 else part
+        f"({psycopg_sql.Literal(values[part]).as_string(None)})" if place % 2 else part
         for place, part in enumerate(cut(statement))
     )

@@ -199,3 +199,24 @@ def test_a_value_that_the_type_cannot_hold_is_refused_and_any_other_is_compared_
         refused_key = client.get("/data/odd/v1/values/records/1e30")
         assert (refused_key.status_code, refused_key.json()["code"]) == (404, "record_not_found")
     assert asked > 300
+
+
+def test_an_export_compares_with_the_lowest_values_as_a_page_does(make_lab: Callable[..., Lab]) -> None:
+    lab = make_lab(write_contract())
+    assert lab.ingest("odd.values", write_records(), "values.json").status == "published"
+    asked = 0
+    with lab.serve() as client:
+        for name, bits in {"small": 16, "middle": 32, "plain": 64, "big": 64}.items():
+            lowest = -(2 ** (bits - 1))
+            for operator in lab.dataset("odd.values").properties[name].type.operators:
+                if operator not in MODEL:
+                    continue
+                query = f"{name}[{operator}]={lowest}&properties=id"
+                page = client.get(f"/data/odd/v1/values/records?{query}")
+                export = client.get(f"/data/odd/v1/values/export?{query}&format=ndjson")
+                assert (page.status_code, export.status_code) == (200, 200), (query, export.text)
+                found = len(TYPES[name][1]) if operator in {"ne", "gt", "gte"} else 0
+                assert len(page.json()["data"]) == found, query
+                assert [json.loads(line) for line in export.text.splitlines()] == page.json()["data"], query
+                asked += 1
+    assert asked == 28
