@@ -143,14 +143,16 @@ def dataset_paths(product: Product, dataset: Dataset, filters: list[dict[str, An
 
 def page_parameters(dataset: Dataset) -> Iterator[dict[str, Any]]:
     """The parameters that every dataset's page has."""
-    usable = (p for p in dataset.properties.values() if not p.masked)
-    some = [p.name for p in usable if p.name not in dataset.key][:2] or list(dataset.key)
+    usable = [p for p in dataset.properties.values() if not p.masked and p.name not in dataset.key]
+    some = [p.name for p in usable][:2] or list(dataset.key)
+    # Objects and arrays have no order, and no name may stand twice.
+    sorted_by = [*[p.name for p in usable if p.type.ordered][:1], *dataset.key][:2]
     limit = {"type": "integer", "minimum": 1, "maximum": LIMIT_MAXIMUM, "default": LIMIT_DEFAULT}
     yield parameter("limit", "How many records a page holds.", limit)
     yield list_parameter(
         "sort",
         "Properties, `-` before one for descending; nulls come last in both directions.",
-        [f"-{some[0]}", dataset.key[0]],
+        [f"-{sorted_by[0]}", *sorted_by[1:]],
     )
     yield properties_parameter([dataset.key[0], *some])
     yield parameter(

@@ -105,6 +105,49 @@ def test_every_filter_s_example_is_taken_by_the_service(document: dict[str, Any]
                 validator.parse(query)
 
 
+BARE = """
+apiVersion: v3.1.0
+kind: DataContract
+id: bare
+name: Bare
+version: 1.0.0
+status: active
+schema:
+  - name: unordered
+    customProperties: [{property: input, value: {events: true}}]
+    properties:
+      - {name: id, logicalType: integer, primaryKey: true, required: true}
+      - {name: facts, logicalType: object}
+      - {name: tags, logicalType: array, physicalType: "text[]", items: {logicalType: string}}
+      - {name: late, logicalType: date}
+  - name: pairs
+    customProperties: [{property: input, value: {events: true}}]
+    properties:
+      - {name: left, logicalType: string, primaryKey: true, primaryKeyPosition: 1, required: true}
+      - {name: right, logicalType: string, primaryKey: true, primaryKeyPosition: 2, required: true}
+  - name: words
+    customProperties: [{property: input, value: {events: true}}]
+    properties:
+      - {name: word, logicalType: string, primaryKey: true, required: true}
+roles:
+  - {role: "bare:read", access: read, customProperties: [{property: anonymous, value: true}]}
+"""
+
+
+def test_a_sort_s_example_is_taken_whatever_a_dataset_is_made_of(make_lab: Callable[..., Lab]) -> None:
+    from api.query.parameters import Validator
+
+    catalog = make_lab(BARE).catalog
+    document = build_document(catalog)
+    expected = {"unordered": ["-late", "id"], "pairs": ["-left", "right"], "words": ["-word"]}
+    for dataset in catalog.datasets():
+        for form in ("records", "export"):
+            parameters = parameters_of(document, f"{dataset.path}/{form}")
+            (example,) = next(p for p in parameters if p["name"] == "sort")["schema"]["examples"]
+            assert example == expected[dataset.name]
+            Validator(dataset).parse(str(httpx.QueryParams({"sort": ",".join(example)})).encode())
+
+
 def test_a_client_generator_takes_the_document_and_its_client_reads_a_page(
     make_lab: Callable[..., Lab], tmp_path: Path
 ) -> None:
