@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -17,10 +16,11 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from api.http.addresses import problem_type, public_path
+from api.http.request_trace import trace_id_of
 from api.http.security_events import note_problem
 from runtime.errors import BusyError, DatabaseUnavailableError, QueryTimeoutError, QueryTooExpensiveError
 from runtime.settings import Settings
-from runtime.telemetry import current_trace_id, hide_keys
+from runtime.telemetry import hide_keys
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 1
@@ -134,7 +134,7 @@ def closest(name: str, known: Iterable[str]) -> list[str]:
     return [folded[match] for match in difflib.get_close_matches(name.lower(), folded, n=3, cutoff=0.6)]
 
 
-def write_problem(settings: Settings, problem: Problem, path: str) -> bytes:
+def write_problem(settings: Settings, problem: Problem, path: str, trace_id: str) -> bytes:
     """The body of a problem with what was asked for at a path of the service."""
     kind = KINDS[problem.code]
     body: dict[str, Any] = {
@@ -144,8 +144,7 @@ def write_problem(settings: Settings, problem: Problem, path: str) -> bytes:
         "detail": problem.detail,
         "instance": hide_keys(public_path(settings, path)),
         "code": problem.code,
-        # Without tracing a random id still ties the answer to a log line.
-        "trace_id": current_trace_id() or secrets.token_hex(16),
+        "trace_id": trace_id,
     }
     if problem.errors:
         body["errors"] = problem.errors
@@ -159,8 +158,14 @@ def render_problem(request: Request, problem: Problem) -> Response:
     if kind.status in {409, 503, 504}:
         headers.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
     note_problem(request, problem.code, problem.reason)
-    content = write_problem(request.app.state.settings, problem, request.url.path)
+    content = write_problem(request.app.state.settings, problem, request.url.path, trace_id_of(request.scope))
     return Response(content, kind.status, headers, MEDIA_TYPE)
+
+
+def render_unexpected(request: Request) -> Response:
+    """The answer where something broke."""
+    # uvicorn ends the connection of whatever broke: callers are told, so as not to ask on it again.
+    return render_problem(request, Problem("internal_error", headers={"Connection": "close"}))
 
 
 def allowed_methods(request: Request) -> set[str]:
@@ -227,5 +232,4 @@ def install_problems(app: FastAPI, judge_nowhere: Callable[[Request], Awaitable[
 
     @app.exception_handler(Exception)
     async def unexpected(request: Request, _error: Exception) -> Response:
-        # uvicorn ends the connection of whatever broke: callers are told, so as not to ask on it again.
-        return render_problem(request, Problem("internal_error", headers={"Connection": "close"}))
+        return render_unexpected(request)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from time import perf_counter
 
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.auth.identify import FIELDS
 from api.auth.permissions import find_known_product
 from api.http.paths import decode_path
+from api.http.problems import render_unexpected
+from api.http.request_trace import request_trace, trace_id_of
 from api.http.security_events import PRINCIPAL
 from api.http.server_timing import KEPT, Timings
 from api.observability.access_log import AccessLog
 from api.observability.metrics import NO_SNIFFING, UNKNOWN, is_public, observe
 from api.observability.usage import ANONYMOUS
-from runtime.telemetry import traceresponse
 
 
 class Counting:
@@ -33,13 +35,14 @@ class Counting:
         timings = scope[KEPT] = Timings()
         status = 500
         size = 0
-        trace = ""
+        started = False
+        trace = request_trace(scope)
 
         async def watch(message: Message) -> None:
-            nonlocal status, size, trace
+            nonlocal status, size, started
             if message["type"] == "http.response.start":
+                started = True
                 status = message["status"]
-                trace = traceresponse()
                 fields = message["headers"]
                 # What anybody may keep is told of no single request: a cache would repeat it with every answer.
                 if not is_public(fields):
@@ -51,6 +54,12 @@ class Counting:
 
         try:
             await self.app(scope, receive, watch)
+        except Exception as error:
+            error.add_note(f"trace {trace_id_of(scope)}")
+            if not started:
+                # Answered here, where it gets the headers of every answer and is counted; the server logs the error.
+                await render_unexpected(Request(scope))(scope, receive, watch)
+            raise
         finally:
             endpoint = scope.get("endpoint")
             kind = str(getattr(endpoint, "name", None) or getattr(endpoint, "__name__", UNKNOWN))

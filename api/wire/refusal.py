@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 from api.http.problems import KINDS, MEDIA_TYPE, RETRY_AFTER_SECONDS, Problem, write_problem
 from runtime.settings import Settings
 
@@ -20,7 +22,8 @@ def render_refusal(settings: Settings, code: str, url: bytes) -> bytes:
     """The answer, which is the last on its connection."""
     path = url.partition(b"?")[0].decode("ascii", "replace")[:1000] if url else ""
     status = KINDS[code].status
-    content = write_problem(settings, Problem(code), path if path.startswith("/") else "/")
+    # No span is made for what never becomes a request.
+    content = write_problem(settings, Problem(code), path if path.startswith("/") else "/", secrets.token_hex(16))
     lines = [
         f"HTTP/1.1 {status} {REASONS.get(status, KINDS[code].title)}",
         f"content-type: {MEDIA_TYPE}",

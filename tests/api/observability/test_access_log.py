@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 import httpx
+import psycopg
 import pytest
 
 from api.auth.api_keys import create_key
@@ -56,6 +57,27 @@ def test_serve_writes_a_line_for_each_request_without_values(lab: Lab) -> None:
     for word in ("Secret", "4711", "forged", key, "xxxx"):
         assert word not in log
     assert re.search(r"warning authentication_failed reason=malformed address=127\.0\.0\.1", log)
+
+
+def test_the_trace_of_a_problem_leads_to_its_line_whatever_broke(lab: Lab) -> None:
+    lab.ingest("people.people", "id,name,age,born\n1,Ann,30,\n")
+    with serving(lab) as (process, url), httpx.Client(base_url=url, timeout=60) as client:
+        answers = [client.get(f"{RECORDS}/4711"), client.get(f"{RECORDS}?nothing=1"), client.get("/nowhere")]
+        with psycopg.connect(lab.urls.owner, autocommit=True) as owner:
+            owner.execute("ALTER TABLE people_v1.people RENAME age TO years")
+        answers += [client.get(f"{RECORDS}?limit=2"), client.get("/data/people/v1/people/export?format=csv&id=1")]
+        process.terminate()
+        _, log = process.communicate(timeout=60)
+    assert [answer.status_code for answer in answers] == [404, 422, 404, 500, 500]
+    lines = [match for match in map(LINE.fullmatch, log.splitlines()) if match]
+    for answer, line in zip(answers, lines, strict=True):
+        trace = answer.json()["trace_id"]
+        assert answer.headers["traceresponse"][3:35] == trace
+        assert line[0].endswith(f" trace={trace}")
+        assert (int(line[4]), int(line[5])) == (answer.status_code, len(answer.content))
+        # What broke is told to the log alone, under the same trace.
+        assert log.count(f"\ntrace {trace}\n") == (answer.status_code == 500)
+    assert log.count("Traceback (most recent call last)") >= 2
 
 
 def test_lines_are_written_at_once_where_there_are_many() -> None:
