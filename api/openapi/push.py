@@ -7,7 +7,7 @@ from typing import Any
 from api.http.media_types import CLOUD_EVENT, CLOUD_EVENTS, JSON, NDJSON
 from api.openapi.names import RAW, operation_id, schema_name, tag_of
 from api.openapi.parts import parameter, path_parameter, problem_answers
-from api.push.event_body import RECORDS_LIMIT
+from api.push.event_body import IDENTITY_LIMIT_BYTES, RECORDS_LIMIT
 from api.push.outcomes import OUTCOMES
 from catalog.model.dataset import Dataset, Product
 
@@ -101,13 +101,35 @@ def raw_schema(dataset: Dataset) -> dict[str, Any]:
     }
 
 
+def cloud_event_schema(record: dict[str, Any]) -> dict[str, Any]:
+    """A CloudEvent with a raw record in it."""
+    name = {"type": "string", "minLength": 1, "maxLength": IDENTITY_LIMIT_BYTES}
+    maybe_text = {"type": ["string", "null"]}
+    return {
+        "type": "object",
+        "description": "A CloudEvent 1.0 with the record as `data`, or as JSON text in Base64 as `data_base64`.",
+        "required": ["specversion", "id", "source", "type"],
+        "properties": {
+            "specversion": {"type": "string", "const": "1.0"},
+            "id": name,
+            "source": name,
+            "type": name,
+            "time": maybe_text | {"format": "date-time"},
+            "datacontenttype": maybe_text | {"description": "JSON, or what is written as JSON."},
+            "data": record,
+            "data_base64": {"type": "string", "contentEncoding": "base64"},
+        },
+        "additionalProperties": True,
+    }
+
+
 def event_paths(product: Product, dataset: Dataset) -> dict[str, Any]:
     """The operations that push records to a dataset and tell what became of them."""
     deprecated = {"deprecated": True} if product.status == "deprecated" else {}
     scope = [f"{product.id}:write"]
     common = {"tags": [tag_of(dataset)], "security": [{"bearer": scope}, {"header": scope}], **deprecated}
     record = {"$ref": f"#/components/schemas/{schema_name(dataset)}{RAW}"}
-    event = {"type": "object", "required": ["specversion", "id", "source", "type"], "additionalProperties": True}
+    event = cloud_event_schema(record)
     bodies = {
         JSON: {"oneOf": [record, {"type": "array", "minItems": 1, "items": record}]},
         NDJSON[0]: {"type": "string", "description": "One record in each line."},

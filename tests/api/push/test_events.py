@@ -454,6 +454,29 @@ def test_the_document_describes_pushing_where_it_is_possible(sensors: Lab, clien
     check(found, receipts)
 
 
+def test_the_document_s_cloud_events_are_those_that_are_taken(sensors: Lab, client: httpx.Client) -> None:
+    document = build_document(sensors.catalog)
+    content = document["paths"][EVENTS]["post"]["requestBody"]["content"]
+    components = {"components": document["components"]}
+    one = jsonschema.Draft202012Validator(content[CLOUD["Content-Type"]]["schema"] | components)
+    several = jsonschema.Draft202012Validator(content[BATCH["Content-Type"]]["schema"] | components)
+    packed = {"data": None, "data_base64": "e30="}
+    good = [{}, packed, {"time": "2020-01-01T00:00:00Z", "datacontenttype": "application/json"}, {"extension": 1}]
+    bad = [
+        *({name: value} for name in ("id", "source", "type") for value in ("", 7, None)),
+        *({"specversion": value} for value in ("0.3", 1, None)),
+        *({"data": value} for value in ("x", 7, [])),
+        *({"data": None, "data_base64": value} for value in (7, {})),
+        *({"time": 7}, {"datacontenttype": 7}),
+    ]
+    for number, changes in enumerate([*good, *bad]):
+        taken = changes in good
+        event = cloud_event(**({"id": f"a{number}"} | changes))
+        for body, headers, schema in ((event, CLOUD, one), ([event], BATCH, several)):
+            assert schema.is_valid(body) == taken, body
+            assert send(client, json.dumps(body), **headers).status_code == (202 if taken else 422), body
+
+
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
