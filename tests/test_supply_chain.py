@@ -61,7 +61,7 @@ def test_the_bill_of_materials_names_each_pinned_package_with_its_hashes(sbom: d
 
 def test_the_bill_of_materials_is_decant_s_and_of_a_version_that_tools_read(sbom: dict[str, Any]) -> None:
     assert (sbom["bomFormat"], sbom["specVersion"]) == ("CycloneDX", "1.6")
-    assert sbom["metadata"]["component"]["name"] == "decant"
+    assert sbom["metadata"]["component"]["name"] == "decant-data"
 
 
 def test_the_same_lock_gives_the_same_bytes(tmp_path: Path) -> None:

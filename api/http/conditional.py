@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from hashlib import blake2b, sha256
-from importlib.metadata import version
 
 from runtime.settings import PROJECT_ROOT
+from runtime.version import read_version
 
 ANYTHING = "*"
 DIGEST_BYTES = 15
@@ -71,7 +71,7 @@ BUILT = tuple(PROJECT_ROOT / name for name in ("api", "catalog", "runtime"))  # 
 @lru_cache
 def build_digest() -> bytes:
     """What this build is: two processes with one of them answer with the same bytes."""
-    digest = sha256(version("decant").encode())
+    digest = sha256(read_version().encode())
     for folder in BUILT:
         for file in sorted(folder.rglob("*.py")):
             digest.update(file.read_bytes())

@@ -27,8 +27,8 @@ from api.openapi.security import security_schemes, settle_security
 from catalog.model.catalog import Catalog
 from catalog.model.dataset import Dataset, Product, takes_events
 from runtime.token_issuers import TokenIssuer
+from runtime.version import read_version
 
-VERSION = "0.1.0"
 EVERYWHERE = (400, 414, 431)  # of requests that are no business of any route
 DESCRIPTION = """Curated datasets, each in whole, checked revisions.
 
@@ -95,7 +95,7 @@ def frame_document(catalog: Catalog, issuers: Sequence[TokenIssuer], server: str
         "openapi": "3.1.0",
         "info": {
             "title": "Decant",
-            "version": VERSION,
+            "version": read_version(),
             "description": DESCRIPTION,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
             "contact": {"name": "The owners of this service"},
