@@ -1,11 +1,14 @@
-"""The bill of materials: it names each package that the lock file pins, in its version and with its hashes."""
+"""What Decant is made of: each import is declared and pinned, and the bill of materials names each pinned package."""
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ import pytest
 from runtime.settings import PROJECT_ROOT
 
 LOCK = (PROJECT_ROOT / "requirements.lock").read_text(encoding="utf-8")
+PACKAGES = ("api", "catalog", "commands", "ingest", "migrations", "runtime")
 
 
 def make_sbom(path: Path) -> bytes:
@@ -67,3 +71,27 @@ def test_the_bill_of_materials_is_decant_s_and_of_a_version_that_tools_read(sbom
 def test_the_same_lock_gives_the_same_bytes(tmp_path: Path) -> None:
     first, second = (make_sbom(tmp_path / name) for name in ("first.json", "second.json"))
     assert first == second
+
+
+def imported_modules() -> set[str]:
+    """The first names of all that Decant imports and that is neither its own nor Python's."""
+    files = [PROJECT_ROOT / "decant.py", *(file for name in PACKAGES for file in (PROJECT_ROOT / name).rglob("*.py"))]
+    found: set[str] = set()
+    for node in (node for file in files for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.partition(".")[0])
+    return found - set(sys.stdlib_module_names) - {*PACKAGES, "decant"}
+
+
+def test_all_that_is_imported_is_declared_and_pinned() -> None:
+    project = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = {fold(re.split(r"[^\w.-]", line)[0]) for line in project["dependencies"]}
+    declared.add("psycopg-pool")  # as an extra of psycopg
+    brought_by = packages_distributions()
+    imported = imported_modules()
+    assert {"fastapi", "croniter", "psycopg"} <= imported
+    assert {name for name in imported if not declared & set(map(fold, brought_by[name]))} == set()
+    pinned = {fold(name) for name in re.findall(r"^(\S+?)==", LOCK, re.MULTILINE)}
+    assert declared - pinned == set()
