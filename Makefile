@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-fast lint types check audit sbom bench lock clean
+.PHONY: help demo test test-fast lint types check dist audit sbom bench lock clean
 
 help: ## This list.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "make %-10s %s\n", $$1, $$2 }'
@@ -30,6 +30,13 @@ check: $(VENV)/.dev ## Contracts, OpenAPI document and migrations, held together
 	$(BIN)/decant openapi --check
 	@home=$$(mktemp -d) && trap 'rm -rf "$$home"' EXIT && \
 		DECANT_HOME=$$home $(BIN)/decant migrate --no-revise >/dev/null && echo "The migrations fit the contracts."
+
+# The wheel is built from the source archive, so that neither can lack what the other has.
+dist: $(VENV)/.dev ## A source archive and a wheel, in dist/.
+	rm -rf dist
+	@$(BIN)/python -c "from setuptools import build_meta; build_meta.build_sdist('dist')" >/dev/null
+	@$(BIN)/python -m pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation --no-index -w dist dist/*.tar.gz
+	@ls dist
 
 # Whether a pinned dependency has a known weakness; asks the advisory database of PyPI.
 audit: $(VENV)/.dev ## Known weaknesses of pinned packages; needs the network.
@@ -62,4 +69,4 @@ lock: ## Pins again what pyproject.toml asks for; needs uv.
 	$(LOCK) -c requirements-dev.lock --no-emit-package pandas --no-emit-package numpy -o requirements.lock
 
 clean: ## Removes what these commands made.
-	rm -rf $(VENV) $(VENV)-audit .decant build *.egg-info
+	rm -rf $(VENV) $(VENV)-audit .decant build dist *.egg-info

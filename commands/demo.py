@@ -29,9 +29,9 @@ def demo(
     from catalog.migration.migrate import migrate as run_migration
     from commands.show.load_reports import show_reports
     from ingest.inspection.raw_record import make_raw_lookup
-    from runtime.settings import PROJECT_ROOT
+    from runtime.shipped import SHIPPED_CONTRACTS
 
-    settings, catalog = load_contracts(contracts=PROJECT_ROOT / "contracts", **given(port=port))
+    settings, catalog = load_contracts(contracts=SHIPPED_CONTRACTS, **given(port=port))
     copy_demo_data(settings)
     with open_urls(settings) as urls:
         run_migration(settings, urls.owner, catalog)

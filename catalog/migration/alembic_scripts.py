@@ -28,10 +28,9 @@ from catalog.storage.dataset_tables import build_tables
 from catalog.storage.ledger_tables import SCHEMA
 from runtime.errors import MigrationError
 from runtime.private_files import make_private_folder
-from runtime.settings import PROJECT_ROOT, Settings
+from runtime.settings import Settings
+from runtime.shipped import IN_CHECKOUT, SCRIPTS, SHIPPED_CONTRACTS, SHIPPED_VERSIONS
 
-SCRIPTS = PROJECT_ROOT / "migrations"
-SHIPPED_VERSIONS = SCRIPTS / "versions"
 STATEMENT_TIMEOUT_MS = 600_000
 OWN_BRANCH = Branch(SCHEMA, ApiKey.metadata, "Decant's own tables", SHIPPED_VERSIONS, None)
 
@@ -43,7 +42,7 @@ def home_folder(settings: Settings) -> Path:
 
 def make_branch(settings: Settings, product: Product) -> Branch:
     """The branch of a product."""
-    shipped = settings.contracts.resolve().is_relative_to(PROJECT_ROOT / "contracts")
+    shipped = settings.contracts.resolve().is_relative_to(SHIPPED_CONTRACTS)
     folder = SHIPPED_VERSIONS if shipped else home_folder(settings)
     metadata = build_tables([product]).metadata
     return Branch(product.schema, metadata, f"{product.id} {product.version}", folder, f"{SCHEMA}_0001")
@@ -69,6 +68,7 @@ def bring_up(
         differences = find_differences(connection, branch)
         may_write = branch.folder != SHIPPED_VERSIONS if revise is None else revise
         if differences and may_write:
+            require_writable(branch)
             path = write_revision(scripts, branch, connection, allow_loss=allow_loss)
             try:
                 scripts.upgrade(branch)
@@ -79,6 +79,15 @@ def bring_up(
             differences = find_differences(connection, branch)
     require_agreement(branch, differences)
     return path
+
+
+def require_writable(branch: Branch) -> None:
+    """MigrationError where the branch's scripts came with an installed Decant: its next version replaces them."""
+    if branch.folder == SHIPPED_VERSIONS and not IN_CHECKOUT:
+        raise MigrationError(
+            f"{branch.title}: scripts of what ships with Decant are written in a checkout of it, not where it is"
+            " installed. Copy the contract to a folder of your own, and set DECANT_CONTRACTS to that."
+        )
 
 
 def require_agreement(branch: Branch, differences: list[str]) -> None:
