@@ -22,6 +22,7 @@ import pytest
 from runtime.database import DatabaseUrls
 from runtime.settings import PROJECT_ROOT, Settings
 
+PACKAGES = ("api", "catalog", "commands", "ingest", "migrations", "runtime")
 HIDDEN_FOLDERS = (".git", ".venv", ".decant", ".mypy_cache", ".ruff_cache", ".hypothesis", "tests", "bench")
 # Runs a command on the copied source as the image would: what its last step uninstalls cannot be imported.
 RUN = """
@@ -112,7 +113,7 @@ def test_everything_that_is_copied_exists_and_enters_the_build() -> None:
     for source in copied_sources():
         assert (PROJECT_ROOT / source).exists(), source
         assert not is_ignored(source)
-    for package in ("api", "catalog", "ingest", "migrations"):
+    for package in PACKAGES:
         for file in (PROJECT_ROOT / package).rglob("*"):
             path = file.relative_to(PROJECT_ROOT).as_posix()
             assert is_ignored(path) == ("__pycache__" in path), path
@@ -132,6 +133,17 @@ def test_the_entry_point_is_the_project_s_command() -> None:
     (command,) = arguments_of("CMD")
     assert json.loads(entry)[0] in project["scripts"]
     assert json.loads(command) == ["serve"]
+
+
+def test_every_package_is_copied_and_compiled() -> None:
+    setuptools = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    installed = {name.partition(".")[0] for name in setuptools["packages"]}
+    assert installed == set(PACKAGES)
+    code = installed | {f"{name}.py" for name in setuptools["py-modules"]}
+    moved = set(setuptools["package-dir"].values())  # of other names in the checkout
+    assert code | moved <= set(copied_sources())
+    (compiled,) = re.findall(r"-m compileall -q ([^&]+)", "\n".join(arguments_of("RUN")))
+    assert set(compiled.split()) == code
 
 
 def test_the_image_does_not_run_as_root() -> None:
