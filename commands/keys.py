@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable
@@ -144,6 +143,8 @@ def find_operator() -> str:
 
 def on_database(use: Callable[[Any], Awaitable[T]]) -> T:
     """What `use` makes of a connection on the write login; a problem is a message here."""
+    import asyncio
+
     from api.http.problems import Problem
     from runtime.poolers import PoolableConnection
     from runtime.settings import load_settings

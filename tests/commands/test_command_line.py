@@ -122,6 +122,16 @@ def test_settings_that_cannot_be_used_stop_the_command(lab: Lab, settings: dict[
     assert word in failed.stderr
 
 
+def test_help_imports_nothing_heavy() -> None:
+    heavy = ("alembic", "asyncio", "duckdb", "fastapi", "psycopg", "pydantic", "sqlalchemy", "sqlglot", "ssl", "yaml")
+    shown = subprocess.run(
+        [sys.executable, "-X", "importtime", DECANT, "--help"], capture_output=True, text=True, check=True
+    )
+    imported = {line.rpartition("|")[2].strip() for line in shown.stderr.splitlines()}
+    assert {"typer", "commands.keys"} <= imported
+    assert not imported & set(heavy)
+
+
 def test_every_command_explains_itself() -> None:
     for command in ([], ["demo"], ["migrate"], ["ingest"], ["serve"], ["status"], ["contract", "lint"], ["openapi"]):
         shown = subprocess.run(
