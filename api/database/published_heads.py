@@ -249,9 +249,3 @@ async def fetch(connection: AsyncConnection[Any], statement: bytes, values: tupl
         return await (await connection.execute(statement, values or None)).fetchall()
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
         raise DatabaseUnavailableError("The database is not migrated: run `decant migrate`.") from None
-
-
-def newest(heads: Iterable[Head]) -> datetime | None:
-    """When the latest of several publications was."""
-    moments = [head.published_at for head in heads if head.published_at is not None]
-    return max(moments, default=None)

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from api.http.addresses import address_of
 from api.http.conditional import matches
 from api.http.negotiation import COMPRESSED_FROM_BYTES, JSON, Form, choose_coding, choose_form, encode_body
-from api.http.problems import Problem, closest, parameter_problem
+from api.http.problems import closest, parameter_problem
 from api.http.query_string import split_query
 from runtime.settings import Settings
 
@@ -21,7 +21,6 @@ READ = ["GET", "HEAD"]  # the methods of a route that only tells
 NO_STORE = {"Cache-Control": "no-store"}
 PRIVATE = "private, no-cache"
 VARY = "Authorization, X-API-Key, Accept, Accept-Encoding, Decant-Min-Revision"
-ID_DIGITS = 18
 
 
 def answer(
@@ -124,10 +123,3 @@ def refuse_unknown(request: Request, known: tuple[str, ...] = ()) -> None:
         if name in seen:
             raise parameter_problem("duplicate_parameter", name, "stands here twice")
         seen.add(name)
-
-
-def read_number(text: str) -> int:
-    """A number that is part of a path; what is none leads nowhere."""
-    if not (text.isascii() and text.isdigit() and len(text) <= ID_DIGITS):
-        raise Problem("not_found")
-    return int(text)

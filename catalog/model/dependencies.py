@@ -38,18 +38,6 @@ def order_by_dependency(datasets: list[Dataset]) -> list[Dataset]:
     return ordered
 
 
-def derived_from(datasets: list[Dataset], source: Dataset) -> list[Dataset]:
-    """The datasets whose queries read `source`, by way of others too, each after what it reads."""
-    stale = {(source.schema, source.name)}
-    found = []
-    for dataset in order_by_dependency(datasets):
-        place = (dataset.schema, dataset.name)
-        if place not in stale and stale.intersection(reads_of(dataset)):
-            stale.add(place)
-            found.append(dataset)
-    return found
-
-
 def needs_of(dataset: Dataset) -> list[tuple[str, str]]:
     """The (schema, dataset) pairs that must be loaded before this dataset."""
     needed = [(dataset.schema, key.dataset) for key in dataset.foreign_keys if key.enforced]

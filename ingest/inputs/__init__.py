@@ -42,8 +42,3 @@ def find_position(place: InputPlace) -> dict[str, Any] | None:
     """
     look = LOOKERS.get(place.source.kind)
     return look(place) if look else None
-
-
-def has_news(place: InputPlace) -> bool:
-    """Whether there is something that was not loaded before; SourceError where the place cannot be looked at."""
-    return find_position(place) is not None

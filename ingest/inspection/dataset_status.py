@@ -16,8 +16,6 @@ from catalog.model.schedule import next_load
 from catalog.storage.dataset_tables import CatalogTables
 from catalog.storage.ledger_tables import DatasetHead, Event, InputState, Load, RejectedRecord
 
-ENDED = ("published", "unchanged", "withheld", "failed")
-
 
 def read_status(
     engine: sa.Engine, catalog: Catalog, tables: CatalogTables, datasets: Iterable[Dataset], now: datetime

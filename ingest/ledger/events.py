@@ -1,22 +1,10 @@
-"""Pushed events and the loads that take them: which wait, which are given back, which keys are forgotten."""
+"""Pushed events and the loads that took them: which are given back, and which the next load takes over."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 
-from catalog.storage.access_tables import IdempotencyKey
-from catalog.storage.ledger_tables import IDEMPOTENCY_HOURS, Event, Load
-
-
-def find_waiting(engine: sa.Engine) -> list[int]:
-    """The ids of the datasets for which pushed events wait."""
-    # Dataset by dataset along the index: with many events waiting, a DISTINCT would read all of them.
-    statement = sa.text(
-        "SELECT d.id FROM decant.datasets AS d WHERE EXISTS"
-        " (SELECT FROM decant.events AS e WHERE e.dataset_id = d.id AND e.load_id IS NULL) ORDER BY d.id"
-    )
-    with engine.connect() as connection:
-        return list(connection.scalars(statement))
+from catalog.storage.ledger_tables import Event, Load
 
 
 def release_events(connection: sa.Connection, load_id: int) -> int:
@@ -46,10 +34,3 @@ def take_over(connection: sa.Connection, dataset_id: int, load_id: int) -> None:
             .values(landed=sa.null(), fencing_token=None)
         )
         connection.execute(statement.values(load_id=None, line=None).execution_options(synchronize_session=False))
-
-
-def forget_idempotency_keys(connection: sa.Connection) -> int:
-    """How many Idempotency-Keys were forgotten: those that were promised to be, a day after their request."""
-    horizon = sa.func.now() - sa.cast(f"{IDEMPOTENCY_HOURS} hours", sa.Interval)
-    statement = sa.delete(IdempotencyKey).where(IdempotencyKey.created_at < horizon)
-    return connection.execute(statement.execution_options(synchronize_session=False)).rowcount

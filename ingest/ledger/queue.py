@@ -13,11 +13,8 @@ from typing import Any
 import procrastinate
 import sqlalchemy as sa
 
-from catalog.model.dataset import Dataset
 from catalog.storage.channels import LOADS_CHANNEL
-from catalog.storage.heads import is_head_of
-from catalog.storage.ledger_tables import QUEUE_SCHEMA, DatasetHead, Load
-from ingest.errors import IngestError
+from catalog.storage.ledger_tables import QUEUE_SCHEMA, Load
 from runtime.database import APPLICATION_NAME
 
 LOADS_LANE = "loads"
@@ -37,24 +34,6 @@ JOBS = sa.table(
     schema=QUEUE_SCHEMA,
 )
 WORKERS = sa.table("procrastinate_workers", sa.column("id"), sa.column("last_heartbeat"), schema=QUEUE_SCHEMA)
-
-
-def queue_load(
-    engine: sa.Engine,
-    dataset: Dataset,
-    kind: str,
-    request: dict[str, Any] | None = None,
-    requested_by: str | None = None,
-) -> int:
-    """The id of a new load that some worker will run; IngestError where the dataset has no table yet."""
-    heads = sa.select(DatasetHead.id).where(is_head_of(dataset))
-    with engine.begin() as connection:
-        dataset_id = connection.execute(heads).scalar_one_or_none()
-        if dataset_id is None:
-            raise IngestError(f"{dataset.address} has no table yet. Run `decant migrate`.")
-        load_id = insert_load(connection, dataset_id, kind, request=request, requested_by=requested_by)
-        wake_workers(connection)
-    return load_id
 
 
 def insert_load(

@@ -33,7 +33,6 @@ HTML = re.compile(
     rb"(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body|table)\b", re.I | re.DOTALL
 )
 XML = re.compile(rb"<\?xml\s")
-WORDS = {"parquet": "a Parquet file", "zip": "a zip archive"}
 
 
 def name_format(head: bytes) -> str | None:

@@ -9,7 +9,6 @@ import pytest
 
 from catalog.contract.load import lint_contracts
 from catalog.model.catalog import Catalog
-from catalog.model.dependencies import derived_from
 from catalog.sql.query import QueryTextError, find_tables, output_columns, parse_query, rename_tables
 from runtime.errors import Finding
 from runtime.settings import load_settings
@@ -166,10 +165,6 @@ def test_a_query_may_read_other_products_and_loads_come_in_that_order(lint: Lint
     assert found == []
     order = [dataset.address for dataset in catalog.datasets()]
     assert order.index("a@1.own") < order.index("b@1.middle") < order.index("a@1.last")
-    datasets = catalog.datasets()
-    (own,) = catalog.find("a.own")
-    assert [dataset.address for dataset in derived_from(datasets, own)] == ["b@1.middle", "a@1.last"]
-    assert derived_from(datasets, catalog.find("a.last")[0]) == []
 
 
 def test_a_circle_is_named_across_products(lint: Lint) -> None:

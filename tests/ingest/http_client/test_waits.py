@@ -11,12 +11,12 @@ import pytest
 from ingest.http_client import client as http_client
 from ingest.http_client import waits as http_waits
 from ingest.http_client.waits import read_wait, say_when
-from ingest.ledger.queue import queue_load
 from ingest.loading.run_queued import run_queued
 from ingest.worker.dispatch import Dispatcher
 from runtime.database import make_engine
 from tests.support.lab import Lab
 from tests.support.quakes import QUAKES
+from tests.support.queued_loads import queue_load
 from tests.support.remote_api import RemoteApi, Reply, run_remote_api
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

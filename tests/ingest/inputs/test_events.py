@@ -16,9 +16,8 @@ import pytest
 from catalog.model.load_request import PublishHeld
 from ingest.errors import SourceUnavailableError
 from ingest.inputs import events as module
-from ingest.ledger.events import find_waiting, forget_idempotency_keys
 from ingest.ledger.loads import open_load
-from runtime.database import make_engine
+from ingest.loading.prune_datasets import prune_datasets
 from tests.support.lab import Lab
 from tests.support.load_steps import caller_of
 from tests.support.pushing import READINGS, SENSORS, TABLE, make_key, outcomes, push
@@ -170,16 +169,6 @@ def test_large_events_are_taken_a_few_at_a_time_but_always_one(
     assert account(sensors) == (2, 0)
 
 
-def test_datasets_with_waiting_events_are_found(sensors: Lab, client: httpx.Client, headers: dict[str, str]) -> None:
-    engine = make_engine(sensors.urls.ingest)
-    assert find_waiting(engine) == []
-    push(client, headers, {"id": 1})
-    ((dataset_id,),) = sensors.rows("SELECT id FROM decant.datasets WHERE dataset = 'readings'")
-    assert find_waiting(engine) == [dataset_id]
-    sensors.ingest(READINGS)
-    assert find_waiting(engine) == []
-
-
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -233,7 +222,7 @@ def test_a_load_that_was_killed_loses_no_event_and_brings_none_twice(
     second = push(client, headers, {"id": 1, "note": "b"})
     while sensors.ingest(READINGS).more:
         pass
-    while find_waiting(make_engine(sensors.urls.ingest)):
+    while sensors.rows("SELECT 1 FROM decant.events WHERE load_id IS NULL"):
         sensors.ingest(READINGS)
     assert account(sensors) == (4, 0)
     assert current(sensors) == [(1, None, "b"), (2, None, None)]
@@ -292,8 +281,7 @@ def test_idempotency_keys_are_forgotten_after_a_day(
     push(client, headers, {"id": 1}, **{"Idempotency-Key": '"old"'})
     sensors.rows("UPDATE decant.idempotency_keys SET created_at = now() - interval '25 hours' RETURNING 1")
     push(client, headers, {"id": 2}, **{"Idempotency-Key": '"new"'})
-    with make_engine(sensors.urls.ingest).begin() as connection:
-        assert forget_idempotency_keys(connection) == 1
+    prune_datasets(sensors.loader(), [sensors.dataset(READINGS)])
     assert sensors.rows("SELECT key FROM decant.idempotency_keys") == [("new",)]
 
 

@@ -19,7 +19,6 @@ import ingest.publishing.snapshot_cache as keeper_module
 import ingest.retention.prune as retention
 from commands.loads import run_loads
 from ingest.ledger.failures import explain_failure, is_outage
-from ingest.ledger.queue import queue_load
 from ingest.loading.load_report import LoadReport
 from ingest.loading.prune_datasets import prune_datasets
 from ingest.loading.run_queued import run_queued
@@ -28,6 +27,7 @@ from runtime.database import make_engine
 from tests.support.lab import Lab
 from tests.support.load_steps import caller_of
 from tests.support.people import TOWN, WATCHED
+from tests.support.queued_loads import queue_load
 
 SECRET = "a secret value"
 FOREIGN: dict[str, tuple[BaseException, str]] = {

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from ingest.ledger.queue import queue_load
 from ingest.loading.load_report import LoadReport
 from ingest.loading.workspace import drop_staged
 from runtime.database import make_engine
 from tests.support.lab import Lab
 from tests.support.load_steps import caller_of
 from tests.support.people import WATCHED
+from tests.support.queued_loads import queue_load
 
 ONE = "id,name,age,born\n1,Ann,30,\n"
 TWO = "id,name,age,born\n2,Ben,40,\n"

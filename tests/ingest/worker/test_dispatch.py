@@ -11,7 +11,6 @@ import pytest
 
 from ingest.errors import IngestError, SourceUnavailableError
 from ingest.ledger.lease import hold_dataset
-from ingest.ledger.queue import queue_load
 from ingest.loading.run_queued import run_queued
 from ingest.worker.dispatch import Dispatcher
 from ingest.worker.housekeeping import tidy_up
@@ -20,6 +19,7 @@ from runtime.database import make_engine
 from tests.support.lab import PEOPLE, Lab
 from tests.support.load_steps import caller_of
 from tests.support.people import DERIVED, GOOD, HOURLY, WATCHED
+from tests.support.queued_loads import queue_load
 
 JOBS = "SELECT (args->>'load_id')::int, status::text FROM decant_queue.procrastinate_jobs ORDER BY id"
 NOON = datetime(2027, 1, 1, 12, 0, tzinfo=UTC)

@@ -15,10 +15,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ingest.ledger.queue import queue_load
 from runtime.database import make_engine
 from runtime.embedded_postgres import EmbeddedPostgres
 from tests.support.lab import PEOPLE, Lab
+from tests.support.queued_loads import queue_load
 from tests.support.telemetry import environment
 
 DECANT = Path(sys.executable).with_name("decant")
