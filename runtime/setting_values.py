@@ -43,6 +43,13 @@ def read_json(value: Any, empty: str = "[]") -> Any:
     return json.loads(value or empty) if isinstance(value, str) else value
 
 
+def check_contact(text: str) -> str:
+    """A contact as RFC 9116 has it: a URI of mail, telephone or a page."""
+    if not re.fullmatch(r"(?:mailto:|tel:|https://)[\x21-\x7e]+", text):
+        raise ValueError("a contact begins with mailto:, https:// or tel:")
+    return text
+
+
 def check_network(text: str) -> str:
     """The network, such as 10.0.0.0/8."""
     ip_network(text)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import secrets
 from collections.abc import Iterator
 from functools import partial
@@ -15,10 +14,11 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from runtime.errors import SettingsError
-from runtime.near_misses import find_near
+from runtime.setting_checks import SECRET_BYTES, check_together, explain_errors, find_unknown
 from runtime.setting_values import (
     OWN_PREFIX,
     check_buckets,
+    check_contact,
     check_network,
     check_rate,
     check_roots,
@@ -30,17 +30,6 @@ from runtime.setting_values import (
 from runtime.token_issuers import TokenIssuer
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
-SECRET_BYTES = 32
-# What Kubernetes sets for a service that is called decant.
-SERVICE_LINK = re.compile(r"DECANT_(SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
-
-
-def check_contact(text: str) -> str:
-    """A contact as RFC 9116 has it: a URI of mail, telephone or a page."""
-    if not re.fullmatch(r"(?:mailto:|tel:|https://)[\x21-\x7e]+", text):
-        raise ValueError("a contact begins with mailto:, https:// or tel:")
-    return text
-
 
 Network = Annotated[str, AfterValidator(check_network)]
 Contact = Annotated[str, AfterValidator(check_contact)]
@@ -296,50 +285,13 @@ def load_settings(**overrides: object) -> Settings:
         settings = Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
         raise SettingsError("\n".join(explain_errors(error))) from None
-    check_issuers(settings)
-    if settings.env == "production" and (unknown := list(unknown_variables())):
-        raise SettingsError("\n".join(unknown))
-    if any(version < 2 for version in settings.peppers):
-        raise SettingsError("DECANT_PEPPERS: versions begin at 2; version 1 is DECANT_SECRET.")
-    if settings.env == "production":
-        if settings.secret is None or len(settings.secret.get_secret_value()) < SECRET_BYTES:
-            raise SettingsError(f"DECANT_SECRET must hold at least {SECRET_BYTES} characters in production.")
-        weak = [version for version, text in settings.peppers.items() if len(text.get_secret_value()) < SECRET_BYTES]
-        if weak:
-            raise SettingsError(f"DECANT_PEPPERS must hold at least {SECRET_BYTES} characters each in production.")
-        if settings.database_url is None or not settings.database_url.get_secret_value():
-            raise SettingsError(
-                "DECANT_DATABASE_URL must be set in production: the embedded Postgres is for development."
-            )
+    check_together(settings)
     return settings
 
 
 def unknown_variables() -> Iterator[str]:
     """What is wrong with each variable DECANT_… of the environment that no setting is read from."""
-    known = {f"{OWN_PREFIX}{name.upper()}" for name in Settings.model_fields}
-    for name in sorted(os.environ):
-        if name.upper().startswith(OWN_PREFIX) and name.upper() not in known and not SERVICE_LINK.fullmatch(name):
-            near = find_near(name, known)
-            yield f"{name}: there is no such setting" + (f"; did you mean {near}?" if near else ".")
-
-
-def explain_errors(error: ValidationError) -> Iterator[str]:
-    """One line for each bad variable, with the place in it where it holds JSON."""
-    for detail in error.errors():
-        name, *place = map(str, detail["loc"])
-        yield ": ".join(filter(None, (f"DECANT_{name.upper()}", ".".join(place), detail["msg"])))
-
-
-def check_issuers(settings: Settings) -> None:
-    """SettingsError where two issuers are one, or where anybody on the way could put in keys of their own."""
-    names = [issuer.issuer for issuer in settings.token_issuers]
-    for name in names:
-        if names.count(name) > 1:
-            raise SettingsError(f"DECANT_TOKEN_ISSUERS: {name} is there twice.")
-    for issuer in settings.token_issuers if settings.env == "production" else ():
-        for address in issuer.addresses():
-            if not address.lower().startswith("https://"):
-                raise SettingsError(f"DECANT_TOKEN_ISSUERS: {address} must start with https:// in production.")
+    return find_unknown(Settings.model_fields)
 
 
 def read_secret(settings: Settings) -> bytes:
