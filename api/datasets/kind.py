@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -64,8 +64,8 @@ class Kind(Protocol):
     path: str  # of its route, below the dataset's
 
     @property
-    def forms(self) -> Sequence[Form]:
-        """How its answers can be written down; the first where the caller has no wish."""
+    def forms(self) -> tuple[Form, ...]:
+        """How its answers can be written down, as a tuple; the first where the caller has no wish."""
 
     def parse(self, view: View, target: Target) -> Question:
         """The question that an address asks; Problem for what is wrong with it. Pure."""

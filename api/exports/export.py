@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import cast
 
 from starlette.types import Receive, Send
@@ -25,7 +24,10 @@ class Export:
     name = "export"
     path = "/export"
 
-    forms: Sequence[Form] = FORMATS
+    @property
+    def forms(self) -> tuple[Form, ...]:
+        """The file formats."""
+        return tuple(FORMATS)
 
     def parse(self, view: View, target: Target) -> Question:
         """The question of an export."""

@@ -7,67 +7,95 @@ from typing import Any
 
 from api.openapi.parts import UNCHANGED, path_parameter, problem_answers
 
+THING = {"type": "object", "required": ["data"], "properties": {"data": {"type": "object"}}}
+THINGS = {
+    "type": "object",
+    "required": ["data"],
+    "properties": {"data": {"type": "array", "items": {"type": "object"}}},
+}
+HEALTH = {"type": "object", "required": ["status"], "properties": {"status": {"type": "string"}}}
+
 
 def common_paths() -> Iterator[tuple[str, Any]]:
     """The operations that do not depend on any contract."""
-    thing = {"type": "object", "required": ["data"], "properties": {"data": {"type": "object"}}}
-    things = {
-        "type": "object",
-        "required": ["data"],
-        "properties": {"data": {"type": "array", "items": {"type": "object"}}},
-    }
-    security: list[dict[str, Any]] = [{}, {"bearer": []}, {"header": []}]
+    yield from catalogue_paths()
+    yield from health_paths()
+    yield "/metrics", {"get": metrics_operation()}
+
+
+def anybody() -> list[dict[str, Any]]:
+    """With a credential or without one."""
+    return [{}, {"bearer": []}, {"header": []}]
+
+
+def catalogue_paths() -> Iterator[tuple[str, Any]]:
+    """What there is to read."""
     product = path_parameter("product", "The product's id.", "nyc-flights")
     major = path_parameter("major", "Its major version.", "1")
     dataset = path_parameter("dataset", "The dataset's name.", "flights")
-    operations: list[tuple[str, str, str, str, list[dict[str, Any]], dict[str, Any]]] = [
-        ("/data", "list_products", "What products and datasets there are", "Those that you may read.", [], things),
-        (
-            "/data/{product}/v{major}",
-            "get_product",
-            "One product",
-            "Its description, owner, promises and datasets.",
-            [product, major],
-            thing,
+    in_json = {"application/json": {"schema": THING}}
+    yield (
+        "/data",
+        catalogue_operation(
+            "list_products",
+            "What products and datasets there are",
+            "Those that you may read.",
+            [],
+            {"application/json": {"schema": THINGS}},
         ),
-        (
-            "/data/{product}/v{major}/contract",
+    )
+    yield (
+        "/data/{product}/v{major}",
+        catalogue_operation(
+            "get_product", "One product", "Its description, owner, promises and datasets.", [product, major], in_json
+        ),
+    )
+    yield (
+        "/data/{product}/v{major}/contract",
+        catalogue_operation(
             "get_contract",
             "The contract of a product",
             "As YAML or JSON (ODCS), without what you may not know of.",
             [product, major],
-            {"type": "object"},
+            {form: {"schema": {"type": "object"}} for form in ("application/yaml", "application/json")},
         ),
-        (
-            "/data/{product}/v{major}/{dataset}",
+    )
+    yield (
+        "/data/{product}/v{major}/{dataset}",
+        catalogue_operation(
             "get_dataset",
             "One dataset",
             "Its properties, key and current revision.",
             [product, major, dataset],
-            thing,
+            in_json,
         ),
-    ]
-    for path, name, summary, says, parameters, schema in operations:
-        forms = {"application/json": {"schema": schema}}
-        if name == "get_contract":
-            forms = {"application/yaml": {"schema": schema}} | forms
-        content = {"description": summary, "content": forms}
-        operation = {
-            "tags": ["catalogue"],
-            "operationId": name,
-            "summary": summary,
-            "description": says,
-            "security": security,
-            "parameters": parameters,
-            "responses": {"200": content, "304": UNCHANGED, **problem_answers(401, 404, 406, 410, 422, 429, 503)},
-        }
-        yield path, {"get": operation}
-    health = {"type": "object", "required": ["status"], "properties": {"status": {"type": "string"}}}
+    )
+
+
+def catalogue_operation(
+    name: str, summary: str, says: str, parameters: list[dict[str, Any]], forms: dict[str, Any]
+) -> dict[str, Any]:
+    """A GET of a part of the catalogue, answered in these forms."""
+    content = {"description": summary, "content": forms}
+    operation = {
+        "tags": ["catalogue"],
+        "operationId": name,
+        "summary": summary,
+        "description": says,
+        "security": anybody(),
+        "parameters": parameters,
+        "responses": {"200": content, "304": UNCHANGED, **problem_answers(401, 404, 406, 410, 422, 429, 503)},
+    }
+    return {"get": operation}
+
+
+def health_paths() -> Iterator[tuple[str, Any]]:
+    """For machines that watch the service."""
+    content = {"application/json": {"schema": HEALTH}}
     for path, name, says in (
         ("/livez", "livez", "200 as long as the process answers."),
         ("/readyz", "readyz", "200 when requests can be served, else 503."),
     ):
-        content = {"application/json": {"schema": health}}
         answers: dict[str, Any] = {"200": {"description": "Yes.", "content": content}}
         if name == "readyz":
             answers["503"] = {"description": "Not now.", "content": content}
@@ -80,14 +108,17 @@ def common_paths() -> Iterator[tuple[str, Any]]:
             "responses": answers,
         }
         yield path, {"get": operation}
+
+
+def metrics_operation() -> dict[str, Any]:
+    """The figures of the service."""
     text = {"description": "The figures.", "content": {"text/plain": {"schema": {"type": "string"}}}}
-    metrics = {
+    return {
         "tags": ["health"],
         "operationId": "metrics",
         "summary": "Figures for Prometheus",
         "description": "Requests, latencies, cache, connections, datasets, loads; summed over the processes"
         " that serve together. Needs the scope `ops:read`, unless the service says otherwise.",
-        "security": security,
+        "security": anybody(),
         "responses": {"200": text, **problem_answers(401, 403, 429, 503)},
     }
-    yield "/metrics", {"get": metrics}

@@ -13,6 +13,7 @@ from api.openapi.quarantine import body_of
 TAG = {"name": "keys", "description": "API keys: everyone's own, and all of them for whoever has `keys:admin`."}
 BOOLEAN: dict[str, Any] = {"type": "boolean", "default": False}
 DAY: dict[str, Any] = {"type": "string", "format": "date"}
+LIMIT: dict[str, Any] = {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}
 RATE = "Such as `600/minute`; the service's own where it is null."
 FACTS: dict[str, Any] = {
     "id": TEXT, "name": TEXT, "scopes": {"type": "array", "items": TEXT},
@@ -28,6 +29,36 @@ MADE = FACTS | {"key": TEXT | {"description": "The key itself; it is shown this 
 def key_paths() -> Iterator[tuple[str, Any]]:
     """The paths."""
     name = path_parameter("key_id", "The key's id.", "0f3k9x2m4q7r")
+    days = [parameter("from", "The first day.", DAY), parameter("to", "The last day.", DAY)]
+    yield from own_key_paths(days)
+    yield "/keys", {"get": list_operation(), "post": create_operation()}
+    yield "/keys/{key_id}", {"get": get_operation(name), "delete": revoke_operation(name)}
+    yield "/keys/{key_id}/rotate", {"post": rotation("rotate_key", "A new key in the place of another", [name])}
+    yield "/operations/audit", {"get": audit_operation()}
+    yield "/operations/usage", {"get": usage_operation(days)}
+
+
+def own_key_paths(days: list[Any]) -> Iterator[tuple[str, Any]]:
+    """What everybody may do with the credential that they have."""
+    yield "/keys/self", {"get": own("get_own_key", "What your credential may do", one_of_callers())}
+    usage = own("get_own_usage", "What you asked for, by day", rows_of(usage_schema()))
+    yield "/keys/self/usage", {"get": usage | {"parameters": days}}
+    yield "/keys/self/rotate", {"post": rotation("rotate_own_key", "A new key in the place of your own", [])}
+
+
+def list_operation() -> dict[str, Any]:
+    """The keys, in pages."""
+    states = {"type": "string", "enum": list(STATES), "default": "all"}
+    parameters = [
+        parameter("state", "Only keys that stand like this.", states),
+        parameter("limit", "How many.", LIMIT),
+        parameter("before", "Only older ones than this key; `next` carries it.", TEXT),
+    ]
+    return tagged("list_keys", "All keys", "Newest first. Needs `keys:admin`.", parameters, 200, page_of(FACTS))
+
+
+def create_operation() -> dict[str, Any]:
+    """A new key."""
     wanted = {
         "type": "object",
         "required": ["name", "scopes"],
@@ -39,68 +70,25 @@ def key_paths() -> Iterator[tuple[str, Any]]:
             "rate_limit": MAYBE_TEXT | {"examples": ["600/minute"]},
         },
     }
-    limit = {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}
-    lists = [
-        parameter(
-            "state", "Only keys that stand like this.", {"type": "string", "enum": list(STATES), "default": "all"}
-        ),
-        parameter("limit", "How many.", limit),
-        parameter("before", "Only older ones than this key; `next` carries it.", TEXT),
-    ]
-    yield "/keys/self", {"get": own("get_own_key", "What your credential may do", one_of_callers())}
-    days = [parameter("from", "The first day.", DAY), parameter("to", "The last day.", DAY)]
-    usage = own("get_own_usage", "What you asked for, by day", rows_of(usage_schema()))
-    yield "/keys/self/usage", {"get": usage | {"parameters": days}}
-    yield "/keys/self/rotate", {"post": rotation("rotate_own_key", "A new key in the place of your own", [])}
-    yield (
-        "/keys",
-        {
-            "get": tagged("list_keys", "All keys", "Newest first. Needs `keys:admin`.", lists, 200, page_of(FACTS)),
-            "post": tagged(
-                "create_key",
-                "Make a key",
-                "It is shown this once. Whoever has `keys:admin` may give any scope. Needs `keys:admin`.",
-                [idempotency_parameter()],
-                201,
-                one(MADE),
-                400,
-                409,
-                413,
-                415,
-            )
-            | body_of(wanted),
-        },
+    says = "It is shown this once. Whoever has `keys:admin` may give any scope. Needs `keys:admin`."
+    problems = (400, 409, 413, 415)
+    made = tagged("create_key", "Make a key", says, [idempotency_parameter()], 201, one(MADE), *problems)
+    return made | body_of(wanted)
+
+
+def get_operation(name: dict[str, Any]) -> dict[str, Any]:
+    """One key."""
+    return tagged("get_key", "One key", "Never its secret. Needs `keys:admin`.", [name], 200, one(FACTS), 404)
+
+
+def revoke_operation(name: dict[str, Any]) -> dict[str, Any]:
+    """The end of a key and of its line."""
+    says = (
+        "It and its line (the keys that took each other's place) are refused everywhere within five seconds,"
+        " for good. With `only=true`, the others of the line stay valid. Needs `keys:admin`."
     )
-    yield (
-        "/keys/{key_id}",
-        {
-            "get": tagged(
-                "get_key", "One key", "Never its secret. Needs `keys:admin`.", [name], 200, one(FACTS), 404
-            ),
-            "delete": tagged(
-                "revoke_key",
-                "Revoke a key",
-                "It and its line (the keys that took each other's place) are refused everywhere within five seconds,"
-                " for good. With `only=true`, the others of the line stay valid. Needs `keys:admin`.",
-                [name, parameter("only", "Whether the others of its line stay.", BOOLEAN)],
-                204,
-                None,
-                404,
-            ),
-        },
-    )
-    yield "/keys/{key_id}/rotate", {"post": rotation("rotate_key", "A new key in the place of another", [name])}
-    yield "/operations/audit", {"get": audit_operation(limit)}
-    only = parameter("principal", "Only of this principal.", TEXT)
-    everybody = tagged(
-        "list_usage",
-        "What everybody asked for, by day",
-        "Needs `ops:read`.",
-        [only, *days],
-        200,
-        rows_of(usage_schema()),
-    )
-    yield "/operations/usage", {"get": everybody | {"tags": ["operations"]}}
+    only = parameter("only", "Whether the others of its line stay.", BOOLEAN)
+    return tagged("revoke_key", "Revoke a key", says, [name, only], 204, None, 404)
 
 
 def tagged(
@@ -136,7 +124,7 @@ def rotation(name: str, summary: str, parameters: list[Any]) -> dict[str, Any]:
     return tagged(name, summary, says, parameters, 201, made, 400, 404, 409, 413, 415) | body
 
 
-def audit_operation(limit: dict[str, Any]) -> dict[str, Any]:
+def audit_operation() -> dict[str, Any]:
     """The audit log."""
     entry = {
         "id": INTEGER, "at": MOMENT, "principal": TEXT, "operation": TEXT, "product": MAYBE_TEXT,
@@ -146,11 +134,19 @@ def audit_operation(limit: dict[str, Any]) -> dict[str, Any]:
     parameters = [
         parameter("principal", "Only of this principal.", TEXT),
         parameter("operation", "Only this operation.", TEXT | {"examples": ["POST /keys"]}),
-        parameter("limit", "How many.", limit),
+        parameter("limit", "How many.", LIMIT),
         parameter("before", "Only entries with a smaller id; `next` carries it.", INTEGER),
     ]
     says = "Keys made, rotated and revoked, loads asked for, gates overruled, records erased. Needs `ops:read`."
     return tagged("list_audit", "What was done", says, parameters, 200, page_of(entry)) | {"tags": ["operations"]}
+
+
+def usage_operation(days: list[Any]) -> dict[str, Any]:
+    """What everybody asked for."""
+    parameters = [parameter("principal", "Only of this principal.", TEXT), *days]
+    summary = "What everybody asked for, by day"
+    usage = tagged("list_usage", summary, "Needs `ops:read`.", parameters, 200, rows_of(usage_schema()))
+    return usage | {"tags": ["operations"]}
 
 
 def one(properties: dict[str, Any]) -> dict[str, Any]:

@@ -21,14 +21,19 @@ EARLY = "2026-01-31T06:00:00.000Z"
 
 def operation_paths() -> Iterator[tuple[str, Any]]:
     """The operations on loads."""
-    number = {"type": "integer", "minimum": 0}
+    yield "/operations/loads", {"get": list_operation(), "post": queue_operation()}
+    yield "/operations/loads/{load}", {"get": get_operation()}
+
+
+def list_operation() -> dict[str, Any]:
+    """The latest loads, in pages."""
     filters = [
         parameter("product", "Only loads of this product.", {"type": "string"}),
         parameter("major", "Only loads of this major version.", {"type": "integer"}),
         parameter("dataset", "Only loads of datasets of this name.", {"type": "string"}),
         parameter("status", "Only loads that stand like this.", {"type": "string", "enum": list(LOAD_STATUSES)}),
         parameter("limit", "How many.", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}),
-        parameter("before", "Only loads with a smaller id; `next` carries it.", number),
+        parameter("before", "Only loads with a smaller id; `next` carries it.", {"type": "integer", "minimum": 0}),
     ]
     page = {
         "type": "object",
@@ -38,44 +43,42 @@ def operation_paths() -> Iterator[tuple[str, Any]]:
             "next": {"type": ["string", "null"], "description": "The next page; null at the end."},
         },
     }
-    one = {"type": "object", "required": ["data"], "properties": {"data": {"$ref": "#/components/schemas/Load"}}}
-    yield (
-        "/operations/loads",
+    return operation(
+        "list_loads",
+        "The latest loads",
+        "Newest first. Needs the scope `ops:read`.",
+        filters,
+        {"200": json_answer("A page of loads.", page), **problem_answers(401, 403, 422, 429, 503)},
+    )
+
+
+def queue_operation() -> dict[str, Any]:
+    """Loads asked for."""
+    queued = operation(
+        "queue_loads",
+        "Load datasets now",
+        "Queues a load for a worker: of the dataset named, or of each of the product's datasets that has a"
+        " source of its own. Needs the scope `ops:write`. The same `Idempotency-Key` and body get the same"
+        " answer for a day.",
+        [idempotency_parameter()],
         {
-            "get": operation(
-                "list_loads",
-                "The latest loads",
-                "Newest first. Needs the scope `ops:read`.",
-                filters,
-                {"200": json_answer("A page of loads.", page), **problem_answers(401, 403, 422, 429, 503)},
-            ),
-            "post": operation(
-                "queue_loads",
-                "Load datasets now",
-                "Queues a load for a worker: of the dataset named, or of each of the product's datasets that has a"
-                " source of its own. Needs the scope `ops:write`. The same `Idempotency-Key` and body get the same"
-                " answer for a day.",
-                [idempotency_parameter()],
-                {
-                    "202": json_answer("The loads, queued.", queued_schema(), location=True),
-                    **problem_answers(400, 401, 403, 409, 413, 415, 422, 429, 503),
-                },
-            )
-            | {"requestBody": {"required": True, "content": {"application/json": {"schema": request_schema()}}}},
+            "202": json_answer("The loads, queued.", queued_schema(), location=True),
+            **problem_answers(400, 401, 403, 409, 413, 415, 422, 429, 503),
         },
     )
-    yield (
-        "/operations/loads/{load}",
-        {
-            "get": operation(
-                "get_load",
-                "One load",
-                "Its steps, gates as measured, reasons for rejection, notes, parts and the revisions that it read."
-                " Needs the scope `ops:read`.",
-                [path_parameter("load", "The load's id.", "1")],
-                {"200": json_answer("The load.", one), **problem_answers(401, 403, 404, 422, 429, 503)},
-            )
-        },
+    return queued | {"requestBody": {"required": True, "content": {"application/json": {"schema": request_schema()}}}}
+
+
+def get_operation() -> dict[str, Any]:
+    """One load, whole."""
+    one = {"type": "object", "required": ["data"], "properties": {"data": {"$ref": "#/components/schemas/Load"}}}
+    return operation(
+        "get_load",
+        "One load",
+        "Its steps, gates as measured, reasons for rejection, notes, parts and the revisions that it read."
+        " Needs the scope `ops:read`.",
+        [path_parameter("load", "The load's id.", "1")],
+        {"200": json_answer("The load.", one), **problem_answers(401, 403, 404, 422, 429, 503)},
     )
 
 

@@ -25,69 +25,79 @@ already, or a newer one with its key; `duplicate`: a newer record with its key c
 every broken rule; `withheld`: a quality gate holds the load back, its owner decides;
 `retrying`: the load is tried again."""
 
+TEXT: dict[str, Any] = {"type": "string"}
+NUMBER: dict[str, Any] = {"type": "integer"}
+
 
 def event_schemas() -> dict[str, Any]:
     """The schemas that all receipts have in common."""
-    text = {"type": "string"}
-    number = {"type": "integer"}
     return {
-        "Acknowledgement": {
-            "type": "object",
-            "description": "The records are kept; what becomes of them is told at `status_url`.",
-            "required": ["receipt", "records", "repeated", "status_url"],
-            "properties": {
-                "receipt": {"type": "string", "format": "uuid"},
-                "records": number | {"description": "How many records the body held."},
-                "repeated": number | {"description": "How many of them had come before."},
-                "status_url": text | {"description": "Where the receipt is."},
-            },
-        },
-        "PushedOutcome": {
-            "type": "object",
-            "required": ["position", "outcome"],
-            "properties": {
-                "position": number | {"description": "The record's place in the body, from 1."},
-                "source": text | {"description": "Of a CloudEvent: its source."},
-                "id": text | {"description": "Of a CloudEvent: its id."},
-                "outcome": {"type": "string", "enum": list(OUTCOMES)},
-                "load": number | {"description": "The load that took it."},
-                "line": number | {"description": "Its line in that load."},
-                "revision": {"type": ["integer", "null"], "description": "The revision that holds it."},
-                "reasons": {
-                    "type": "array",
-                    "description": "Every rule that it broke.",
-                    "items": {"type": "object", "additionalProperties": True},
-                },
-                "state": text
-                | {"description": "Where it stands in quarantine: open, replayed, superseded, dismissed."},
-            },
-        },
-        "Receipt": {
-            "type": "object",
-            "required": ["data", "next"],
-            "properties": {
-                "data": {
-                    "type": "object",
-                    "required": ["receipt", "received_at", "records", "repeated", "finished", "outcomes", "events"],
-                    "properties": {
-                        "receipt": {"type": "string", "format": "uuid"},
-                        "received_at": {"type": "string", "format": "date-time"},
-                        "records": number,
-                        "repeated": number,
-                        "forgotten": number | {"description": "Records that are kept no longer."},
-                        "finished": {"type": "boolean", "description": "Whether every outcome is final."},
-                        "outcomes": {
-                            "type": "object",
-                            "description": "How many records came to each outcome.",
-                            "additionalProperties": number,
-                        },
-                        "events": {"type": "array", "items": {"$ref": "#/components/schemas/PushedOutcome"}},
-                    },
-                },
-                "next": {"type": ["string", "null"], "description": "The address of the next page."},
-            },
+        "Acknowledgement": acknowledgement_schema(),
+        "PushedOutcome": outcome_schema(),
+        "Receipt": receipt_schema(),
+    }
+
+
+def acknowledgement_schema() -> dict[str, Any]:
+    """What a push is answered with."""
+    return {
+        "type": "object",
+        "description": "The records are kept; what becomes of them is told at `status_url`.",
+        "required": ["receipt", "records", "repeated", "status_url"],
+        "properties": {
+            "receipt": {"type": "string", "format": "uuid"},
+            "records": NUMBER | {"description": "How many records the body held."},
+            "repeated": NUMBER | {"description": "How many of them had come before."},
+            "status_url": TEXT | {"description": "Where the receipt is."},
         },
     }
+
+
+def outcome_schema() -> dict[str, Any]:
+    """What became of one record."""
+    return {
+        "type": "object",
+        "required": ["position", "outcome"],
+        "properties": {
+            "position": NUMBER | {"description": "The record's place in the body, from 1."},
+            "source": TEXT | {"description": "Of a CloudEvent: its source."},
+            "id": TEXT | {"description": "Of a CloudEvent: its id."},
+            "outcome": {"type": "string", "enum": list(OUTCOMES)},
+            "load": NUMBER | {"description": "The load that took it."},
+            "line": NUMBER | {"description": "Its line in that load."},
+            "revision": {"type": ["integer", "null"], "description": "The revision that holds it."},
+            "reasons": {
+                "type": "array",
+                "description": "Every rule that it broke.",
+                "items": {"type": "object", "additionalProperties": True},
+            },
+            "state": TEXT | {"description": "Where it stands in quarantine: open, replayed, superseded, dismissed."},
+        },
+    }
+
+
+def receipt_schema() -> dict[str, Any]:
+    """What became of the records of one push, in pages."""
+    data = {
+        "type": "object",
+        "required": ["receipt", "received_at", "records", "repeated", "finished", "outcomes", "events"],
+        "properties": {
+            "receipt": {"type": "string", "format": "uuid"},
+            "received_at": {"type": "string", "format": "date-time"},
+            "records": NUMBER,
+            "repeated": NUMBER,
+            "forgotten": NUMBER | {"description": "Records that are kept no longer."},
+            "finished": {"type": "boolean", "description": "Whether every outcome is final."},
+            "outcomes": {
+                "type": "object",
+                "description": "How many records came to each outcome.",
+                "additionalProperties": NUMBER,
+            },
+            "events": {"type": "array", "items": {"$ref": "#/components/schemas/PushedOutcome"}},
+        },
+    }
+    following = {"type": ["string", "null"], "description": "The address of the next page."}
+    return {"type": "object", "required": ["data", "next"], "properties": {"data": data, "next": following}}
 
 
 def raw_schema(dataset: Dataset) -> dict[str, Any]:
@@ -128,15 +138,14 @@ def event_paths(product: Product, dataset: Dataset) -> dict[str, Any]:
     deprecated = {"deprecated": True} if product.status == "deprecated" else {}
     scope = [f"{product.id}:write"]
     common = {"tags": [tag_of(dataset)], "security": [{"bearer": scope}, {"header": scope}], **deprecated}
-    record = {"$ref": f"#/components/schemas/{schema_name(dataset)}{RAW}"}
-    event = cloud_event_schema(record)
-    bodies = {
-        JSON: {"oneOf": [record, {"type": "array", "minItems": 1, "items": record}]},
-        NDJSON[0]: {"type": "string", "description": "One record in each line."},
-        CLOUD_EVENT: event,
-        CLOUD_EVENTS: {"type": "array", "items": event},
+    return {
+        f"{dataset.path}/events": {"post": common | push_operation(dataset)},
+        f"{dataset.path}/receipts/{{receipt}}": {"get": common | receipt_operation(dataset)},
     }
-    location = {"description": "Where the receipt is.", "schema": {"type": "string"}}
+
+
+def push_operation(dataset: Dataset) -> dict[str, Any]:
+    """Records in, an acknowledgement out."""
     key = {
         "name": "Idempotency-Key",
         "in": "header",
@@ -145,47 +154,54 @@ def event_paths(product: Product, dataset: Dataset) -> dict[str, Any]:
         " it gets the same answer and keeps nothing twice.",
         "schema": {"type": "string", "examples": ['"8e03978e-40d5-43dd-bc93-6894a57f9324"']},
     }
+    location = {"description": "Where the receipt is.", "schema": {"type": "string"}}
+    return {
+        "operationId": operation_id("push", dataset),
+        "summary": f"Push raw records to {dataset.name}",
+        "description": NOTE,
+        "parameters": [key],
+        "requestBody": {"required": True, "content": pushed_forms(dataset)},
+        "responses": {
+            "202": {
+                "description": "The records are kept.",
+                "headers": {"Location": location},
+                "content": {JSON: {"schema": {"$ref": "#/components/schemas/Acknowledgement"}}},
+            },
+            **problem_answers(400, 401, 403, 404, 409, 410, 413, 415, 422, 429, 503),
+        },
+    }
+
+
+def pushed_forms(dataset: Dataset) -> dict[str, Any]:
+    """The forms that records are taken in."""
+    record = {"$ref": f"#/components/schemas/{schema_name(dataset)}{RAW}"}
+    event = cloud_event_schema(record)
+    bodies = {
+        JSON: {"oneOf": [record, {"type": "array", "minItems": 1, "items": record}]},
+        NDJSON[0]: {"type": "string", "description": "One record in each line."},
+        CLOUD_EVENT: event,
+        CLOUD_EVENTS: {"type": "array", "items": event},
+    }
+    return {media_type: {"schema": schema} for media_type, schema in bodies.items()}
+
+
+def receipt_operation(dataset: Dataset) -> dict[str, Any]:
+    """What became of the records of one push."""
     whole = {"type": "integer", "minimum": 0}
     return {
-        f"{dataset.path}/events": {
-            "post": {
-                **common,
-                "operationId": operation_id("push", dataset),
-                "summary": f"Push raw records to {dataset.name}",
-                "description": NOTE,
-                "parameters": [key],
-                "requestBody": {
-                    "required": True,
-                    "content": {media_type: {"schema": schema} for media_type, schema in bodies.items()},
-                },
-                "responses": {
-                    "202": {
-                        "description": "The records are kept.",
-                        "headers": {"Location": location},
-                        "content": {JSON: {"schema": {"$ref": "#/components/schemas/Acknowledgement"}}},
-                    },
-                    **problem_answers(400, 401, 403, 404, 409, 410, 413, 415, 422, 429, 503),
-                },
-            }
-        },
-        f"{dataset.path}/receipts/{{receipt}}": {
-            "get": {
-                **common,
-                "operationId": operation_id("get_receipt", dataset),
-                "summary": f"What became of records pushed to {dataset.name}",
-                "description": f"For whoever pushed them, and for `ops:read`. {RECEIPT_NOTE}",
-                "parameters": [
-                    path_parameter("receipt", "The receipt's id.", "0b1f9a52-6d0b-4c3e-9a0c-3f6f7c1f0e11"),
-                    parameter("limit", "How many records a page holds.", whole | {"minimum": 1, "maximum": 1000}),
-                    parameter("after", "The place behind which the page begins.", whole),
-                ],
-                "responses": {
-                    "200": {
-                        "description": "What became of the records so far.",
-                        "content": {JSON: {"schema": {"$ref": "#/components/schemas/Receipt"}}},
-                    },
-                    **problem_answers(401, 404, 410, 422, 429, 503, 504),
-                },
-            }
+        "operationId": operation_id("get_receipt", dataset),
+        "summary": f"What became of records pushed to {dataset.name}",
+        "description": f"For whoever pushed them, and for `ops:read`. {RECEIPT_NOTE}",
+        "parameters": [
+            path_parameter("receipt", "The receipt's id.", "0b1f9a52-6d0b-4c3e-9a0c-3f6f7c1f0e11"),
+            parameter("limit", "How many records a page holds.", whole | {"minimum": 1, "maximum": 1000}),
+            parameter("after", "The place behind which the page begins.", whole),
+        ],
+        "responses": {
+            "200": {
+                "description": "What became of the records so far.",
+                "content": {JSON: {"schema": {"$ref": "#/components/schemas/Receipt"}}},
+            },
+            **problem_answers(401, 404, 410, 422, 429, 503, 504),
         },
     }
