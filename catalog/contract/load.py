@@ -63,7 +63,8 @@ def find_contract_files(path: Path, findings: list[Finding]) -> list[Path]:
         return [path]
     files = sorted(p for p in path.glob("*") if p.is_file() and p.name.endswith(CONTRACT_SUFFIXES))
     if not files:
-        findings.append(Finding(path, 1, "", "holds no contract (a file that ends in .yaml); set DECANT_CONTRACTS"))
+        message = "holds no contract (a file that ends in .yaml): start with `decant contract init FILE`"
+        findings.append(Finding(path, 1, "", f"{message}, or set DECANT_CONTRACTS"))
     return files
 
 

@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+import decant
 from tests.support.lab import PEOPLE
 
 DECANT = Path(sys.executable).with_name("decant")
@@ -61,6 +63,30 @@ def test_a_diff_of_what_is_no_contract_or_another_product_says_so(contracts: tup
     missing = run("contract", "diff", old, "nothing.yaml")
     assert "cannot be read" in missing.stderr
     assert "Traceback" not in missing.stderr
+
+
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "migrate", "ingest", "serve", "worker --once", "status", "loads", "rejects a.b", "replay a.b",
+        "dismiss a.b --all", "publish 1 --anyway", "prune", "erase a.b 1 --yes", "restored", "lineage a.b", "openapi",
+        "contract lint", "keys create reader --scope a:read",
+    ],
+)  # fmt: skip
+def test_a_command_without_contracts_says_how_to_start(
+    command: str, there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DECANT_CONTRACTS", "contracts")
+    if there:
+        (tmp_path / "contracts").mkdir()
+    done = CliRunner().invoke(decant.app, command.split())
+    assert done.exit_code == 1
+    said = f"{done.output}{done.exception}"
+    assert "holds no contract" in said
+    assert "start with `decant contract init FILE`" in said
+    assert not (tmp_path / ".decant" / "postgres").exists()
 
 
 def test_a_first_contract_is_written_and_never_over_another(tmp_path: Path) -> None:
