@@ -1,0 +1,34 @@
+"""Each folder of examples/, run from a copy as its README says."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from runtime.database import DatabaseUrls
+from runtime.settings import PROJECT_ROOT
+from tests.walkthrough import Walkthrough, read
+
+EXAMPLES = PROJECT_ROOT / "examples"
+FOLDERS = sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir())
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_an_example_does_what_its_readme_says(name: str, tmp_path: Path, urls: DatabaseUrls) -> None:
+    folder = tmp_path / name
+    # What a reader's own run left in the checkout is no part of the example.
+    shutil.copytree(EXAMPLES / name, folder, ignore=shutil.ignore_patterns(".decant"))
+    reader = Walkthrough(folder, DECANT_DATABASE_URL=urls.owner)
+    reader.walk(read(f"examples/{name}/README.md"))
+    assert reader.ran >= 3
+    assert reader.compared >= 1
+
+
+def test_every_example_is_listed_and_short() -> None:
+    index = read("examples/README.md")
+    assert len(FOLDERS) == 4
+    for name in FOLDERS:
+        assert f"({name}/README.md)" in index
+        assert len(read(f"examples/{name}/README.md").splitlines()) <= 30
