@@ -9,8 +9,6 @@ from api.http.problems import closest, parameter_problem
 from api.http.request_body import member_problem
 from catalog.model.dataset import Dataset, Product
 
-FED_OTHERWISE = ("query", "events")  # loaded when what they read is published, or as records are pushed
-
 
 def find_products(context: Context, name: str | None, major: str | None) -> list[Product]:
     """The products that a query names, all where it names none; a problem where there is no such one."""
@@ -44,7 +42,7 @@ def find_loadable(context: Context, asked: dict[str, Any]) -> list[Dataset]:
         raise member_problem("major", f"known are {', '.join(map(str, sorted(majors)))}")
     if dataset is None:
         ordered = [d for d in context.catalog.datasets() if (d.product, d.major) == (product.id, product.major)]
-        found = [d for d in ordered if d.input is not None and d.input.kind not in FED_OTHERWISE]
+        found = [d for d in ordered if d.input is not None and d.input.fed.scheduled]
         if not found:
             raise member_problem("product", "no dataset of it has a source of its own")
         return found

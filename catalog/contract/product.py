@@ -145,7 +145,7 @@ def build_dataset(
         findings.warning((*trail, "name"), f"a property is called {EXPANDED!r}, so `expand=` is not offered")
     product, major, schema = owner
     source = build_input(custom.get("input"), (*trail, "customProperties"), contract, properties, findings, permits)
-    most = DEFAULT_MAX_REJECTED_EVENTS if source and source.kind == "events" else DEFAULT_MAX_REJECTED
+    most = DEFAULT_MAX_REJECTED_EVENTS if source and source.fed.pushed else DEFAULT_MAX_REJECTED
     return Dataset(
         product=product,
         major=major,

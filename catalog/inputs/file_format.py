@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -16,27 +17,24 @@ from catalog.inputs.variables import VARIABLE
 from catalog.model.dataset import RawForm
 from catalog.types.json_path import parse_records_path
 
-# What a format is called, in contracts and at the end of files' names.
-FORMATS = {
-    "csv": "csv",
-    "tsv": "csv",
-    "ndjson": "ndjson",
-    "jsonl": "ndjson",
-    "json": "json",
-    "geojson": "json",
-    "parquet": "parquet",
-    "xlsx": "xlsx",
-}
+
+@dataclass(frozen=True)
+class FormatSpec:
+    """One file format; `ingest/readers/` has its reader."""
+
+    name: str  # as RawForm has it
+    endings: tuple[str, ...]  # what it is called in contracts and at the end of files' names
+    keys: tuple[str, ...] = ()  # of an `input`, that say something about it
+
+
+FORMATS: list[FormatSpec] = [
+    FormatSpec("csv", ("csv", "tsv"), ("delimiter", "columns", "encoding")),
+    FormatSpec("ndjson", ("ndjson", "jsonl"), ("encoding",)),
+    FormatSpec("json", ("json", "geojson"), ("encoding", "records", "recordKey")),
+    FormatSpec("parquet", ("parquet",)),
+    FormatSpec("xlsx", ("xlsx",), ("columns", "sheet")),
+]
 PACKED = (".gz", ".zst", ".zip")
-# The keys that only some formats have a meaning for.
-FORM_KEYS = {
-    "delimiter": ("csv",),
-    "columns": ("csv", "xlsx"),
-    "encoding": ("csv", "ndjson", "json"),
-    "records": ("json",),
-    "recordKey": ("json",),
-    "sheet": ("xlsx",),
-}
 WIDE_ENCODINGS = ("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be")
 
 
@@ -46,15 +44,12 @@ def build_form(value: dict[str, Any], server: Server, trail: Trail, findings: Fi
     The format is the input's, else the server's, else what the file's name ends with, else CSV.
     """
     name = str(value.get("format") or server.format or guess_format(value.get("path"))).lower()
-    if name not in FORMATS:
-        findings.error(trail, f"input.format: {name!r} is not read; {', '.join(FORMATS)} are")
+    known = format_names()
+    if name not in known:
+        findings.error(trail, f"input.format: {name!r} is not read; {', '.join(known)} are")
         return None
-    format_ = FORMATS[name]
-    usable = True
-    for key, formats in FORM_KEYS.items():
-        if value.get(key) is not None and format_ not in formats:
-            findings.error(trail, f"input.{key}: says nothing about {name}; it is for {', '.join(formats)}")
-            usable = False
+    format_ = known[name]
+    usable = check_keys(value, name, format_, trail, findings)
     own = server.delimiter if format_ == "csv" else None
     delimiter = value.get("delimiter") or own or ("\t" if name == "tsv" else ",")
     if not isinstance(delimiter, str) or len(delimiter.encode()) != 1 or delimiter in '"\r\n\0':
@@ -90,6 +85,22 @@ def build_form(value: dict[str, Any], server: Server, trail: Trail, findings: Fi
     )
 
 
+def format_names() -> dict[str, str]:
+    """The format of each name that contracts and files may have for it."""
+    return {ending: spec.name for spec in FORMATS for ending in spec.endings}
+
+
+def check_keys(value: dict[str, Any], name: str, format_: str, trail: Trail, findings: Findings) -> bool:
+    """Whether the input has no key that is for other formats."""
+    usable = True
+    for key in dict.fromkeys(key for spec in FORMATS for key in spec.keys):
+        formats = [spec.name for spec in FORMATS if key in spec.keys]
+        if value.get(key) is not None and format_ not in formats:
+            findings.error(trail, f"input.{key}: says nothing about {name}; it is for {', '.join(formats)}")
+            usable = False
+    return usable
+
+
 def check_records(records: Any, key: Any, trail: Trail, findings: Findings) -> bool:
     """Whether it is said plainly where in a document the records are, and what their keys are called."""
     try:
@@ -114,7 +125,7 @@ def guess_format(path: Any) -> str:
     if name.suffix.lower() in PACKED:
         name = name.with_suffix("")
     ending = name.suffix.lower().removeprefix(".")
-    return ending if ending in FORMATS else "csv"
+    return ending if ending in format_names() else "csv"
 
 
 def is_list_of_names(value: Any) -> bool:

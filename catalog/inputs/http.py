@@ -12,7 +12,7 @@ from open_data_contract_standard.model import Server
 
 from catalog.document.findings import Findings
 from catalog.document.yaml_document import Trail
-from catalog.inputs.file_format import FORMATS, PACKED, build_form, check_variables
+from catalog.inputs.file_format import PACKED, build_form, check_variables, format_names
 from catalog.inputs.incremental import check_secret, count_errors, read_timeout
 from catalog.inputs.permits import Permits
 from catalog.model.dataset import Input
@@ -118,7 +118,7 @@ def guess(path: str) -> str:
     if name.suffix.lower() in PACKED:
         name = name.with_suffix("")
     ending = name.suffix.lower().removeprefix(".")
-    return ending if ending in FORMATS else "json"
+    return ending if ending in format_names() else "json"
 
 
 def read_pairs(value: dict[str, Any], key: str, trail: Trail, findings: Findings) -> tuple[tuple[str, str], ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from open_data_contract_standard.model import OpenDataContractStandard, Server
@@ -21,7 +21,25 @@ from catalog.model.dataset import Input, Property
 from catalog.sql.query import QueryTextError, find_tables, parse_query
 
 MODES = ("snapshot", "upsert", "append")
-INPUT_KEYS = (
+InputBuilder = Callable[[dict[str, Any], Input, Server, Trail, Findings, Permits], Input | None]
+
+
+@dataclass(frozen=True)
+class ServerInput:
+    """What a server's type makes of an input."""
+
+    types: tuple[str, ...]  # of servers[], as the contract standard names them
+    build: InputBuilder
+    keys: tuple[str, ...] = ()  # that have a meaning for these types alone
+
+
+SERVER_INPUTS: list[ServerInput] = [
+    ServerInput(("local",), build_file_input),
+    ServerInput(("s3",), build_bucket_input),
+    ServerInput(("api",), build_http_input, HTTP_KEYS),
+    ServerInput(tuple(DRIVERS), build_database_input, DATABASE_KEYS),
+]
+COMMON_KEYS = (
     "server",
     "path",
     "format",
@@ -37,9 +55,17 @@ INPUT_KEYS = (
     "recordKey",
     "sheet",
     "watch",
-    *HTTP_KEYS,
-    *(key for key in DATABASE_KEYS if key not in HTTP_KEYS),
 )
+
+
+def input_keys() -> tuple[str, ...]:
+    """Every key of an `input` that means something to one of its kinds."""
+    return tuple(dict.fromkeys([*COMMON_KEYS, *(key for each in SERVER_INPUTS for key in each.keys)]))
+
+
+def server_types() -> dict[str, ServerInput]:
+    """What is read, by the type of its server."""
+    return {name: each for each in SERVER_INPUTS for name in each.types}
 
 
 def build_input(
@@ -57,8 +83,8 @@ def build_input(
         findings.error(trail, "input: must be a mapping with server, path and mode, with query, or with events: true")
         return None
     for key in value:
-        if key not in INPUT_KEYS:
-            findings.error(trail, f"input.{key}: unknown; known are {', '.join(INPUT_KEYS)}")
+        if key not in input_keys():
+            findings.error(trail, f"input.{key}: unknown; known are {', '.join(input_keys())}")
     pushed = value.get("events") is True
     mode = value.get("mode", "upsert" if pushed else "snapshot")
     if mode not in MODES:
@@ -83,18 +109,19 @@ def build_input(
         known = ", ".join(str(name) for name in servers) or "none"
         findings.error(trail, f"input.server: {value.get('server')!r} is not one of servers[]: {known}")
         return None
-    build = SERVER_INPUTS.get(str(server.type))
-    if build is None:
-        known = ", ".join(SERVER_INPUTS)
+    known_types = server_types()
+    read = known_types.get(str(server.type))
+    if read is None:
+        known = ", ".join(known_types)
         findings.error(trail, f"input.server: a server of type {server.type!r} is not read yet; {known} are")
         return None
     for key in value:
-        types = [type_ for type_, keys in SERVER_KEYS.items() if key in keys]
+        types = [name for name, each in known_types.items() if key in each.keys]
         if types and server.type not in types:
             findings.error(trail, f"input.{key}: says nothing about a server of type {server.type}")
     target = "param" if server.type == "api" else "column"
     incremental = build_incremental(value.get("incremental"), target, mode, properties, trail, findings)
-    return build(value, replace(common, incremental=incremental), server, trail, findings, permits)
+    return read.build(value, replace(common, incremental=incremental), server, trail, findings, permits)
 
 
 def build_query_input(value: dict[str, Any], common: Input, trail: Trail, findings: Findings) -> Input | None:
@@ -106,15 +133,3 @@ def build_query_input(value: dict[str, Any], common: Input, trail: Trail, findin
         findings.error(trail, f"input.query: {error}")
         return None
     return replace(common, kind="query", null_values=("",), query=query, reads=tuple(dict.fromkeys(reads)))
-
-
-InputBuilder = Callable[[dict[str, Any], Input, Server, Trail, Findings, Permits], Input | None]
-# What a server's type makes of an input.
-SERVER_INPUTS: dict[str, InputBuilder] = {
-    "local": build_file_input,
-    "s3": build_bucket_input,
-    "api": build_http_input,
-    **dict.fromkeys(DRIVERS, build_database_input),
-}
-# The keys that only these types have a meaning for.
-SERVER_KEYS = {"api": HTTP_KEYS, **dict.fromkeys(DRIVERS, DATABASE_KEYS)}

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from catalog.model.input_kinds import InputKind, find_input_kind
 from catalog.model.roles import Role
 from catalog.model.service_levels import Sla
 from catalog.model.sources import BucketSource, DatabaseSource, HttpSource, Incremental
@@ -84,7 +85,7 @@ class RawForm:
 class Input:
     """Where a dataset's raw data comes from."""
 
-    kind: str  # "file", "bucket", "http", "database", "events" or "query"
+    kind: str  # one of INPUT_KINDS
     mode: str  # "snapshot", "upsert" or "append"
     form: RawForm = RawForm()
     null_values: tuple[str, ...] = ("",)
@@ -98,9 +99,14 @@ class Input:
     reads: tuple[str, ...] = ()  # what the query reads, as "dataset" or "schema.dataset": find_read
 
     @property
+    def fed(self) -> InputKind:
+        """How it is fed."""
+        return find_input_kind(self.kind)
+
+    @property
     def is_typed(self) -> bool:
         """Whether the source itself says what is a text; a query's result is CSV only on its way."""
-        return self.kind == "query" or self.form.is_typed
+        return self.fed.derived or self.form.is_typed
 
 
 @dataclass(frozen=True)
@@ -240,4 +246,9 @@ def shorten_name(name: str) -> str:
 
 def takes_events(dataset: Dataset) -> bool:
     """Whether records are pushed to a dataset."""
-    return dataset.input is not None and dataset.input.kind == "events"
+    return dataset.input is not None and dataset.input.fed.pushed
+
+
+def is_derived(dataset: Dataset) -> bool:
+    """Whether a dataset is a query over others."""
+    return dataset.input is not None and dataset.input.fed.derived

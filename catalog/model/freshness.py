@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from catalog.model.catalog import Catalog
-from catalog.model.dataset import Dataset
+from catalog.model.dataset import Dataset, is_derived
 from catalog.model.dependencies import find_read, reads_of
 
 
@@ -61,7 +61,7 @@ def find_looks(catalog: Catalog, facts: Mapping[tuple[str, int, str], LedgerFact
             continue
         known = facts[dataset.product, dataset.major, dataset.name]
         own = known.looked_at
-        if dataset.input is not None and dataset.input.kind == "query":
+        if is_derived(dataset):
             current = current_revisions(dataset, places)
             if known.refreshed is not None and revisions_read(known.refreshed) == current:
                 reads = [places[place].dataset.address for place in reads_of(dataset) if place in places]

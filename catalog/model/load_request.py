@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from catalog.model.dataset import Dataset
+from catalog.model.dataset import Dataset, is_derived
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,7 @@ class FromSource:
 
     def kind(self, dataset: Dataset) -> str:
         """What the ledger calls the load: `refresh` where the dataset is derived from others."""
-        derived = dataset.input is not None and dataset.input.kind == "query"
-        return "refresh" if derived else "ingest"
+        return "refresh" if is_derived(dataset) else "ingest"
 
     def to_json(self) -> None:
         """Nothing was asked for beside the input."""

@@ -10,8 +10,6 @@ from croniter import croniter  # type: ignore[import-untyped]
 from catalog.model.catalog import Catalog
 from catalog.model.dataset import Dataset
 
-FED_OTHERWISE = ("query", "events")  # refreshed when what they read is published; fed as records are pushed
-
 
 def last_tick(cron: str, now: datetime) -> datetime:
     """The latest time at or before `now` that the expression names."""
@@ -37,9 +35,7 @@ def scheduled_datasets(catalog: Catalog) -> Iterator[tuple[Dataset, str]]:
         if product.status == "retired" or dataset.input is None:
             continue
         for schedule in product.sla.schedules:
-            if schedule.dataset == dataset.name or (
-                schedule.dataset is None and dataset.input.kind not in FED_OTHERWISE
-            ):
+            if schedule.dataset == dataset.name or (schedule.dataset is None and dataset.input.fed.scheduled):
                 yield dataset, schedule.cron
 
 

@@ -22,7 +22,6 @@ Seen = dict[str, tuple[str, ...]]  # what a batch had, as the ledger keeps it wi
 KEYS = "keys"
 FILLED = "filled"
 MOST = 0.5  # of the good records of a batch
-PULLED = ("file", "bucket", "http")  # where JSON records come in batches that are comparable with one another
 
 
 def note_unread(dataset: Dataset, cut: CutBatch, ticket: Ticket) -> None:
@@ -46,7 +45,7 @@ def note_gone_keys(engine: sa.Engine, dataset: Dataset, cut: CutBatch, ticket: T
     A source that renames a key leaves null everywhere, which a header would not let pass. Optional keys may be
     missing from a small batch for good reasons, so this alone fails no load; of pushed records it says nothing.
     """
-    if not cut.is_json or dataset.input is None or dataset.input.kind not in PULLED:
+    if not cut.is_json or dataset.input is None or not dataset.input.fed.sampled:
         return {}
     read = [name for name in needed_columns(dataset) if name != JSON_COLUMN]
     seen, known = set(cut.header), find_known(engine, ticket, KEYS)

@@ -14,24 +14,13 @@ from pathlib import Path
 import ijson
 from ijson.common import JSONError
 
+from catalog.inputs.file_format import format_names
 from catalog.model.dataset import RawForm
 from ingest.errors import SourceError, SourceMissingError
 from ingest.landing.landed_batch import LandedPart
 from ingest.landing.unpacking import UnpackLimit, open_landed
 
-FORMATS = {
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".tab": "csv",
-    ".txt": "csv",
-    ".dat": "csv",
-    ".ndjson": "ndjson",
-    ".jsonl": "ndjson",
-    ".json": "json",
-    ".geojson": "json",
-    ".parquet": "parquet",
-    ".xlsx": "xlsx",
-}
+MORE_ENDINGS = {".tab": "csv", ".txt": "csv", ".dat": "csv"}  # of samples: a contract has to say `format` for them
 PACKED = (".gz", ".zip", ".zst")
 DELIMITERS = (",", "\t", ";", "|")
 HEAD_BYTES = 256 << 10
@@ -97,7 +86,8 @@ def choose_format(file: Path, head: bytes) -> str:
     names = [file.name.lower()]
     for suffix in PACKED:
         names.append(names[-1].removesuffix(suffix))
-    named = FORMATS.get(Path(names[-1]).suffix)
+    endings = {f".{name}": format_ for name, format_ in format_names().items()} | MORE_ENDINGS
+    named = endings.get(Path(names[-1]).suffix)
     text = head.removeprefix(codecs.BOM_UTF8).lstrip()
     if text[:1] in (b"{", b"["):
         # One object a line is NDJSON whatever its name; a list or an object over many lines is not.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
 
 from ingest.inputs.bucket import find_bucket_news, open_bucket_batch
@@ -14,25 +15,35 @@ from ingest.inputs.http import open_http_batch
 from ingest.inputs.query import open_query_batch
 from ingest.inputs.raw_batch import InputPlace, RawBatch
 
-OPENERS: dict[str, Callable[[InputPlace], AbstractContextManager[RawBatch]]] = {
-    "file": open_file_batch,
-    "bucket": open_bucket_batch,
-    "http": open_http_batch,
-    "database": open_database_batch,
-    "query": open_query_batch,
-    "events": open_events_batch,
-}
 
-# What a watched input would bring: the position that a load would reach now, None where nothing is new.
-LOOKERS: dict[str, Callable[[InputPlace], dict[str, Any] | None]] = {
-    "file": find_file_news,
-    "bucket": find_bucket_news,
-}
+@dataclass(frozen=True)
+class InputReader:
+    """What reads one kind of input."""
+
+    kind: str  # one of catalog.model.input_kinds
+    open: Callable[[InputPlace], AbstractContextManager[RawBatch]]
+    # What a watched input would bring: the position that a load would reach now, None where nothing is new.
+    look: Callable[[InputPlace], dict[str, Any] | None] | None = None
+
+
+INPUT_READERS: list[InputReader] = [
+    InputReader("file", open_file_batch, find_file_news),
+    InputReader("bucket", open_bucket_batch, find_bucket_news),
+    InputReader("http", open_http_batch),
+    InputReader("database", open_database_batch),
+    InputReader("query", open_query_batch),
+    InputReader("events", open_events_batch),
+]
+
+
+def find_reader(kind: str) -> InputReader:
+    """The reader of a kind, which is one of them."""
+    return next(reader for reader in INPUT_READERS if reader.kind == kind)
 
 
 def open_batch(place: InputPlace) -> AbstractContextManager[RawBatch]:
     """The raw batch that the dataset's input holds now; SourceError where it cannot be read."""
-    return OPENERS[place.source.kind](place)
+    return find_reader(place.source.kind).open(place)
 
 
 def find_position(place: InputPlace) -> dict[str, Any] | None:
@@ -40,5 +51,5 @@ def find_position(place: InputPlace) -> dict[str, Any] | None:
 
     A load that was withheld or failed leaves the position where it was: who polls remembers what was tried.
     """
-    look = LOOKERS.get(place.source.kind)
+    look = find_reader(place.source.kind).look
     return look(place) if look else None

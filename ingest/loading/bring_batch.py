@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 
-from catalog.model.dataset import Dataset, RawForm
+from catalog.model.dataset import Dataset, RawForm, takes_events
 from catalog.model.load_request import FromSource, Replay
 from ingest.cleaning.engine import CleanBatch, clean_batch, find_native
 from ingest.cleaning.plan import compile_cleaning, needed_columns
@@ -40,10 +40,9 @@ def bring_batch(load: RunningLoad) -> Outcome:
 def is_repeated(load: RunningLoad, batch: FetchedBatch) -> bool:
     """Whether the batch is the one that was published last, cleaned alike, with nothing rejected since."""
     # Each pushed record is told its own outcome, be its bytes those of another one.
-    pushed = load.dataset.input is not None and load.dataset.input.kind == "events"
-    if pushed or not isinstance(load.ticket.request, FromSource) or load.ticket.latest != batch.digests:
+    if takes_events(load.dataset) or not isinstance(load.ticket.request, FromSource):
         return False
-    return is_at_rest(load.engine, load.ticket.dataset_id)
+    return load.ticket.latest == batch.digests and is_at_rest(load.engine, load.ticket.dataset_id)
 
 
 def may_bring_nothing(dataset: Dataset, batch: FetchedBatch) -> bool:

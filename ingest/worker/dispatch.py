@@ -15,9 +15,10 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from catalog.model.catalog import Catalog
-from catalog.model.dataset import Dataset
+from catalog.model.dataset import Dataset, is_derived, takes_events
 from catalog.model.dependencies import needs_of
 from catalog.model.freshness import Head, current_revisions, revisions_read
+from catalog.model.load_request import FromSource
 from catalog.model.schedule import last_tick, scheduled_datasets
 from catalog.storage.installation_tables import SWEEP_LOCK, NamedLock
 from catalog.storage.ledger_tables import QUEUE_SCHEMA, DatasetHead, Event, Load
@@ -120,7 +121,7 @@ class Dispatcher:
         )
         for dataset_id in connection.scalars(sa.select(tick.c.dataset_id).where(~done.exists())).all():
             moment, head = ticks[dataset_id]
-            kind = "refresh" if head.dataset.input and head.dataset.input.kind == "query" else "ingest"
+            kind = FromSource().kind(head.dataset)
             swept.queued.append(insert_load(connection, dataset_id, kind, scheduled_at=moment))
             swept.ticks += 1
 
@@ -128,7 +129,7 @@ class Dispatcher:
         self, connection: sa.Connection, heads: Mapping[tuple[str, str], Head], now: datetime, swept: Swept
     ) -> None:
         """A load for each dataset with pushed events that wait."""
-        fed = [head for head in heads.values() if head.dataset.input and head.dataset.input.kind == "events"]
+        fed = [head for head in heads.values() if takes_events(head.dataset)]
         if not fed:
             return
         waiting = sa.select(Event.id).where(Event.dataset_id == DatasetHead.id, Event.load_id.is_(None)).exists()
@@ -172,7 +173,7 @@ class Dispatcher:
 
     def queue_refreshes(self, connection: sa.Connection, heads: Mapping[tuple[str, str], Head], swept: Swept) -> None:
         """A refresh for each derived dataset that has not read the current revisions of what its query reads."""
-        derived = [head for head in heads.values() if head.dataset.input and head.dataset.input.kind == "query"]
+        derived = [head for head in heads.values() if is_derived(head.dataset)]
         if not derived:
             return
         rows = connection.execute(
@@ -217,8 +218,7 @@ class Dispatcher:
             for head in heads.values()
         }
         for load in choose_due(unfinished, needs, silent, find_jobs(connection), now):
-            source = by_id[load.dataset_id].dataset.input
-            lane = EVENTS_LANE if source and source.kind == "events" else LOADS_LANE
+            lane = EVENTS_LANE if takes_events(by_id[load.dataset_id].dataset) else LOADS_LANE
             defer_job(connection, load.id, lane)
             swept.deferred.append(load.id)
 
