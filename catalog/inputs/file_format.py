@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -15,25 +14,9 @@ from catalog.document.yaml_document import Trail
 from catalog.inputs.permits import Permits
 from catalog.inputs.variables import VARIABLE
 from catalog.model.dataset import RawForm
+from catalog.model.file_formats import FORMATS, format_names
 from catalog.types.json_path import parse_records_path
 
-
-@dataclass(frozen=True)
-class FormatSpec:
-    """One file format; `ingest/readers/` has its reader."""
-
-    name: str  # as RawForm has it
-    endings: tuple[str, ...]  # what it is called in contracts and at the end of files' names
-    keys: tuple[str, ...] = ()  # of an `input`, that say something about it
-
-
-FORMATS: list[FormatSpec] = [
-    FormatSpec("csv", ("csv", "tsv"), ("delimiter", "columns", "encoding")),
-    FormatSpec("ndjson", ("ndjson", "jsonl"), ("encoding",)),
-    FormatSpec("json", ("json", "geojson"), ("encoding", "records", "recordKey")),
-    FormatSpec("parquet", ("parquet",)),
-    FormatSpec("xlsx", ("xlsx",), ("columns", "sheet")),
-]
 PACKED = (".gz", ".zst", ".zip")
 WIDE_ENCODINGS = ("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be")
 
@@ -83,11 +66,6 @@ def build_form(value: dict[str, Any], server: Server, trail: Trail, findings: Fi
         sheet=sheet,
         quoted=name != "tsv",
     )
-
-
-def format_names() -> dict[str, str]:
-    """The format of each name that contracts and files may have for it."""
-    return {ending: spec.name for spec in FORMATS for ending in spec.endings}
 
 
 def check_keys(value: dict[str, Any], name: str, format_: str, trail: Trail, findings: Findings) -> bool:

@@ -12,10 +12,11 @@ from open_data_contract_standard.model import Server
 
 from catalog.document.findings import Findings
 from catalog.document.yaml_document import Trail
-from catalog.inputs.file_format import PACKED, build_form, check_variables, format_names
+from catalog.inputs.file_format import PACKED, build_form, check_variables
 from catalog.inputs.incremental import check_secret, count_errors, read_timeout
 from catalog.inputs.permits import Permits
 from catalog.model.dataset import Input
+from catalog.model.file_formats import format_names
 from catalog.model.sources import HttpSource, Pagination
 from catalog.types.json_path import parse_records_path
 

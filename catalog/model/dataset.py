@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from catalog.model.file_formats import find_format
 from catalog.model.input_kinds import InputKind, find_input_kind
 from catalog.model.roles import Role
 from catalog.model.service_levels import Sla
@@ -61,7 +62,7 @@ class Gate:
 class RawForm:
     """How raw records are cut out of bytes."""
 
-    format: str = "csv"  # csv, ndjson, json, parquet or xlsx
+    format: str = "csv"  # one of FORMATS, or one of Decant's own
     delimiter: str = ","
     encoding: str = "utf-8"
     columns: tuple[str, ...] | None = None  # of a file that has no header
@@ -72,13 +73,15 @@ class RawForm:
 
     @property
     def is_json(self) -> bool:
-        """Whether each raw record is one JSON object, which transforms see as `raw`; a table's rows become such."""
-        return self.format in {"json", "ndjson", "parquet", "xlsx"}
+        """Whether each raw record is one JSON object."""
+        spec = find_format(self.format)
+        return spec is not None and spec.is_json
 
     @property
     def is_typed(self) -> bool:
-        """Whether the source itself says what is a text: then blanks around it are part of it."""
-        return self.format in {"json", "ndjson", "parquet"}
+        """Whether the source itself says what is a text."""
+        spec = find_format(self.format)
+        return spec is not None and spec.is_typed
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from pathlib import Path
 import ijson
 from ijson.common import JSONError
 
-from catalog.inputs.file_format import format_names
 from catalog.model.dataset import RawForm
+from catalog.model.file_formats import format_names
 from ingest.errors import SourceError, SourceMissingError
 from ingest.landing.landed_batch import LandedPart
 from ingest.landing.unpacking import UnpackLimit, open_landed

@@ -9,4 +9,10 @@ from api.exports.formats.ndjson_format import NDJSON
 from api.exports.formats.parquet_format import PARQUET
 from api.exports.formats.xlsx_format import XLSX
 
-FORMATS: list[StreamedFormat | FiledFormat] = [CSV, NDJSON, PARQUET, ARROW, XLSX]
+FORMATS: list[StreamedFormat | FiledFormat] = [
+    CSV,
+    NDJSON,
+    PARQUET,
+    ARROW,
+    XLSX,
+]
