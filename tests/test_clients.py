@@ -1,4 +1,4 @@
-"""The examples of docs/clients.md, run as they stand against a real service."""
+"""The examples of docs/how-to/clients.md, run as they stand against a real service."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from runtime.settings import PROJECT_ROOT
 from tests.support.documents import BASE
 from tests.support.lab import Lab
 
-TEXT = (PROJECT_ROOT / "docs" / "clients.md").read_text(encoding="utf-8")
+TEXT = (PROJECT_ROOT / "docs" / "how-to" / "clients.md").read_text(encoding="utf-8")
 
 
 def examples(language: str) -> list[str]:

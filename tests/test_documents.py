@@ -1,19 +1,17 @@
-"""README, ARCHITECTURE and CHANGELOG say what is so: tables, commands, files, requests and answers are tried."""
+"""The documents say what is so: tables, commands, files, links, requests and answers are tried."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
+import shutil
+import tempfile
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
+import pytest
 import typer
 
 import decant
@@ -23,14 +21,23 @@ from commands.demo import demo_text
 from runtime.database import DatabaseUrls, make_engine
 from runtime.settings import PROJECT_ROOT, Settings, read_secret
 from runtime.version import DISTRIBUTION, read_version
-from tests.support.documents import BASE
+from tests.support.documents import BASE, blocks, find_requests, read, section
 from tests.support.lab import Lab
+from tests.support.walkthrough import Walkthrough, ask
 
-README = (PROJECT_ROOT / "README.md").read_text(encoding="utf-8")
-ARCHITECTURE = (PROJECT_ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
-CHANGELOG = (PROJECT_ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-DECANT = Path(sys.executable).with_name("decant")
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+README = read("README.md")
+ARCHITECTURE = read("ARCHITECTURE.md")
+CHANGELOG = read("CHANGELOG.md")
+TOUR = read("docs/tutorial/demo.md")
+# The changelog says what was so, and names commands of releases before.
+DOCUMENTS = sorted(
+    path.relative_to(PROJECT_ROOT).as_posix()
+    for path in (
+        *PROJECT_ROOT.glob("*.md"),
+        *PROJECT_ROOT.glob("docs/**/*.md"),
+        *PROJECT_ROOT.glob("examples/**/*.md"),
+    )
+)
 UNITS = {"_ms": " ms", "_bytes": " bytes", "_pool_size": " connections", "_threads": " threads"}
 # What a default is called where it is no value, or not the same everywhere.
 DEFAULTS = {
@@ -67,26 +74,14 @@ SUBSECTIONS = {
 KINDS_OF_CHANGE = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
 
 
-def section(title: str, text: str = README, level: int = 2) -> str:
-    """What stands under a heading, up to the next of its level."""
-    found = re.search(rf"^{'#' * level} {re.escape(title)}\n(.*?)(?=^#{{1,{level}}} |\Z)", text, re.M | re.S)
-    assert found, f"there is no section {title!r}"
-    return found[1]
-
-
 def headings(text: str, level: int) -> list[str]:
     """The headings of one level, code left out."""
     return re.findall(rf"^{'#' * level} (.+)$", re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S), re.M)
 
 
-def blocks(text: str) -> list[tuple[str, str]]:
-    """(language, content) of each code block."""
-    return [(match[1], match[2]) for match in BLOCK.finditer(text)]
-
-
 def marked(name: str) -> str:
-    """The table between two markers of the README."""
-    found = re.search(rf"<!-- {name}: .*? -->\n(.*?)<!-- /{name} -->", README, re.S)
+    """The table between two markers of the page of its name."""
+    found = re.search(rf"<!-- {name}: .*? -->\n(.*?)<!-- /{name} -->", read(f"docs/reference/{name}.md"), re.S)
     assert found
     return found[1]
 
@@ -117,12 +112,12 @@ def problem_table() -> str:
     return table(("code", "status", "title", "meaning"), *rows)
 
 
-def test_the_readme_lists_every_setting_with_its_default_and_meaning() -> None:
-    assert marked("settings") == settings_table(), f"put this into the README:\n\n{settings_table()}"
+def test_the_reference_lists_every_setting_with_its_default_and_meaning() -> None:
+    assert marked("settings") == settings_table(), f"put this into settings.md:\n\n{settings_table()}"
 
 
-def test_the_readme_lists_every_kind_of_problem() -> None:
-    assert marked("problems") == problem_table(), f"put this into the README:\n\n{problem_table()}"
+def test_the_reference_lists_every_kind_of_problem() -> None:
+    assert marked("problems") == problem_table(), f"put this into problems.md:\n\n{problem_table()}"
 
 
 def find_commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, set[str]]]:
@@ -140,7 +135,7 @@ COMMANDS = dict(find_commands(typer.main.get_command(decant.app)))
 
 def test_the_table_of_commands_has_every_command_with_every_option() -> None:
     listed = {}
-    for line in section("Command line").splitlines():
+    for line in read("docs/reference/command-line.md").splitlines():
         if line.startswith("| `decant "):
             command, _, options = cells(line)
             name = " ".join(word for word in command.strip("`").split()[1:] if word.islower())
@@ -148,58 +143,95 @@ def test_the_table_of_commands_has_every_command_with_every_option() -> None:
     assert listed == COMMANDS
 
 
-def test_every_command_that_the_readme_names_exists_with_these_options() -> None:
-    shell = "\n".join(content for language, content in blocks(README) if language in {"sh", "console"})
-    named = re.findall(r"`decant ([^`]+)`", README)
-    named += re.findall(r"^(?:\S+/)?decant ([a-z].*)$", shell, re.M)
-    named += re.findall(r"^\$ docker run .* decant ([a-z].*)$", shell, re.M)
-    assert len(named) > 15
-    for words in named:
+def commands_of(text: str) -> list[str]:
+    """What stands behind `decant` in the prose and the shell blocks of a document."""
+    shell = "\n".join(content for language, content in blocks(text) if language in {"sh", "console"})
+    prose = re.sub(r"^ *```.*?^ *```$", "", text, flags=re.M | re.S)
+    named = [" ".join(words.split()) for words in re.findall(r"`decant\s([^`]+)`", prose)]
+    named += re.findall(r"^(?:\$ )?(?:\S+/)?decant ([a-z].*)$", shell, re.M)
+    return named + re.findall(r"^\$ docker run .* decant ([a-z].*)$", shell, re.M)
+
+
+@pytest.mark.parametrize("path", [path for path in DOCUMENTS if path != "CHANGELOG.md"])
+def test_every_command_that_a_document_names_exists_with_these_options(path: str) -> None:
+    for words in commands_of(read(path)):
+        if words.startswith("--"):
+            continue
         found = [name for name in COMMANDS if f"{words} ".startswith(f"{name} ")]
         assert found, f"decant {words}"
-        assert set(re.findall(r"--[a-z-]+", words)) <= COMMANDS[found[0]], f"decant {words}"
+        assert set(re.findall(r"--[a-z-]+", words)) <= COMMANDS[found[0]] | {"--help"}, f"decant {words}"
 
 
-def test_every_make_target_that_the_readme_names_exists() -> None:
-    targets = set(re.findall(r"^([a-z]+):", (PROJECT_ROOT / "Makefile").read_text(), re.M))
-    named = set(re.findall(r"(?:^|`|=\d+ )make (\w+)", README, re.M))
-    assert named
+def test_most_documents_name_commands() -> None:
+    assert len([path for path in DOCUMENTS if commands_of(read(path))]) > 15
+
+
+def test_every_make_target_that_the_documents_name_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (PROJECT_ROOT / "Makefile").read_text(), re.M))
+    named = {name for path in DOCUMENTS for name in re.findall(r"(?:^|`|=\d+ )make ([a-z-]+)", read(path), re.M)}
+    assert len(named) > 5
     assert named <= targets
 
 
-def test_every_file_that_the_documents_link_to_exists() -> None:
-    for document in (README, ARCHITECTURE, CHANGELOG):
-        for target in re.findall(r"\]\(([^)#:]+)\)", document):
-            assert (PROJECT_ROOT / target).exists(), target
+def slug_of(heading: str) -> str:
+    """The anchor that a heading gets on a page."""
+    words = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()
+    return re.sub(r"[^\w\- ]", "", words).strip().replace(" ", "-")
 
 
-def find_requests(text: str) -> Iterator[tuple[str, str | None]]:
-    """(curl command, the answer that is shown for it or None) in a piece of the README."""
-    found = blocks(text)
-    for index, (language, content) in enumerate(found):
-        commands = re.findall(r"^curl .*$", content, re.M) if language == "sh" else []
-        following = found[index + 1] if index + 1 < len(found) else ("", "")
-        for command in commands:
-            yield command, following[1] if following[0] == "json" and len(commands) == 1 else None
+def anchors_of(text: str) -> set[str]:
+    """The anchors of a document; of two headings that are alike the second has a number."""
+    found: list[str] = []
+    for heading in re.findall(r"^#{1,6} (.+)$", re.sub(r"^ *```.*?^ *```$", "", text, flags=re.M | re.S), re.M):
+        slug = slug_of(heading)
+        number = sum(re.fullmatch(rf"{re.escape(slug)}(-\d+)?", other) is not None for other in found)
+        found.append(f"{slug}-{number}" if number else slug)
+    return set(found)
 
 
-def answer_of(client: httpx.Client, command: str, key: str = "") -> httpx.Response:
-    """The answer to a curl command."""
-    url = re.search(rf"'{BASE}(/[^']*)'", command)
-    assert url, command
-    if "[" in url[1]:
-        assert command.startswith("curl -g "), f"curl reads the brackets itself: {command}"
-    return client.get(url[1], headers={"Authorization": f"Bearer {key}"} if "$KEY" in command else {})
+def links_of(text: str) -> list[str]:
+    """The targets of a document's links, but for other hosts' and those in code."""
+    prose = re.sub(r"^ *```.*?^ *```$|`[^`]*`", "", text, flags=re.M | re.S)
+    return [target for target in re.findall(r"\]\(([^)\s]+)\)", prose) if not re.match(r"[a-z]+:", target)]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS)
+def test_every_link_of_a_document_leads_to_a_file_and_a_heading(path: str) -> None:
+    text = read(path)
+    for target in links_of(text):
+        file, _, anchor = target.partition("#")
+        place = (PROJECT_ROOT / path).parent / file if file else PROJECT_ROOT / path
+        assert place.exists(), f"{path}: {target}"
+        assert place.resolve().is_relative_to(PROJECT_ROOT), f"{path}: {target}"
+        if anchor:
+            assert anchor in anchors_of(place.read_text(encoding="utf-8")), f"{path}: {target}"
+
+
+def test_a_link_to_nothing_is_found() -> None:
+    text = "# A b\n\n## C-d `e`!\n\n## A b\n\n[x](#a-b-1) [y](z.md#q) `[no](code.md)` [w](https://example.org)\n"
+    assert anchors_of(text) == {"a-b", "c-d-e", "a-b-1"}
+    assert links_of(text) == ["#a-b-1", "z.md#q"]
+
+
+def test_the_index_has_every_page_once() -> None:
+    linked = links_of(read("docs/README.md"))
+    pages = {path.removeprefix("docs/") for path in DOCUMENTS if path.startswith("docs/")} - {"README.md"}
+    pages -= {page for page in pages if page.startswith("decisions/") and page != "decisions/README.md"}
+    assert sorted(target for target in linked if not target.startswith("../")) == sorted(pages)
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 200
 
 
 def test_every_request_of_the_tour_is_answered_as_it_says(flights: Lab) -> None:
     key = create_key(make_engine(flights.urls.write), read_secret(flights.settings), "tour", ["nyc-flights:read"])
-    requests = list(find_requests(section("A tour of the demo")))
-    assert len(requests) == 7
+    requests = [*find_requests(TOUR), *find_requests(section("Two commands", README))]
+    assert len(requests) == 8
     compared = 0
     with flights.serve() as client:
         for command, shown in requests:
-            answer = answer_of(client, command, key)
+            answer = ask(client, command, {"KEY": key})
             status = re.search(r'"status": (\d+)', shown or "")
             assert answer.status_code == (int(status[1]) if status else 200), command
             if shown and "…" not in shown:
@@ -210,97 +242,47 @@ def test_every_request_of_the_tour_is_answered_as_it_says(flights: Lab) -> None:
     assert compared == 1
 
 
+def test_every_request_of_the_reference_is_answered(flights: Lab) -> None:
+    requests = [command for command, _ in find_requests(read("docs/reference/api.md"))]
+    assert len(requests) == 2
+    with flights.serve() as client:
+        client.follow_redirects = True
+        for command in requests:
+            assert ask(client, command).status_code == 200, command
+
+
 def test_the_demo_says_the_addresses_that_the_tour_shows() -> None:
     said = demo_text(BASE, "dcnt_…")
-    tour = section("A tour of the demo")
     for line in said.strip().splitlines()[:6]:
-        assert line in tour
+        assert line in TOUR
     for url in re.findall(rf"'({BASE}[^']*)'", said):
-        assert url in tour
+        assert url in TOUR
 
 
-@contextmanager
-def run_service(folder: Path, environment: dict[str, str]) -> Iterator[tuple[httpx.Client, str]]:
-    """A client of `decant serve` and the line that it printed; ended as Ctrl-C would."""
-    process = subprocess.Popen(
-        [DECANT, "serve"], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    assert process.stdout
-    try:
-        line = process.stdout.readline()
-        found = re.search(r"Serving on (http://\S+)", line)
-        assert found, line + process.stdout.read()
-        with httpx.Client(base_url=found[1], timeout=20) as client:
-            yield client, line.replace(found[1], BASE)
-    finally:
-        process.terminate()
-        process.communicate(timeout=30)
+def test_the_tutorial_works_step_by_step_as_it_says(tmp_path: Path, urls: DatabaseUrls) -> None:
+    reader = Walkthrough(tmp_path, DECANT_DATABASE_URL=urls.owner)
+    reader.walk(read("docs/tutorial/first-dataset.md"))
+    assert (reader.ran, reader.compared) == (11, 10)
 
 
-def words_of(text: str) -> list[list[str]]:
-    """Each line's words, without what differs from run to run: times, seconds, folders."""
-    lines = []
-    for line in text.strip().splitlines():
-        line = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ", "TIME", line)
-        line = re.sub(r"\S*/(\.decant|home)/", "HOME/", line)
-        line = re.sub(r" \d+\.\d( s)?$", " SECONDS", line)
-        line = re.sub(r"\d+ s ago", "AGO", line)
-        if not line.startswith("Generating "):
-            lines.append(line.split())
-    return lines
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that the user of an embedded Postgres may enter, which pytest's own is not."""
+    folder = Path(tempfile.mkdtemp(prefix="decant-tests-", dir="/tmp"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
 
 
-def run_block(script: str, folder: Path, environment: dict[str, str]) -> tuple[str, Path]:
-    """What a block of the README prints in a shell, and the folder in which it ends."""
-    mark = "ends-in-folder "
-    done = subprocess.run(
-        ["sh", "-ec", f"{script}\necho '{mark}'$PWD"],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
-    printed, _, end = done.stdout.rpartition(mark)
-    return printed, Path(end.strip())
+def test_a_newcomer_s_first_dataset_is_served_from_nothing_as_the_readme_says(open_folder: Path) -> None:
+    """Without any setting: contract drafted, database embedded, service beside it."""
+    reader = Walkthrough(open_folder)
+    reader.walk(section("A first dataset, from a file", README))
+    assert (reader.ran, reader.compared) == (7, 3)
 
 
-def test_a_reader_s_own_dataset_works_step_by_step_as_the_readme_says(tmp_path: Path, urls: DatabaseUrls) -> None:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("DECANT_", "OTEL_"))} | {
-        "PATH": f"{DECANT.parent}{os.pathsep}{os.environ['PATH']}",
-        "COLUMNS": "200",
-        "PYTHONUNBUFFERED": "1",
-        "DECANT_DATABASE_URL": urls.owner,
-        "DECANT_PORT": "0",
-    }
-    text = section("Add your own dataset in five minutes")
-    before_serving, _, after = text.partition("**7. ")
-    folder = tmp_path
-    printed = ""
-    checked = []
-    for language, content in blocks(before_serving):
-        if language == "sh":
-            printed, folder = run_block(content, folder, environment)
-        else:
-            assert words_of(printed) == words_of(content.replace("…/", "/")), printed
-            checked.append(content)
-    assert len(checked) == 6
-    (_, serve), (_, said), *_ = blocks(after)
-    assert serve.strip() == "decant serve"
-    with run_service(folder, environment) as (client, line):
-        # Both addresses name the port, which is another one here.
-        assert re.sub(r"http://[\d.:]+", BASE, line) == said
-        requests = list(find_requests(after))
-        assert len(requests) == 3
-        for command, shown in requests:
-            answer = answer_of(client, command)
-            assert answer.status_code == 200, answer.text
-            assert answer.json() == json.loads(shown or ""), command
-
-
-def test_the_readme_names_every_endpoint_of_the_service() -> None:
-    documented = set(re.findall(r"`GET (/[^`]*)`", section("The API")))
+def test_the_reference_names_every_endpoint_of_the_service() -> None:
+    documented = set(re.findall(r"`GET (/[^`]*)`", read("docs/reference/api.md")))
     from api.admin import audit_routes as audit
     from api.admin import health_routes as health
     from api.admin import key_routes as keys
@@ -325,12 +307,11 @@ def test_the_architecture_has_its_sections_in_order() -> None:
 
 
 def test_every_source_file_that_the_architecture_names_exists() -> None:
-    packages = "api|catalog|ingest|migrations|tests|bench|openapi|contracts"
-    named = set(re.findall(rf"`((?:{packages})/[\w./-]*)`", ARCHITECTURE))
-    assert len(named) > 20
-    planned = {"catalog/records.py"}  # named because it is not there
-    assert {name for name in named - planned if not (PROJECT_ROOT / name).exists()} == set()
-    assert not any((PROJECT_ROOT / name).exists() for name in planned)
+    packages = "api|catalog|commands|ingest|migrations|runtime|tests|bench|openapi|contracts"
+    pages = [ARCHITECTURE, *(read(path) for path in DOCUMENTS if path.startswith("docs/decisions/"))]
+    named = set(re.findall(rf"`((?:{packages})/[\w./-]*)`", "\n".join(pages)))
+    assert len(named) > 100
+    assert {name for name in named if not (PROJECT_ROOT / name).exists()} == set()
 
 
 def test_the_architecture_names_every_package_that_the_project_needs() -> None:
@@ -340,11 +321,21 @@ def test_the_architecture_names_every_package_that_the_project_needs() -> None:
     assert needed - named == set()
 
 
-def test_the_newest_release_of_the_changelog_is_the_installed_version() -> None:
-    project = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text())["project"]
-    newest = headings(CHANGELOG, 2)[1]
-    assert newest.startswith(f"[{project['version']}] - ")
-    assert (project["name"], project["version"]) == (DISTRIBUTION, read_version())
+DECISIONS = [path for path in DOCUMENTS if re.match(r"docs/decisions/\d", path)]
+
+
+@pytest.mark.parametrize("path", DECISIONS)
+def test_a_decision_is_one_short_page_in_three_parts(path: str) -> None:
+    text = read(path)
+    assert text.startswith(f"# {Path(path).name[:4]}. ")
+    assert headings(text, 2) == ["Context", "Decision", "Consequences"]
+    assert 15 <= len(text.splitlines()) <= 40
+
+
+def test_the_decisions_are_numbered_and_listed_in_order() -> None:
+    names = [Path(path).name for path in DECISIONS]
+    assert [name[:4] for name in names] == [f"{number:04}" for number in range(1, len(names) + 1)]
+    assert links_of(read("docs/decisions/README.md")) == names
 
 
 def test_the_changelog_keeps_its_form() -> None:
@@ -359,3 +350,10 @@ def test_the_changelog_keeps_its_form() -> None:
     assert set(changes) <= KINDS_OF_CHANGE
     for kind in changes:
         assert section(kind, CHANGELOG, level=3).lstrip().startswith("- ")
+
+
+def test_the_newest_release_of_the_changelog_is_the_installed_version() -> None:
+    project = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text())["project"]
+    newest = headings(CHANGELOG, 2)[1]
+    assert newest.startswith(f"[{project['version']}] - ")
+    assert (project["name"], project["version"]) == (DISTRIBUTION, read_version())

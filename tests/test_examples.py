@@ -9,7 +9,8 @@ import pytest
 
 from runtime.database import DatabaseUrls
 from runtime.settings import PROJECT_ROOT
-from tests.walkthrough import Walkthrough, read
+from tests.support.documents import read
+from tests.support.walkthrough import Walkthrough
 
 EXAMPLES = PROJECT_ROOT / "examples"
 FOLDERS = sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir())

@@ -103,9 +103,17 @@ def test_the_wheel_holds_what_the_packages_need_and_nothing_else(archives: Archi
 def test_the_source_archive_holds_what_the_wheel_is_built_from_and_no_tests(archives: Archives) -> None:
     names = archives.names_in_source()
     assert {"README.md", "CHANGELOG.md", "LICENSE", "requirements.lock", "openapi/openapi.json"} <= names
-    assert {"contracts/nyc_flights.odcs.yaml", "migrations/script.py.mako", "docs/contracts.md"} <= names
+    assert {"examples/files/contracts/library.odcs.yaml", "examples/files/data/loans-2026-01.csv"} <= names
+    assert {"contracts/nyc_flights.odcs.yaml", "migrations/script.py.mako", "docs/reference/contracts.md"} <= names
     tops = {name.partition("/")[0] for name in names if "/" in name}
-    assert tops == {*PACKAGES, "contracts", "docs", "openapi", f"{PROJECT['name'].replace('-', '_')}.egg-info"}
+    assert tops == {
+        *PACKAGES,
+        "contracts",
+        "docs",
+        "examples",
+        "openapi",
+        f"{PROJECT['name'].replace('-', '_')}.egg-info",
+    }
 
 
 @dataclass(frozen=True)

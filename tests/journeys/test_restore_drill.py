@@ -264,8 +264,8 @@ def other_server() -> Iterator[EmbeddedPostgres]:
 
 
 def run_documented(block: str, folder: Path, lab: Lab, server: EmbeddedPostgres) -> str:
-    """What the commands of docs/backup.md print, run as they stand there."""
-    text = (PROJECT_ROOT / "docs" / "backup.md").read_text(encoding="utf-8")
+    """What the commands of docs/how-to/backup.md print, run as they stand there."""
+    text = (PROJECT_ROOT / "docs" / "how-to" / "backup.md").read_text(encoding="utf-8")
     (commands,) = re.findall(rf"^ *```sh {block}\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL)
     variables = {
         "PATH": os.pathsep.join([str(server.binaries), str(Path(sys.executable).parent), os.environ["PATH"]]),

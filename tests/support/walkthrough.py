@@ -9,39 +9,20 @@ import shlex
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
 
-from runtime.settings import PROJECT_ROOT
+from tests.support.command_line import DECANT
+from tests.support.documents import BASE, blocks, curl_commands
+from tests.support.waiting import wait_until
 
-DECANT = Path(sys.executable).with_name("decant")
-BASE = "http://127.0.0.1:8000"
 FILE_SERVER = re.compile(r"^python3 -m http\.server (\d+) ")
-BLOCK = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # Keeps the folder in which a block ends, and what it exported, for the next block.
 STATE = "import json, os; print(json.dumps([os.getcwd(), dict(os.environ)]))"
 KEEP = f"""\n{shlex.quote(sys.executable)} -c '{STATE}' > "$WALKTHROUGH"\n"""
-
-
-def read(path: str) -> str:
-    """A document of the project."""
-    return (PROJECT_ROOT / path).read_text(encoding="utf-8")
-
-
-def section(title: str, text: str, level: int = 2) -> str:
-    """What stands under a heading, up to the next of its level."""
-    found = re.search(rf"^{'#' * level} {re.escape(title)}\n(.*?)(?=^#{{1,{level}}} |\Z)", text, re.M | re.S)
-    assert found, f"there is no section {title!r}"
-    return found[1]
-
-
-def blocks(text: str) -> list[tuple[str, str]]:
-    """(language, content) of each code block."""
-    return [(match[1], match[2]) for match in BLOCK.finditer(text)]
 
 
 def words_of(text: str) -> list[list[str]]:
@@ -81,21 +62,6 @@ def ask(client: httpx.Client, command: str, variables: dict[str, str] | None = N
     assert url.startswith(f"{BASE}/"), command
     assert not (globbed and "[" in url), f"curl reads the brackets itself: {command}"
     return client.request(method, url.removeprefix(BASE), content=body, headers=headers)
-
-
-def find_requests(text: str) -> Iterator[tuple[str, str | None]]:
-    """(curl command, the answer that is shown for it or None) in a part of a document."""
-    found = blocks(text)
-    for index, (language, content) in enumerate(found):
-        commands = curl_commands(content) if language == "sh" else []
-        following = found[index + 1] if index + 1 < len(found) else ("", "")
-        for command in commands:
-            yield command, following[1] if following[0] == "json" and len(commands) == 1 else None
-
-
-def curl_commands(script: str) -> list[str]:
-    """The curl commands of a block, their continued lines joined."""
-    return re.findall(r"^curl .*$", script.replace("\\\n", " "), re.M)
 
 
 def is_like(shown: object, given: object) -> bool:
@@ -209,20 +175,14 @@ class Walkthrough:
             [sys.executable, *words[1:]], cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         try:
-            wait_for(lambda: socket.create_connection(("127.0.0.1", int(other)), timeout=1).close())
+            wait_until(lambda: is_open(int(other)))
             yield
         finally:
             process.terminate()
             process.wait(timeout=30)
 
 
-def wait_for(attempt: Callable[[], None], seconds: float = 30) -> None:
-    """Repeats an attempt until it succeeds."""
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            return attempt()
-        except OSError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.05)
+def is_open(port: int) -> bool:
+    """Whether something listens on a port of this machine."""
+    with socket.socket() as attempt:
+        return attempt.connect_ex(("127.0.0.1", port)) == 0
