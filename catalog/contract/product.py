@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from open_data_contract_standard.model import OpenDataContractStandard, SchemaObject
 
@@ -43,11 +43,57 @@ SEARCH_LANGUAGES = (
 DEFAULT_MAX_DELETED = 0.50
 
 
+class Owner(NamedTuple):
+    """The product that datasets belong to."""
+
+    product: str
+    major: int
+    schema: str
+
+
 def build_product(
     contract: OpenDataContractStandard, document: Document, sha256: str, settings: Settings
 ) -> tuple[Product, list[Finding]]:
     """The product of a contract, and what is wrong with it."""
     findings = Findings(document)
+    owner = find_owner(contract, findings)
+    datasets = build_datasets(contract, owner, findings, Permits(settings, owner.product))
+    check_foreign_keys(datasets, findings)
+    if not count_errors(findings):
+        check_names(datasets, {part.name or "": i for i, part in enumerate(contract.schema_ or [])}, findings)
+    sla = build_sla(contract, datasets, findings)
+    if sla.latency_element is not None:
+        name, prop = sla.latency_element
+        datasets[name] = replace(datasets[name], freshness_property=prop)
+    product = Product(
+        id=owner.product,
+        major=owner.major,
+        version=contract.version or "",
+        name=contract.name or owner.product,
+        status=contract.status or "draft",
+        schema=owner.schema,
+        datasets=datasets,
+        roles=build_roles(contract, owner.product, datasets, findings),
+        sha256=sha256,
+        file=document.file,
+        source=document.text,
+        dataset_lines={
+            part.name: document.line_of(("schema", i)) for i, part in enumerate(contract.schema_ or []) if part.name
+        },
+        document=document.data,
+        description=(contract.description.purpose or "") if contract.description else "",
+        sla=sla,
+        grants=read_grants(
+            read_customs(contract.customProperties, ("customProperties",), findings, "contract"),
+            ("customProperties",),
+            findings,
+        ),
+    )
+    return product, group_warnings(findings.found)
+
+
+def find_owner(contract: OpenDataContractStandard, findings: Findings) -> Owner:
+    """Whose the datasets are, by the contract's id and version."""
     version = contract.version or ""
     match = SEMANTIC_VERSION.fullmatch(version)
     if not match:
@@ -61,12 +107,18 @@ def build_product(
     schema = name_schema(product_id, major)
     if problem := refuse_product(product_id, schema):
         findings.error(("id",), problem)
-    permits = Permits(settings, product_id)
+    return Owner(product_id, major, schema)
+
+
+def build_datasets(
+    contract: OpenDataContractStandard, owner: Owner, findings: Findings, permits: Permits
+) -> dict[str, Dataset]:
+    """The datasets of a contract by name, each with tables of its own."""
     datasets: dict[str, Dataset] = {}
     tables: dict[str, str] = {}
     for index, part in enumerate(contract.schema_ or []):
         trail: Trail = ("schema", index)
-        dataset = build_dataset(part, trail, (product_id, major, schema), contract, findings, permits)
+        dataset = build_dataset(part, trail, owner, contract, findings, permits)
         if dataset is None:
             continue
         if dataset.name in datasets:
@@ -76,65 +128,22 @@ def build_product(
                 findings.error((*trail, "name"), f"its table {table!r} is also that of {tables[table]!r}")
             tables[table] = dataset.name
         datasets[dataset.name] = dataset
-    check_foreign_keys(datasets, findings)
-    if not count_errors(findings):
-        check_names(datasets, {part.name or "": i for i, part in enumerate(contract.schema_ or [])}, findings)
-    sla = build_sla(contract, datasets, findings)
-    if sla.latency_element is not None:
-        name, prop = sla.latency_element
-        datasets[name] = replace(datasets[name], freshness_property=prop)
-    return (
-        Product(
-            id=product_id,
-            major=major,
-            version=version,
-            name=contract.name or product_id,
-            status=contract.status or "draft",
-            schema=schema,
-            datasets=datasets,
-            roles=build_roles(contract, product_id, datasets, findings),
-            sha256=sha256,
-            file=document.file,
-            source=document.text,
-            dataset_lines={
-                part.name: document.line_of(("schema", i))
-                for i, part in enumerate(contract.schema_ or [])
-                if part.name
-            },
-            document=document.data,
-            description=(contract.description.purpose or "") if contract.description else "",
-            sla=sla,
-            grants=read_grants(
-                read_customs(contract.customProperties, ("customProperties",), findings, "contract"),
-                ("customProperties",),
-                findings,
-            ),
-        ),
-        group_warnings(findings.found),
-    )
+    return datasets
 
 
 def build_dataset(
     part: SchemaObject,
     trail: Trail,
-    owner: tuple[str, int, str],
+    owner: Owner,
     contract: OpenDataContractStandard,
     findings: Findings,
     permits: Permits,
 ) -> Dataset | None:
     """One dataset, or None where not even its name can be used."""
-    name = part.name or ""
-    if not DATASET_NAME.fullmatch(name):
-        findings.error(
-            (*trail, "name"),
-            f"{name!r} must start with a letter and hold only letters, digits, '_', '.', '-'",
-        )
+    table = find_table(part, trail, findings)
+    if table is None:
         return None
-    if name == CONTRACT_PAGE:
-        findings.error((*trail, "name"), f"{name!r} is taken: the contract itself stands at that address")
-    table = shorten_name(part.physicalName or name)
-    if problem := refuse_table(table):
-        findings.error((*trail, "physicalName" if part.physicalName else "name"), problem)
+    name = part.name or ""
     custom = read_customs(part.customProperties, (*trail, "customProperties"), findings, "dataset")
     trimmed = read_trim(custom, trail, findings)
     default = {} if trimmed is None else {"trim": trimmed}
@@ -143,13 +152,12 @@ def build_dataset(
     foreign_keys = tuple(find_foreign_keys(part, contract, trail, findings))
     if foreign_keys and EXPANDED in properties:
         findings.warning((*trail, "name"), f"a property is called {EXPANDED!r}, so `expand=` is not offered")
-    product, major, schema = owner
     source = build_input(custom.get("input"), (*trail, "customProperties"), contract, properties, findings, permits)
     most = DEFAULT_MAX_REJECTED_EVENTS if source and source.fed.pushed else DEFAULT_MAX_REJECTED
     return Dataset(
-        product=product,
-        major=major,
-        schema=schema,
+        product=owner.product,
+        major=owner.major,
+        schema=owner.schema,
         name=name,
         table=table,
         title=part.businessName or name,
@@ -166,6 +174,23 @@ def build_dataset(
         searched=tuple(prop.name for prop in properties.values() if prop.searchable),
         search_language=read_language(custom, trail, findings),
     )
+
+
+def find_table(part: SchemaObject, trail: Trail, findings: Findings) -> str | None:
+    """The name of a dataset's table; None where the dataset's own name cannot be used."""
+    name = part.name or ""
+    if not DATASET_NAME.fullmatch(name):
+        findings.error(
+            (*trail, "name"),
+            f"{name!r} must start with a letter and hold only letters, digits, '_', '.', '-'",
+        )
+        return None
+    if name == CONTRACT_PAGE:
+        findings.error((*trail, "name"), f"{name!r} is taken: the contract itself stands at that address")
+    table = shorten_name(part.physicalName or name)
+    if problem := refuse_table(table):
+        findings.error((*trail, "physicalName" if part.physicalName else "name"), problem)
+    return table
 
 
 def read_language(custom: dict[str, Any], trail: Trail, findings: Findings) -> str:

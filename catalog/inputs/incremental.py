@@ -49,6 +49,29 @@ def build_incremental(
         findings.error(
             trail, "input.incremental: a snapshot of news only would delete all else; mode must be upsert or append"
         )
+    prop = find_marked(name, properties, trail, findings)
+    if prop is None:
+        return None
+    kind = prop.logical_type
+    written = value.get("format")
+    if written is not None and (written not in MARK_FORMATS or kind not in MOMENTS):
+        findings.error(trail, f"input.incremental.format: must be one of {', '.join(MARK_FORMATS)}, for moments only")
+        return None
+    lag = read_lag(value.get("lag", 0), kind, trail, findings)
+    if lag is None:
+        return None
+    start = None if value.get("start") is None else str(value["start"])
+    if start is not None and target_key == "column" and written is None:
+        try:
+            prop.type.parse(start)
+        except InvalidValueError:
+            findings.error(trail, f"input.incremental.start: {start!r} is no {kind} as {name} is")
+            return None
+    return Incremental(str(name), target, lag, written, start)
+
+
+def find_marked(name: Any, properties: dict[str, Property], trail: Trail, findings: Findings) -> Property | None:
+    """The property whose highest value is gone on from; None where there is none that has such a value."""
     if name not in properties:
         findings.error(trail, f"input.incremental.property: there is no property {name!r}")
         return None
@@ -58,23 +81,17 @@ def build_incremental(
             trail, f"input.incremental.property: {name} is of type {kind}; it can be {', '.join(MARKED_TYPES)}"
         )
         return None
-    written = value.get("format")
-    if written is not None and (written not in MARK_FORMATS or kind not in MOMENTS):
-        findings.error(trail, f"input.incremental.format: must be one of {', '.join(MARK_FORMATS)}, for moments only")
-        return None
-    lag = read_span(value.get("lag", 0), plain=kind not in MOMENTS)
+    return properties[name]
+
+
+def read_lag(value: Any, kind: str, trail: Trail, findings: Findings) -> float | None:
+    """How far before the mark is asked again, in seconds or in what the property counts; None where it is no such."""
+    lag = read_span(value, plain=kind not in MOMENTS)
     if lag is None or (lag and kind == "string"):
         what = "how long, such as 1h" if kind in MOMENTS else "a number" if kind != "string" else "left out for texts"
         findings.error(trail, f"input.incremental.lag: must be {what}")
         return None
-    start = None if value.get("start") is None else str(value["start"])
-    if start is not None and target_key == "column" and written is None:
-        try:
-            properties[name].type.parse(start)
-        except InvalidValueError:
-            findings.error(trail, f"input.incremental.start: {start!r} is no {kind} as {name} is")
-            return None
-    return Incremental(str(name), target, lag, written, start)
+    return lag
 
 
 def read_span(value: Any, *, plain: bool = False) -> float | None:

@@ -85,6 +85,26 @@ def build_input(
     for key in value:
         if key not in input_keys():
             findings.error(trail, f"input.{key}: unknown; known are {', '.join(input_keys())}")
+    common = read_common(value, properties, trail, findings)
+    if common is None:
+        return None
+    if "events" in value:
+        return build_events_input(value, common, trail, findings)
+    if value.get("query"):
+        return build_query_input(value, common, trail, findings)
+    found = find_server(value, contract, trail, findings)
+    if found is None:
+        return None
+    server, build = found
+    target = "param" if server.type == "api" else "column"
+    incremental = build_incremental(value.get("incremental"), target, common.mode, properties, trail, findings)
+    return build(value, replace(common, incremental=incremental), server, trail, findings, permits)
+
+
+def read_common(
+    value: dict[str, Any], properties: dict[str, Property], trail: Trail, findings: Findings
+) -> Input | None:
+    """What inputs of all kinds say, of no kind yet; None where it cannot be used."""
     pushed = value.get("events") is True
     mode = value.get("mode", "upsert" if pushed else "snapshot")
     if mode not in MODES:
@@ -98,11 +118,13 @@ def build_input(
     if not isinstance(nulls, list) or not all(isinstance(token, str) for token in nulls):
         findings.error(trail, 'input.nullValues: must be a list of texts such as ["", "NA"]')
         return None
-    common = Input(kind="", mode=mode, null_values=tuple(nulls), order_by=order_by)
-    if "events" in value:
-        return build_events_input(value, common, trail, findings)
-    if value.get("query"):
-        return build_query_input(value, common, trail, findings)
+    return Input(kind="", mode=mode, null_values=tuple(nulls), order_by=order_by)
+
+
+def find_server(
+    value: dict[str, Any], contract: OpenDataContractStandard, trail: Trail, findings: Findings
+) -> tuple[Server, InputBuilder] | None:
+    """The server that the input names, and what builds inputs of its type; None where there is none."""
     servers = {server.server: server for server in contract.servers or []}
     server: Server | None = servers.get(value.get("server"))
     if server is None:
@@ -119,9 +141,7 @@ def build_input(
         types = [name for name, each in known_types.items() if key in each.keys]
         if types and server.type not in types:
             findings.error(trail, f"input.{key}: says nothing about a server of type {server.type}")
-    target = "param" if server.type == "api" else "column"
-    incremental = build_incremental(value.get("incremental"), target, mode, properties, trail, findings)
-    return read.build(value, replace(common, incremental=incremental), server, trail, findings, permits)
+    return server, read.build
 
 
 def build_query_input(value: dict[str, Any], common: Input, trail: Trail, findings: Findings) -> Input | None:

@@ -7,6 +7,7 @@ entries that were tampered with, and 0 where the last ones are gone.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,23 +20,25 @@ SELECT {SCHEMA}.note_audit(%(principal)s, %(operation)s, %(product)s, %(dataset)
 """
 
 
-def note_audit(
-    connection: sa.Connection,
-    principal: str,
-    operation: str,
-    *,
-    product: str | None = None,
-    dataset: str | None = None,
-    records: int | None = None,
-    facts: dict[str, Any] | None = None,
-) -> None:
+@dataclass(frozen=True)
+class Deed:
+    """What was done, and to what."""
+
+    operation: str
+    product: str | None = None
+    dataset: str | None = None  # with its major version
+    records: int | None = None
+    facts: dict[str, Any] | None = None
+
+
+def note_audit(connection: sa.Connection, principal: str, deed: Deed) -> None:
     """Puts a deed on record, in the connection's transaction."""
     note = sa.func.decant.note_audit(
         sa.cast(principal, sa.Text),
-        sa.cast(operation, sa.Text),
-        sa.cast(product, sa.Text),
-        sa.cast(dataset, sa.Text),
-        sa.cast(records, sa.BigInteger),
-        sa.cast(facts, JSONB(none_as_null=True)),
+        sa.cast(deed.operation, sa.Text),
+        sa.cast(deed.product, sa.Text),
+        sa.cast(deed.dataset, sa.Text),
+        sa.cast(deed.records, sa.BigInteger),
+        sa.cast(deed.facts, JSONB(none_as_null=True)),
     )
     connection.execute(sa.select(note))

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from catalog.model.dataset import Dataset
-from catalog.storage.audit import note_audit
+from catalog.storage.audit import Deed, note_audit
 from catalog.storage.heads import is_head_of
 from catalog.storage.ledger_tables import DatasetHead
 from ingest.errors import IngestError
@@ -32,15 +32,14 @@ def note_deed(
     facts: dict[str, Any] | None = None,
 ) -> None:
     """Writes into the audit log who did what; never which values."""
-    note_audit(
-        connection,
-        by,
+    deed = Deed(
         operation,
         product=dataset.product,
         dataset=f"v{dataset.major}.{dataset.name}",
         records=records,
         facts={name: value for name, value in (facts or {}).items() if value is not None} or None,
     )
+    note_audit(connection, by, deed)
 
 
 def who_runs_this() -> str:
