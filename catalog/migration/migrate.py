@@ -61,6 +61,45 @@ class MigrationReport:
     warnings: list[str]  # what the owner should know of
 
 
+@dataclass(frozen=True)
+class Run:
+    """One run of migrations, and what it may do; it holds the lock of migrations."""
+
+    scripts: KnownScripts
+    connection: sa.Connection
+    settings: Settings
+    revise: bool | None
+    allow_loss: bool
+
+    def bring_up(self, branch: Branch) -> Path | None:
+        """The path of the script that a branch lacked; its schema is what it should be afterwards."""
+        return bring_up(
+            self.scripts,
+            branch,
+            self.connection,
+            self.settings,
+            revise=self.revise,
+            allow_loss=self.allow_loss,
+        )
+
+    def bring_up_product(self, product: Product, steps: list[ContractStep]) -> Path | None:
+        """The same for a product, of which it is noted that the database fits its contract now."""
+        connection = self.connection
+        branch = make_branch(self.settings, product)
+        with explain_refusals(branch.title, self.settings):
+            restore_indexes(connection, branch)
+        rekeyed = {change.table.name for change in find_key_changes(connection, branch)}
+        path = self.bring_up(branch)
+        check_predicates(connection, product)
+        match_searches(connection, product)
+        if branch.folder == home_folder(self.settings):
+            keep_scripts(connection, branch, [Path(script.path) for script in self.scripts.of(branch)])
+        register(connection, product, steps, moved=product.schema in self.scripts.moved)
+        empty_histories(connection, product, rekeyed)
+        connection.commit()
+        return path
+
+
 def migrate(
     settings: Settings,
     url: str,
@@ -82,10 +121,8 @@ def migrate(
         # First: Alembic moves no branch while it cannot find the script that another one stands at.
         rebuilt = rebuild_scripts(connection, home_folder(settings)) if rebuild else []
         scripts = KnownScripts(config, connection)
-        written = [
-            *rebuilt,
-            bring_up(scripts, OWN_BRANCH, connection, settings, revise=revise, allow_loss=allow_loss),
-        ]
+        run = Run(scripts, connection, settings, revise, allow_loss)
+        written = [*rebuilt, run.bring_up(OWN_BRANCH)]
         grant_ledger(connection)
         connection.commit()
         upgraded = bool(scripts.moved)
@@ -94,19 +131,7 @@ def migrate(
         steps = find_steps(connection, settings, catalog)
         require_versions(steps)
         for product in catalog.products.values():
-            branch = make_branch(settings, product)
-            with explain_refusals(branch.title, settings):
-                restore_indexes(connection, branch)
-            rekeyed = {change.table.name for change in find_key_changes(connection, branch)}
-            written.append(bring_up(scripts, branch, connection, settings, revise=revise, allow_loss=allow_loss))
-            check_predicates(connection, product)
-            match_searches(connection, product)
-            if branch.folder == home_folder(settings):
-                keep_scripts(connection, branch, [Path(script.path) for script in scripts.of(branch)])
-            moved = product.schema in scripts.moved
-            register(connection, product, [step for step in steps if step.product is product], moved=moved)
-            empty_histories(connection, product, rekeyed)
-            connection.commit()
+            written.append(run.bring_up_product(product, [step for step in steps if step.product is product]))
             # Whole tables are read: only where the rules may have changed, with the contract or with Decant.
             if upgraded or any(step.product is product for step in steps):
                 warnings += find_large_integers(connection, product)
