@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-fast lint types check dist audit sbom bench lock clean
+.PHONY: help demo test test-fast test-all lint types check dist audit sbom bench lock clean
 
 help: ## This list.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "make %-10s %s\n", $$1, $$2 }'
@@ -11,11 +11,17 @@ help: ## This list.
 demo: $(VENV)/.demo ## From nothing to a served product, with flights of 2013.
 	@$(BIN)/decant demo || [ $$? -eq 130 ]
 
-test: $(VENV)/.dev ## Every test.
-	$(BIN)/python -m pytest -n auto
+# A process that is done takes over tests of another, from the end: what a module shares is made once, at most twice.
+PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
+
+test: $(VENV)/.dev ## Tests of all kinds, without what takes long.
+	$(PYTEST) -m "not slow"
 
 test-fast: $(VENV)/.dev ## Tests that need no database and no process.
-	$(BIN)/python -m pytest -n auto -m unit
+	$(PYTEST) -m "unit and not slow"
+
+test-all: $(VENV)/.dev ## Every test.
+	$(PYTEST)
 
 lint: $(VENV)/.dev ## Style and layers.
 	$(BIN)/ruff check .

@@ -5,21 +5,25 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
+from hypothesis import settings
 
 from runtime.database import DatabaseUrls, create_roles
 from runtime.embedded_postgres import EmbeddedPostgres, run_embedded
 from tests.support.databases import Databases
 from tests.support.documents import flights  # noqa: F401 - a fixture
+from tests.support.examples import PROFILE
 from tests.support.lab import Lab
 from tests.support.source_database import erp  # noqa: F401 - a fixture
 from tests.support.telemetry import collector  # noqa: F401 - a fixture
 from tests.support.tools import mariadb, pgbouncer  # noqa: F401 - fixtures
 
+settings.load_profile(PROFILE)
+Load = Callable[[Callable[..., Lab]], Lab]  # builds and loads a product, with `make_lab`
 PROCESSES = ("subprocess", "run_embedded", "uvicorn")  # what a file of tests that start processes imports,
 STARTERS = {f"tests.support.{name}" for name in ("command_line", "serve_process", "site", "tools")}  # or has parts of
 
@@ -62,9 +66,12 @@ def server() -> Iterator[EmbeddedPostgres]:
 
 
 @pytest.fixture(scope="session")
-def databases(server: EmbeddedPostgres) -> Databases:
+def databases(server: EmbeddedPostgres) -> Iterator[Databases]:
     """The maker of databases."""
-    return Databases(server)
+    made = Databases(server)
+    yield made
+    # What is still to be dropped goes with the server's folder.
+    made.dropper.shutdown(cancel_futures=True)
 
 
 @pytest.fixture
@@ -72,35 +79,42 @@ def urls(databases: Databases) -> Iterator[DatabaseUrls]:
     """The four logins of a new, empty database."""
     name = databases.create()
     yield databases.urls(name)
-    databases.run(f'DROP DATABASE "{name}" WITH (FORCE)')
+    databases.drop(name)
 
 
 @pytest.fixture
 def make_lab(tmp_path: Path, databases: Databases) -> Iterator[Callable[..., Lab]]:
     """Builds the product of some contracts, on a database of its own."""
-    made = []
-
-    def make(*contracts: str, **settings: Any) -> Lab:
-        if contracts not in databases.templates:
-            template = databases.create()
-            Lab.build(tmp_path, databases.urls(template), *contracts, **settings).migrate()
-            written = {p.name: p.read_text() for p in (tmp_path / "home" / "migrations").glob("*.py")}
-            databases.templates[contracts] = (template, written)
-        template, scripts = databases.templates[contracts]
-        made.append(databases.create(template))
-        lab = Lab.build(tmp_path, databases.urls(made[-1]), *contracts, **settings)
-        # The scripts that made the template belong to its clones too.
-        (tmp_path / "home" / "migrations").mkdir(parents=True, exist_ok=True)
-        for name, text in scripts.items():
-            (tmp_path / "home" / "migrations" / name).write_text(text)
-        return lab
-
-    yield make
-    for name in made:
-        databases.run(f'DROP DATABASE "{name}" WITH (FORCE)')
+    with databases.labs(tmp_path) as make:
+        yield make
 
 
 @pytest.fixture
 def lab(make_lab: Callable[..., Lab]) -> Lab:
     """The product `people`."""
     return make_lab()
+
+
+@pytest.fixture(scope="module")
+def shared_labs(tmp_path_factory: pytest.TempPathFactory, databases: Databases) -> Iterator[Callable[[Load], Lab]]:
+    """The product that a function builds and loads: once for all tests of a module, with one service."""
+    made: dict[Load, Lab] = {}
+    with ExitStack() as stack:
+
+        def get(load: Load) -> Lab:
+            if load not in made:
+                make = stack.enter_context(databases.labs(tmp_path_factory.mktemp("shared")))
+                made[load] = load(make)
+                made[load].share(stack)
+            return made[load]
+
+        yield get
+
+
+@pytest.fixture
+def product(request: pytest.FixtureRequest, shared_labs: Callable[[Load], Lab]) -> Callable[[Load], Lab]:
+    """The product that a function builds and loads: the module's, or one of the test's own where it is `alone`."""
+    if request.node.get_closest_marker("alone") is None:
+        return shared_labs
+    make_lab: Callable[..., Lab] = request.getfixturevalue("make_lab")
+    return lambda load: load(make_lab)

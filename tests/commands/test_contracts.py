@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 import decant
+from tests.support.command_line import invoke
 from tests.support.lab import PEOPLE
 
-DECANT = Path(sys.executable).with_name("decant")
 
-
-def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([DECANT, *map(str, arguments)], capture_output=True, text=True, check=False, cwd=cwd)
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return invoke(tuple(map(str, arguments)), os.environ)
 
 
 @pytest.fixture
@@ -89,7 +88,7 @@ def test_a_command_without_contracts_says_how_to_start(
     assert not (tmp_path / ".decant" / "postgres").exists()
 
 
-def test_a_first_contract_is_written_and_never_over_another(tmp_path: Path) -> None:
+def test_a_first_contract_is_written_and_never_over_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sample, contract = tmp_path / "towns.csv", tmp_path / "contracts" / "towns.odcs.yaml"
     sample.write_text("id,name\n1,Ulm\n2,Bonn\n")
     written = run("contract", "init", sample, "--out", contract)
@@ -100,7 +99,9 @@ def test_a_first_contract_is_written_and_never_over_another(tmp_path: Path) -> N
     assert f"the folder {tmp_path} has to be listed in DECANT_INPUT_ROOTS" in contract.read_text()
     refused = run("contract", "lint", contract)
     assert (refused.returncode, "DECANT_INPUT_ROOTS, such as towns=" in refused.stdout + refused.stderr) == (1, True)
-    assert run("contract", "lint", contract, cwd=tmp_path).returncode == 0
+    with monkeypatch.context() as elsewhere:
+        elsewhere.chdir(tmp_path)
+        assert run("contract", "lint", contract).returncode == 0
     again = run("contract", "init", sample, "--out", contract)
     assert (again.returncode, "is there already" in again.stderr) == (1, True)
     # Without a place to write to, the contract alone is on standard output.

@@ -7,26 +7,18 @@ import json
 import os
 import pty
 import subprocess
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.command_line import DECANT, run
 from tests.support.lab import Lab
 from tests.support.people import TOWN
 from tests.support.telemetry import environment
 
-DECANT = Path(sys.executable).with_name("decant")
 GOOD = "id,name,age,born\n1,Ann,30,1990-01-31\n2,,x,\n3,Cy,41,1980-02-29\n3,Cy,41,\n"
-
-
-def run(lab: Lab, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [DECANT, *arguments], env=environment(lab, None), capture_output=True, text=True, check=False, timeout=60
-    )
 
 
 @pytest.fixture

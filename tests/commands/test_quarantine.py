@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from commands.quarantine import cut_short
-from tests.support.command_line import run
+from tests.support.command_line import run, run_process
 from tests.support.lab import Lab
 from tests.support.replays import HEAD, STRICT, mend, people, states
 
@@ -26,11 +26,13 @@ def test_an_owner_looks_at_rejected_records_dismisses_some_and_pours_the_others_
     ]
     sample = listed["reasons"][0]["samples"][0]
     assert (sample["load"], sample["file"], sample["line"], sample["key"]) == (first.load_id, "people.csv", 3, "2")
-    exported = run(lab, "rejects", "people.people", "--reason", "type", "--export", "-", DECANT_DATABASE_URL=url)
+    exported = run_process(
+        lab, "rejects", "people.people", "--reason", "type", "--export", "-", DECANT_DATABASE_URL=url
+    )
     (line,) = [json.loads(line) for line in exported.stdout.splitlines()]
     assert (line["raw"], line["state"], line["reasons"][0]["rule"]) == ("4,Di,x,", "open", "type")
     target = lab.settings.home / "rejects.ndjson"
-    run(lab, "rejects", "people.people", "--export", str(target), DECANT_DATABASE_URL=url)
+    run_process(lab, "rejects", "people.people", "--export", str(target), DECANT_DATABASE_URL=url)
     assert len(target.read_text().splitlines()) == 3
     refused = run(lab, "dismiss", "people.people", DECANT_DATABASE_URL=url)
     assert refused.returncode == 1

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import count
+from pathlib import Path
+from typing import Any
 
 import psycopg
 
+from catalog.migration.migrate import migrate
+from catalog.model.catalog import Catalog
 from runtime.database import ROLES, DatabaseUrls
 from runtime.embedded_postgres import EmbeddedPostgres
+from tests.support.lab import Lab
 
 
 class Databases:
@@ -17,6 +25,8 @@ class Databases:
         self.server = server
         self.numbers = count(1)
         self.templates: dict[tuple[str, ...], tuple[str, dict[str, str]]] = {}
+        self.base: str | None = None
+        self.dropper = ThreadPoolExecutor(max_workers=1)
 
     def create(self, template: str = "template1") -> str:
         """The name of a new database."""
@@ -33,3 +43,39 @@ class Databases:
         """Runs a statement as the owner of the server."""
         with psycopg.connect(self.server.url(), autocommit=True) as connection:
             connection.execute(statement.encode())
+
+    def find_base(self, folder: Path) -> str:
+        """The name of the database that every template begins as: with Decant's own tables and no product's."""
+        if self.base is None:
+            self.base = self.create()
+            lab = Lab.build(folder, self.urls(self.base))
+            migrate(lab.settings, lab.urls.owner, Catalog({}))
+        return self.base
+
+    def drop(self, name: str) -> None:
+        """Drops a database beside the tests: Postgres writes all of its buffers first, and nobody waits for it."""
+        self.dropper.submit(self.run, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+    @contextmanager
+    def labs(self, folder: Path) -> Iterator[Callable[..., Lab]]:
+        """Builds products of contracts in a folder, each on a database that goes with the context."""
+        made = []
+
+        def make(*contracts: str, **settings: Any) -> Lab:
+            if contracts not in self.templates:
+                template = self.create(self.find_base(folder))
+                Lab.build(folder, self.urls(template), *contracts, **settings).migrate()
+                written = {p.name: p.read_text() for p in (folder / "home" / "migrations").glob("*.py")}
+                self.templates[contracts] = (template, written)
+            template, scripts = self.templates[contracts]
+            made.append(self.create(template))
+            lab = Lab.build(folder, self.urls(made[-1]), *contracts, **settings)
+            # The scripts that made the template belong to its clones too.
+            (folder / "home" / "migrations").mkdir(parents=True, exist_ok=True)
+            for name, text in scripts.items():
+                (folder / "home" / "migrations" / name).write_text(text)
+            return lab
+
+        yield make
+        for name in made:
+            self.drop(name)

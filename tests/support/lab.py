@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import dedent
@@ -66,6 +66,9 @@ class Lab:
     catalog: Catalog = field(init=False)
     # Kept from load to load, as a worker keeps them: compiled statements belong to them.
     prepared: tuple[Catalog, Any, Engine] | None = field(default=None, init=False)
+    # Where tests share the product: what ends with the last of them, and the service that all of them ask.
+    shared: ExitStack | None = field(default=None, init=False)
+    address: str | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.catalog = load_catalog(self.settings)
@@ -84,8 +87,19 @@ class Lab:
         )
         return cls(load_settings(**chosen), urls)
 
+    def share(self, until: ExitStack) -> None:
+        """From here on tests only read it: what would change it for the others is refused."""
+        if self.prepared is not None:
+            self.prepared[2].dispose()
+        self.shared = until
+
+    def check_own(self) -> None:
+        """Fails where other tests read the same product."""
+        assert self.shared is None, "other tests read this product: a test that changes it is marked `alone`"
+
     def migrate(self) -> None:
         """Brings the database to the contracts."""
+        self.check_own()
         migrate(self.settings, self.urls.owner, self.catalog)
 
     def dataset(self, address: str) -> Dataset:
@@ -94,12 +108,14 @@ class Lab:
 
     def write(self, name: str, content: str | bytes) -> Path:
         """A file where the contract's server looks for it."""
+        self.check_own()
         path = self.settings.data_folder / name
         path.write_bytes(content.encode() if isinstance(content, str) else content)
         return path
 
     def loader(self) -> Loader:
         """What loads; on the login of ingestion."""
+        self.check_own()
         if self.prepared is None or self.prepared[0] is not self.catalog:
             tables = build_tables(self.catalog.products.values())
             self.prepared = (self.catalog, tables, make_engine(self.urls.ingest))
@@ -114,11 +130,21 @@ class Lab:
     def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         """What a query gives the owner."""
         with psycopg.connect(self.urls.owner, autocommit=True) as connection:
+            connection.read_only = self.shared is not None
             return connection.execute(query.encode(), values or None).fetchall()
 
     @contextmanager
     def serve(self) -> Iterator[httpx.Client]:
-        """A client of the running service; a real server on a free port."""
+        """A client of the running service; of a product that is shared there is one service."""
+        with ExitStack() as stack:
+            address = self.address or (self.shared or stack).enter_context(self.run_service())
+            if self.shared is not None:
+                self.address = address
+            yield stack.enter_context(httpx.Client(base_url=address, timeout=20))
+
+    @contextmanager
+    def run_service(self) -> Iterator[str]:
+        """The address of the service; a real server on a free port."""
         config = uvicorn.Config(
             create_app(self.settings, self.urls, self.catalog),
             host="127.0.0.1",
@@ -140,9 +166,7 @@ class Lab:
         thread.start()
         try:
             assert started.wait(20), "the service did not start"
-            port = server.servers[0].sockets[0].getsockname()[1]
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
-                yield client
+            yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
         finally:
             server.should_exit = True
             thread.join(20)

@@ -66,7 +66,7 @@ def erp(databases: Databases, monkeypatch: pytest.MonkeyPatch) -> Iterator[Erp]:
         " (2, '', null, null)"
     )
     yield shop
-    databases.run(f'DROP DATABASE "{name}" WITH (FORCE)')
+    databases.drop(name)
 
 
 @pytest.fixture

@@ -26,11 +26,21 @@ CLOSED = PEOPLE.replace(", customProperties: [{property: anonymous, value: true}
 RECORDS = "/data/people/v1/people/records"
 
 
-@pytest.fixture
-def closed(make_lab: Callable[..., Lab]) -> Lab:
+def load_closed(make_lab: Callable[..., Lab]) -> Lab:
     lab = make_lab(CLOSED)
     lab.ingest("people.people", "id,name,age,born\n1,Ann,30,1990-01-31\n")
     return lab
+
+
+@pytest.fixture
+def closed(make_lab: Callable[..., Lab]) -> Lab:
+    return load_closed(make_lab)
+
+
+@pytest.fixture
+def unchanged(shared_labs: Callable[..., Lab]) -> Lab:
+    """The product of all tests that make no key."""
+    return shared_labs(load_closed)
 
 
 @pytest.fixture
@@ -105,10 +115,9 @@ def test_the_same_request_again_gets_the_same_key(client: httpx.Client, admin: d
         ({"secret": "mine"}, "/secret"),
     ],
 )
-def test_what_is_no_key_is_refused(
-    client: httpx.Client, admin: dict[str, str], change: dict[str, object], pointer: str
-) -> None:
-    answer = make(client, admin, **change)
+def test_what_is_no_key_is_refused(unchanged: Lab, change: dict[str, object], pointer: str) -> None:
+    with unchanged.serve() as client:
+        answer = make(client, header(unchanged, "keys:admin"), **change)
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_value")
     assert answer.json()["errors"][0]["pointer"] == pointer
 

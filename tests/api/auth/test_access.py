@@ -19,11 +19,15 @@ CLOSED = PEOPLE.replace(", customProperties: [{property: anonymous, value: true}
 RECORDS = "/data/people/v1/people/records"
 
 
-@pytest.fixture
-def closed(make_lab: Callable[..., Lab]) -> Lab:
+def load_closed(make_lab: Callable[..., Lab]) -> Lab:
     lab = make_lab(CLOSED)
     lab.ingest("people.people", "id,name,age,born\n1,Ann,30,1990-01-31\n")
     return lab
+
+
+@pytest.fixture
+def closed(product: Callable[..., Lab]) -> Lab:
+    return product(load_closed)
 
 
 def test_without_a_credential_everything_that_is_not_open_answers_the_same(closed: Lab) -> None:
@@ -94,6 +98,7 @@ def test_a_key_in_the_address_is_refused(closed: Lab) -> None:
     assert key not in answer.text
 
 
+@pytest.mark.alone
 def test_the_secret_of_a_key_is_not_stored(closed: Lab) -> None:
     key = make_key(closed, "people:read")
     ((row,),) = closed.rows("SELECT k::text FROM decant.api_keys k")

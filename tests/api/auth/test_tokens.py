@@ -17,6 +17,7 @@ from api.auth.jwks import read_keys
 from api.auth.jwt import TokenClaims
 from api.auth.jwt_parsing import decode_base64url
 from runtime.token_issuers import TokenIssuer
+from tests.support.examples import examples
 from tests.support.issuer import (
     AUDIENCE,
     NOW,
@@ -326,7 +327,7 @@ EDITS = st.lists(st.tuples(st.floats(0, 1), st.integers(0, 2), st.text(LETTERS, 
 
 
 @given(edits=EDITS, fold=st.booleans())
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(400), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_change_to_a_text_is_taken_with_other_claims(
     bench: Bench, edits: list[tuple[float, int, str]], fold: bool
 ) -> None:
@@ -344,7 +345,7 @@ FLIPS = st.lists(st.tuples(st.integers(0, 2), st.floats(0, 0.999), st.integers(1
 
 
 @given(parts=PARTS, flips=FLIPS)
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(400), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_parts_of_valid_tokens_with_bytes_changed_within_are_taken_only_as_they_were(
     bench: Bench, parts: tuple[int, int, int], flips: list[tuple[int, float, int]]
 ) -> None:
@@ -360,7 +361,7 @@ VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_s
 
 
 @given(changes=st.dictionaries(st.sampled_from(["iss", "sub", "aud", "exp", "nbf", "iat", "scope", "x"]), VALUES))
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(300), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_signed_claims_of_any_kind_are_read_as_they_are_or_refused(bench: Bench, changes: dict[str, Any]) -> None:
     text = bench.issuer.token(**changes)
     said = json.loads(urlsafe_b64decode(text.split(".")[1].encode()))

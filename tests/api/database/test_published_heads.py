@@ -17,6 +17,7 @@ from api.database import published_heads
 from api.database.connections import Lanes
 from api.database.published_heads import Head, Heads, Place, hear, listen
 from runtime.database import make_read_pool
+from tests.support.examples import examples
 from tests.support.lab import Lab
 
 DATASETS = 5
@@ -72,7 +73,7 @@ def number(statement: bytes, ran: list[tuple[bytes, int]]) -> list[int]:
         max_size=40,
     )
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60, 15), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_transactions_end_in_any_order_and_none_is_missed(
     lab: Lab, many: list[int], steps: list[tuple[str, int, int]]
 ) -> None:

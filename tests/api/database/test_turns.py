@@ -16,6 +16,7 @@ from api.auth.caller import CALLING, ITSELF, Caller
 from api.database.answer_cache import Finished, PageCache
 from api.database.turns import Turns
 from runtime.errors import BusyError
+from tests.support.examples import examples
 from tests.support.lab import PEOPLE, Lab
 from tests.support.pushing import make_key
 
@@ -128,7 +129,7 @@ def test_a_share_that_is_used_up_is_nobody_else_s_refusal() -> None:
     asyncio.run(run())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans(), st.integers(0, 3), st.booleans()), max_size=30))
 def test_no_turn_is_lost_and_none_is_given_twice(asked: list[tuple[str, bool, int, bool]]) -> None:
     async def run() -> None:

@@ -83,11 +83,15 @@ def write_sales(sales: list[dict[str, Any]]) -> str:
     return out.getvalue()
 
 
-@pytest.fixture
-def shop(make_lab: Callable[..., Lab]) -> Lab:
+def load_shop(make_lab: Callable[..., Lab]) -> Lab:
     lab = make_lab(SALES)
     lab.ingest("shop.sales", write_sales(make_sales(400)), "sales.csv")
     return lab
+
+
+@pytest.fixture
+def shop(product: Callable[..., Lab]) -> Lab:
+    return product(load_shop)
 
 
 @pytest.fixture
@@ -154,6 +158,7 @@ def test_dates_have_buckets_too(client: httpx.Client) -> None:
     assert [row["year_day"] for row in found] == ["2025-01-01", "2026-01-01"]
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("sort", ["", "-count", "place", "-sum_price,paid", "-paid,-place", "avg_weight"])
 def test_a_walk_over_groups_gives_each_once_and_in_order(client: httpx.Client, shop: Lab, sort: str) -> None:
     query = "group_by=place,paid,day(day)&measure=count,sum:price,avg:weight" + (f"&sort={sort}" if sort else "")
@@ -191,6 +196,7 @@ def test_a_sum_may_pass_what_a_bigint_holds(make_lab: Callable[..., Lab]) -> Non
         assert int(answer.json()["data"][0]["sum_pieces"]) == number * most
 
 
+@pytest.mark.alone
 def test_an_older_revision_is_aggregated_as_it_was(client: httpx.Client, shop: Lab) -> None:
     before = ask(client, "group_by=place&measure=count,sum:price")
     shop.ingest("shop.sales", write_sales(make_sales(250, seed=9)), "sales.csv")

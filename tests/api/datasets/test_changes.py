@@ -62,6 +62,12 @@ def load(shop: Lab, stock: Stock, cost: float = 1.5) -> None:
     shop.ingest("shop.stock", "place,article,pieces,cost\n" + "".join(lines).replace('"q"t"', '"q""t"'), "stock.csv")
 
 
+def load_one(make_lab: Callable[..., Lab]) -> Lab:
+    shop = make_lab(STOCK)
+    load(shop, {("Ghent", 1): 1})
+    return shop
+
+
 def shuffle(stock: Stock, source: random.Random) -> Stock:
     """The stock after some sales, arrivals and closures; now and then none at all, or all anew."""
     changed = dict(stock)
@@ -202,7 +208,7 @@ def test_a_pruned_revision_is_gone_with_a_hint(client: httpx.Client, shop: Lab) 
         ("since=0&cursor=x", "invalid_cursor"),
     ],
 )
-def test_what_makes_no_sense_is_refused(client: httpx.Client, shop: Lab, query: str, code: str) -> None:
-    load(shop, {("Ghent", 1): 1})
-    answer = client.get(f"{DATASET}/changes?{query}")
+def test_what_makes_no_sense_is_refused(shared_labs: Callable[..., Lab], query: str, code: str) -> None:
+    with shared_labs(load_one).serve() as client:
+        answer = client.get(f"{DATASET}/changes?{query}")
     assert (answer.status_code, answer.json()["code"]) == (422, code)

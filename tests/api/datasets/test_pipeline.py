@@ -68,11 +68,15 @@ def load(shop: Lab, number: int, mark: str = "") -> None:
     shop.ingest("shop.things", out.getvalue(), "things.csv")
 
 
-@pytest.fixture
-def shop(make_lab: Callable[..., Lab]) -> Lab:
+def load_shop(make_lab: Callable[..., Lab]) -> Lab:
     lab = make_lab(SHOP)
     load(lab, 60)
     return lab
+
+
+@pytest.fixture
+def shop(product: Callable[..., Lab]) -> Lab:
+    return product(load_shop)
 
 
 @pytest.fixture
@@ -87,6 +91,7 @@ def headers_of(lab: Lab, *scopes: str) -> dict[str, str]:
     return {"X-API-Key": create_key(engine, read_secret(lab.settings), "test", list(scopes))}
 
 
+@pytest.mark.alone
 def test_a_known_tag_gets_304_until_something_is_published(client: httpx.Client, shop: Lab) -> None:
     first = client.get(RECORDS)
     tag = first.headers["etag"]
@@ -106,6 +111,7 @@ def test_a_known_tag_gets_304_until_something_is_published(client: httpx.Client,
     assert (newer.status_code, newer.headers["decant-revision"]) == (200, "2")
 
 
+@pytest.mark.alone
 def test_a_304_asks_nothing_of_the_database(client: httpx.Client, shop: Lab) -> None:
     tag = client.get(RECORDS).headers["etag"]
     with psycopg.connect(shop.urls.owner, autocommit=True) as owner, owner.transaction():
@@ -267,6 +273,7 @@ def test_views_never_share_answers(client: httpx.Client, shop: Lab) -> None:
     assert "margin" not in client.get(expanded).text
 
 
+@pytest.mark.alone
 def test_text_that_a_spreadsheet_would_run_is_told_apart_in_pages_and_exports(
     client: httpx.Client, shop: Lab
 ) -> None:
@@ -344,6 +351,7 @@ def test_related_records_are_those_that_the_keys_lead_to(client: httpx.Client, s
     assert one["expanded"]["maker"]["name"] == "Ben"
 
 
+@pytest.mark.alone
 def test_a_walk_with_related_records_stays_in_the_revisions_of_both(client: httpx.Client, shop: Lab) -> None:
     first = client.get(f"{RECORDS}?expand=maker&limit=7").json()
     load(shop, 30, "!")
@@ -380,6 +388,7 @@ def test_what_makes_no_sense_is_refused(client: httpx.Client) -> None:
     assert client.get("/data/shop/v1/makers/records?expand=code").json()["code"] == "unknown_parameter"
 
 
+@pytest.mark.alone
 def test_nobody_gets_an_older_revision_than_named(client: httpx.Client, shop: Lab) -> None:
     for revision in range(2, 12):
         load(shop, 60 + revision)
@@ -391,6 +400,7 @@ def test_nobody_gets_an_older_revision_than_named(client: httpx.Client, shop: La
     assert client.get(RECORDS, headers={"Decant-Min-Revision": "soon"}).status_code == 422
 
 
+@pytest.mark.alone
 def test_equal_requests_at_once_make_one_statement(shop: Lab) -> None:
     name = "shop_v1.things"
     with shop.serve() as client, psycopg.connect(shop.urls.owner, autocommit=True) as owner:

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from tests.support.lab import PEOPLE, Lab, walk
 
 THINGS = """
@@ -74,11 +75,15 @@ def as_csv(rows: list[dict[str, Any]]) -> str:
     return HEADER + "".join(",".join(show(row.get(name)) for name in names) + "\n" for row in rows)
 
 
-@pytest.fixture
-def shop(make_lab: Callable[..., Lab]) -> Lab:
+def load_shop(make_lab: Callable[..., Lab]) -> Lab:
     lab = make_lab(THINGS)
     lab.ingest("shop.things", as_csv(make_rows(300)), "things.csv")
     return lab
+
+
+@pytest.fixture
+def shop(product: Callable[..., Lab]) -> Lab:
+    return product(load_shop)
 
 
 @pytest.fixture
@@ -127,6 +132,7 @@ def test_next_in_the_body_and_in_the_link_header_agree(client: httpx.Client) -> 
     assert answer.headers["decant-revision"] == "1"
 
 
+@pytest.mark.alone
 def test_a_walk_sees_each_record_of_its_revision_once_while_loads_are_published(
     shop: Lab, client: httpx.Client
 ) -> None:
@@ -151,6 +157,7 @@ def test_a_walk_sees_each_record_of_its_revision_once_while_loads_are_published(
     assert client.get(RECORDS).json()["revision"] == turn + 1
 
 
+@pytest.mark.alone
 def test_any_revision_that_is_kept_can_be_read(shop: Lab, client: httpx.Client) -> None:
     versions = [walk(client, RECORDS)]
     for turn in range(3):
@@ -165,6 +172,7 @@ def test_any_revision_that_is_kept_can_be_read(shop: Lab, client: httpx.Client) 
     problem(client, f"{RECORDS}?at=0", 410, "revision_gone")
 
 
+@pytest.mark.alone
 def test_at_takes_a_moment_too(shop: Lab, client: httpx.Client) -> None:
     ((published,),) = shop.rows(
         'SELECT to_char(published_at, \'YYYY-MM-DD"T"HH24:MI:SS.US"Z"\') FROM decant.revisions'
@@ -189,6 +197,7 @@ def test_one_record_is_found_by_its_composite_key_whatever_it_holds(client: http
     problem(client, f"{RECORDS}/a,%FF", 422, "invalid_text")
 
 
+@pytest.mark.alone
 def test_values_leave_as_their_types_promise(shop: Lab) -> None:
     line = 'k,1,1,10.50,0.1,true,2013-01-31,2013-01-31T10:15:00+02:00,9223372036854775807,5,"{""a"": [1]}",s\n'
     shop.ingest("shop.things", HEADER + line, "things.csv")
@@ -219,7 +228,8 @@ OPERATIONS: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.alone
+@settings(max_examples=examples(60, 15), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     filters=st.lists(
         st.tuples(st.sampled_from(["size", "weight"]), st.sampled_from(list(OPERATIONS)), st.integers(-6, 4)),
@@ -383,6 +393,7 @@ def test_a_dataset_that_was_never_loaded_is_empty(make_lab: Callable[..., Lab]) 
         assert client.get(RECORDS).json() == {"data": [], "revision": 0, "next": None}
 
 
+@pytest.mark.alone
 def test_a_query_that_takes_too_long_is_ended(make_lab: Callable[..., Lab], shop: Lab) -> None:
     slow = shop.settings.model_copy(update={"query_timeout_ms": 1})
     lab = Lab(slow, shop.urls)
@@ -394,6 +405,7 @@ def test_a_query_that_takes_too_long_is_ended(make_lab: Callable[..., Lab], shop
     assert 504 in answers
 
 
+@pytest.mark.alone
 def test_when_the_database_is_gone_requests_say_so_and_recover(shop: Lab, databases: Any) -> None:
     name = shop.urls.owner.rpartition("/")[2].partition("?")[0]
     with shop.serve() as client:
@@ -434,6 +446,7 @@ def test_an_estimate_is_the_same_for_one_revision_and_exact_for_an_older_one(mak
         assert (counted["value"], counted["exact"]) == (matching[0][0], True)
 
 
+@pytest.mark.alone
 def test_an_exact_number_is_looked_for_as_it_is_in_a_list(client: httpx.Client, shop: Lab) -> None:
     report = shop.ingest("shop.things", as_csv([row | {"price": "10.50"} for row in make_rows(300)]), "things.csv")
     assert report.outcome

@@ -104,14 +104,18 @@ def write(numbers: range) -> str:
     return "".join(json.dumps(thing(number)) + "\n" for number in numbers)
 
 
-@pytest.fixture
-def things(make_lab: Callable[..., Lab]) -> Lab:
+def load_things(make_lab: Callable[..., Lab]) -> Lab:
     """Some dirty records in two revisions."""
     lab = make_lab(THINGS)
     assert lab.ingest("things.things", write(range(1, 41)), "things.ndjson").status == "published"
     changed = write(range(5, 61)).replace('"plain"', '"changed"')
     assert lab.ingest("things.things", changed, "things.ndjson").status == "published"
     return lab
+
+
+@pytest.fixture
+def things(product: Callable[..., Lab]) -> Lab:
+    return product(load_things)
 
 
 @pytest.fixture
@@ -250,6 +254,7 @@ def test_xlsx_has_typed_cells_and_no_formula(client: httpx.Client) -> None:
     assert export(client, "format=xlsx&at=1").content == body
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("form", ["csv", "ndjson", "arrow", "parquet"])
 def test_the_same_revision_is_the_same_bytes(things: Lab, client: httpx.Client, form: str) -> None:
     before = export(client, f"format={form}&at=2&id[gte]=1").content
@@ -375,6 +380,7 @@ def test_a_dataset_without_records_gives_an_empty_file(make_lab: Callable[..., L
         assert pq.read_table(io.BytesIO(body)).num_rows == 0
 
 
+@pytest.mark.alone
 def test_exports_at_once_and_after_a_lost_connection_are_whole(things: Lab, client: httpx.Client) -> None:
     wanted = export(client, "format=csv&at=2").content
     with ThreadPoolExecutor(4) as threads:

@@ -15,6 +15,7 @@ from api.openapi import build_document
 from api.openapi.names import PAGE, RAW, operation_id, schema_name
 from catalog.model.catalog import Catalog
 from catalog.model.dataset import Dataset
+from tests.support.examples import examples
 from tests.support.lab import Lab
 from tests.support.pushing import SENSORS
 
@@ -62,7 +63,7 @@ def operation_ids(document: dict[str, Any]) -> list[str]:
     return [each["operationId"] for operations in document["paths"].values() for each in operations.values()]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(places=PLACES)
 def test_no_two_datasets_share_a_name(catalog: Catalog, verbs: list[str], places: list[Place]) -> None:
     model = next(iter(catalog.datasets()))

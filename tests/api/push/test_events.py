@@ -33,9 +33,27 @@ CLOUD = {"Content-Type": "application/cloudevents+json"}
 BATCH = {"Content-Type": "application/cloudevents-batch+json"}
 
 
+def make_sensors(make_lab: Callable[..., Lab]) -> Lab:
+    return make_lab(SENSORS)
+
+
 @pytest.fixture
 def sensors(make_lab: Callable[..., Lab]) -> Lab:
-    return make_lab(SENSORS)
+    return make_sensors(make_lab)
+
+
+@pytest.fixture
+def empty(shared_labs: Callable[..., Lab]) -> Lab:
+    """The product of all tests whose pushes are refused."""
+    return shared_labs(make_sensors)
+
+
+@pytest.fixture
+def refusing(empty: Lab) -> Iterator[httpx.Client]:
+    """A client of its service."""
+    with empty.serve() as served:
+        served.headers.update(make_key(empty))
+        yield served
 
 
 @pytest.fixture
@@ -274,17 +292,17 @@ def test_a_push_does_not_wait_for_a_publication(sensors: Lab, client: httpx.Clie
     ],
 )  # fmt: skip
 def test_what_cannot_be_taken_is_refused_with_its_place_and_nothing_is_kept(
-    sensors: Lab, client: httpx.Client, body: str | bytes, headers: dict[str, str], status: int, code: str, says: str
+    empty: Lab, refusing: httpx.Client, body: str | bytes, headers: dict[str, str], status: int, code: str, says: str
 ) -> None:
-    assert says in refused(client, body, headers, status, code)
-    assert kept(sensors) == []
-    assert sensors.rows("SELECT 1 FROM decant.receipts") == []
+    assert says in refused(refusing, body, headers, status, code)
+    assert kept(empty) == []
+    assert empty.rows("SELECT 1 FROM decant.receipts") == []
 
 
-def test_other_media_types_are_told_which_are_taken(client: httpx.Client) -> None:
-    answer = send(client, "<id>1</id>", **{"Content-Type": "text/xml"})
+def test_other_media_types_are_told_which_are_taken(refusing: httpx.Client) -> None:
+    answer = send(refusing, "<id>1</id>", **{"Content-Type": "text/xml"})
     assert "application/x-ndjson" in answer.headers["accept-post"]
-    answer = send(client, "x", **JSON, **{"Content-Encoding": "zstd"})
+    answer = send(refusing, "x", **JSON, **{"Content-Encoding": "zstd"})
     assert answer.headers["accept-encoding"] == "gzip, identity"
 
 
@@ -359,12 +377,12 @@ def test_a_product_that_a_key_does_not_see_does_not_exist(make_lab: Callable[...
         assert client.get("/data/sensors/v1/readings/records", headers=writer).status_code == 404
 
 
-def test_a_dataset_that_is_fed_in_another_way_takes_no_events(client: httpx.Client) -> None:
-    answer = client.post("/data/sensors/v1/plain/events", json={"id": 1})
+def test_a_dataset_that_is_fed_in_another_way_takes_no_events(refusing: httpx.Client) -> None:
+    answer = refusing.post("/data/sensors/v1/plain/events", json={"id": 1})
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
     assert "events: true" in answer.json()["detail"]
-    assert client.post("/data/sensors/v1/nothing/events", json={"id": 1}).status_code == 404
-    answer = client.post(f"{EVENTS}?mode=upsert", json={"id": 1})
+    assert refusing.post("/data/sensors/v1/nothing/events", json={"id": 1}).status_code == 404
+    answer = refusing.post(f"{EVENTS}?mode=upsert", json={"id": 1})
     assert (answer.status_code, answer.json()["code"]) == (422, "unknown_parameter")
 
 

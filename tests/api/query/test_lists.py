@@ -18,6 +18,7 @@ from api.http.problems import Problem
 from api.query.parameters import Validator
 from catalog.model.dataset import Dataset
 from runtime.database import DatabaseUrls
+from tests.support.examples import examples
 from tests.support.lab import Lab, walk
 
 NAMES = """
@@ -154,7 +155,7 @@ texts_of_all_kinds = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(300, 25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=texts_of_all_kinds, form=st.booleans(), repeated=st.booleans())
 @example(texts=["a,b", "%2C", "+", " ", "\\", "e\u0301", "'", '"', "[]", "\U0010ffff"], form=True, repeated=False)
 def test_any_list_of_texts_is_read_as_it_was_meant(
@@ -164,7 +165,7 @@ def test_any_list_of_texts_is_read_as_it_was_meant(
     assert query.values == (texts,)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40, 25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=texts_of_all_kinds, form=st.booleans(), repeated=st.booleans(), limit=st.integers(1, 3))
 def test_a_walk_finds_exactly_the_listed_texts(
     client: httpx.Client, texts: list[str], form: bool, repeated: bool, limit: int

@@ -44,11 +44,15 @@ MARK = "customProperties: [{property: searchable, value: true}]"
 RECORDS = "/data/library/v1/books/records"
 
 
-@pytest.fixture
-def library(make_lab: Callable[..., Lab]) -> Lab:
+def load_library(make_lab: Callable[..., Lab]) -> Lab:
     lab = make_lab(BOOKS)
     lab.ingest("library.books", ROWS, "books.csv")
     return lab
+
+
+@pytest.fixture
+def library(product: Callable[..., Lab]) -> Lab:
+    return product(load_library)
 
 
 def indexes(lab: Lab) -> list[str]:
@@ -84,6 +88,7 @@ def test_a_search_finds_words_as_people_write_them(library: Lab, words: str, fou
         assert exported.count("\n") == len(found)
 
 
+@pytest.mark.alone
 def test_a_search_sees_the_revision_that_is_read(library: Lab) -> None:
     library.ingest("library.books", ROWS.replace("dogs only here", "cats only here"), "books.csv")
     with library.serve() as client:
@@ -106,6 +111,7 @@ def test_the_index_answers_the_search(library: Lab) -> None:
     assert any("Bitmap Index Scan on sx_books_" in line for (line,) in plan)
 
 
+@pytest.mark.alone
 def test_a_text_of_any_length_can_be_published_and_searched(library: Lab) -> None:
     words = " ".join(f"word{number}" for number in range(60_000))
     report = library.ingest("library.books", ROWS + f'5,huge,"{words} {"x" * 3000}",\n', "books.csv")
@@ -115,6 +121,7 @@ def test_a_text_of_any_length_can_be_published_and_searched(library: Lab) -> Non
         assert [r["id"] for r in client.get(f"{RECORDS}?q=word77&properties=id").json()["data"]] == [5]
 
 
+@pytest.mark.alone
 def test_what_is_searched_can_change_without_a_script(library: Lab) -> None:
     before = indexes(library)
     contract = library.settings.contracts / "contract0.odcs.yaml"

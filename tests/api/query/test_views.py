@@ -80,8 +80,7 @@ def items(kinds: dict[int, str]) -> str:
     return "id,kind,note,price,supplier\n" + "\n".join(lines) + "\n"
 
 
-@pytest.fixture
-def shop(make_lab: Callable[..., Lab]) -> Lab:
+def load_shop(make_lab: Callable[..., Lab]) -> Lab:
     lab = make_lab(CONTRACT)
     assert (
         lab.ingest("shop.kinds", "kind,title\na,Apples\nb,Berries\nc,Cherries\n", "kinds.csv").status == "published"
@@ -91,6 +90,11 @@ def shop(make_lab: Callable[..., Lab]) -> Lab:
     assert lab.ingest("shop.items", items(kinds), "items.csv").status == "published"
     refresh_profiles(make_engine(lab.urls.ingest), lab.loader().tables, lab.catalog.datasets())
     return lab
+
+
+@pytest.fixture
+def shop(product: Callable[..., Lab]) -> Lab:
+    return product(load_shop)
 
 
 @pytest.fixture
@@ -276,6 +280,7 @@ def test_callers_who_see_different_things_share_no_tag_cursor_or_cached_page(cli
             assert following.status_code == (200 if other is view else 422)
 
 
+@pytest.mark.alone
 def test_a_walk_of_a_limited_view_goes_on_where_its_place_has_left_the_view(
     client: httpx.Client, shop: Lab, a: dict[str, str]
 ) -> None:
@@ -315,6 +320,7 @@ def test_callers_of_two_views_at_once_never_get_each_other_s_bytes(client: httpx
     assert not {tags["a", path] for path in paths} & {tags["b", path] for path in paths}
 
 
+@pytest.mark.alone
 def test_a_record_that_leaves_what_a_role_sees_is_deleted_for_it(
     client: httpx.Client, shop: Lab, a: dict[str, str]
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ import pytest
 from api.auth.api_keys import create_key
 from runtime.database import make_engine
 from runtime.settings import read_secret
+from tests.support.databases import Databases
 from tests.support.lab import Lab
 from tests.support.sockets import SLOW, ask, get, read_answer, serving
 
@@ -24,6 +25,13 @@ def post(path: bytes, body: bytes, *headers: bytes) -> bytes:
 
 
 CHUNKED = get(b"/operations/loads", b"Transfer-Encoding: chunked").replace(b"GET", b"POST", 1)
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory, databases: Databases) -> Iterator[tuple[str, int]]:
+    """Where a service listens that is asked for nothing that lasts."""
+    with databases.labs(tmp_path_factory.mktemp("served")) as make_lab, serving(make_lab()) as place:
+        yield place
 
 
 @pytest.mark.parametrize(
@@ -49,16 +57,15 @@ CHUNKED = get(b"/operations/loads", b"Transfer-Encoding: chunked").replace(b"GET
     ],
 )
 def test_a_request_over_a_limit_is_a_problem_and_ends_the_connection(
-    lab: Lab, request_bytes: bytes, status: int, code: str | None
+    address: tuple[str, int], request_bytes: bytes, status: int, code: str | None
 ) -> None:
-    with serving(lab) as address:
-        found, headers, body = ask(address, request_bytes)
-        assert found == status, (found, headers, body[:300])
-        if code is not None:
-            problem = json.loads(body)
-            assert headers["content-type"] == "application/problem+json"
-            assert (problem["code"], problem["status"]) == (code, status)
-        assert ask(address, get(b"/livez"))[0] == 200
+    found, headers, body = ask(address, request_bytes)
+    assert found == status, (found, headers, body[:300])
+    if code is not None:
+        problem = json.loads(body)
+        assert headers["content-type"] == "application/problem+json"
+        assert (problem["code"], problem["status"]) == (code, status)
+    assert ask(address, get(b"/livez"))[0] == 200
 
 
 def test_headers_and_bodies_that_trickle_are_cut_off(make_lab: Callable[..., Lab]) -> None:

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from catalog.document.yaml_document import DOCUMENT_LIMIT_BYTES, NESTING_LIMIT, Document, read_document, show_trail
+from tests.support.examples import examples
 
 
 def read(folder: Path, content: str | bytes) -> tuple[Document | None, list[tuple[int, str, str]]]:
@@ -225,7 +226,12 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=150, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(150),
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(st.lists(PIECES, max_size=12).map("".join))
 @example("!!float :")  # PyYAML's constructor looks at the first character of an empty text
 def test_whatever_the_file_holds_there_is_a_document_or_a_finding(tmp_path: Path, content: str) -> None:

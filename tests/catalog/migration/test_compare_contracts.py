@@ -19,6 +19,7 @@ from catalog.migration.compare_contracts import compare_contracts
 from catalog.model.dataset import Product
 from catalog.model.semantic_version import Step, Version, parse_version
 from runtime.settings import load_settings
+from tests.support.examples import examples
 
 CONTRACT = """
 apiVersion: v3.1.0
@@ -268,7 +269,7 @@ def test_a_bound_written_another_way_is_no_tighter() -> None:
     assert change.step is Step.PATCH
 
 
-@settings(deadline=None, database=None, max_examples=60)
+@settings(deadline=None, database=None, max_examples=examples(60))
 @given(st.lists(st.sampled_from([change for change, _, _ in STEPS]), max_size=4))
 def test_a_contract_does_not_differ_from_itself_and_all_steps_together_are_the_highest(edits: list[str]) -> None:
     document = contract()
@@ -320,7 +321,7 @@ def keeps(rules: dict[str, int], value: int) -> bool:
     )
 
 
-@settings(deadline=None, database=None, max_examples=300)
+@settings(deadline=None, database=None, max_examples=examples(300))
 @given(RULES, RULES)
 def test_less_than_a_major_step_never_lets_a_value_become_bad(before: dict[str, int], after: dict[str, int]) -> None:
     old, new = (edit(f"p('customer').update(logicalTypeOptions={rules})") for rules in (before, after))

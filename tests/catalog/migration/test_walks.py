@@ -16,6 +16,7 @@ from catalog.migration.table_changes import find_differences
 from runtime.database import make_engine
 from runtime.errors import MigrationError
 from tests.support.databases import Databases
+from tests.support.examples import examples
 from tests.support.lab import Lab
 
 TYPES = {
@@ -94,7 +95,7 @@ def records(shape: dict[str, Any], turn: int) -> str:
 
 
 # Without shrinking: it would take minutes, and the steps that fail are few.
-@settings(deadline=None, database=None, max_examples=4, phases=[Phase.generate])
+@settings(deadline=None, database=None, max_examples=examples(4, 2), phases=[Phase.generate])
 @given(st.lists(draw_shape(), min_size=2, max_size=4))
 def test_any_contract_follows_any_other_or_is_refused_in_words_and_loads_afterwards(
     databases: Databases, tmp_path_factory: pytest.TempPathFactory, shapes: list[dict[str, Any]]

@@ -15,6 +15,7 @@ from catalog.types.datetime_pattern_parts import MomentPatternError, regex_of
 from catalog.types.datetime_patterns import MomentPattern, compile_pattern
 from catalog.types.property_types import DATE, LOCAL_TIMESTAMP, TIME, TIMESTAMP, PropertyType, refine_type
 from catalog.types.value_parsers import InvalidValueError
+from tests.support.examples import examples
 
 KINDS = {"date": DATE, "time": TIME, "timestamp": TIMESTAMP, "local timestamp": LOCAL_TIMESTAMP}
 
@@ -190,7 +191,7 @@ def test_whatever_the_text_duckdb_and_python_agree(
         st.text(st.sampled_from("0123456789 -/:.APMZ+٣\n"), max_size=2),
     )
 
-    @settings(max_examples=25, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(25, 15), deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(st.one_of(matching, changed))
     def agree(text: str) -> None:
         value = by_python(known, text)

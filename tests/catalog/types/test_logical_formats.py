@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catalog.types.logical_formats import INTEGER_FORMATS, TEXT_FORMATS
+from tests.support.examples import examples
 
 GOOD = {
     "email": ["ada@example.org", "a.b+c@x-y.example", "o'neil@localhost", "x@1.example", "a@" + "b" * 63 + ".de"],
@@ -113,7 +114,7 @@ def test_any_other_text_is_not(engine: duckdb.DuckDBPyConnection, name: str, tex
     assert not matches(engine, name, text)
 
 
-@settings(max_examples=200, deadline=None, database=None)
+@settings(max_examples=examples(200), deadline=None, database=None)
 @given(
     st.one_of(
         st.ip_addresses(v=6).map(str),
@@ -130,7 +131,7 @@ def test_an_ipv6_address_is_what_the_library_of_addresses_takes(text: str) -> No
     assert (re.fullmatch(TEXT_FORMATS["ipv6"].regex or "", text) is not None) == valid
 
 
-@settings(max_examples=100, deadline=None, database=None)
+@settings(max_examples=examples(100), deadline=None, database=None)
 @given(st.one_of(st.ip_addresses(v=4).map(str), st.text("0123456789.", max_size=16)))
 def test_an_ipv4_address_is_what_the_library_of_addresses_takes(text: str) -> None:
     try:

@@ -40,6 +40,7 @@ from catalog.types.value_parsers import (
     InvalidValueError,
 )
 from runtime.embedded_postgres import EmbeddedPostgres
+from tests.support.examples import examples
 
 SMALL = resolve_type("integer", "smallint", {})[0]
 MIDDLE = resolve_type("integer", "integer", {})[0]
@@ -606,7 +607,7 @@ TEXTS = [
 def test_whatever_the_text_duckdb_python_and_postgres_agree(
     judges: Judges, kind: PropertyType, texts: st.SearchStrategy[str]
 ) -> None:
-    @settings(max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(60, 30), deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(texts)
     def agree(text: str) -> None:
         judged, value = judges.by_duckdb(kind, text), judges.by_python(kind, text)
@@ -618,7 +619,7 @@ def test_whatever_the_text_duckdb_python_and_postgres_agree(
     agree()
 
 
-@settings(max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(60, 30), deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(precision=st.integers(1, 38), share=st.integers(0, 38), text=NUMBERS)
 def test_a_numeric_value_is_never_rounded_on_its_way(judges: Judges, precision: int, share: int, text: str) -> None:
     kind = numeric_type(precision, min(share, precision))
@@ -645,7 +646,7 @@ JSON_TEXTS = st.recursive(
 def test_whatever_json_duckdb_accepts_postgres_stores(judges: Judges, kind: PropertyType) -> None:
     braces = "{}" if kind is OBJECT else "[]"
 
-    @settings(max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(60, 30), deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(st.one_of(JSON_TEXTS, JSON_PIECES, JSON_PIECES.map(lambda inner: braces[0] + inner + braces[1])))
     def store(text: str) -> None:
         judged = judges.by_duckdb(kind, text)

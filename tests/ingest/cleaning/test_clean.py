@@ -17,6 +17,7 @@ from ingest.cleaning.engine import find_native
 from ingest.cleaning.plan import digest_cleaning, needed_columns
 from runtime.settings import load_settings
 from tests.support.cleaner import Cleaner, make_csv, quoted, read_csv
+from tests.support.examples import examples
 
 
 @pytest.fixture
@@ -395,7 +396,7 @@ def test_no_record_at_all_is_cleaned_to_none(cleaner: Cleaner) -> None:
     assert (found.accepted, found.rejected, found.duplicates) == ([], {}, 0)
 
 
-@settings(max_examples=15, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(15, 6), deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8), max_size=30))
 def test_any_text_comes_through_as_it_is_but_for_its_edges(cleaner: Cleaner, texts: list[str]) -> None:
     dataset = cleaner.dataset("{name: a, logicalType: string}", source=", nullValues: []")

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from ingest.cleaning.check_plan import check_cleaning
 from ingest.cleaning.nested_sql import REASONS_MAXIMUM
 from tests.support.cleaner import Cleaner, make_csv
+from tests.support.examples import examples
 from tests.support.lab import Lab
 
 ADDRESS = """{name: address, logicalType: object, logicalTypeOptions: {required: [zip], minProperties: 1},
@@ -224,7 +225,7 @@ JSON = st.recursive(
 def test_whatever_an_object_holds_it_is_accepted_or_has_reasons(cleaner: Cleaner) -> None:
     dataset = cleaner.dataset(ADDRESS)
 
-    @settings(max_examples=25, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(25, 12), deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(JSON, min_size=20, max_size=20))
     def account(values: list[Any]) -> None:
         rows = [(str(number), json.dumps(value)) for number, value in enumerate(values)]

@@ -24,6 +24,7 @@ from ingest.errors import IngestError, OutOfMemoryError
 from runtime.errors import CatalogError
 from runtime.settings import load_settings
 from tests.support.drafts import LIMIT, draft, input_of, load, place, properties, types
+from tests.support.examples import examples
 from tests.support.lab import Lab
 
 SALES = """\
@@ -364,7 +365,7 @@ CELLS = st.text(alphabet=st.characters(exclude_categories=["Cs", "Cc"]), max_siz
 )
 
 
-@settings(deadline=None, database=None, max_examples=40)
+@settings(deadline=None, database=None, max_examples=examples(40, 15))
 @given(st.lists(st.tuples(CELLS, CELLS, CELLS), min_size=1, max_size=12))
 def test_any_delimited_file_gives_a_contract_that_keeps_it(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str, str]]

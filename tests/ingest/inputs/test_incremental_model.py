@@ -29,6 +29,7 @@ from ingest.inputs import open_batch
 from ingest.inputs.raw_batch import InputPlace
 from ingest.inputs.raw_marks import find_values
 from tests.support.databases import Databases
+from tests.support.examples import examples
 from tests.support.lab import Lab
 from tests.support.remote_api import Asked, RemoteApi, Reply, run_remote_api
 from tests.support.tools import MariaDB
@@ -172,7 +173,7 @@ API = [
 MARKS = st.one_of(st.sampled_from(STEPS), st.sampled_from(["none", "future", "garbage", "late"]))
 BATCHES = st.lists(st.lists(st.tuples(MARKS, st.booleans()), max_size=4), min_size=2, max_size=4)
 CHECKS = settings(
-    max_examples=5,
+    max_examples=examples(5, 2),
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
@@ -202,7 +203,7 @@ def news(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iter
     yield lab
     loader = lab.loader()
     loader.engine.dispose()
-    databases.run(f'DROP DATABASE "{name}" WITH (FORCE)')
+    databases.drop(name)
 
 
 @dataclass
@@ -317,7 +318,7 @@ def shop(databases: Databases) -> Iterator[str]:
     """Another database of Postgres."""
     name = databases.create()
     yield databases.urls(name).owner
-    databases.run(f'DROP DATABASE "{name}" WITH (FORCE)')
+    databases.drop(name)
 
 
 @pytest.mark.parametrize("form", POSTGRES, ids=show)

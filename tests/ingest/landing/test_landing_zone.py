@@ -20,6 +20,7 @@ from ingest.inputs.raw_batch import RawPart
 from ingest.landing.landed_batch import LandedPart
 from ingest.landing.landing_zone import land_part, locate
 from ingest.landing.unpacking import RATIO_FLOOR_BYTES, UnpackLimit, open_landed
+from tests.support.examples import examples
 
 LIMIT = 100_000_000
 TEXT = b"id,name\n1,Ann\n2,Ben\n" * 50
@@ -256,7 +257,7 @@ ARCHIVES = [
 ]
 
 
-@settings(max_examples=400, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(400), deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(
     packed=st.sampled_from(ARCHIVES),
     changes=st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 255)), min_size=1, max_size=3),

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import ingest.publishing.snapshot_cache as keeper
+from tests.support.examples import examples
 from tests.support.lab import PEOPLE, Lab
 from tests.support.replays import mend, replay
 
@@ -40,7 +41,7 @@ def model(batches: list[list[Record]]) -> dict[int, tuple[int, int]]:
     return state
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(6, 3), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches=st.lists(st.lists(RECORD, min_size=1, max_size=6), min_size=1, max_size=4), data=st.data())
 def test_the_newest_record_of_each_key_is_current_in_any_order_of_batches(
     make_lab: Callable[..., Lab], batches: list[list[Record]], data: st.DataObject

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ingest.publishing import snapshot_cache as keeper
+from tests.support.examples import examples
 from tests.support.lab import Lab
 
 SHOP = """
@@ -68,7 +69,9 @@ def run(lab: Lab, steps: Any) -> list[Any]:
 
 @pytest.mark.parametrize("mode", ["snapshot", "upsert"])
 @settings(
-    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=examples(6, 3),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(steps=st.lists(st.tuples(KINDS, BATCH), min_size=2, max_size=5))
 def test_loads_end_alike_with_and_without_what_is_known(

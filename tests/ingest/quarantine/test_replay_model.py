@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from tests.support.lab import Lab
 from tests.support.replays import HEAD, STRICT, mend, people, replay
 
@@ -16,7 +17,7 @@ BATCH = st.dictionaries(st.integers(1, 5), st.sampled_from([10, 20, 70, 80]), mi
 
 
 @pytest.mark.parametrize("mode", ["upsert", "snapshot"])
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(8, 3), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches=st.lists(BATCH, min_size=1, max_size=5))
 def test_after_a_replay_each_key_has_its_newest_record(
     make_lab: Callable[..., Lab], mode: str, batches: list[dict[int, int]]

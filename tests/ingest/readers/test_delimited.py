@@ -25,10 +25,13 @@ from ingest.readers import delimited as reader
 from ingest.readers.delimited import DelimitedReader
 from ingest.readers.record_writer import RECORD_LIMIT_BYTES, CutBatch, require_columns
 from runtime.embedded_postgres import EmbeddedPostgres
+from tests.support.examples import examples
 from tests.support.lab import cut_bytes, land_bytes
 
 Row = tuple[Any, ...]
-PROPERTY = settings(max_examples=40, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+PROPERTY = settings(
+    max_examples=examples(40, 20), deadline=None, database=None, suppress_health_check=list(HealthCheck)
+)
 MALFORMED = {
     "nul": "the record holds a NUL character",
     "quotes": "the record has broken or unclosed quotes",

@@ -137,7 +137,7 @@ def bench(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Ite
     lab.migrate()
     with lab.serve() as client:
         yield Bench(lab, client)
-    databases.run(f'DROP DATABASE "{name}" WITH (FORCE)')
+    databases.drop(name)
 
 
 def test_every_case_that_ends_otherwise_is_one() -> None:

@@ -17,8 +17,11 @@ from ingest.readers import json_scanner as scanner
 from ingest.readers.json_object import MalformedJsonError, keep_digits, read_object, read_plain
 from ingest.readers.record_writer import RECORD_LIMIT_BYTES
 from tests.support.cut_json import cut
+from tests.support.examples import examples
 
-PROPERTY = settings(max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+PROPERTY = settings(
+    max_examples=examples(60, 25), deadline=None, database=None, suppress_health_check=list(HealthCheck)
+)
 
 
 NDJSON = RawForm(format="ndjson")

@@ -17,6 +17,7 @@ from ingest.loading.prune_datasets import prune_datasets
 from ingest.retention.prune import Pruned, forget_history
 from runtime.database import make_engine
 from tests.support.batches import BATCHES, Record, as_csv, read
+from tests.support.examples import examples
 from tests.support.lab import PEOPLE, Lab
 
 HEAD = "id,name,age,born\n"
@@ -125,7 +126,7 @@ def test_old_records_of_an_append_dataset_go_by_a_publication(make_lab: Callable
         assert client.get("/data/people/v1/people/records").json()["revision"] == 2
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(10, 4), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches=BATCHES, prunings=st.lists(st.integers(0, 6), max_size=4))
 def test_pruning_never_takes_what_a_kept_revision_has(
     make_lab: Callable[..., Lab], batches: Any, prunings: list[int]
