@@ -16,7 +16,7 @@ EXAMPLES = PROJECT_ROOT / "examples"
 FOLDERS = sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir())
 
 
-@pytest.mark.parametrize("name", FOLDERS)
+@pytest.mark.parametrize("name", [FOLDERS[0], *(pytest.param(name, marks=pytest.mark.slow) for name in FOLDERS[1:])])
 def test_an_example_does_what_its_readme_says(name: str, tmp_path: Path, urls: DatabaseUrls) -> None:
     folder = tmp_path / name
     # What a reader's own run left in the checkout is no part of the example.

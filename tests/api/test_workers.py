@@ -123,6 +123,7 @@ def test_a_process_that_dies_is_replaced_and_nobody_is_refused(people: Lab) -> N
         assert httpx.get(f"{url}{RECORDS}", timeout=30).status_code == 200
 
 
+@pytest.mark.slow
 def test_processes_end_when_the_one_that_started_them_is_killed(people: Lab) -> None:
     with serving(people, "--workers", "2") as (process, url):
         assert httpx.get(f"{url}{RECORDS}", timeout=60).status_code == 200

@@ -19,18 +19,18 @@ def test_a_contract_of_somebody_else_s_is_linted_migrated_ingested_and_shown(lab
     name = databases.create()  # type: ignore[attr-defined]
     url = databases.urls(name).owner  # type: ignore[attr-defined]
     lab.write("people.csv", "id,name,age,born\n1,Ann,30,\n2,,x,\n")
-    assert "0 errors" in run_process(lab, "contract", "lint").stdout
-    plan = run_process(lab, "migrate", "--plan", DECANT_DATABASE_URL=url)
+    assert "0 errors" in run(lab, "contract", "lint").stdout
+    plan = run(lab, "migrate", "--plan", DECANT_DATABASE_URL=url)
     assert "add table people" in plan.stdout
     migrated = run_process(lab, "migrate", DECANT_DATABASE_URL=url)
     assert "people_v1_0001" in migrated.stdout, migrated.stderr
-    assert "Nothing to change" in run_process(lab, "migrate", DECANT_DATABASE_URL=url).stdout
+    assert "Nothing to change" in run(lab, "migrate", DECANT_DATABASE_URL=url).stdout
     ingested = run_process(lab, "ingest", DECANT_DATABASE_URL=url)
     assert ingested.returncode == 0
     assert "published" in ingested.stdout
     assert "1 × age: type" in ingested.stdout
     assert "1 × name: required" in ingested.stdout
-    (status,) = json.loads(run_process(lab, "status", "--json", DECANT_DATABASE_URL=url).stdout)
+    (status,) = json.loads(run(lab, "status", "--json", DECANT_DATABASE_URL=url).stdout)
     assert (status["revision"], status["records"], status["open_rejects"]) == (1, 1, 1)
 
 
@@ -83,7 +83,7 @@ def test_what_goes_wrong_in_a_known_way_is_one_message_without_a_trace(lab: Lab)
         (("ingest", "nothing"), "people@1.people"),
         (("keys", "create", "me", "--scope", "all"), "There is no scope"),
     ):
-        failed = run_process(lab, *arguments)
+        failed = run(lab, *arguments)
         assert failed.returncode == 1
         assert word in failed.stderr
         assert "Traceback" not in failed.stderr
@@ -118,7 +118,7 @@ def test_a_key_is_made_and_opens_what_its_scope_names(lab: Lab) -> None:
     ],
 )
 def test_settings_that_cannot_be_used_stop_the_command(lab: Lab, settings: dict[str, str], word: str) -> None:
-    failed = run_process(lab, "status", **settings)
+    failed = run(lab, "status", **settings)
     assert failed.returncode == 1
     assert word in failed.stderr
 

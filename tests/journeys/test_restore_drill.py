@@ -138,6 +138,7 @@ def test_a_database_older_than_its_home_begins_a_new_epoch_with_the_next_load(
     assert len(epochs_of(lab)) == 2, "one restore, one epoch"
 
 
+@pytest.mark.slow
 def test_a_publication_of_another_host_does_not_hide_the_restore(
     lab: Lab, restore: Callable[[], Callable[[], None]], tmp_path: Path
 ) -> None:
@@ -156,6 +157,7 @@ def test_a_publication_of_another_host_does_not_hide_the_restore(
         consumer.check_all_gone(client)
 
 
+@pytest.mark.slow
 def test_a_database_restored_twice_into_an_ended_epoch_begins_another(
     lab: Lab, restore: Callable[[], Callable[[], None]]
 ) -> None:
@@ -174,6 +176,7 @@ def test_a_database_restored_twice_into_an_ended_epoch_begins_another(
     assert third[1] not in second, "nobody may take it for the epoch that was lost with the second restore"
 
 
+@pytest.mark.slow
 def test_home_and_database_of_one_backup_need_to_be_told(
     lab: Lab, restore: Callable[[], Callable[[], None]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

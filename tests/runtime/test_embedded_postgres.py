@@ -243,6 +243,7 @@ def test_whoever_comes_while_the_starter_leaves_gets_a_server_of_its_own(folder:
         assert read_answer(latecomer) == "started"
 
 
+@pytest.mark.slow
 def test_of_commands_that_start_at_once_one_starts_the_server(base: Path) -> None:
     with ExitStack() as stack:
         commands = [stack.enter_context(run_command(base / "postgres")) for _ in range(4)]
@@ -310,6 +311,7 @@ def test_a_start_works_after_everything_was_killed(folder: Path) -> None:
     assert not server.socket_folder.exists()
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_is_replaced_and_its_starter_does_no_harm(folder: Path) -> None:
     with ExitStack() as starter:
         dead = starter.enter_context(run_embedded(folder))
@@ -436,5 +438,6 @@ def test_an_ordinary_user_runs_the_binaries_where_they_are(folder: Path) -> None
     assert not list(folder.glob("binaries-*"))
 
 
+@pytest.mark.slow
 def test_an_open_home_keeps_its_own_folder(base: Path) -> None:
     assert choose_folder(base) == base / "postgres"

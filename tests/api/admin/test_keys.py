@@ -272,6 +272,7 @@ def test_a_revoked_key_is_refused_everywhere_within_five_seconds(
     assert client.get(f"/keys/{made['id']}", headers=admin).json()["data"]["state"] == "revoked"
 
 
+@pytest.mark.slow
 def test_a_hundred_rotations_under_load_refuse_nobody(client: httpx.Client, admin: dict[str, str]) -> None:
     newest = [make(client, admin).json()["data"]["key"]]
     stop = threading.Event()

@@ -129,6 +129,7 @@ def mix(thread: int, questions: list[Question], exports: list[Question]) -> list
     return chosen
 
 
+@pytest.mark.slow
 def test_of_ten_thousand_requests_through_a_pooler_none_is_answered_wrongly(crowd: Lab, pooled: Lab) -> None:
     keys = make_keys(crowd)
     everything = [(path, who) for number in range(PRODUCTS) for path in paths_of(number) for who in keys]

@@ -282,6 +282,7 @@ def test_what_replay_cancels_is_read_once_more_and_then_refused_for_now(
         assert client.get(f"{BASE}/records").status_code == 200
 
 
+@pytest.mark.slow
 def test_a_table_that_replay_holds_for_long_is_unavailable_and_nothing_is_broken(replica: Replica, lab: Lab) -> None:
     publish(lab, FIRST, 1)
     with replica.in_front_of(lab).serve() as client:

@@ -86,6 +86,7 @@ def records_at(client: httpx.Client, revision: int) -> dict[tuple[Any, ...], Any
     return {(record["place"], record["article"]): record for record in found}
 
 
+@pytest.mark.slow
 def test_a_copy_keeps_in_step_through_fifty_loads(client: httpx.Client, shop: Lab) -> None:
     sync = read_example()
     source = random.Random(11)

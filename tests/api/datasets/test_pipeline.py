@@ -180,6 +180,7 @@ def test_head_says_what_get_says(client: httpx.Client, path: str) -> None:
     assert client.head(path, headers={"If-None-Match": get.headers["etag"]}).status_code == 304
 
 
+@pytest.mark.alone
 def test_an_answer_for_one_caller_has_its_timings_and_its_trace(client: httpx.Client, shop: Lab) -> None:
     held = headers_of(shop, "shop:read")
     answer = client.get(RECORDS, headers=held)

@@ -52,6 +52,7 @@ def name_product(text: str, name: str) -> str:
     return text.replace("id: people", f"id: {name}").replace("people:read", f"{name}:read")
 
 
+@pytest.mark.slow
 def test_scripts_read_and_statements_run_grow_with_the_products_and_no_faster(
     databases: Databases, tmp_path: Path
 ) -> None:

@@ -365,7 +365,7 @@ CELLS = st.text(alphabet=st.characters(exclude_categories=["Cs", "Cc"]), max_siz
 )
 
 
-@settings(deadline=None, database=None, max_examples=examples(40, 15))
+@settings(deadline=None, database=None, max_examples=examples(40, 6))
 @given(st.lists(st.tuples(CELLS, CELLS, CELLS), min_size=1, max_size=12))
 def test_any_delimited_file_gives_a_contract_that_keeps_it(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str, str]]

@@ -97,6 +97,7 @@ def sets(make_lab: Callable[..., Lab]) -> Lab:
     return lab
 
 
+@pytest.mark.slow
 def test_two_workers_share_fifty_loads_and_run_each_once(sets: Lab) -> None:
     for _ in range(COUNT):
         for number in range(5):
@@ -136,6 +137,7 @@ def test_a_worker_that_is_told_to_stop_ends_its_load_first(lab: Lab) -> None:
     assert statuses(lab) == {"published": 1}
 
 
+@pytest.mark.slow
 def test_a_load_that_takes_too_long_to_wait_for_is_left_to_the_next_worker(lab: Lab) -> None:
     lab.write("people.csv", big_file(150_000))
     queue(lab, "people.people")
@@ -149,6 +151,7 @@ def test_a_load_that_takes_too_long_to_wait_for_is_left_to_the_next_worker(lab: 
     assert statuses(lab) == {"published": 1}
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_a_worker_at_once(lab: Lab) -> None:
     lab.write("people.csv", big_file(150_000))
     queue(lab, "people.people")
@@ -215,6 +218,7 @@ def test_pushed_events_are_published_soon_after_they_came(make_lab: Callable[...
     assert min(seconds) < 10, seconds
 
 
+@pytest.mark.slow
 def test_a_worker_shares_the_embedded_database_with_other_commands(tmp_path: Path) -> None:
     home = Path(os.environ.get("TMPDIR", "/tmp")) / f"decant-worker-{time.monotonic_ns()}"
     home.mkdir(mode=0o755)
