@@ -208,7 +208,7 @@ def test_an_export_compares_with_the_lowest_values_as_a_page_does(make_lab: Call
     with lab.serve() as client:
         for name, bits in {"small": 16, "middle": 32, "plain": 64, "big": 64}.items():
             lowest = -(2 ** (bits - 1))
-            for operator in lab.dataset("odd.values").properties[name].type.operators:
+            for operator in operators_of(lab.dataset("odd.values").properties[name].type):
                 if operator not in MODEL:
                     continue
                 query = f"{name}[{operator}]={lowest}&properties=id"
