@@ -21,14 +21,14 @@ from api.auth.jwt import TokenVerifier
 from api.auth.rate_limits import Limiter
 from api.context import Context
 from api.database.answer_cache import PageCache
-from api.database.connections import Lanes
-from api.database.published_heads import Head, Heads, Place
+from api.database.connections import ReadConnections
+from api.database.published_heads import DatasetKey, Head, Heads
 from api.datasets import aggregates, changes, records
 from api.datasets import revisions as publications
 from api.datasets.endpoint import make_route
 from api.datasets.reader import RecordReader
 from api.datasets.resources import DatasetResources
-from api.datasets.status_headers import StandingHeaders
+from api.datasets.status_headers import StatusHeaders
 from api.exports import export
 from api.exports.kept_files import ExportFiles
 from api.exports.resources import ExportResources
@@ -49,7 +49,7 @@ from api.push.body_parser import BodyParser
 from api.push.event_store import EventStore
 from api.push.intake import Intake
 from api.query.view import Views
-from api.unrouted_path import judge_nowhere
+from api.unrouted_path import guard_unrouted_path
 from catalog.model.catalog import Catalog
 from catalog.storage.dataset_tables import build_tables
 from runtime.database import DatabaseUrls, make_read_pool, make_write_pool
@@ -78,31 +78,31 @@ def create_app(
         await pool.open(wait=False)
         write_pool = make_write_pool(urls.write, settings)
         await write_pool.open(wait=False)
-        lanes = Lanes(pool, settings.read_pool_size, settings.pool_timeout_ms / 1000)
+        read_connections = ReadConnections(pool, settings.read_pool_size, settings.pool_timeout_ms / 1000)
         cache = PageCache(settings.cache_bytes)
         export_files = ExportFiles(settings.exports_folder, settings.export_cache_bytes)
 
         datasets = {(dataset.product, dataset.major, dataset.name): dataset for dataset in catalog.datasets()}
 
-        def report(read: Mapping[Place, Head]) -> None:
-            show_state(cache.bytes, lanes.in_use, lanes.waiting)
-            for place, head in read.items():
-                if (dataset := datasets.get(place)) is not None:
+        def report(read: Mapping[DatasetKey, Head]) -> None:
+            show_state(cache.bytes, read_connections.in_use, read_connections.waiting)
+            for key, head in read.items():
+                if (dataset := datasets.get(key)) is not None:
                     export_files.forget_ended(dataset, heads.epoch, head)
 
-        heads = Heads(lanes, write_pool, urls.read, report)
+        heads = Heads(read_connections, write_pool, urls.read, report)
         verifier = TokenVerifier(settings.token_issuers)
         callers = Callers(settings, catalog, Authenticator(write_pool, peppers, verifier), Limiter(write_pool))
         usage = UsageLog(write_pool)
         tasks = [asyncio.create_task(heads.run()), asyncio.create_task(usage.run())]
         contracts = {product.schema: product.sha256 for product in catalog.products.values()}
         views = Views(build_tables(catalog.products.values()), contracts, secret, settings.url_limit_bytes)
-        reader = RecordReader(lanes, heads)
+        reader = RecordReader(read_connections, heads)
         documents = Documents(catalog, views, settings)
         parser = BodyParser()
         try:
-            app.state.context = Context(settings, catalog, lanes, write_pool, callers, usage, views)
-            app.state.datasets = DatasetResources(reader, StandingHeaders(catalog, settings), cache)
+            app.state.context = Context(settings, catalog, read_connections, write_pool, callers, usage, views)
+            app.state.datasets = DatasetResources(reader, StatusHeaders(catalog, settings), cache)
             app.state.exports = ExportResources(ExportSource(urls.read, settings), export_files)
             bodies = BodyMemory(settings.events_memory_bytes, settings.events_limit_bytes)
             app.state.intake = Intake(EventStore(write_pool), bodies, parser)
@@ -120,7 +120,7 @@ def create_app(
             await parser.close()
             await usage.flush()
             await verifier.close()
-            await lanes.close()
+            await read_connections.close()
             await write_pool.close()
             await pool.close()
 
@@ -142,7 +142,7 @@ def create_app(
     )
     app.state.access_log = None  # whoever runs the service may want one
     app.state.settings = settings
-    install_problems(app, judge_nowhere)
+    install_problems(app, guard_unrouted_path)
     if settings.cors_origins:
         app.add_middleware(CORSMiddleware, **cors_options(settings))
     app.add_middleware(Counting)

@@ -1,4 +1,4 @@
-"""What every route may take, in one frozen value; what one folder alone needs is a value of that folder."""
+"""The shared dependencies of all routes, in one frozen value; each folder keeps its own dependencies itself."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from starlette.types import Scope
 
 from api.auth.authenticator import Principal
 from api.auth.identify import Callers
-from api.database.connections import Lanes
+from api.database.connections import ReadConnections
 from api.http.problems import Problem
 from api.observability.usage import UsageLog
 from api.query.view import Views
@@ -29,7 +29,7 @@ class Context:
 
     settings: Settings
     catalog: Catalog
-    lanes: Lanes
+    read_connections: ReadConnections
     write_pool: AsyncConnectionPool[Any]
     callers: Callers
     usage: UsageLog

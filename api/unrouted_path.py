@@ -1,4 +1,4 @@
-"""What a request gets that no route takes: whoever may not know what there is must not learn it from this."""
+"""Guards paths that no route matches, so that an unauthorized caller cannot probe which resources exist."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from api.context import context_of
 DATA = "/data"
 
 
-async def judge_nowhere(request: Request) -> None:
-    """A problem where an address under `/data` is no business of the caller's; nothing comes back otherwise.
+async def guard_unrouted_path(request: Request) -> None:
+    """Raises a problem if the caller may not see the path under `/data`; returns nothing otherwise.
 
     Without a credential all that is not open answers the same, also where nothing is.
     """

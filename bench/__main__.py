@@ -16,13 +16,13 @@ from rich.console import Console
 
 from bench.big import measure_big
 from bench.errors import BenchError
-from bench.ground import Ground, describe_machine, open_ground
 from bench.ingest import measure_ingest
 from bench.limits import measure_limits
 from bench.older import measure_older
 from bench.report import show_big, show_compared, show_ingest, show_machine, show_older, show_serve
 from bench.serve import Effort, load_flights, measure_serve, require_yardstick
 from bench.services import NO_POSTGREST, find_postgrest
+from bench.testbed import Testbed, describe_machine, open_testbed
 from bench.wrk import require_wrk
 from ingest.errors import IngestError
 from runtime.errors import CatalogError
@@ -88,32 +88,32 @@ def run(options: argparse.Namespace) -> None:
     """Nothing comes back; measures, prints and writes."""
     runs, rounds, seconds = (1, 1, QUICK_SECONDS) if options.quick else (options.runs, ROUNDS, ROUND_SECONDS)
     document: dict[str, Any] = {"measured_at": datetime.now(UTC).isoformat(timespec="seconds")}
-    with out.status("starting Postgres") as status, open_ground() as ground:
-        document["machine"] = describe_machine(ground)
+    with out.status("starting Postgres") as status, open_testbed() as testbed:
+        document["machine"] = describe_machine(testbed)
         show_machine(document["machine"], out)
         if options.big:
-            walk = measure_big(ground, options.big, status.update)
+            walk = measure_big(testbed, options.big, status.update)
             show_big(walk, out)
             document["big"] = walk.as_json()
         elif options.only != "serve":
-            loads = measure_ingest(ground, runs, status.update)
+            loads = measure_ingest(testbed, runs, status.update)
             show_ingest(loads, out)
             document["ingest"] = loads.as_json()
         if options.only != "ingest" and not options.big:
-            document |= run_serve(ground, Effort(rounds, seconds, options.processes), status.update)
+            document |= run_serve(testbed, Effort(rounds, seconds, options.processes), status.update)
     if options.json:
         options.json.write_text(json.dumps(document, indent=2) + "\n")
 
 
-def run_serve(ground: Ground, effort: Effort, say: Callable[[str], None]) -> dict[str, Any]:
+def run_serve(testbed: Testbed, effort: Effort, report_progress: Callable[[str], None]) -> dict[str, Any]:
     """Every figure of serving, which is printed as well."""
-    say("serving: loading the flights")
-    urls = load_flights(ground)
-    cases = measure_serve(ground, urls, effort, say)
+    report_progress("serving: loading the flights")
+    urls = load_flights(testbed)
+    cases = measure_serve(testbed, urls, effort, report_progress)
     show_serve(cases, effort.processes, out)
-    compared = measure_limits(ground, urls, effort, say, warn)
+    compared = measure_limits(testbed, urls, effort, report_progress, warn)
     show_compared(compared, out)
-    states = measure_older(ground, effort, say)
+    states = measure_older(testbed, effort, report_progress)
     show_older(states, out)
     return {
         "processes": effort.processes,

@@ -13,16 +13,16 @@ import psycopg
 
 from bench.cases import RECORDS, TABLE
 from bench.errors import BenchError
-from bench.ground import PRODUCT, Ground
 from bench.memory import BigExport, measure_exports
 from bench.services import run_decant, start_decant
+from bench.testbed import PRODUCT, Testbed
 from runtime.database import DatabaseUrls
 
 BIG_DATABASE = "bench_big"
 PAGE_RECORDS = 1000
 EDGE_PAGES = 50  # pages at either end that are compared
 TURNS = 20  # how often each of them is asked for
-SAY_EVERY = 100  # pages
+REPORT_EVERY = 100  # pages
 EXPORTING = {"DECANT_EXPORT_TIMEOUT_SECONDS": "3600", "DECANT_EXPORT_CACHE_BYTES": "20000000000"}
 SLOWDOWN = 1.2  # the promise: the last pages take at most so many times as long as the first
 MARK = b'"flight_id"'
@@ -47,7 +47,7 @@ INDEXES = "SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM p
 
 
 @dataclass(frozen=True)
-class BigWalk:
+class BigPagination:
     """What a whole walk took, and its first and last pages in turns."""
 
     records: int
@@ -68,29 +68,29 @@ class BigWalk:
         return vars(self) | {"slowdown": self.slowdown, "target": SLOWDOWN, "exports": exports}
 
 
-def measure_big(ground: Ground, records: int, say: Callable[[str], None]) -> BigWalk:
+def measure_big(testbed: Testbed, records: int, report_progress: Callable[[str], None]) -> BigPagination:
     """A walk over so many flights, which Postgres makes up."""
     if records < 2 * EDGE_PAGES * PAGE_RECORDS:
         raise BenchError(f"A walk shows something from {2 * EDGE_PAGES * PAGE_RECORDS:,} records on.")
-    urls = ground.create_database(BIG_DATABASE)
-    say(f"making {records:,} flights")
+    urls = testbed.create_database(BIG_DATABASE)
+    report_progress(f"making {records:,} flights")
     fill(urls, records)
-    ground.settle(urls)
-    with run_decant(ground, urls, "big-exports", 1, EXPORTING) as (address, process):
-        exports = measure_exports(address, process, say)
+    testbed.settle(urls)
+    with run_decant(testbed, urls, "big-exports", 1, EXPORTING) as (address, process):
+        exports = measure_exports(address, process, report_progress)
     with (
-        start_decant(ground, urls, "big", 1, {"DECANT_CACHE_BYTES": "0"}) as address,
+        start_decant(testbed, urls, "big", 1, {"DECANT_CACHE_BYTES": "0"}) as address,
         httpx.Client(base_url=address, timeout=60, trust_env=False) as client,
     ):
         started = time.perf_counter()
-        paths, found = walk_all(client, records, say)
+        paths, found = walk_all(client, records, report_progress)
         seconds = time.perf_counter() - started
         if found != records:
             raise BenchError(f"The walk saw {found:,} records of {records:,}.")
         # The last page has fewer records, or none: it is no equal of the others.
         full = paths[:-1]
         first, last = time_edges(client, full[:EDGE_PAGES], full[-EDGE_PAGES:])
-    return BigWalk(records, len(paths), seconds, first, last, exports)
+    return BigPagination(records, len(paths), seconds, first, last, exports)
 
 
 def fill(urls: DatabaseUrls, records: int) -> None:
@@ -106,7 +106,7 @@ def fill(urls: DatabaseUrls, records: int) -> None:
         connection.execute(LEDGER, {"records": records, "product": PRODUCT})
 
 
-def walk_all(client: httpx.Client, records: int, say: Callable[[str], None]) -> tuple[list[str], int]:
+def walk_all(client: httpx.Client, records: int, report_progress: Callable[[str], None]) -> tuple[list[str], int]:
     """The path of every page, and how many records they held."""
     path: str | None = f"{RECORDS}?limit={PAGE_RECORDS}"
     paths: list[str] = []
@@ -116,8 +116,8 @@ def walk_all(client: httpx.Client, records: int, say: Callable[[str], None]) -> 
         paths.append(path)
         found += answer.content.count(MARK)
         path = answer.links["next"]["url"] if "next" in answer.links else None
-        if len(paths) % SAY_EVERY == 0:
-            say(f"walking over {records:,} records: {found / records:.0%}")
+        if len(paths) % REPORT_EVERY == 0:
+            report_progress(f"walking over {records:,} records: {found / records:.0%}")
     return paths, found
 
 

@@ -13,7 +13,7 @@ import psycopg
 
 from bench.bare import COLUMNS
 from bench.errors import BenchError
-from bench.ground import PRODUCT
+from bench.testbed import PRODUCT
 from bench.wrk import Round
 from runtime.database import DatabaseUrls
 

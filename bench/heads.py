@@ -20,8 +20,8 @@ from pathlib import Path
 import psycopg
 
 from bench.errors import BenchError
-from bench.ground import open_ground
 from bench.services import run_decant
+from bench.testbed import open_testbed
 from bench.visibility import OFF, PROMISED_SECONDS, Publisher, open_readers, percentile, time_publications
 from ingest.errors import IngestError
 from runtime.errors import CatalogError
@@ -84,11 +84,11 @@ def cpu_seconds(process: int) -> float:
 
 def measure(datasets: int, moves: int, publications: int) -> bool:
     """Prints what was measured; whether the promises are kept."""
-    with open_ground() as ground:
-        urls = ground.create_database("bench_heads")
+    with open_testbed() as testbed:
+        urls = testbed.create_database("bench_heads")
         with psycopg.connect(urls.owner) as connection:
             numbers = [number for (number,) in connection.execute(MAKE, (datasets,))]
-        with run_decant(ground, urls, "heads", PROCESSES, OFF) as (address, _):
+        with run_decant(testbed, urls, "heads", PROCESSES, OFF) as (address, _):
             with open_readers(address, PROCESSES) as readers:
                 processes = list(readers)
             mover = Mover(urls.ingest, numbers, moves)
@@ -97,7 +97,7 @@ def measure(datasets: int, moves: int, publications: int) -> bool:
                 before = mover.moved
                 following = shares(processes)
                 rate = (mover.moved - before) / IDLE_SECONDS
-                publisher = Publisher(ground, urls, silent=False)
+                publisher = Publisher(testbed, urls, silent=False)
                 with open_readers(address, PROCESSES) as readers:  # anew: nobody keeps a silent connection
                     taken = time_publications(publisher, list(readers.values()), publications)
     p99 = percentile(taken, 0.99)

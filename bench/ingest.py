@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 
 from bench.errors import BenchError
-from bench.ground import Ground
+from bench.testbed import Testbed
 from bench.variants import Variants, make_variants
 from ingest.loading.load_report import LoadReport
 from runtime.database import DatabaseUrls
@@ -76,19 +76,19 @@ class IngestResult:
         }
 
 
-def measure_ingest(ground: Ground, runs: int, say: Callable[[str], None]) -> IngestResult:
+def measure_ingest(testbed: Testbed, runs: int, report_progress: Callable[[str], None]) -> IngestResult:
     """The yardstick and every case, `runs` times over, one after the other in each round."""
-    variants = make_variants(ground.flights_csv)
+    variants = make_variants(testbed.flights_csv)
     cases = list_cases(variants, records := count_records(variants.original))
     result = IngestResult(records, [], cases)
-    ground.create_database(YARDSTICK_DATABASE, "template0")
+    testbed.create_database(YARDSTICK_DATABASE, "template0")
     for number in range(1, runs + 1):
-        say(f"ingestion, round {number} of {runs}")
-        result.yardstick_seconds.append(time_copy(ground, variants.original, records))
+        report_progress(f"ingestion, round {number} of {runs}")
+        result.yardstick_seconds.append(time_copy(testbed, variants.original, records))
         # Made from the template each time: a first load meets empty tables and an empty ledger.
-        urls = ground.create_database(LOAD_DATABASE)
+        urls = testbed.create_database(LOAD_DATABASE)
         for case in cases:
-            run_case(ground, urls, case)
+            run_case(testbed, urls, case)
     return result
 
 
@@ -102,12 +102,12 @@ def list_cases(variants: Variants, records: int) -> list[Case]:
     ]
 
 
-def run_case(ground: Ground, urls: DatabaseUrls, case: Case) -> None:
+def run_case(testbed: Testbed, urls: DatabaseUrls, case: Case) -> None:
     """Nothing comes back; the case has one more counted run. BenchError where the load did something else."""
-    shutil.copyfile(case.file, ground.input_file)
-    ground.checkpoint()
+    shutil.copyfile(case.file, testbed.input_file)
+    testbed.checkpoint()
     started = time.perf_counter()
-    report = ground.load(urls, ground.flights)
+    report = testbed.load(urls, testbed.flights)
     case.seconds.append(time.perf_counter() - started)
     case.steps.append(report.step_seconds)
     require_outcome(case, report)
@@ -121,13 +121,13 @@ def require_outcome(case: Case, report: LoadReport) -> None:
         raise BenchError(f"{case.title}: expected {case.status} with {case.changed} records changed, got {outcome}.")
 
 
-def time_copy(ground: Ground, file: Path, records: int) -> float:
+def time_copy(testbed: Testbed, file: Path, records: int) -> float:
     """Seconds of bare COPY into a new table, its commit included."""
-    with psycopg.connect(ground.server.url(database=YARDSTICK_DATABASE)) as connection:
+    with psycopg.connect(testbed.server.url(database=YARDSTICK_DATABASE)) as connection:
         connection.execute("DROP TABLE IF EXISTS flights")
         connection.execute(YARDSTICK_TABLE)
         connection.commit()
-        ground.checkpoint()
+        testbed.checkpoint()
         started = time.perf_counter()
         with file.open("rb") as source, connection.cursor() as cursor:
             with cursor.copy(YARDSTICK_COPY) as copy:

@@ -30,7 +30,7 @@ from api.auth.api_keys import (
     Peppers,
     checksum,
     create_key,
-    draw,
+    generate,
     parse_key,
 )
 from api.auth.authenticator import Authenticator
@@ -81,9 +81,9 @@ def make_texts(settings: Settings, urls: DatabaseUrls) -> dict[str, str]:
         raise AssertionError  # a key that was just made is well formed
     return {
         "valid": valid,
-        "wrong secret": spell_key(parsed.id, draw(SECRET_CHARACTERS)),
-        "first half right": spell_key(parsed.id, parsed.secret[:16] + draw(SECRET_CHARACTERS - 16)),
-        "unknown id": spell_key(draw(ID_CHARACTERS), parsed.secret),
+        "wrong secret": spell_key(parsed.id, generate(SECRET_CHARACTERS)),
+        "first half right": spell_key(parsed.id, parsed.secret[:16] + generate(SECRET_CHARACTERS - 16)),
+        "unknown id": spell_key(generate(ID_CHARACTERS), parsed.secret),
         "revoked": revoked,
         "expired": expired,
     }
@@ -100,7 +100,7 @@ async def time_calls(settings: Settings, urls: DatabaseUrls, texts: dict[str, st
             source.shuffle(order)
             for kind in order:
                 began = time.perf_counter_ns()
-                await authenticator.judge_key(texts[kind])
+                await authenticator.verify_key(texts[kind])
                 taken[kind].append(time.perf_counter_ns() - began)
     return {kind: median(values) / 1000 for kind, values in taken.items()}
 

@@ -26,9 +26,9 @@ from api.sql.selection import HEAD
 from bench.cases import RECORDS, SELECT, TABLE
 from bench.constant import BYTES_VARIABLE
 from bench.errors import BenchError
-from bench.ground import PRODUCT, Ground
 from bench.serve import WARM_UP_SECONDS, Effort
 from bench.services import make_environment, read_address, run_process, start_decant
+from bench.testbed import PRODUCT, Testbed
 from bench.wrk import CONNECTIONS, run_wrk, write_script
 from catalog.storage.dataset_tables import build_tables
 from runtime.database import DatabaseUrls
@@ -62,41 +62,45 @@ class Compared:
 
 
 def measure_limits(
-    ground: Ground, urls: DatabaseUrls, effort: Effort, say: Callable[[str], None], warn: Callable[[str], None]
+    testbed: Testbed,
+    urls: DatabaseUrls,
+    effort: Effort,
+    report_progress: Callable[[str], None],
+    warn: Callable[[str], None],
 ) -> list[Compared]:
     """The comparisons that could be made; `warn` is told of each that could not."""
-    found = [*measure_pages(ground, urls, effort, say)]
+    found = [*measure_pages(testbed, urls, effort, report_progress)]
     if (program := shutil.which("psql")) is None:
         warn("The CSV export is left out: psql is not installed.")
     else:
-        say("serving, CSV export")
-        found.append(measure_export(ground, urls, effort, program))
+        report_progress("serving, CSV export")
+        found.append(measure_export(testbed, urls, effort, program))
     if shutil.which("pgbench") is None:
         warn("The limit of Postgres is left out: pgbench is not installed.")
     else:
-        say("serving, the page's statement through pgbench")
-        rates = [run_pgbench(ground, urls, effort.seconds) for _ in range(effort.rounds)]
+        report_progress("serving, the page's statement through pgbench")
+        rates = [run_pgbench(testbed, urls, effort.seconds) for _ in range(effort.rounds)]
         found.append(Compared("pgbench", "page, of its statement in pgbench", found[1].ours, median(rates), "per s"))
     return found
 
 
 def measure_pages(
-    ground: Ground, urls: DatabaseUrls, effort: Effort, say: Callable[[str], None]
+    testbed: Testbed, urls: DatabaseUrls, effort: Effort, report_progress: Callable[[str], None]
 ) -> Iterator[Compared]:
     """The page with traces against the page without, and the latter against constant bytes."""
-    folder, processes = ground.flights_csv.parent, effort.processes
+    folder, processes = testbed.flights_csv.parent, effort.processes
     with ExitStack() as stack:
         traced = {
             **UNCACHED,
-            "OTEL_EXPORTER_OTLP_ENDPOINT": stack.enter_context(run_sink()),
+            "OTEL_EXPORTER_OTLP_ENDPOINT": stack.enter_context(run_null_server()),
             "OTEL_TRACES_SAMPLER_ARG": "0.01",
         }
         addresses = {
-            "plain": stack.enter_context(start_decant(ground, urls, "plain", processes, UNCACHED)),
-            "traced": stack.enter_context(start_decant(ground, urls, "traced", processes, traced)),
+            "plain": stack.enter_context(start_decant(testbed, urls, "plain", processes, UNCACHED)),
+            "traced": stack.enter_context(start_decant(testbed, urls, "traced", processes, traced)),
         }
         page = httpx.get(addresses["plain"] + RECORDS, trust_env=False).raise_for_status()
-        addresses["constant"] = stack.enter_context(start_constant(ground, urls, len(page.content)))
+        addresses["constant"] = stack.enter_context(start_constant(testbed, urls, len(page.content)))
         scripts = {
             name: write_script(folder / f"limit-{name}.lua", ["/flights" if name == "constant" else RECORDS], {})
             for name in addresses
@@ -105,7 +109,7 @@ def measure_pages(
             run_wrk(url, scripts[name], WARM_UP_SECONDS)
         rates: dict[str, list[float]] = {name: [] for name in addresses}
         for number in range(1, effort.rounds + 1):
-            say(f"serving, traces and constant bytes, round {number} of {effort.rounds}")
+            report_progress(f"serving, traces and constant bytes, round {number} of {effort.rounds}")
             for name, url in addresses.items():
                 rates[name].append(run_wrk(url, scripts[name], effort.seconds).requests_per_second)
     medians = {name: median(values) for name, values in rates.items()}
@@ -114,15 +118,15 @@ def measure_pages(
 
 
 @contextmanager
-def start_constant(ground: Ground, urls: DatabaseUrls, size: int) -> Iterator[str]:
+def start_constant(testbed: Testbed, urls: DatabaseUrls, size: int) -> Iterator[str]:
     """The address of a service that always answers so many bytes."""
-    environment = make_environment(ground, urls) | {BYTES_VARIABLE: str(size)}
-    with run_process(ground, "constant", [sys.executable, "-m", "bench.constant"], environment) as process:
-        yield read_address(process, ground, "constant")
+    environment = make_environment(testbed, urls) | {BYTES_VARIABLE: str(size)}
+    with run_process(testbed, "constant", [sys.executable, "-m", "bench.constant"], environment) as process:
+        yield read_address(process, testbed, "constant")
 
 
 @contextmanager
-def run_sink() -> Iterator[str]:
+def run_null_server() -> Iterator[str]:
     """The address of a collector that forgets what it is sent."""
 
     class Sink(BaseHTTPRequestHandler):
@@ -144,10 +148,10 @@ def run_sink() -> Iterator[str]:
             server.shutdown()
 
 
-def measure_export(ground: Ground, urls: DatabaseUrls, effort: Effort, program: str) -> Compared:
+def measure_export(testbed: Testbed, urls: DatabaseUrls, effort: Effort, program: str) -> Compared:
     """Bytes per second of the whole dataset as CSV, in turns with psql's COPY of the same columns."""
     ours, theirs = [], []
-    with start_decant(ground, urls, "exporting", effort.processes, {}) as address:
+    with start_decant(testbed, urls, "exporting", effort.processes, {}) as address:
         for _ in range(effort.rounds + 1):
             ours.append(time_export(address))
             theirs.append(time_copy(urls, program))
@@ -179,10 +183,10 @@ def time_copy(urls: DatabaseUrls, program: str) -> float:
     return size / (time.perf_counter() - started)
 
 
-def run_pgbench(ground: Ground, urls: DatabaseUrls, seconds: int) -> float:
+def run_pgbench(testbed: Testbed, urls: DatabaseUrls, seconds: int) -> float:
     """The page's statement per second, prepared, over as many connections as the services have."""
-    file = ground.flights_csv.with_name("page.sql")
-    file.write_bytes(page_statement(ground) + b";\n")
+    file = testbed.flights_csv.with_name("page.sql")
+    file.write_bytes(page_statement(testbed) + b";\n")
     command = ["pgbench", "-n", "-M", "prepared", "-c", str(CONNECTIONS), "-j", "1", "-T", str(seconds)]
     done = subprocess.run([*command, "-f", str(file), urls.read], capture_output=True, text=True, check=False)
     found = re.search(r"tps = ([0-9.]+)", done.stdout)
@@ -191,14 +195,14 @@ def run_pgbench(ground: Ground, urls: DatabaseUrls, seconds: int) -> float:
     return float(found[1])
 
 
-def page_statement(ground: Ground) -> bytes:
+def page_statement(testbed: Testbed) -> bytes:
     """The statement of the first page, as Decant runs it."""
-    dataset = ground.flights
+    dataset = testbed.flights
     views = Views(
-        build_tables(ground.catalog.products.values()),
+        build_tables(testbed.catalog.products.values()),
         {dataset.schema: ""},
         bytes(32),
-        ground.settings.url_limit_bytes,
+        testbed.settings.url_limit_bytes,
     )
     view = views.of(dataset, Access())
     shape = PageShape((), order_of(dataset, ()), view.properties, LIMIT_DEFAULT, HEAD, after=None)

@@ -34,12 +34,12 @@ class BigExport:
         return vars(self) | {"target": PEAK_MB}
 
 
-def measure_exports(address: str, process: int, say: Callable[[str], None]) -> list[BigExport]:
+def measure_exports(address: str, process: int, report_progress: Callable[[str], None]) -> list[BigExport]:
     """Every format in turn."""
     idle = read_memory(process, "VmRSS")
     found = []
     for form in FORMS:
-        say(f"exporting as {form}")
+        report_progress(f"exporting as {form}")
         Path(f"/proc/{process}/clear_refs").write_text(FORGET_PEAK)
         started = time.perf_counter()
         size = read_export(address, form)

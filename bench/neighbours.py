@@ -20,10 +20,10 @@ from statistics import median
 from urllib.parse import urlsplit
 
 from api.auth.api_keys import create_key
-from bench.ground import Ground, open_ground
 from bench.neighbour_acts import ACTS, PUSH_SCOPE, PUSHED, behave
 from bench.serve import load_flights
 from bench.services import run_decant
+from bench.testbed import Testbed, open_testbed
 from bench.visibility import percentile
 from catalog.contract.load import load_catalog
 from catalog.migration.migrate import migrate
@@ -45,7 +45,7 @@ DEFAULTS = {
 
 
 @dataclass(frozen=True)
-class Felt:
+class Impact:
     """What was measured beside one neighbour: seconds, and answers that were none."""
 
     p99: float
@@ -84,24 +84,24 @@ def run_neighbour(name: str, address: str, key: str, seconds: float) -> Iterator
             process.terminate()
 
 
-async def feel(address: str, key: str, seconds: float) -> Felt:
+async def measure_impact(address: str, key: str, seconds: float) -> Impact:
     """What the well-behaved caller and the health check measure."""
     (taken, failed), livez = await asyncio.gather(behave(address, key, seconds), watch_livez(address, seconds))
-    return Felt(percentile(taken, P99), failed, percentile(livez, P99), max(livez))
+    return Impact(percentile(taken, P99), failed, percentile(livez, P99), max(livez))
 
 
-def measure(ground: Ground, urls: DatabaseUrls, runs: int, seconds: float) -> dict[str, list[Felt]]:
+def measure(testbed: Testbed, urls: DatabaseUrls, runs: int, seconds: float) -> dict[str, list[Impact]]:
     """What is felt beside each neighbour, `runs` times in turn."""
-    found: dict[str, list[Felt]] = {name: [] for name in ACTS}
-    good, bad = (make_key(ground.settings, urls, name) for name in ("good", "neighbour"))
+    found: dict[str, list[Impact]] = {name: [] for name in ACTS}
+    good, bad = (make_key(testbed.settings, urls, name) for name in ("good", "neighbour"))
     for _ in range(runs):
         for name in ACTS:
             # Anew each time: what one neighbour left behind is no other's.
             with (
-                run_decant(ground, urls, "neighbours", 1, DEFAULTS) as (address, _),
+                run_decant(testbed, urls, "neighbours", 1, DEFAULTS) as (address, _),
                 run_neighbour(name, address, bad, seconds + 2 * SETTLING_SECONDS),
             ):
-                found[name].append(asyncio.run(feel(address, good, seconds)))
+                found[name].append(asyncio.run(measure_impact(address, good, seconds)))
     return found
 
 
@@ -110,25 +110,25 @@ def make_key(settings: Settings, urls: DatabaseUrls, name: str) -> str:
     return create_key(make_engine(urls.owner), read_secret(settings), name, ["nyc-flights:read", PUSH_SCOPE])
 
 
-def add_pushed(ground: Ground, urls: DatabaseUrls) -> Ground:
+def add_pushed(testbed: Testbed, urls: DatabaseUrls) -> Testbed:
     """The ground with one more product, which records are pushed to."""
-    contracts = shutil.copytree(ground.settings.contracts, ground.settings.data_folder / "contracts")
+    contracts = shutil.copytree(testbed.settings.contracts, testbed.settings.data_folder / "contracts")
     (contracts / "pushed.odcs.yaml").write_text(PUSHED)
-    settings = ground.settings.model_copy(update={"contracts": contracts})
+    settings = testbed.settings.model_copy(update={"contracts": contracts})
     catalog = load_catalog(settings)
     migrate(settings, urls.owner, catalog)
-    return replace(ground, settings=settings, catalog=catalog)
+    return replace(testbed, settings=settings, catalog=catalog)
 
 
-def show(found: dict[str, list[Felt]]) -> bool:
+def show(found: dict[str, list[Impact]]) -> bool:
     """Prints medians of the runs; whether every promise is kept."""
-    equal = median(felt.p99 for felt in found["equal"])
+    equal = median(impact.p99 for impact in found["equal"])
     kept = True
     print(f"{'beside':<20}{'p99 ms':>9}{'x equal':>9}{'errors':>8}{'livez p99':>11}{'livez max':>11}")
     for name, runs in found.items():
-        p99 = median(felt.p99 for felt in runs)
-        errors = sum(felt.errors for felt in runs)
-        livez, most = median(felt.livez_p99 for felt in runs), max(felt.livez_most for felt in runs)
+        p99 = median(impact.p99 for impact in runs)
+        errors = sum(impact.errors for impact in runs)
+        livez, most = median(impact.livez_p99 for impact in runs), max(impact.livez_most for impact in runs)
         quick = p99 <= PROMISED_RATIO * equal and livez <= PROMISED_LIVEZ[0] and most <= PROMISED_LIVEZ[1]
         kept = kept and quick and not errors
         print(
@@ -149,9 +149,9 @@ def main() -> int:
         name, address, key, seconds = options.act
         asyncio.run(ACTS[name](address, key, float(seconds)))  # type: ignore[arg-type]
         return 0
-    with open_ground() as ground:
-        urls = load_flights(ground)
-        found = measure(add_pushed(ground, urls), urls, options.runs, options.seconds)
+    with open_testbed() as testbed:
+        urls = load_flights(testbed)
+        found = measure(add_pushed(testbed, urls), urls, options.runs, options.seconds)
     return int(not show(found))
 
 

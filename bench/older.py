@@ -13,9 +13,9 @@ import psycopg
 
 from bench.cases import RECORDS, TABLE
 from bench.errors import BenchError
-from bench.ground import Ground
 from bench.serve import WARM_UP_SECONDS, Effort
 from bench.services import start_decant
+from bench.testbed import Testbed
 from bench.variants import CHANGED_COLUMN, change_records, write_generation
 from bench.wrk import Round, run_wrk, write_script
 from runtime.database import DatabaseUrls
@@ -59,48 +59,53 @@ class State:
         }
 
 
-def measure_older(ground: Ground, effort: Effort, say: Callable[[str], None]) -> list[State]:
+def measure_older(testbed: Testbed, effort: Effort, report_progress: Callable[[str], None]) -> list[State]:
     """The page after a load that changed everything, and after one that changed one record in a hundred."""
-    urls = ground.create_database(OLDER_DATABASE)
-    publish(ground, urls, ground.flights_csv)
-    file = ground.flights_csv.with_name("generation.csv")
+    urls = testbed.create_database(OLDER_DATABASE)
+    publish(testbed, urls, testbed.flights_csv)
+    file = testbed.flights_csv.with_name("generation.csv")
     for number in range(1, GENERATIONS + 1):
-        say(f"serving, older revisions: load {number} of {GENERATIONS + 1}")
-        write_generation(ground.flights_csv, file, number)
-        publish(ground, urls, file)
-    states = [measure_state(ground, urls, "all", "after a load of 100 %", effort, say)]
-    say(f"serving, older revisions: load {GENERATIONS + 1} of {GENERATIONS + 1}")
+        report_progress(f"serving, older revisions: load {number} of {GENERATIONS + 1}")
+        write_generation(testbed.flights_csv, file, number)
+        publish(testbed, urls, file)
+    states = [measure_state(testbed, urls, "all", "after a load of 100 %", effort, report_progress)]
+    report_progress(f"serving, older revisions: load {GENERATIONS + 1} of {GENERATIONS + 1}")
     header, *records = file.read_bytes().splitlines()
     change_records(records, header.split(b",").index(CHANGED_COLUMN))
     file.write_bytes(b"\n".join([header, *records, b""]))
-    publish(ground, urls, file)
-    states.append(measure_state(ground, urls, "one_percent", "after a load of 1 %", effort, say))
+    publish(testbed, urls, file)
+    states.append(measure_state(testbed, urls, "one_percent", "after a load of 1 %", effort, report_progress))
     return states
 
 
-def publish(ground: Ground, urls: DatabaseUrls, file: Path) -> None:
+def publish(testbed: Testbed, urls: DatabaseUrls, file: Path) -> None:
     """Nothing comes back; the file's records are the head's."""
-    ground.input_file.write_bytes(file.read_bytes())
-    if ground.load(urls, ground.flights).status != "published":
+    testbed.input_file.write_bytes(file.read_bytes())
+    if testbed.load(urls, testbed.flights).status != "published":
         raise BenchError(f"{file.name} was to be published: nothing of it was new.")
 
 
 def measure_state(
-    ground: Ground, urls: DatabaseUrls, name: str, title: str, effort: Effort, say: Callable[[str], None]
+    testbed: Testbed,
+    urls: DatabaseUrls,
+    name: str,
+    title: str,
+    effort: Effort,
+    report_progress: Callable[[str], None],
 ) -> State:
     """The page at each revision, in turns."""
-    ground.settle(urls)
-    with start_decant(ground, urls, "older", effort.processes, {"DECANT_CACHE_BYTES": "0"}) as address:
+    testbed.settle(urls)
+    with start_decant(testbed, urls, "older", effort.processes, {"DECANT_CACHE_BYTES": "0"}) as address:
         state = find_state(urls, name, title, address)
         scripts = {
-            place: write_script(ground.flights_csv.with_name(f"older-{index}.lua"), [path], {})
+            place: write_script(testbed.flights_csv.with_name(f"older-{index}.lua"), [path], {})
             for index, (place, path) in enumerate(state.paths.items())
         }
         state.rounds = {place: [] for place in scripts}
         for script in scripts.values():
             run_wrk(address, script, WARM_UP_SECONDS)
         for number in range(1, effort.rounds + 1):
-            say(f"serving, older revisions {title}, round {number} of {effort.rounds}")
+            report_progress(f"serving, older revisions {title}, round {number} of {effort.rounds}")
             for place, script in scripts.items():
                 state.rounds[place].append(run_wrk(address, script, effort.seconds))
     return state

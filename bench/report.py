@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench.big import PAGE_RECORDS, SLOWDOWN, BigWalk
+from bench.big import PAGE_RECORDS, SLOWDOWN, BigPagination
 from bench.cases import Case
 from bench.ingest import IngestResult, median_steps
 from bench.limits import Compared
@@ -38,7 +38,7 @@ def show_ingest(result: IngestResult, out: Console) -> None:
     for case in result.cases:
         steps = ", ".join(f"{name} {seconds:.2f}" for name, seconds in median_steps(case).items())
         seconds, ratio = median(case.seconds), result.ratio(case)
-        table.add_row(case.title, f"{seconds:.2f}", judge(ratio, case.target), f"≥ {case.target:g}", steps)
+        table.add_row(case.title, f"{seconds:.2f}", check(ratio, case.target), f"≥ {case.target:g}", steps)
     out.print(table)
 
 
@@ -80,7 +80,7 @@ def show_older(states: list[State], out: Console) -> None:
         table.add_column(place, justify="right", no_wrap=True)
     for state in states:
         rates = (f"{state.rate(place):,.0f}" for place in state.paths)
-        apart = judge(-state.spread, -SPREAD).replace("-", "")
+        apart = check(-state.spread, -SPREAD).replace("-", "")
         history = f"{state.title}\nhistory {state.history / state.records:.2f} times current"
         table.add_row(history, *rates, apart, f"≤ {SPREAD:g}")
     out.print(table)
@@ -88,7 +88,7 @@ def show_older(states: list[State], out: Console) -> None:
     show_missed([line for line, state in zip(missed, states, strict=True) if state.spread > SPREAD], out)
 
 
-def show_big(walk: BigWalk, out: Console) -> None:
+def show_big(walk: BigPagination, out: Console) -> None:
     """Nothing comes back; prints how long the first and the last pages of a walk take."""
     table = Table(title=f"Walk over {walk.records:,} records", title_justify="left")
     for name in (f"pages of {PAGE_RECORDS}", "seconds", "first, ms", "last, ms", "times as long", "target"):
@@ -98,7 +98,7 @@ def show_big(walk: BigWalk, out: Console) -> None:
         f"{walk.seconds:,.0f}",
         f"{walk.first_ms:.2f}",
         f"{walk.last_ms:.2f}",
-        judge(-walk.slowdown, -SLOWDOWN).replace("-", ""),
+        check(-walk.slowdown, -SLOWDOWN).replace("-", ""),
         f"≤ {SLOWDOWN:g}",
     )
     out.print(table)
@@ -113,7 +113,7 @@ def show_exports(exports: list[BigExport], out: Console) -> None:
     for name in ("format", "MB", "seconds", "idle, MB", "peak, MB", "target"):
         table.add_column(name, justify="right")
     for export in exports:
-        peak = judge(-export.peak_mb, -PEAK_MB).replace("-", "")
+        peak = check(-export.peak_mb, -PEAK_MB).replace("-", "")
         facts = (f"{export.bytes / 1e6:,.0f}", f"{export.seconds:,.0f}", f"{export.idle_mb:,.0f}", peak)
         table.add_row(export.form, *facts, f"≤ {PEAK_MB}")
     out.print(table)
@@ -137,7 +137,7 @@ def show_compared(compared: list[Compared], out: Console) -> None:
             one.title,
             f"{one.ours:,.0f} {one.unit}",
             f"{one.theirs:,.0f} {one.unit}",
-            judge(one.ratio, one.target),
+            check(one.ratio, one.target),
             f"≥ {one.target:g}" if one.target else "",
         )
     out.print(table)
@@ -148,7 +148,7 @@ def show_compared(compared: list[Compared], out: Console) -> None:
 def ratio_text(case: Case, name: str) -> str:
     """How many times as many Decant answers as this service, with the target."""
     target = case.targets.get(name)
-    return f"\n× {judge(case.ratio(name), target)}" + (f" ≥ {target:g}" if target else "")
+    return f"\n× {check(case.ratio(name), target)}" + (f" ≥ {target:g}" if target else "")
 
 
 def service_text(facts: dict[str, Any]) -> str:
@@ -161,7 +161,7 @@ def short(milliseconds: float) -> str:
     return f"{milliseconds:.1f}" if milliseconds < TENTHS_BELOW_MS else f"{milliseconds:.0f}"
 
 
-def judge(ratio: float, target: float | None) -> str:
+def check(ratio: float, target: float | None) -> str:
     """The ratio, green where it reaches its target."""
     text = f"{ratio:.2f}"
     if target is None:

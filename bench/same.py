@@ -41,10 +41,10 @@ def read(client: httpx.Client, url: str, headers: dict[str, str]) -> Any:
 
 def settle(record: dict[str, Any]) -> dict[str, Any]:
     """The record with each moment parsed: one service writes `Z`, another `+00:00`."""
-    return {name: parse_moment(value) if isinstance(value, str) else value for name, value in record.items()}
+    return {name: parse_timestamp(value) if isinstance(value, str) else value for name, value in record.items()}
 
 
-def parse_moment(text: str) -> object:
+def parse_timestamp(text: str) -> object:
     """The moment that a text is, or the text."""
     if len(text) >= len("2013-01-01T00:00:00Z") and text[10] == "T" and text[:4].isdigit():
         return datetime.fromisoformat(text)

@@ -11,9 +11,9 @@ import httpx
 
 from bench.cases import Case, list_cases
 from bench.errors import BenchError
-from bench.ground import Ground
 from bench.same import require_same
 from bench.services import find_postgrest, start_decant, start_postgrest, start_yardstick
+from bench.testbed import Testbed
 from bench.wrk import run_wrk, write_script
 from runtime.database import DatabaseUrls
 
@@ -49,18 +49,20 @@ def require_yardstick() -> None:
         raise BenchError(f"The idiomatic service needs {' and '.join(missing)}: pip install {' '.join(missing)}")
 
 
-def load_flights(ground: Ground) -> DatabaseUrls:
+def load_flights(testbed: Testbed) -> DatabaseUrls:
     """The logins of a database that holds the flights."""
-    urls = ground.create_database(SERVE_DATABASE)
-    ground.input_file.write_bytes(ground.flights_csv.read_bytes())
-    ground.load(urls, ground.flights)
-    ground.settle(urls)
+    urls = testbed.create_database(SERVE_DATABASE)
+    testbed.input_file.write_bytes(testbed.flights_csv.read_bytes())
+    testbed.load(urls, testbed.flights)
+    testbed.settle(urls)
     return urls
 
 
-def measure_serve(ground: Ground, urls: DatabaseUrls, effort: Effort, say: Callable[[str], None]) -> list[Case]:
+def measure_serve(
+    testbed: Testbed, urls: DatabaseUrls, effort: Effort, report_progress: Callable[[str], None]
+) -> list[Case]:
     """Every case, each service in turn, round after round."""
-    with open_services(ground, urls, effort.processes) as services:
+    with open_services(testbed, urls, effort.processes) as services:
         with httpx.Client(timeout=30, trust_env=False) as client:
             cases = list_cases(client, services.addresses["decant"], urls)
             for case in cases:
@@ -68,32 +70,32 @@ def measure_serve(ground: Ground, urls: DatabaseUrls, effort: Effort, say: Calla
                 headers = {} if case.name == "not_modified" else case.headers
                 require_same(client, services.of(case), case.paths, headers)
         for case in cases:
-            measure_case(ground, case, services.of(case), effort, say)
+            measure_case(testbed, case, services.of(case), effort, report_progress)
     return cases
 
 
 @contextmanager
-def open_services(ground: Ground, urls: DatabaseUrls, processes: int) -> Iterator[Services]:
+def open_services(testbed: Testbed, urls: DatabaseUrls, processes: int) -> Iterator[Services]:
     """Every service, started, until the context ends."""
     with ExitStack() as stack:
         addresses = {
             "decant": stack.enter_context(
-                start_decant(ground, urls, "decant", processes, {"DECANT_CACHE_BYTES": "0"})
+                start_decant(testbed, urls, "decant", processes, {"DECANT_CACHE_BYTES": "0"})
             ),
-            "idiomatic": stack.enter_context(start_yardstick(ground, urls, "idiomatic", processes)),
-            "bare": stack.enter_context(start_yardstick(ground, urls, "bare", processes)),
+            "idiomatic": stack.enter_context(start_yardstick(testbed, urls, "idiomatic", processes)),
+            "bare": stack.enter_context(start_yardstick(testbed, urls, "bare", processes)),
         }
-        cached = stack.enter_context(start_decant(ground, urls, "cached", processes, {}))
+        cached = stack.enter_context(start_decant(testbed, urls, "cached", processes, {}))
         if binary := find_postgrest():
-            addresses["postgrest"] = stack.enter_context(start_postgrest(ground, urls, binary))
+            addresses["postgrest"] = stack.enter_context(start_postgrest(testbed, urls, binary))
         yield Services(addresses, cached)
 
 
 def measure_case(
-    ground: Ground, case: Case, addresses: dict[str, str], effort: Effort, say: Callable[[str], None]
+    testbed: Testbed, case: Case, addresses: dict[str, str], effort: Effort, report_progress: Callable[[str], None]
 ) -> None:
     """Nothing comes back; the case has its rounds. The services take turns, so that noise meets all of them."""
-    folder = ground.flights_csv.parent
+    folder = testbed.flights_csv.parent
     scripts = {
         name: write_script(folder / f"{case.name}-{name}.lua", case.paths[name], case.headers.get(name, {}))
         for name in addresses
@@ -102,6 +104,6 @@ def measure_case(
         run_wrk(url, scripts[name], WARM_UP_SECONDS)
     case.rounds = {name: [] for name in addresses}
     for number in range(1, effort.rounds + 1):
-        say(f"serving, {case.title}, round {number} of {effort.rounds}")
+        report_progress(f"serving, {case.title}, round {number} of {effort.rounds}")
         for name, url in addresses.items():
             case.rounds[name].append(run_wrk(url, scripts[name], effort.seconds))

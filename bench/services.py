@@ -16,8 +16,8 @@ import httpx
 from psycopg.conninfo import conninfo_to_dict
 
 from bench.errors import BenchError
-from bench.ground import Ground
 from bench.listen import ANNOUNCEMENT, DATABASE_VARIABLE, PROCESSES_VARIABLE
+from bench.testbed import Testbed
 from bench.wrk import CONNECTIONS
 from runtime.database import DatabaseUrls
 from runtime.settings import PROJECT_ROOT
@@ -59,16 +59,16 @@ def find_postgrest() -> str | None:
 
 @contextmanager
 def start_decant(
-    ground: Ground, urls: DatabaseUrls, name: str, processes: int, more: Mapping[str, str]
+    testbed: Testbed, urls: DatabaseUrls, name: str, processes: int, more: Mapping[str, str]
 ) -> Iterator[str]:
     """The address of a Decant with these settings."""
-    with run_decant(ground, urls, name, processes, more) as (address, _):
+    with run_decant(testbed, urls, name, processes, more) as (address, _):
         yield address
 
 
 @contextmanager
 def run_decant(
-    ground: Ground, urls: DatabaseUrls, name: str, processes: int, more: Mapping[str, str]
+    testbed: Testbed, urls: DatabaseUrls, name: str, processes: int, more: Mapping[str, str]
 ) -> Iterator[tuple[str, int]]:
     """The address of a Decant with these settings, and the id of its first process."""
     command = [sys.executable, "-c", AS_INSTALLED, "serve", "--host", "127.0.0.1", "--port", "0"]
@@ -76,24 +76,24 @@ def run_decant(
     pool = {"DECANT_READ_POOL_SIZE": str(CONNECTIONS)}
     # All requests come from one caller here: they are counted, as they are everywhere, but never refused.
     limits = {"DECANT_RATE_LIMIT_ANONYMOUS": LIMIT, "DECANT_RATE_LIMIT_DEFAULT": LIMIT}
-    environment = {**make_environment(ground, urls), **pool, **limits, **more}
-    with run_process(ground, name, [*command, "--workers", str(processes)], environment) as process:
-        yield read_address(process, ground, name), process.pid
+    environment = {**make_environment(testbed, urls), **pool, **limits, **more}
+    with run_process(testbed, name, [*command, "--workers", str(processes)], environment) as process:
+        yield read_address(process, testbed, name), process.pid
 
 
 @contextmanager
-def start_yardstick(ground: Ground, urls: DatabaseUrls, name: str, processes: int) -> Iterator[str]:
+def start_yardstick(testbed: Testbed, urls: DatabaseUrls, name: str, processes: int) -> Iterator[str]:
     """The address of `bench.<name>`."""
-    environment = make_environment(ground, urls) | {PROCESSES_VARIABLE: str(processes)}
-    with run_process(ground, name, [sys.executable, "-m", f"bench.{name}"], environment) as process:
-        yield read_address(process, ground, name)
+    environment = make_environment(testbed, urls) | {PROCESSES_VARIABLE: str(processes)}
+    with run_process(testbed, name, [sys.executable, "-m", f"bench.{name}"], environment) as process:
+        yield read_address(process, testbed, name)
 
 
 @contextmanager
-def start_postgrest(ground: Ground, urls: DatabaseUrls, binary: str) -> Iterator[str]:
+def start_postgrest(testbed: Testbed, urls: DatabaseUrls, binary: str) -> Iterator[str]:
     """The address of PostgREST: one process, which spreads over the cores by itself."""
     port = find_port()
-    environment = make_environment(ground, urls) | {
+    environment = make_environment(testbed, urls) | {
         "PGRST_DB_URI": urls.read,
         "PGRST_DB_SCHEMAS": SCHEMA,
         "PGRST_DB_ANON_ROLE": str(conninfo_to_dict(urls.read)["user"]),
@@ -105,17 +105,17 @@ def start_postgrest(ground: Ground, urls: DatabaseUrls, binary: str) -> Iterator
         "PGRST_SERVER_PORT": str(port),
     }
     address = f"http://127.0.0.1:{port}"
-    with run_process(ground, "postgrest", [binary], environment) as process:
-        wait_for(process, ground, "postgrest", f"{address}/flights?limit=1")
+    with run_process(testbed, "postgrest", [binary], environment) as process:
+        wait_for(process, testbed, "postgrest", f"{address}/flights?limit=1")
         yield address
 
 
 @contextmanager
 def run_process(
-    ground: Ground, name: str, command: list[str], environment: dict[str, str]
+    testbed: Testbed, name: str, command: list[str], environment: dict[str, str]
 ) -> Iterator[subprocess.Popen[str]]:
     """A process that ends with the context; what it complains of goes to a log."""
-    with log_of(ground, name).open("wb") as errors:
+    with log_of(testbed, name).open("wb") as errors:
         process = subprocess.Popen(
             command,
             cwd=PROJECT_ROOT,
@@ -139,13 +139,13 @@ def run_process(
             process.stdout.close()
 
 
-def make_environment(ground: Ground, urls: DatabaseUrls) -> dict[str, str]:
+def make_environment(testbed: Testbed, urls: DatabaseUrls) -> dict[str, str]:
     """Decant's settings for a child, none of the caller's own, and every service in the read login."""
     own = {k: v for k, v in os.environ.items() if not k.startswith(("DECANT_", "OTEL_", "PGRST_"))}
     return own | {
-        "DECANT_HOME": str(ground.settings.home),
-        "DECANT_DATA": str(ground.settings.data_folder),
-        "DECANT_CONTRACTS": str(ground.settings.contracts),
+        "DECANT_HOME": str(testbed.settings.home),
+        "DECANT_DATA": str(testbed.settings.data_folder),
+        "DECANT_CONTRACTS": str(testbed.settings.contracts),
         "DECANT_DATABASE_URL": urls.owner,
         "DECANT_READ_DATABASE_URL": urls.read,
         "DECANT_WRITE_DATABASE_URL": urls.write,
@@ -155,20 +155,20 @@ def make_environment(ground: Ground, urls: DatabaseUrls) -> dict[str, str]:
     }
 
 
-def log_of(ground: Ground, name: str) -> Path:
+def log_of(testbed: Testbed, name: str) -> Path:
     """The file that holds what a service complained of."""
-    return ground.flights_csv.with_name(f"{name}.log")
+    return testbed.flights_csv.with_name(f"{name}.log")
 
 
-def read_address(process: subprocess.Popen[str], ground: Ground, name: str) -> str:
+def read_address(process: subprocess.Popen[str], testbed: Testbed, name: str) -> str:
     """Where the service listens, once it does; BenchError where it ended instead."""
     for line in process.stdout or ():
         if line.startswith(ANNOUNCEMENT):
             return line.removeprefix(ANNOUNCEMENT).split()[0]
-    raise BenchError(f"The service {name} did not start: {log_of(ground, name).read_text(errors='replace')[-2000:]}")
+    raise BenchError(f"The service {name} did not start: {log_of(testbed, name).read_text(errors='replace')[-2000:]}")
 
 
-def wait_for(process: subprocess.Popen[str], ground: Ground, name: str, url: str) -> None:
+def wait_for(process: subprocess.Popen[str], testbed: Testbed, name: str, url: str) -> None:
     """Nothing comes back; the URL answers with success from now on."""
     deadline = time.monotonic() + START_SECONDS
     with httpx.Client(trust_env=False) as client:
@@ -179,7 +179,7 @@ def wait_for(process: subprocess.Popen[str], ground: Ground, name: str, url: str
             except httpx.TransportError:
                 pass
             time.sleep(POLL_SECONDS)
-    raise BenchError(f"The service {name} did not start: {log_of(ground, name).read_text(errors='replace')[-2000:]}")
+    raise BenchError(f"The service {name} did not start: {log_of(testbed, name).read_text(errors='replace')[-2000:]}")
 
 
 def find_port() -> int:

@@ -23,8 +23,8 @@ from urllib.parse import urlsplit
 import sqlalchemy as sa
 
 from bench.errors import BenchError
-from bench.ground import FOLDER, Ground, open_ground
 from bench.services import run_decant
+from bench.testbed import FOLDER, Testbed, open_testbed
 from catalog.storage.dataset_tables import build_tables
 from ingest.errors import IngestError
 from ingest.loading.loader import Loader
@@ -158,13 +158,13 @@ def open_readers(address: str, processes: int = PROCESSES) -> Iterator[dict[int,
 class Publisher:
     """Publishes one changed record at a time."""
 
-    def __init__(self, ground: Ground, urls: DatabaseUrls, *, silent: bool) -> None:
-        self.dataset = ground.find(DATASET)
-        self.file = ground.settings.data_folder / FOLDER / FILE
+    def __init__(self, testbed: Testbed, urls: DatabaseUrls, *, silent: bool) -> None:
+        self.dataset = testbed.find(DATASET)
+        self.file = testbed.settings.data_folder / FOLDER / FILE
         self.first = self.file.read_text()
         engine = make_engine(urls.ingest)
-        tables = build_tables(ground.catalog.products.values())
-        self.loader = Loader(ground.settings, ground.catalog, tables, engine)
+        tables = build_tables(testbed.catalog.products.values())
+        self.loader = Loader(testbed.settings, testbed.catalog, tables, engine)
         self.watch = Stopwatch(engine, silent=silent)
 
     def publish(self, revision: int, mark: str) -> None:
@@ -201,13 +201,13 @@ def percentile(values: list[float], share: float) -> float:
 
 def measure(publications: int, *, silent: bool) -> list[float]:
     """The seconds of each publication, on a database and a service of their own."""
-    with open_ground() as ground:
-        urls = ground.create_database("bench_visibility")
+    with open_testbed() as testbed:
+        urls = testbed.create_database("bench_visibility")
         with (
-            run_decant(ground, urls, "visibility", PROCESSES, OFF) as (address, _),
+            run_decant(testbed, urls, "visibility", PROCESSES, OFF) as (address, _),
             open_readers(address) as readers,
         ):
-            publisher = Publisher(ground, urls, silent=silent)
+            publisher = Publisher(testbed, urls, silent=silent)
             return time_publications(publisher, list(readers.values()), publications)
 
 

@@ -1,4 +1,4 @@
-"""Commands that forget: `prune` what is older than it is kept, `erase` one key."""
+"""Retention commands: `prune` deletes what is past its retention, `erase` deletes one key."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def erase(
     from catalog.storage.dataset_tables import build_tables
     from commands.show.load_reports import reports_as_json, show_reports
     from ingest.inspection.column_statistics import refresh_profiles
-    from ingest.ledger.audit import note_deed, who_runs_this
+    from ingest.ledger.audit import record_audit, who_runs_this
     from ingest.loading.loader import Loader
     from ingest.retention.erase import hash_key, parse_key, split_key
     from runtime.database import make_engine
@@ -91,7 +91,7 @@ def erase(
         report = loader.run(dataset, request=Erase(tuple(parts)), requested_by=by)
         facts = {"load": report.load_id, "key_sha256": hash_key(dataset, parts)}
         with engine.begin() as connection:
-            note_deed(connection, by, "erase", dataset, report.outcome.deleted if report.outcome else None, facts)
+            record_audit(connection, by, "erase", dataset, report.outcome.deleted if report.outcome else None, facts)
         refresh_profiles(engine, loader.tables, [dataset])
     if as_json:
         typer.echo(reports_as_json([report]))

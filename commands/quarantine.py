@@ -1,4 +1,4 @@
-"""Commands about what did not come through: `rejects`, `replay`, `dismiss`, `publish`."""
+"""Quarantine commands: `rejects`, `replay`, `dismiss`, `publish`."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def run_request(
     """Queues what was asked for, on record, and runs it at once."""
     from catalog.storage.dataset_tables import build_tables
     from commands.show.load_reports import reports_as_json, show_reports
-    from ingest.ledger.audit import find_dataset_id, note_deed, who_runs_this
+    from ingest.ledger.audit import find_dataset_id, record_audit, who_runs_this
     from ingest.loading.loader import Loader
     from ingest.quarantine.replay_batch import dataset_of, recall_note
     from runtime.database import make_engine
@@ -143,7 +143,9 @@ def run_request(
         loader = Loader(settings, catalog, build_tables(catalog.products.values()), engine)
         report = loader.run(dataset, request=request, requested_by=by)
         with engine.begin() as connection:
-            note_deed(connection, by, operation, dataset, facts={"load": report.load_id} | (request.to_json() or {}))
+            record_audit(
+                connection, by, operation, dataset, facts={"load": report.load_id} | (request.to_json() or {})
+            )
     if as_json:
         typer.echo(reports_as_json([report]))
     else:
@@ -182,7 +184,7 @@ def write_lines(lines: Any, target: Path) -> None:
     out.print(f"{number:,} records written to {escape(str(target))}", highlight=False)
 
 
-def cut_short(text: str) -> str:
+def truncate(text: str) -> str:
     """A value for a table: what is left out of it is seen to be."""
     return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
 
@@ -198,6 +200,6 @@ def show_groups(groups: list[Any]) -> None:
         head = [escape(group.reason), f"{group.records:,}"]
         for sample in group.samples:
             shown = (sample[name] for name in ("id", "load", "file", "line", "key", "value", "message"))
-            table.add_row(*head, *("" if value is None else escape(cut_short(str(value))) for value in shown))
+            table.add_row(*head, *("" if value is None else escape(truncate(str(value))) for value in shown))
             head = ["", ""]
     out.print(table)

@@ -1,4 +1,4 @@
-"""What can go wrong while records get in.
+"""Errors of ingestion.
 
 IngestError                      `code` is what the ledger keeps as a load's error; `passing` ones are tried again
 ├── SourceError                  the input could not be read as it is
@@ -29,7 +29,7 @@ class IngestError(Exception):
     """A load could not be done."""
 
     code = "ingest_error"
-    passing = False  # whether the same may go well a little later, with nobody doing anything
+    transient = False  # whether the same may go well a little later, with nobody doing anything
     after: float | None = None  # seconds that the source asks to be left alone before the next attempt
 
     def __init__(self, message: str | None = None) -> None:
@@ -46,7 +46,7 @@ class SourceUnavailableError(SourceError):
     """The input cannot be reached at the moment."""
 
     code = "source_unavailable"
-    passing = True
+    transient = True
 
     def __init__(self, message: str | None = None, after: float | None = None) -> None:
         super().__init__(message)
@@ -99,14 +99,14 @@ class OutOfMemoryError(IngestError):
     """The load needs more memory than there is: DECANT_DUCKDB_MEMORY is what cleaning may use of it."""
 
     code = "out_of_memory"
-    passing = True
+    transient = True
 
 
 class DiskFullError(IngestError):
     """No space is left on a disk that the load writes to: the home folder's, or the one for temporary files."""
 
     code = "disk_full"
-    passing = True
+    transient = True
 
 
 class SystemFailureError(IngestError):
@@ -119,7 +119,7 @@ class DatabaseBusyError(IngestError):
     """Another transaction held what the load needed for too long."""
 
     code = "database_busy"
-    passing = True
+    transient = True
 
 
 class DatabaseRefusedError(IngestError):
@@ -132,14 +132,14 @@ class InterruptedLoadError(IngestError):
     """The load was interrupted: whoever ran it was told to stop."""
 
     code = "interrupted"
-    passing = True
+    transient = True
 
 
 class InternalError(IngestError):
     """Something broke that is not the source's fault; the log has the trace."""
 
     code = "internal_error"
-    passing = True
+    transient = True
 
 
 class DatasetBusyError(IngestError):

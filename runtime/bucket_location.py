@@ -22,29 +22,29 @@ MOST_ESCAPES = 3  # times that a name is unescaped, for gateways that do so more
 
 
 @dataclass(frozen=True)
-class BucketPlace:
+class BucketLocation:
     """A store, and the parts of an address there: bucket, folders, name; the path of the endpoint comes first."""
 
     store: str  # such as https://host:443; empty for the one that the environment names, AWS as a rule
     parts: tuple[str, ...]
 
-    def holds(self, other: BucketPlace) -> bool:
+    def holds(self, other: BucketLocation) -> bool:
         """Whether the other is this place, or lies below it."""
         return self.store == other.store and self.parts == other.parts[: len(self.parts)]
 
 
-def read_place(text: str) -> BucketPlace:
+def read_location(text: str) -> BucketLocation:
     """What an operator lists: s3://bucket/folder, or https://host/bucket/folder; ValueError where it is neither."""
     if text.startswith(SCHEME):
         bucket, _, folder = text.removeprefix(SCHEME).partition("/")
-        return BucketPlace("", (check_bucket(bucket), *check_parts(folder, "the folder")))
+        return BucketLocation("", (check_bucket(bucket), *check_parts(folder, "the folder")))
     store, parts = read_endpoint(text)
     if not parts:
         raise ValueError(f"{text!r} names no bucket")
-    return BucketPlace(store, parts)
+    return BucketLocation(store, parts)
 
 
-def make_place(bucket: str, folder: str, endpoint: str, path: str) -> BucketPlace:
+def make_location(bucket: str, folder: str, endpoint: str, path: str) -> BucketLocation:
     """What a contract has read, all variables filled in; of a pattern what all its names lie below.
 
     ValueError where a part of it could mean another place than it says.
@@ -55,10 +55,10 @@ def make_place(bucket: str, folder: str, endpoint: str, path: str) -> BucketPlac
         if MAGIC.search(name):
             break
         names.append(name)
-    return BucketPlace(store, (*parts, check_bucket(bucket), *check_parts(folder, "the folder"), *names))
+    return BucketLocation(store, (*parts, check_bucket(bucket), *check_parts(folder, "the folder"), *names))
 
 
-def name_place(bucket: str, folder: str, endpoint: str) -> str:
+def name_location(bucket: str, folder: str, endpoint: str) -> str:
     """How an operator lists it."""
     return "/".join(filter(None, (endpoint.rstrip("/") or f"{SCHEME[:-1]}", bucket, folder)))
 

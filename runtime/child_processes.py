@@ -1,4 +1,4 @@
-"""Processes that end with whoever started them: Linux tells them when their parent is gone, however it went."""
+"""Child processes that end with their parent: Linux signals them when it exits, for whatever reason."""
 
 from __future__ import annotations
 

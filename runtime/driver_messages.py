@@ -1,4 +1,4 @@
-"""What drivers say of a failure, for ledgers and owners: without any value of a record. Pure.
+"""Driver error messages for the ledger and for owners, without values of records. Pure.
 
 Both databases write the value that they refuse into their messages. Which messages hold none is known by their kind:
 by SQLSTATE for PostgreSQL, by exception for DuckDB.

@@ -1,4 +1,4 @@
-"""The one way to a DuckDB: it sees the files that it is told of, nothing else, and cannot be told otherwise later."""
+"""Opens DuckDB: it may read the listed files only, and its configuration is locked."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ from runtime.embedded_site import (
 OWNER = "decant"
 PORT = 5432  # names the socket's file; nothing listens on the network
 ROOT_FOLDER = Path("/var/lib/decant")
-OPEN_MARK = "open"  # lies beside the socket while others may attach
+OPEN_MARKER = "open"  # lies beside the socket while others may attach
 SERVER_LOCK = "server.lock"
 USERS_LOCK = "users.lock"
 
@@ -145,14 +145,14 @@ def start_server(site: Site, lock: int, *, share: bool) -> Iterator[EmbeddedPost
         create_database(site, process, server)
         if share:
             leaving.callback(wait_for_users, site, process, server)
-            (server.socket_folder / OPEN_MARK).touch(exist_ok=False)
+            (server.socket_folder / OPEN_MARKER).touch(exist_ok=False)
         yield server
 
 
 def find_server(site: Site) -> EmbeddedPostgres | None:
     """The server that another command started, if it lets others in and answers."""
     recorded = read_record(site)
-    if recorded is None or not (recorded[0] / OPEN_MARK).exists():
+    if recorded is None or not (recorded[0] / OPEN_MARKER).exists():
         return None
     server = EmbeddedPostgres(recorded[0], False, recorded[1])
     with suppress(psycopg.OperationalError):
@@ -163,7 +163,7 @@ def find_server(site: Site) -> EmbeddedPostgres | None:
 
 def wait_for_users(site: Site, process: subprocess.Popen[bytes], server: EmbeddedPostgres) -> None:
     """Lets nobody else in, and returns when no other command uses the server, or after LEAVE_LIMIT."""
-    (server.socket_folder / OPEN_MARK).unlink(missing_ok=True)
+    (server.socket_folder / OPEN_MARKER).unlink(missing_ok=True)
     deadline = time.monotonic() + LEAVE_LIMIT
     while process.poll() is None and time.monotonic() < deadline:
         if (lock := take_lock(site, USERS_LOCK, fcntl.LOCK_EX)) is not None:

@@ -1,4 +1,4 @@
-"""What can go wrong before a record moves.
+"""Errors shared by all packages.
 
 CatalogError
 ├── SettingsError           a DECANT_* variable is missing or unusable

@@ -15,7 +15,7 @@ LONGEST = 20_000  # characters of one message, a trace included
 PLAIN = re.compile(r"[^\s\"=]+")
 
 
-class FactsFormatter(logging.Formatter):
+class FieldsFormatter(logging.Formatter):
     """`2026-01-31T06:00:00Z info load_published load_id=7 seconds=0.4`."""
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 - the library's
@@ -27,12 +27,12 @@ class FactsFormatter(logging.Formatter):
         """One line, and an exception's below it."""
         facts: dict[str, Any] = getattr(record, "facts", {})
         words = [self.formatTime(record), record.levelname.lower(), record.getMessage()]
-        line = " ".join(words + [f"{name}={show_fact(fact)}" for name, fact in facts.items() if fact is not None])
+        line = " ".join(words + [f"{name}={format_field(fact)}" for name, fact in facts.items() if fact is not None])
         text = f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
         return plain(text, LONGEST)
 
 
-def show_fact(fact: Any) -> str:
+def format_field(fact: Any) -> str:
     """One fact as it stands behind its `=`; quoted where it would not be one word."""
     if isinstance(fact, datetime):
         return f"{fact:%Y-%m-%dT%H:%M:%SZ}"
@@ -48,7 +48,7 @@ def log(logger: logging.Logger, message: str, level: int = logging.INFO, /, **fa
 def open_logs(level: int = logging.INFO) -> None:
     """Sends our own messages from `level` on, and other libraries' warnings, to standard error."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(FactsFormatter())
+    handler.setFormatter(FieldsFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("decant").setLevel(level)
     # These tell of an outage again and again, with traces; whoever uses them says once that the database is gone.

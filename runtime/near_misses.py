@@ -1,4 +1,4 @@
-"""Names that are nearly another one: a slip of the hand must not make a setting mean nothing. Pure."""
+"""Finds the closest known name for a misspelled one, such as a setting's. Pure."""
 
 from __future__ import annotations
 

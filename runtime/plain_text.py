@@ -15,9 +15,9 @@ from typing import Any
 SHOWN_CHARACTERS = 4000
 # Controls but tab and line feed, those that turn the direction of text, line separators, halves of surrogate pairs.
 UNSHOWN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufff9-\ufffb\ud800-\udfff]")
-MARK = "\ue0f0"  # of the private use area: before four hexadecimal digits it stands for another character
-REFUSED = re.compile(f"[\x00\ud800-\udfff{MARK}]")
-KEPT = re.compile(f"{MARK}([0-9a-f]{{4}})")
+ESCAPE_MARKER = "\ue0f0"  # of the private use area: before four hexadecimal digits it stands for another character
+REFUSED = re.compile(f"[\x00\ud800-\udfff{ESCAPE_MARKER}]")
+KEPT = re.compile(f"{ESCAPE_MARKER}([0-9a-f]{{4}})")
 
 
 def plain(text: str, limit: int | None = SHOWN_CHARACTERS) -> str:
@@ -36,12 +36,12 @@ def escape_character(found: re.Match[str]) -> str:
 
 def keep_text(text: str) -> str:
     """The text as Postgres can keep it; most texts as they are."""
-    return REFUSED.sub(lambda found: f"{MARK}{ord(found[0]):04x}", text)
+    return REFUSED.sub(lambda found: f"{ESCAPE_MARKER}{ord(found[0]):04x}", text)
 
 
 def restore_text(text: str) -> str:
     """The text that `keep_text` was given."""
-    return KEPT.sub(lambda found: chr(int(found[1], 16)), text) if MARK in text else text
+    return KEPT.sub(lambda found: chr(int(found[1], 16)), text) if ESCAPE_MARKER in text else text
 
 
 def map_texts(value: Any, change: Callable[[str], str]) -> Any:

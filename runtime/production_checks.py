@@ -1,4 +1,4 @@
-"""What must not be so in production, looked for before the service starts."""
+"""Checks for unsafe settings in production, before the service starts."""
 
 from __future__ import annotations
 

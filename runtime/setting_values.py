@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from runtime.bucket_location import read_place
+from runtime.bucket_location import read_location
 from runtime.rate import read_limit
 
 OWN_PREFIX = "DECANT_"
@@ -104,7 +104,7 @@ def check_buckets(lists: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...
     """The places in object stores by product."""
     for place in (place for places in lists.values() for place in places):
         try:
-            read_place(place)
+            read_location(place)
         except ValueError as error:
             raise ValueError(
                 f"{place!r} must be such as s3://bucket/folder, or https://host/bucket/folder: {error}"

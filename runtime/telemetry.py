@@ -21,7 +21,7 @@ KEY = re.compile(r"dcnt_\w*")
 HIDDEN = "REDACTED"
 
 
-class Discretion(SpanProcessor):
+class RedactingSpanProcessor(SpanProcessor):
     """Takes out of spans what FastAPI notes of an address: keys that do not belong there, and values."""
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
@@ -53,7 +53,7 @@ def open_telemetry(service: str) -> Iterator[None]:
     sampler = ParentBased(ratio, remote_parent_sampled=ratio, remote_parent_not_sampled=ratio)
     resource = Resource.create({"service.name": os.environ.get("OTEL_SERVICE_NAME", service)})
     provider = TracerProvider(resource=resource, sampler=sampler)
-    provider.add_span_processor(Discretion())
+    provider.add_span_processor(RedactingSpanProcessor())
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     trace.set_tracer_provider(provider)
     try:
@@ -68,7 +68,7 @@ def exports_spans() -> bool:
 
 
 def traceresponse() -> str:
-    """What a caller is told of the trace (W3C Trace Context, level 2); without tracing an id of its own."""
+    """The trace id in a response header (W3C Trace Context, level 2); a generated id without tracing."""
     context = trace.get_current_span().get_span_context()
     if context.is_valid:
         return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"

@@ -1,4 +1,4 @@
-"""Who did what, and how often: for operators."""
+"""The audit log and usage figures over HTTP, for operators."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 from api.admin.parameters import read_days
 from api.auth.permissions import require_scope
 from api.context import connected, context_of
-from api.database.rows import cut_page, fetch, moment
+from api.database.rows import fetch, split_page, timestamp
 from api.http.problems import Problem
 from api.http.query_string import read_count, read_number
 from api.http.responses import NO_STORE, READ, answer_list, refuse_unknown
@@ -16,7 +16,7 @@ from api.observability.usage import read_usage
 
 router = APIRouter()
 LIST = f"""
-SELECT id, json_build_object('id', id, 'at', {moment("at")}, 'principal', principal, 'operation', operation,
+SELECT id, json_build_object('id', id, 'at', {timestamp("at")}, 'principal', principal, 'operation', operation,
   'product', product, 'dataset', dataset, 'records', records, 'facts', facts)::text
 FROM decant.audit_log
 WHERE (%(principal)s::text IS NULL OR principal = %(principal)s)
@@ -42,7 +42,7 @@ async def get_audit(request: Request) -> Response:
         "before": read_number(request, "before", "invalid_cursor"),
         "limit": limit + 1,
     }
-    members, behind = cut_page(await fetch(context.lanes, LIST, facts), limit)
+    members, behind = split_page(await fetch(context.read_connections, LIST, facts), limit)
     return answer_list(request, members, behind, context.settings)
 
 

@@ -1,4 +1,4 @@
-"""Health for machines."""
+"""Health endpoints: liveness, readiness, metrics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from api.auth.permissions import require_scope
 from api.context import context_of
 from api.http.addresses import address_of
 from api.http.problems import Problem
-from api.metadata.dataset_status import read_standings
+from api.metadata.dataset_status import read_dataset_statuses
 from api.observability.exposition import LEDGER, LOADS, render_metrics
 from runtime.database import translate_error
 
@@ -38,7 +38,7 @@ async def readyz(request: Request) -> Response:
     context = context_of(request)
     problem = None
     try:
-        async with asyncio.timeout(READY_TIMEOUT_SECONDS), context.lanes.connection() as connection:
+        async with asyncio.timeout(READY_TIMEOUT_SECONDS), context.read_connections.connection() as connection:
             problem = await find_obstacle(connection, context.catalog, context.views)
     except Exception:
         # Whatever it is, this process cannot serve; what it was stands in the log of the database.
@@ -69,16 +69,16 @@ async def metrics(request: Request) -> Response:
     if not context.settings.metrics_open:
         require_scope(await context.authenticate(request), "ops:read")
     try:
-        async with context.lanes.connection() as connection:
+        async with context.read_connections.connection() as connection:
             datasets = await (await connection.execute(LEDGER.encode())).fetchall()
             loads = await (await connection.execute(LOADS.encode())).fetchall()
     except Exception as error:
         raise translate_error(error) from error
-    standings = await read_standings(context.lanes, context.catalog)
+    statuses = await read_dataset_statuses(context.read_connections, context.catalog)
     fresh = {
-        (dataset.product, dataset.major, dataset.name): standings[dataset.address].freshness
+        (dataset.product, dataset.major, dataset.name): statuses[dataset.address].freshness
         for dataset in context.catalog.datasets()
-        if dataset.address in standings
+        if dataset.address in statuses
     }
     body = render_metrics([as_text(row) for row in datasets], [as_text(row) for row in loads], fresh)
     return Response(body, 200, {"Cache-Control": "no-store"}, CONTENT_TYPE_LATEST)

@@ -1,4 +1,4 @@
-"""API keys over HTTP: everyone's own, and all of them for whoever administers them."""
+"""API keys over HTTP: the caller's own key, and all keys for administrators."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ async def rotate(request: Request, context: Context, principal: Principal, key_i
             read_peppers(context.settings),
             key_id,
             timedelta(seconds=overlap),
-            read_moment("expires_at", asked.get("expires_at")),
+            read_timestamp("expires_at", asked.get("expires_at")),
             once,
             context.settings.key_line_days,
         )
@@ -204,20 +204,20 @@ def read_draft(context: Context, principal: Principal, asked: dict[str, Any]) ->
         except ValueError as error:
             raise member_problem("rate_limit", str(error)) from None
     check_scopes(scopes)
-    expires_at = read_moment("expires_at", asked.get("expires_at"))
+    expires_at = read_timestamp("expires_at", asked.get("expires_at"))
     return KeyDraft(name.strip(), tuple(dict.fromkeys(scopes)), expires_at, rate and str(rate), principal.id)
 
 
-def read_moment(name: str, value: Any) -> datetime | None:
+def read_timestamp(name: str, value: Any) -> datetime | None:
     """A moment that is still to come, None where there is none."""
     if value is None:
         return None
     try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+        timestamp = datetime.fromisoformat(value) if isinstance(value, str) else None
         # The last hours of the year 9999 are in no year of UTC that Python knows.
-        moment = moment.astimezone(UTC) if moment is not None and moment.tzinfo else None
+        timestamp = timestamp.astimezone(UTC) if timestamp is not None and timestamp.tzinfo else None
     except (ValueError, OverflowError):
-        moment = None
-    if moment is None or moment <= datetime.now(UTC):
+        timestamp = None
+    if timestamp is None or timestamp <= datetime.now(UTC):
         raise member_problem(name, "a moment to come, such as 2030-01-31T00:00:00Z")
-    return moment
+    return timestamp

@@ -1,4 +1,4 @@
-"""API keys in the database: made, listed, rotated, revoked; each deed on record, no secret anywhere."""
+"""API keys in the database: created, listed, rotated, revoked. Each operation is audited; no secret is stored."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from psycopg.types.json import Jsonb
 
 from api.auth.api_keys import KeyDraft, Peppers, draft_row
 from api.database.idempotency import KEEP_KEY, find_answer
-from api.database.rows import moment
+from api.database.rows import timestamp
 from api.http.problems import Problem
 from catalog.storage.audit import NOTE_AUDIT
 
 NONCE_BYTES = 32
 STATES = ("active", "revoked", "expired", "all")
 FACTS = f"""
-  'id', id, 'name', name, 'scopes', scopes, 'rate_limit', rate_limit, 'created_at', {moment("created_at")},
-  'created_by', created_by, 'expires_at', {moment("expires_at")}, 'revoked_at', {moment("revoked_at")},
-  'last_used_at', {moment("last_used_at")}, 'replaced_by', replaced_by,
+  'id', id, 'name', name, 'scopes', scopes, 'rate_limit', rate_limit, 'created_at', {timestamp("created_at")},
+  'created_by', created_by, 'expires_at', {timestamp("expires_at")}, 'revoked_at', {timestamp("revoked_at")},
+  'last_used_at', {timestamp("last_used_at")}, 'replaced_by', replaced_by,
   'state', CASE WHEN revoked_at IS NOT NULL THEN 'revoked' WHEN expires_at <= now() THEN 'expired' ELSE 'active' END
 """
 INSERT = f"""
@@ -102,7 +102,7 @@ async def insert_key(
 ) -> tuple[str, dict[str, Any]]:
     """The text and the facts of a new key, on record."""
     text, row = draft_row(draft, peppers, nonce)
-    facts = await fetch_facts(connection, INSERT, row | {"scopes": Jsonb(row["scopes"])})
+    facts = await fetch_key(connection, INSERT, row | {"scopes": Jsonb(row["scopes"])})
     if facts is None:
         raise AssertionError  # an INSERT that returns gives a row
     await note(connection, once.principal, once.operation, {"key": facts["id"], "scopes": facts["scopes"]})
@@ -181,16 +181,16 @@ async def list_keys(
 
 async def get_key(connection: Connection, key_id: str) -> dict[str, Any] | None:
     """The facts of one key."""
-    return await fetch_facts(connection, GET, {"id": key_id})
+    return await fetch_key(connection, GET, {"id": key_id})
 
 
-async def fetch_facts(connection: Connection, statement: str, values: dict[str, Any]) -> dict[str, Any] | None:
+async def fetch_key(connection: Connection, statement: str, values: dict[str, Any]) -> dict[str, Any] | None:
     """The one JSON object that a statement gives."""
     row = await (await connection.execute(statement.encode(), values)).fetchone()
     return row[0] if row else None
 
 
 async def note(connection: Connection, principal: str, operation: str, facts: dict[str, Any]) -> None:
-    """Puts a deed on record."""
+    """Writes an audit entry."""
     entry = {"principal": principal, "operation": operation, "product": None, "dataset": None, "records": None}
     await connection.execute(NOTE_AUDIT, entry | {"facts": Jsonb(facts)})

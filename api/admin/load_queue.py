@@ -1,4 +1,4 @@
-"""Loads as the API sees them: what the ledger says, as JSON that Postgres made, and new ones for the workers."""
+"""Loads for the API: reads them from the ledger as JSON built by Postgres, and queues new ones for the workers."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool
 
-from api.database.connections import Lanes
+from api.database.connections import ReadConnections
 from api.database.idempotency import KEEP_KEY, find_answer
-from api.database.rows import moment
+from api.database.rows import timestamp
 from api.http.problems import Problem
 from catalog.model.dataset import Dataset
 from catalog.model.load_request import FromSource, LoadRequest
@@ -29,8 +29,8 @@ FACTS = f"""
   'id', l.id, 'product', d.product, 'major', d.major, 'dataset', d.dataset, 'kind', l.kind, 'status', l.status,
   'revision', l.revision, 'raw', l.raw, 'accepted', l.accepted, 'rejected', l.rejected, 'duplicates', l.duplicates,
   'inserted', l.inserted, 'updated', l.updated, 'deleted', l.deleted, 'unchanged', l.unchanged,
-  'attempt', l.attempt, 'started_at', {moment("l.started_at")}, 'finished_at', {moment("l.finished_at")},
-  'retry_at', {moment("l.retry_at")}, 'error_code', l.error_code, 'error', l.error, 'requested_by', l.requested_by,
+  'attempt', l.attempt, 'started_at', {timestamp("l.started_at")}, 'finished_at', {timestamp("l.finished_at")},
+  'retry_at', {timestamp("l.retry_at")}, 'error_code', l.error_code, 'error', l.error, 'requested_by', l.requested_by,
   'url', %(loads_url)s::text || l.id
 """
 FROM = "FROM decant.loads AS l JOIN decant.datasets AS d ON d.id = l.dataset_id"
@@ -45,7 +45,7 @@ ORDER BY l.id DESC LIMIT %(limit)s
 GET = f"""
 SELECT (json_build_object({FACTS})::jsonb || jsonb_build_object(
   'source', l.source, 'parts', l.parts, 'position', l.position, 'request', l.request, 'cause', l.cause,
-  'scheduled_at', {moment("l.scheduled_at")}, 'batch_sha256', l.batch_sha256, 'step_seconds', l.step_seconds,
+  'scheduled_at', {timestamp("l.scheduled_at")}, 'batch_sha256', l.batch_sha256, 'step_seconds', l.step_seconds,
   'notes', coalesce(l.notes, '[]'), 'trace_id', l.trace_id,
   'gates', (SELECT coalesce(jsonb_agg(jsonb_build_object('rule', rule, 'measured', measured, 'bound', bound,
       'passed', passed, 'severity', severity, 'error', error) ORDER BY position), '[]')
@@ -92,13 +92,15 @@ class LoadOrder:
     request: LoadRequest = FROM_SOURCE
 
 
-async def list_loads(lanes: Lanes, wanted: LoadFilter, loads_url: str) -> tuple[bytes, int | None]:
+async def list_loads(
+    read_connections: ReadConnections, wanted: LoadFilter, loads_url: str
+) -> tuple[bytes, int | None]:
     """The loads as the members of a JSON array, newest first, and the id behind which the next page begins.
 
     Each one's address is `loads_url` and its id.
     """
     try:
-        async with lanes.connection() as connection:
+        async with read_connections.connection() as connection:
             facts = vars(wanted) | {"limit": wanted.limit + 1, "loads_url": loads_url}
             rows = await (await connection.execute(LIST, facts)).fetchall()
     except Exception as error:
@@ -107,10 +109,10 @@ async def list_loads(lanes: Lanes, wanted: LoadFilter, loads_url: str) -> tuple[
     return b",".join(row[1] for row in page), page[-1][0] if len(rows) > len(page) else None
 
 
-async def get_load(lanes: Lanes, load_id: int, loads_url: str) -> bytes:
+async def get_load(read_connections: ReadConnections, load_id: int, loads_url: str) -> bytes:
     """One load as JSON; `not_found` where there is none."""
     try:
-        async with lanes.connection() as connection:
+        async with read_connections.connection() as connection:
             row = await (await connection.execute(GET, {"id": load_id, "loads_url": loads_url})).fetchone()
     except Exception as error:
         raise translate_error(error) from error

@@ -1,4 +1,4 @@
-"""Running and watching ingestion: the loads of the ledger, and new ones for the workers."""
+"""Load endpoints: list and read loads, and queue new ones for the workers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def get_loads(request: Request) -> Response:
         before=read_number(request, "before", "invalid_cursor"),
         limit=read_count(request, "limit", 100, 1000, "limit_out_of_range"),
     )
-    members, behind = await list_loads(context.lanes, wanted, address_of(context.settings, LOADS))
+    members, behind = await list_loads(context.read_connections, wanted, address_of(context.settings, LOADS))
     return answer_fresh_list(request, members, behind, context.settings)
 
 
@@ -51,7 +51,7 @@ async def get_one_load(request: Request) -> Response:
     text = request.path_params["load"]
     if not (text.isascii() and text.isdigit() and len(text) < 19):
         raise Problem("not_found")
-    found = await get_load(context.lanes, int(text), address_of(context.settings, LOADS))
+    found = await get_load(context.read_connections, int(text), address_of(context.settings, LOADS))
     body = b'{"data":%b}' % found
     return Response(body, 200, NO_STORE, "application/json")
 

@@ -1,4 +1,4 @@
-"""Which datasets a request to load means."""
+"""Resolves a load request to the datasets that it names."""
 
 from __future__ import annotations
 

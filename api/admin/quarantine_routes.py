@@ -10,7 +10,7 @@ from api.admin.load_targets import choose, find_loadable, find_products
 from api.admin.queueing import answer_queued, read_asked
 from api.auth.permissions import require_scope
 from api.context import Context, context_of
-from api.database.rows import cut_page, fetch, moment, text_of
+from api.database.rows import fetch, split_page, text_of, timestamp
 from api.http.problems import Problem
 from api.http.query_string import read_count, read_number, refuse_parameters
 from api.http.request_body import member_problem, parse_object
@@ -24,8 +24,8 @@ LIST_PARAMETERS = ("product", "major", "dataset", "state", "reason", "load", "li
 LIST = f"""
 SELECT r.id, json_build_object('id', r.id, 'product', d.product, 'major', d.major, 'dataset', d.dataset,
   'load', r.load_id, 'file', r.file, 'line', r.line, 'key', r.key, 'raw', r.raw, 'reasons', r.reasons,
-  'state', r.state, 'first_seen', {moment("r.first_seen")}, 'last_seen', {moment("r.last_seen")},
-  'closed_at', {moment("r.closed_at")}, 'closed_by', r.closed_by)::text
+  'state', r.state, 'first_seen', {timestamp("r.first_seen")}, 'last_seen', {timestamp("r.last_seen")},
+  'closed_at', {timestamp("r.closed_at")}, 'closed_by', r.closed_by)::text
 FROM decant.rejected_records AS r JOIN decant.datasets AS d ON d.id = r.dataset_id
 WHERE (%(product)s::text IS NULL OR d.product = %(product)s) AND (%(major)s::int IS NULL OR d.major = %(major)s)
   AND (%(dataset)s::text IS NULL OR d.dataset = %(dataset)s) AND (%(state)s = 'all' OR r.state = %(state)s)
@@ -61,7 +61,7 @@ async def get_rejects(request: Request) -> Response:
     }
     if "\0" in (facts["reason"] or ""):
         raise Problem("invalid_text")
-    members, behind = cut_page(await fetch(context.lanes, LIST, facts), limit)
+    members, behind = split_page(await fetch(context.read_connections, LIST, facts), limit)
     return answer_fresh_list(request, members, behind, context.settings)
 
 
@@ -102,7 +102,7 @@ async def post_publication(request: Request) -> Response:
 
 async def find_load(context: Context, load_id: int) -> tuple[str, int, str, str] | None:
     """Product, major, dataset and status of a load."""
-    rows = await fetch(context.lanes, FIND_LOAD, (load_id,))
+    rows = await fetch(context.read_connections, FIND_LOAD, (load_id,))
     if not rows:
         return None
     product, major, dataset, status = rows[0]

@@ -1,4 +1,4 @@
-"""What the operations that queue a load have in common: how they are asked, and what they answer."""
+"""Shared parts of the operations that queue loads: request parsing and response."""
 
 from __future__ import annotations
 

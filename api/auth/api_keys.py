@@ -113,8 +113,10 @@ def draft_row(draft: KeyDraft, peppers: Peppers, nonce: str | None = None) -> tu
     """
     version = peppers.current
     pepper = peppers.of(version) or b""
-    key_id = draw(ID_CHARACTERS) if nonce is None else spell(pepper, f"id:{nonce}", ID_CHARACTERS)
-    secret = draw(SECRET_CHARACTERS) if nonce is None else spell(pepper, f"secret:{nonce}", SECRET_CHARACTERS)
+    key_id = generate(ID_CHARACTERS) if nonce is None else format_key(pepper, f"id:{nonce}", ID_CHARACTERS)
+    secret = (
+        generate(SECRET_CHARACTERS) if nonce is None else format_key(pepper, f"secret:{nonce}", SECRET_CHARACTERS)
+    )
     row = {
         "id": key_id,
         "name": draft.name,
@@ -129,7 +131,7 @@ def draft_row(draft: KeyDraft, peppers: Peppers, nonce: str | None = None) -> tu
     return f"{KEY_PREFIX}{key_id}_{secret}{checksum(key_id, secret)}", row
 
 
-def spell(pepper: bytes, word: str, length: int) -> str:
+def format_key(pepper: bytes, word: str, length: int) -> str:
     """As many characters, from a keyed digest of a word: as good as random to whoever lacks the pepper."""
     number = int.from_bytes(hmac.digest(pepper, word.encode(), "sha512"))
     characters = []
@@ -171,6 +173,6 @@ def known_scopes(catalog: Catalog) -> list[str]:
     return list(dict.fromkeys(scopes))
 
 
-def draw(length: int) -> str:
+def generate(length: int) -> str:
     """Random characters."""
     return "".join(secrets.choice(ALPHABET) for _ in range(length))

@@ -37,7 +37,7 @@ class Principal:
     is_token: bool = False
     line: str | None = None  # of a key: the first of those that took each other's place
     # Schema of a product -> what the principal may see of it; kept, since every request asks.
-    known: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    cache: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def client(self) -> str | None:
@@ -79,10 +79,10 @@ class Authenticator:
             return self.anonymous
         if not text.startswith(KEY_PREFIX) and self.verifier.issuers:
             return await self.authenticate_token(text)
-        judged = await self.judge_key(text)
-        if isinstance(judged, str):
-            raise refuse(sent=True, reason=judged)
-        return judged
+        checked = await self.verify_key(text)
+        if isinstance(checked, str):
+            raise refuse(sent=True, reason=checked)
+        return checked
 
     def must_look_up(self, headers: Mapping[str, str]) -> bool:
         """Whether to judge the credential of a request takes the database, an issuer or a signature."""
@@ -95,9 +95,9 @@ class Authenticator:
         if not text.startswith(KEY_PREFIX) and self.verifier.issuers:
             return not self.verifier.remembers(text)
         parsed = parse_key(text)
-        return parsed is not None and self.recall(parsed.id) is None
+        return parsed is not None and self.find_remembered(parsed.id) is None
 
-    async def judge_key(self, text: str) -> Principal | str:
+    async def verify_key(self, text: str) -> Principal | str:
         """The principal of a key; for one that is not valid, what is wrong with it, which only the log may tell.
 
         Whatever is wrong with a well-formed key, the same is done: the time that it takes tells nobody what it was.
@@ -124,17 +124,17 @@ class Authenticator:
         claims = await self.verifier.verify(text)
         if claims is None:
             raise refuse(sent=True, reason="token")
-        place = (claims.issuer, claims.subject, claims.scopes)
-        principal = self.subjects.get(place)
+        cache_key = (claims.issuer, claims.subject, claims.scopes)
+        principal = self.subjects.get(cache_key)
         if principal is None:
-            principal = self.subjects[place] = Principal(
+            principal = self.subjects[cache_key] = Principal(
                 f"token:{claims.subject}@{claims.issuer}", claims.scopes, is_token=True
             )
             while len(self.subjects) > KEY_CACHE_ENTRIES:
                 self.subjects.popitem(last=False)
         return principal
 
-    def recall(self, key_id: str) -> tuple[float, StoredKey | None] | None:
+    def find_remembered(self, key_id: str) -> tuple[float, StoredKey | None] | None:
         """What was found a moment ago, and when; None where it has to be looked up."""
         cached = self.cache.get(key_id)
         return cached if cached is not None and time.monotonic() - cached[0] < KEY_CACHE_SECONDS else None
@@ -142,7 +142,7 @@ class Authenticator:
     async def find(self, key_id: str) -> StoredKey | None:
         """The key with this id, from the cache or from the database."""
         now = time.monotonic()
-        cached = self.recall(key_id)
+        cached = self.find_remembered(key_id)
         if cached is not None:
             return cached[1]
         try:

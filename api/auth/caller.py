@@ -1,4 +1,4 @@
-"""Who asks, as turns and limits count it."""
+"""The caller's identity for connection turns and rate limits."""
 
 from __future__ import annotations
 

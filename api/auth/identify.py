@@ -1,4 +1,4 @@
-"""Who is calling, and whether they may call so often: the first step of every request that needs to know."""
+"""Authentication and rate limiting: the first step of every request that needs them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from starlette.types import Scope
 from api.auth.authenticator import Authenticator, Principal
 from api.auth.caller import CALLING, Caller
 from api.auth.permissions import find_known_product, roles_of
-from api.auth.rate_limits import Limiter, Standing, rate_headers
+from api.auth.rate_limits import Limiter, RateDecision, rate_headers
 from api.http.client_address import CALLERS_MAXIMUM, Network, client_address
 from api.http.problems import Problem
 from api.http.security_events import PRINCIPAL
@@ -70,7 +70,7 @@ class Callers:
         """
         name, rate = self.account_of(scope, principal)
         if rate is not None:
-            self.judge(scope, rate, await self.limiter.take(name, rate))
+            self.check_rate(scope, rate, await self.limiter.take(name, rate))
         return name, rate
 
     def refuse_exhausted(self, scope: Scope, principal: Principal) -> None:
@@ -79,16 +79,16 @@ class Callers:
         A few credentials are looked up all the same: a good one may come from the same address.
         """
         name, rate = self.account_of(scope, principal)
-        standing = self.limiter.refusal(name, rate) if rate is not None else None
-        if rate is not None and standing is not None and not self.lookups.spend(name):
+        decision = self.limiter.refusal(name, rate) if rate is not None else None
+        if rate is not None and decision is not None and not self.lookups.spend(name):
             scope[PRINCIPAL] = principal
-            self.judge(scope, rate, standing)
+            self.check_rate(scope, rate, decision)
 
-    def judge(self, scope: Scope, rate: Rate, standing: Standing) -> None:
+    def check_rate(self, scope: Scope, rate: Rate, decision: RateDecision) -> None:
         """Keeps what the answer says of the limit; `rate_limited` where the request is one too many."""
-        scope[FIELDS] = rate_headers(rate, standing)
-        if not standing.allowed:
-            raise Problem("rate_limited", headers={"Retry-After": str(standing.reset_seconds)})
+        scope[FIELDS] = rate_headers(rate, decision)
+        if not decision.allowed:
+            raise Problem("rate_limited", headers={"Retry-After": str(decision.reset_seconds)})
 
     def account_of(self, scope: Scope, principal: Principal) -> tuple[str, Rate | None]:
         """What a request is counted under, and how much of that may be."""
@@ -96,21 +96,23 @@ class Callers:
         name = caller_name(scope, self.trusted, principal)
         return (f"{name} {shared}" if shared else name), rate
 
-    def rate_of(self, principal: Principal, place: dict[str, Any]) -> tuple[Rate | None, str]:
+    def rate_of(self, principal: Principal, path_parameters: dict[str, Any]) -> tuple[Rate | None, str]:
         """The limit of a request, and what it is shared by: all requests, or those about one product.
 
         A key's own limit comes first, then the widest of its roles for the product that is asked about.
         """
         if principal.rate_limit is not None:
             return parse_rate(principal.rate_limit), ""
-        product = find_known_product(self.catalog, place.get("product", ""), place.get("major", ""))
+        product = find_known_product(
+            self.catalog, path_parameters.get("product", ""), path_parameters.get("major", "")
+        )
         if product is not None:
-            known = principal.known.get(("rate", product.schema))
+            known = principal.cache.get(("rate", product.schema))
             if known is None:
                 roles = [role for access in ("read", "write") for role in roles_of(principal, product, access)]
                 rates = [parse_rate(role.rate_limit) for role in roles if role.rate_limit]
                 known = (max(rates, key=lambda rate: rate.quota / rate.window_seconds, default=None),)
-                principal.known["rate", product.schema] = known
+                principal.cache["rate", product.schema] = known
             if known[0] is not None:
                 return known[0], product.schema
         return (self.anonymous_rate if principal.id is None else self.default_rate), ""

@@ -1,4 +1,4 @@
-"""The public keys of token issuers: read from key sets, kept for a while, fetched no more than issuers can bear."""
+"""JWKS of token issuers: fetched, parsed, cached, with a bounded fetch rate."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class TokenVerifier:
         if len(text) >= TOKEN_BYTES or not text.isascii():
             return None
         digest = hashlib.sha256(text.encode()).digest()
-        known = self.recall(digest)
+        known = self.find_remembered(digest)
         # Looked at before every use: a key that its issuer took back takes along what it signed.
         if known is not None and known.key in (await self.keys[known.claims.issuer].current()).keys:
             return known.claims
@@ -81,7 +81,7 @@ class TokenVerifier:
         """Whether a token was verified a moment ago, or is refused without looking at it."""
         if len(text) >= TOKEN_BYTES or not text.isascii():
             return True
-        return self.recall(hashlib.sha256(text.encode()).digest()) is not None
+        return self.find_remembered(hashlib.sha256(text.encode()).digest()) is not None
 
     def read_claims(self, token: UnverifiedToken) -> TokenClaims:
         """What the token claims, if only it is signed: nothing is fetched for one that would be refused anyway."""
@@ -91,7 +91,7 @@ class TokenVerifier:
             raise InvalidTokenError
         return read_claims(token.payload, issuer, self.wall())
 
-    def recall(self, digest: bytes) -> Remembered | None:
+    def find_remembered(self, digest: bytes) -> Remembered | None:
         """What is known of a token that was seen a moment ago, and has not expired since."""
         known = self.remembered.get(digest)
         if known is None:

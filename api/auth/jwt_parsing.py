@@ -1,4 +1,4 @@
-"""The text of an access token -> what it claims; pure, strict, before anything is trusted (RFC 8725, RFC 9068)."""
+"""Parses the text of an access token into unverified claims; pure and strict (RFC 8725, RFC 9068)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from runtime.token_issuers import TokenIssuer
 
 LEEWAY_SECONDS = 60.0  # how far the clocks of issuers may be ahead of ours
 SUBJECT_CHARACTERS = 255
-LATEST_MOMENT = 253_402_300_799  # the last second of the year 9999
+LATEST_TIMESTAMP = 253_402_300_799  # the last second of the year 9999
 COMPACT = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+")
 TYPES = ("at+jwt", "application/at+jwt")
 
@@ -74,16 +74,16 @@ def read_claims(payload: dict[str, Any], issuer: TokenIssuer, now: float) -> Tok
     # A subject ends up in logs, rows and headers: no line breaks, NULs or halves of characters.
     if not isinstance(subject, str) or not 0 < len(subject) <= SUBJECT_CHARACTERS or not subject.isprintable():
         raise InvalidTokenError
-    expires_at = read_moment(payload, "exp")
+    expires_at = read_timestamp(payload, "exp")
     if expires_at is None or expires_at <= now:
         raise InvalidTokenError
-    issued_at = read_moment(payload, "iat")
+    issued_at = read_timestamp(payload, "iat")
     begins = now if issued_at is None else min(now, issued_at)
     if expires_at - begins > issuer.longest_life_seconds + LEEWAY_SECONDS:
         raise InvalidTokenError
     for name in ("nbf", "iat"):
-        moment = read_moment(payload, name)
-        if moment is not None and moment > now + LEEWAY_SECONDS:
+        timestamp = read_timestamp(payload, name)
+        if timestamp is not None and timestamp > now + LEEWAY_SECONDS:
             raise InvalidTokenError
     return TokenClaims(issuer.issuer, subject, grant_scopes(scope.split(" "), issuer.grants), expires_at)
 
@@ -97,13 +97,13 @@ def grant_scopes(scopes: Iterable[str], grants: Sequence[str]) -> frozenset[str]
     ) - {""}
 
 
-def read_moment(payload: dict[str, Any], name: str) -> float | None:
+def read_timestamp(payload: dict[str, Any], name: str) -> float | None:
     """The moment that a claim names, in seconds since 1970; None where there is no such claim."""
     if name not in payload:
         return None
     value = payload[name]
     # A bool is an int; infinity, as of 1e999, is past the latest moment.
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LATEST_MOMENT:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LATEST_TIMESTAMP:
         raise InvalidTokenError
     return float(value)
 

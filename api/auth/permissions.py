@@ -1,4 +1,4 @@
-"""What a principal may see: the one place that decides which products, datasets, records and properties.
+"""Authorization: the only module that decides which products, datasets, records and properties a principal may see.
 
 Everything that shows data, or tells of it, goes through an `Access`: whoever has the same one sees the same.
 """
@@ -39,9 +39,9 @@ class Access:
 
 def access_of(principal: Principal, product: Product) -> Access | None:
     """The principal's access to a product, None where it may not read it at all."""
-    known = principal.known.get(product.schema)
+    known = principal.cache.get(product.schema)
     if known is None:
-        known = principal.known[product.schema] = (find_access(principal, product),)
+        known = principal.cache[product.schema] = (find_access(principal, product),)
     access: Access | None = known[0]
     return access
 

@@ -1,4 +1,4 @@
-"""How often callers may ask: never over their limit in any window, over all processes together.
+"""Rate limits: no caller exceeds its quota in any window, across all processes.
 
 Postgres grants requests in leases of about a hundredth of the quota (`decant.lease_requests`), and a lease holds for
 one slot of the window. So most requests cost no statement, and no process can spend what another one has.
@@ -34,7 +34,7 @@ Fields = list[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class RateDecision:
     """Whether a request may pass, and how the caller stands."""
 
     allowed: bool
@@ -65,34 +65,34 @@ class Limiter:
         self.leases: OrderedDict[tuple[str, Rate], Lease] = OrderedDict()
         self.alone_since: float | None = None
 
-    async def take(self, caller: str, rate: Rate) -> Standing:
+    async def take(self, caller: str, rate: Rate) -> RateDecision:
         """Whether one more request of a caller may pass."""
-        place = (caller, rate)
-        lease = self.leases.get(place)
+        cache_key = (caller, rate)
+        lease = self.leases.get(cache_key)
         if lease is None:
-            lease = self.leases[place] = Lease()
+            lease = self.leases[cache_key] = Lease()
             if len(self.leases) > CALLERS_MAXIMUM:
                 self.leases.popitem(last=False)
-        standing = self.spend(lease)
-        if standing is not None:
-            return standing
+        decision = self.spend(lease)
+        if decision is not None:
+            return decision
         if lease.renewing is None:
             lease.renewing = asyncio.Lock()
         async with lease.renewing:
             # Whoever waited finds what was granted meanwhile.
-            while (standing := self.spend(lease)) is None:
+            while (decision := self.spend(lease)) is None:
                 await self.renew(lease, caller, rate)
-        self.leases.move_to_end(place)
-        return standing
+        self.leases.move_to_end(cache_key)
+        return decision
 
-    def spend(self, lease: Lease) -> Standing | None:
+    def spend(self, lease: Lease) -> RateDecision | None:
         """A request out of the lease, or its refusal; None where the database must be asked."""
         now = self.clock()
         if lease.left > 0 and now < lease.until:
             lease.left -= 1
-            return Standing(True, lease.left + lease.spare, max(ceil(lease.reset - now), 1))
+            return RateDecision(True, lease.left + lease.spare, max(ceil(lease.reset - now), 1))
         if now < lease.refused_until:
-            return Standing(False, 0, max(ceil(lease.reset - now), 1))
+            return RateDecision(False, 0, max(ceil(lease.reset - now), 1))
         return None
 
     def charge(self, caller: str, rate: Rate, requests: int) -> None:
@@ -103,7 +103,7 @@ class Limiter:
             lease.left -= spent
             lease.debt = min(lease.debt + requests - spent, rate.quota)
 
-    def refusal(self, caller: str, rate: Rate) -> Standing | None:
+    def refusal(self, caller: str, rate: Rate) -> RateDecision | None:
         """The refusal of one more request, where it is certain without asking; nothing is spent."""
         lease = self.leases.get((caller, rate))
         if lease is None or lease.left > 0 or self.clock() >= lease.refused_until:
@@ -120,8 +120,8 @@ class Limiter:
         asked = self.clock()
         try:
             async with self.pool.connection() as connection:
-                facts = (name, rate.quota, window_ms, slots, wanted, lease.left, lease.slot)
-                row = await (await connection.execute(LEASE, facts)).fetchone()
+                parameters = (name, rate.quota, window_ms, slots, wanted, lease.left, lease.slot)
+                row = await (await connection.execute(LEASE, parameters)).fetchone()
         except (psycopg.Error, PoolTimeout, TooManyRequests, OSError) as error:
             self.grant_alone(lease, rate, error)
             return
@@ -148,9 +148,9 @@ class Limiter:
         lease.until = lease.reset = lease.refused_until = now + RETRY_SECONDS
 
 
-def rate_headers(rate: Rate, standing: Standing) -> Fields:
+def rate_headers(rate: Rate, decision: RateDecision) -> Fields:
     """RateLimit-Policy and RateLimit, as the IETF draft has them."""
     return [
         (b"ratelimit-policy", b'"default";q=%d;w=%d' % (rate.quota, rate.window_seconds)),
-        (b"ratelimit", b'"default";r=%d;t=%d' % (standing.remaining, standing.reset_seconds)),
+        (b"ratelimit", b'"default";r=%d;t=%d' % (decision.remaining, decision.reset_seconds)),
     ]

@@ -1,4 +1,4 @@
-"""Who is told of a quality rule: whoever may see all that it reads."""
+"""Access to quality rules: a caller sees a rule only if it may see all that the rule reads."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class RuleAccess:
             reads = find_read_properties(self.catalog.readings, self.dataset, query, prop)
         except ValueError:
             return True
-        return all(self.may_know(*read) for read in reads)
+        return all(self.may_see_name(*read) for read in reads)
 
     def mentions_hidden(self, text: str) -> bool:
         """Whether a text holds the name of a hidden property."""
@@ -72,7 +72,7 @@ class RuleAccess:
         access, _, known = found
         return access.predicate(name) is None and (known is None or access.shows(known))
 
-    def may_know(self, schema: str, name: str, prop: str) -> bool:
+    def may_see_name(self, schema: str, name: str, prop: str) -> bool:
         """Whether the name may be seen, be its values masked."""
         found = self.find(schema, name, prop)
         if found is None:

@@ -1,1 +1,1 @@
-"""Read connections and their turns, published heads, kept answers, idempotency keys."""
+"""Read connections and their fair queue, published heads, the response cache, idempotency keys."""

@@ -1,4 +1,4 @@
-"""Finished answers by entity tag: bounded by their bytes, and each made once however many ask at the same time.
+"""Response cache by entity tag: bounded in bytes; concurrent requests for one entry build it once.
 
 A tag names revision, contract, view, query, media type and coding; so nothing is ever invalidated. What belongs to an
 older revision is no longer asked for, and leaves as the least recently used.

@@ -1,7 +1,7 @@
-"""The read path's connections: one prepared statement, one row back, nothing in between.
+"""Read connections: each request runs one prepared statement that returns one row.
 
-The pool makes, renews and closes the connections; each that is lent out for good is a lane. Asking the pool anew for
-every statement, and a cursor object for each, would cost three times what the statement itself costs here.
+The pool opens, renews and closes the connections; a read connection is one that is checked out permanently. To check
+out a connection and to make a cursor for every statement would cost three times as much as the statement itself.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ NAME_DIGITS = 32  # of a prepared statement's name
 ENCODING = "utf-8"
 # A plan kept from before a migration, or a statement that a pooler between us dropped.
 OUTDATED = (errors.FeatureNotSupported, errors.InvalidSqlStatementName)
-# Whoever has waited in vain need not wait as long again.
+# A request whose wait timed out is not retried: it would wait as long again.
 WAITED = (PoolTimeout, errors.LockNotAvailable)
 
 
-class Lane:
+class ReadConnection:
     """One connection, with what it has prepared."""
 
     def __init__(self, connection: AsyncConnection[Any]) -> None:
@@ -60,7 +60,7 @@ class Lane:
     async def prepare(self, statement: Statement) -> bytes:
         """The name under which the connection knows the statement from now on."""
         if len(self.prepared) >= PREPARED_MAXIMUM:
-            await self.forget()
+            await self.deallocate()
         connection = self.connection.pgconn
         # Named by what it says: whatever stands between us and the server, no name ever means another statement.
         name = b"decant_" + sha256(statement.text).hexdigest()[:NAME_DIGITS].encode()
@@ -73,13 +73,13 @@ class Lane:
         self.prepared[statement] = name
         return name
 
-    async def forget(self) -> None:
+    async def deallocate(self) -> None:
         """Drops every prepared statement."""
         self.prepared.clear()
         await self.connection.execute("DEALLOCATE ALL")
 
 
-class PooledLane(Lane):
+class PooledReadConnection(ReadConnection):
     """A connection through a pooler, which may lead each transaction to another server connection."""
 
     connection: PoolableConnection
@@ -103,35 +103,35 @@ class PooledLane(Lane):
             return None
         return [result.get_value(0, column) for column in range(result.nfields)]
 
-    async def forget(self) -> None:
+    async def deallocate(self) -> None:
         """Nothing is prepared."""
 
 
-class Lanes:
-    """The lanes of a process: at most `size`, opened as they are needed."""
+class ReadConnections:
+    """The read connections of a process: at most `size`, opened on demand."""
 
     def __init__(self, pool: AsyncConnectionPool[Any], size: int, timeout_seconds: float) -> None:
         self.pool = pool
         self.timeout_seconds = timeout_seconds
         self.turns = Turns(size, what="connections to the database")
         self.open = 0
-        self.free: list[Lane] = []
+        self.free: list[ReadConnection] = []
         self.transformer = Transformer()
 
     @property
     def in_use(self) -> int:
-        """Lanes at work."""
+        """Read connections in use."""
         return self.open - len(self.free)
 
     @property
     def waiting(self) -> int:
-        """Requests that wait for a lane."""
+        """Requests that wait for a read connection."""
         return self.turns.length
 
     async def fetch(
         self, statement: Statement, values: Mapping[str, Any], *, costly: bool = False
     ) -> list[bytes | None] | None:
-        """The one row of a statement; DatabaseError and its kin for whatever goes wrong.
+        """The one row of a statement; raises DatabaseError or a subclass on failure.
 
         A `costly` one waits among its like, and the database's time is charged to the caller's limit.
         """
@@ -144,7 +144,7 @@ class Lanes:
             except errors.OperationalError as error:
                 if isinstance(error, WAITED) or not isinstance(translate_error(error), DatabaseUnavailableError):
                     raise
-                # The server closed an idle connection, or replay was in the way: to read twice harms nobody.
+                # An idle connection was closed, or recovery cancelled the query. Reads are idempotent: retry once.
                 return await self.try_fetch(statement, encoded, costly)
         except errors.Error as error:
             raise translate_error(error) from error
@@ -154,73 +154,73 @@ class Lanes:
         caller = CALLING.get()
         await self.turns.acquire(caller.name, costly, self.timeout_seconds)
         try:
-            lane = self.free.pop() if self.free else await self.open_lane()
+            read_connection = self.free.pop() if self.free else await self.open_connection()
             began = perf_counter()
             try:
-                row = await lane.run(statement, values)
+                row = await read_connection.run(statement, values)
             except OUTDATED:
-                await self.give_back(lane, forget=True)
+                await self.give_back(read_connection, forget=True)
                 raise
             except errors.Error:
-                await self.give_back(lane)
+                await self.give_back(read_connection)
                 raise
             except BaseException:
-                # Cut off in the middle: nobody knows what the connection would answer next.
-                await self.discard(lane)
+                # Interrupted mid-statement: the state of the connection is undefined, so it is discarded.
+                await self.discard(read_connection)
                 raise
             finally:
                 seconds = perf_counter() - began
                 if seconds > FREE_SECONDS:
                     caller.charge(seconds)
-            self.free.append(lane)
+            self.free.append(read_connection)
             return row
         finally:
             self.turns.give_back(caller.name, costly)
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[AsyncConnection[Any]]:
-        """A lane's connection, for what is no single prepared row."""
+        """A read connection for anything but a single prepared row."""
         async with self.turns.turn(self.timeout_seconds):
-            lane = self.free.pop() if self.free else await self.open_lane()
+            read_connection = self.free.pop() if self.free else await self.open_connection()
             try:
-                yield lane.connection
+                yield read_connection.connection
             except errors.Error:
-                await self.give_back(lane)
+                await self.give_back(read_connection)
                 raise
             except BaseException:
-                await self.discard(lane)
+                await self.discard(read_connection)
                 raise
-            self.free.append(lane)
+            self.free.append(read_connection)
 
-    async def open_lane(self) -> Lane:
-        """One more lane."""
+    async def open_connection(self) -> ReadConnection:
+        """Opens one more read connection."""
         self.open += 1
         try:
             connection = await self.pool.getconn(self.timeout_seconds)
-            return PooledLane(connection) if connection.pooled else Lane(connection)
+            return PooledReadConnection(connection) if connection.pooled else ReadConnection(connection)
         except BaseException:
             self.open -= 1
             raise
 
-    async def give_back(self, lane: Lane, *, forget: bool = False) -> None:
-        """Keeps the lane if its connection is well, otherwise lets it go."""
+    async def give_back(self, read_connection: ReadConnection, *, forget: bool = False) -> None:
+        """Returns a healthy read connection to the free list; discards a broken one."""
         try:
             if forget:
-                await lane.forget()
+                await read_connection.deallocate()
         finally:
-            if lane.connection.closed or lane.connection.broken:
-                await self.discard(lane)
+            if read_connection.connection.closed or read_connection.connection.broken:
+                await self.discard(read_connection)
                 # What killed one connection has most often killed all that lay idle.
                 while self.free:
                     await self.discard(self.free.pop())
             else:
-                self.free.append(lane)
+                self.free.append(read_connection)
 
-    async def discard(self, lane: Lane) -> None:
-        """Closes the lane's connection and makes room for another."""
+    async def discard(self, read_connection: ReadConnection) -> None:
+        """Closes the read connection and frees its slot."""
         self.open -= 1
-        await lane.connection.close()
-        await self.pool.putconn(lane.connection)
+        await read_connection.connection.close()
+        await self.pool.putconn(read_connection.connection)
 
     async def close(self) -> None:
         """Gives every idle connection back to the pool."""

@@ -1,4 +1,4 @@
-"""Idempotency keys: an answer that was given once is given again."""
+"""Idempotency keys: a repeated request gets the stored response."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The head of every dataset, as this process knows it: which revision is the current one.
+"""Cache of dataset heads: the current revision of every dataset, kept up to date by notifications and polling.
 
 A notification makes a new revision known at once; the truth is a poll, which also serves where nobody notifies (a
 replica). Either reads only what it has to: a notification names its dataset, and each head keeps the number of the
@@ -21,7 +21,7 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from api.auth.caller import CALLING, ITSELF
-from api.database.connections import Lanes
+from api.database.connections import ReadConnections
 from api.database.rows import text_of
 from catalog.model.dataset import Dataset
 from catalog.storage.channels import REVISIONS_CHANNEL
@@ -33,7 +33,7 @@ POLL_SECONDS = 0.4  # a new revision is known within a second of its commit
 PAUSE_SECONDS = 0.05  # after what was notified is read: what comes meanwhile becomes one read
 WHOLE_SECONDS = 60.0  # between two reads of all heads, in case a dataset was removed
 RETRY_SECONDS = 0.5  # after the connection was lost
-BELIEVED_SECONDS = 3.0  # how long what was read is believed without being confirmed
+VALID_SECONDS = 3.0  # how long what was read is believed without being confirmed
 # At least one row, for what each row says besides its head. A transaction that is not over yet, or not begun, has a
 # number of at least the snapshot's xmin.
 HEADS = b"""
@@ -47,12 +47,12 @@ NAMED = HEADS + b"d.id = ANY(%s)"
 PRIMARY_HEAD = "SELECT revision FROM decant.datasets WHERE (product, major, dataset) = (%s, %s, %s)"
 LOG = logging.getLogger("decant.heads")
 
-Place = tuple[str, int, str]  # product, major, dataset
+DatasetKey = tuple[str, int, str]  # product, major, dataset
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Where a dataset stands."""
+    """The published state of a dataset: its current revision and record count."""
 
     number: int  # the dataset's own, whatever it is called
     revision: int  # 0 before the first publication
@@ -66,33 +66,33 @@ class Heads:
 
     def __init__(
         self,
-        lanes: Lanes,
+        read_connections: ReadConnections,
         primary: AsyncConnectionPool[Any],
         url: str,
-        report: Callable[[Mapping[Place, Head]], None],
+        report: Callable[[Mapping[DatasetKey, Head]], None],
     ) -> None:
-        self.lanes = lanes
+        self.read_connections = read_connections
         self.primary = primary  # asked only where what is read is a replica, and behind
         self.report = report  # gets, every few moments, the heads that were read since
         self.url = url
-        self.known: dict[Place, Head] = {}
-        self.places: dict[int, Place] = {}  # of `known`, by the dataset's number
-        self.unreported: dict[Place, Head] = {}
-        self.epoch = ""  # in which the revisions of `known` count; empty before anything was read
+        self.heads: dict[DatasetKey, Head] = {}
+        self.keys_by_number: dict[int, DatasetKey] = {}  # of `heads`, by the dataset's number
+        self.unreported: dict[DatasetKey, Head] = {}
+        self.epoch = ""  # in which the revisions of `heads` count; empty before anything was read
         self.since: int | None = None  # transactions from this one on may have moved heads; None: read all of them
         self.whole_at = float("-inf")  # when all were read; this and the next by the monotonic clock
         self.confirmed = float("-inf")
-        self.from_replica = False  # whether `known` was read there
+        self.from_replica = False  # whether `heads` was read there
         self.reading: asyncio.Task[None] | None = None
 
     async def of(self, dataset: Dataset) -> Head:
         """The dataset's head; DatabaseUnavailableError where nobody can say."""
-        if time.monotonic() - self.confirmed > BELIEVED_SECONDS:
+        if time.monotonic() - self.confirmed > VALID_SECONDS:
             await self.confirm()
-        head = self.known.get((dataset.product, dataset.major, dataset.name))
+        head = self.heads.get((dataset.product, dataset.major, dataset.name))
         if head is None:
             await self.refresh()
-            head = self.known.get((dataset.product, dataset.major, dataset.name))
+            head = self.heads.get((dataset.product, dataset.major, dataset.name))
         if head is None:
             raise DatabaseUnavailableError("The dataset has no table yet: run `decant migrate`.")
         return head
@@ -113,10 +113,10 @@ class Heads:
 
     async def primary_has(self, dataset: Dataset, revision: int) -> bool:
         """Whether the primary has come so far."""
-        place = (dataset.product, dataset.major, dataset.name)
+        key = (dataset.product, dataset.major, dataset.name)
         try:
             async with self.primary.connection() as connection:
-                row = await (await connection.execute(PRIMARY_HEAD, place)).fetchone()
+                row = await (await connection.execute(PRIMARY_HEAD, key)).fetchone()
         except psycopg.Error as error:
             raise translate_error(error) from error
         return row is not None and row[0] >= revision
@@ -131,14 +131,14 @@ class Heads:
     async def confirm(self) -> None:
         """Reads what has moved, or waits for the statement that reads it now."""
         if self.reading is None or self.reading.done():
-            self.reading = asyncio.create_task(self.read_in_lane())
+            self.reading = asyncio.create_task(self.read_heads())
         await asyncio.shield(self.reading)
 
-    async def read_in_lane(self) -> None:
-        """Reads what has moved over one of the lanes, in nobody's name: whoever waits for it shares the answer."""
+    async def read_heads(self) -> None:
+        """Reads changed heads over a read connection, on behalf of no caller: concurrent waiters share one read."""
         CALLING.set(ITSELF)
         try:
-            async with self.lanes.connection() as connection:
+            async with self.read_connections.connection() as connection:
                 await self.read(connection)
         except psycopg.Error as error:
             raise translate_error(error) from error
@@ -152,7 +152,7 @@ class Heads:
                 self.since, self.confirmed = rows[0][2], asked
                 return
         rows = await fetch(connection, ALL)
-        self.known, self.places, self.epoch = {}, {}, text_of(rows[0][1] or "")
+        self.heads, self.keys_by_number, self.epoch = {}, {}, text_of(rows[0][1] or "")
         self.take(rows)
         self.since, self.confirmed, self.whole_at = rows[0][2], asked, asked
 
@@ -171,18 +171,18 @@ class Heads:
                 self.take_one((text_of(product), major, text_of(dataset)), Head(number, *facts))
         return True
 
-    def take_one(self, place: Place, head: Head) -> None:
+    def take_one(self, key: DatasetKey, head: Head) -> None:
         """Knows a dataset's head, under the name that it has now."""
-        before = self.places.get(head.number, place)
-        known = self.known.get(before)
+        before = self.keys_by_number.get(head.number, key)
+        known = self.heads.get(before)
         # The name may be another dataset's by now; whose it is has the say, in whichever order the rows come.
         if known is not None and known.number == head.number:
             # Within an epoch a head only ever moves on: what is older was read earlier.
             if (head.revision, head.oldest_revision) < (known.revision, known.oldest_revision):
                 return
-            del self.known[before]
-        self.places[head.number] = place
-        self.known[place] = self.unreported[place] = head
+            del self.heads[before]
+        self.keys_by_number[head.number] = key
+        self.heads[key] = self.unreported[key] = head
 
     async def run(self) -> None:
         """Follows the database until it is cancelled."""
@@ -207,18 +207,18 @@ class Heads:
             while True:
                 await self.read(connection)
                 polled = time.monotonic()
-                self.tell()
+                self.report_heads()
                 if not listening:
                     await asyncio.sleep(POLL_SECONDS)
                     continue
                 while (left := polled + POLL_SECONDS - time.monotonic()) > 0:
-                    if (ids := await hear(connection, left)) is None:
+                    if (ids := await receive_notifications(connection, left)) is None:
                         break
                     await self.read_named(connection, ids)
-                    self.tell()
+                    self.report_heads()
                     await asyncio.sleep(PAUSE_SECONDS)
 
-    def tell(self) -> None:
+    def report_heads(self) -> None:
         """Reports what was read, by whomever."""
         read, self.unreported = self.unreported, {}
         self.report(read)
@@ -233,7 +233,7 @@ async def listen(connection: AsyncConnection[Any]) -> bool:
     return True
 
 
-async def hear(connection: AsyncConnection[Any], seconds: float) -> list[int] | None:
+async def receive_notifications(connection: AsyncConnection[Any], seconds: float) -> list[int] | None:
     """The numbers of the datasets that something is heard of; None where a poll is due, or has to find out."""
     # To the end, for the connection is busy until then.
     payloads = [each.payload async for each in connection.notifies(timeout=seconds, stop_after=1)]

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from api.database.connections import Lanes
+from api.database.connections import ReadConnections
 from runtime.database import translate_error
 
 
-def moment(column: str) -> str:
+def timestamp(column: str) -> str:
     """SQL that writes a time as RFC 3339 in UTC."""
     return f"""to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""
 
 
-def cut_page(rows: list[Any], limit: int) -> tuple[bytes, int | None]:
+def split_page(rows: list[Any], limit: int) -> tuple[bytes, int | None]:
     """The texts of a page's rows, and the last one's id where there are more."""
     behind = rows[limit - 1][0] if len(rows) > limit else None
     return b",".join(row[1] for row in rows[:limit]), behind
 
 
-async def fetch(lanes: Lanes, statement: str, values: Any) -> list[Any]:
+async def fetch(read_connections: ReadConnections, statement: str, values: Any) -> list[Any]:
     """The rows of a statement on the read login; texts as bytes."""
     try:
-        async with lanes.connection() as connection:
+        async with read_connections.connection() as connection:
             rows: list[Any] = await (await connection.execute(statement.encode(), values)).fetchall()
             return rows
     except Exception as error:

@@ -1,4 +1,4 @@
-"""A statement as the read connections run it."""
+"""A compiled SQL statement for the read connections."""
 
 from __future__ import annotations
 

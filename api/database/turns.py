@@ -1,4 +1,4 @@
-"""Turns at something scarce, such as connections and exports, shared fairly among callers.
+"""Fair queueing for scarce resources, such as connections and exports, by caller.
 
 Whoever holds their share waits for themselves, not for others; those who wait have their turns one caller after
 another, however many questions each of them asks.
@@ -18,7 +18,7 @@ WAITING_MAXIMUM = 1000
 WAITING_SHARE = 4  # one caller may be this part of those who wait
 
 
-Place = tuple[str, bool]  # the caller, and whether what they ask is costly
+TurnKey = tuple[str, bool]  # the caller, and whether what they ask is costly
 
 
 class Turns:
@@ -32,7 +32,7 @@ class Turns:
         self.each_costly = max(self.costly // 4, 1)
         self.held: Counter[str] = Counter()
         self.held_costly: Counter[str] = Counter()
-        self.waiting: OrderedDict[Place, deque[asyncio.Future[None]]] = OrderedDict()
+        self.waiting: OrderedDict[TurnKey, deque[asyncio.Future[None]]] = OrderedDict()
 
     @property
     def length(self) -> int:
@@ -96,16 +96,16 @@ class Turns:
 
     def wake(self) -> None:
         """Gives turns to those who wait, one caller after another, as long as anybody may have one."""
-        for place in list(self.waiting):
-            queue = self.waiting[place]
+        for key in list(self.waiting):
+            queue = self.waiting[key]
             while queue and queue[0].done():
                 queue.popleft()
-            if queue and self.allows(*place):
-                self.take(*place)
+            if queue and self.allows(*key):
+                self.take(*key)
                 queue.popleft().set_result(None)
-                self.waiting.move_to_end(place)
+                self.waiting.move_to_end(key)
             if not queue:
-                del self.waiting[place]
+                del self.waiting[key]
             if not self.free:
                 return
 

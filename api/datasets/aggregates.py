@@ -1,4 +1,4 @@
-"""Aggregates: counts, sums and their like, of records or of groups of them."""
+"""Aggregate queries: counts, sums and other measures, over all records or by group."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from api.datasets.aggregates_parameters import AggregateQuery, AggregateValidato
 from api.datasets.aggregates_sql import AggregateShape, compile_aggregate, order_groups
 from api.datasets.reader import RecordReader
 from api.datasets.whole_answer import WholeAnswer
-from api.http.negotiation import JSON, Form
+from api.http.negotiation import JSON, MediaType
 from api.http.problems import parameter_problem
 from api.query.cursor import Cursor, digest_query
 from api.query.pagination import check_room, next_page, open_cursor
@@ -27,7 +27,7 @@ class Aggregate(WholeAnswer):
 
     name = "aggregate"
     path = "/aggregate"
-    forms: tuple[Form, ...] = (JSON,)
+    media_types: tuple[MediaType, ...] = (JSON,)
 
     def parse(self, view: View, target: Target) -> Question:
         """The question of an aggregate."""
@@ -43,7 +43,9 @@ class Aggregate(WholeAnswer):
             epoch=cursor.epoch if cursor else query.epoch,
         )
 
-    async def answer(self, reader: RecordReader, view: View, question: Question, pin: Pin, form: Form) -> Answer:
+    async def answer(
+        self, reader: RecordReader, view: View, question: Question, pin: Pin, media_type: MediaType
+    ) -> Answer:
         """The groups, and where more of them are."""
         query, digest, cursor, target = question.query
 
@@ -82,7 +84,7 @@ def shape_aggregate(query: AggregateQuery, *, age: Age) -> AggregateShape:
 
 def aggregate_values(query: AggregateQuery, cursor: Cursor | None) -> dict[str, Any]:
     """The values of an aggregate's statement."""
-    offset = cursor.place[0] if cursor else 0
+    offset = cursor.position[0] if cursor else 0
     values = {"timezone": query.timezone, "limit": query.limit, "fetch": query.limit + 1, "offset": offset}
     return values | {f"f{index}": value for index, value in enumerate(query.values)}
 

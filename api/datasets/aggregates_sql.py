@@ -71,7 +71,7 @@ def group_rows(view: View, shape: AggregateShape) -> sa.Subquery:
     labelled = [key.label(group.name) for key, group in zip(keys, shape.groups, strict=True)]
     labelled += [found.label(measure.name) for found, measure in zip(measures, shape.measures, strict=True)]
     # By position: the same parameter written twice would be two expressions to Postgres.
-    positions: list[Any] = [sa.literal_column(str(place)) for place in range(1, len(keys) + 1)]
+    positions: list[Any] = [sa.literal_column(str(index)) for index in range(1, len(keys) + 1)]
     return sa.select(*labelled).select_from(rows).group_by(*positions).subquery("_grouped")
 
 
@@ -85,8 +85,8 @@ def compile_group(dataset: Dataset, rows: Any, group: Group) -> sa.ColumnElement
     if prop.type.zoned:
         zone = sa.bindparam("timezone", type_=sa.Text)
         return sa.func.date_trunc(bucket, column, zone, type_=prop.type.sqlalchemy)
-    moment = sa.cast(column, sa.TIMESTAMP())
-    return sa.cast(sa.func.date_trunc(bucket, moment), prop.type.sqlalchemy)
+    timestamp = sa.cast(column, sa.TIMESTAMP())
+    return sa.cast(sa.func.date_trunc(bucket, timestamp), prop.type.sqlalchemy)
 
 
 def compile_measure(dataset: Dataset, rows: Any, measure: Measure) -> sa.ColumnElement[Any]:

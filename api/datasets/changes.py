@@ -1,4 +1,4 @@
-"""Changes: what was inserted, updated and deleted after a revision, for whoever keeps a copy."""
+"""Change feed: records inserted, updated and deleted after a revision, for clients that keep a copy."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from api.database.statement import Statement
 from api.datasets.changes_sql import ChangesShape, compile_changes
 from api.datasets.reader import RecordReader, pinned_values
 from api.datasets.whole_answer import WholeAnswer
-from api.http.negotiation import JSON, Form
+from api.http.negotiation import JSON, MediaType
 from api.http.problems import Problem, parameter_problem
 from api.query.cursor import KeyPart, digest_query, open_key, seal_key
-from api.query.pagination import check_placed, check_room, next_page, open_cursor, text_parts
+from api.query.pagination import check_position_found, check_room, next_page, open_cursor, text_parts
 from api.query.parameters import (
     LIMIT_DEFAULT,
     REVISION_DIGITS,
@@ -46,7 +46,7 @@ class Changes(WholeAnswer):
 
     name = "changes"
     path = "/changes"
-    forms: tuple[Form, ...] = (JSON,)
+    media_types: tuple[MediaType, ...] = (JSON,)
 
     def parse(self, view: View, target: Target) -> Question:
         """The question of a page of changes."""
@@ -72,11 +72,13 @@ class Changes(WholeAnswer):
             seen=query.since,
         )
 
-    async def answer(self, reader: RecordReader, view: View, question: Question, pin: Pin, form: Form) -> Answer:
+    async def answer(
+        self, reader: RecordReader, view: View, question: Question, pin: Pin, media_type: MediaType
+    ) -> Answer:
         """The changes, and where more of them are; on the last page, from where the next walk goes on."""
         query, digest, cursor, target = question.query
         check_since(query.since, pin.revision, pin.heads[0].oldest_revision)
-        after = open_key(cursor.place) if cursor else ()
+        after = open_key(cursor.position) if cursor else ()
         statement = changes_statement(view, query, after)
         values = changes_values(query, after) | pinned_values(pin) | {"revision_1": query.since}
         read = await reader.read(view, self.name, statement, values)
@@ -85,11 +87,11 @@ class Changes(WholeAnswer):
         reader.check_read(read, pin)
         found, changes, last, *placed = read.payload
         if placed:
-            check_placed(placed[0])
+            check_position_found(placed[0])
         next_url = None
         if int(found or 0) > query.limit:
-            place = seal_key(json.loads(last or b"[]"), text_parts(view.dataset))
-            next_url = next_page(view, target, pin.epoch, pin.revisions, digest, place)
+            position = seal_key(json.loads(last or b"[]"), text_parts(view.dataset))
+            next_url = next_page(view, target, pin.epoch, pin.revisions, digest, position)
         facts = {
             "revision": pin.revision,
             "since": query.since,

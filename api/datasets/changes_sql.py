@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from api.database.statement import Statement
 from api.query.view import View
 from api.sql.json_page import document_of, page_body
-from api.sql.pagination import After, compile_after, find_key, is_placed
+from api.sql.pagination import After, compile_after, find_key, is_cursor_record_found
 from api.sql.selection import OLDER, conditions_of, pinned_revision, with_heads
 from api.sql.statement_text import render
 from catalog.storage.dataset_tables import REVISION, UNTIL
@@ -41,13 +41,13 @@ def compile_changes(view: View, shape: ChangesShape) -> Statement:
     """
     limit, fetch = (sa.bindparam(name, type_=sa.Integer) for name in ("limit", "fetch"))
     key = [view.dataset.properties[name].column for name in view.dataset.key]
-    place = find_key(view, shape.after.cut) if shape.after else None
+    cursor_record = find_key(view, shape.after.truncated) if shape.after else None
     branches = [
         sa.select(part.order_by(*(part.selected_columns[c] for c in key)).limit(fetch).subquery())
         for part in (
-            written(view, shape, view.tables.current, place),
-            written(view, shape, view.tables.history, place),
-            ended(view, shape, place),
+            written(view, shape, view.tables.current, cursor_record),
+            written(view, shape, view.tables.history, cursor_record),
+            ended(view, shape, cursor_record),
         )
     ]
     both = sa.union_all(*branches).subquery("_both")
@@ -58,20 +58,20 @@ def compile_changes(view: View, shape: ChangesShape) -> Statement:
         lambda row: [sa.cast(row.c[column], sa.Text) for column in key],
         lambda row: write_change(view, shape, row),
     )
-    return render(with_heads([view], [*body.c, *is_placed(place)], body))
+    return render(with_heads([view], [*body.c, *is_cursor_record_found(cursor_record)], body))
 
 
-def written(view: View, shape: ChangesShape, table: sa.Table, place: sa.CTE | None) -> sa.Select[Any]:
+def written(view: View, shape: ChangesShape, table: sa.Table, cursor_record: sa.CTE | None) -> sa.Select[Any]:
     """The records of S(until) that were written after `since`."""
     since = pinned_revision(SINCE)
     conditions = [*conditions_of(view, table, age=OLDER), table.c[REVISION] > since]
     if view.closed:
         seen = [prop.column for prop in view.shown.values() if not prop.masked]
         conditions.append(sa.not_(was_there(view, table, alike=seen)))
-    return pick(view, shape, table, "written", conditions, place)
+    return pick(view, shape, table, "written", conditions, cursor_record)
 
 
-def ended(view: View, shape: ChangesShape, place: sa.CTE | None) -> sa.Select[Any]:
+def ended(view: View, shape: ChangesShape, cursor_record: sa.CTE | None) -> sa.Select[Any]:
     """The records of S(since) whose keys are not in S(until)."""
     table, until, since = view.tables.history, pinned_revision(), pinned_revision(SINCE)
     # As in S(since), but without the shortcut for the head: what ended by `until` lies in history.
@@ -82,13 +82,13 @@ def ended(view: View, shape: ChangesShape, place: sa.CTE | None) -> sa.Select[An
         table.c[UNTIL] <= until,
         sa.not_(sa.or_(*(exists_at(view, table, base) for base in (view.tables.current, view.tables.history)))),
     ]
-    return pick(view, shape, table, "ended", conditions, place)
+    return pick(view, shape, table, "ended", conditions, cursor_record)
 
 
-def exists_at(view: View, row: Any, base: sa.Table, place: int = 0) -> sa.ColumnElement[bool]:
+def exists_at(view: View, row: Any, base: sa.Table, index: int = 0) -> sa.ColumnElement[bool]:
     """Whether a table holds, in a pinned revision, a record with the key of `row`."""
     other = base.alias(f"_other_{base.name}")
-    conditions = conditions_of(view, base, age=OLDER, place=place, source=other)
+    conditions = conditions_of(view, base, age=OLDER, index=index, source=other)
     return sa.exists().select_from(other).where(*same_key(view, row, other), *conditions).correlate(row)
 
 
@@ -114,7 +114,7 @@ def pick(
     table: sa.Table,
     kind: str,
     conditions: Sequence[sa.ColumnElement[bool]],
-    place: sa.CTE | None,
+    cursor_record: sa.CTE | None,
 ) -> sa.Select[Any]:
     """The key and the wanted properties of the rows of one table."""
     names = dict.fromkeys((*view.dataset.key, *shape.properties))
@@ -122,7 +122,7 @@ def pick(
     statement = sa.select(*columns, sa.literal_column(f"'{kind}'", sa.Text).label(KIND)).where(*conditions)
     if shape.after:
         order = tuple((name, False) for name in view.dataset.key)
-        statement = statement.where(compile_after(table, view.dataset, order, shape.after, place))
+        statement = statement.where(compile_after(table, view.dataset, order, shape.after, cursor_record))
     return statement
 
 

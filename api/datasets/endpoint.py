@@ -1,4 +1,4 @@
-"""The one way of every GET about a dataset.
+"""The request pipeline that every GET of a dataset goes through.
 
 Authenticate, view, parse, negotiate, revisions: each phase hands a value to the next, and the kind of question
 delivers the answer. It is a plain ASGI endpoint: FastAPI's own would solve dependencies, of which there are none, for
@@ -18,7 +18,7 @@ from api.datasets.kind import Asked, Kind
 from api.datasets.resources import DatasetResources
 from api.http.addresses import address_of
 from api.http.conditional import newest_seen
-from api.http.negotiation import choose_coding, choose_form
+from api.http.negotiation import choose_coding, choose_media_type
 from api.http.request_headers import read_fields, read_least_revision
 from api.http.server_timing import KEPT, Timings
 from api.query.question import Question, Target
@@ -49,14 +49,20 @@ class Endpoint:
         resources: DatasetResources = state.datasets
         headers = read_fields(scope)
         principal = await context.identify(scope, headers)
-        timings.mark("auth")
-        place = scope["path_params"]
-        dataset, access = find_dataset(context.catalog, principal, place["product"], place["major"], place["dataset"])
+        timings.record("auth")
+        path_parameters = scope["path_params"]
+        dataset, access = find_dataset(
+            context.catalog,
+            principal,
+            path_parameters["product"],
+            path_parameters["major"],
+            path_parameters["dataset"],
+        )
         view = context.views.of(dataset, access)
         question = self.understand(context, view, scope)
-        form = question.form or choose_form(headers.get("accept", ""), self.kind.forms)
-        coding = choose_coding(headers.get("accept-encoding", "")) if form.coded else "identity"
-        timings.mark("parse")
+        media_type = question.media_type or choose_media_type(headers.get("accept", ""), self.kind.media_types)
+        coding = choose_coding(headers.get("accept-encoding", "")) if media_type.coded else "identity"
+        timings.record("parse")
         least = read_least_revision(headers)
         if_none_match = headers.get("if-none-match")
         if if_none_match is not None and question.at is None and not question.pins:
@@ -65,22 +71,34 @@ class Endpoint:
         pin = await resources.reader.pin(view, question, least)
         common = [VARY, *resources.headers.of(principal, dataset, pin)]
         return Asked(
-            self.kind, scope, headers, context, resources, timings, view, question, form, coding, least, pin, common
+            self.kind,
+            scope,
+            headers,
+            context,
+            resources,
+            timings,
+            view,
+            question,
+            media_type,
+            coding,
+            least,
+            pin,
+            common,
         )
 
     def understand(self, context: Context, view: View, scope: Scope) -> Question:
         """The question that the address asks; what was asked before need not be parsed again."""
         raw_path: bytes = scope["raw_path"]
         query_string: bytes = scope["query_string"]
-        place = (self.kind.name, raw_path, query_string)
-        known = view.questions.get(place)
+        cache_key = (self.kind.name, raw_path, query_string)
+        known = view.questions.get(cache_key)
         if known is not None:
             return cast(Question, known)
         path = address_of(context.settings, raw_path.decode("ascii", "replace"))
         key = read_key_part(raw_path) if "key" in scope["path_params"] else ""
         question = self.kind.parse(view, Target(path, query_string, key))
         if len(raw_path) + len(query_string) <= REMEMBERED_QUERY_BYTES:
-            view.questions[place] = question
+            view.questions[cache_key] = question
             if len(view.questions) > QUESTIONS_MAXIMUM:
                 view.questions.popitem(last=False)
         return question

@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 from api.context import Context
 from api.datasets.resources import DatasetResources
 from api.http.conditional import make_tag
-from api.http.negotiation import Form
+from api.http.negotiation import MediaType
 from api.http.server_timing import Timings
 from api.query.question import Pin, Question, Target
 from api.query.view import View
@@ -32,7 +32,7 @@ class Asked:
     timings: Timings
     view: View
     question: Question
-    form: Form
+    media_type: MediaType
     coding: str
     least: int  # the newest revision that the caller has seen
     pin: Pin
@@ -45,15 +45,21 @@ class Asked:
 
     def tag(self, revisions: tuple[int, ...]) -> str:
         """The entity tag of the answer from these revisions: all that its bytes depend on."""
-        question, form, coding = self.question, self.form.name, self.coding
-        place = (self.pin.epoch, revisions, form, coding)
-        tag = question.tags.get(place)
+        question, media_type, coding = self.question, self.media_type.name, self.coding
+        index = (self.pin.epoch, revisions, media_type, coding)
+        tag = question.tags.get(index)
         if tag is None:
-            facts = (self.view.identity, self.kind.name.encode(), question.canonical, form.encode(), coding.encode())
+            facts = (
+                self.view.identity,
+                self.kind.name.encode(),
+                question.canonical,
+                media_type.encode(),
+                coding.encode(),
+            )
             tag = make_tag(self.pin.epoch, revisions, *facts)
             if len(question.tags) >= TAGS_MAXIMUM:
                 question.tags.clear()
-            question.tags[place] = tag
+            question.tags[index] = tag
         return tag
 
 
@@ -64,7 +70,7 @@ class Kind(Protocol):
     path: str  # of its route, below the dataset's
 
     @property
-    def forms(self) -> tuple[Form, ...]:
+    def media_types(self) -> tuple[MediaType, ...]:
         """How its answers can be written down, as a tuple; the first where the caller has no wish."""
 
     def parse(self, view: View, target: Target) -> Question:

@@ -1,4 +1,4 @@
-"""Reads for questions: which revisions they mean, their statements on the lanes, and cursors that lead on."""
+"""Executes dataset queries: resolves revisions, runs statements on read connections, creates next cursors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
-from api.database.connections import Lanes
+from api.database.connections import ReadConnections
 from api.database.published_heads import Head, Heads
 from api.database.statement import Statement
 from api.http.problems import Problem, parameter_problem
@@ -23,7 +23,7 @@ from runtime.errors import DatabaseUnavailableError
 from runtime.telemetry import TRACER
 
 COSTLY = frozenset({"aggregate"})  # kinds of questions that read most of a table
-HEAD_FACTS = 3  # what a statement says of each dataset: revision, oldest revision, time of publication
+HEAD_COLUMNS = 3  # what a statement says of each dataset: revision, oldest revision, time of publication
 
 
 class Read:
@@ -38,24 +38,24 @@ class Read:
     @property
     def revisions(self) -> tuple[int, ...]:
         """The current revisions of the datasets, in the snapshot that was read."""
-        return tuple(self.facts[0::HEAD_FACTS])
+        return tuple(self.facts[0::HEAD_COLUMNS])
 
     @property
     def oldest(self) -> tuple[int, ...]:
         """The oldest revisions that could still be read."""
-        return tuple(self.facts[1::HEAD_FACTS])
+        return tuple(self.facts[1::HEAD_COLUMNS])
 
     @property
     def modified(self) -> int:
         """When the newest of what was read was published, in seconds since 1970."""
-        return max(self.facts[2::HEAD_FACTS])
+        return max(self.facts[2::HEAD_COLUMNS])
 
 
 class RecordReader:
-    """Answers for the kinds of questions, from the lanes."""
+    """Runs dataset queries of all kinds on the read connections."""
 
-    def __init__(self, lanes: Lanes, heads: Heads) -> None:
-        self.lanes = lanes
+    def __init__(self, read_connections: ReadConnections, heads: Heads) -> None:
+        self.read_connections = read_connections
         self.heads = heads
 
     async def pin(self, view: View, question: Question, least: int) -> Pin:
@@ -107,7 +107,7 @@ class RecordReader:
         statement = view.statement(
             ("revisions at", type(at), question.companions), lambda: compile_revisions_at(datasets, type(at))
         )
-        row = await self.lanes.fetch(statement, {"at": at})
+        row = await self.read_connections.fetch(statement, {"at": at})
         found = [int(value) if value is not None else 0 for value in row or []]
         if not found or not found[0]:
             raise Problem("revision_gone", "Nothing had been published at that time.")
@@ -135,7 +135,7 @@ class RecordReader:
     async def read(self, view: View, kind: str, statement: Statement, values: Mapping[str, Any]) -> Read:
         """The row of a statement, traced where the request is."""
         if not trace.get_current_span().is_recording():
-            row = await self.lanes.fetch(statement, values, costly=kind in COSTLY)
+            row = await self.read_connections.fetch(statement, values, costly=kind in COSTLY)
         else:
             name = f"SELECT {view.dataset.schema}.{view.dataset.table}"
             facts = {
@@ -145,7 +145,7 @@ class RecordReader:
                 "db.collection.name": f"{view.dataset.schema}.{view.dataset.table}",
             }
             with TRACER.start_as_current_span(name, kind=SpanKind.CLIENT, attributes=facts):
-                row = await self.lanes.fetch(statement, values, costly=kind in COSTLY)
+                row = await self.read_connections.fetch(statement, values, costly=kind in COSTLY)
         if row is None:
             raise DatabaseUnavailableError("The dataset has no table yet: run `decant migrate`.")
         return Read(row)
@@ -169,28 +169,28 @@ def age_of(pin: Pin, heads: Sequence[int]) -> Age:
 
 def pinned_values(pin: Pin) -> dict[str, Any]:
     """The pinned revisions as the parameters revision_0, revision_1, …"""
-    return {f"revision_{place}": revision for place, revision in enumerate(pin.revisions)}
+    return {f"revision_{index}": revision for index, revision in enumerate(pin.revisions)}
 
 
 def compile_revisions_at(datasets: Sequence[Dataset], kind: type) -> Statement:
     """The statement of the revisions that stood at a moment, or when a revision of the first was published."""
     revisions = Revision.__table__
-    moment: Any = sa.bindparam("at", type_=sa.TIMESTAMP(timezone=True))
+    timestamp: Any = sa.bindparam("at", type_=sa.TIMESTAMP(timezone=True))
     if kind is int:
         head, first = DatasetHead.__table__.alias("_first_head"), revisions.alias("_first")
-        moment = (
+        timestamp = (
             sa.select(first.c.published_at)
             .join_from(first, head, first.c.dataset_id == head.c.id)
             .where(*is_head(head.c, datasets[0]), first.c.revision == sa.bindparam("at", type_=sa.BigInteger))
             .scalar_subquery()
         )
     columns = []
-    for place, dataset in enumerate(datasets):
-        head, each = DatasetHead.__table__.alias(f"_head_{place}"), revisions.alias(f"_revision_{place}")
+    for index, dataset in enumerate(datasets):
+        head, each = DatasetHead.__table__.alias(f"_head_{index}"), revisions.alias(f"_revision_{index}")
         columns.append(
             sa.select(sa.func.max(each.c.revision))
             .join_from(each, head, each.c.dataset_id == head.c.id)
-            .where(*is_head(head.c, dataset), each.c.published_at <= moment)
+            .where(*is_head(head.c, dataset), each.c.published_at <= timestamp)
             .scalar_subquery()
         )
     return render(sa.select(*columns))

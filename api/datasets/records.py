@@ -10,17 +10,17 @@ from api.database.statement import Statement
 from api.datasets.reader import RecordReader
 from api.datasets.records_sql import COMMON_LIMITS, PageShape, compile_page, compile_record
 from api.datasets.whole_answer import WholeAnswer
-from api.http.negotiation import CSV, JSON, NDJSON, Form
+from api.http.negotiation import CSV, JSON, NDJSON, MediaType
 from api.http.problems import Problem, parameter_problem
 from api.query.cursor import Cursor, digest_query, open_key, seal_key
-from api.query.pagination import check_link, check_placed, check_room, next_page, open_cursor, text_parts
+from api.query.pagination import check_link, check_position_found, check_room, next_page, open_cursor, text_parts
 from api.query.parameters import RecordQuery
 from api.query.question import Answer, Pin, Question, Target
 from api.query.record_key import parse_key
 from api.query.view import View
 from api.sql.csv_lines import csv_header
 from api.sql.keyset import Order, order_of
-from api.sql.pagination import After, key_values, places_of
+from api.sql.pagination import After, key_values, unsealed_properties
 from api.sql.selection import Age
 from catalog.model.dataset import Dataset
 
@@ -30,7 +30,7 @@ class Page(WholeAnswer):
 
     name = "records"
     path = "/records"
-    forms: tuple[Form, ...] = (JSON, CSV, NDJSON)
+    media_types: tuple[MediaType, ...] = (JSON, CSV, NDJSON)
 
     def parse(self, view: View, target: Target) -> Question:
         """The question of a page."""
@@ -48,30 +48,32 @@ class Page(WholeAnswer):
             companions=tuple(view.related[name].view for name in query.expand),
         )
 
-    async def answer(self, reader: RecordReader, view: View, question: Question, pin: Pin, form: Form) -> Answer:
+    async def answer(
+        self, reader: RecordReader, view: View, question: Question, pin: Pin, media_type: MediaType
+    ) -> Answer:
         """The page; its `next` repeats every parameter but the cursor."""
         page: PageQuery = question.query
         query = page.query
-        if query.expand and form is CSV:
+        if query.expand and media_type is CSV:
             raise parameter_problem("invalid_value", "expand", "needs JSON: a line of CSV has no place for it")
-        if form is not JSON:
+        if media_type is not JSON:
             check_link(view, page.target, 1 + len(query.expand), len(query.sort))
         values = page_values(page)
 
         def statement(age: Age) -> Statement:
-            shape = shape_page(view, page, form, age=age)
+            shape = shape_page(view, page, media_type, age=age)
             return view.statement(shape, lambda: compile_page(view, shape))
 
         read = await reader.read_pinned(view, self.name, statement, values, pin)
         revisions = pin.revisions if pin.fixed else read.revisions
         found, records, last, *total = read.payload
         if page.looks_up(view.dataset):
-            check_placed(total.pop(0))
+            check_position_found(total.pop(0))
         next_url = None
         if int(found or 0) > query.limit:
-            place = seal_place(view.dataset, query, json.loads(last or b"[]"))
-            next_url = next_page(view, page.target, pin.epoch, revisions, page.digest, place)
-        body = write_page(view, query, form, records or b"", revisions[0], next_url, total)
+            position = seal_position(view.dataset, query, json.loads(last or b"[]"))
+            next_url = next_page(view, page.target, pin.epoch, revisions, page.digest, position)
+        body = write_page(view, query, media_type, records or b"", revisions[0], next_url, total)
         return Answer(body, revisions, read.modified, next_url)
 
 
@@ -80,7 +82,7 @@ class Record(WholeAnswer):
 
     name = "record"
     path = "/records/{key:path}"
-    forms: tuple[Form, ...] = (JSON,)
+    media_types: tuple[MediaType, ...] = (JSON,)
 
     def parse(self, view: View, target: Target) -> Question:
         """The question of one record; `record_not_found` where no record can have such a key."""
@@ -95,7 +97,9 @@ class Record(WholeAnswer):
             companions=tuple(view.related[name].view for name in query.expand),
         )
 
-    async def answer(self, reader: RecordReader, view: View, question: Question, pin: Pin, form: Form) -> Answer:
+    async def answer(
+        self, reader: RecordReader, view: View, question: Question, pin: Pin, media_type: MediaType
+    ) -> Answer:
         """The record; `record_not_found` where this revision has none."""
         query, key = question.query
         properties = query.properties or view.properties
@@ -122,31 +126,31 @@ class PageQuery:
         self.query = query
         self.digest = digest
         self.cursor = cursor
-        self.key = open_key(cursor.place[1:]) if cursor else ()
+        self.key = open_key(cursor.position[1:]) if cursor else ()
         self.target = target
 
     def after(self, order: Order) -> After | None:
         """Where the walk stands, as its statement depends on it: the cursor's bits say which sort values are null."""
         if self.cursor is None:
             return None
-        nulls = tuple(bool(self.cursor.place[0] >> index & 1) for index in range(len(order)))
+        nulls = tuple(bool(self.cursor.position[0] >> index & 1) for index in range(len(order)))
         return After(nulls, tuple(part.digest is not None for part in self.key))
 
     def looks_up(self, dataset: Dataset) -> bool:
         """Whether the statement looks for the cursor's record."""
         order = order_of(dataset, self.query.sort)
         after = self.after(order)
-        return after is not None and bool(places_of(dataset, order, after))
+        return after is not None and bool(unsealed_properties(dataset, order, after))
 
 
-def seal_place(dataset: Dataset, query: RecordQuery, last: list[Any]) -> list[Any]:
+def seal_position(dataset: Dataset, query: RecordQuery, last: list[Any]) -> list[Any]:
     """What a cursor holds of the last record: which sort values are null, as bits, and the key."""
     size = len(order_of(dataset, query.sort))
     nulls = sum(is_null << index for index, is_null in enumerate(last[:size]))
     return [nulls, *seal_key(last[size:], text_parts(dataset))]
 
 
-def shape_page(view: View, page: PageQuery, form: Form, *, age: Age) -> PageShape:
+def shape_page(view: View, page: PageQuery, media_type: MediaType, *, age: Age) -> PageShape:
     """What the statement of a page depends on."""
     query = page.query
     order = order_of(view.dataset, query.sort)
@@ -159,7 +163,7 @@ def shape_page(view: View, page: PageQuery, form: Form, *, age: Age) -> PageShap
         after=page.after(order),
         count=query.count,
         expand=query.expand,
-        form=form.name,
+        media_type=media_type.name,
     )
 
 
@@ -175,17 +179,17 @@ def page_values(page: PageQuery) -> dict[str, Any]:
 def write_page(
     view: View,
     query: RecordQuery,
-    form: Form,
+    media_type: MediaType,
     records: bytes,
     revision: int,
     next_url: str | None,
     total: Sequence[bytes | None],
 ) -> bytes:
     """The body of a page."""
-    if form is CSV:
+    if media_type is CSV:
         properties = [view.shown[name] for name in query.properties or view.properties]
         return csv_header(properties).encode() + records
-    if form is NDJSON:
+    if media_type is NDJSON:
         return records + b"\n" if records else b""
     count = b""
     if total:

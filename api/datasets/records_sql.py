@@ -15,8 +15,8 @@ from api.query.view import Related, View
 from api.sql.csv_lines import csv_line
 from api.sql.json_page import columns_of, document_of, page_body
 from api.sql.keyset import NULLS, VALUES, Order, Part, order_by
-from api.sql.pagination import After, compile_after, find_place, is_placed
-from api.sql.rendering import constant, is_steady
+from api.sql.pagination import After, compile_after, find_cursor_record, is_cursor_record_found
+from api.sql.rendering import constant, is_deterministic
 from api.sql.selection import Age, conditions_of, is_head, pinned_revision, revision_rows, tables_of, with_heads
 from api.sql.statement_text import render
 from catalog.model.dataset import EXPANDED
@@ -43,15 +43,15 @@ class PageShape:
     after: After | None  # for a cursor
     count: str | None = None
     expand: tuple[str, ...] = ()
-    form: str = "json"
+    media_type: str = "json"
 
     @property
     def keeps_plan(self) -> bool:
         """Whether one plan is right for all values."""
-        return self.age.keeps_plan and is_steady(self.filters) and self.count is None and not self.is_cut
+        return self.age.keeps_plan and is_deterministic(self.filters) and self.count is None and not self.is_truncated
 
     @property
-    def is_cut(self) -> bool:
+    def is_truncated(self) -> bool:
         """Whether the record of its cursor is looked for by the beginning of its key."""
         return self.after is not None and not self.after.whole
 
@@ -66,27 +66,27 @@ def compile_page(view: View, shape: PageShape) -> Statement:
     dataset = view.dataset
     related = [view.related[name] for name in shape.expand]
     limit = constant(shape.limit) if shape.limit else sa.bindparam("limit", type_=sa.Integer)
-    place = find_place(view, shape.order, shape.after, age=shape.age) if shape.after else None
+    cursor_record = find_cursor_record(view, shape.order, shape.after, age=shape.age) if shape.after else None
     body = page_body(
-        page_rows(view, shape, related, place),
+        page_rows(view, shape, related, cursor_record),
         limit,
         lambda row: [
             *(row.c[column].is_(None) for column, _ in columns_of(dataset, shape.order)),
             *(sa.cast(row.c[dataset.properties[name].column], sa.Text) for name in dataset.key),
         ],
         lambda row: text_of(view, shape, row, related),
-        SEPARATORS[shape.form],
+        SEPARATORS[shape.media_type],
     )
     views = [view, *(link.view for link in related)]
-    payload = [*body.c, *is_placed(place), *(count_columns(view, shape) if shape.count else ())]
+    payload = [*body.c, *is_cursor_record_found(cursor_record), *(count_columns(view, shape) if shape.count else ())]
     return render(with_heads(views, payload, body, age=shape.age), keep_plan=shape.keeps_plan)
 
 
-def page_rows(view: View, shape: PageShape, related: Sequence[Related], place: sa.CTE | None) -> sa.Subquery:
+def page_rows(view: View, shape: PageShape, related: Sequence[Related], cursor_record: sa.CTE | None) -> sa.Subquery:
     """The page's records and one more, in order."""
     fetch = constant(shape.limit + 1) if shape.limit else sa.bindparam("fetch", type_=sa.Integer)
     branches = [
-        branch(view, shape, related, table, part, place).limit(fetch)
+        branch(view, shape, related, table, part, cursor_record).limit(fetch)
         for table in tables_of(view, age=shape.age)
         for part in split_order(view, shape)
     ]
@@ -110,7 +110,12 @@ def split_order(view: View, shape: PageShape) -> tuple[Part, ...]:
 
 
 def branch(
-    view: View, shape: PageShape, related: Sequence[Related], table: sa.Table, part: Part, place: sa.CTE | None
+    view: View,
+    shape: PageShape,
+    related: Sequence[Related],
+    table: sa.Table,
+    part: Part,
+    cursor_record: sa.CTE | None,
 ) -> sa.Select[Any]:
     """The page's records in one table, current or history, and in one part of the order."""
     dataset = view.dataset
@@ -124,13 +129,15 @@ def branch(
     if part is not None:
         statement = statement.where(first.is_(None) if part is NULLS else first.is_not(None))
     if shape.after is not None:
-        statement = statement.where(compile_after(table, dataset, shape.order, shape.after, place, part))
+        statement = statement.where(compile_after(table, dataset, shape.order, shape.after, cursor_record, part))
     key = {dataset.properties[name].column for name in dataset.key}
     return statement.order_by(
         *(
-            order_by(table.c[name], descending, nullable=name not in key and not (place == 0 and part is VALUES))
-            for place, (name, descending) in enumerate(order)
-            if not (place == 0 and part is NULLS)
+            order_by(
+                table.c[name], descending, nullable=name not in key and not (cursor_record == 0 and part is VALUES)
+            )
+            for cursor_record, (name, descending) in enumerate(order)
+            if not (cursor_record == 0 and part is NULLS)
         )
     )
 
@@ -138,7 +145,7 @@ def branch(
 def text_of(view: View, shape: PageShape, source: Any, related: Sequence[Related]) -> sa.ColumnElement[str]:
     """One record of the page as it is written down."""
     properties = [view.shown[name] for name in shape.properties]
-    if shape.form == "csv":
+    if shape.media_type == "csv":
         return csv_line(source, properties)
     return document_of(source, properties, embedded(view, source, related, age=shape.age))
 
@@ -148,11 +155,11 @@ def embedded(view: View, source: Any, related: Sequence[Related], *, age: Age) -
     if not related:
         return []
     members: list[Any] = []
-    for place, link in enumerate(related, 1):
+    for index, link in enumerate(related, 1):
         columns = [view.dataset.properties[name].column for name in link.key.properties]
         values = [source.c[column] for column in columns]
         target = link.view
-        found = find_record(target, link.key.targets, values, target.properties, age=age, place=place, outer=source)
+        found = find_record(target, link.key.targets, values, target.properties, age=age, index=index, outer=source)
         members += [constant(link.name), sa.cast(found, postgresql.JSON)]
     return [sa.func.json_build_object(*members).label(EXPANDED)]
 
@@ -164,7 +171,7 @@ def find_record(
     properties: Sequence[str],
     *,
     age: Age,
-    place: int = 0,
+    index: int = 0,
     extra: Any = None,
     outer: Any = None,
 ) -> sa.ColumnElement[str]:
@@ -173,9 +180,9 @@ def find_record(
     found = []
     for base in tables_of(view, age=age):
         # The same dataset may stand in the statement already: a record that refers to its own kind.
-        table = base.alias(f"_record_{place}") if place else base
+        table = base.alias(f"_record_{index}") if index else base
         key = [table.c[dataset.properties[name].column] == value for name, value in zip(names, values, strict=True)]
-        conditions = conditions_of(view, base, age=age, place=place, source=table)
+        conditions = conditions_of(view, base, age=age, index=index, source=table)
         added = extra(table) if extra else ()
         document = document_of(table, [view.shown[name] for name in properties], added)
         one = sa.select(document).select_from(table).where(*key, *conditions).limit(constant(1))
@@ -200,7 +207,7 @@ def compile_record(view: View, properties: tuple[str, ...], expand: tuple[str, .
 
 def count_columns(view: View, shape: PageShape) -> list[sa.ColumnElement[Any]]:
     """The total, and whether it is exact."""
-    if not shape.filters and not view.limited:
+    if not shape.filters and not view.row_filtered:
         # The revision knows: it was counted when it was published.
         revisions, head = Revision.__table__, DatasetHead.__table__
         known = sa.select(head.c.record_count).where(*is_head(head.c, view.dataset))
@@ -213,7 +220,7 @@ def count_columns(view: View, shape: PageShape) -> list[sa.ColumnElement[Any]]:
         return [known.scalar_subquery().label("total"), sa.true().label("exact")]
     # An estimate is scaled by the number of all records, which a view of some must not tell.
     # And its sample is of the current revision's records.
-    exact = shape.count == "exact" or view.limited or shape.age.pinned
+    exact = shape.count == "exact" or view.row_filtered or shape.age.pinned
     cap = COUNT_CAP if exact else ESTIMATE_CAP
     rows = revision_rows(view, shape.filters, view.dataset.key[:1], age=shape.age, name="_matching")
     counted = sa.select(sa.func.count()).select_from(sa.select(rows.c[0]).limit(constant(cap)).subquery("_counted"))

@@ -1,4 +1,4 @@
-"""What answers about a dataset are made with, beside what every route may take."""
+"""Dependencies of the dataset endpoints, beside those of every route."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fastapi import Request
 
 from api.database.answer_cache import PageCache
 from api.datasets.reader import RecordReader
-from api.datasets.status_headers import StandingHeaders
+from api.datasets.status_headers import StatusHeaders
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class DatasetResources:
     """The reader of records, the headers that say how a dataset stands, and the answers that are kept."""
 
     reader: RecordReader
-    headers: StandingHeaders
+    headers: StatusHeaders
     cache: PageCache
 
 

@@ -1,4 +1,4 @@
-"""The publications of a dataset: which revision came when, and what it changed."""
+"""The revisions of a dataset: when each was published, and what it changed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 from api.database.statement import Statement
 from api.datasets.reader import RecordReader
 from api.datasets.whole_answer import WholeAnswer
-from api.http.negotiation import JSON, Form
+from api.http.negotiation import JSON, MediaType
 from api.http.problems import closest, parameter_problem
 from api.http.query_string import split_query
 from api.query.parameters import LIMIT_DEFAULT, REVISION_DIGITS, Draft, read_limit
@@ -26,12 +26,12 @@ NEWEST = 10**REVISION_DIGITS  # before it are all
 SHOWN = ("revision", "published_at", "record_count", "inserted", "updated", "deleted")
 
 
-class Publications(WholeAnswer):
+class Revisions(WholeAnswer):
     """A page of a dataset's publications, newest first."""
 
     name = "revisions"
     path = "/revisions"
-    forms: tuple[Form, ...] = (JSON,)
+    media_types: tuple[MediaType, ...] = (JSON,)
 
     def parse(self, view: View, target: Target) -> Question:
         """The question of a page: at most `limit` publications `before` a revision."""
@@ -50,10 +50,12 @@ class Publications(WholeAnswer):
         limit, before = draft.facts.get("limit", LIMIT_DEFAULT), draft.facts.get("before", NEWEST)
         return Question((limit, before, target.path), repr((limit, before, target.path)).encode())
 
-    async def answer(self, reader: RecordReader, view: View, question: Question, pin: Pin, form: Form) -> Answer:
+    async def answer(
+        self, reader: RecordReader, view: View, question: Question, pin: Pin, media_type: MediaType
+    ) -> Answer:
         """The page; its `next` asks for what was published before it."""
         limit, before, path = question.query
-        statement = view.statement(self.name, lambda: compile_publications(view))
+        statement = view.statement(self.name, lambda: compile_revisions(view))
         read = await reader.read(view, self.name, statement, {"limit": limit, "before": before})
         members, lowest, first = read.payload
         following = None
@@ -64,13 +66,13 @@ class Publications(WholeAnswer):
         return Answer(body, read.revisions, read.modified, following)
 
 
-def compile_publications(view: View) -> Statement:
+def compile_revisions(view: View) -> Statement:
     """The statement of a page: its members as JSON, its lowest revision, and the first there ever was."""
     table: Any = Revision.__table__
     head = DatasetHead.__table__.alias("_own")
     mine = table.c.dataset_id == sa.select(head.c.id).where(*is_head(head.c, view.dataset)).scalar_subquery()
     page = (
-        sa.select(*(table.c[name] for name in (SHOWN[:2] if view.limited else SHOWN)))
+        sa.select(*(table.c[name] for name in (SHOWN[:2] if view.row_filtered else SHOWN)))
         .where(mine, table.c.revision < sa.bindparam("before", type_=sa.BigInteger))
         .order_by(table.c.revision.desc())
         .limit(sa.bindparam("limit", type_=sa.BigInteger))
@@ -83,4 +85,4 @@ def compile_publications(view: View) -> Statement:
     return render(with_heads([view], [shown.c.members, shown.c.lowest, first], shown))
 
 
-KINDS = (Publications(),)
+KINDS = (Revisions(),)

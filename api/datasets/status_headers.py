@@ -1,4 +1,4 @@
-"""Headers that do not come from the answer: how long it may be kept, and how long the product will be there."""
+"""Response headers from the dataset's state: cache lifetime and the product's life cycle."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PRIVATE = (b"cache-control", b"private, no-cache")
 Field = tuple[bytes, bytes]
 
 
-class StandingHeaders:
+class StatusHeaders:
     """The headers that products and schedules decide."""
 
     def __init__(self, catalog: Catalog, settings: Settings) -> None:
@@ -60,11 +60,11 @@ class StandingHeaders:
     def seconds_to_next_load(self, dataset: Dataset) -> int:
         """How long it is until a schedule loads the dataset; very long where none does."""
         now = time.time()
-        moment = self.next_loads.get(dataset.address, 0.0)
-        if moment <= now:
+        timestamp = self.next_loads.get(dataset.address, 0.0)
+        if timestamp <= now:
             tick = next_load(self.catalog, dataset, datetime.fromtimestamp(now, UTC))
-            moment = self.next_loads[dataset.address] = tick.timestamp() if tick else float("inf")
-        return int(min(moment - now, DAY_SECONDS))
+            timestamp = self.next_loads[dataset.address] = tick.timestamp() if tick else float("inf")
+        return int(min(timestamp - now, DAY_SECONDS))
 
 
 def lifecycle_headers(catalog: Catalog, product: Product, settings: Settings) -> list[Field]:

@@ -12,7 +12,7 @@ from api.database.answer_cache import Finished
 from api.datasets.kind import Asked, Fields, send_answer
 from api.datasets.reader import RecordReader
 from api.http.conditional import ANYTHING, is_unmodified, matches
-from api.http.negotiation import COMPRESSED_FROM_BYTES, Form, encode_body
+from api.http.negotiation import COMPRESSED_FROM_BYTES, MediaType, encode_body
 from api.observability import metrics
 from api.query.pagination import LINK_LIMIT_BYTES
 from api.query.question import Answer, Pin, Question, Target
@@ -27,14 +27,16 @@ class WholeAnswer(ABC):
 
     name: str
     path: str
-    forms: tuple[Form, ...]
+    media_types: tuple[MediaType, ...]
 
     @abstractmethod
     def parse(self, view: View, target: Target) -> Question:
         """The question that an address asks; Problem for what is wrong with it. Pure."""
 
     @abstractmethod
-    async def answer(self, reader: RecordReader, view: View, question: Question, pin: Pin, form: Form) -> Answer:
+    async def answer(
+        self, reader: RecordReader, view: View, question: Question, pin: Pin, media_type: MediaType
+    ) -> Answer:
         """The answer, from the revisions of the pin."""
 
     async def deliver(self, asked: Asked, receive: Receive, send: Send) -> None:
@@ -49,14 +51,14 @@ class WholeAnswer(ABC):
         # Whether there is anything at all, which `*` asks for, only the answer says.
         anything = known is not None and known.strip() == ANYTHING
         if known is not None and not anything and matches(known, tag):
-            asked.timings.mark("cache")
+            asked.timings.record("cache")
             return 304, [(b"etag", tag.encode()), *revision_headers(pin.epoch, pin.revision), *asked.common], b""
         finished = cache.get(tag)
         metrics.count_cache(finished is not None)
-        asked.timings.mark("cache")
+        asked.timings.record("cache")
         if finished is None:
             finished = await cache.make(tag, lambda: self.finish(asked, tag))
-            asked.timings.mark("database")
+            asked.timings.record("database")
             if not pin.fixed and finished.revision < asked.least:
                 # One address may lead to several databases, of which one lags.
                 raise DatabaseUnavailableError("What can be read here is older than what was seen before.")
@@ -68,12 +70,12 @@ class WholeAnswer(ABC):
     async def finish(self, asked: Asked, tag: str) -> Finished:
         """The answer, ready to leave; of a newer revision than the pin's where that has come meanwhile."""
         pin = asked.pin
-        answer = await self.answer(asked.resources.reader, asked.view, asked.question, pin, asked.form)
+        answer = await self.answer(asked.resources.reader, asked.view, asked.question, pin, asked.media_type)
         # Most often what was asked for; a newer revision has a tag of its own.
         if answer.revisions != pin.revisions:
             tag = asked.tag(answer.revisions)
         body = answer.body
-        fields = answer_headers(answer, pin.epoch, asked.form, tag)
+        fields = answer_headers(answer, pin.epoch, asked.media_type, tag)
         if asked.coding != "identity" and len(body) >= COMPRESSED_FROM_BYTES:
             body = encode_body(body, asked.coding)
             fields.append((b"content-encoding", asked.coding.encode()))
@@ -81,10 +83,10 @@ class WholeAnswer(ABC):
         return Finished(tag, tuple(fields), body, answer.revisions[0])
 
 
-def answer_headers(answer: Answer, epoch: str, form: Form, tag: str) -> Fields:
+def answer_headers(answer: Answer, epoch: str, media_type: MediaType, tag: str) -> Fields:
     """The headers of an answer that are the same for everybody who gets it."""
     fields = [
-        (b"content-type", form.media_type.encode()),
+        (b"content-type", media_type.content_type.encode()),
         (b"etag", tag.encode()),
         *revision_headers(epoch, answer.revisions[0]),
         *answer.headers,
@@ -102,6 +104,6 @@ def revision_headers(epoch: str, revision: int) -> Fields:
 
 
 @lru_cache(maxsize=1000)
-def http_date(moment: int) -> bytes:
+def http_date(timestamp: int) -> bytes:
     """A moment, in seconds since 1970, as headers have it."""
-    return formatdate(moment, usegmt=True).encode()
+    return formatdate(timestamp, usegmt=True).encode()

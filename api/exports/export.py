@@ -12,7 +12,7 @@ from api.exports.formats.export_format import FiledFormat, StreamedFormat
 from api.exports.query import parse_export
 from api.exports.resources import ExportResources
 from api.exports.sending import Sending
-from api.http.negotiation import Form
+from api.http.negotiation import MediaType
 from api.query.pagination import LINK_LIMIT_BYTES
 from api.query.question import Question, Target
 from api.query.view import View
@@ -25,7 +25,7 @@ class Export:
     path = "/export"
 
     @property
-    def forms(self) -> tuple[Form, ...]:
+    def media_types(self) -> tuple[MediaType, ...]:
         """The file formats."""
         return tuple(FORMATS)
 
@@ -39,7 +39,7 @@ class Export:
             await send_answer(asked, send, 307, [(b"location", location.encode()), *asked.common])
             return
         resources: ExportResources = asked.scope["app"].state.exports
-        await Sending(asked, cast(StreamedFormat | FiledFormat, asked.form), resources).send(receive, send)
+        await Sending(asked, cast(StreamedFormat | FiledFormat, asked.media_type), resources).send(receive, send)
 
 
 def pinned_address(asked: Asked) -> str | None:

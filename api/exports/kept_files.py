@@ -1,4 +1,4 @@
-"""Exports that are files first: Parquet and Excel. Built once, kept, and served in pieces.
+"""File exports (Parquet, Excel): built once, cached on disk, served with range requests.
 
 A file is named after the entity tag, so after revision, contract, view and query; processes that share the folder
 share the files. One builds, the others wait; the longest unused leave when they take too much room.
@@ -19,9 +19,9 @@ from pathlib import Path
 from secrets import token_hex
 
 from api.database.published_heads import Head
-from api.http.negotiation import Form
+from api.http.negotiation import MediaType
 from catalog.model.dataset import Dataset
-from catalog.storage.export_files import export_folder, forget_exports
+from catalog.storage.export_files import delete_exports, export_folder
 from runtime.logs import log
 from runtime.private_files import make_private_folder
 
@@ -54,15 +54,15 @@ class ExportFiles:
             return
         self.oldest[dataset.address] = oldest
         try:
-            forget_exports(self.folder, dataset, before=oldest)
+            delete_exports(self.folder, dataset, before=oldest)
         except OSError as error:
             # Nobody can be sent them any more; its owner should know that they are there.
             log(LOG, "exports_not_removed", logging.WARNING, folder=export_folder(self.folder, dataset), reason=error)
 
-    def path_of(self, dataset: Dataset, tag: str, form: Form) -> Path:
+    def path_of(self, dataset: Dataset, tag: str, media_type: MediaType) -> Path:
         """Where the file with this tag lies, or will lie; its name begins with its epoch and revision."""
         name = tag.strip('"')
-        return export_folder(self.folder, dataset) / f"{name}.{form.name}"
+        return export_folder(self.folder, dataset) / f"{name}.{media_type.name}"
 
     async def find_or_build(self, path: Path, build: Callable[[Path], Awaitable[None]]) -> bool:
         """Whether the file was built now; FileNotFoundError where it was removed again by somebody else."""
@@ -99,7 +99,7 @@ class ExportFiles:
         """Whether the file is there with all that is said of it."""
         return path.exists() and digest_path(path).exists()
 
-    def facts_of(self, path: Path) -> KeptFile:
+    def metadata_of(self, path: Path) -> KeptFile:
         """What is said of a file; FileNotFoundError where it was removed meanwhile."""
         digest = digest_path(path)
         return KeptFile(digest.read_text(), path.stat(), digest.stat().st_mtime)

@@ -56,18 +56,18 @@ def parse_export(view: View, target: Target) -> Question:
     query = ExportQuery(target, filters=draft.filters, values=draft.values, **draft.facts)
     conditions = [(f.property, f.operator) for f in query.filters]
     digest = digest_query("export", conditions, query.values, query.sort, query.properties)
-    return Question(query, digest.encode(), at=query.at, epoch=query.epoch, form=query.form)
+    return Question(query, digest.encode(), at=query.at, epoch=query.epoch, media_type=query.form)
 
 
 def read_format(name: str, value: str, draft: Draft) -> None:
     """`csv`, `ndjson`, `parquet`, `arrow` or `xlsx`."""
-    formats = {form.name: form for form in FORMATS}
+    formats = {media_type.name: media_type for media_type in FORMATS}
     if value not in formats:
         raise parameter_problem("invalid_value", name, "no such format", formats)
     draft.facts["form"] = formats[value]
 
 
-def compile_export(view: View, query: ExportQuery, form: ExportFormat, *, age: Age) -> sa.Select[Any]:
+def compile_export(view: View, query: ExportQuery, media_type: ExportFormat, *, age: Age) -> sa.Select[Any]:
     """The statement of all records, in order: a text `line` of each for NDJSON, otherwise a column per property."""
     dataset = view.dataset
     order = columns_of(dataset, order_of(dataset, query.sort))
@@ -78,17 +78,17 @@ def compile_export(view: View, query: ExportQuery, form: ExportFormat, *, age: A
         for table in tables_of(view, age=age)
     ]
     rows = (branches[0] if len(branches) == 1 else sa.union_all(*branches)).subquery("_found")
-    shown: Sequence[Any] = [exported(rows, prop, form) for prop in properties]
-    if form.lines:
+    shown: Sequence[Any] = [exported(rows, prop, media_type) for prop in properties]
+    if media_type.lines:
         shown = [sa.func.concat(document_of(rows, properties), sa.literal_column("E'\\n'")).label("line")]
     ordering = [order_by(rows.c[name], descending) for name, descending in order]
     return sa.select(*shown).select_from(rows).order_by(*ordering)
 
 
-def exported(rows: Any, prop: Property, form: ExportFormat) -> sa.ColumnElement[Any]:
+def exported(rows: Any, prop: Property, media_type: ExportFormat) -> sa.ColumnElement[Any]:
     """A property as a column of a file; arrays become JSON where cells hold no lists."""
     column = sa.cast(sa.null(), prop.type.sqlalchemy) if prop.masked else rows.c[prop.column]
-    if prop.type.item is not None and not form.lists:
+    if prop.type.item is not None and not media_type.lists:
         return sa.cast(sa.func.to_json(column), sa.Text).label(prop.name)
     if not prop.type.arrow:
         return sa.cast(column, sa.Text).label(prop.name)

@@ -1,4 +1,4 @@
-"""What exports are made with, beside what every route may take."""
+"""Dependencies of the export endpoints, beside those of every route."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One export on its way to its caller: as a stream, or as a file that is kept."""
+"""Sends one export to its caller: streamed, or from a cached file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from api.http.byte_ranges import keep_ranges
 from api.http.conditional import is_unmodified, matches
 from api.http.problems import Problem
 from catalog.model.dataset import Property
-from catalog.storage.export_files import forget_exports
+from catalog.storage.export_files import delete_exports
 from runtime.errors import DatabaseUnavailableError, QueryTimeoutError
 
 NAMING = 3  # of the headers of an export: its tag, its revision and that one's epoch
@@ -36,9 +36,9 @@ ATTEMPTS = 2  # to send a file: an erasure removes half-made ones of revisions t
 class Sending:
     """One export that is about to leave."""
 
-    def __init__(self, asked: Asked, form: StreamedFormat | FiledFormat, resources: ExportResources) -> None:
+    def __init__(self, asked: Asked, media_type: StreamedFormat | FiledFormat, resources: ExportResources) -> None:
         self.asked = asked
-        self.form = form
+        self.media_type = media_type
         self.resources = resources
         self.view = asked.view
         self.pin = asked.pin
@@ -55,12 +55,12 @@ class Sending:
         asked = self.asked
         tag = asked.tag(self.pin.revisions)
         named = self.headers(tag)
-        asked.timings.mark("cache")
+        asked.timings.record("cache")
         if asked.if_none_match is not None and matches(asked.if_none_match, tag):
             await self.send_unchanged(send, named)
             return
-        if isinstance(self.form, FiledFormat):
-            await self.send_file(self.form, tag, named, receive, send)
+        if isinstance(self.media_type, FiledFormat):
+            await self.send_file(self.media_type, tag, named, receive, send)
             return
         modified = self.published()
         if is_unmodified(asked.headers, modified):
@@ -72,7 +72,7 @@ class Sending:
         if asked.scope["method"] == "HEAD":
             await send_answer(asked, send, 200, [*named, *asked.common])
         else:
-            await self.send_stream(self.form, [*named, *asked.common], receive, send)
+            await self.send_stream(self.media_type, [*named, *asked.common], receive, send)
 
     async def send_unchanged(self, send: Send, named: Fields, modified: Fields | None = None) -> None:
         """Says that the caller has the export already."""
@@ -81,11 +81,11 @@ class Sending:
     def headers(self, tag: str) -> Fields:
         """The headers that name the export."""
         dataset = self.view.dataset
-        file = f"{dataset.product}-v{dataset.major}-{dataset.name}-r{self.pin.revision}.{self.form.name}"
+        file = f"{dataset.product}-v{dataset.major}-{dataset.name}-r{self.pin.revision}.{self.media_type.name}"
         return [
             (b"etag", tag.encode()),
             *revision_headers(self.pin.epoch, self.pin.revision),
-            (b"content-type", self.form.media_type.encode()),
+            (b"content-type", self.media_type.content_type.encode()),
             (b"content-disposition", f'attachment; filename="{file}"'.encode()),
         ]
 
@@ -96,24 +96,24 @@ class Sending:
             return []
         return [(b"last-modified", http_date(int(head.published_at.timestamp())))]
 
-    async def send_stream(self, form: StreamedFormat, fields: Fields, receive: Receive, send: Send) -> None:
+    async def send_stream(self, media_type: StreamedFormat, fields: Fields, receive: Receive, send: Send) -> None:
         """Sends batch after batch, as long as the caller is there."""
         gone = asyncio.ensure_future(wait_until_gone(receive))
         try:
-            async with self.resources.source.open(self.view, self.query, self.pin, self.form, gone) as opened:
+            async with self.resources.source.open(self.view, self.query, self.pin, self.media_type, gone) as opened:
                 # One who stops reading must not keep others from theirs for longer.
                 async with asyncio.timeout(self.settings.export_timeout_seconds):
-                    await self.send_batches(form, opened, fields, gone, send)
+                    await self.send_batches(media_type, opened, fields, gone, send)
         except TimeoutError:
             raise QueryTimeoutError from None
         finally:
             gone.cancel()
 
     async def send_batches(
-        self, form: StreamedFormat, opened: Opened, fields: Fields, gone: asyncio.Future[None], send: Send
+        self, media_type: StreamedFormat, opened: Opened, fields: Fields, gone: asyncio.Future[None], send: Send
     ) -> None:
         """Sends the batches. What fails once it has begun is cut off, so that nobody takes it for whole."""
-        writer = form.make_writer(self.properties, opened.schema)
+        writer = media_type.make_writer(self.properties, opened.schema)
         encode, finish = make_coder(self.asked.coding)
         following = asyncio.ensure_future(asyncio.to_thread(opened.next_batch))
         try:
@@ -122,7 +122,7 @@ class Sending:
             if gone.done():
                 return
             batch = following.result()
-            self.asked.timings.mark("database")
+            self.asked.timings.record("database")
             await send({"type": "http.response.start", "status": 200, "headers": fields})
             await send_piece(send, bytes(encode(writer.begin())))
             while batch is not None:
@@ -143,20 +143,20 @@ class Sending:
             if not following.cancelled():
                 following.exception()
 
-    async def send_file(self, form: FiledFormat, tag: str, named: Fields, receive: Receive, send: Send) -> None:
+    async def send_file(self, media_type: FiledFormat, tag: str, named: Fields, receive: Receive, send: Send) -> None:
         """Sends a file, or the ranges of it that were asked for."""
-        path = self.resources.files.path_of(self.view.dataset, tag, self.form)
-        kept = await self.find_unless_gone(form, path, receive)
+        path = self.resources.files.path_of(self.view.dataset, tag, self.media_type)
+        kept = await self.find_unless_gone(media_type, path, receive)
         if kept is None:
             return
-        self.asked.timings.mark("file")
+        self.asked.timings.record("file")
         modified = (b"last-modified", formatdate(kept.made_at, usegmt=True).encode())
         # Of one revision only: a file of the next may be older than one that was made again.
         if self.pin.fixed and is_unmodified(self.asked.headers, [modified]):
             await self.send_unchanged(send, named, [modified])
             return
         fields = [*named, modified, (b"repr-digest", kept.digest.encode()), *self.asked.common]
-        response = FileResponse(path, media_type=self.form.media_type, stat_result=kept.facts)
+        response = FileResponse(path, media_type=self.media_type.content_type, stat_result=kept.facts)
         replaced = {name for name, _ in fields}
         # In place: the response reads there what If-Range is held against, and adds what ranges need.
         response.raw_headers[:] = [pair for pair in response.raw_headers if pair[0] not in replaced] + fields
@@ -173,9 +173,9 @@ class Sending:
         scope = keep_ranges(self.asked.scope, self.asked.headers, kept.facts.st_size)
         await response(scope, receive, refuse_or_send)
 
-    async def find_unless_gone(self, form: FiledFormat, path: Path, receive: Receive) -> KeptFile | None:
+    async def find_unless_gone(self, media_type: FiledFormat, path: Path, receive: Receive) -> KeptFile | None:
         """What is said of the file; None where the caller hung up before it was built, which ends the building."""
-        finding = asyncio.ensure_future(self.find_file(form, path))
+        finding = asyncio.ensure_future(self.find_file(media_type, path))
         gone = asyncio.ensure_future(wait_until_gone(receive))
         try:
             await asyncio.wait({finding, gone}, return_when=asyncio.FIRST_COMPLETED)
@@ -187,13 +187,13 @@ class Sending:
             if not finding.cancelled():
                 finding.exception()
 
-    async def find_file(self, form: FiledFormat, path: Path) -> KeptFile:
+    async def find_file(self, media_type: FiledFormat, path: Path) -> KeptFile:
         """What is said of the file, which is there; one that was removed while it was made is made again."""
         files: ExportFiles = self.resources.files
         for _ in range(ATTEMPTS):
             with suppress(FileNotFoundError):
-                built = await files.find_or_build(path, partial(self.build, form))
-                kept = files.facts_of(path)
+                built = await files.find_or_build(path, partial(self.build, media_type))
+                kept = files.metadata_of(path)
                 if built:
                     await self.check_kept(files)
                 return kept
@@ -207,13 +207,13 @@ class Sending:
         head = await heads.of(self.view.dataset)
         if self.pin.revision < head.oldest_revision:
             # Something was erased, or pruned, while the file was built.
-            forget_exports(files.folder, self.view.dataset, before=(heads.epoch, head.oldest_revision))
+            delete_exports(files.folder, self.view.dataset, before=(heads.epoch, head.oldest_revision))
             raise gone(head)
 
-    async def build(self, form: FiledFormat, path: Path) -> None:
+    async def build(self, media_type: FiledFormat, path: Path) -> None:
         """Writes the export into a file."""
-        async with self.resources.source.open(self.view, self.query, self.pin, self.form) as opened:
-            writing = asyncio.ensure_future(asyncio.to_thread(form.write_file, path, opened, self.properties))
+        async with self.resources.source.open(self.view, self.query, self.pin, self.media_type) as opened:
+            writing = asyncio.ensure_future(asyncio.to_thread(media_type.write_file, path, opened, self.properties))
             try:
                 await asyncio.shield(writing)
             finally:

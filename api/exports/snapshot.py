@@ -27,7 +27,7 @@ from api.http.problems import Problem
 from api.query.question import Pin
 from api.query.view import View
 from api.sql.selection import is_head
-from api.sql.statement_text import fill_in
+from api.sql.statement_text import render_literals
 from catalog.storage.ledger_tables import DatasetHead
 from runtime.database import translate_state
 from runtime.errors import DatabaseUnavailableError
@@ -58,13 +58,18 @@ class ExportSource:
 
     @asynccontextmanager
     async def open(
-        self, view: View, query: ExportQuery, pin: Pin, form: ExportFormat, gone: asyncio.Future[None] | None = None
+        self,
+        view: View,
+        query: ExportQuery,
+        pin: Pin,
+        media_type: ExportFormat,
+        gone: asyncio.Future[None] | None = None,
     ) -> AsyncIterator[Opened]:
         """The export's batches; whoever leaves early, or is `gone`, has its statement cancelled."""
         async with self.turns.turn(self.wait_seconds):
             running = Running(self.database, self.timeout_seconds)
             try:
-                starting = asyncio.ensure_future(asyncio.to_thread(running.start, view, query, pin, form))
+                starting = asyncio.ensure_future(asyncio.to_thread(running.start, view, query, pin, media_type))
                 if gone is not None:
                     either: set[asyncio.Future[Any]] = {starting, gone}
                     await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -111,7 +116,7 @@ class Running:
         self.cursor: Any = None
         self.ended = False  # whether the last batch was read: behind a pooler, a late cancel would be another's
 
-    def start(self, view: View, query: ExportQuery, pin: Pin, form: ExportFormat) -> Opened:
+    def start(self, view: View, query: ExportQuery, pin: Pin, media_type: ExportFormat) -> Opened:
         """Begins the statement; revision_gone where the revision is no longer kept."""
         with translated():
             self.connection = self.database.connect()
@@ -121,18 +126,18 @@ class Running:
                 cursor.execute("SET LOCAL TimeZone = 'UTC'")
                 cursor.execute(f"SET LOCAL statement_timeout = '{int(self.timeout_seconds * 1000)}ms'")
                 cursor.execute("SET LOCAL application_name = 'decant-export'")
-                cursor.execute(fill_in(compile_head(view), {}))
+                cursor.execute(render_literals(compile_head(view), {}))
                 head, oldest = cursor.fetchone()
             if pin.revision > head:
                 # One address may lead to several databases, of which one lags.
                 raise DatabaseUnavailableError("What can be read here is older than what was asked for.")
             if pin.revision < oldest:
                 raise Problem("revision_gone", f"The oldest revision that can be read is {oldest}.")
-            statement = compile_export(view, query, form, age=age_of(pin, [head]))
+            statement = compile_export(view, query, media_type, age=age_of(pin, [head]))
             values = {f"f{index}": value for index, value in enumerate(query.values)} | pinned_values(pin)
             self.cursor = self.connection.cursor()
             self.cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(BATCH_BYTES)})
-            self.cursor.execute(fill_in(statement, values))
+            self.cursor.execute(render_literals(statement, values))
             batches = self.cursor.fetch_record_batch()
         return Opened(batches.schema, lambda: self.read_next(batches), self.cancel)
 

@@ -19,14 +19,14 @@ def keep_ranges(scope: Scope, headers: Mapping[str, str], size: int) -> Scope:
 
     Where all of them do, the set stays, for its refusal.
     """
-    wished = headers.get("range")
-    if wished is None:
+    requested = headers.get("range")
+    if requested is None:
         return scope
     fields = [pair for pair in scope["headers"] if pair[0] != b"range"]
     # Ranges are defined for GET alone, and a unit that nobody knows is none.
-    if scope["method"] != "GET" or not wished.lower().startswith(UNIT):
+    if scope["method"] != "GET" or not requested.lower().startswith(UNIT):
         return {**scope, "headers": fields}
-    parts = wished[len(UNIT) :].split(",") if len(wished) <= SET_LIMIT_CHARACTERS else []
+    parts = requested[len(UNIT) :].split(",") if len(requested) <= SET_LIMIT_CHARACTERS else []
     kept = [part for part in parts if not lies_beyond(part, size)]
     if not kept or len(kept) == len(parts):
         return scope

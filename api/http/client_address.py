@@ -1,4 +1,4 @@
-"""The address that a request came from: that of the peer, or what trusted proxies say."""
+"""Client address of a request: the peer's, or the one that trusted proxies forward."""
 
 from __future__ import annotations
 

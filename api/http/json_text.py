@@ -27,13 +27,13 @@ class NumberError(ValueError):
 class JsonText:
     """A JSON text that is read value by value; whatever is wrong with it is a Problem that says where.
 
-    `place` says for a person where the text stands, such as "line 7"; without it, lines and columns are counted.
+    `location` says for a person where the text stands, such as "line 7"; without it, lines and columns are counted.
     """
 
-    def __init__(self, text: str, pointer: str = "", place: str = "") -> None:
+    def __init__(self, text: str, pointer: str = "", location: str = "") -> None:
         self.text = text
         self.pointer = pointer
-        self.place = place
+        self.location = location
 
     def skip(self, at: int) -> int:
         """Where the blanks at a position end."""
@@ -112,12 +112,12 @@ class JsonText:
     def fail(self, message: str, at: int, pointer: str) -> NoReturn:
         """The problem with a text that is no JSON."""
         column = at - self.text.rfind("\n", 0, at)
-        place = self.place or f"line {self.text.count(chr(10), 0, at) + 1}"
-        raise refuse_record("invalid_json", f"{place}, column {column}: {message}", pointer)
+        location = self.location or f"line {self.text.count(chr(10), 0, at) + 1}"
+        raise refuse_record("invalid_json", f"{location}, column {column}: {message}", pointer)
 
     def refuse(self, code: str, message: str, pointer: str) -> Problem:
         """A problem with one value."""
-        return refuse_record(code, f"{self.place}: {message}" if self.place else message, pointer)
+        return refuse_record(code, f"{self.location}: {message}" if self.location else message, pointer)
 
 
 def refuse_record(code: str, message: str, pointer: str) -> Problem:

@@ -1,4 +1,4 @@
-"""Which form an answer takes: media type by Accept, content coding by Accept-Encoding (RFC 9110)."""
+"""Content negotiation: media type by Accept, content coding by Accept-Encoding (RFC 9110)."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ HEADER_LIMIT_CHARACTERS = 2000
 
 
 @dataclass(frozen=True)
-class Form:
+class MediaType:
     """One way to write an answer down; `aliases` are other names for its media type."""
 
     name: str
-    media_type: str  # as Content-Type says it
+    content_type: str  # as Content-Type says it
     aliases: tuple[str, ...] = ()
     coded: bool = True  # whether it gains from a content coding, and is never read in ranges
 
     @property
     def bare_type(self) -> str:
         """The media type without parameters."""
-        return self.media_type.partition(";")[0]
+        return self.content_type.partition(";")[0]
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -37,49 +37,49 @@ class Form:
         return (self.bare_type, *self.aliases)
 
 
-JSON = Form("json", "application/json")
-CSV = Form("csv", "text/csv; charset=utf-8; header=present")
-NDJSON = Form("ndjson", "application/x-ndjson", ("application/jsonl", "application/ndjson"))
-YAML = Form("yaml", "application/yaml", ("text/yaml", "application/x-yaml"))
+JSON = MediaType("json", "application/json")
+CSV = MediaType("csv", "text/csv; charset=utf-8; header=present")
+NDJSON = MediaType("ndjson", "application/x-ndjson", ("application/jsonl", "application/ndjson"))
+YAML = MediaType("yaml", "application/yaml", ("text/yaml", "application/x-yaml"))
 
 
 @lru_cache(maxsize=1000)
-def choose_form(accept: str, forms: Sequence[Form]) -> Form:
+def choose_media_type(accept: str, media_types: Sequence[MediaType]) -> MediaType:
     """The form that the caller likes best, ours first among equals; `not_acceptable` where there is none."""
-    wishes = read_wishes(accept)
-    rated = [(rate_form(form, wishes), -place) for place, form in enumerate(forms)]
-    best, place = max(rated)
+    preferences = read_preferences(accept)
+    rated = [(rate_media_type(media_type, preferences), -index) for index, media_type in enumerate(media_types)]
+    best, index = max(rated)
     if best <= 0:
-        offered = ", ".join(form.bare_type for form in forms)
+        offered = ", ".join(media_type.bare_type for media_type in media_types)
         raise Problem("not_acceptable", f"Offered here: {offered}.")
-    return forms[-place]
+    return media_types[-index]
 
 
-def rate_form(form: Form, wishes: Sequence[tuple[str, float]]) -> float:
-    """How much a form is wanted, 0 to 1: the most specific wish about it counts."""
-    if not wishes:
+def rate_media_type(media_type: MediaType, preferences: Sequence[tuple[str, float]]) -> float:
+    """The quality value of a media type, 0 to 1; the most specific range decides."""
+    if not preferences:
         return 1.0
     ratings = []
-    for media_type in form.types:
-        general = media_type.partition("/")[0] + "/*"
-        for rank, name in enumerate(("*/*", general, media_type)):
-            ratings += [(rank, quality) for wish, quality in wishes if wish == name]
+    for type_name in media_type.types:
+        general = type_name.partition("/")[0] + "/*"
+        for rank, name in enumerate(("*/*", general, type_name)):
+            ratings += [(rank, quality) for preference, quality in preferences if preference == name]
     return max(ratings)[1] if ratings else 0.0
 
 
 @lru_cache(maxsize=1000)
 def choose_coding(accept_encoding: str) -> str:
     """`zstd`, `gzip` or `identity`: the coding that the caller likes best of ours."""
-    wishes = dict(read_wishes(accept_encoding))
-    other = wishes.get("*", 0.0)
-    rated = {name: wishes.get(name, other) for name in ("zstd", "gzip")}
+    preferences = dict(read_preferences(accept_encoding))
+    other = preferences.get("*", 0.0)
+    rated = {name: preferences.get(name, other) for name in ("zstd", "gzip")}
     best = max(rated, key=lambda name: rated[name])
     return best if rated[best] > 0 else "identity"
 
 
-def read_wishes(header: str) -> list[tuple[str, float]]:
+def read_preferences(header: str) -> list[tuple[str, float]]:
     """(name, quality) of each member of an Accept or Accept-Encoding header; what cannot be read is left out."""
-    wishes = []
+    preferences = []
     for member in header[:HEADER_LIMIT_CHARACTERS].split(","):
         name, *parameters = (part.strip() for part in member.lower().split(";"))
         if not name:
@@ -92,8 +92,8 @@ def read_wishes(header: str) -> list[tuple[str, float]]:
                     quality = min(max(float(value), 0.0), 1.0)
                 except ValueError:
                     quality = 0.0
-        wishes.append((name, quality))
-    return wishes
+        preferences.append((name, quality))
+    return preferences
 
 
 def encode_body(body: bytes, coding: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Paths of requests, cut at their slashes before anything is decoded: what is encoded is data, never a separator."""
+"""Request paths, split at slashes before percent-decoding: an encoded slash is data, never a separator."""
 
 from __future__ import annotations
 

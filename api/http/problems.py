@@ -1,4 +1,4 @@
-"""Errors as problems (RFC 9457): the one table of codes, and the one place that knows their HTTP status."""
+"""Problem details (RFC 9457): the table of problem codes and their HTTP status."""
 
 from __future__ import annotations
 
@@ -188,10 +188,10 @@ def explain_unavailable(error: DatabaseUnavailableError) -> Problem:
     return Problem("unavailable", str(error) if isinstance(error, BusyError) else None)
 
 
-def install_problems(app: FastAPI, judge_nowhere: Callable[[Request], Awaitable[None]]) -> None:
+def install_problems(app: FastAPI, guard_unrouted_path: Callable[[Request], Awaitable[None]]) -> None:
     """Makes every error of the service a problem, the framework's own too.
 
-    `judge_nowhere` may raise another problem for a request that no route takes.
+    `guard_unrouted_path` may raise another problem for a request that no route takes.
     """
 
     @app.exception_handler(Problem)
@@ -203,9 +203,9 @@ def install_problems(app: FastAPI, judge_nowhere: Callable[[Request], Awaitable[
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "bad_request")
         problem = Problem(code, headers={k.title(): v for k, v in (error.headers or {}).items()})
         try:
-            await judge_nowhere(request)
-        except Problem as judged:
-            problem = judged
+            await guard_unrouted_path(request)
+        except Problem as checked:
+            problem = checked
         except DatabaseUnavailableError as unavailable:
             problem = explain_unavailable(unavailable)
         if problem.code == "method_not_allowed":

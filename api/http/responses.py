@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from api.http.addresses import address_of
 from api.http.conditional import matches
-from api.http.negotiation import COMPRESSED_FROM_BYTES, JSON, Form, choose_coding, choose_form, encode_body
+from api.http.negotiation import COMPRESSED_FROM_BYTES, JSON, MediaType, choose_coding, choose_media_type, encode_body
 from api.http.problems import closest, parameter_problem
 from api.http.query_string import split_query
 from runtime.settings import Settings
@@ -24,21 +24,25 @@ VARY = "Authorization, X-API-Key, Accept, Accept-Encoding, Decant-Min-Revision"
 
 
 def answer(
-    request: Request, body: bytes, form: Form = JSON, headers: dict[str, str] | None = None, cache: str = PRIVATE
+    request: Request,
+    body: bytes,
+    media_type: MediaType = JSON,
+    headers: dict[str, str] | None = None,
+    cache: str = PRIVATE,
 ) -> Response:
     """The answer, or 304 where the caller has these bytes; compressed where it asks for that and it is worth it."""
     coding = choose_coding(request.headers.get("accept-encoding", ""))
     if len(body) < COMPRESSED_FROM_BYTES:
         coding = "identity"
-    tag = tag_of_bytes(body, form, coding)
+    tag = tag_of_bytes(body, media_type, coding)
     fields = {"ETag": tag, "Cache-Control": cache, "Vary": VARY} | (headers or {})
-    wished = request.headers.get("if-none-match")
-    if wished is not None and matches(wished, tag):
+    requested = request.headers.get("if-none-match")
+    if requested is not None and matches(requested, tag):
         return Response(None, 304, fields)
     if coding != "identity":
         fields["Content-Encoding"] = coding
         body = encode_body(body, coding)
-    return Response(body, 200, fields, form.media_type)
+    return Response(body, 200, fields, media_type.content_type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,27 +54,27 @@ class Encoded:
     body: bytes
 
 
-def encode_answer(body: bytes, form: Form, coding: str) -> Encoded:
+def encode_answer(body: bytes, media_type: MediaType, coding: str) -> Encoded:
     """The body ready to leave; for what is kept, and for what is too large to be encoded on the event loop."""
     if len(body) < COMPRESSED_FROM_BYTES:
         coding = "identity"
-    return Encoded(tag_of_bytes(body, form, coding), coding, encode_body(body, coding))
+    return Encoded(tag_of_bytes(body, media_type, coding), coding, encode_body(body, coding))
 
 
-def answer_encoded(request: Request, encoded: Encoded, form: Form, headers: dict[str, str]) -> Response:
+def answer_encoded(request: Request, encoded: Encoded, media_type: MediaType, headers: dict[str, str]) -> Response:
     """The same as `answer` gives."""
     fields = {"ETag": encoded.tag, "Cache-Control": PRIVATE, "Vary": VARY} | headers
-    wished = request.headers.get("if-none-match")
-    if wished is not None and matches(wished, encoded.tag):
+    requested = request.headers.get("if-none-match")
+    if requested is not None and matches(requested, encoded.tag):
         return Response(None, 304, fields)
     if encoded.coding != "identity":
         fields["Content-Encoding"] = encoded.coding
-    return Response(encoded.body, 200, fields, form.media_type)
+    return Response(encoded.body, 200, fields, media_type.content_type)
 
 
-def tag_of_bytes(body: bytes, form: Form, coding: str) -> str:
+def tag_of_bytes(body: bytes, media_type: MediaType, coding: str) -> str:
     """The entity tag of an answer of which nothing is known but its bytes."""
-    digest = hashlib.sha256(form.name.encode() + coding.encode())
+    digest = hashlib.sha256(media_type.name.encode() + coding.encode())
     digest.update(body)
     return f'"{digest.hexdigest()[:32]}"'
 
@@ -79,7 +83,7 @@ def answer_json(
     request: Request, value: Any, headers: dict[str, str] | None = None, cache: str = PRIVATE
 ) -> Response:
     """A value as JSON."""
-    choose_form(request.headers.get("accept", ""), (JSON,))
+    choose_media_type(request.headers.get("accept", ""), (JSON,))
     return answer(request, json.dumps(value, ensure_ascii=False).encode(), JSON, headers, cache)
 
 
@@ -87,7 +91,7 @@ def answer_list(
     request: Request, members: bytes, before: int | None, settings: Settings, revision: int | None = None
 ) -> Response:
     """A page of a list whose members are JSON already; the next one begins before the id `before`."""
-    choose_form(request.headers.get("accept", ""), (JSON,))
+    choose_media_type(request.headers.get("accept", ""), (JSON,))
     next_url, headers = next_page(request, before, settings)
     if revision is not None:
         headers["Decant-Revision"] = str(revision)
@@ -97,7 +101,7 @@ def answer_list(
 def answer_fresh_list(request: Request, members: bytes, before: int | None, settings: Settings) -> Response:
     """The same of what nobody may keep, the caller included."""
     next_url, headers = next_page(request, before, settings)
-    return Response(write_page(members, next_url), 200, NO_STORE | headers, JSON.media_type)
+    return Response(write_page(members, next_url), 200, NO_STORE | headers, JSON.content_type)
 
 
 def next_page(request: Request, before: int | str | None, settings: Settings) -> tuple[str | None, dict[str, str]]:

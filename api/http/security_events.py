@@ -1,4 +1,4 @@
-"""Security events: what somebody tried that is not let through. One line of the log each, and counted.
+"""Security events: refused attempts, logged one line each and counted.
 
 A line is a constant message with facts. Text that callers choose is never among the facts, and secrets never are.
 """

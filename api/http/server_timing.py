@@ -10,23 +10,23 @@ KEPT = "decant.timings"  # where a request keeps them
 class Timings:
     """The moments at which phases ended."""
 
-    __slots__ = ("marks", "started")
+    __slots__ = ("durations", "started")
 
     def __init__(self) -> None:
         self.started = perf_counter()
-        self.marks: list[tuple[str, float]] = []
+        self.durations: list[tuple[str, float]] = []
 
-    def mark(self, phase: str) -> None:
+    def record(self, phase: str) -> None:
         """Notes that a phase has just ended."""
-        self.marks.append((phase, perf_counter()))
+        self.durations.append((phase, perf_counter()))
 
     def header(self) -> bytes:
         """The phases in milliseconds, as Server-Timing has them; where none was noted, all until now."""
-        if not self.marks:
-            self.mark("total")
+        if not self.durations:
+            self.record("total")
         before = self.started
         members = []
-        for phase, moment in self.marks:
-            members.append(b"%b;dur=%.2f" % (phase.encode(), (moment - before) * 1000))
-            before = moment
+        for phase, timestamp in self.durations:
+            members.append(b"%b;dur=%.2f" % (phase.encode(), (timestamp - before) * 1000))
+            before = timestamp
         return b", ".join(members)

@@ -1,4 +1,4 @@
-"""What there is: the catalogue, products, datasets, contracts."""
+"""Catalogue endpoints: products, datasets, contracts."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from api.auth.rule_access import RuleAccess, count_rules
 from api.context import Context, context_of
 from api.datasets.resources import dataset_resources
 from api.http.addresses import address_of
-from api.http.negotiation import JSON, YAML, choose_form
+from api.http.negotiation import JSON, YAML, choose_media_type
 from api.http.responses import READ, answer, answer_json, refuse_unknown
 from api.metadata.contract_document import show_contract, write_yaml
-from api.metadata.dataset_status import NOTHING, Standing, read_moment, read_standings, write_moment
+from api.metadata.dataset_status import NOTHING, DatasetStatus, read_dataset_statuses, read_timestamp, write_timestamp
 from api.query.view import View
 from catalog.model.dataset import Dataset, Product
 from catalog.types.filter_operators import operators_of
 
 router = APIRouter()
-Standings = dict[str, Standing]
-Tell = Callable[..., RuleAccess]  # of a dataset and the names that are hidden in it
+DatasetStatuses = dict[str, DatasetStatus]
+RuleAccessOf = Callable[..., RuleAccess]  # of a dataset and the names that are hidden in it
 
 
 @router.api_route("/data", methods=READ)
@@ -33,10 +33,12 @@ async def list_products(request: Request) -> Response:
     context = context_of(request)
     principal = await context.authenticate(request)
     refuse_unknown(request)
-    standings = await read_standings(context.lanes, context.catalog)
+    statuses = await read_dataset_statuses(context.read_connections, context.catalog)
     products = visible_products(context.catalog, principal)
-    tell = partial(RuleAccess, context.catalog, principal)
-    return answer_json(request, {"data": [describe_product(context, *each, standings, tell) for each in products]})
+    rule_access_of = partial(RuleAccess, context.catalog, principal)
+    return answer_json(
+        request, {"data": [describe_product(context, *each, statuses, rule_access_of) for each in products]}
+    )
 
 
 @router.api_route("/data/{product}/v{major}", methods=READ)
@@ -47,13 +49,13 @@ async def get_product(request: Request) -> Response:
     parts = request.path_params
     product, access = find_product(context.catalog, principal, parts["product"], parts["major"])
     refuse_unknown(request)
-    standings = await read_standings(context.lanes, context.catalog)
+    statuses = await read_dataset_statuses(context.read_connections, context.catalog)
     shown = ("description", "domain", "tags", "team", "support", "slaProperties", "price", "authoritativeDefinitions")
-    tell = partial(RuleAccess, context.catalog, principal)
-    document = show_contract(product, access, context.views, tell, operator="ops:read" in principal.scopes)
+    rule_access_of = partial(RuleAccess, context.catalog, principal)
+    document = show_contract(product, access, context.views, rule_access_of, operator="ops:read" in principal.scopes)
     facts = {name: document[name] for name in shown if name in document}
     facts["contract_url"] = address_of(context.settings, f"/data/{product.id}/v{product.major}/contract")
-    body = {"data": describe_product(context, product, access, standings, tell) | facts}
+    body = {"data": describe_product(context, product, access, statuses, rule_access_of) | facts}
     return answer_json(request, body, dataset_resources(request).headers.lifecycle_of(product))
 
 
@@ -65,11 +67,11 @@ async def get_contract(request: Request) -> Response:
     parts = request.path_params
     product, access = find_product(context.catalog, principal, parts["product"], parts["major"])
     refuse_unknown(request)
-    form = choose_form(request.headers.get("accept", ""), (YAML, JSON))
-    tell = partial(RuleAccess, context.catalog, principal)
-    document = show_contract(product, access, context.views, tell, operator="ops:read" in principal.scopes)
+    media_type = choose_media_type(request.headers.get("accept", ""), (YAML, JSON))
+    rule_access_of = partial(RuleAccess, context.catalog, principal)
+    document = show_contract(product, access, context.views, rule_access_of, operator="ops:read" in principal.scopes)
     headers = dataset_resources(request).headers.lifecycle_of(product)
-    if form is JSON:
+    if media_type is JSON:
         return answer_json(request, document, headers)
     return answer(request, write_yaml(document).encode(), YAML, headers)
 
@@ -83,16 +85,16 @@ async def get_dataset(request: Request) -> Response:
     dataset, access = find_dataset(context.catalog, principal, parts["product"], parts["major"], parts["dataset"])
     refuse_unknown(request)
     product = context.catalog.product_of(dataset)
-    standings = await read_standings(context.lanes, context.catalog)
+    statuses = await read_dataset_statuses(context.read_connections, context.catalog)
     view = context.views.of(dataset, access)
-    tell = partial(RuleAccess, context.catalog, principal)
-    facts = describe_dataset(context, product, dataset, access, standings, tell)
+    rule_access_of = partial(RuleAccess, context.catalog, principal)
+    facts = describe_dataset(context, product, dataset, access, statuses, rule_access_of)
     body = {"data": facts | describe_view(context, view)}
     return answer_json(request, body, dataset_resources(request).headers.lifecycle_of(product))
 
 
 def describe_product(
-    context: Context, product: Product, access: Access, standings: Standings, tell: Tell
+    context: Context, product: Product, access: Access, statuses: DatasetStatuses, rule_access_of: RuleAccessOf
 ) -> dict[str, Any]:
     """What the catalogue says of a product."""
     return {
@@ -104,7 +106,7 @@ def describe_product(
         "status": product.status,
         "url": address_of(context.settings, f"/data/{product.id}/v{product.major}"),
         "datasets": [
-            describe_dataset(context, product, dataset, access, standings, tell)
+            describe_dataset(context, product, dataset, access, statuses, rule_access_of)
             for dataset in product.datasets.values()
             if access.sees(dataset.name)
         ],
@@ -112,50 +114,58 @@ def describe_product(
 
 
 def describe_dataset(
-    context: Context, product: Product, dataset: Dataset, access: Access, standings: Standings, tell: Tell
+    context: Context,
+    product: Product,
+    dataset: Dataset,
+    access: Access,
+    statuses: DatasetStatuses,
+    rule_access_of: RuleAccessOf,
 ) -> dict[str, Any]:
     """What the catalogue says of a dataset; nothing that counts all records to whoever sees only some.
 
-    `tell` makes what decides on the rules that are counted.
+    `rule_access_of` makes what decides on the rules that are counted.
     """
-    standing = standings.get(dataset.address, NOTHING)
+    status = statuses.get(dataset.address, NOTHING)
     facts = {
         "dataset": dataset.name,
         "description": dataset.description,
-        "revision": standing.revision,
-        "published_at": write_moment(standing.published_at),
-        "freshness": describe_freshness(standing, product, dataset, access),
+        "revision": status.revision,
+        "published_at": write_timestamp(status.published_at),
+        "freshness": describe_freshness(status, product, dataset, access),
         "url": address_of(context.settings, dataset.path),
         "records_url": address_of(context.settings, f"{dataset.path}/records"),
     }
     if access.predicate(dataset.name) is None:
         hidden = [prop.name for prop in dataset.properties.values() if not access.shows(prop)]
-        facts |= {"record_count": standing.record_count, "quality": describe_quality(standing, tell(dataset, hidden))}
+        facts |= {
+            "record_count": status.record_count,
+            "quality": describe_quality(status, rule_access_of(dataset, hidden)),
+        }
     return facts
 
 
-def describe_freshness(standing: Standing, product: Product, dataset: Dataset, access: Access) -> dict[str, Any]:
+def describe_freshness(status: DatasetStatus, product: Product, dataset: Dataset, access: Access) -> dict[str, Any]:
     """Whether the contract's latency is kept: `fresh` is null where nothing is promised, or may be told."""
-    judged = standing.freshness
-    facts = {"fresh": None, "latency_seconds": judged.get("latency_seconds"), "current_at": None}
+    freshness = status.freshness
+    facts = {"fresh": None, "latency_seconds": freshness.get("latency_seconds"), "current_at": None}
     element = product.sla.latency_element
     if element is not None and element[0] == dataset.name and not access.shows(dataset.properties[element[1]]):
         return facts
-    facts |= {"fresh": judged.get("fresh"), "current_at": write_moment(judged.get("current_at"))}
+    facts |= {"fresh": freshness.get("fresh"), "current_at": write_timestamp(freshness.get("current_at"))}
     # The newest moment may be that of a record which the caller does not see.
-    limited = access.predicate(dataset.name) is not None
-    return facts if limited else facts | {"newest_at": write_moment(judged.get("newest"))}
+    row_filtered = access.predicate(dataset.name) is not None
+    return facts if row_filtered else facts | {"newest_at": write_timestamp(freshness.get("newest"))}
 
 
-def describe_quality(standing: Standing, access: RuleAccess) -> dict[str, Any]:
+def describe_quality(status: DatasetStatus, access: RuleAccess) -> dict[str, Any]:
     """Quality at a glance: how the last load ended, and how many of the rules that may be told were kept."""
-    load = standing.last_load or {}
+    load = status.last_load or {}
     return {
         "last_load": load.get("status"),
-        "last_load_at": write_moment(read_moment(load.get("finished_at"))),
+        "last_load_at": write_timestamp(read_timestamp(load.get("finished_at"))),
         "raw": load.get("raw"),
         "rejected": load.get("rejected"),
-        "rules": count_rules(access, standing.rules),
+        "rules": count_rules(access, status.rules),
     }
 
 
@@ -163,7 +173,7 @@ def describe_view(context: Context, view: View) -> dict[str, Any]:
     """What one dataset's own page adds: key, scopes and properties as the caller sees them, where to go on."""
     dataset = view.dataset
     kinds = ("records", "aggregate", "changes", "export", "revisions")
-    links = kinds if view.limited else (*kinds, "profile", "quality", "loads")
+    links = kinds if view.row_filtered else (*kinds, "profile", "quality", "loads")
     product = context.catalog.product_of(dataset)
     scopes = [role.scope for role in product.roles if role.access == "read" and not role.anonymous]
     return {
@@ -171,7 +181,7 @@ def describe_view(context: Context, view: View) -> dict[str, Any]:
         "scope": f"{dataset.product}:read",
         "scopes": scopes,
         "open": product.anonymous,
-        "limited": view.limited,
+        "limited": view.row_filtered,
         "properties": [
             {
                 "name": prop.name,

@@ -1,4 +1,4 @@
-"""A contract as callers see it: without what they may not know of."""
+"""The contract document for a caller, with everything hidden from that caller removed."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from api.query.view import Views
 from catalog.model.dataset import Dataset, Product
 
 # Where records come from, and who is limited to what: the operators' business.
-INTERNAL_CUSTOMS = frozenset({"input", "rows"})
+INTERNAL_CUSTOM_PROPERTIES = frozenset({"input", "rows"})
 
 
 def show_contract(
-    product: Product, access: Access, views: Views, tell: Callable[[Dataset], RuleAccess], *, operator: bool
+    product: Product, access: Access, views: Views, rule_access_of: Callable[[Dataset], RuleAccess], *, operator: bool
 ) -> dict[str, Any]:
     """The contract's document for a caller.
 
@@ -30,7 +30,7 @@ def show_contract(
     document: dict[str, Any] = copy.deepcopy(dict(product.document))
     if not operator:
         document.pop("servers", None)
-        drop_customs(document.get("roles"))
+        drop_custom_properties(document.get("roles"))
     hidden = {
         dataset.name: views.of(dataset, access).hidden if access.sees(dataset.name) else None
         for dataset in product.datasets.values()
@@ -40,21 +40,21 @@ def show_contract(
         closed = hidden[part["name"]] or frozenset()
         part["properties"] = [p for p in part.get("properties") or [] if p.get("name") not in closed]
         if not operator:
-            drop_customs([part])
+            drop_custom_properties([part])
         if closed:
             drop_mentions(part, closed)
-        drop_rules(part, tell(product.datasets[part["name"]]))
+        drop_rules(part, rule_access_of(product.datasets[part["name"]]))
     if any(closed != frozenset() for closed in hidden.values()):
         drop_references(document, hidden)
     return document
 
 
-def drop_customs(parts: Any) -> None:
+def drop_custom_properties(parts: Any) -> None:
     """Takes the operators' custom properties out of these parts."""
     for part in parts or []:
         if isinstance(part.get("customProperties"), list):
             part["customProperties"] = [
-                c for c in part["customProperties"] if c.get("property") not in INTERNAL_CUSTOMS
+                c for c in part["customProperties"] if c.get("property") not in INTERNAL_CUSTOM_PROPERTIES
             ]
 
 

@@ -1,4 +1,4 @@
-"""How datasets stand, as the ledger says: for the catalogue. One statement for all of them."""
+"""Dataset status for the catalogue, read from the ledger in one statement."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from datetime import UTC, date, datetime, time
 from types import SimpleNamespace
 from typing import Any
 
-from api.database.connections import Lanes
+from api.database.connections import ReadConnections
 from catalog.model.catalog import Catalog
-from catalog.model.freshness import LedgerFacts, judge_datasets
+from catalog.model.freshness import LedgerState, evaluate_datasets
 from runtime.database import translate_error
 
 FACTS = """
@@ -43,8 +43,8 @@ LEFT JOIN LATERAL (
 
 
 @dataclass(frozen=True)
-class Standing:
-    """How one dataset stands."""
+class DatasetStatus:
+    """The status of one dataset."""
 
     revision: int
     record_count: int
@@ -54,61 +54,61 @@ class Standing:
     rules: list[dict[str, Any]]  # of the load that measured any last: {rule, passed, severity, reads}
 
 
-NOTHING = Standing(0, 0, None, {}, None, [])
+NOTHING = DatasetStatus(0, 0, None, {}, None, [])
 
 
-async def read_standings(lanes: Lanes, catalog: Catalog) -> dict[str, Standing]:
-    """Every migrated dataset's standing, by its address."""
+async def read_dataset_statuses(read_connections: ReadConnections, catalog: Catalog) -> dict[str, DatasetStatus]:
+    """The status of every migrated dataset, by its address."""
     try:
-        async with lanes.connection() as connection:
+        async with read_connections.connection() as connection:
             row = await (await connection.execute(FACTS.encode())).fetchone()
     except Exception as error:
         raise translate_error(error) from error
     rows = {(fact["product"], fact["major"], fact["dataset"]): fact for fact in json.loads(row[0] if row else "[]")}
-    return judge_standings(catalog, rows, datetime.now(UTC))
+    return evaluate_dataset_statuses(catalog, rows, datetime.now(UTC))
 
 
-def judge_standings(
+def evaluate_dataset_statuses(
     catalog: Catalog, rows: dict[tuple[str, int, str], dict[str, Any]], now: datetime
-) -> dict[str, Standing]:
-    """Every dataset's standing, from what the ledger says of it. Pure."""
+) -> dict[str, DatasetStatus]:
+    """The status of every dataset, from its ledger rows. Pure."""
     facts = {
-        place: LedgerFacts(
+        key: LedgerState(
             row["id"],
             row["revision"],
-            read_moment(row["newest_at"]),
-            read_moment(row["looked_at"]),
+            read_timestamp(row["newest_at"]),
+            read_timestamp(row["looked_at"]),
             SimpleNamespace(**row["refreshed"]) if row["refreshed"] else None,
         )
-        for place, row in rows.items()
+        for key, row in rows.items()
     }
-    fresh = judge_datasets(catalog, facts, now)
-    standings = {}
+    fresh = evaluate_datasets(catalog, facts, now)
+    statuses = {}
     for dataset in catalog.datasets():
         found = rows.get((dataset.product, dataset.major, dataset.name))
         if found is None:
             continue
-        standings[dataset.address] = Standing(
+        statuses[dataset.address] = DatasetStatus(
             found["revision"],
             found["record_count"],
-            read_moment(found["published_at"]),
+            read_timestamp(found["published_at"]),
             fresh[dataset.address],
             found["last_load"],
             found["rules"] or [],
         )
-    return standings
+    return statuses
 
 
-def read_moment(text: str | None) -> datetime | None:
+def read_timestamp(text: str | None) -> datetime | None:
     """A moment in UTC; a day counts until its end."""
     if text is None:
         return None
     if len(text) == len("2013-01-01"):
         return datetime.combine(date.fromisoformat(text), time.max, UTC)
-    moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    timestamp = datetime.fromisoformat(text)
+    return timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)
 
 
-def write_moment(moment: datetime | None) -> str | None:
+def write_timestamp(timestamp: datetime | None) -> str | None:
     """A moment as RFC 3339 has it."""
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z") if moment else None
+    return timestamp.astimezone(UTC).isoformat().replace("+00:00", "Z") if timestamp else None

@@ -1,4 +1,4 @@
-"""What is known of a dataset beside its records: its profile, what was measured, what was tried, whence a record."""
+"""Inspection endpoints of a dataset: profile, quality results, loads, record provenance."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def get_profile(request: Request) -> Response:
     """The figures of each property that the caller sees."""
     context, _, view = await find_whole(request)
     refuse_unknown(request)
-    found = await read_profile(context.lanes, view.dataset)
+    found = await read_profile(context.read_connections, view.dataset)
     if found is None:
         raise Problem("not_found", "The dataset has no profile yet: it is made after a publication.")
     seen = [member for member in found["properties"] if member["property"] in view.properties]
@@ -55,7 +55,7 @@ async def get_quality(request: Request) -> Response:
     before, limit = read_page(request)
     access = RuleAccess(context.catalog, principal, view.dataset, view.closed)
     pick = partial(pick_rules, access)
-    members, behind = await list_quality(context.lanes, view.dataset, pick, before, limit)
+    members, behind = await list_quality(context.read_connections, view.dataset, pick, before, limit)
     return answer_list(request, members, behind, context.settings)
 
 
@@ -68,7 +68,7 @@ async def get_loads(request: Request) -> Response:
     status = request.query_params.get("status")
     if status is not None and status not in LOAD_STATUSES:
         raise parameter_problem("invalid_value", "status", "no load stands like this", LOAD_STATUSES)
-    members, behind = await list_loads(context.lanes, view.dataset, status, before, limit)
+    members, behind = await list_loads(context.read_connections, view.dataset, status, before, limit)
     return answer_list(request, members, behind, context.settings)
 
 
@@ -116,7 +116,7 @@ async def find_view(request: Request) -> tuple[Context, Principal, View]:
 async def find_whole(request: Request) -> tuple[Context, Principal, View]:
     """The same, for what is made over all records: it does not exist for whoever sees only some."""
     context, principal, view = await find_view(request)
-    if view.limited:
+    if view.row_filtered:
         raise Problem("not_found")
     return context, principal, view
 

@@ -1,4 +1,4 @@
-"""What the ledger says of one dataset: its profile, its loads, what its rules measured. JSON that Postgres made."""
+"""Load history of one dataset from the ledger: profile, loads, quality results, as JSON built by Postgres."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any
 
 import orjson
 
-from api.database.connections import Lanes
-from api.database.rows import cut_page, fetch, moment
+from api.database.connections import ReadConnections
+from api.database.rows import fetch, split_page, timestamp
 from catalog.model.dataset import Dataset
 
 MINE = "(SELECT id FROM decant.datasets WHERE product = %(product)s AND major = %(major)s AND dataset = %(dataset)s)"
 PROFILE = f"""
 SELECT json_build_object('revision', revision, 'record_count', record_count, 'properties', properties,
-  'made_at', {moment("made_at")})::text
+  'made_at', {timestamp("made_at")})::text
 FROM decant.profiles WHERE dataset_id = {MINE}
 """
 LOADS = f"""
 SELECT id, json_build_object('id', id, 'kind', kind, 'status', status, 'revision', revision, 'raw', raw,
   'accepted', accepted, 'rejected', rejected, 'duplicates', duplicates, 'inserted', inserted, 'updated', updated,
-  'deleted', deleted, 'unchanged', unchanged, 'started_at', {moment("started_at")},
-  'finished_at', {moment("finished_at")}, 'error_code', error_code)::text
+  'deleted', deleted, 'unchanged', unchanged, 'started_at', {timestamp("started_at")},
+  'finished_at', {timestamp("finished_at")}, 'error_code', error_code)::text
 FROM decant.loads
 WHERE dataset_id = {MINE} AND (%(status)s::text IS NULL OR status = %(status)s)
   AND (%(before)s::bigint IS NULL OR id < %(before)s)
@@ -30,7 +30,7 @@ ORDER BY id DESC LIMIT %(limit)s
 """
 QUALITY = f"""
 SELECT l.id, json_build_object('load', l.id, 'status', l.status, 'revision', l.revision,
-  'measured_at', {moment("l.finished_at")}, 'raw', l.raw, 'rejected', l.rejected,
+  'measured_at', {timestamp("l.finished_at")}, 'raw', l.raw, 'rejected', l.rejected,
   'rules', coalesce((SELECT json_agg(json_build_object('rule', rule, 'dimension', dimension, 'measured', measured,
       'bound', bound, 'passed', passed, 'severity', severity, 'reads', reads) ORDER BY position)
     FROM decant.quality_results WHERE load_id = l.id), '[]'))::text
@@ -41,31 +41,35 @@ ORDER BY l.id DESC LIMIT %(limit)s
 """
 
 
-async def read_profile(lanes: Lanes, dataset: Dataset) -> dict[str, Any] | None:
+async def read_profile(read_connections: ReadConnections, dataset: Dataset) -> dict[str, Any] | None:
     """The dataset's profile, None where it has none yet."""
-    rows = await fetch(lanes, PROFILE, place_of(dataset))
+    rows = await fetch(read_connections, PROFILE, address_of(dataset))
     return json.loads(rows[0][0]) if rows else None
 
 
 async def list_loads(
-    lanes: Lanes, dataset: Dataset, status: str | None, before: int | None, limit: int
+    read_connections: ReadConnections, dataset: Dataset, status: str | None, before: int | None, limit: int
 ) -> tuple[bytes, int | None]:
     """The loads as the members of a JSON array, and the id behind which the next page begins."""
-    facts = place_of(dataset) | {"status": status, "before": before, "limit": limit + 1}
-    return cut_page(await fetch(lanes, LOADS, facts), limit)
+    facts = address_of(dataset) | {"status": status, "before": before, "limit": limit + 1}
+    return split_page(await fetch(read_connections, LOADS, facts), limit)
 
 
 async def list_quality(
-    lanes: Lanes, dataset: Dataset, pick: Callable[[list[Any]], list[Any]], before: int | None, limit: int
+    read_connections: ReadConnections,
+    dataset: Dataset,
+    pick: Callable[[list[Any]], list[Any]],
+    before: int | None,
+    limit: int,
 ) -> tuple[bytes, int | None]:
     """What was measured at each load, likewise; `pick` says which rules of a load are told."""
-    facts = place_of(dataset) | {"before": before, "limit": limit + 1}
-    members, behind = cut_page(await fetch(lanes, QUALITY, facts), limit)
+    facts = address_of(dataset) | {"before": before, "limit": limit + 1}
+    members, behind = split_page(await fetch(read_connections, QUALITY, facts), limit)
     loads = orjson.loads(b"[" + members + b"]")
     shown = [orjson.dumps(load | {"rules": pick(load["rules"])}) for load in loads]
     return b",".join(shown), behind
 
 
-def place_of(dataset: Dataset) -> dict[str, Any]:
+def address_of(dataset: Dataset) -> dict[str, Any]:
     """What finds the dataset in the ledger."""
     return {"product": dataset.product, "major": dataset.major, "dataset": dataset.name}

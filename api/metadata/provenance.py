@@ -1,4 +1,4 @@
-"""Where one record came from: its load, file, line and raw text, how its properties were made, what it was before."""
+"""Record provenance: load, file, line, raw text, property lineage and earlier versions."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def read_provenance(sources: Provenance, view: View, key: list[Any]) -> di
     if not versions:
         raise Problem("record_not_found")
     latest = versions[0]
-    place = find_place(latest)
+    origin = find_origin(latest)
     raw = latest["event"]
     if raw is None and sources.raw_lookup is not None and latest["line"] is not None:
         raw = await asyncio.to_thread(sources.raw_lookup, view.dataset, latest, latest["line"])
@@ -64,7 +64,7 @@ async def read_provenance(sources: Provenance, view: View, key: list[Any]) -> di
         "published_at": latest["published_at"],
         "deleted_in_revision": latest["until"],
         "load": describe_load(sources.settings, latest),
-        **place,
+        **origin,
         "raw": raw,
         "properties": [
             {"property": prop.name, "raw_columns": list(prop.raw_columns), "transform": prop.transform}
@@ -124,13 +124,13 @@ def version_members(versions: Any) -> list[Any]:
         ("line", versions.c.line),
         ("published_at", published),
         ("event", pushed),
-        *((name, loads.c[name]) for name in LOAD_FACTS),
+        *((name, loads.c[name]) for name in LOAD_MEMBERS),
     ):
         members += [sa.literal_column(f"'{name}'", sa.Text), value]
     return members
 
 
-LOAD_FACTS = (
+LOAD_MEMBERS = (
     "kind",
     "source",
     "batch_sha256",
@@ -146,14 +146,14 @@ LOAD_FACTS = (
 
 def describe_load(settings: Settings, version: dict[str, Any]) -> dict[str, Any]:
     """The load that brought a version."""
-    shown = (name for name in LOAD_FACTS if name not in {"landed", "parts", "request"})
+    shown = (name for name in LOAD_MEMBERS if name not in {"landed", "parts", "request"})
     facts = {name: version[name] for name in shown}
     replayed = bool((version["request"] or {}).get("replay") is not None and version["request"])
     url = address_of(settings, f"/operations/loads/{version['load']}")
     return {"id": version["load"], **facts, "replay": replayed, "url": url}
 
 
-def find_place(version: dict[str, Any]) -> dict[str, Any]:
+def find_origin(version: dict[str, Any]) -> dict[str, Any]:
     """The file of the batch that the record stood in, and its line there; both null where nobody knows."""
     line = version["line"]
     spans = [part for part in version["parts"] or [] if line is not None and part["offset"] < line]

@@ -1,4 +1,4 @@
-"""A line of the log for each request: what kind it was, how it was answered, how long that took, and who asked.
+"""Access log: one line for each request with its kind, status, duration and caller.
 
 Neither paths nor parameters are written, since they hold values. Lines are gathered and written a few times a second:
 a call of the logging library for each request would cost more than many an answer.
@@ -14,12 +14,12 @@ from typing import TextIO
 from starlette.types import Scope
 
 from api.http.security_events import PRINCIPAL
-from runtime.logs import show_fact
+from runtime.logs import format_field
 
 FLUSH_SECONDS = 0.25
 LINES_AT_ONCE = 500
 
-show = lru_cache(maxsize=10_000)(show_fact)
+show = lru_cache(maxsize=10_000)(format_field)
 
 
 class AccessLog:

@@ -12,7 +12,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from api.database.published_heads import Place
+from api.database.published_heads import DatasetKey
 from api.observability.metrics import FOLDER_VARIABLE
 
 LEDGER = """
@@ -25,7 +25,7 @@ LOADS = "SELECT status, count(*) FROM decant.loads GROUP BY status ORDER BY stat
 LABELS = ("product", "major", "dataset")
 
 
-def render_metrics(datasets: list[Any], loads: list[Any], fresh: Mapping[Place, Mapping[str, Any]]) -> bytes:
+def render_metrics(datasets: list[Any], loads: list[Any], fresh: Mapping[DatasetKey, Mapping[str, Any]]) -> bytes:
     """Everything, as Prometheus reads it; the ledger's rows come from LEDGER and LOADS."""
     folder = os.environ.get(FOLDER_VARIABLE)
     registry = CollectorRegistry()
@@ -41,7 +41,7 @@ def render_metrics(datasets: list[Any], loads: list[Any], fresh: Mapping[Place, 
 class Ledger:
     """The ledger's figures."""
 
-    def __init__(self, datasets: list[Any], loads: list[Any], fresh: Mapping[Place, Mapping[str, Any]]) -> None:
+    def __init__(self, datasets: list[Any], loads: list[Any], fresh: Mapping[DatasetKey, Mapping[str, Any]]) -> None:
         self.datasets = datasets
         self.loads = loads
         self.fresh = fresh
@@ -55,26 +55,26 @@ class Ledger:
         kept = gauge("decant_dataset_fresh", "Whether it keeps that limit: 1 or 0.")
         rejected = gauge("decant_rejected_records", "Rejected records that wait for somebody.")
         for product, major, dataset, *figures in self.datasets:
-            place = [product, str(major), dataset]
-            revision.add_metric(place, figures[0])
-            records.add_metric(place, figures[1])
+            key = [product, str(major), dataset]
+            revision.add_metric(key, figures[0])
+            records.add_metric(key, figures[1])
             fresh = self.fresh.get((product, major, dataset), {})
             since = fresh.get("newest") or fresh.get("current_at")
             if since is not None:
-                current.add_metric(place, since.timestamp())
+                current.add_metric(key, since.timestamp())
             if fresh.get("fresh") is not None:
-                limit.add_metric(place, fresh["latency_seconds"])
-                kept.add_metric(place, float(fresh["fresh"]))
-            rejected.add_metric(place, figures[2])
+                limit.add_metric(key, fresh["latency_seconds"])
+                kept.add_metric(key, float(fresh["fresh"]))
+            rejected.add_metric(key, figures[2])
         loads = GaugeMetricFamily("decant_loads", "Loads in the ledger.", labels=["status"])
         for status, number in self.loads:
             loads.add_metric([status], number)
         return [revision, records, current, limit, kept, rejected, loads]
 
 
-def gauge(name: str, says: str) -> GaugeMetricFamily:
+def gauge(name: str, description: str) -> GaugeMetricFamily:
     """A figure of each dataset."""
-    return GaugeMetricFamily(name, says, labels=LABELS)
+    return GaugeMetricFamily(name, description, labels=LABELS)
 
 
 def drop_dead(folder: Path) -> None:

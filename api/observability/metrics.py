@@ -1,4 +1,4 @@
-"""What is counted, for Prometheus; summed over the processes that serve together.
+"""Prometheus metrics, aggregated over the processes of a service.
 
 Counters live in the processes. What the ledger knows is asked for at each scrape, once, whoever answers it.
 """
@@ -19,7 +19,7 @@ REQUESTS = Counter("decant_requests", "Requests answered.", ("kind", "status"))
 DURATION = Histogram("decant_request_seconds", "Seconds until the answer had left.", ("kind",), buckets=SECONDS)
 LOOKUPS = Counter("decant_cache_lookups", "Looks into the cache of finished answers.", ("outcome",))
 CACHE_BYTES = Gauge("decant_cache_bytes", "Bytes of finished answers.", multiprocess_mode="livesum")
-LANES = Gauge("decant_read_connections_in_use", "Read connections at work.", multiprocess_mode="livesum")
+READ_CONNECTIONS = Gauge("decant_read_connections_in_use", "Read connections at work.", multiprocess_mode="livesum")
 WAITING = Gauge("decant_reads_waiting", "Reads that wait for a connection.", multiprocess_mode="livesum")
 HIT, MISS = LOOKUPS.labels("hit"), LOOKUPS.labels("miss")
 
@@ -51,7 +51,7 @@ def is_public(fields: Iterable[tuple[bytes, bytes]]) -> bool:
 
 
 def show_state(cache_bytes: int, in_use: int, waiting: int) -> None:
-    """Notes how this process stands."""
+    """Sets the gauges of this process."""
     CACHE_BYTES.set(cache_bytes)
-    LANES.set(in_use)
+    READ_CONNECTIONS.set(in_use)
     WAITING.set(waiting)

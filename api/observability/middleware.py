@@ -76,9 +76,15 @@ class Counting:
         if principal is None:
             return
         context = scope["app"].state.context
-        place = scope.get("path_params") or {}
-        known = find_known_product(context.catalog, place.get("product", ""), place.get("major", ""))
+        path_parameters = scope.get("path_params") or {}
+        known = find_known_product(
+            context.catalog, path_parameters.get("product", ""), path_parameters.get("major", "")
+        )
         # Names only of what exists: strangers invent others.
-        dataset = place.get("dataset", "") if known is not None and place.get("dataset") in known.datasets else ""
+        dataset = (
+            path_parameters.get("dataset", "")
+            if known is not None and path_parameters.get("dataset") in known.datasets
+            else ""
+        )
         where = (known.id, known.major, dataset) if known is not None else ("", 0, "")
         context.usage.note((principal.id or ANONYMOUS, *where, kind), status, size)

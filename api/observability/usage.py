@@ -1,4 +1,4 @@
-"""What callers asked for, summed: by principal, day, dataset and operation; never which values.
+"""Usage statistics by principal, day, dataset and operation; never with values.
 
 Noting costs a request no statement: every few seconds one adds up what has come.
 """
@@ -22,7 +22,7 @@ FLUSH_SECONDS = 5.0
 SWEEP_SECONDS = 3600.0
 ROWS_MAXIMUM = 10_000  # between two flushes; what comes then is summed under no dataset
 ANONYMOUS = "anonymous"
-Place = tuple[str, str, int, str, str]  # principal, product, major, dataset, operation
+UsageKey = tuple[str, str, int, str, str]  # principal, product, major, dataset, operation
 LOG = logging.getLogger("decant.usage")
 
 FLUSH = """
@@ -63,15 +63,15 @@ class UsageLog:
     def __init__(self, pool: AsyncConnectionPool[Any]) -> None:
         self.pool = pool
         self.swept_at = float("-inf")
-        self.sums: dict[Place, list[float]] = {}  # -> requests, refused, bytes, last moment
+        self.sums: dict[UsageKey, list[float]] = {}  # -> requests, refused, bytes, last moment
 
-    def note(self, place: Place, status: int, size: int) -> None:
+    def note(self, key: UsageKey, status: int, size: int) -> None:
         """Adds one answered request."""
-        sums = self.sums.get(place)
+        sums = self.sums.get(key)
         if sums is None:
             if len(self.sums) >= ROWS_MAXIMUM:
-                place = (place[0], "", 0, "", "")
-            sums = self.sums.setdefault(place, [0, 0, 0, 0.0])
+                key = (key[0], "", 0, "", "")
+            sums = self.sums.setdefault(key, [0, 0, 0, 0.0])
         sums[0] += 1
         sums[1] += status >= 400
         sums[2] += size
@@ -102,14 +102,14 @@ class UsageLog:
                 await connection.execute(FLUSH, columns_of(taken))
         except (psycopg.Error, PoolTimeout, TooManyRequests, OSError) as error:
             log(LOG, "usage_kept", logging.WARNING, error=type(error).__name__, rows=len(taken))
-            for place, sums in taken.items():
-                later = self.sums.setdefault(place, [0, 0, 0, 0.0])
+            for key, sums in taken.items():
+                later = self.sums.setdefault(key, [0, 0, 0, 0.0])
                 for index in range(3):
                     later[index] += sums[index]
                 later[3] = max(later[3], sums[3])
 
 
-def columns_of(taken: dict[Place, list[float]]) -> dict[str, list[Any]]:
+def columns_of(taken: dict[UsageKey, list[float]]) -> dict[str, list[Any]]:
     """The sums as columns, each place once a day: a request counts for the day of the last of its sum."""
     columns: dict[str, list[Any]] = {
         name: []
@@ -119,9 +119,9 @@ def columns_of(taken: dict[Place, list[float]]) -> dict[str, list[Any]]:
         )
     }  # fmt: skip
     for (principal, product, major, dataset, operation), (requests, refused, size, last) in taken.items():
-        moment = datetime.fromtimestamp(last, UTC)
-        row = (principal, moment.date(), product, major, dataset, operation)
-        for name, value in zip(columns, (*row, int(requests), int(refused), int(size), moment), strict=True):
+        timestamp = datetime.fromtimestamp(last, UTC)
+        row = (principal, timestamp.date(), product, major, dataset, operation)
+        for name, value in zip(columns, (*row, int(requests), int(refused), int(size), timestamp), strict=True):
             columns[name].append(value)
     return columns
 

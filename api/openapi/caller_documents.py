@@ -32,7 +32,7 @@ ENTRY_OVERHEAD_BYTES = 1000  # keys, objects
 PLAIN = "identity"
 
 Seen = tuple[tuple[Product, Access], ...]
-Place = tuple[str, tuple[tuple[str, Access], ...], str]
+DocumentKey = tuple[str, tuple[tuple[str, Access], ...], str]
 
 
 class Documents:
@@ -51,9 +51,9 @@ class Documents:
         self.views = views
         self.whole_limit = whole_limit
         self.kept_limit = kept_limit
-        self.kept: OrderedDict[Place, Encoded] = OrderedDict()
+        self.kept: OrderedDict[DocumentKey, Encoded] = OrderedDict()
         self.bytes = 0
-        self.making: dict[Place, asyncio.Future[Encoded]] = {}
+        self.making: dict[DocumentKey, asyncio.Future[Encoded]] = {}
         # One thread: however many kinds of callers ask, documents take one core and the memory of one.
         self.worker = ThreadPoolExecutor(1, "openapi")
 
@@ -69,36 +69,36 @@ class Documents:
     async def find(self, kind: str, seen: Seen, coding: str, make: Callable[[Seen], bytes]) -> Encoded:
         """The document of what is seen, in a coding."""
         names = tuple((product.schema, access) for product, access in seen)
-        place = (kind, names, coding)
-        if coding == PLAIN or place in self.kept:
-            return await self.get(place, lambda: encode_answer(make(seen), JSON, PLAIN))
+        key = (kind, names, coding)
+        if coding == PLAIN or key in self.kept:
+            return await self.get(key, lambda: encode_answer(make(seen), JSON, PLAIN))
         plain = await self.get((kind, names, PLAIN), lambda: encode_answer(make(seen), JSON, PLAIN))
-        return await self.get(place, lambda: encode_answer(plain.body, JSON, coding))
+        return await self.get(key, lambda: encode_answer(plain.body, JSON, coding))
 
-    async def get(self, place: Place, make: Callable[[], Encoded]) -> Encoded:
+    async def get(self, key: DocumentKey, make: Callable[[], Encoded]) -> Encoded:
         """What is kept, or else is made in the thread; whoever asks for it meanwhile waits for the same."""
-        kept = self.kept.get(place)
+        kept = self.kept.get(key)
         if kept is not None:
-            self.kept.move_to_end(place)
+            self.kept.move_to_end(key)
             return kept
-        making = self.making.get(place)
+        making = self.making.get(key)
         if making is None:
             making = asyncio.get_running_loop().run_in_executor(self.worker, make)
-            self.making[place] = making
-            making.add_done_callback(partial(self.keep, place))
+            self.making[key] = making
+            making.add_done_callback(partial(self.keep, key))
         # Who goes away while it is made leaves it to the others.
         return await asyncio.shield(making)
 
-    def keep(self, place: Place, making: asyncio.Future[Encoded]) -> None:
+    def keep(self, key: DocumentKey, making: asyncio.Future[Encoded]) -> None:
         """Keeps what was made, and lets those go that were not asked for longest."""
-        del self.making[place]
+        del self.making[key]
         if making.cancelled() or making.exception() is not None:
             return
         encoded = making.result()
         size = len(encoded.body) + ENTRY_OVERHEAD_BYTES
         if size > self.kept_limit:
             return
-        self.kept[place] = encoded
+        self.kept[key] = encoded
         self.bytes += size
         while self.bytes > self.kept_limit:
             _, oldest = self.kept.popitem(last=False)
@@ -112,8 +112,8 @@ class Documents:
         """The document of all that is seen; the common operations alone where it would be too large."""
         writer = Writer(self.settings.token_issuers)
         for product, access in seen:
-            for dataset, limited in seen_datasets(self.views, product, access):
-                writer.add(build_dataset(product, dataset, limited=limited))
+            for dataset, row_filtered in seen_datasets(self.views, product, access):
+                writer.add(build_dataset(product, dataset, row_filtered=row_filtered))
                 if writer.size > self.whole_limit:
                     return self.finish(Writer(self.settings.token_issuers), seen)
         whole = self.finish(writer, seen)
@@ -125,8 +125,8 @@ class Documents:
         """The document of one product, however large."""
         writer = Writer(self.settings.token_issuers)
         for product, access in seen:
-            for dataset, limited in seen_datasets(self.views, product, access):
-                writer.add(build_dataset(product, dataset, limited=limited))
+            for dataset, row_filtered in seen_datasets(self.views, product, access):
+                writer.add(build_dataset(product, dataset, row_filtered=row_filtered))
         return self.finish(writer, seen)
 
     def finish(self, writer: Writer, seen: Seen) -> bytes:

@@ -57,7 +57,7 @@ def catalogue_paths() -> Iterator[tuple[str, Any]]:
             "The contract of a product",
             "As YAML or JSON (ODCS), without what you may not know of.",
             [product, major],
-            {form: {"schema": {"type": "object"}} for form in ("application/yaml", "application/json")},
+            {media_type: {"schema": {"type": "object"}} for media_type in ("application/yaml", "application/json")},
         ),
     )
     yield (
@@ -73,15 +73,15 @@ def catalogue_paths() -> Iterator[tuple[str, Any]]:
 
 
 def catalogue_operation(
-    name: str, summary: str, says: str, parameters: list[dict[str, Any]], forms: dict[str, Any]
+    name: str, summary: str, description: str, parameters: list[dict[str, Any]], media_types: dict[str, Any]
 ) -> dict[str, Any]:
     """A GET of a part of the catalogue, answered in these forms."""
-    content = {"description": summary, "content": forms}
+    content = {"description": summary, "content": media_types}
     operation = {
         "tags": ["catalogue"],
         "operationId": name,
         "summary": summary,
-        "description": says,
+        "description": description,
         "security": anybody(),
         "parameters": parameters,
         "responses": {"200": content, "304": UNCHANGED, **problem_answers(401, 404, 406, 410, 422, 429, 503)},
@@ -92,7 +92,7 @@ def catalogue_operation(
 def health_paths() -> Iterator[tuple[str, Any]]:
     """For machines that watch the service."""
     content = {"application/json": {"schema": HEALTH}}
-    for path, name, says in (
+    for path, name, description in (
         ("/livez", "livez", "200 as long as the process answers."),
         ("/readyz", "readyz", "200 when requests can be served, else 503."),
     ):
@@ -102,8 +102,8 @@ def health_paths() -> Iterator[tuple[str, Any]]:
         operation = {
             "tags": ["health"],
             "operationId": name,
-            "summary": says,
-            "description": says,
+            "summary": description,
+            "description": description,
             "security": [{}],
             "responses": answers,
         }

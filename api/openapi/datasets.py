@@ -33,10 +33,10 @@ def question_paths(dataset: Dataset, common: dict[str, Any], filters: list[dict[
 def aggregate_operation(dataset: Dataset, filters: list[dict[str, Any]]) -> dict[str, Any]:
     """Counts, sums and their like."""
     properties = [p for p in dataset.properties.values() if not p.masked]
-    moment = next((p for p in properties if p.type.buckets), None)
+    timestamp = next((p for p in properties if p.type.buckets), None)
     number = next((p for p in properties if p.type.is_number and p.name not in dataset.key), None)
     plain = next((p for p in properties if p.name not in dataset.key and EQUAL.applies(p.type)), None)
-    groups = [p.name for p in (plain,) if p] + ([f"month({moment.name})"] if moment else [])
+    groups = [p.name for p in (plain,) if p] + ([f"month({timestamp.name})"] if timestamp else [])
     measures = ["count"] + ([f"avg:{number.name}"] if number else [])
     schema = {
         "type": "object",
@@ -158,9 +158,9 @@ def revisions_operation(dataset: Dataset) -> dict[str, Any]:
 def export_operation(dataset: Dataset, filters: list[dict[str, Any]]) -> dict[str, Any]:
     """The dataset as a file."""
     text, binary = {"type": "string"}, {"type": "string", "format": "binary"}
-    content = {form.bare_type: {"schema": text if form.text else binary} for form in FORMATS}
+    content = {media_type.bare_type: {"schema": text if media_type.text else binary} for media_type in FORMATS}
     shared = [p for p in page_parameters(dataset) if p["name"] in {"sort", "properties", "q"}]
-    names = {"type": "string", "enum": [form.name for form in FORMATS]}
+    names = {"type": "string", "enum": [media_type.name for media_type in FORMATS]}
     headers = {"Location": {"description": "The same export at its revision.", "schema": {"type": "string"}}}
     return {
         "operationId": operation_id("export", dataset),

@@ -59,16 +59,16 @@ class Parts:
 
 def build_document(
     catalog: Catalog,
-    limited: frozenset[str] = frozenset(),
+    row_filtered: frozenset[str] = frozenset(),
     issuers: Sequence[TokenIssuer] = (),
     server: str = "/",
 ) -> dict[str, Any]:
     """The whole document for these products.
 
-    `limited` are the datasets of which only some records are seen, `issuers` those whose tokens are taken, and
+    `row_filtered` are the datasets of which only some records are seen, `issuers` those whose tokens are taken, and
     `server` is where the paths begin.
     """
-    parts = [build_product(product, limited) for product in catalog.products.values()]
+    parts = [build_product(product, row_filtered) for product in catalog.products.values()]
     return assemble_document(parts, catalog, issuers, server)
 
 
@@ -130,17 +130,17 @@ def build_common() -> Parts:
     return Parts(tags, schemas, {}, paths)
 
 
-def build_product(product: Product, limited: frozenset[str] = frozenset()) -> Parts:
+def build_product(product: Product, row_filtered: frozenset[str] = frozenset()) -> Parts:
     """What a document says of one product; nothing where it is not served."""
     parts = Parts()
     if product.status in {"active", "deprecated"}:
         for dataset in product.datasets.values():
-            parts.add(build_dataset(product, dataset, limited=dataset.address in limited))
+            parts.add(build_dataset(product, dataset, row_filtered=dataset.address in row_filtered))
     return parts
 
 
-def build_dataset(product: Product, dataset: Dataset, *, limited: bool = False) -> Parts:
-    """What a document says of one dataset; `limited`: where only some of its records are seen."""
+def build_dataset(product: Product, dataset: Dataset, *, row_filtered: bool = False) -> Parts:
+    """What a document says of one dataset; `row_filtered`: where only some of its records are seen."""
     name = schema_name(dataset)
     components = filter_components(dataset)
     filters = references(components)
@@ -149,7 +149,7 @@ def build_dataset(product: Product, dataset: Dataset, *, limited: bool = False) 
     schemas = {name: record_schema(dataset), name + PAGE: page_schema(dataset)}
     paths = dataset_paths(product, dataset, filters)
     paths |= question_paths(dataset, common, filters)
-    paths |= inspection_paths(dataset, common, limited=limited)
+    paths |= inspection_paths(dataset, common, row_filtered=row_filtered)
     if takes_events(dataset):
         schemas |= event_schemas() | {name + RAW: raw_schema(dataset)}
         paths |= event_paths(product, dataset)

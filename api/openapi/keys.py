@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from api.admin.key_store import STATES
-from api.openapi.loads import INTEGER, MAYBE_TEXT, MOMENT, TEXT, idempotency_parameter, json_answer, operation
+from api.openapi.loads import INTEGER, MAYBE_TEXT, TEXT, TIMESTAMP, idempotency_parameter, json_answer, operation
 from api.openapi.parts import parameter, path_parameter, problem_answers
 from api.openapi.quarantine import body_of
 
@@ -15,15 +15,15 @@ BOOLEAN: dict[str, Any] = {"type": "boolean", "default": False}
 DAY: dict[str, Any] = {"type": "string", "format": "date"}
 LIMIT: dict[str, Any] = {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}
 RATE = "Such as `600/minute`; the service's own where it is null."
-FACTS: dict[str, Any] = {
+COLUMNS: dict[str, Any] = {
     "id": TEXT, "name": TEXT, "scopes": {"type": "array", "items": TEXT},
     "rate_limit": MAYBE_TEXT | {"description": RATE},
-    "created_at": MOMENT, "created_by": MAYBE_TEXT, "expires_at": MOMENT, "revoked_at": MOMENT,
-    "last_used_at": MOMENT,
+    "created_at": TIMESTAMP, "created_by": MAYBE_TEXT, "expires_at": TIMESTAMP, "revoked_at": TIMESTAMP,
+    "last_used_at": TIMESTAMP,
     "replaced_by": MAYBE_TEXT | {"description": "The key that a rotation made in its place."},
     "state": {"type": "string", "enum": [state for state in STATES if state != "all"]},
 }  # fmt: skip
-MADE = FACTS | {"key": TEXT | {"description": "The key itself; it is shown this once."}}
+MADE = COLUMNS | {"key": TEXT | {"description": "The key itself; it is shown this once."}}
 
 
 def key_paths() -> Iterator[tuple[str, Any]]:
@@ -54,7 +54,7 @@ def list_operation() -> dict[str, Any]:
         parameter("limit", "How many.", LIMIT),
         parameter("before", "Only older ones than this key; `next` carries it.", TEXT),
     ]
-    return tagged("list_keys", "All keys", "Newest first. Needs `keys:admin`.", parameters, 200, page_of(FACTS))
+    return tagged("list_keys", "All keys", "Newest first. Needs `keys:admin`.", parameters, 200, page_of(COLUMNS))
 
 
 def create_operation() -> dict[str, Any]:
@@ -70,34 +70,34 @@ def create_operation() -> dict[str, Any]:
             "rate_limit": MAYBE_TEXT | {"examples": ["600/minute"]},
         },
     }
-    says = "It is shown this once. Whoever has `keys:admin` may give any scope. Needs `keys:admin`."
+    description = "It is shown this once. Whoever has `keys:admin` may give any scope. Needs `keys:admin`."
     problems = (400, 409, 413, 415)
-    made = tagged("create_key", "Make a key", says, [idempotency_parameter()], 201, one(MADE), *problems)
+    made = tagged("create_key", "Make a key", description, [idempotency_parameter()], 201, one(MADE), *problems)
     return made | body_of(wanted)
 
 
 def get_operation(name: dict[str, Any]) -> dict[str, Any]:
     """One key."""
-    return tagged("get_key", "One key", "Never its secret. Needs `keys:admin`.", [name], 200, one(FACTS), 404)
+    return tagged("get_key", "One key", "Never its secret. Needs `keys:admin`.", [name], 200, one(COLUMNS), 404)
 
 
 def revoke_operation(name: dict[str, Any]) -> dict[str, Any]:
     """The end of a key and of its line."""
-    says = (
+    description = (
         "It and its line (the keys that took each other's place) are refused everywhere within five seconds,"
         " for good. With `only=true`, the others of the line stay valid. Needs `keys:admin`."
     )
     only = parameter("only", "Whether the others of its line stay.", BOOLEAN)
-    return tagged("revoke_key", "Revoke a key", says, [name, only], 204, None, 404)
+    return tagged("revoke_key", "Revoke a key", description, [name, only], 204, None, 404)
 
 
 def tagged(
-    name: str, summary: str, says: str, parameters: list[Any], status: int, schema: Any, *problems: int
+    name: str, summary: str, description: str, parameters: list[Any], status: int, schema: Any, *problems: int
 ) -> dict[str, Any]:
     """One operation."""
     answer: dict[str, Any] = {"description": "Done."} if schema is None else json_answer(f"{summary}.", schema)
     responses = {str(status): answer, **problem_answers(*sorted({401, 403, 422, 429, 503, *problems}))}
-    return operation(name, summary, says, parameters, responses) | {"tags": [TAG["name"]]}
+    return operation(name, summary, description, parameters, responses) | {"tags": [TAG["name"]]}
 
 
 def own(name: str, summary: str, schema: dict[str, Any]) -> dict[str, Any]:
@@ -115,19 +115,19 @@ def rotation(name: str, summary: str, parameters: list[Any]) -> dict[str, Any]:
             "expires_at": {"type": ["string", "null"], "format": "date-time"},
         },
     }
-    says = (
+    description = (
         "It has the same name, scopes and limit, and lives as long as the old one was meant to, unless `expires_at`"
         " says otherwise. The old one stays valid for the overlap."
     )
     made = one(MADE | {"replaces": TEXT})
     body = {"requestBody": {"required": False, "content": {"application/json": {"schema": wanted}}}}
-    return tagged(name, summary, says, parameters, 201, made, 400, 404, 409, 413, 415) | body
+    return tagged(name, summary, description, parameters, 201, made, 400, 404, 409, 413, 415) | body
 
 
 def audit_operation() -> dict[str, Any]:
     """The audit log."""
     entry = {
-        "id": INTEGER, "at": MOMENT, "principal": TEXT, "operation": TEXT, "product": MAYBE_TEXT,
+        "id": INTEGER, "at": TIMESTAMP, "principal": TEXT, "operation": TEXT, "product": MAYBE_TEXT,
         "dataset": MAYBE_TEXT, "records": {"type": ["integer", "null"]},
         "facts": {"type": ["object", "null"], "additionalProperties": True},
     }  # fmt: skip
@@ -137,8 +137,12 @@ def audit_operation() -> dict[str, Any]:
         parameter("limit", "How many.", LIMIT),
         parameter("before", "Only entries with a smaller id; `next` carries it.", INTEGER),
     ]
-    says = "Keys made, rotated and revoked, loads asked for, gates overruled, records erased. Needs `ops:read`."
-    return tagged("list_audit", "What was done", says, parameters, 200, page_of(entry)) | {"tags": ["operations"]}
+    description = (
+        "Keys made, rotated and revoked, loads asked for, gates overruled, records erased. Needs `ops:read`."
+    )
+    return tagged("list_audit", "What was done", description, parameters, 200, page_of(entry)) | {
+        "tags": ["operations"]
+    }
 
 
 def usage_operation(days: list[Any]) -> dict[str, Any]:
@@ -162,7 +166,7 @@ def one_of_callers() -> dict[str, Any]:
         "required": ["subject", "scopes"],
         "properties": {"subject": TEXT, "scopes": {"type": "array", "items": TEXT}},
     }
-    key = {"type": "object", "required": list(FACTS), "properties": FACTS}
+    key = {"type": "object", "required": list(COLUMNS), "properties": COLUMNS}
     return {"type": "object", "required": ["data"], "properties": {"data": {"anyOf": [key, token]}}}
 
 

@@ -15,7 +15,7 @@ TEXT: dict[str, Any] = {"type": "string"}
 INTEGER: dict[str, Any] = {"type": "integer"}
 MAYBE_TEXT: dict[str, Any] = {"type": ["string", "null"]}
 MAYBE_INTEGER: dict[str, Any] = {"type": ["integer", "null"]}
-MOMENT: dict[str, Any] = {"type": ["string", "null"], "format": "date-time"}
+TIMESTAMP: dict[str, Any] = {"type": ["string", "null"], "format": "date-time"}
 EARLY = "2026-01-31T06:00:00.000Z"
 
 
@@ -83,15 +83,15 @@ def get_operation() -> dict[str, Any]:
 
 
 def operation(
-    name: str, summary: str, says: str, parameters: list[dict[str, Any]], responses: dict[str, Any]
+    name: str, summary: str, description: str, parameters: list[dict[str, Any]], responses: dict[str, Any]
 ) -> dict[str, Any]:
     """One operation that needs a credential, with the scopes that its description names."""
-    scopes = re.findall(r"`((?:ops|keys):[a-z]+)`", says)
+    scopes = re.findall(r"`((?:ops|keys):[a-z]+)`", description)
     return {
         "tags": [TAG["name"]],
         "operationId": name,
         "summary": summary,
-        "description": says,
+        "description": description,
         "security": [{"bearer": scopes}, {"header": scopes}],
         "parameters": parameters,
         "responses": responses,
@@ -156,9 +156,9 @@ LOAD: dict[str, tuple[dict[str, Any], str, Any]] = {
     "deleted": (MAYBE_INTEGER, "Records that the batch no longer had.", 0),
     "unchanged": (MAYBE_INTEGER, "Records that were there already.", 0),
     "attempt": (INTEGER, "How often it was tried.", 1),
-    "started_at": (MOMENT, "When its latest attempt began; of a queued load, when it was queued.", EARLY),
-    "finished_at": (MOMENT, "When it ended.", EARLY),
-    "retry_at": (MOMENT, "When it is tried again, where it failed in passing.", EARLY),
+    "started_at": (TIMESTAMP, "When its latest attempt began; of a queued load, when it was queued.", EARLY),
+    "finished_at": (TIMESTAMP, "When it ended.", EARLY),
+    "retry_at": (TIMESTAMP, "When it is tried again, where it failed in passing.", EARLY),
     "error_code": (MAYBE_TEXT, "Why it failed, for programs.", "source_missing"),
     "error": (MAYBE_TEXT, "Why it failed, in words.", "There is no file 'flights.csv.zip'."),
     "requested_by": (MAYBE_TEXT, "Who asked for it, where somebody did.", "key 4f2c9a"),
@@ -173,7 +173,7 @@ def load_schema() -> dict[str, Any]:
         "description": "One attempt to bring one raw batch into one dataset; read alone, it says more.",
         "required": list(LOAD),
         "properties": {
-            name: {**schema, "description": says, "examples": [example]}
-            for name, (schema, says, example) in LOAD.items()
+            name: {**schema, "description": description, "examples": [example]}
+            for name, (schema, description, example) in LOAD.items()
         },
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from api.openapi.loads import INTEGER, LOAD, MAYBE_INTEGER, MAYBE_TEXT, MOMENT, TEXT
+from api.openapi.loads import INTEGER, LOAD, MAYBE_INTEGER, MAYBE_TEXT, TEXT, TIMESTAMP
 from api.openapi.names import operation_id
 from api.openapi.parts import UNCHANGED, parameter, problem_answers
 from api.openapi.records import key_parameter
@@ -24,10 +24,10 @@ def inspection_schemas() -> dict[str, Any]:
     return {"PropertyProfile": property_profile(), "Measured": measured(), "Provenance": provenance()}
 
 
-def inspection_paths(dataset: Dataset, common: dict[str, Any], *, limited: bool = False) -> dict[str, Any]:
-    """The paths; `limited`: without those that count all records."""
+def inspection_paths(dataset: Dataset, common: dict[str, Any], *, row_filtered: bool = False) -> dict[str, Any]:
+    """The paths; `row_filtered`: without those that count all records."""
     paths = {f"{dataset.path}/records/{{key}}/provenance": {"get": common | provenance_operation(dataset)}}
-    if not limited:
+    if not row_filtered:
         paths |= {
             f"{dataset.path}/profile": {"get": common | profile_operation(dataset)},
             f"{dataset.path}/quality": {"get": common | quality_operation(dataset)},
@@ -36,7 +36,7 @@ def inspection_paths(dataset: Dataset, common: dict[str, Any], *, limited: bool 
     return paths
 
 
-def told(description: str, schema: dict[str, Any], *, revision: bool = False) -> dict[str, Any]:
+def ledger_answers(description: str, schema: dict[str, Any], *, revision: bool = False) -> dict[str, Any]:
     """The answers of an operation that reads the ledger."""
     headers: dict[str, Any] = {
         "ETag": {"description": "What the answer is of; send it as `If-None-Match`.", "schema": {"type": "string"}}
@@ -82,7 +82,7 @@ def profile_operation(dataset: Dataset) -> dict[str, Any]:
         "description": "Nulls, distinct values, bounds, the most frequent values and a histogram of each property,"
         " exact and over all records. Made after a publication: for a while it may be of the revision before.",
         "parameters": [],
-        "responses": told("The profile.", schema, revision=True),
+        "responses": ledger_answers("The profile.", schema, revision=True),
     }
 
 
@@ -93,7 +93,9 @@ def quality_operation(dataset: Dataset) -> dict[str, Any]:
         "summary": f"What the quality rules of {dataset.name} measured",
         "description": "At each load that came so far, newest first; a broken rule of severity `error` withheld it.",
         "parameters": list_parameters(),
-        "responses": told("A page of loads as measured.", page_of({"$ref": "#/components/schemas/Measured"})),
+        "responses": ledger_answers(
+            "A page of loads as measured.", page_of({"$ref": "#/components/schemas/Measured"})
+        ),
     }
 
 
@@ -110,7 +112,7 @@ def loads_operation(dataset: Dataset) -> dict[str, Any]:
         "summary": f"What was tried to load {dataset.name}",
         "description": "Every attempt, newest first, with what became of its raw records.",
         "parameters": [*list_parameters(), status],
-        "responses": told("A page of loads.", page_of(schema)),
+        "responses": ledger_answers("A page of loads.", page_of(schema)),
     }
 
 
@@ -129,7 +131,7 @@ def provenance_operation(dataset: Dataset) -> dict[str, Any]:
         " revisions of it before.",
         "security": [{"bearer": scopes}, {"header": scopes}],
         "parameters": [key_parameter(dataset)],
-        "responses": told("Its origin.", schema, revision=True) | problem_answers(403),
+        "responses": ledger_answers("Its origin.", schema, revision=True) | problem_answers(403),
     }
 
 
@@ -183,7 +185,7 @@ def measured() -> dict[str, Any]:
         "load": INTEGER,
         "status": TEXT,
         "revision": MAYBE_INTEGER,
-        "measured_at": MOMENT,
+        "measured_at": TIMESTAMP,
         "raw": MAYBE_INTEGER,
         "rejected": MAYBE_INTEGER,
         "rules": {"type": "array", "items": rule},
@@ -198,7 +200,7 @@ def provenance() -> dict[str, Any]:
         "key": thing,
         "read_at_revision": INTEGER,
         "revision": INTEGER | {"description": "The revision that wrote the record as it is."},
-        "published_at": MOMENT,
+        "published_at": TIMESTAMP,
         "deleted_in_revision": MAYBE_INTEGER | {"description": "Since when it is no longer there."},
         "load": thing | {"description": "The load that brought it."},
         "file": MAYBE_TEXT | {"description": "The file, page or table of the raw batch."},

@@ -40,8 +40,8 @@ def answer(description: str, schema: dict[str, Any], *, link: bool = False) -> d
         },
     }
     if link:
-        says = 'The next page, as rel="next" (RFC 8288); left out where its address is over 3,000 bytes long.'
-        headers["Link"] = {"description": says, "schema": {"type": "string"}}
+        text = 'The next page, as rel="next" (RFC 8288); left out where its address is over 3,000 bytes long.'
+        headers["Link"] = {"description": text, "schema": {"type": "string"}}
     return {"description": description, "headers": headers, "content": {"application/json": {"schema": schema}}}
 
 
@@ -61,8 +61,8 @@ def problem_responses(used: Iterable[str]) -> dict[str, Any]:
     found = {}
     for name in sorted(reference.removeprefix(RESPONSES) for reference in used):
         kinds = {code: kind for code, kind in KINDS.items() if name == f"Problem{kind.status}"}
-        says = " ".join(f"`{code}`: {kind.meaning}" for code, kind in kinds.items())
-        found[name] = {"description": says, "content": {MEDIA_TYPE: {"schema": PROBLEM}}}
+        text = " ".join(f"`{code}`: {kind.meaning}" for code, kind in kinds.items())
+        found[name] = {"description": text, "content": {MEDIA_TYPE: {"schema": PROBLEM}}}
     return found
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from api.openapi.loads import (
     INTEGER,
     MAYBE_TEXT,
-    MOMENT,
     TEXT,
+    TIMESTAMP,
     idempotency_parameter,
     json_answer,
     operation,
@@ -80,8 +80,8 @@ def list_rejects() -> dict[str, Any]:
         "id": INTEGER, "product": TEXT, "major": INTEGER, "dataset": TEXT, "load": INTEGER, "file": TEXT,
         "line": INTEGER, "key": MAYBE_TEXT, "raw": TEXT,
         "reasons": {"type": "array", "items": {"type": "object", "additionalProperties": True}},
-        "state": TEXT | {"enum": list(REJECT_STATES)}, "first_seen": MOMENT, "last_seen": MOMENT,
-        "closed_at": MOMENT, "closed_by": MAYBE_TEXT,
+        "state": TEXT | {"enum": list(REJECT_STATES)}, "first_seen": TIMESTAMP, "last_seen": TIMESTAMP,
+        "closed_at": TIMESTAMP, "closed_by": MAYBE_TEXT,
     }  # fmt: skip
     page = {
         "type": "object",

@@ -169,8 +169,8 @@ def page_parameters(dataset: Dataset) -> Iterator[dict[str, Any]]:
     )
     yield from expand_parameter(dataset)
     if dataset.searched:
-        says = f"Words to search for in {', '.join(dataset.searched)}, as in a search field."
-        yield parameter("q", says, {"type": "string", "maxLength": PATTERN_MAXIMUM_CHARACTERS})
+        description = f"Words to search for in {', '.join(dataset.searched)}, as in a search field."
+        yield parameter("q", description, {"type": "string", "maxLength": PATTERN_MAXIMUM_CHARACTERS})
 
 
 def properties_parameter(example: list[str]) -> dict[str, Any]:
@@ -189,8 +189,8 @@ def expand_parameter(dataset: Dataset) -> Iterator[dict[str, Any]]:
 def page_answer(name: str) -> dict[str, Any]:
     """A page, in each of its forms."""
     found = answer("A page of records.", {"$ref": f"#/components/schemas/{name}{PAGE}"}, link=True)
-    for form in (CSV, NDJSON):
-        found["content"][form.bare_type] = {"schema": {"type": "string"}}
+    for media_type in (CSV, NDJSON):
+        found["content"][media_type.bare_type] = {"schema": {"type": "string"}}
     return found
 
 
@@ -214,10 +214,10 @@ def epoch_parameter() -> dict[str, Any]:
 
 def key_parameter(dataset: Dataset) -> dict[str, Any]:
     """The record's key as the last part of the path."""
-    says = f"The record's {', '.join(dataset.key)}."
+    description = f"The record's {', '.join(dataset.key)}."
     if len(dataset.key) > 1:
-        says += " Its parts are joined by commas; a comma within a part is written %2C."
+        description += " Its parts are joined by commas; a comma within a part is written %2C."
     keyed = [dataset.properties[name] for name in dataset.key]
     example = ",".join(str(prop.examples[0]) for prop in keyed if prop.examples)
     schema = {"type": "string"} | ({"examples": [example]} if all(prop.examples for prop in keyed) else {})
-    return {"name": "key", "in": "path", "required": True, "description": says, "schema": schema}
+    return {"name": "key", "in": "path", "required": True, "description": description, "schema": schema}

@@ -9,7 +9,11 @@ from api.auth.api_keys import known_scopes
 from catalog.model.catalog import Catalog
 from runtime.token_issuers import TokenIssuer
 
-SAYS = {"ops:read": "watch ingestion", "ops:write": "run ingestion", "keys:admin": "make and revoke keys"}
+SCOPE_DESCRIPTIONS = {
+    "ops:read": "watch ingestion",
+    "ops:write": "run ingestion",
+    "keys:admin": "make and revoke keys",
+}
 
 
 def security_schemes(catalog: Catalog, issuers: Sequence[TokenIssuer]) -> dict[str, Any]:
@@ -36,7 +40,7 @@ def security_schemes(catalog: Catalog, issuers: Sequence[TokenIssuer]) -> dict[s
 
 def describe_scopes(catalog: Catalog) -> dict[str, str]:
     """What each scope allows, in plain words: Swagger UI shows no markup there."""
-    meanings = dict(SAYS)
+    meanings = dict(SCOPE_DESCRIPTIONS)
     for product in catalog.products.values():
         for role in product.roles:
             some = "some records of " if role.rows else ""
@@ -62,6 +66,6 @@ def settle_security(paths: dict[str, Any], *, tokens: bool) -> None:
                 operation["security"].append({"oauth2": scopes})
             if scopes and {} not in asked:
                 operation["x-scopes"] = scopes
-                untold = [f"`{scope}`" for scope in scopes if f"`{scope}`" not in operation["description"]]
-                if untold:
-                    operation["description"] += f" Needs {' and '.join(untold)}."
+                undescribed = [f"`{scope}`" for scope in scopes if f"`{scope}`" not in operation["description"]]
+                if undescribed:
+                    operation["description"] += f" Needs {' and '.join(undescribed)}."

@@ -19,7 +19,7 @@ def seen_datasets(views: Views, product: Product, access: Access) -> Iterator[tu
     for dataset in product.datasets.values():
         if access.sees(dataset.name):
             view = Views(views.tables, views.contracts, views.secret, views.url_limit).of(dataset, access)
-            yield seen_dataset(view), view.limited
+            yield seen_dataset(view), view.row_filtered
 
 
 def seen_dataset(view: View) -> Dataset:

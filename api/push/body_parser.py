@@ -17,7 +17,7 @@ from concurrent.futures.process import BrokenProcessPool
 from starlette.concurrency import run_in_threadpool
 
 from api.http.problems import Problem
-from api.push.event_body import PushForm, parse_records
+from api.push.event_body import PushMediaType, parse_records
 from api.push.event_store import PackedRecords, pack_records
 from runtime.child_processes import end_with_parent
 
@@ -33,23 +33,23 @@ class BodyParser:
         self.turn = asyncio.Lock()
         self.process: ProcessPoolExecutor | None = None
 
-    async def parse(self, form: PushForm, body: bytes) -> tuple[PackedRecords, str]:
+    async def parse(self, media_type: PushMediaType, body: bytes) -> tuple[PackedRecords, str]:
         """The records of a body, ready for the database, and the digest that tells it from another."""
         if len(body) < THREAD_FROM_BYTES:
-            return parse_body(form, body)
+            return parse_body(media_type, body)
         async with self.turn:
             if len(body) < PROCESS_FROM_BYTES:
-                return await run_in_threadpool(parse_body, form, body)
-            return await self.parse_apart(form, body)
+                return await run_in_threadpool(parse_body, media_type, body)
+            return await self.parse_apart(media_type, body)
 
-    async def parse_apart(self, form: PushForm, body: bytes) -> tuple[PackedRecords, str]:
+    async def parse_apart(self, media_type: PushMediaType, body: bytes) -> tuple[PackedRecords, str]:
         """The same in the process, which begins with the first large body; `overloaded` where it was killed."""
         if self.process is None:
             # Nothing of this process is inherited: its connections, its locks.
             spawn = multiprocessing.get_context("spawn")
             self.process = ProcessPoolExecutor(1, spawn, begin_process)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self.process, parse_body, form, body)
+            return await asyncio.get_running_loop().run_in_executor(self.process, parse_body, media_type, body)
         except BrokenProcessPool:
             self.process = None
             raise Problem("overloaded") from None
@@ -60,13 +60,13 @@ class BodyParser:
             await asyncio.to_thread(self.process.shutdown, cancel_futures=True)
 
 
-def parse_body(form: PushForm, body: bytes) -> tuple[PackedRecords, str]:
+def parse_body(media_type: PushMediaType, body: bytes) -> tuple[PackedRecords, str]:
     """The records of a body, ready for the database, and the digest that tells it from another."""
-    digest = hashlib.sha256(form.media_type.encode())
-    for name, value in sorted(form.attributes.items()):
+    digest = hashlib.sha256(media_type.media_type.encode())
+    for name, value in sorted(media_type.attributes.items()):
         digest.update(f"\n{name}:{value}".encode())
     digest.update(b"\n\n" + body)
-    return pack_records(parse_records(form, body)), digest.hexdigest()
+    return pack_records(parse_records(media_type, body)), digest.hexdigest()
 
 
 def begin_process() -> None:

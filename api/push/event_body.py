@@ -23,7 +23,7 @@ RECORDS_LIMIT = 10_000  # in one body
 SIGNS_LIMIT = 1_000_000  # commas and opening brackets in one body: each may cost an object, of many times its bytes
 IDENTITY_LIMIT_BYTES = 1000  # of a source, of an id: an index holds both
 HEADER_PREFIX = "ce-"
-MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,14 @@ class PushedRecord:
 
 
 @dataclass(frozen=True)
-class PushForm:
+class PushMediaType:
     """What the headers say of a body."""
 
     media_type: str
     attributes: Mapping[str, str]  # of a CloudEvent in binary mode; else empty
 
 
-def read_form(content_type: str, headers: Sequence[tuple[str, str]]) -> PushForm:
+def read_media_type(content_type: str, headers: Sequence[tuple[str, str]]) -> PushMediaType:
     """How a body is to be read; `unsupported_media_type` for what is not taken here."""
     media_type, _, parameters = content_type.partition(";")
     media_type = media_type.strip().lower()
@@ -56,10 +56,10 @@ def read_form(content_type: str, headers: Sequence[tuple[str, str]]) -> PushForm
         if name.lower().startswith(HEADER_PREFIX)
     }
     if not attributes or media_type in {CLOUD_EVENT, CLOUD_EVENTS}:
-        return PushForm(media_type, {})
+        return PushMediaType(media_type, {})
     if media_type != JSON:
         raise unsupported(f"a CloudEvent in headers has a body of {JSON}")
-    return PushForm(media_type, attributes)
+    return PushMediaType(media_type, attributes)
 
 
 def decode_header(name: str, value: str) -> str:
@@ -73,20 +73,20 @@ def decode_header(name: str, value: str) -> str:
     return text
 
 
-def parse_records(form: PushForm, body: bytes) -> tuple[PushedRecord, ...]:
+def parse_records(media_type: PushMediaType, body: bytes) -> tuple[PushedRecord, ...]:
     """The records of a body in their order; a problem that says which one cannot be taken, and why."""
     try:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise Problem("invalid_text", f"The body is not UTF-8 (byte {error.start + 1}).") from None
-    count_signs(text, ",[{\n" if form.media_type in NDJSON else ",[{")
+    count_signs(text, ",[{\n" if media_type.media_type in NDJSON else ",[{")
     records: list[PushedRecord] = []
-    for record in read_records(form, text):
+    for record in read_records(media_type, text):
         if len(records) == RECORDS_LIMIT:
             raise Problem("body_too_large", f"The body holds more than {RECORDS_LIMIT:,} records.")
         records.append(record)
     # An empty batch is a good one to CloudEvents; else somebody forgot something.
-    if not records and form.media_type != CLOUD_EVENTS:
+    if not records and media_type.media_type != CLOUD_EVENTS:
         raise Problem("invalid_event", "The body holds no record.")
     return tuple(records)
 
@@ -97,18 +97,18 @@ def count_signs(text: str, signs: str = ",[{") -> None:
         raise Problem("body_too_large", f"The body holds more than {SIGNS_LIMIT:,} values: send it in parts.")
 
 
-def read_records(form: PushForm, text: str) -> Iterator[PushedRecord]:
+def read_records(media_type: PushMediaType, text: str) -> Iterator[PushedRecord]:
     """The records, one by one."""
     json_text = JsonText(text)
-    if form.media_type in NDJSON:
+    if media_type.media_type in NDJSON:
         yield from read_lines(text)
-    elif form.attributes:
-        source, event_id = identify(form.attributes, "")
+    elif media_type.attributes:
+        source, event_id = identify(media_type.attributes, "")
         yield PushedRecord(read_data(json_text, ""), source, event_id)
-    elif form.media_type == CLOUD_EVENT:
+    elif media_type.media_type == CLOUD_EVENT:
         value, raw = json_text.read_whole()
         yield open_envelope(value, raw, "")
-    elif form.media_type == CLOUD_EVENTS:
+    elif media_type.media_type == CLOUD_EVENTS:
         if not begins(text, "["):
             json_text.read_whole()
             raise refuse_record("invalid_event", "a batch of CloudEvents is a JSON array", "")
@@ -138,14 +138,14 @@ def read_lines(text: str) -> Iterator[PushedRecord]:
 def read_data(text: JsonText, pointer: str) -> str:
     """The one object of a text."""
     value, raw = text.read_whole()
-    return take_object(value, raw, pointer, text.place)
+    return take_object(value, raw, pointer, text.location)
 
 
-def take_object(value: Any, raw: str, pointer: str, place: str = "") -> str:
+def take_object(value: Any, raw: str, pointer: str, location: str = "") -> str:
     """The raw text of an object, on one line."""
     if not isinstance(value, dict):
         message = "a record is a JSON object"
-        raise refuse_record("invalid_event", f"{place}: {message}" if place else message, pointer)
+        raise refuse_record("invalid_event", f"{location}: {message}" if location else message, pointer)
     return one_line(raw)
 
 
@@ -189,7 +189,7 @@ def identify(attributes: Mapping[str, Any], pointer: str) -> tuple[str, str]:
             message = f"{name} is longer than {IDENTITY_LIMIT_BYTES} bytes"
             raise refuse_record("invalid_event", message, pointer)
     time = attributes.get("time")
-    if time is not None and not is_moment(time):
+    if time is not None and not is_timestamp(time):
         raise refuse_record("invalid_event", "time must be a moment as in RFC 3339", pointer)
     content = attributes.get("datacontenttype", JSON)
     if content is not None and not is_json(content):
@@ -197,9 +197,9 @@ def identify(attributes: Mapping[str, Any], pointer: str) -> tuple[str, str]:
     return attributes["source"], attributes["id"]
 
 
-def is_moment(text: Any) -> bool:
+def is_timestamp(text: Any) -> bool:
     """Whether it is a text as RFC 3339 has it."""
-    if not isinstance(text, str) or not MOMENT.fullmatch(text):
+    if not isinstance(text, str) or not TIMESTAMP.fullmatch(text):
         return False
     try:
         datetime.fromisoformat(text[:19])

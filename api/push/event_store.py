@@ -1,4 +1,4 @@
-"""Pushed records -> rows that outlast a crash, in one transaction, before anybody is told that they were taken."""
+"""Stores pushed records durably in one transaction before the push is acknowledged."""
 
 from __future__ import annotations
 

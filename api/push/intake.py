@@ -1,4 +1,4 @@
-"""What pushed records are taken in with, beside what every route may take."""
+"""Dependencies of the push endpoints, beside those of every route."""
 
 from __future__ import annotations
 

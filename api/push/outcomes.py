@@ -1,4 +1,4 @@
-"""What became of a pushed record, told from what the ledger and the tables say of it. Pure.
+"""The outcome of a pushed record, evaluated from the ledger and the dataset's tables. Pure.
 
 | outcome | meaning |
 |---|---|
@@ -21,7 +21,7 @@ OUTCOMES = ("waiting", "retrying", "published", "unchanged", "duplicate", "rejec
 
 
 @dataclass(frozen=True)
-class LoadFacts:
+class LoadState:
     """What the ledger says of the load that took a record."""
 
     id: int
@@ -41,8 +41,8 @@ class Rejection:
     state: str
 
 
-def judge_outcome(
-    load: LoadFacts | None, line: int | None, rejection: Rejection | None, written: Collection[int] | None
+def evaluate_outcome(
+    load: LoadState | None, line: int | None, rejection: Rejection | None, written: Collection[int] | None
 ) -> dict[str, Any]:
     """The outcome and its facts; `written` are the lines of the load that the tables hold, None where unknown."""
     if load is None:

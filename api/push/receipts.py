@@ -1,4 +1,4 @@
-"""Receipts: what became of the records of one push, found in the ledger and in the dataset's tables."""
+"""Push receipts: the outcome of each record of a push, read from the ledger and the dataset's tables."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 from psycopg import AsyncConnection, sql
 from psycopg.rows import dict_row
 
-from api.database.connections import Lanes
+from api.database.connections import ReadConnections
 from api.http.problems import Problem
-from api.push.outcomes import LoadFacts, Rejection, count_outcomes, judge_outcome
+from api.push.outcomes import LoadState, Rejection, count_outcomes, evaluate_outcome
 from catalog.storage.dataset_tables import LINE, LOAD, REVISION, DatasetTables
 from runtime.database import translate_error
 
@@ -66,7 +66,7 @@ class Described:
 
 
 async def describe_receipt(
-    lanes: Lanes,
+    read_connections: ReadConnections,
     tables: DatasetTables,
     receipt_id: uuid.UUID,
     whose: str | None,
@@ -78,11 +78,11 @@ async def describe_receipt(
     dataset = tables.dataset
     address = {"product": dataset.product, "major": dataset.major, "dataset": dataset.name, "receipt": receipt_id}
     try:
-        async with lanes.connection() as connection, connection.transaction():
+        async with read_connections.connection() as connection, connection.transaction():
             (receipt,) = await fetch(connection, FIND_RECEIPT, address) or (None,)
             if receipt is None or (whose is not None and decode(receipt["principal"]) != whose):
                 raise Problem("not_found")
-            events = await judge_events(connection, tables, receipt_id, receipt["oldest_revision"])
+            events = await evaluate_events(connection, tables, receipt_id, receipt["oldest_revision"])
     except Problem:
         raise
     except Exception as error:
@@ -104,7 +104,7 @@ async def describe_receipt(
     return Described(data, page[-1]["position"] if more else None)
 
 
-async def judge_events(
+async def evaluate_events(
     connection: AsyncConnection[Any], tables: DatasetTables, receipt_id: uuid.UUID, oldest_revision: int
 ) -> list[dict[str, Any]]:
     """Every record of the receipt, in its order, with its outcome."""
@@ -112,24 +112,24 @@ async def judge_events(
     taken = sorted({event["load_id"] for event in events if event["load_id"] is not None})
     loads = {row["taken"]: row for row in await fetch(connection, FIND_LOADS, (taken,))} if taken else {}
     rejections = await find_rejections(connection, receipt_id, loads)
-    facts: dict[int, LoadFacts] = {}
+    facts: dict[int, LoadState] = {}
     written: dict[int, set[int] | None] = {}
     for load_id, row in loads.items():
         names = ("id", "revision", "standing", "duplicates", "unchanged", "failed_before")
-        facts[load_id] = LoadFacts(status=decode(row["status"]), **{name: row[name] for name in names})
+        facts[load_id] = LoadState(status=decode(row["status"]), **{name: row[name] for name in names})
         kept = row["revision"] is not None and row["revision"] >= oldest_revision
         written[load_id] = (
             await find_written(connection, tables, [load_id, row["id"]], row["revision"]) if kept else None
         )
-    judged = []
+    checked = []
     for event in events:
         load_id, line = event["load_id"], event["line"]
-        outcome = judge_outcome(facts.get(load_id), line, rejections.get((load_id, line)), written.get(load_id))
+        outcome = evaluate_outcome(facts.get(load_id), line, rejections.get((load_id, line)), written.get(load_id))
         source = decode(event["source"])
         # An identity that was made up here tells the sender nothing.
         named = {} if source.startswith("receipt:") else {"source": source, "id": decode(event["event_id"])}
-        judged.append({"position": event["position"], **named, **outcome})
-    return judged
+        checked.append({"position": event["position"], **named, **outcome})
+    return checked
 
 
 async def find_rejections(
@@ -145,7 +145,7 @@ async def find_rejections(
     if len(found) < sum(loads[taken]["rejected"] for taken in with_rejects):
         for row in await fetch(connection, FIND_SEEN_AGAIN, (receipt_id, with_rejects)):
             found.setdefault((row["load_id"], row["line"]), row)
-    return {place: Rejection(row["reasons"], decode(row["state"])) for place, row in found.items()}
+    return {key: Rejection(row["reasons"], decode(row["state"])) for key, row in found.items()}
 
 
 async def find_written(

@@ -1,4 +1,4 @@
-"""Pushed records: taking them in, and telling what became of them. Two routes serve every dataset."""
+"""Push endpoints: accept records, and report their outcome. Two routes serve every dataset."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from api.http.problems import Problem
 from api.http.query_string import read_count, refuse_parameters
 from api.http.request_headers import read_idempotency_key
 from api.http.responses import NO_STORE, READ
-from api.push.event_body import read_form
+from api.push.event_body import read_media_type
 from api.push.event_store import Push
 from api.push.intake import intake_of
 from api.push.receipts import describe_receipt
@@ -35,13 +35,13 @@ async def push_events(request: Request) -> Response:
     dataset = find_writable_dataset(context.catalog, principal, parts["product"], parts["major"], parts["dataset"])
     refuse_parameters(request, ())
     require_pushed(dataset)
-    form = read_form(request.headers.get("content-type", ""), request.headers.items())
+    media_type = read_media_type(request.headers.get("content-type", ""), request.headers.items())
     key = read_idempotency_key(request.headers.getlist("idempotency-key"))
     intake = intake_of(request)
     with intake.bodies.hold() as held:
         body = await read_body(request, context.settings.events_limit_bytes, held)
         async with intake.turn(len(body)):
-            records, digest = await intake.parser.parse(form, body)
+            records, digest = await intake.parser.parse(media_type, body)
             del body
             held.take(max(len(records.text) - held.size, 0))
             answer = await intake.events.keep(Push(dataset, principal.client or "", records, key, digest))
@@ -65,7 +65,7 @@ async def get_receipt(request: Request) -> Response:
         raise Problem("not_found") from None
     whose = None if "ops:read" in principal.scopes else principal.client
     described = await describe_receipt(
-        context.lanes, context.views.tables.of(dataset), receipt_id, whose, after=after, limit=limit
+        context.read_connections, context.views.tables.of(dataset), receipt_id, whose, after=after, limit=limit
     )
     base = address_of(context.settings, f"{dataset.path}/receipts/{receipt_id}")
     next_url = None if described.next is None else f"{base}?limit={limit}&after={described.next}"

@@ -1,4 +1,4 @@
-"""Cursors: where a walk stands, sealed against change. Pure.
+"""Pagination cursors: a position in a result, sealed against tampering. Pure.
 
 A cursor holds the epoch and the revisions in which the walk began, of every dataset that it reads, the digest of the
 query that it belongs to, and which record was given last. Of that record it holds the key alone, and no more of a
@@ -33,12 +33,12 @@ class InvalidCursorError(ValueError):
 
 @dataclass(frozen=True)
 class Cursor:
-    """Where a walk stands."""
+    """A position in a paginated result."""
 
     epoch: str
     revisions: tuple[int, ...]
     query: str  # digest of the query that it belongs to
-    place: tuple[Any, ...]  # JSON values, by which the kind of question finds its place again
+    position: tuple[Any, ...]  # JSON values, by which the kind of question finds its place again
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def digest_query(*parts: object) -> str:
 
 def encode_cursor(cursor: Cursor, secret: bytes) -> str:
     """The cursor as text that is safe in a URL."""
-    payload = write_json([cursor.epoch, cursor.revisions, cursor.query, *cursor.place])
+    payload = write_json([cursor.epoch, cursor.revisions, cursor.query, *cursor.position])
     return base64.urlsafe_b64encode(sign(payload, secret) + payload).rstrip(b"=").decode()
 
 
@@ -71,10 +71,10 @@ def decode_cursor(text: str, secret: bytes, query: str) -> Cursor:
     signature, payload = raw[:SIGNATURE_BYTES], raw[SIGNATURE_BYTES:]
     if not hmac.compare_digest(signature, sign(payload, secret)):
         raise InvalidCursorError("changed or cut off")
-    epoch, revisions, owner, *place = json.loads(payload)
+    epoch, revisions, owner, *position = json.loads(payload)
     if owner != query:
         raise InvalidCursorError("made for another query: keep every other parameter as it was")
-    return Cursor(epoch, tuple(revisions), owner, tuple(place))
+    return Cursor(epoch, tuple(revisions), owner, tuple(position))
 
 
 def sign(payload: bytes, secret: bytes) -> bytes:
@@ -95,10 +95,10 @@ def text_room(texts: int) -> int:
 def seal_key(key: Sequence[str], are_texts: Sequence[bool]) -> list[Any]:
     """The parts of a key as a cursor holds them: a long text as [how it begins, its digest]."""
     room = text_room(sum(are_texts))
-    return [cut_text(part, room) if is_text else part for part, is_text in zip(key, are_texts, strict=True)]
+    return [truncate_key_text(part, room) if is_text else part for part, is_text in zip(key, are_texts, strict=True)]
 
 
-def cut_text(text: str, room: int) -> Any:
+def truncate_key_text(text: str, room: int) -> Any:
     """A text, or [how it begins, its digest] where it takes more room."""
     if len(text) <= room and len(write_json(text)) - 2 <= room:
         return text

@@ -1,4 +1,4 @@
-"""Walks over pages: where a cursor stands, and the address of the next page."""
+"""Pagination: reads cursors and builds the address of the next page."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def open_cursor(view: View, text: str, digest: str) -> Cursor:
 
 
 def next_page(
-    view: View, target: Target, epoch: str, revisions: Sequence[int], digest: str, place: Sequence[Any]
+    view: View, target: Target, epoch: str, revisions: Sequence[int], digest: str, position: Sequence[Any]
 ) -> str:
     """The address of the page that comes after a place; it repeats every parameter of the address but the cursor."""
-    token = encode_cursor(Cursor(epoch, tuple(revisions), digest, tuple(place)), view.views.secret)
+    token = encode_cursor(Cursor(epoch, tuple(revisions), digest, tuple(position)), view.views.secret)
     return f"{target.path}?{without_cursor(target.query_string)}{CURSOR}={token}"
 
 
@@ -63,7 +63,7 @@ def longest_next(view: View, target: Target, datasets: int, sorted_by: int) -> i
     return len(target.path) + len(query) + len(f"?{CURSOR}=") + cursor
 
 
-def check_placed(placed: bytes | None) -> None:
+def check_position_found(placed: bytes | None) -> None:
     """Nothing comes back where the record of a cursor was found in its revision."""
     if placed != b"t":
         raise Problem("revision_gone", "The record at which the cursor stands is no longer kept: start again.")

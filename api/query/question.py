@@ -1,4 +1,4 @@
-"""What a GET asks of a dataset, and what it is answered with: the values that the phases of a request hand on."""
+"""Query and response values that the phases of a dataset request pass on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from api.database.published_heads import Head
-from api.http.negotiation import Form
+from api.http.negotiation import MediaType
 
 if TYPE_CHECKING:
     from api.query.view import View
@@ -32,7 +32,7 @@ class Question:
     pins: tuple[int, ...] = ()  # a cursor's revisions, of the dataset and its companions
     epoch: str | None = None  # of the revisions that the caller names, where they say
     seen: int = 0  # the caller names this revision of the dataset: an older head is read again
-    form: Form | None = None  # that the address names; otherwise the Accept header decides
+    media_type: MediaType | None = None  # that the address names; otherwise the Accept header decides
     companions: tuple[View, ...] = ()  # other datasets that are read, as the caller sees them
     tags: dict[Any, str] = field(default_factory=dict, compare=False, repr=False)  # entity tags of its latest answers
 

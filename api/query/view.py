@@ -70,7 +70,7 @@ class View:
         }
 
     @property
-    def limited(self) -> bool:
+    def row_filtered(self) -> bool:
         """Whether only some of the dataset's records are seen: then nothing that counts all of them is."""
         return self.rows is not None
 
@@ -107,10 +107,10 @@ class Views:
 
     def of(self, dataset: Dataset, access: Access) -> View:
         """The dataset as callers with this access see it."""
-        place = (dataset.schema, dataset.name, access)
-        view = self.made.get(place)
+        key = (dataset.schema, dataset.name, access)
+        view = self.made.get(key)
         if view is None:
-            view = self.made[place] = View(self, self.tables.of(dataset), access, self.contracts[dataset.schema])
+            view = self.made[key] = View(self, self.tables.of(dataset), access, self.contracts[dataset.schema])
             if len(self.made) > VIEWS_MAXIMUM:
                 self.made.popitem(last=False)
         return view

@@ -41,17 +41,17 @@ def columns_of(dataset: Dataset, order: Order) -> list[tuple[str, bool]]:
 def page_body(
     page: sa.Subquery,
     limit: Any,
-    place: Callable[[Any], Sequence[Any]],
+    position: Callable[[Any], Sequence[Any]],
     text: Callable[[Any], Any],
     separator: str = "','",
 ) -> sa.Subquery:
     """A page's rows as one row: how many were found, their texts up to `limit`, and the place of the last as JSON.
 
-    `page` holds one row more than `limit` where there is a next page; `text` writes a row down, and `place` says of
-    the last one what a cursor needs.
+    `page` holds one row more than `limit` where there is a next page; `text` writes a row down, and `position` says
+    of the last one what a cursor needs.
     """
     numbered = sa.select(sa.func.row_number().over().label(NUMBER), page).subquery("_numbered")
-    last = sa.func.json_build_array(*place(numbered))
+    last = sa.func.json_build_array(*position(numbered))
     rows = (
         sa.select(
             numbered.c[NUMBER],

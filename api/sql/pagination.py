@@ -1,4 +1,4 @@
-"""Where a walk goes on -> SQL: the record that a cursor names, and the condition that others come after it. Pure."""
+"""Keyset pagination in SQL: the record of the cursor, and the condition for the records after it. Pure."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class After:
     """What a statement that goes on behind a cursor depends on."""
 
     nulls: tuple[bool, ...]  # of an order: which values of the record are null
-    cut: tuple[bool, ...]  # of the key: which parts the cursor holds the beginning and the digest of
+    truncated: tuple[bool, ...]  # of the key: which parts the cursor holds the beginning and the digest of
 
     @property
     def whole(self) -> bool:
         """Whether the cursor holds all of the key."""
-        return not any(self.cut)
+        return not any(self.truncated)
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,13 @@ def key_values(key: Sequence[KeyPart]) -> dict[str, Any]:
     return {f"k{index}": part.text for index, part in enumerate(key)} | digests
 
 
-def is_keyed(dataset: Dataset, table: Any, cut: Sequence[bool]) -> list[sa.ColumnElement[bool]]:
+def is_keyed(dataset: Dataset, table: Any, truncated: Sequence[bool]) -> list[sa.ColumnElement[bool]]:
     """The conditions that a record has the key of the cursor."""
     conditions: list[sa.ColumnElement[bool]] = []
-    for index, (name, is_cut) in enumerate(zip(dataset.key, cut, strict=True)):
+    for index, (name, is_truncated) in enumerate(zip(dataset.key, truncated, strict=True)):
         column = table.c[dataset.properties[name].column]
         value: Any = sa.bindparam(f"k{index}", type_=dataset.properties[name].type.sqlalchemy)
-        if not is_cut:
+        if not is_truncated:
             conditions.append(column == value)
             continue
         utf8, hexadecimal = sa.literal_column("'UTF8'", sa.Text), sa.literal_column("'hex'", sa.Text)
@@ -64,50 +64,50 @@ def is_keyed(dataset: Dataset, table: Any, cut: Sequence[bool]) -> list[sa.Colum
     return conditions
 
 
-def places_of(dataset: Dataset, order: Order, after: After) -> list[str]:
+def unsealed_properties(dataset: Dataset, order: Order, after: After) -> list[str]:
     """The properties of the cursor's record that the cursor does not hold, and that the order depends on."""
     sorted_by = [name for (name, _), is_null in zip(order, after.nulls, strict=True) if not is_null]
     return [name for name in sorted_by if name not in dataset.key] + ([] if after.whole else list(dataset.key))
 
 
-def find_place(view: View, order: Order, after: After, *, age: Age) -> sa.CTE | None:
+def find_cursor_record(view: View, order: Order, after: After, *, age: Age) -> sa.CTE | None:
     """What the cursor does not hold of its record: what it is sorted by, and a long key. None where it holds all.
 
     It is looked for among what the caller may see of the revision that is read: the walk found it there.
     """
     dataset = view.dataset
-    columns = [dataset.properties[name].column for name in places_of(dataset, order, after)]
+    columns = [dataset.properties[name].column for name in unsealed_properties(dataset, order, after)]
     if not columns:
         return None
     found = [
         sa.select(*(table.c[column] for column in columns)).where(
-            *is_keyed(dataset, table, after.cut), *conditions_of(view, table, age=age)
+            *is_keyed(dataset, table, after.truncated), *conditions_of(view, table, age=age)
         )
         for table in tables_of(view, age=age)
     ]
     return (found[0] if len(found) == 1 else sa.union_all(*found)).limit(sa.literal_column("1")).cte("_place")
 
 
-def find_key(view: View, cut: tuple[bool, ...]) -> sa.CTE | None:
+def find_key(view: View, truncated: tuple[bool, ...]) -> sa.CTE | None:
     """The whole key that the cursor holds parts of, from any revision; None where it holds all of it."""
-    if not any(cut):
+    if not any(truncated):
         return None
     dataset = view.dataset
     columns = [dataset.properties[name].column for name in dataset.key]
     found = [
-        sa.select(*(table.c[column] for column in columns)).where(*is_keyed(dataset, table, cut))
+        sa.select(*(table.c[column] for column in columns)).where(*is_keyed(dataset, table, truncated))
         for table in (view.tables.current, view.tables.history)
     ]
     return sa.union_all(*found).limit(sa.literal_column("1")).cte("_place")
 
 
-def is_placed(place: sa.CTE | None) -> list[sa.ColumnElement[bool]]:
+def is_cursor_record_found(cursor_record: sa.CTE | None) -> list[sa.ColumnElement[bool]]:
     """The column that says whether the cursor's record was found; none where it is not looked for."""
-    return [] if place is None else [sa.exists().select_from(place).label("placed")]
+    return [] if cursor_record is None else [sa.exists().select_from(cursor_record).label("placed")]
 
 
 def compile_after(
-    table: Any, dataset: Dataset, order: Order, after: After, place: sa.CTE | None, part: Part = None
+    table: Any, dataset: Dataset, order: Order, after: After, cursor_record: sa.CTE | None, part: Part = None
 ) -> sa.ColumnElement[bool]:
     """The condition that a record of the part comes after the cursor's."""
     nulls = after.nulls
@@ -118,8 +118,8 @@ def compile_after(
         value: Any = sa.null()
         if in_key and after.whole:
             value = sa.bindparam(f"k{dataset.key.index(name)}", type_=prop.type.sqlalchemy)
-        elif place is not None and not is_null:
-            value = sa.select(place.c[prop.column]).scalar_subquery()
+        elif cursor_record is not None and not is_null:
+            value = sa.select(cursor_record.c[prop.column]).scalar_subquery()
         steps.append(Step(table.c[prop.column], value, descending, is_null, not in_key))
     if part is NULLS:
         # All of them come after what has a value; after a null, what follows in the order decides.

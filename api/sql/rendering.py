@@ -33,6 +33,6 @@ def constant(value: str | int) -> sa.ColumnElement[Any]:
     return sa.literal_column(f"'{quoted}'", sa.Text)
 
 
-def is_steady(filters: Iterable[Filter]) -> bool:
+def is_deterministic(filters: Iterable[Filter]) -> bool:
     """Whether these filters narrow a query alike whatever their values: then one plan serves all."""
     return all(condition.operator != SEARCH and find_operator(condition.operator).keeps_plan for condition in filters)

@@ -48,12 +48,12 @@ def conditions_of(
     filters: Sequence[Filter] = (),
     *,
     age: Age = HEAD,
-    place: int = 0,
+    index: int = 0,
     source: Any = None,
 ) -> list[sa.ColumnElement[bool]]:
     """Everything that a row of one table, current or history, must meet to be among a view's records.
 
-    The one function that says so, for every statement and every branch of it. `place` tells the datasets of a
+    The one function that says so, for every statement and every branch of it. `index` tells the datasets of a
     statement apart: the revision of the n-th stands in the parameter revision_<n>. `source` is what the statement
     calls the table, where it has another name there.
     """
@@ -62,7 +62,7 @@ def conditions_of(
     if view.rows is not None:
         conditions.append(compile_predicate(view, view.rows, rows))
     if age.pinned:
-        revision = pinned_revision(place, age)
+        revision = pinned_revision(index, age)
         conditions.append(rows.c[REVISION] <= revision)
         if table is view.tables.history and age.revisions:
             conditions.append(rows.c[UNTIL] == revision + constant(1))
@@ -86,11 +86,11 @@ def revision_now(dataset: Dataset) -> sa.ScalarSelect[int]:
     return sa.select(head.c.revision).where(*is_head(head.c, dataset)).scalar_subquery()
 
 
-def pinned_revision(place: int = 0, age: Age = OLDER) -> sa.ColumnElement[int]:
+def pinned_revision(index: int = 0, age: Age = OLDER) -> sa.ColumnElement[int]:
     """The revision of the n-th dataset of a statement."""
     if age.revisions:
-        return constant(age.revisions[place])
-    return sa.bindparam(f"revision_{place}", type_=sa.BigInteger)
+        return constant(age.revisions[index])
+    return sa.bindparam(f"revision_{index}", type_=sa.BigInteger)
 
 
 def tables_of(view: View, *, age: Age) -> tuple[sa.Table, ...]:
@@ -123,8 +123,8 @@ def with_heads(
     facts: list[Any] = []
     conditions: list[Any] = []
     froms: list[Any] = [] if source is None else [source]
-    for place, view in enumerate(views):
-        head = DatasetHead.__table__.alias(f"_head_{place}")
+    for index, view in enumerate(views):
+        head = DatasetHead.__table__.alias(f"_head_{index}")
         conditions += is_head(head.c, view.dataset)
         froms.append(head)
         published: Any = head.c.published_at
@@ -132,11 +132,11 @@ def with_heads(
             revisions = Revision.__table__
             published = (
                 sa.select(revisions.c.published_at)
-                .where(revisions.c.dataset_id == head.c.id, revisions.c.revision == pinned_revision(place, age))
+                .where(revisions.c.dataset_id == head.c.id, revisions.c.revision == pinned_revision(index, age))
                 .scalar_subquery()
             )
-        moment = sa.cast(sa.func.floor(sa.func.date_part(sa.literal_column("'epoch'"), published)), sa.BigInteger)
-        facts += [head.c.revision, head.c.oldest_revision, sa.func.coalesce(moment, sa.literal_column("0"))]
+        timestamp = sa.cast(sa.func.floor(sa.func.date_part(sa.literal_column("'epoch'"), published)), sa.BigInteger)
+        facts += [head.c.revision, head.c.oldest_revision, sa.func.coalesce(timestamp, sa.literal_column("0"))]
     return sa.select(postgresql.array(facts).label("heads"), *payload).select_from(*froms).where(*conditions)
 
 

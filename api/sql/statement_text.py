@@ -1,7 +1,7 @@
 """Statements of SQLAlchemy -> their text: every name quoted, each parameter where it stands and nowhere else. Pure.
 
 A name may hold what looks like a parameter, such as `price$1` or `%(f0)s`. So no text is searched for parameters:
-each is marked by what no name and no constant can hold, and the text is cut at the marks.
+each is delimited by a character that no name and no constant can hold, and the text is split there.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import psycopg as driver
 
 from api.database.statement import Statement
 
-MARK = "\0"  # Postgres takes it in no name and in no text
+DELIMITER = "\0"  # Postgres takes it in no name and in no text
 
 
 class QuotingPreparer(driver.PGIdentifierPreparer_psycopg):
@@ -26,12 +26,12 @@ class QuotingPreparer(driver.PGIdentifierPreparer_psycopg):
 
 
 class MarkingCompiler(driver.PGCompiler_psycopg):
-    """Puts marks around the names of parameters."""
+    """Puts delimiters around the names of parameters."""
 
     def bindparam_string(self, name: str, *arguments: Any, **options: Any) -> str:
         """The parameter as it stands in the statement, with its cast."""
         text = super().bindparam_string(name, *arguments, **options)
-        return text.replace(f":{name}", f"{MARK}{name}{MARK}", 1)
+        return text.replace(f":{name}", f"{DELIMITER}{name}{DELIMITER}", 1)
 
 
 class MarkingDialect(driver.PGDialect_psycopg):
@@ -45,26 +45,26 @@ class MarkingDialect(driver.PGDialect_psycopg):
 DIALECT: sa.Dialect = MarkingDialect(paramstyle="named")  # type: ignore[no-untyped-call]
 
 
-def cut(statement: sa.Select[Any]) -> list[str]:
+def split_at_parameters(statement: sa.Select[Any]) -> list[str]:
     """The statement's text, and at every second place the name of a parameter."""
-    return str(statement.compile(dialect=DIALECT)).split(MARK)
+    return str(statement.compile(dialect=DIALECT)).split(DELIMITER)
 
 
 def render(statement: sa.Select[Any], *, keep_plan: bool = False) -> Statement:
     """The statement with its parameters numbered, and their names in order."""
-    parts = cut(statement)
+    parts = split_at_parameters(statement)
     names = tuple(dict.fromkeys(parts[1::2]))
     numbers = {name: f"${number}" for number, name in enumerate(names, 1)}
-    text = "".join(numbers[part] if place % 2 else part for place, part in enumerate(parts))
+    text = "".join(numbers[part] if index % 2 else part for index, part in enumerate(parts))
     return Statement(text.encode(), names, keep_plan)
 
 
-def fill_in(statement: sa.Select[Any], values: Mapping[str, Any]) -> str:
+def render_literals(statement: sa.Select[Any], values: Mapping[str, Any]) -> str:
     """The statement with its values quoted in their places: COPY, through which exports run, takes no parameters.
 
     Each stands in brackets: a cast binds closer than a sign, and no type holds its lowest integer without the sign.
     """
     return "".join(
-        f"({psycopg_sql.Literal(values[part]).as_string(None)})" if place % 2 else part
-        for place, part in enumerate(cut(statement))
+        f"({psycopg_sql.Literal(values[part]).as_string(None)})" if index % 2 else part
+        for index, part in enumerate(split_at_parameters(statement))
     )

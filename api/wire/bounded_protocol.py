@@ -15,7 +15,7 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 
 from api.wire.connection import BODY, HEADERS, IDLE, Connection, ServiceConfig
 from api.wire.cycle import Cycle
-from api.wire.framing import WATCHED, find_foreign_targets, judge_head, read_target
+from api.wire.framing import WATCHED, check_head, find_foreign_targets, read_target
 
 __all__ = ["BoundedProtocol", "ServiceConfig"]
 
@@ -41,7 +41,7 @@ class BoundedProtocol(Connection):
 
     def data_received(self, data: bytes) -> None:
         """Takes what has come; what comes behind a refusal, or behind an upgrade, is dropped."""
-        if self.deaf:
+        if self.reading_stopped:
             return
         self.held.idle.pop(self, None)
         if self.stage == BODY:
@@ -49,7 +49,7 @@ class BoundedProtocol(Connection):
         seen = self.seen + data if self.seen else data
         self.foreign = find_foreign_targets(seen)
         self.feed(data)
-        if self.deaf:
+        if self.reading_stopped:
             return
         self.seen = seen[-self.head_limit - len(data) :] if self.stage == HEADERS else b""
         if self.stage == self.timed == IDLE and self.refusal is None and not self.cycle.response_complete:
@@ -73,7 +73,7 @@ class BoundedProtocol(Connection):
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             # No other protocol is spoken here, and what comes now may be of one: it is never read as a request.
-            self.deaf = self.refusal is None
+            self.reading_stopped = self.refusal is None
         except httptools.HttpParserError:
             self.refuse(self.refusal or "bad_request")
 
@@ -127,7 +127,7 @@ class BoundedProtocol(Connection):
         """Gives the request to the application, in its turn."""
         method, version = self.parser.get_method(), self.parser.get_http_version()
         upgrades = self.parser.should_upgrade()
-        code = judge_head(method, version, self.watched, upgrades=upgrades)
+        code = check_head(method, version, self.watched, upgrades=upgrades)
         target = read_target(method, self.url, self.watched) if code is None else None
         if target is None or self.url in self.foreign or len(self.pipeline) >= PIPELINE_LIMIT:
             self.refusal = code or "bad_request"

@@ -1,4 +1,4 @@
-"""One connection: the turns of its requests, how long it may be waited for, how it is refused, what its reader took.
+"""One HTTP connection: request order, timeouts, refusal, and flow control towards its reader.
 
 What stands in a request is the business of `api/wire/bounded_protocol.py`; what all connections share, of
 `api/wire/connections.py`.
@@ -48,7 +48,7 @@ class Connection(HttpToolsProtocol):
         self.url = b""
         self.stage = IDLE
         self.handed_on = False  # whether the application has the request whose body is coming
-        self.deaf = False  # whether what still comes is dropped
+        self.reading_stopped = False  # whether what still comes is dropped
         self.running: Cycle | None = None  # the request that is being answered, or was last
         self.waits_to_go_on = False  # whether the next one begins when the reader has taken what it has
         self.timer: TimerHandle | None = None
@@ -65,7 +65,7 @@ class Connection(HttpToolsProtocol):
         if self.held.admit(self):
             self.watch()
             return
-        self.deaf = True
+        self.reading_stopped = True
         note_event("connection_refused", address=self.address)
         if self.held.turned_away >= TURNED_AWAY_AT_ONCE:
             transport.abort()
@@ -117,7 +117,7 @@ class Connection(HttpToolsProtocol):
         if cycle is not None:
             cycle.response_started = cycle.response_complete = True
             cycle.keep_alive = False
-        self.deaf = True
+        self.reading_stopped = True
         self.finish(render_refusal(self.limits, "overloaded", scope["raw_path"]))
         return False
 
@@ -166,7 +166,7 @@ class Connection(HttpToolsProtocol):
     def refuse(self, code: str) -> None:
         """Answers with a problem where nothing was answered yet, and ends the connection."""
         self.unwatch()
-        self.deaf = True
+        self.reading_stopped = True
         if self.transport.is_closing():
             return
         if code in AMBIGUOUS:
@@ -192,7 +192,7 @@ class Connection(HttpToolsProtocol):
 
     def linger(self) -> None:
         """Ends the connection behind its last answer, while bytes still come that nobody will read."""
-        self.deaf = True
+        self.reading_stopped = True
         self.unwatch()
         self._unset_keepalive_if_required()
         self.held.idle.pop(self, None)

@@ -1,4 +1,4 @@
-"""Judges the head of a request: whatever two parsers could read in two ways is refused. Pure.
+"""Checks the head of a request: anything that two parsers could read differently is refused. Pure.
 
 The parser (llhttp) is strict about line ends, blanks, lengths and chunks. What it leaves to its user is judged here:
 the protocol, the version, the method, the form of the target, Host, transfer codings and upgrades (RFC 9112, sections
@@ -42,7 +42,7 @@ def is_host(value: bytes) -> bool:
     return HOST.fullmatch(value.strip(BLANKS)) is not None
 
 
-def judge_head(method: bytes, version: str, fields: Sequence[Field], *, upgrades: bool) -> str | None:
+def check_head(method: bytes, version: str, fields: Sequence[Field], *, upgrades: bool) -> str | None:
     """The code of what is wrong with a head, None where nothing is. `fields` are those that are watched, in order.
 
     `upgrades` tells that the parser takes all behind the head for another protocol.

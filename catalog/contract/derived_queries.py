@@ -1,4 +1,4 @@
-"""The SQL of derived datasets and quality rules, held against all contracts: what it reads, and what it must give."""
+"""Checks the SQL of derived datasets and quality rules against all contracts: inputs and result columns."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def check_query(
     if source is None or source.query is None:
         return
     for name in source.reads:
-        place = find_read(dataset, name)
-        if place == (dataset.schema, dataset.name):
+        table_key = find_read(dataset, name)
+        if table_key == (dataset.schema, dataset.name):
             yield "input.query: reads the dataset that it makes", "error"
         else:
             for problem, severity in check_read(dataset, name, readings, known, alone=alone):
@@ -78,7 +78,7 @@ def check_rules(
         if gate.kind != "sql":
             continue
         try:
-            tables = find_tables(parse_query(fill_rule(dataset, gate), steady=False))
+            tables = find_tables(parse_query(fill_rule(dataset, gate), deterministic=False))
         except QueryTextError as error:
             yield f"quality rule {gate.name}: {error}", severity
             continue
@@ -97,13 +97,13 @@ def check_read(
     physical: bool = False,
 ) -> Problems:
     """Why a table cannot be read."""
-    place = find_read(dataset, name)
+    table_key = find_read(dataset, name)
     try:
-        found = readings.find(dataset, *place, physical=physical)
+        found = readings.find(dataset, *table_key, physical=physical)
     except UnreadableError as error:
         yield str(error), "error"
         return
-    if found is None and alone and place[0] not in readings.by_schema:
+    if found is None and alone and table_key[0] not in readings.by_schema:
         yield f"{name!r} is not among the contracts looked at", "warning"
     elif found is None:
         yield f"there is no dataset {name.removeprefix('.')!r}{suggest(dataset, name, known)}", "error"

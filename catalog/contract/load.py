@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from catalog.contract.derived_queries import check_queries
 from catalog.contract.product import build_product
-from catalog.document.yaml_document import Document, Trail, read_document, show_trail
+from catalog.document.yaml_document import Document, YamlPath, read_document, show_trail
 from catalog.model.catalog import Catalog
 from catalog.model.dataset import Product
 from runtime.errors import ContractError, Finding
@@ -108,18 +108,18 @@ def standard_schema() -> dict[str, Any]:
     """
     schema: dict[str, Any] = json.loads((files("open_data_contract_standard") / "schema.json").read_text())
 
-    def mend(part: Any) -> None:
+    def fix_types(part: Any) -> None:
         if isinstance(part, dict):
             condition = part.get("if")
             if isinstance(condition, dict) and "logicalType" in condition.get("properties", {}):
                 condition.setdefault("required", ["logicalType"])
             for value in part.values():
-                mend(value)
+                fix_types(value)
         elif isinstance(part, list):
             for value in part:
-                mend(value)
+                fix_types(value)
 
-    mend(schema)
+    fix_types(schema)
     return schema
 
 
@@ -129,7 +129,7 @@ def check_schema(document: Document) -> Iterator[Finding]:
     seen = set()
     errors = [find_cause(error) for error in validator_class(standard_schema()).iter_errors(document.data)]
     for error in errors:
-        trail: Trail = tuple(error.absolute_path)
+        trail: YamlPath = tuple(error.absolute_path)
         if error.validator == "unevaluatedProperties" and any(
             other is not error and tuple(other.absolute_path)[: len(trail)] == trail for other in errors
         ):

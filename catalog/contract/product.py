@@ -14,9 +14,9 @@ from catalog.contract.quality import build_gates
 from catalog.contract.relationships import check_foreign_keys, find_foreign_keys
 from catalog.contract.roles import build_roles
 from catalog.contract.service_levels import build_sla
-from catalog.document.custom_properties import check_keys, read_customs, read_grants, read_least, read_share
+from catalog.document.custom_properties import check_keys, read_custom_properties, read_grants, read_least, read_share
 from catalog.document.findings import Findings, group_warnings
-from catalog.document.yaml_document import Document, Trail
+from catalog.document.yaml_document import Document, YamlPath
 from catalog.inputs.incremental import count_errors
 from catalog.inputs.input import build_input
 from catalog.inputs.permits import Permits
@@ -84,7 +84,7 @@ def build_product(
         description=(contract.description.purpose or "") if contract.description else "",
         sla=sla,
         grants=read_grants(
-            read_customs(contract.customProperties, ("customProperties",), findings, "contract"),
+            read_custom_properties(contract.customProperties, ("customProperties",), findings, "contract"),
             ("customProperties",),
             findings,
         ),
@@ -117,7 +117,7 @@ def build_datasets(
     datasets: dict[str, Dataset] = {}
     tables: dict[str, str] = {}
     for index, part in enumerate(contract.schema_ or []):
-        trail: Trail = ("schema", index)
+        trail: YamlPath = ("schema", index)
         dataset = build_dataset(part, trail, owner, contract, findings, permits)
         if dataset is None:
             continue
@@ -133,7 +133,7 @@ def build_datasets(
 
 def build_dataset(
     part: SchemaObject,
-    trail: Trail,
+    trail: YamlPath,
     owner: Owner,
     contract: OpenDataContractStandard,
     findings: Findings,
@@ -144,7 +144,7 @@ def build_dataset(
     if table is None:
         return None
     name = part.name or ""
-    custom = read_customs(part.customProperties, (*trail, "customProperties"), findings, "dataset")
+    custom = read_custom_properties(part.customProperties, (*trail, "customProperties"), findings, "dataset")
     trimmed = read_trim(custom, trail, findings)
     default = {} if trimmed is None else {"trim": trimmed}
     properties = build_properties(part, trail, findings, default, is_fed=custom.get("input") is not None)
@@ -176,7 +176,7 @@ def build_dataset(
     )
 
 
-def find_table(part: SchemaObject, trail: Trail, findings: Findings) -> str | None:
+def find_table(part: SchemaObject, trail: YamlPath, findings: Findings) -> str | None:
     """The name of a dataset's table; None where the dataset's own name cannot be used."""
     name = part.name or ""
     if not DATASET_NAME.fullmatch(name):
@@ -193,7 +193,7 @@ def find_table(part: SchemaObject, trail: Trail, findings: Findings) -> str | No
     return table
 
 
-def read_language(custom: dict[str, Any], trail: Trail, findings: Findings) -> str:
+def read_language(custom: dict[str, Any], trail: YamlPath, findings: Findings) -> str:
     """The text search configuration of a dataset; `simple`, which leaves words as they are, where none is named."""
     language = custom.get("searchLanguage", "simple")
     if language not in SEARCH_LANGUAGES:
@@ -204,7 +204,7 @@ def read_language(custom: dict[str, Any], trail: Trail, findings: Findings) -> s
 
 
 def build_properties(
-    part: SchemaObject, trail: Trail, findings: Findings, default: dict[str, Any], *, is_fed: bool
+    part: SchemaObject, trail: YamlPath, findings: Findings, default: dict[str, Any], *, is_fed: bool
 ) -> dict[str, Property]:
     """The properties of a dataset by name; transforms only where there is an input that they could read.
 
@@ -213,40 +213,42 @@ def build_properties(
     properties: dict[str, Property] = {}
     columns: dict[str, str] = {}
     for index, child in enumerate(part.properties or []):
-        place = (*trail, "properties", index)
-        marks = read_customs(child.customProperties, (*place, "customProperties"), findings, "property")
-        check_keys(child, place, findings)
+        path = (*trail, "properties", index)
+        own_custom_properties = read_custom_properties(
+            child.customProperties, (*path, "customProperties"), findings, "property"
+        )
+        check_keys(child, path, findings)
         if child.transformLogic and not is_fed:
-            findings.warning((*place, "transformLogic"), "not applied: the dataset has no input")
+            findings.warning((*path, "transformLogic"), "not applied: the dataset has no input")
             child = child.model_copy(update={"transformLogic": None})
-        built = build_property(child, place, default | marks, findings)
+        built = build_property(child, path, default | own_custom_properties, findings)
         if built is None:
             continue
         if built.name in properties or built.column in columns:
-            findings.error((*place, "name"), f"there is another property {built.name!r}")
+            findings.error((*path, "name"), f"there is another property {built.name!r}")
         properties[built.name] = built
         columns[built.column] = built.name
     return properties
 
 
 def find_key(
-    part: SchemaObject, properties: dict[str, Property], trail: Trail, findings: Findings
+    part: SchemaObject, properties: dict[str, Property], trail: YamlPath, findings: Findings
 ) -> tuple[str, ...]:
     """The names of the key's properties in their order; an error where there is none or one cannot be a key."""
     keyed = [(p.primaryKeyPosition or 0, i, p) for i, p in enumerate(part.properties or []) if p.primaryKey]
     if not keyed:
         findings.error(trail, "has no primaryKey: a record must be findable by its key. Mark one or more properties")
     for _, index, child in keyed:
-        place = (*trail, "properties", index)
+        path = (*trail, "properties", index)
         built = properties.get(child.name or "")
         if built is None:
             continue
         if built.classification in CLASSIFIED:
             findings.error(
-                (*place, "classification"),
+                (*path, "classification"),
                 "a key property cannot be classified: the key is part of every address",
             )
         if not built.type.ordered:
-            findings.error((*place, "logicalType"), f"a {built.type.name} cannot be a key")
+            findings.error((*path, "logicalType"), f"a {built.type.name} cannot be a key")
     ordered = [child for _, _, child in sorted(keyed, key=lambda item: item[:2])]
     return tuple(child.name or "" for child in ordered if child.name in properties)

@@ -13,7 +13,7 @@ from catalog.contract.rules import OPTION_NAMES, find_enum, find_rules, find_typ
 from catalog.contract.transform import find_raw_columns
 from catalog.document.custom_properties import read_declassified
 from catalog.document.findings import Findings
-from catalog.document.yaml_document import Trail
+from catalog.document.yaml_document import YamlPath
 from catalog.model.dataset import Property, shorten_name
 from catalog.model.reserved_names import refuse_property
 from catalog.types.property_types import PropertyType, array_type
@@ -36,7 +36,9 @@ CLASSIFICATIONS = ("public", "internal", "confidential", "restricted")
 COLUMN_WORDS = ("primaryKey", "unique", "transformLogic", "relationships")
 
 
-def build_property(part: SchemaProperty, trail: Trail, custom: dict[str, Any], findings: Findings) -> Property | None:
+def build_property(
+    part: SchemaProperty, trail: YamlPath, custom: dict[str, Any], findings: Findings
+) -> Property | None:
     """The property, or None where its name cannot be used."""
     name = part.name or ""
     column = shorten_name(part.physicalName or name)
@@ -69,7 +71,7 @@ def build_property(part: SchemaProperty, trail: Trail, custom: dict[str, Any], f
     )
 
 
-def read_indexed(custom: dict[str, Any], kind: PropertyType, trail: Trail, findings: Findings) -> bool:
+def read_indexed(custom: dict[str, Any], kind: PropertyType, trail: YamlPath, findings: Findings) -> bool:
     """Whether an index finds records by the property; a warning where none could."""
     if custom.get("indexed") is not True:
         return False
@@ -79,7 +81,7 @@ def read_indexed(custom: dict[str, Any], kind: PropertyType, trail: Trail, findi
     return True
 
 
-def read_trim(custom: dict[str, Any], trail: Trail, findings: Findings) -> bool | None:
+def read_trim(custom: dict[str, Any], trail: YamlPath, findings: Findings) -> bool | None:
     """Whether blanks around raw texts are dropped; None where the contract does not say."""
     if "trim" not in custom:
         return None
@@ -90,7 +92,7 @@ def read_trim(custom: dict[str, Any], trail: Trail, findings: Findings) -> bool 
     return None
 
 
-def read_masking(custom: dict[str, Any], trail: Trail, findings: Findings) -> str:
+def read_masking(custom: dict[str, Any], trail: YamlPath, findings: Findings) -> str:
     """What is shown of a classified property to whoever may not see it: `omit` nothing, or `null`."""
     if "masking" not in custom:
         return "omit"
@@ -101,7 +103,7 @@ def read_masking(custom: dict[str, Any], trail: Trail, findings: Findings) -> st
     return "omit"
 
 
-def read_searchable(custom: dict[str, Any], kind: PropertyType, trail: Trail, findings: Findings) -> bool:
+def read_searchable(custom: dict[str, Any], kind: PropertyType, trail: YamlPath, findings: Findings) -> bool:
     """Whether a text search looks into the property; an error where it holds no text."""
     if custom.get("searchable") is not True:
         return False
@@ -111,16 +113,16 @@ def read_searchable(custom: dict[str, Any], kind: PropertyType, trail: Trail, fi
     return True
 
 
-def build_value(part: SchemaProperty, name: str, trail: Trail, findings: Findings) -> Property:
+def build_value(part: SchemaProperty, name: str, trail: YamlPath, findings: Findings) -> Property:
     """A property, or what an object or an array holds: its type and its rules, and those of its parts."""
     logical = choose_logical_type(part)
     children = tuple(build_children(part, logical, trail, findings))
     items = build_items(part, logical, trail, findings)
     entries = None
     if part.map is not None and part.map.key is not None and part.map.value is not None:
-        place = (*trail, "map")
-        key = build_part(part.map.key, "key", (*place, "key"), findings)
-        entries = (key, build_part(part.map.value, "value", (*place, "value"), findings))
+        path = (*trail, "map")
+        key = build_part(part.map.key, "key", (*path, "key"), findings)
+        entries = (key, build_part(part.map.value, "value", (*path, "value"), findings))
     kind = find_type(part, logical, items.logical_type if items else None, trail, findings)
     if items is not None and kind.item:
         kind = array_type(items.type)
@@ -148,7 +150,7 @@ def build_value(part: SchemaProperty, name: str, trail: Trail, findings: Finding
     return replace(value, type=replace(kind, json_schema=describe_value(value)))
 
 
-def build_items(part: SchemaProperty, logical: str, trail: Trail, findings: Findings) -> Property | None:
+def build_items(part: SchemaProperty, logical: str, trail: YamlPath, findings: Findings) -> Property | None:
     """What an array holds, where the contract or the column's type tells; None where neither does."""
     if logical != "array":
         return None
@@ -165,7 +167,7 @@ def build_items(part: SchemaProperty, logical: str, trail: Trail, findings: Find
     return build_part(given, "items", (*trail, "items"), findings)
 
 
-def build_part(part: SchemaProperty, name: str, trail: Trail, findings: Findings) -> Property:
+def build_part(part: SchemaProperty, name: str, trail: YamlPath, findings: Findings) -> Property:
     """What an object or an array holds under a name."""
     for word in COLUMN_WORDS:
         if getattr(part, word):
@@ -173,18 +175,18 @@ def build_part(part: SchemaProperty, name: str, trail: Trail, findings: Findings
     return build_value(part, name, trail, findings)
 
 
-def build_children(part: SchemaProperty, logical: str, trail: Trail, findings: Findings) -> Iterator[Property]:
+def build_children(part: SchemaProperty, logical: str, trail: YamlPath, findings: Findings) -> Iterator[Property]:
     """The named parts of an object."""
     seen: set[str] = set()
     for index, child in enumerate(part.properties or [] if logical == "object" else []):
-        place = (*trail, "properties", index)
+        path = (*trail, "properties", index)
         if not child.name or "\0" in child.name:
-            findings.error((*place, "name"), "a name is needed")
+            findings.error((*path, "name"), "a name is needed")
         elif child.name in seen:
-            findings.error((*place, "name"), f"{child.name!r} stands here twice")
+            findings.error((*path, "name"), f"{child.name!r} stands here twice")
         else:
             seen.add(child.name)
-            yield build_part(child, child.name, place, findings)
+            yield build_part(child, child.name, path, findings)
 
 
 def choose_logical_type(part: SchemaProperty) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from open_data_contract_standard.model import DataQuality, SchemaObject
 
 from catalog.document.findings import Findings
-from catalog.document.yaml_document import Trail
+from catalog.document.yaml_document import YamlPath
 from catalog.model.dataset import Gate, Property
 from catalog.model.rule_text import OBJECT_WORDS, PLACEHOLDER, PROPERTY_WORDS, fill_placeholders
 from catalog.sql.query import QueryTextError, parse_query
@@ -42,7 +42,7 @@ FOREIGN_PATTERN = re.compile(r"\\[bBQECpPzhGKXR1-9]|\(\?[^:i]|(?<!^)\(\?i|\[\[[.
 
 
 def build_gates(
-    part: SchemaObject, trail: Trail, properties: dict[str, Property], findings: Findings, *, is_fed: bool
+    part: SchemaObject, trail: YamlPath, properties: dict[str, Property], findings: Findings, *, is_fed: bool
 ) -> Iterator[Gate]:
     """Every gate of a dataset, in the contract's order."""
     tell = findings.error if is_fed else findings.warning
@@ -53,8 +53,8 @@ def build_gates(
             continue
         for number, rule in enumerate(child.quality or []):
             if not is_record_rule(rule):
-                place = (*trail, "properties", index, "quality", number)
-                yield from GateReader(properties, findings, tell, child.name, place).read(rule)
+                path = (*trail, "properties", index, "quality", number)
+                yield from GateReader(properties, findings, tell, child.name, path).read(rule)
 
 
 def is_record_rule(rule: DataQuality) -> bool:
@@ -76,9 +76,9 @@ class GateReader:
 
     properties: Mapping[str, Property]
     findings: Findings
-    tell: Callable[[Trail, str], None]  # what cannot be measured
+    tell: Callable[[YamlPath, str], None]  # what cannot be measured
     property: str | None
-    trail: Trail
+    trail: YamlPath
 
     def read(self, rule: DataQuality) -> Iterator[Gate]:
         """The gate of the rule, where it can be measured."""
@@ -144,7 +144,7 @@ class GateReader:
             if word not in OBJECT_WORDS + PROPERTY_WORDS:
                 return f"{{{word}}} stands for nothing here; {{object}} and {{property}} do"
         try:
-            parse_query(fill_placeholders(query, "x", "x", "x"), steady=False)
+            parse_query(fill_placeholders(query, "x", "x", "x"), deterministic=False)
         except QueryTextError as error:
             # Never only a warning where it may be meant to write.
             tell = self.findings.error if "one SELECT" in str(error) else self.tell

@@ -8,32 +8,32 @@ from collections.abc import Iterator, Mapping
 
 from open_data_contract_standard.model import OpenDataContractStandard, Relationship, SchemaObject
 
-from catalog.document.custom_properties import read_customs
+from catalog.document.custom_properties import read_custom_properties
 from catalog.document.findings import Findings
-from catalog.document.yaml_document import Trail
+from catalog.document.yaml_document import YamlPath
 from catalog.model.dataset import Dataset, ForeignKey
 
 FULL_REFERENCE = re.compile(r"#?/?schema/(?P<object>[^/]+)/properties/(?P<property>[^/]+)")
 
 
 def find_foreign_keys(
-    part: SchemaObject, contract: OpenDataContractStandard, trail: Trail, findings: Findings
+    part: SchemaObject, contract: OpenDataContractStandard, trail: YamlPath, findings: Findings
 ) -> Iterator[ForeignKey]:
     """The foreign keys of a dataset, its properties' and its own."""
     for index, child in enumerate(part.properties or []):
         for number, relationship in enumerate(child.relationships or []):
-            place = (*trail, "properties", index, "relationships", number)
-            yield from read_relationship(relationship, [child.name or ""], place, contract, findings)
+            path = (*trail, "properties", index, "relationships", number)
+            yield from read_relationship(relationship, [child.name or ""], path, contract, findings)
     for number, relationship in enumerate(part.relationships or []):
-        place = (*trail, "relationships", number)
+        path = (*trail, "relationships", number)
         sources = relationship.from_ if isinstance(relationship.from_, list) else [relationship.from_ or ""]
-        yield from read_relationship(relationship, [s.rpartition(".")[2] for s in sources], place, contract, findings)
+        yield from read_relationship(relationship, [s.rpartition(".")[2] for s in sources], path, contract, findings)
 
 
 def read_relationship(
     relationship: Relationship,
     sources: list[str],
-    trail: Trail,
+    trail: YamlPath,
     contract: OpenDataContractStandard,
     findings: Findings,
 ) -> Iterator[ForeignKey]:
@@ -47,7 +47,9 @@ def read_relationship(
             (*trail, "to"), f"{relationship.to!r} is not DATASET.PROPERTY of this contract: not followed"
         )
         return
-    custom = read_customs(relationship.customProperties, (*trail, "customProperties"), findings, "relationship")
+    custom = read_custom_properties(
+        relationship.customProperties, (*trail, "customProperties"), findings, "relationship"
+    )
     yield ForeignKey(
         properties=tuple(sources),
         dataset=parts[0][0],

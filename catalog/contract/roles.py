@@ -13,9 +13,9 @@ from open_data_contract_standard.model import Role as OdcsRole
 from sqlglot import expressions as exp
 from sqlglot.errors import SqlglotError
 
-from catalog.document.custom_properties import read_customs
+from catalog.document.custom_properties import read_custom_properties
 from catalog.document.findings import Findings
-from catalog.document.yaml_document import Trail
+from catalog.document.yaml_document import YamlPath
 from catalog.model.dataset import Dataset
 from catalog.model.roles import Role, RowPredicate
 from catalog.sql.allowed import TYPES
@@ -57,7 +57,7 @@ def build_roles(
 
 
 def build_role(
-    part: OdcsRole, product: str, datasets: Mapping[str, Dataset], trail: Trail, findings: Findings
+    part: OdcsRole, product: str, datasets: Mapping[str, Dataset], trail: YamlPath, findings: Findings
 ) -> Role | None:
     """One role, None where it gives no access."""
     scope = name_scope(part.role or "", product)
@@ -71,20 +71,20 @@ def build_role(
     if scope == f"{product}:{'write' if access == 'read' else 'read'}":
         findings.error((*trail, "access"), f"{part.role!r} cannot be for {access}ing")
         return None
-    customs = read_customs(part.customProperties, (*trail, "customProperties"), findings, "role")
-    anonymous = customs.get("anonymous", False)
+    custom_properties = read_custom_properties(part.customProperties, (*trail, "customProperties"), findings, "role")
+    anonymous = custom_properties.get("anonymous", False)
     if not isinstance(anonymous, bool):
         findings.error((*trail, "customProperties"), f"anonymous: {anonymous!r} is neither true nor false")
         anonymous = False
     if anonymous and access == "write":
         findings.warning(trail, "anonymous: not applied, nobody writes without a credential")
         anonymous = False
-    limit = read_limit(customs["rateLimit"], trail, findings) if "rateLimit" in customs else None
+    limit = read_limit(custom_properties["rateLimit"], trail, findings) if "rateLimit" in custom_properties else None
     rows = None
-    if "rows" in customs:
+    if "rows" in custom_properties:
         if access == "write":
             findings.error(trail, "rows: limits what is read, not what is written")
-        rows = read_rows(customs["rows"], datasets, trail, findings)
+        rows = read_rows(custom_properties["rows"], datasets, trail, findings)
     return Role(scope, access, anonymous, rows, limit)
 
 
@@ -96,7 +96,7 @@ def name_scope(role: str, product: str) -> str | None:
     return f"{product}:role:{word}" if word else None
 
 
-def read_limit(value: Any, trail: Trail, findings: Findings) -> str | None:
+def read_limit(value: Any, trail: YamlPath, findings: Findings) -> str | None:
     """The role's rate limit."""
     try:
         parse_rate(str(value))
@@ -107,14 +107,14 @@ def read_limit(value: Any, trail: Trail, findings: Findings) -> str | None:
 
 
 def read_rows(
-    value: Any, datasets: Mapping[str, Dataset], trail: Trail, findings: Findings
+    value: Any, datasets: Mapping[str, Dataset], trail: YamlPath, findings: Findings
 ) -> dict[str, RowPredicate | None]:
     """The records that a role is limited to.
 
     A text is a predicate on every dataset; a mapping says for each dataset which records, `true` for all. What it
     does not name is not seen; where something is wrong, nothing is seen.
     """
-    place = (*trail, "customProperties")
+    index = (*trail, "customProperties")
     wanted = value if isinstance(value, dict) else dict.fromkeys(datasets, value)
     rows: dict[str, RowPredicate | None] = {}
     for name, text in wanted.items():
@@ -122,16 +122,16 @@ def read_rows(
         if dataset is None:
             close = difflib.get_close_matches(str(name), list(datasets), n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
-            findings.error(place, f"rows: there is no dataset {str(name)!r}{hint}")
+            findings.error(index, f"rows: there is no dataset {str(name)!r}{hint}")
         elif text is True:
             rows[dataset.name] = None
         elif not isinstance(text, str):
-            findings.error(place, f"rows: {dataset.name}: a predicate such as \"carrier = 'UA'\", or true for all")
+            findings.error(index, f"rows: {dataset.name}: a predicate such as \"carrier = 'UA'\", or true for all")
         else:
             try:
                 rows[dataset.name] = parse_predicate(text, dataset)
             except PredicateError as error:
-                findings.error(place, f"rows: {dataset.name}: {error}")
+                findings.error(index, f"rows: {dataset.name}: {error}")
     return rows
 
 
@@ -160,7 +160,7 @@ def parse_predicate(text: str, dataset: Dataset) -> RowPredicate:
     pieces = PLACEHOLDER.split(where.this.this.sql("postgres"))
     if len(pieces) != 2 * len(names) + 1:
         raise PredicateError("holds a text that cannot be told from a name")
-    parts = [(names[int(piece)], True) if place % 2 else (piece, False) for place, piece in enumerate(pieces)]
+    parts = [(names[int(piece)], True) if index % 2 else (piece, False) for index, piece in enumerate(pieces)]
     return RowPredicate(tuple(part for part in parts if part[0]))
 
 

@@ -13,9 +13,9 @@ from open_data_contract_standard.model import SchemaProperty
 
 from catalog.contract.quality import is_record_rule
 from catalog.document.findings import Findings
-from catalog.document.yaml_document import Trail
+from catalog.document.yaml_document import YamlPath
 from catalog.model.dataset import Rule
-from catalog.types.datetime_pattern_parts import MomentPatternError
+from catalog.types.datetime_pattern_parts import DatetimePatternError
 from catalog.types.datetime_patterns import in_zone
 from catalog.types.logical_formats import INTEGER_FORMATS, NUMBER_FORMATS, TEXT_FORMATS
 from catalog.types.property_types import PropertyType, boolean_type, refine_type
@@ -50,11 +50,13 @@ CHECKED_BY_STANDARD = frozenset({*OPTION_NAMES, "vector"} - {"boolean"})
 TYPE_OPTIONS = frozenset({"timezone", "defaultTimezone", "trueValues", "falseValues"})
 
 
-def find_type(part: SchemaProperty, logical: str, item: str | None, trail: Trail, findings: Findings) -> PropertyType:
+def find_type(
+    part: SchemaProperty, logical: str, item: str | None, trail: YamlPath, findings: Findings
+) -> PropertyType:
     """The property's type; a warning where its physicalType is none of ours, errors where options do not fit."""
     options = dict(part.logicalTypeOptions or {})
-    place = (*trail, "logicalTypeOptions")
-    if not check_zone(logical, options, place, findings):
+    path = (*trail, "logicalTypeOptions")
+    if not check_zone(logical, options, path, findings):
         del options["defaultTimezone"]
     kind, understood = resolve_type(logical, part.physicalType, options, item)
     if not understood:
@@ -64,30 +66,30 @@ def find_type(part: SchemaProperty, logical: str, item: str | None, trail: Trail
             f" {kind.postgres} is used",
         )
     if logical == "boolean" and {"trueValues", "falseValues"} & set(options):
-        words = read_words(options, place, findings)
+        words = read_words(options, path, findings)
         return boolean_type(*words) if words else kind
     try:
         return refine_type(kind, options)
-    except MomentPatternError as error:
-        findings.error((*place, "format"), f"{options['format']!r}: {error}")
+    except DatetimePatternError as error:
+        findings.error((*path, "format"), f"{options['format']!r}: {error}")
         return kind
 
 
-def check_zone(logical: str, options: dict[str, Any], place: Trail, findings: Findings) -> bool:
+def check_zone(logical: str, options: dict[str, Any], path: YamlPath, findings: Findings) -> bool:
     """Whether `defaultTimezone` is absent or a zone that we know."""
     if "defaultTimezone" not in options:
         if logical == "time" and options.get("timezone"):
-            findings.warning((*place, "timezone"), "a time keeps no time zone: not applied")
+            findings.warning((*path, "timezone"), "a time keeps no time zone: not applied")
         return True
-    place, zone = (*place, "defaultTimezone"), options["defaultTimezone"]
+    path, zone = (*path, "defaultTimezone"), options["defaultTimezone"]
     if logical == "time" or (logical == "timestamp" and options.get("timezone") is False):
-        findings.warning(place, f"a {logical} without a time zone has no default for it: not applied")
+        findings.warning(path, f"a {logical} without a time zone has no default for it: not applied")
     known = find_zones()
     if isinstance(zone, str) and (zone in {"UTC", "Etc/UTC", "Z"} or not known or zone in known):
         return True
     close = difflib.get_close_matches(str(zone), known, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ", such as Europe/Berlin"
-    findings.error(place, f"{zone!r} is not a time zone of the IANA database{hint}")
+    findings.error(path, f"{zone!r} is not a time zone of the IANA database{hint}")
     return False
 
 
@@ -98,7 +100,7 @@ def find_zones() -> frozenset[str]:
 
 
 def read_words(
-    options: dict[str, Any], place: Trail, findings: Findings
+    options: dict[str, Any], path: YamlPath, findings: Findings
 ) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
     """The words for true and for false, each one or a list; None and an error where they do not tell them apart."""
     lists = []
@@ -107,12 +109,12 @@ def read_words(
         words = [write_word(word) for word in (given if isinstance(given, list) else [given])]
         if not words or not all(words):
             findings.error(
-                (*place, name), "trueValues and falseValues belong together: a word or a list of words each"
+                (*path, name), "trueValues and falseValues belong together: a word or a list of words each"
             )
             return None
         lists.append(tuple(word for word in words if word))
     if both := {word.lower() for word in lists[0]} & {word.lower() for word in lists[1]}:
-        findings.error((*place, "falseValues"), f"{', '.join(sorted(both))} would mean both true and false")
+        findings.error((*path, "falseValues"), f"{', '.join(sorted(both))} would mean both true and false")
         return None
     return lists[0], lists[1]
 
@@ -125,25 +127,25 @@ def write_word(word: Any) -> str:
 
 
 def find_rules(
-    part: SchemaProperty, logical: str, kind: PropertyType, trail: Trail, findings: Findings
+    part: SchemaProperty, logical: str, kind: PropertyType, trail: YamlPath, findings: Findings
 ) -> Iterator[Rule]:
     """The record-level rules of logicalTypeOptions and of the closed list of values."""
-    place = (*trail, "logicalTypeOptions")
+    path = (*trail, "logicalTypeOptions")
     known = VECTOR_OPTIONS if part.logicalType == "vector" else OPTION_NAMES[logical]
     for option, argument in (part.logicalTypeOptions or {}).items():
         if option not in known:
             if part.logicalType not in CHECKED_BY_STANDARD:
-                findings.warning((*place, option), f"means nothing for {part.logicalType or logical}: not applied")
+                findings.warning((*path, option), f"means nothing for {part.logicalType or logical}: not applied")
         elif option == "format":
-            yield from find_format(kind, argument, (*place, option), findings)
+            yield from find_format(kind, argument, (*path, option), findings)
         elif option == "dimensions":
             if problem := check_argument(kind, option, argument):
-                findings.error((*place, option), problem)
+                findings.error((*path, option), problem)
             else:
                 yield from (Rule("minItems", argument), Rule("maxItems", argument))
         elif option not in TYPE_OPTIONS and option not in VECTOR_OPTIONS:
             if problem := check_argument(kind, option, argument):
-                findings.error((*place, option), problem)
+                findings.error((*path, option), problem)
             else:
                 yield Rule(option, normalise_bound(kind, argument) if option in BOUNDS else argument)
     enum = [value for value in find_enum(part) if value is not None]
@@ -153,7 +155,7 @@ def find_rules(
         yield Rule("enum", tuple(normalise_value(kind, value) for value in enum))
 
 
-def find_format(kind: PropertyType, name: Any, place: Trail, findings: Findings) -> Iterator[Rule]:
+def find_format(kind: PropertyType, name: Any, path: YamlPath, findings: Findings) -> Iterator[Rule]:
     """The rule of a text's or a number's format; that of a moment is its type's business."""
     if kind.is_time or name is None:
         return
@@ -161,7 +163,7 @@ def find_format(kind: PropertyType, name: Any, place: Trail, findings: Findings)
     if kind.is_number:
         known = (*INTEGER_FORMATS, *NUMBER_FORMATS)
     if name not in known:
-        findings.warning(place, f"{name!r} is shown in the documentation, not checked; {', '.join(known)} are")
+        findings.warning(path, f"{name!r} is shown in the documentation, not checked; {', '.join(known)} are")
     elif kind.is_number or (kind.family == "text" and TEXT_FORMATS[name].regex):
         yield Rule("format", name)
 
@@ -204,7 +206,7 @@ def is_number(value: Any) -> bool:
 def normalise_bound(kind: PropertyType, value: Any) -> Any:
     """The end of a range as rules compare with it, None where it is none: moments in ISO 8601."""
     if kind.is_time:
-        return normalise_moment(kind, str(value))
+        return normalise_timestamp(kind, str(value))
     if not is_number(value):
         return None
     return int(value) if not kind.floating and float(value).is_integer() else value
@@ -213,7 +215,7 @@ def normalise_bound(kind: PropertyType, value: Any) -> Any:
 def normalise_value(kind: PropertyType, value: Any) -> Any:
     """An allowed value as rules compare with it, None where it is no value of the type: moments in ISO 8601."""
     if kind.is_time:
-        return normalise_moment(kind, str(value))
+        return normalise_timestamp(kind, str(value))
     whole = kind.is_whole and isinstance(value, float) and value.is_integer()
     return read(kind, int(value) if whole else value)
 
@@ -228,7 +230,7 @@ def read(kind: PropertyType, value: Any) -> Any:
     return value
 
 
-def normalise_moment(kind: PropertyType, text: str) -> str | None:
+def normalise_timestamp(kind: PropertyType, text: str) -> str | None:
     """A date or time in ISO 8601, None where the text is none; one without an offset is in the property's zone."""
     try:
         if kind.pattern:

@@ -13,7 +13,7 @@ from croniter import croniter  # type: ignore[import-untyped]
 from open_data_contract_standard.model import OpenDataContractStandard, ServiceLevelAgreementProperty
 
 from catalog.document.findings import Findings
-from catalog.document.yaml_document import Trail
+from catalog.document.yaml_document import YamlPath
 from catalog.model.dataset import Dataset
 from catalog.model.service_levels import Schedule, Sla
 from runtime.near_misses import find_near
@@ -61,7 +61,7 @@ class SlaReader:
     findings: Findings
     sla: Sla = field(default_factory=Sla)
 
-    def read_frequency(self, part: ServiceLevelAgreementProperty, trail: Trail) -> None:
+    def read_frequency(self, part: ServiceLevelAgreementProperty, trail: YamlPath) -> None:
         """A schedule, where there is one: a frequency alone is a promise, not a time to start."""
         if not part.scheduler and not part.schedule:
             return
@@ -79,17 +79,17 @@ class SlaReader:
         schedules = tuple(Schedule(cron, name) for name in dict.fromkeys(named) if name)
         self.sla = replace(self.sla, schedules=self.sla.schedules + schedules)
 
-    def read_latency(self, part: ServiceLevelAgreementProperty, trail: Trail) -> None:
+    def read_latency(self, part: ServiceLevelAgreementProperty, trail: YamlPath) -> None:
         """How old the newest record may be, and which property says it."""
         latency = self.read_duration(part, trail)
         if latency is None or not self.is_first("latency", self.sla.latency, trail):
             return
-        elements = list(self.find_moments(part, trail))
+        elements = list(self.find_timestamps(part, trail))
         if len(elements) > 1:
             self.findings.warning((*trail, "element"), f"only {'.'.join(elements[0])} is looked at")
         self.sla = replace(self.sla, latency=latency, latency_element=elements[0] if elements else None)
 
-    def read_retention(self, part: ServiceLevelAgreementProperty, trail: Trail) -> None:
+    def read_retention(self, part: ServiceLevelAgreementProperty, trail: YamlPath) -> None:
         """How long things are kept; records too, where an append dataset's property is named."""
         if str(part.value).strip().lower() in WITHOUT_END:
             return
@@ -100,7 +100,7 @@ class SlaReader:
             self.findings.error(trail, "one product has one retention: this one differs from that before it")
             return
         elements = dict(self.sla.retention_elements)
-        for dataset, prop in self.find_moments(part, trail):
+        for dataset, prop in self.find_timestamps(part, trail):
             source = self.datasets[dataset].input
             if source is not None and source.mode != "append":
                 self.findings.warning(
@@ -111,23 +111,23 @@ class SlaReader:
                 elements[dataset] = prop
         self.sla = replace(self.sla, retention=retention, retention_elements=elements)
 
-    def read_end_of_support(self, part: ServiceLevelAgreementProperty, trail: Trail) -> None:
+    def read_end_of_support(self, part: ServiceLevelAgreementProperty, trail: YamlPath) -> None:
         """From when the product is deprecated."""
         if self.is_first("endOfSupport", self.sla.end_of_support, trail):
-            self.sla = replace(self.sla, end_of_support=self.read_moment(part, trail))
+            self.sla = replace(self.sla, end_of_support=self.read_timestamp(part, trail))
 
-    def read_end_of_life(self, part: ServiceLevelAgreementProperty, trail: Trail) -> None:
+    def read_end_of_life(self, part: ServiceLevelAgreementProperty, trail: YamlPath) -> None:
         """From when the product is gone."""
         if self.is_first("endOfLife", self.sla.end_of_life, trail):
-            self.sla = replace(self.sla, end_of_life=self.read_moment(part, trail))
+            self.sla = replace(self.sla, end_of_life=self.read_timestamp(part, trail))
 
-    def is_first(self, name: str, before: object, trail: Trail) -> bool:
+    def is_first(self, name: str, before: object, trail: YamlPath) -> bool:
         """Whether nothing was said of it yet; a warning where there was."""
         if before is not None:
             self.findings.warning(trail, f"a second {name}: not applied")
         return before is None
 
-    def read_duration(self, part: ServiceLevelAgreementProperty, trail: Trail) -> timedelta | None:
+    def read_duration(self, part: ServiceLevelAgreementProperty, trail: YamlPath) -> timedelta | None:
         """The length of time that value and unit name; None and an error where they name none."""
         text, unit = str(part.value).strip(), (part.unit or "").strip().lower()
         if match := ISO_DURATION.fullmatch(text):
@@ -152,16 +152,16 @@ class SlaReader:
             return None
         return duration
 
-    def read_moment(self, part: ServiceLevelAgreementProperty, trail: Trail) -> datetime | None:
+    def read_timestamp(self, part: ServiceLevelAgreementProperty, trail: YamlPath) -> datetime | None:
         """The moment of a value, in UTC where it names no offset; None and an error where it is none."""
         try:
-            moment = datetime.fromisoformat(str(part.value))
-            return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+            timestamp = datetime.fromisoformat(str(part.value))
+            return timestamp.astimezone(UTC) if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)
         except (ValueError, OverflowError):
             self.findings.error((*trail, "value"), f"{part.value!r} is no date such as 2027-01-31")
             return None
 
-    def find_moments(self, part: ServiceLevelAgreementProperty, trail: Trail) -> Iterator[tuple[str, str]]:
+    def find_timestamps(self, part: ServiceLevelAgreementProperty, trail: YamlPath) -> Iterator[tuple[str, str]]:
         """The (dataset, property) pairs that the elements name; an error where one holds no moments."""
         for element in split_elements(part):
             head, _, name = element.rpartition(".")
@@ -178,7 +178,7 @@ class SlaReader:
             else:
                 yield dataset, name
 
-    def find_dataset(self, name: str, trail: Trail, element: str | None = None) -> str | None:
+    def find_dataset(self, name: str, trail: YamlPath, element: str | None = None) -> str | None:
         """The name of the dataset that an element speaks of, by its name or its table's; a warning where none is."""
         for text in (name, name.rpartition(".")[0]) if element is None else (name,):
             for dataset in self.datasets.values():
@@ -187,7 +187,7 @@ class SlaReader:
         self.note_unknown(element or name, self.datasets, trail)
         return None
 
-    def note_unknown(self, element: str, known: Mapping[str, object] | list[str], trail: Trail) -> None:
+    def note_unknown(self, element: str, known: Mapping[str, object] | list[str], trail: YamlPath) -> None:
         """A warning that an element is none of this contract's."""
         close = difflib.get_close_matches(element, list(known), n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
@@ -196,7 +196,7 @@ class SlaReader:
         )
 
 
-READERS: dict[str, Callable[[SlaReader, ServiceLevelAgreementProperty, Trail], None]] = {
+READERS: dict[str, Callable[[SlaReader, ServiceLevelAgreementProperty, YamlPath], None]] = {
     "frequency": SlaReader.read_frequency,
     "latency": SlaReader.read_latency,
     "retention": SlaReader.read_retention,

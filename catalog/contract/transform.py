@@ -8,23 +8,23 @@ import sqlglot
 from sqlglot import expressions as exp
 
 from catalog.document.findings import Findings
-from catalog.document.yaml_document import Trail
+from catalog.document.yaml_document import YamlPath
 
 
-def find_raw_columns(transform: str, trail: Trail, findings: Findings) -> tuple[str, ...]:
+def find_raw_columns(transform: str, trail: YamlPath, findings: Findings) -> tuple[str, ...]:
     """The raw columns that an expression reads; an error where it is not one expression over them."""
-    place = (*trail, "transformLogic")
+    path = (*trail, "transformLogic")
     try:
         parsed = sqlglot.parse(transform, dialect="duckdb")
     except sqlglot.errors.SqlglotError as error:
-        findings.error(place, f"is not a DuckDB expression: {str(error).splitlines()[0]}")
+        findings.error(path, f"is not a DuckDB expression: {str(error).splitlines()[0]}")
         return ()
     if len(parsed) != 1 or parsed[0] is None or not isinstance(parsed[0], exp.Expression):
-        findings.error(place, "must be one DuckDB expression")
+        findings.error(path, "must be one DuckDB expression")
         return ()
     tree = parsed[0]
     if tree.find(exp.Query, exp.Table, exp.Command, exp.DDL, exp.DML, exp.Star, exp.Columns):
-        findings.error(place, "must be an expression over the raw columns: no SELECT, no table, no *, no statement")
+        findings.error(path, "must be an expression over the raw columns: no SELECT, no table, no *, no statement")
         return ()
     # The variable of a list comprehension looks like a column.
     own = {
@@ -36,7 +36,7 @@ def find_raw_columns(transform: str, trail: Trail, findings: Findings) -> tuple[
     names = [column.parts[0].name for column in tree.find_all(exp.Column)]
     names += [*find_receivers(tree), *find_documents(tree)]
     if hidden := [name for name in names if name.lower().startswith("_decant")]:
-        findings.error(place, f"{hidden[0]}: names that start with '_decant' are Decant's own")
+        findings.error(path, f"{hidden[0]}: names that start with '_decant' are Decant's own")
         return ()
     return tuple(dict.fromkeys(name for name in names if name not in own))
 

@@ -12,13 +12,13 @@ from open_data_contract_standard.model import (
 )
 
 from catalog.document.findings import Findings
-from catalog.document.yaml_document import Trail
+from catalog.document.yaml_document import YamlPath
 from runtime.near_misses import find_near
 
 GRANTED = re.compile(r"[A-Za-z0-9._-]+(@[0-9]+)?")  # a product, or one major of it
 OTHERS = "What belongs to another tool has a vendor, or a name such as vendor:name"
 # Where a custom property means something -> what it may be called there.
-CUSTOMS: dict[str, tuple[str, ...]] = {
+CUSTOM_PROPERTIES: dict[str, tuple[str, ...]] = {
     "contract": ("grants",),
     "server": ("url", "user", "password"),
     "dataset": ("input", "maxRejected", "maxDeleted", "minRecords", "unknownColumns", "searchLanguage", "trim"),
@@ -28,8 +28,8 @@ CUSTOMS: dict[str, tuple[str, ...]] = {
 }
 
 
-def read_customs(
-    customs: list[CustomProperty] | None, trail: Trail, findings: Findings, place: str
+def read_custom_properties(
+    custom_properties: list[CustomProperty] | None, trail: YamlPath, findings: Findings, owner: str
 ) -> dict[str, Any]:
     """The custom properties of a part by name; a finding for whatever might have meant one of ours and does not.
 
@@ -37,23 +37,23 @@ def read_customs(
     error: a limit that is not understood would open what it was to keep closed.
     """
     values: dict[str, Any] = {}
-    for index, custom in enumerate(customs or []):
+    for index, custom in enumerate(custom_properties or []):
         name = custom.property or ""
         where = (*trail, index, "property")
         if custom.vendor or ":" in name.strip(":"):
             continue
-        if name in CUSTOMS[place]:
+        if name in CUSTOM_PROPERTIES[owner]:
             if name in values:
                 findings.error(where, f"{name!r} stands here twice")
             values[name] = custom.value
             continue
-        check_stranger(name, where, findings, place)
+        check_unknown_name(name, where, findings, owner)
     return values
 
 
-def read_grants(customs: dict[str, Any], trail: Trail, findings: Findings) -> tuple[str, ...]:
+def read_grants(custom_properties: dict[str, Any], trail: YamlPath, findings: Findings) -> tuple[str, ...]:
     """The products whose SQL may read this product's datasets."""
-    value = customs.get("grants")
+    value = custom_properties.get("grants")
     if value is None:
         return ()
     if not isinstance(value, list) or not all(isinstance(name, str) and GRANTED.fullmatch(name) for name in value):
@@ -62,9 +62,9 @@ def read_grants(customs: dict[str, Any], trail: Trail, findings: Findings) -> tu
     return tuple(value)
 
 
-def read_declassified(customs: dict[str, Any], trail: Trail, findings: Findings) -> str | None:
+def read_declassified(custom_properties: dict[str, Any], trail: YamlPath, findings: Findings) -> str | None:
     """Why a derived property inherits no classification."""
-    value = customs.get("declassified")
+    value = custom_properties.get("declassified")
     if value is None:
         return None
     if not isinstance(value, str) or not value.strip():
@@ -73,18 +73,18 @@ def read_declassified(customs: dict[str, Any], trail: Trail, findings: Findings)
     return value.strip()
 
 
-def check_stranger(name: str, where: Trail, findings: Findings, place: str) -> None:
+def check_unknown_name(name: str, where: YamlPath, findings: Findings, owner: str) -> None:
     """A finding for the name of a custom property that means nothing where it stands, unless it is far from ours."""
-    if near := find_near(name, CUSTOMS[place]):
+    if near := find_near(name, CUSTOM_PROPERTIES[owner]):
         findings.error(where, f"{name!r} means nothing here; did you mean {near!r}? {OTHERS}")
-    elif place == "role":
-        known = ", ".join(CUSTOMS[place])
+    elif owner == "role":
+        known = ", ".join(CUSTOM_PROPERTIES[owner])
         findings.error(where, f"{name!r} means nothing on a role; known are {known}. {OTHERS}")
-    elif homes := [other for other, names in CUSTOMS.items() if name in names]:
-        findings.warning(where, f"{name!r} means nothing on a {place}, only on a {' or a '.join(homes)}")
+    elif owners := [other for other, names in CUSTOM_PROPERTIES.items() if name in names]:
+        findings.warning(where, f"{name!r} means nothing on a {owner}, only on a {' or a '.join(owners)}")
 
 
-def read_share(value: Any, default: float, name: str, trail: Trail, findings: Findings) -> float:
+def read_share(value: Any, default: float, name: str, trail: YamlPath, findings: Findings) -> float:
     """A share from 0 to 1, written as a number of percent or as '10 %'."""
     if value is None:
         return default
@@ -99,7 +99,7 @@ def read_share(value: Any, default: float, name: str, trail: Trail, findings: Fi
     return share
 
 
-def read_least(value: Any, trail: Trail, findings: Findings) -> int | None:
+def read_least(value: Any, trail: YamlPath, findings: Findings) -> int | None:
     """A least number of records; None where none is given."""
     if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
         return value
@@ -107,7 +107,7 @@ def read_least(value: Any, trail: Trail, findings: Findings) -> int | None:
     return None
 
 
-def check_keys(part: SchemaProperty, trail: Trail, findings: Findings) -> None:
+def check_keys(part: SchemaProperty, trail: YamlPath, findings: Findings) -> None:
     """Errors for keys that a property does not have: the standard's schema lets them pass.
 
     Warnings in contracts of v3.0, which allowed them.

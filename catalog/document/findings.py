@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
-from catalog.document.yaml_document import Document, Trail, show_trail
+from catalog.document.yaml_document import Document, YamlPath, show_trail
 from runtime.errors import Finding
 
 
@@ -16,15 +16,15 @@ class Findings:
     document: Document
     found: list[Finding] = field(default_factory=list)
 
-    def error(self, trail: Trail, message: str) -> None:
+    def error(self, trail: YamlPath, message: str) -> None:
         """Notes something that keeps the contract from being used."""
         self.add(trail, message, "error")
 
-    def warning(self, trail: Trail, message: str) -> None:
+    def warning(self, trail: YamlPath, message: str) -> None:
         """Notes something that Decant will not do, though the contract may be used."""
         self.add(trail, message, "warning")
 
-    def add(self, trail: Trail, message: str, severity: str) -> None:
+    def add(self, trail: YamlPath, message: str, severity: str) -> None:
         """Notes a finding at the part of the document that `trail` leads to."""
         self.found.append(
             Finding(self.document.file, self.document.line_of(trail), show_trail(trail), message, severity)

@@ -23,7 +23,7 @@ STRICT_TAGS = {
     "tag:yaml.org,2002:timestamp": re.compile(r"^\d{4}-\d\d-\d\d$"),
 }
 
-Trail = tuple[str | int, ...]
+YamlPath = tuple[str | int, ...]
 
 
 # libyaml's is ten times as fast, where PyYAML was built with it.
@@ -64,16 +64,16 @@ class Document:
     file: Path
     text: str
     data: Any
-    lines: dict[Trail, int]
+    lines: dict[YamlPath, int]
 
-    def line_of(self, trail: Trail) -> int:
+    def line_of(self, trail: YamlPath) -> int:
         """The line of the part at `trail`, or of the nearest part around it."""
         while trail and trail not in self.lines:
             trail = trail[:-1]
         return self.lines.get(trail, 1)
 
 
-def show_trail(trail: Trail) -> str:
+def show_trail(trail: YamlPath) -> str:
     """`schema[0].name`, as error messages write it."""
     text = ""
     for step in trail:
@@ -107,7 +107,7 @@ def read_document(file: Path) -> tuple[Document | None, list[Finding]]:
         return None, [Finding(file, 1, "", f"is not YAML: {str(error).splitlines()[0]}")]
     if node is None:
         return None, [Finding(file, 1, "", "is empty")]
-    lines: dict[Trail, int] = {}
+    lines: dict[YamlPath, int] = {}
     findings = list(walk_node(file, node, (), lines))
     if findings:
         return None, findings
@@ -138,7 +138,7 @@ def check_events(file: Path, events: Any) -> Any:
             return
 
 
-def walk_node(file: Path, node: yaml.Node, trail: Trail, lines: dict[Trail, int]) -> Any:
+def walk_node(file: Path, node: yaml.Node, trail: YamlPath, lines: dict[YamlPath, int]) -> Any:
     """Notes the line of every part in `lines`; findings for duplicate keys."""
     lines[trail] = node.start_mark.line + 1
     if isinstance(node, yaml.ScalarNode) and (SURROGATE.search(node.value) or "\0" in node.value):

@@ -9,11 +9,11 @@ from typing import Any
 from open_data_contract_standard.model import Server
 
 from catalog.document.findings import Findings
-from catalog.document.yaml_document import Trail
+from catalog.document.yaml_document import YamlPath
 from catalog.inputs.file import read_watch
-from catalog.inputs.file_format import build_form, check_variables
+from catalog.inputs.file_format import build_file_format, check_variables
 from catalog.inputs.permits import Permits
-from catalog.inputs.variables import VARIABLE, fill_variables
+from catalog.inputs.variables import VARIABLE, expand_variables
 from catalog.model.dataset import Input
 from catalog.model.sources import BucketSource
 from runtime.bucket_location import MAGIC
@@ -22,7 +22,7 @@ LOCATION = re.compile(r"s3://(?P<bucket>[^/]+)/?(?P<key>.*)")
 
 
 def build_bucket_input(
-    value: dict[str, Any], common: Input, server: Server, trail: Trail, findings: Findings, permits: Permits
+    value: dict[str, Any], common: Input, server: Server, trail: YamlPath, findings: Findings, permits: Permits
 ) -> Input | None:
     """The input; None where it cannot be used. Variables stay as they are written until the moment of reading."""
     location = LOCATION.fullmatch(str(server.location or ""))
@@ -49,26 +49,26 @@ def build_bucket_input(
     if server.endpointUrl and not VARIABLE.match(server.endpointUrl) and "://" not in server.endpointUrl:
         findings.error(trail, f"input.server: endpointUrl {server.endpointUrl!r} must be such as https://host")
         return None
-    form = build_form(value | {"path": pattern}, server, trail, findings)
+    file_format = build_file_format(value | {"path": pattern}, server, trail, findings)
     watch = read_watch(value, trail, findings)
-    if form is None or watch is None:
+    if file_format is None or watch is None:
         return None
     source = BucketSource(location["bucket"], folder.strip("/"), server.endpointUrl)
     check_variables(source.filled, permits, trail, findings)
-    check_place(source, pattern, permits, trail, findings)
-    return replace(common, kind="bucket", form=form, path=pattern, source=source, watch=watch)
+    check_location(source, pattern, permits, trail, findings)
+    return replace(common, kind="bucket", file_format=file_format, path=pattern, source=source, watch=watch)
 
 
-def check_place(source: BucketSource, path: str, permits: Permits, trail: Trail, findings: Findings) -> None:
+def check_location(source: BucketSource, path: str, permits: Permits, trail: YamlPath, findings: Findings) -> None:
     """An error for objects that may not be read, as far as the variables that are set here tell."""
     missing: list[str] = []
 
-    def fill(text: str) -> str:
-        filled, problems = fill_variables(text, permits)
+    def expand(text: str) -> str:
+        filled, problems = expand_variables(text, permits)
         missing.extend(problems)
         return filled
 
-    problem = permits.refuse_bucket(source, path, fill)
+    problem = permits.refuse_bucket(source, path, expand)
     # Half an address is none: the whole one is judged when it is read.
     if problem and not missing:
         findings.error(trail, f"input.server: {problem}")

@@ -12,15 +12,15 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlglot import expressions as exp
 from sqlglot.errors import SqlglotError
 
-from catalog.document.custom_properties import CUSTOMS, read_customs
+from catalog.document.custom_properties import CUSTOM_PROPERTIES, read_custom_properties
 from catalog.document.findings import Findings
-from catalog.document.yaml_document import Trail
+from catalog.document.yaml_document import YamlPath
 from catalog.inputs.file_format import check_variables
 from catalog.inputs.incremental import count_errors, read_timeout
 from catalog.inputs.permits import Permits
 from catalog.inputs.source_urls import SourceUrlError, check_source_url, make_source_url
-from catalog.inputs.variables import VARIABLE, fill_variables
-from catalog.model.dataset import Input, RawForm
+from catalog.inputs.variables import VARIABLE, expand_variables
+from catalog.model.dataset import FileFormat, Input
 from catalog.model.sources import DatabaseSource
 
 DATABASE_KEYS = ("table", "sql", "incremental", "timeout")
@@ -41,7 +41,7 @@ PLAIN_PASSWORD = re.compile(
 
 
 def build_database_input(
-    value: dict[str, Any], common: Input, server: Server, trail: Trail, findings: Findings, permits: Permits
+    value: dict[str, Any], common: Input, server: Server, trail: YamlPath, findings: Findings, permits: Permits
 ) -> Input | None:
     """The input; None where it cannot be used. Variables stay as they are written until the moment of reading."""
     errors = count_errors(findings)
@@ -62,18 +62,18 @@ def build_database_input(
     if sql is not None:
         sql = str(sql).strip().rstrip(";").rstrip()
         check_select(sql, str(server.type), trail, findings)
-    customs = read_login(server, trail, findings)
+    custom_properties = read_login(server, trail, findings)
     if count_errors(findings) > errors:
         return None
     source = DatabaseSource(
         server=str(server.server),
         driver=DRIVERS[str(server.type)],
-        url=customs.get("url"),
+        url=custom_properties.get("url"),
         host=server.host,
         port=str(server.port) if server.port else None,
         database=server.database,
-        user=customs.get("user"),
-        password=customs.get("password"),
+        user=custom_properties.get("user"),
+        password=custom_properties.get("password"),
         schema=schema,
         table=table,
         sql=sql,
@@ -83,20 +83,20 @@ def build_database_input(
     check_address(source, permits, trail, findings)
     # A database tells null from the empty text by itself.
     nulls = common.null_values if "nullValues" in value else ()
-    return replace(common, kind="database", form=RawForm(format="ndjson"), null_values=nulls, source=source)
+    return replace(common, kind="database", file_format=FileFormat(format="ndjson"), null_values=nulls, source=source)
 
 
-def check_address(source: DatabaseSource, permits: Permits, trail: Trail, findings: Findings) -> None:
+def check_address(source: DatabaseSource, permits: Permits, trail: YamlPath, findings: Findings) -> None:
     """An error for a database that may not be read, as far as the variables that are set here tell."""
     problems: list[str] = []
 
-    def fill(text: str) -> str:
-        filled, missing = fill_variables(text, permits)
+    def expand(text: str) -> str:
+        filled, missing = expand_variables(text, permits)
         problems.extend(missing)
         return filled
 
     try:
-        url = make_source_url(source, fill)
+        url = make_source_url(source, expand)
         if not problems:
             check_source_url(url, source, permits)
     except SourceUrlError as error:
@@ -105,30 +105,32 @@ def check_address(source: DatabaseSource, permits: Permits, trail: Trail, findin
         return  # said when it is read
 
 
-def read_login(server: Server, trail: Trail, findings: Findings) -> dict[str, str]:
+def read_login(server: Server, trail: YamlPath, findings: Findings) -> dict[str, str]:
     """The server's custom properties that say where it is and who reads it; none where they cannot be used."""
-    found = read_customs(server.customProperties, trail, findings, "server")
-    customs: dict[str, str] = {key: found[key] for key in CUSTOMS["server"] if found.get(key) is not None}
-    for key, text in customs.items():
+    found = read_custom_properties(server.customProperties, trail, findings, "server")
+    custom_properties: dict[str, str] = {
+        key: found[key] for key in CUSTOM_PROPERTIES["server"] if found.get(key) is not None
+    }
+    for key, text in custom_properties.items():
         if not isinstance(text, str):
             findings.error(trail, f"input.server: its custom property {key} must be a text")
             return {}
-    if "url" not in customs and (server.type == "custom" or not server.host):
+    if "url" not in custom_properties and (server.type == "custom" or not server.host):
         findings.error(
             trail,
             "input.server: a host is needed, or the custom property url with a URL of SQLAlchemy, such as"
             ' "${ORDERS_URL}"',
         )
-    password = customs.get("password")
-    if (password and not VARIABLE.search(password)) or PLAIN_PASSWORD.search(customs.get("url", "")):
+    password = custom_properties.get("password")
+    if (password and not VARIABLE.search(password)) or PLAIN_PASSWORD.search(custom_properties.get("url", "")):
         findings.error(
             trail,
             "input.server: a password stands in the contract; write ${VARIABLE} and set that in the environment",
         )
-    return customs
+    return custom_properties
 
 
-def check_select(sql: str, kind: str, trail: Trail, findings: Findings) -> None:
+def check_select(sql: str, kind: str, trail: YamlPath, findings: Findings) -> None:
     """Errors for what is not one SELECT that only reads."""
     try:
         parsed = sqlglot.parse(sql, dialect=PARSED_AS.get(kind, kind))

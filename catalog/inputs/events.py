@@ -6,14 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 from catalog.document.findings import Findings
-from catalog.document.yaml_document import Trail
-from catalog.model.dataset import Input, RawForm
+from catalog.document.yaml_document import YamlPath
+from catalog.model.dataset import FileFormat, Input
 
 EVENT_MODES = ("upsert", "append")
 EVENT_KEYS = ("events", "mode", "nullValues", "orderBy")
 
 
-def build_events_input(value: dict[str, Any], common: Input, trail: Trail, findings: Findings) -> Input | None:
+def build_events_input(value: dict[str, Any], common: Input, trail: YamlPath, findings: Findings) -> Input | None:
     """The input, whose raw records are JSON objects; None where it cannot be used."""
     usable = True
     if value["events"] is not True:
@@ -32,4 +32,4 @@ def build_events_input(value: dict[str, Any], common: Input, trail: Trail, findi
             f" choose one of {', '.join(EVENT_MODES)}",
         )
         usable = False
-    return replace(common, kind="events", form=RawForm(format="ndjson")) if usable else None
+    return replace(common, kind="events", file_format=FileFormat(format="ndjson")) if usable else None

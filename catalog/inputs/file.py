@@ -10,31 +10,31 @@ from typing import Any
 from open_data_contract_standard.model import Server
 
 from catalog.document.findings import Findings
-from catalog.document.yaml_document import Trail
-from catalog.inputs.file_format import build_form
+from catalog.document.yaml_document import YamlPath
+from catalog.inputs.file_format import build_file_format
 from catalog.inputs.permits import Permits, real_path
-from catalog.inputs.variables import fill_variables
+from catalog.inputs.variables import expand_variables
 from catalog.model.dataset import Input
 
 
 def build_file_input(
-    value: dict[str, Any], common: Input, server: Server, trail: Trail, findings: Findings, permits: Permits
+    value: dict[str, Any], common: Input, server: Server, trail: YamlPath, findings: Findings, permits: Permits
 ) -> Input | None:
     """The input, its folder's variables filled in; None where it cannot be used."""
     path = value.get("path")
     if not isinstance(path, str) or not path:
         findings.error(trail, "input.path: the file's path below the server's is needed")
         return None
-    form = build_form(value, server, trail, findings)
+    file_format = build_file_format(value, server, trail, findings)
     watch = read_watch(value, trail, findings)
-    if form is None or watch is None:
+    if file_format is None or watch is None:
         return None
-    root, problems = fill_variables(server.path or ".", permits)
-    path, also = fill_variables(path, permits)
+    root, problems = expand_variables(server.path or ".", permits)
+    path, also = expand_variables(path, permits)
     problems = [*problems, *also] or find_closed(root, path, permits)
     for problem in dict.fromkeys(problems):
         findings.error(trail, f"input: {problem}")
-    return replace(common, kind="file", form=form, root=root, path=path, watch=watch)
+    return replace(common, kind="file", file_format=file_format, root=root, path=path, watch=watch)
 
 
 def find_closed(root: str, path: str, permits: Permits) -> list[str]:
@@ -52,7 +52,7 @@ def find_closed(root: str, path: str, permits: Permits) -> list[str]:
         return []
 
 
-def read_watch(value: dict[str, Any], trail: Trail, findings: Findings) -> bool | None:
+def read_watch(value: dict[str, Any], trail: YamlPath, findings: Findings) -> bool | None:
     """Whether a worker looks for news by itself; None where that is not said plainly."""
     watch = value.get("watch", False)
     if not isinstance(watch, bool):

@@ -1,4 +1,4 @@
-"""The keys of an `input` that say how raw records are cut -> RawForm."""
+"""The keys of an `input` that define the file format -> FileFormat."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 from open_data_contract_standard.model import Server
 
 from catalog.document.findings import Findings
-from catalog.document.yaml_document import Trail
+from catalog.document.yaml_document import YamlPath
 from catalog.inputs.permits import Permits
 from catalog.inputs.variables import VARIABLE
-from catalog.model.dataset import RawForm
+from catalog.model.dataset import FileFormat
 from catalog.model.file_formats import FORMATS, format_names
 from catalog.types.json_path import parse_records_path
 
@@ -21,7 +21,9 @@ PACKED = (".gz", ".zst", ".zip")
 WIDE_ENCODINGS = ("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be")
 
 
-def build_form(value: dict[str, Any], server: Server, trail: Trail, findings: Findings) -> RawForm | None:
+def build_file_format(
+    value: dict[str, Any], server: Server, trail: YamlPath, findings: Findings
+) -> FileFormat | None:
     """How the raw records are cut, from the input and its server; None where it cannot be done.
 
     The format is the input's, else the server's, else what the file's name ends with, else CSV.
@@ -56,7 +58,7 @@ def build_form(value: dict[str, Any], server: Server, trail: Trail, findings: Fi
     usable = check_records(records, value.get("recordKey"), trail, findings) and usable
     if not usable:
         return None
-    return RawForm(
+    return FileFormat(
         format=format_,
         delimiter=str(delimiter),
         encoding=codecs.lookup(encoding).name,
@@ -68,7 +70,7 @@ def build_form(value: dict[str, Any], server: Server, trail: Trail, findings: Fi
     )
 
 
-def check_keys(value: dict[str, Any], name: str, format_: str, trail: Trail, findings: Findings) -> bool:
+def check_keys(value: dict[str, Any], name: str, format_: str, trail: YamlPath, findings: Findings) -> bool:
     """Whether the input has no key that is for other formats."""
     usable = True
     for key in dict.fromkeys(key for spec in FORMATS for key in spec.keys):
@@ -79,7 +81,7 @@ def check_keys(value: dict[str, Any], name: str, format_: str, trail: Trail, fin
     return usable
 
 
-def check_records(records: Any, key: Any, trail: Trail, findings: Findings) -> bool:
+def check_records(records: Any, key: Any, trail: YamlPath, findings: Findings) -> bool:
     """Whether it is said plainly where in a document the records are, and what their keys are called."""
     try:
         path = parse_records_path(str(records)) if records is not None else None
@@ -128,7 +130,7 @@ def is_readable(name: str, *, lines: bool) -> bool:
         return False
 
 
-def check_variables(texts: Iterable[str | None], permits: Permits, trail: Trail, findings: Findings) -> None:
+def check_variables(texts: Iterable[str | None], permits: Permits, trail: YamlPath, findings: Findings) -> None:
     """Errors for variables that may not be filled in; whether they are set is seen when they are."""
     for name in dict.fromkeys(match for text in texts for match in VARIABLE.findall(text or "")):
         if problem := permits.refuse_variable(name):

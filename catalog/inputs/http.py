@@ -11,8 +11,8 @@ from typing import Any
 from open_data_contract_standard.model import Server
 
 from catalog.document.findings import Findings
-from catalog.document.yaml_document import Trail
-from catalog.inputs.file_format import PACKED, build_form, check_variables
+from catalog.document.yaml_document import YamlPath
+from catalog.inputs.file_format import PACKED, build_file_format, check_variables
 from catalog.inputs.incremental import check_secret, count_errors, read_timeout
 from catalog.inputs.permits import Permits
 from catalog.model.dataset import Input
@@ -50,7 +50,7 @@ RATE_SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
 def build_http_input(
-    value: dict[str, Any], common: Input, server: Server, trail: Trail, findings: Findings, permits: Permits
+    value: dict[str, Any], common: Input, server: Server, trail: YamlPath, findings: Findings, permits: Permits
 ) -> Input | None:
     """The input; None where it cannot be used. Variables stay as they are written until the moment of reading."""
     errors = count_errors(findings)
@@ -68,8 +68,8 @@ def build_http_input(
         path = ""
     if path and "?" in location:
         findings.error(trail, "input.path: leave it out where the server's location holds a ?")
-    form = build_form(value | {"format": value.get("format") or server.format or guess(path or location)}, server,
-                      trail, findings)  # fmt: skip
+    name = value.get("format") or server.format or guess(path or location)
+    format_ = build_file_format(value | {"format": name}, server, trail, findings)
     if "watch" in value:
         findings.error(trail, "input.watch: says nothing about an API; a schedule does")
     source = HttpSource(
@@ -88,14 +88,14 @@ def build_http_input(
     check_variables(source.filled, permits, trail, findings)
     if value.get("pagination") is not None:
         source = replace(source, pagination=read_pagination(value["pagination"], source, trail, findings))
-        if form is not None and form.format not in PAGED_FORMATS:
+        if format_ is not None and format_.format not in PAGED_FORMATS:
             findings.error(trail, f"input.pagination: pages can be {', '.join(PAGED_FORMATS)}")
-    if form is None or count_errors(findings) > errors:
+    if format_ is None or count_errors(findings) > errors:
         return None
-    return replace(common, kind="http", form=form, path=source.path or None, source=source)
+    return replace(common, kind="http", file_format=format_, path=source.path or None, source=source)
 
 
-def check_request(source: HttpSource, trail: Trail, findings: Findings) -> None:
+def check_request(source: HttpSource, trail: YamlPath, findings: Findings) -> None:
     """Errors for a method, a body or headers that no request has."""
     if source.method not in METHODS:
         findings.error(trail, f"input.method: {source.method!r} is not one of {', '.join(METHODS)}")
@@ -122,7 +122,7 @@ def guess(path: str) -> str:
     return ending if ending in format_names() else "json"
 
 
-def read_pairs(value: dict[str, Any], key: str, trail: Trail, findings: Findings) -> tuple[tuple[str, str], ...]:
+def read_pairs(value: dict[str, Any], key: str, trail: YamlPath, findings: Findings) -> tuple[tuple[str, str], ...]:
     """Headers or parameters: names and texts. A parameter with a list stands there once for each item."""
     given = value.get(key)
     if given is None:
@@ -142,7 +142,7 @@ def read_pairs(value: dict[str, Any], key: str, trail: Trail, findings: Findings
     return tuple(pairs)
 
 
-def read_body(value: dict[str, Any], trail: Trail, findings: Findings) -> str | None:
+def read_body(value: dict[str, Any], trail: YamlPath, findings: Findings) -> str | None:
     """The body that is posted, as JSON; None where there is none."""
     body = value.get("body")
     if body is None:
@@ -158,7 +158,7 @@ def read_body(value: dict[str, Any], trail: Trail, findings: Findings) -> str | 
     return text
 
 
-def check_body(body: Any, trail: Trail, findings: Findings) -> None:
+def check_body(body: Any, trail: YamlPath, findings: Findings) -> None:
     """Errors for secrets in a body, however deep."""
     for key, item in body.items() if isinstance(body, dict) else enumerate(body):
         if isinstance(item, dict | list):
@@ -167,7 +167,7 @@ def check_body(body: Any, trail: Trail, findings: Findings) -> None:
             check_secret(str(key), item, "body", trail, findings)
 
 
-def read_retries(value: dict[str, Any], trail: Trail, findings: Findings) -> int:
+def read_retries(value: dict[str, Any], trail: YamlPath, findings: Findings) -> int:
     """How often a request is tried again."""
     retries = value.get("retries", HttpSource.retries)
     if not isinstance(retries, int) or isinstance(retries, bool) or not 0 <= retries <= MOST_RETRIES:
@@ -176,7 +176,7 @@ def read_retries(value: dict[str, Any], trail: Trail, findings: Findings) -> int
     return retries
 
 
-def read_rate(value: dict[str, Any], trail: Trail, findings: Findings) -> float:
+def read_rate(value: dict[str, Any], trail: YamlPath, findings: Findings) -> float:
     """The seconds between two requests."""
     if value.get("rateLimit") is None:
         return 0.0
@@ -187,7 +187,7 @@ def read_rate(value: dict[str, Any], trail: Trail, findings: Findings) -> float:
     return RATE_SECONDS[match[2][0]] / int(match[1])
 
 
-def read_pagination(value: Any, source: HttpSource, trail: Trail, findings: Findings) -> Pagination | None:
+def read_pagination(value: Any, source: HttpSource, trail: YamlPath, findings: Findings) -> Pagination | None:
     """How pages follow one another; None where that is not said in a way that can be used."""
     errors = count_errors(findings)
     kind = value.get("type") if isinstance(value, dict) else None
@@ -230,7 +230,7 @@ def read_pagination(value: Any, source: HttpSource, trail: Trail, findings: Find
     )
 
 
-def check_end(value: dict[str, Any], trail: Trail, findings: Findings) -> None:
+def check_end(value: dict[str, Any], trail: YamlPath, findings: Findings) -> None:
     """Errors for an end of the pages that is none, or that this type does not have."""
     ends = ("empty", "short", "missing") if value["type"] in {"page", "offset"} else ("missing",)
     until = value.get("until", ends[0])
@@ -240,7 +240,7 @@ def check_end(value: dict[str, Any], trail: Trail, findings: Findings) -> None:
         findings.error(trail, "input.pagination.until: short needs size")
 
 
-def read_keys(path: Any, trail: Trail, findings: Findings) -> tuple[str, ...]:
+def read_keys(path: Any, trail: YamlPath, findings: Findings) -> tuple[str, ...]:
     """The keys that a JSON path leads along."""
     try:
         found = parse_records_path(str(path))

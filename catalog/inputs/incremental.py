@@ -1,4 +1,4 @@
-"""What inputs that are pulled over a network have in common in a contract: news only, times, secrets."""
+"""Contract keys shared by network inputs: incremental loading, time limits, secrets."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import re
 from typing import Any
 
 from catalog.document.findings import Findings
-from catalog.document.yaml_document import Trail
+from catalog.document.yaml_document import YamlPath
 from catalog.inputs.variables import VARIABLE
 from catalog.model.dataset import Property
-from catalog.model.sources import MARK_FORMATS, Incremental
+from catalog.model.sources import WATERMARK_FORMATS, Incremental
 from catalog.types.property_types import InvalidValueError
 
 MARKED_TYPES = ("timestamp", "date", "integer", "number", "string")  # what has a highest value to go on from
-MOMENTS = ("timestamp", "date")
+TIMESTAMPS = ("timestamp", "date")
 SPAN = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[smhd]?)")
 SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 SECRET_NAME = re.compile(
@@ -27,7 +27,7 @@ def build_incremental(
     target_key: str,
     mode: str,
     properties: dict[str, Property],
-    trail: Trail,
+    trail: YamlPath,
     findings: Findings,
 ) -> Incremental | None:
     """How news only are asked for; None where that is not asked, or cannot be done.
@@ -54,8 +54,10 @@ def build_incremental(
         return None
     kind = prop.logical_type
     written = value.get("format")
-    if written is not None and (written not in MARK_FORMATS or kind not in MOMENTS):
-        findings.error(trail, f"input.incremental.format: must be one of {', '.join(MARK_FORMATS)}, for moments only")
+    if written is not None and (written not in WATERMARK_FORMATS or kind not in TIMESTAMPS):
+        findings.error(
+            trail, f"input.incremental.format: must be one of {', '.join(WATERMARK_FORMATS)}, for moments only"
+        )
         return None
     lag = read_lag(value.get("lag", 0), kind, trail, findings)
     if lag is None:
@@ -70,7 +72,7 @@ def build_incremental(
     return Incremental(str(name), target, lag, written, start)
 
 
-def find_marked(name: Any, properties: dict[str, Property], trail: Trail, findings: Findings) -> Property | None:
+def find_marked(name: Any, properties: dict[str, Property], trail: YamlPath, findings: Findings) -> Property | None:
     """The property whose highest value is gone on from; None where there is none that has such a value."""
     if name not in properties:
         findings.error(trail, f"input.incremental.property: there is no property {name!r}")
@@ -84,11 +86,13 @@ def find_marked(name: Any, properties: dict[str, Property], trail: Trail, findin
     return properties[name]
 
 
-def read_lag(value: Any, kind: str, trail: Trail, findings: Findings) -> float | None:
+def read_lag(value: Any, kind: str, trail: YamlPath, findings: Findings) -> float | None:
     """How far before the mark is asked again, in seconds or in what the property counts; None where it is no such."""
-    lag = read_span(value, plain=kind not in MOMENTS)
+    lag = read_span(value, plain=kind not in TIMESTAMPS)
     if lag is None or (lag and kind == "string"):
-        what = "how long, such as 1h" if kind in MOMENTS else "a number" if kind != "string" else "left out for texts"
+        what = (
+            "how long, such as 1h" if kind in TIMESTAMPS else "a number" if kind != "string" else "left out for texts"
+        )
         findings.error(trail, f"input.incremental.lag: must be {what}")
         return None
     return lag
@@ -106,7 +110,7 @@ def read_span(value: Any, *, plain: bool = False) -> float | None:
     return span if math.isfinite(span) else None
 
 
-def read_timeout(value: dict[str, Any], default: float, trail: Trail, findings: Findings) -> float:
+def read_timeout(value: dict[str, Any], default: float, trail: YamlPath, findings: Findings) -> float:
     """The seconds that something may take."""
     if "timeout" not in value:
         return default
@@ -117,7 +121,7 @@ def read_timeout(value: dict[str, Any], default: float, trail: Trail, findings: 
     return seconds
 
 
-def check_secret(name: str, text: str, key: str, trail: Trail, findings: Findings) -> None:
+def check_secret(name: str, text: str, key: str, trail: YamlPath, findings: Findings) -> None:
     """An error where something that is secret by its name stands in the contract itself."""
     if SECRET_NAME.search(name) and text and not VARIABLE.search(text):
         findings.error(

@@ -9,7 +9,7 @@ from typing import Any
 from open_data_contract_standard.model import OpenDataContractStandard, Server
 
 from catalog.document.findings import Findings
-from catalog.document.yaml_document import Trail
+from catalog.document.yaml_document import YamlPath
 from catalog.inputs.bucket import build_bucket_input
 from catalog.inputs.database import DATABASE_KEYS, DRIVERS, build_database_input
 from catalog.inputs.events import build_events_input
@@ -21,7 +21,7 @@ from catalog.model.dataset import Input, Property
 from catalog.sql.query import QueryTextError, find_tables, parse_query
 
 MODES = ("snapshot", "upsert", "append")
-InputBuilder = Callable[[dict[str, Any], Input, Server, Trail, Findings, Permits], Input | None]
+InputBuilder = Callable[[dict[str, Any], Input, Server, YamlPath, Findings, Permits], Input | None]
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def server_types() -> dict[str, ServerInput]:
 
 def build_input(
     value: Any,
-    trail: Trail,
+    trail: YamlPath,
     contract: OpenDataContractStandard,
     properties: dict[str, Property],
     findings: Findings,
@@ -102,7 +102,7 @@ def build_input(
 
 
 def read_common(
-    value: dict[str, Any], properties: dict[str, Property], trail: Trail, findings: Findings
+    value: dict[str, Any], properties: dict[str, Property], trail: YamlPath, findings: Findings
 ) -> Input | None:
     """What inputs of all kinds say, of no kind yet; None where it cannot be used."""
     pushed = value.get("events") is True
@@ -122,7 +122,7 @@ def read_common(
 
 
 def find_server(
-    value: dict[str, Any], contract: OpenDataContractStandard, trail: Trail, findings: Findings
+    value: dict[str, Any], contract: OpenDataContractStandard, trail: YamlPath, findings: Findings
 ) -> tuple[Server, InputBuilder] | None:
     """The server that the input names, and what builds inputs of its type; None where there is none."""
     servers = {server.server: server for server in contract.servers or []}
@@ -144,7 +144,7 @@ def find_server(
     return server, read.build
 
 
-def build_query_input(value: dict[str, Any], common: Input, trail: Trail, findings: Findings) -> Input | None:
+def build_query_input(value: dict[str, Any], common: Input, trail: YamlPath, findings: Findings) -> Input | None:
     """The input of a derived dataset: a Postgres query over other datasets."""
     query = str(value["query"]).strip().rstrip(";").rstrip()
     try:

@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 from catalog.model.sources import BucketSource
-from runtime.bucket_location import SCHEME, BucketPlace, make_place, name_place, read_place
+from runtime.bucket_location import SCHEME, BucketLocation, make_location, name_location, read_location
 from runtime.setting_values import ANY_PRODUCT, DATA_VARIABLE, OWN_PREFIX
 from runtime.settings import Settings
 
@@ -57,29 +57,31 @@ class Permits:
             f" such as {self.product}={real}"
         )
 
-    def refuse_bucket(self, source: BucketSource, path: str, fill: Callable[[str], str]) -> str | None:
-        """Why the contract may not have objects read; None where it may. `fill` puts variables' values in.
+    def refuse_bucket(self, source: BucketSource, path: str, expand: Callable[[str], str]) -> str | None:
+        """Why the contract may not have objects read; None where it may. `expand` puts variables' values in.
 
         What is said names the place as the contract writes it: a variable may hold what is nobody else's business.
         """
         written = source.address
         try:
-            bucket, folder, endpoint = (fill(text or "") for text in source.filled)
-            place = make_place(bucket, folder, endpoint, path)
+            bucket, folder, endpoint = (expand(text or "") for text in source.filled)
+            location = make_location(bucket, folder, endpoint, path)
         except ValueError as error:
             return f"{written} with the path {path!r} is not read: {error}"
-        if self.settings.env == "development" or any(listed.holds(place) for listed in self.buckets):
+        if self.settings.env == "development" or any(listed.holds(location) for listed in self.buckets):
             return None
-        plain = f"{SCHEME}bucket/folder" if "${" in written else name_place(*(text or "" for text in source.filled))
+        plain = (
+            f"{SCHEME}bucket/folder" if "${" in written else name_location(*(text or "" for text in source.filled))
+        )
         return (
             f"{written} is not open to this product: list its bucket, or a folder there, in DECANT_INPUT_BUCKETS,"
             f" such as {self.product}={plain}"
         )
 
     @cached_property
-    def buckets(self) -> list[BucketPlace]:
+    def buckets(self) -> list[BucketLocation]:
         """The places in object stores that the machine's credentials may be used for."""
-        return [read_place(text) for text in self.listed(self.settings.input_buckets)]
+        return [read_location(text) for text in self.listed(self.settings.input_buckets)]
 
     @cached_property
     def home(self) -> Path:

@@ -35,18 +35,18 @@ PARAMETERS = frozenset((
 # fmt: on
 DRIVER_NAME = re.compile(r"[A-Za-z0-9 ._()-]+")  # of ODBC: a path would be a library to load
 LOCAL_HOSTS = ("", "localhost", "localhost.localdomain", "::1")
-Place = tuple[str, str, str]  # host, port and name of a database
+DatabaseAddress = tuple[str, str, str]  # host, port and name of a database
 
 
 class SourceUrlError(ValueError):
     """The database may not be read; the message says why."""
 
 
-def make_source_url(source: DatabaseSource, fill: Callable[[str], str]) -> sa.URL:
+def make_source_url(source: DatabaseSource, expand: Callable[[str], str]) -> sa.URL:
     """The database's URL, its variables filled in; ValueError or SQLAlchemy's ArgumentError where it is none."""
 
     def part(text: str | None) -> str | None:
-        return fill(text) if text else None
+        return expand(text) if text else None
 
     if source.url is None:
         url = sa.URL.create(
@@ -58,7 +58,7 @@ def make_source_url(source: DatabaseSource, fill: Callable[[str], str]) -> sa.UR
             database=part(source.database),
         )
     else:
-        url = sa.make_url(fill(source.url))
+        url = sa.make_url(expand(source.url))
     return url.set(drivername="postgresql+psycopg") if url.drivername in {"postgresql", "postgres"} else url
 
 
@@ -75,11 +75,11 @@ def check_source_url(url: sa.URL, source: DatabaseSource, permits: Permits) -> N
             raise SourceUrlError("must be a file that exists")
         if problem := permits.refuse_path(url.database):
             raise SourceUrlError(f"is not read: {problem}")
-    elif url.get_backend_name() == "postgresql" and places_of(read_url(url)) & own_places(permits.settings):
+    elif url.get_backend_name() == "postgresql" and addresses_of(read_url(url)) & own_addresses(permits.settings):
         raise SourceUrlError("is Decant's own database, which no contract may read")
 
 
-def own_places(settings: Settings) -> set[Place]:
+def own_addresses(settings: Settings) -> set[DatabaseAddress]:
     """Where Decant's own database is, by each of its logins; nothing where it is the embedded one."""
     texts = (
         settings.database_url,
@@ -87,15 +87,15 @@ def own_places(settings: Settings) -> set[Place]:
         settings.read_database_url,
         settings.write_database_url,
     )
-    places: set[Place] = set()
+    database_addresses: set[DatabaseAddress] = set()
     for text in texts:
         if text is not None and text.get_secret_value():
             try:
                 facts = conninfo_to_dict("postgresql://" + text.get_secret_value().partition("://")[2])
             except psycopg.ProgrammingError:
                 continue
-            places.update(places_of(facts))
-    return places
+            database_addresses.update(addresses_of(facts))
+    return database_addresses
 
 
 def read_url(url: sa.URL) -> dict[str, Any]:
@@ -110,18 +110,18 @@ def read_url(url: sa.URL) -> dict[str, Any]:
     return facts | listed
 
 
-def places_of(facts: Mapping[str, Any]) -> set[Place]:
+def addresses_of(facts: Mapping[str, Any]) -> set[DatabaseAddress]:
     """Host, port and database of each server that a connection may be made to."""
     user = str(facts.get("user") or os.environ.get("PGUSER", ""))
     database = str(facts.get("dbname") or os.environ.get("PGDATABASE", user))
     ports = split(facts.get("port") or os.environ.get("PGPORT", "5432"))
     hosts, addresses = (split(facts[name]) if facts.get(name) else [] for name in ("host", "hostaddr"))
-    places = set()
+    database_addresses = set()
     for listed in (hosts, addresses) if hosts or addresses else (split(os.environ.get("PGHOST", "")),):
-        for place, host in enumerate(listed):
-            port = ports[place] if len(ports) == len(listed) else ports[0]
-            places.add((plain_host(host), port or "5432", database))
-    return places
+        for index, host in enumerate(listed):
+            port = ports[index] if len(ports) == len(listed) else ports[0]
+            database_addresses.add((plain_host(host), port or "5432", database))
+    return database_addresses
 
 
 def split(value: Any) -> list[str]:

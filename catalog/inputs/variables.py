@@ -11,11 +11,11 @@ from runtime.setting_values import DATA_VARIABLE
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
-def fill_variables(text: str, permits: Permits) -> tuple[str, list[str]]:
+def expand_variables(text: str, permits: Permits) -> tuple[str, list[str]]:
     """The text with ${VARIABLES} filled in from the environment, and what keeps others from being filled in."""
     problems: list[str] = []
 
-    def fill(match: re.Match[str]) -> str:
+    def expand(match: re.Match[str]) -> str:
         name = match[1]
         if name == DATA_VARIABLE:
             return str(permits.settings.data_folder)
@@ -27,4 +27,4 @@ def fill_variables(text: str, permits: Permits) -> tuple[str, list[str]]:
             problems.append(f"the environment variable {name} is not set")
         return ""
 
-    return VARIABLE.sub(fill, text), problems
+    return VARIABLE.sub(expand, text), problems

@@ -48,7 +48,7 @@ def make_branch(settings: Settings, product: Product) -> Branch:
     return Branch(product.schema, metadata, f"{product.id} {product.version}", folder, f"{SCHEMA}_0001")
 
 
-def bring_up(
+def upgrade_database(
     scripts: KnownScripts,
     branch: Branch,
     connection: sa.Connection,

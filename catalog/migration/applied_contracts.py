@@ -1,4 +1,4 @@
-"""The contracts that the database was brought to last, and whether the next ones may follow them."""
+"""The contracts that were applied to the database last, and whether the next ones are compatible."""
 
 from __future__ import annotations
 

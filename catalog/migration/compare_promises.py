@@ -50,5 +50,5 @@ def compare_roles(old: Mapping[str, Document], new: Mapping[str, Document]) -> I
 
 def find_custom(part: Document, name: str) -> Any:
     """The value of a custom property; None where there is none."""
-    customs: Iterable[Document] = part.get("customProperties") or []
-    return next((custom.get("value") for custom in customs if custom.get("property") == name), None)
+    custom_properties: Iterable[Document] = part.get("customProperties") or []
+    return next((custom.get("value") for custom in custom_properties if custom.get("property") == name), None)

@@ -1,4 +1,4 @@
-"""The database's schema, brought to the contracts: Alembic scripts written, applied, checked for drift.
+"""Schema migration: writes and applies Alembic scripts for the contracts, and checks for drift.
 
 One branch of scripts for Decant's own schema and one for each product and major. Scripts of the shipped contracts
 are committed in migrations/versions; those of other contracts go to HOME/migrations.
@@ -18,12 +18,12 @@ from sqlalchemy.dialects.postgresql import distinct_on, insert
 from catalog.migration.alembic_scripts import (
     OWN_BRANCH,
     STATEMENT_TIMEOUT_MS,
-    bring_up,
     explain_refusals,
     home_folder,
     make_branch,
     make_config,
     make_version_table,
+    upgrade_database,
 )
 from catalog.migration.applied_contracts import ContractStep, find_steps, register_contract, rename_heads
 from catalog.migration.grants import close_database, grant_ledger, grant_product
@@ -73,7 +73,7 @@ class Run:
 
     def bring_up(self, branch: Branch) -> Path | None:
         """The path of the script that a branch lacked; its schema is what it should be afterwards."""
-        return bring_up(
+        return upgrade_database(
             self.scripts,
             branch,
             self.connection,

@@ -27,18 +27,18 @@ def inherit_classifications(
     changed = dict(products)
     findings = []
     for dataset in ordered:
-        place = (dataset.product, dataset.major)
+        key = (dataset.product, dataset.major)
         raised = dict(find_raised(dataset, find_sources(dataset, readings)))
         if not raised:
             continue
-        product = changed[place]
+        product = changed[key]
         properties = {
             name: replace(prop, classification=raised[name][0]) if name in raised else prop
             for name, prop in dataset.properties.items()
         }
         derived = replace(dataset, properties=properties)
-        changed[place] = replace(product, datasets={**product.datasets, dataset.name: derived})
-        readings.by_schema[dataset.schema] = changed[place]
+        changed[key] = replace(product, datasets={**product.datasets, dataset.name: derived})
+        readings.by_schema[dataset.schema] = changed[key]
         line = product.dataset_lines.get(dataset.name, 1)
         for name, (word, origin) in raised.items():
             severity, problem = describe(dataset, name, word, origin)

@@ -59,7 +59,7 @@ class Gate:
 
 
 @dataclass(frozen=True)
-class RawForm:
+class FileFormat:
     """How raw records are cut out of bytes."""
 
     format: str = "csv"  # one of FORMATS, or one of Decant's own
@@ -90,7 +90,7 @@ class Input:
 
     kind: str  # one of INPUT_KINDS
     mode: str  # "snapshot", "upsert" or "append"
-    form: RawForm = RawForm()
+    file_format: FileFormat = FileFormat()
     null_values: tuple[str, ...] = ("",)
     order_by: str | None = None
     root: str | None = None  # file: the server's folder, variables filled in
@@ -109,7 +109,7 @@ class Input:
     @property
     def is_typed(self) -> bool:
         """Whether the source itself says what is a text; a query's result is CSV only on its way."""
-        return self.fed.derived or self.form.is_typed
+        return self.fed.derived or self.file_format.is_typed
 
 
 @dataclass(frozen=True)

@@ -21,16 +21,16 @@ def order_by_dependency(datasets: list[Dataset]) -> list[Dataset]:
     ordered: list[Dataset] = []
 
     def visit(dataset: Dataset, trail: tuple[Dataset, ...]) -> None:
-        place = (dataset.schema, dataset.name)
-        if place in done:
-            if not done[place]:
+        key = (dataset.schema, dataset.name)
+        if key in done:
+            if not done[key]:
                 raise DependencyCircleError([*trail[trail.index(dataset) :], dataset])
             return
-        done[place] = False
+        done[key] = False
         for needed in needs_of(dataset):
-            if needed in by_name and needed != place:
+            if needed in by_name and needed != key:
                 visit(by_name[needed], (*trail, dataset))
-        done[place] = True
+        done[key] = True
         ordered.append(dataset)
 
     for dataset in datasets:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 class FormatSpec:
     """One file format."""
 
-    name: str  # as RawForm has it
+    name: str  # as FileFormat has it
     endings: tuple[str, ...]  # what it is called in contracts and at the end of files' names
     keys: tuple[str, ...] = ()  # of an `input`, that say something about it
     is_json: bool = (

@@ -1,4 +1,4 @@
-"""How fresh datasets are, by what the ledger says: held against what their contracts promise. Pure."""
+"""Evaluates dataset freshness from the ledger against the contracts' service levels. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Head:
 
 
 @dataclass(frozen=True)
-class LedgerFacts:
+class LedgerState:
     """What the ledger knows of a dataset that says how fresh it is."""
 
     id: int
@@ -32,19 +32,19 @@ class LedgerFacts:
     refreshed: Any = None  # of a derived dataset, its last load that ended well: cause, landed, position
 
 
-def judge_datasets(
-    catalog: Catalog, facts: Mapping[tuple[str, int, str], LedgerFacts], now: datetime
+def evaluate_datasets(
+    catalog: Catalog, facts: Mapping[tuple[str, int, str], LedgerState], now: datetime
 ) -> dict[str, dict[str, Any]]:
     """How fresh each migrated dataset is, by its address: one answer for command line, API and metrics."""
     looked = find_looks(catalog, facts)
     return {
-        dataset.address: judge_freshness(catalog, dataset, looked.get(dataset.address), known.newest_at, now)
+        dataset.address: evaluate_freshness(catalog, dataset, looked.get(dataset.address), known.newest_at, now)
         for dataset in catalog.datasets()
         if (known := facts.get((dataset.product, dataset.major, dataset.name))) is not None
     }
 
 
-def find_looks(catalog: Catalog, facts: Mapping[tuple[str, int, str], LedgerFacts]) -> dict[str, datetime | None]:
+def find_looks(catalog: Catalog, facts: Mapping[tuple[str, int, str], LedgerState]) -> dict[str, datetime | None]:
     """When each dataset was last known to hold what its source held, by address.
 
     That is when a load last ended well, whether it changed anything or not. A derived dataset that has read the
@@ -64,14 +64,14 @@ def find_looks(catalog: Catalog, facts: Mapping[tuple[str, int, str], LedgerFact
         if is_derived(dataset):
             current = current_revisions(dataset, places)
             if known.refreshed is not None and revisions_read(known.refreshed) == current:
-                reads = [places[place].dataset.address for place in reads_of(dataset) if place in places]
+                reads = [places[key].dataset.address for key in reads_of(dataset) if key in places]
                 times = [looked.get(address) for address in reads]
                 own = min((time for time in times if time is not None), default=own)
         looked[dataset.address] = own
     return looked
 
 
-def judge_freshness(
+def evaluate_freshness(
     catalog: Catalog, dataset: Dataset, looked_at: datetime | None, newest: datetime | None, now: datetime
 ) -> dict[str, Any]:
     """Whether the dataset keeps its contract's latency: `fresh` is null where nothing is promised.

@@ -1,4 +1,4 @@
-"""What a load is asked to do: bring what the input holds, or one of the requests that the ledger keeps. Pure.
+"""Load requests: load from the input, or one of the requests that the ledger stores. Pure.
 
 The ledger keeps a request as JSON, `to_json`; `read_request` gives it back.
 """

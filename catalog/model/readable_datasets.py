@@ -79,7 +79,9 @@ def list_reads(dataset: Dataset) -> Iterator[tuple[TableRead, bool]]:
         yield from ((table, False) for table in find_tables(parse_query(dataset.input.query)))
     for gate in dataset.gates:
         if gate.kind == "sql":
-            yield from ((table, True) for table in find_tables(parse_query(fill_rule(dataset, gate), steady=False)))
+            yield from (
+                (table, True) for table in find_tables(parse_query(fill_rule(dataset, gate), deterministic=False))
+            )
 
 
 def is_open(product: Product, dataset: Dataset) -> bool:

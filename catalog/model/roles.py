@@ -61,6 +61,6 @@ def join_predicates(predicates: list[RowPredicate] | None) -> RowPredicate | Non
     if predicates is None:
         return None
     parts: list[tuple[str, bool]] = []
-    for place, predicate in enumerate(predicates):
-        parts += [(" OR (" if place else "(", False), *predicate.parts, (")", False)]
+    for index, predicate in enumerate(predicates):
+        parts += [(" OR (" if index else "(", False), *predicate.parts, (")", False)]
     return RowPredicate(tuple(parts))

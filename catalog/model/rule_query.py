@@ -24,7 +24,7 @@ def write_rule(readings: Readings, dataset: Dataset, gate: Gate) -> str:
         columns = {prop.column: prop.column for prop in list_properties(source)}
         return select_columns(source.dataset.schema, source.dataset.table, columns)
 
-    return write_query(parse_query(fill_rule(dataset, gate), steady=False), make)
+    return write_query(parse_query(fill_rule(dataset, gate), deterministic=False), make)
 
 
 def find_source(readings: Readings, dataset: Dataset, table: TableRead) -> Source:
@@ -55,10 +55,10 @@ def find_read_properties(
     readings: Readings, dataset: Dataset, query: str, prop: str | None
 ) -> frozenset[PropertyRead]:
     """Every property that a rule's SQL looks at; ValueError where that cannot be told."""
-    place = (dataset.schema, dataset.name, query, prop)
-    if place not in readings.rules:
-        readings.rules[place] = trace_rule(readings, dataset, query, prop)
-    return readings.rules[place]
+    key = (dataset.schema, dataset.name, query, prop)
+    if key not in readings.rules:
+        readings.rules[key] = trace_rule(readings, dataset, query, prop)
+    return readings.rules[key]
 
 
 def trace_rule(readings: Readings, dataset: Dataset, query: str, prop: str | None) -> frozenset[PropertyRead]:
@@ -69,7 +69,7 @@ def trace_rule(readings: Readings, dataset: Dataset, query: str, prop: str | Non
         filled = fill_placeholders(query, dataset.schema, dataset.table, column)
     except KeyError as error:
         raise QueryTextError(f"{error} stands for nothing") from error
-    tree = parse_query(filled, steady=False)
+    tree = parse_query(filled, deterministic=False)
     sources = {table.read: find_source(readings, dataset, table) for table in find_tables(tree)}
     named = {read: {prop.column: prop.name for prop in list_properties(source)} for read, source in sources.items()}
     touched = trace_query(tree, {read: list(columns) for read, columns in named.items()}).touched

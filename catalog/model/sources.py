@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-MARK_FORMATS = ("iso", "date", "epoch", "epochMillis")
+WATERMARK_FORMATS = ("iso", "date", "epoch", "epochMillis")
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,9 @@ class Incremental:
     property: str
     target: str  # the parameter of an API, the column of a database
     lag: float = 0  # how far before that value; seconds for moments, else in the property's own unit
-    format: str | None = None  # how the value is written, one of MARK_FORMATS; as the property's type where left out
+    format: str | None = (
+        None  # how the value is written, one of WATERMARK_FORMATS; as the property's type where left out
+    )
     start: str | None = None  # what the first load asks for; everything where left out
 
 

@@ -102,18 +102,18 @@ ROW_FUNCTIONS = words(
     """
 )
 # What gives another result each time. Quality rules may call these, queries of derived datasets may not.
-UNSTEADY_FUNCTIONS = words(
+NONDETERMINISTIC_FUNCTIONS = words(
     """
     now clock_timestamp statement_timestamp transaction_timestamp timeofday random random_normal gen_random_uuid
     uuidv4 uuidv7 current_date current_time current_timestamp localtime localtimestamp
     """
 )
-UNSTEADY_NODES = (exp.CurrentDate, exp.CurrentTime, exp.CurrentTimestamp, exp.Localtime, exp.Localtimestamp)
+NONDETERMINISTIC_NODES = (exp.CurrentDate, exp.CurrentTime, exp.CurrentTimestamp, exp.Localtime, exp.Localtimestamp)
 # Words that look like columns and are none: without quotes, PostgreSQL takes them for its own.
 SERVER_WORDS = frozenset(
     ["user", "current_user", "session_user", "system_user", "current_role", "current_catalog", "current_schema"]
 )
-SPECIAL_MOMENTS = frozenset({"now", "today", "tomorrow", "yesterday"})
+SPECIAL_TIMESTAMPS = frozenset({"now", "today", "tomorrow", "yesterday"})
 # Sort orders are of PostgreSQL, ICU or the C library; all of them only sort.
 COLLATION = re.compile(r"[A-Za-z0-9_.@-]+")
 PLAIN_WORD = re.compile(r"[A-Za-z_]+( ROW)?")

@@ -21,14 +21,14 @@ from catalog.sql.allowed import (
     COLLATION,
     FUNCTIONS,
     NODES,
+    NONDETERMINISTIC_FUNCTIONS,
+    NONDETERMINISTIC_NODES,
     PLAIN_NUMBER,
     PLAIN_WORD,
     ROW_FUNCTIONS,
     SERVER_WORDS,
-    SPECIAL_MOMENTS,
+    SPECIAL_TIMESTAMPS,
     TYPES,
-    UNSTEADY_FUNCTIONS,
-    UNSTEADY_NODES,
 )
 from catalog.sql.dialect import ContractSql, write_sql
 
@@ -39,7 +39,7 @@ QUOTED = (exp.Literal, exp.Identifier, exp.Anonymous)
 KEYWORDS = re.compile(r"[A-Za-z_ ]*")
 # The arguments of a table that mean something to a query over datasets.
 TABLE_PARTS = frozenset({"this", "db", "catalog", "alias", "joins", "laterals", "ordinality"})
-MOMENT_FUNCTIONS = frozenset({"date", "time", "timetz", "timestamp", "timestamptz"})
+TIMESTAMP_FUNCTIONS = frozenset({"date", "time", "timetz", "timestamp", "timestamptz"})
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,10 @@ class QueryTextError(ValueError):
     """The text is no query that can be run here; the message says why."""
 
 
-def parse_query(query: str, *, steady: bool = True) -> exp.Query:
+def parse_query(query: str, *, deterministic: bool = True) -> exp.Query:
     """The one SELECT that a text is, every name in quotes; QueryTextError where it does more than read datasets.
 
-    `steady`: what gives another result each time, such as the time, is refused too.
+    `deterministic`: what gives another result each time, such as the time, is refused too.
     """
     if "\0" in query:
         raise QueryTextError("holds a NUL character")
@@ -77,8 +77,8 @@ def parse_query(query: str, *, steady: bool = True) -> exp.Query:
             raise QueryTextError("must be one SELECT that writes and locks nothing")
         for node in tree.walk():
             check_node(node)
-            if steady:
-                check_steady(node)
+            if deterministic:
+                check_deterministic(node)
         quote_names(tree)
     except (SqlglotError, RecursionError) as error:
         raise QueryTextError(first_line(error)) from error
@@ -147,7 +147,7 @@ def check_call(node: exp.Anonymous) -> None:
     """QueryTextError for a function that is not on the list."""
     name = str(node.name)
     known = name if isinstance(node.this, exp.Identifier) else name.lower()
-    if known not in FUNCTIONS | ROW_FUNCTIONS | UNSTEADY_FUNCTIONS:
+    if known not in FUNCTIONS | ROW_FUNCTIONS | NONDETERMINISTIC_FUNCTIONS:
         raise QueryTextError(
             f"{name} is not among the functions that contracts may call: it is none of PostgreSQL's own, or looks at"
             " the server, not at datasets"
@@ -166,30 +166,32 @@ def check_table(node: exp.Table) -> None:
         raise QueryTextError(f"{shorten(node)}: {', '.join(more)} is not taken")
 
 
-def check_steady(node: exp.Expr) -> None:
+def check_deterministic(node: exp.Expr) -> None:
     """QueryTextError for what gives another result at each refresh.
 
     The same revisions must give the same result, so that a refresh can be repeated and an old one explained.
     """
-    moment = None
-    if isinstance(node, UNSTEADY_NODES):
-        moment = node.sql_name().lower()
+    timestamp = None
+    if isinstance(node, NONDETERMINISTIC_NODES):
+        timestamp = node.sql_name().lower()
     elif isinstance(node, exp.Anonymous):
         name = str(node.name).lower()
         arguments = node.expressions
-        if name in UNSTEADY_FUNCTIONS or (name == "age" and len(arguments) == 1):
-            moment = name
-        elif name in MOMENT_FUNCTIONS and arguments and is_special(arguments[0]):
-            moment = arguments[0].name
+        if name in NONDETERMINISTIC_FUNCTIONS or (name == "age" and len(arguments) == 1):
+            timestamp = name
+        elif name in TIMESTAMP_FUNCTIONS and arguments and is_special(arguments[0]):
+            timestamp = arguments[0].name
     elif isinstance(node, exp.Cast) and is_special(node.this):
-        moment = node.this.name
-    if moment is not None:
-        raise QueryTextError(f"{moment} gives another result at each refresh: only what the datasets hold may count")
+        timestamp = node.this.name
+    if timestamp is not None:
+        raise QueryTextError(
+            f"{timestamp} gives another result at each refresh: only what the datasets hold may count"
+        )
 
 
 def is_special(node: exp.Expr) -> bool:
     """Whether a text stands for the time now."""
-    return bool(node.is_string) and node.name.strip().lower() in SPECIAL_MOMENTS
+    return bool(node.is_string) and node.name.strip().lower() in SPECIAL_TIMESTAMPS
 
 
 def shorten(node: exp.Expr) -> str:

@@ -32,7 +32,7 @@ class Deed:
 
 
 def note_audit(connection: sa.Connection, principal: str, deed: Deed) -> None:
-    """Puts a deed on record, in the connection's transaction."""
+    """Writes an audit entry in the connection's transaction."""
     note = sa.func.decant.note_audit(
         sa.cast(principal, sa.Text),
         sa.cast(deed.operation, sa.Text),

@@ -1,4 +1,4 @@
-"""Where finished exports are kept, and how they are forgotten."""
+"""The folder of cached exports, and their deletion."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def export_folder(root: Path, dataset: Dataset) -> Path:
     return root / dataset.schema / dataset.name
 
 
-def forget_exports(root: Path, dataset: Dataset, before: tuple[str, int] | None = None) -> int:
+def delete_exports(root: Path, dataset: Dataset, before: tuple[str, int] | None = None) -> int:
     """How many files of a dataset went: all of them, half-made ones too, or those `before` a revision of an epoch.
 
     A file of another epoch is before every revision of this one: its revisions can no longer be read.

@@ -1,4 +1,4 @@
-"""What this host has seen published, kept in its home: a database that knows less of it was restored from a backup.
+"""High-water marks of publications, kept in the home folder: a database behind them was restored from a backup.
 
 One small file for each dataset names its newest revision and when it was published. Epochs that were ended are kept
 too: a database that stands in one of them again is of before its end.
@@ -26,7 +26,7 @@ ENDED_FILE = "ended-epochs"
 
 
 @dataclass(frozen=True)
-class Mark:
+class HighWaterMark:
     """The newest publication of a dataset that this host has seen."""
 
     dataset: str  # its address
@@ -61,7 +61,7 @@ def check_restored(
         return None
     folder = settings.high_water_folder
     epochs = read_epochs(connection)
-    marks = {dataset.address: read_mark(folder, dataset) for dataset in datasets}
+    marks = {dataset.address: read_high_water_mark(folder, dataset) for dataset in datasets}
     reason = None
     if epochs[-1] in read_ended(folder):
         reason = f"epoch {epochs[-1]} was ended, and the database is in it again"
@@ -74,7 +74,7 @@ def check_restored(
     return RestoredDatabase(reason, epochs[-1]) if reason is not None else None
 
 
-def find_loss(connection: sa.Connection, marks: Sequence[Mark], datasets: Collection[Dataset]) -> str | None:
+def find_loss(connection: sa.Connection, marks: Sequence[HighWaterMark], datasets: Collection[Dataset]) -> str | None:
     """What the database lacks of the publications that the marks name, in words; None where it lacks nothing."""
     heads = {dataset.address: head for dataset, head in read_heads(connection, datasets)}
     for mark in marks:
@@ -86,7 +86,7 @@ def find_loss(connection: sa.Connection, marks: Sequence[Mark], datasets: Collec
         published = connection.scalar(
             sa.select(Revision.published_at).where(Revision.dataset_id == head.id, Revision.revision == mark.revision)
         )
-        if published is not None and write_moment(published) != mark.published_at:
+        if published is not None and write_timestamp(published) != mark.published_at:
             return f"revision {mark.revision} of {mark.dataset} is not the one that was published before"
     return None
 
@@ -119,33 +119,33 @@ def note_heads(
     folder = settings.high_water_folder
     for dataset, head in read_heads(connection, datasets):
         if head.revision:
-            published_at = write_moment(head.published_at) if head.published_at else None
-            mark = Mark(dataset.address, epoch, head.revision, published_at)
-            if mark != read_mark(folder, dataset):
-                write_mark(folder, dataset, mark)
+            published_at = write_timestamp(head.published_at) if head.published_at else None
+            mark = HighWaterMark(dataset.address, epoch, head.revision, published_at)
+            if mark != read_high_water_mark(folder, dataset):
+                write_high_water_mark(folder, dataset, mark)
 
 
-def write_moment(moment: datetime) -> str:
+def write_timestamp(timestamp: datetime) -> str:
     """A moment as a mark has it."""
-    return moment.astimezone(UTC).isoformat()
+    return timestamp.astimezone(UTC).isoformat()
 
 
-def mark_path(folder: Path, dataset: Dataset) -> Path:
+def high_water_path(folder: Path, dataset: Dataset) -> Path:
     """Where a dataset's mark lies; its address may be longer than a file's name."""
     return folder / f"{hashlib.sha256(dataset.address.encode()).hexdigest()[:24]}.json"
 
 
-def read_mark(folder: Path, dataset: Dataset) -> Mark | None:
+def read_high_water_mark(folder: Path, dataset: Dataset) -> HighWaterMark | None:
     """The dataset's mark; None where there is none, or none that can be read."""
     try:
-        return Mark(**json.loads(mark_path(folder, dataset).read_text()))
+        return HighWaterMark(**json.loads(high_water_path(folder, dataset).read_text()))
     except (OSError, ValueError, TypeError):
         return None
 
 
-def write_mark(folder: Path, dataset: Dataset, mark: Mark) -> None:
+def write_high_water_mark(folder: Path, dataset: Dataset, mark: HighWaterMark) -> None:
     """Keeps the dataset's mark."""
-    replace_file(mark_path(folder, dataset), json.dumps(asdict(mark)))
+    replace_file(high_water_path(folder, dataset), json.dumps(asdict(mark)))
 
 
 def read_ended(folder: Path) -> set[str]:

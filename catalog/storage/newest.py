@@ -1,4 +1,4 @@
-"""The newest moment of a dataset's records, which says how fresh it is where its contract names a property."""
+"""The newest timestamp of a dataset's records, for freshness by a property that the contract names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from catalog.storage.heads import is_head_of
 from catalog.storage.ledger_tables import TIMESTAMP, DatasetHead
 
 
-def newest_moment(tables: DatasetTables) -> sa.ColumnElement[Any]:
+def newest_timestamp(tables: DatasetTables) -> sa.ColumnElement[Any]:
     """SQL for the greatest value of the property, in UTC; null where none is named. A date counts until its end."""
     name = tables.dataset.freshness_property
     if name is None:
@@ -28,4 +28,4 @@ def newest_moment(tables: DatasetTables) -> sa.ColumnElement[Any]:
 def note_newest(connection: sa.Connection, tables: DatasetTables) -> None:
     """Keeps the newest moment of what the current table holds now; in the transaction that changed it."""
     dataset = tables.dataset
-    connection.execute(sa.update(DatasetHead).where(is_head_of(dataset)).values(newest_at=newest_moment(tables)))
+    connection.execute(sa.update(DatasetHead).where(is_head_of(dataset)).values(newest_at=newest_timestamp(tables)))

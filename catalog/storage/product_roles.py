@@ -45,7 +45,7 @@ UNION ALL SELECT 'idle', r.rolname, '', '', '' FROM roles AS r
 """
 # Why a role is not dropped: others use it, this login may not, somebody else was quicker.
 KEPT = (errors.DependentObjectsStillExist, errors.InsufficientPrivilege, errors.UndefinedObject)
-Fact = tuple[str, str, str, str, str]
+GrantRow = tuple[str, str, str, str, str]
 
 
 def name_role(schema: str) -> str:
@@ -61,7 +61,7 @@ def match_roles(connection: sa.Connection, catalog: Catalog) -> list[str]:
     version = connection.connection.driver_connection.info.server_version  # type: ignore[union-attr]
     by_membership = version >= MEMBERSHIP_OPTIONS_FROM
     state = STATE.format(usable="a.set_option" if by_membership else "true")
-    by_role: dict[str, list[Fact]] = {}
+    by_role: dict[str, list[GrantRow]] = {}
     living = {name_role(product.schema) for product in catalog.products.values()}
     idle: list[str] = []
     for kind, role, schema, table, last in connection.execute(sa.text(state), {"prefix": ROLE_PREFIX}):
@@ -87,7 +87,7 @@ def match_roles(connection: sa.Connection, catalog: Catalog) -> list[str]:
     return [describe_refusal(refused)] if refused else []
 
 
-def drop_role(connection: sa.Connection, role: str, facts: list[Fact]) -> None:
+def drop_role(connection: sa.Connection, role: str, facts: list[GrantRow]) -> None:
     """Drops the role of a product whose schema is gone, with what it might read of others.
 
     A product without a contract here keeps its role as long as it keeps its data: another folder may hold it.
@@ -111,7 +111,7 @@ def find_members(connection: sa.Connection) -> list[str]:
     return [str(name) for (name,) in rows]
 
 
-def want(catalog: Catalog, product: Product, members: list[str]) -> Iterator[Fact]:
+def want(catalog: Catalog, product: Product, members: list[str]) -> Iterator[GrantRow]:
     """What the role of a product has to have."""
     role = name_role(product.schema)
     yield ("role", role, "", "", "")
@@ -126,7 +126,7 @@ def want(catalog: Catalog, product: Product, members: list[str]) -> Iterator[Fac
 
 
 def match_role(
-    connection: sa.Connection, role: str, surplus: set[Fact], lacking: set[Fact], *, by_membership: bool
+    connection: sa.Connection, role: str, surplus: set[GrantRow], lacking: set[GrantRow], *, by_membership: bool
 ) -> bool:
     """Gives a role what it lacks and takes what it has too much of; False where the login may not."""
     made = ("role", role, "", "", "")
@@ -156,7 +156,7 @@ def make_role(connection: sa.Connection, role: str) -> None:
             raise
 
 
-def write_statement(verb: str, fact: Fact) -> str:
+def write_statement(verb: str, fact: GrantRow) -> str:
     """The statement that gives or takes one thing."""
     kind, role, schema, table, last = fact
     way = "TO" if verb == "GRANT" else "FROM"

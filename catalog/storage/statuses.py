@@ -1,4 +1,4 @@
-"""The words for how loads stand and end, and for the states of rejected records."""
+"""Status values of loads, and states of rejected records."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ HOUR_OFFSET = "[+-](?:0[0-9]|1[0-5])"  # what Postgres takes: less than 16 hours
 MINUTE_OFFSET = "[0-5][0-9]"
 
 
-class MomentPatternError(ValueError):
+class DatetimePatternError(ValueError):
     """A pattern that cannot be read, or that does not fit its type; says which letter and why."""
 
 
@@ -99,7 +99,7 @@ PARTS |= {
     for count in range(1, FRACTION_DIGITS_MAXIMUM + 1)
 }
 MEANT = {"Y": "the year of a week; yyyy is the year", "D": "the day of the year; dd is the day of the month"}
-SAME_PLACE = {"short year": "year", "month name": "month", "half hour": "hour", "day of year": "day"}
+SAME_FIELD = {"short year": "year", "month name": "month", "half hour": "hour", "day of year": "day"}
 ECHOED = ("weekday", "day of year")  # strptime takes these without holding them against the date
 
 
@@ -110,7 +110,7 @@ def read_parts(text: str) -> Parts:
     for found in re.finditer(r"'((?:[^']|'')*)'|([A-Za-z])\2*|(.)", text, re.DOTALL):
         quoted, letter, other = found.group(1), found.group(2), found.group(3)
         if "{" in found.group() or "}" in found.group():
-            raise MomentPatternError("braces have no meaning, not even in quotes")
+            raise DatetimePatternError("braces have no meaning, not even in quotes")
         if quoted is not None:
             open_sections[-1].append(literal(quoted.replace("''", "'") or "'"))
         elif letter is not None:
@@ -121,11 +121,11 @@ def read_parts(text: str) -> Parts:
             section = Section(tuple(open_sections.pop()))
             open_sections[-1].append(section)
         elif other in "]#'":
-            raise MomentPatternError(f"{other!r} has no partner or no meaning: put it in quotes")
+            raise DatetimePatternError(f"{other!r} has no partner or no meaning: put it in quotes")
         else:
             open_sections[-1].append(literal(other))
     if open_sections[1:]:
-        raise MomentPatternError("'[' has no partner")
+        raise DatetimePatternError("'[' has no partner")
     return tuple(open_sections[0])
 
 
@@ -141,32 +141,32 @@ def read_letters(letters: str) -> Part:
     if letters in PARTS:
         return PARTS[letters]
     if letters[0] == "S":
-        raise MomentPatternError(f"{letters}: at most {FRACTION_DIGITS_MAXIMUM} digits of a second are kept")
+        raise DatetimePatternError(f"{letters}: at most {FRACTION_DIGITS_MAXIMUM} digits of a second are kept")
     if letters[0] in MEANT:
-        raise MomentPatternError(f"{letters} is {MEANT[letters[0]]}")
+        raise DatetimePatternError(f"{letters} is {MEANT[letters[0]]}")
     known = ", ".join(part for part in PARTS if part[0] == letters[0])
     hint = f"of this letter, {known} can" if known else "put it in quotes if it is meant as it stands"
-    raise MomentPatternError(f"{letters} cannot be read; {hint}")
+    raise DatetimePatternError(f"{letters} cannot be read; {hint}")
 
 
 def check_parts(parts: Parts, kind: str) -> None:
     """MomentPatternError where the parts do not make a value of the kind, or can be read in two ways."""
     everything = list(flatten(parts))
-    fields = [SAME_PLACE.get(part.field, part.field) for part in everything if part.field]
+    fields = [SAME_FIELD.get(part.field, part.field) for part in everything if part.field]
     sections = list(find_sections(parts))
     if twice := next((field for field in fields if fields.count(field) > 1), None):
-        raise MomentPatternError(f"the {twice} stands in it twice")
+        raise DatetimePatternError(f"the {twice} stands in it twice")
     if len(sections) > OPTIONAL_SECTIONS_MAXIMUM:
-        raise MomentPatternError(f"at most {OPTIONAL_SECTIONS_MAXIMUM} optional sections are read")
+        raise DatetimePatternError(f"at most {OPTIONAL_SECTIONS_MAXIMUM} optional sections are read")
     fixed = {*ECHOED, "short year"}
     if sections and any(part.field in fixed for part in everything):
-        raise MomentPatternError("optional sections are not read beside yy, E or DDD")
+        raise DatetimePatternError("optional sections are not read beside yy, E or DDD")
     if "offset" in fields and kind != "timestamp":
-        raise MomentPatternError(f"a {kind} keeps no offset from UTC; timestamp does, unless timezone is false")
+        raise DatetimePatternError(f"a {kind} keeps no offset from UTC; timestamp does, unless timezone is false")
     for section in sections:
         inside = {part.field for part in flatten(section.parts)} - {""}
         if "offset" in inside and len(inside) > 1:
-            raise MomentPatternError("an optional offset needs brackets of its own")
+            raise DatetimePatternError("an optional offset needs brackets of its own")
     for form in expand(parts):
         check_form(form, kind)
 
@@ -175,23 +175,23 @@ def check_form(form: list[Part], kind: str) -> None:
     """MomentPatternError where one form of a pattern lacks something, or can be read in two ways."""
     for part, following in pairwise(form):
         if part.digits and following.digits and (part.open_ended or part.strptime == "%f"):
-            raise MomentPatternError(
+            raise DatetimePatternError(
                 f"nothing shows where the {part.field} ends and the {following.field} begins: write fixed widths"
             )
     named = {part.field for part in form}
-    fields = {SAME_PLACE.get(field, field) for field in named}
+    fields = {SAME_FIELD.get(field, field) for field in named}
     needed = ["hour"] if kind == "time" else ["year", "month", "day"]
     if "day of year" in named:
         needed = ["year"]
         if "month" in fields:
-            raise MomentPatternError("DDD is the day of the year: a month beside it says it twice")
+            raise DatetimePatternError("DDD is the day of the year: a month beside it says it twice")
     if "minute" in fields or "second" in fields or "fraction" in fields:
         needed.append("hour")
     needed += ["minute"] * ("second" in fields) + ["second"] * ("fraction" in fields)
     if missing := next((field for field in needed if field not in fields), None):
-        raise MomentPatternError(f"the {missing} is missing, or may be")
+        raise DatetimePatternError(f"the {missing} is missing, or may be")
     if ("half hour" in named) != ("half" in named):
-        raise MomentPatternError("h and a belong together: h counts to 12, H to 23")
+        raise DatetimePatternError("h and a belong together: h counts to 12, H to 23")
 
 
 def flatten(parts: Parts) -> Iterator[Part]:

@@ -34,7 +34,7 @@ from catalog.types.value_parsers import InvalidValueError
 
 
 @dataclass(frozen=True)
-class MomentPattern:
+class DatetimePattern:
     """One pattern for one kind of value: `kind` is date, time, timestamp or local timestamp."""
 
     text: str
@@ -57,35 +57,37 @@ class MomentPattern:
         forms = list(expand(self.parts))
         local = self.strptime([form for form in forms if not has_offset(form)])
         if self.kind == "timestamp":
-            moments = [self.strptime([form for form in forms if has_offset(form)]), zoned(local, self.zone)]
-            chosen = [moment for moment, source in zip(moments, (moments[0], local), strict=True) if source]
+            timestamps = [self.strptime([form for form in forms if has_offset(form)]), zoned(local, self.zone)]
+            chosen = [
+                timestamp for timestamp, source in zip(timestamps, (timestamps[0], local), strict=True) if source
+            ]
             return f"coalesce({', '.join(chosen)})" if chosen[1:] else chosen[0]
         return {"date": f"CAST({local} AS DATE)", "time": f"CAST({local} AS TIME)"}.get(self.kind, local)
 
     def local(self) -> str:
         """DuckDB SQL for the date and time that the text tells, whatever its offset."""
         forms = list(expand(tuple(part for part in self.parts if not holds_offset(part))))
-        return self.strptime(forms, cut_offset=True)
+        return self.strptime(forms, drops_offset=True)
 
-    def strptime(self, forms: list[list[Part]], *, cut_offset: bool = False) -> str:
+    def strptime(self, forms: list[list[Part]], *, drops_offset: bool = False) -> str:
         """DuckDB SQL for the moment that one of these forms tells; none where there is no form."""
         formats = [text for form in forms for text in formats_of(form)]
         if not formats:
             return ""
         listed = ", ".join(quote(text) for text in formats)
         chosen = f"[{listed}]" if formats[1:] else listed
-        return f"try_strptime({self.rewritten(cut_offset=cut_offset)}, {chosen})"
+        return f"try_strptime({self.rewritten(drops_offset=drops_offset)}, {chosen})"
 
-    def rewritten(self, *, cut_offset: bool = False) -> str:
+    def rewritten(self, *, drops_offset: bool = False) -> str:
         """DuckDB SQL for the text with years of four digits, and without its offset where that is asked."""
         pattern, replacement, groups, is_open, is_same = "^", "", 0, False, True
         for part in self.parts:
-            cut = cut_offset and holds_offset(part)
+            drops = drops_offset and holds_offset(part)
             century = isinstance(part, Part) and part.field == "short year"
-            is_same = is_same and not (cut or century)
-            if is_open and (cut or century):
+            is_same = is_same and not (drops or century)
+            if is_open and (drops or century):
                 pattern, is_open = pattern + ")", False
-            if not cut and not is_open:
+            if not drops and not is_open:
                 pattern, is_open, groups = pattern + "(", True, groups + 1
                 replacement += ("20" if century else "") + f"\\{groups}"
             pattern += regex_of((part,))
@@ -113,23 +115,23 @@ class MomentPattern:
 
     def assemble(self, said: dict[str, str]) -> Any:
         """The value of what each part of a text says; ValueError where there is no such day or moment."""
-        moment = datetime.combine(
+        timestamp = datetime.combine(
             read_day(said) if "year" in said or "short_year" in said else date(1900, 1, 1), read_clock(said)
         )
         if self.kind in {"date", "time"}:
-            return moment.date() if self.kind == "date" else moment.time()
+            return timestamp.date() if self.kind == "date" else timestamp.time()
         if self.kind == "local timestamp":
-            return moment
+            return timestamp
         if "offset" not in said:
-            return in_zone(moment, self.zone)
-        return (moment - read_offset(said["offset"])).replace(tzinfo=UTC)
+            return in_zone(timestamp, self.zone)
+        return (timestamp - read_offset(said["offset"])).replace(tzinfo=UTC)
 
 
-def compile_pattern(text: str, kind: str, zone: str = "UTC") -> MomentPattern:
-    """The pattern; MomentPatternError where it cannot be read or does not make a value of the kind."""
+def compile_pattern(text: str, kind: str, zone: str = "UTC") -> DatetimePattern:
+    """The pattern; DatetimePatternError where it cannot be read or does not make a value of the kind."""
     parts = read_parts(text)
     check_parts(parts, kind)
-    return MomentPattern(text, kind, zone, parts)
+    return DatetimePattern(text, kind, zone, parts)
 
 
 def zoned(local: str, zone: str) -> str:
@@ -181,9 +183,9 @@ def read_offset(text: str) -> timedelta:
     return timedelta(minutes=-minutes if text[0] == "-" else minutes)
 
 
-def in_zone(moment: datetime, zone: str) -> datetime:
+def in_zone(timestamp: datetime, zone: str) -> datetime:
     """A local moment of a zone, in UTC: see `zoned` for those that are skipped or shown twice."""
     if zone == "UTC":
-        return moment.replace(tzinfo=UTC)
+        return timestamp.replace(tzinfo=UTC)
     place = ZoneInfo(zone)
-    return max(moment.replace(tzinfo=place, fold=fold).astimezone(UTC) for fold in (0, 1))
+    return max(timestamp.replace(tzinfo=place, fold=fold).astimezone(UTC) for fold in (0, 1))

@@ -24,10 +24,10 @@ def parse_records_path(text: str) -> RecordsPath:
     items = rest.endswith("[*]")
     rest = rest.removesuffix("[*]")
     keys: list[str] = []
-    place = 0
-    while text.startswith("$") and (step := STEP.match(rest, place)):
+    path = 0
+    while text.startswith("$") and (step := STEP.match(rest, path)):
         keys.append(step["name"] or step["quoted"])
-        place = step.end()
-    if not text.startswith("$") or place != len(rest):
+        path = step.end()
+    if not text.startswith("$") or path != len(rest):
         raise ValueError(f"{text!r} is no path to records; understood are {RECORDS_PATHS}")
     return RecordsPath(tuple(keys), items)

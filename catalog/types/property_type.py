@@ -1,4 +1,4 @@
-"""What one kind of value is: how it is stored, judged, filtered and shown; and how its judgement is written. Pure."""
+"""Property types: storage, conversion, filtering and output of one kind of value. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from catalog.types.datetime_patterns import MomentPattern
+from catalog.types.datetime_patterns import DatetimePattern
 
 CANONICAL = "CAST({value} AS VARCHAR) = {text}"  # written just as DuckDB writes the value; nothing else is
 # DuckDB wants seconds before an offset.
@@ -27,7 +27,7 @@ DATE_BUCKETS = BUCKETS[:5]
 
 @dataclass(frozen=True)
 class PropertyType:
-    """How one kind of value is stored, judged, filtered and shown."""
+    """How one kind of value is stored, converted, filtered and shown."""
 
     name: str
     family: Family
@@ -36,7 +36,7 @@ class PropertyType:
     sqlalchemy: sa.types.TypeEngine[Any]
     json_schema: dict[str, Any]
     cast: str  # DuckDB SQL over {text}: what DuckDB makes of it, null where nothing; never fails
-    judged: str  # DuckDB SQL over {text} and {value}, the cast's result: the value, or null where it is none
+    conversion: str  # DuckDB SQL over {text} and {value}, the cast's result: the value, or null where it is none
     parse: Callable[[str], Any]
     expected: str  # what a reader of an error message should have sent
     guard: str = "TRUE"  # DuckDB SQL over {value}, of the right type: whether Postgres can hold it
@@ -51,7 +51,7 @@ class PropertyType:
     arrow: bool = True  # has an Arrow type that every reader knows; otherwise it leaves as text
     excel: str | None = None  # the number format of a cell
     item: PropertyType | None = None  # of a Postgres array
-    pattern: MomentPattern | None = None  # the only form that raw texts may have
+    pattern: DatetimePattern | None = None  # the only form that raw texts may have
     zone: str = "UTC"  # of moments whose text names no offset
     bounds: tuple[int, int] | None = None  # of whole numbers whose column could hold more
 
@@ -76,20 +76,20 @@ class PropertyType:
         return self.is_dated or self.family == "time"
 
     def cast_text(self, text: str) -> str:
-        """DuckDB SQL: what DuckDB makes of the expression `text`; `judge` repeats it, so give it a column."""
+        """DuckDB SQL: what DuckDB makes of the expression `text`; `convert` repeats it, so give it a column."""
         return self.cast.replace("{text}", text)
 
-    def judge(self, text: str, value: str) -> str:
+    def convert(self, text: str, value: str) -> str:
         """DuckDB SQL: the value of the expression `text`, null where it is none; `value` is what it was cast to."""
         # One pass, so that nothing in one of them is taken for the other.
-        return re.sub(r"\{(text|value)\}", lambda found: text if found[1] == "text" else value, self.judged)
+        return re.sub(r"\{(text|value)\}", lambda found: text if found[1] == "text" else value, self.conversion)
 
     def value_of(self, text: str) -> str:
         """DuckDB SQL: the value of the expression `text`, null where it is none."""
-        return self.judge(text, self.cast_text(text))
+        return self.convert(text, self.cast_text(text))
 
 
-def judge_by(lexical: str, *, sure: str = "", guard: str = "", value: str = "{value}") -> str:
+def convert_by(lexical: str, *, sure: str = "", guard: str = "", value: str = "{value}") -> str:
     """`judged` for texts that are values if they are `lexical` and in range.
 
     What is `sure` is lexical too, and found so sooner than by a regular expression.
@@ -109,9 +109,9 @@ def in_years(kind: str) -> str:
     return f"{{value}} >= {kind} '0001-01-01{midnight}' AND {{value}} < {kind} '10000-01-01{midnight}'"
 
 
-def within_years(moment: str) -> str:
+def within_years(timestamp: str) -> str:
     """DuckDB SQL: the moment, null outside of the years 1 to 9999."""
     # Whoever lies well inside need not be looked at twice: asking a calendar takes its time.
     inside = "{value} >= TIMESTAMP '0001-01-03' AND {value} < TIMESTAMP '9999-12-30'"
-    outside = in_years("TIMESTAMPTZ").replace("{value}", moment)
-    return f"CASE WHEN {inside} THEN {moment} WHEN {outside} THEN {moment} END"
+    outside = in_years("TIMESTAMPTZ").replace("{value}", timestamp)
+    return f"CASE WHEN {inside} THEN {timestamp} WHEN {outside} THEN {timestamp} END"

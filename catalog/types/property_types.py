@@ -20,9 +20,9 @@ from catalog.types.property_type import (
     DATE_BUCKETS,
     WITH_OFFSET,
     PropertyType,
+    convert_by,
     full_match,
     in_years,
-    judge_by,
     within_years,
 )
 from catalog.types.value_parsers import (
@@ -69,7 +69,7 @@ def integer_type(
         sqlalchemy={"smallint": sa.SmallInteger(), "integer": sa.Integer()}.get(postgres, sa.BigInteger()),
         json_schema={"type": "integer", "format": "int64" if duckdb == "BIGINT" else "int32"},
         cast=f"TRY_CAST({{text}} AS {duckdb})",
-        judged=judge_by(full_match("[+-]?[0-9]+"), sure=CANONICAL, guard=guard),
+        conversion=convert_by(full_match("[+-]?[0-9]+"), sure=CANONICAL, guard=guard),
         parse=parse_integer(limits),
         expected=f"a whole number from {least} to {most}{hint}",
         guard=guard or "TRUE",
@@ -97,7 +97,7 @@ def numeric_type(precision: int, scale: int, *, whole: bool = False) -> Property
         sqlalchemy=sa.Numeric(precision, scale),
         json_schema={"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?$"},
         cast=f"TRY_CAST({{text}} AS {decimal})",
-        judged=judge_by(full_match(form), sure=CANONICAL),
+        conversion=convert_by(full_match(form), sure=CANONICAL),
         parse=parse_numeric(precision, scale),
         expected=digits if whole else f"a decimal number of at most {precision} digits, {scale} of them decimals",
         json_as_text=True,
@@ -113,7 +113,8 @@ def boolean_type(yes: tuple[str, ...], no: tuple[str, ...]) -> PropertyType:
     return replace(
         BOOLEAN,
         cast="lower({text})",
-        judged=f"CASE WHEN {{value}} IN ({listed(yes)}) THEN TRUE WHEN {{value}} IN ({listed(no)}) THEN FALSE END",
+        conversion=f"CASE WHEN {{value}} IN ({listed(yes)}) THEN TRUE"
+        f" WHEN {{value}} IN ({listed(no)}) THEN FALSE END",
         expected=f"{' or '.join(yes)} for true, {' or '.join(no)} for false",
     )
 
@@ -133,7 +134,7 @@ def array_type(item: PropertyType) -> PropertyType:
         duckdb="VARCHAR",
         sqlalchemy=pg.ARRAY(item.sqlalchemy),
         json_schema={"type": "array", "items": {**item.json_schema, "type": [item.json_schema["type"], "null"]}},
-        judged=judge_by(plain_json("ARRAY"), value=f"('{{' || array_to_string({items}, ',') || '}}')"),
+        conversion=convert_by(plain_json("ARRAY"), value=f"('{{' || array_to_string({items}, ',') || '}}')"),
         expected=f"a JSON array of {item.name} values",
         json_as_text=item.json_as_text,
         item=item,
@@ -141,7 +142,7 @@ def array_type(item: PropertyType) -> PropertyType:
 
 
 def refine_type(kind: PropertyType, options: dict[str, Any]) -> PropertyType:
-    """The type of raw texts that have a form or a time zone of their own; MomentPatternError where they cannot."""
+    """The type of raw texts that have a form or a time zone of their own; DatetimePatternError where they cannot."""
     zone = str(options.get("defaultTimezone") or "UTC")
     zone = "UTC" if zone in {"Etc/UTC", "Z"} or kind.name != "timestamp" else zone
     if options.get("format") is not None and kind.name in {"date", "time", "timestamp", "local timestamp"}:
@@ -149,7 +150,7 @@ def refine_type(kind: PropertyType, options: dict[str, Any]) -> PropertyType:
         return replace(
             kind,
             cast=pattern.cast,
-            judged=judge_by(pattern.lexical, guard=kind.guard),
+            conversion=convert_by(pattern.lexical, guard=kind.guard),
             expected=f"a {kind.name} in the form {pattern.text}",
             pattern=pattern,
             zone=zone,
@@ -157,7 +158,7 @@ def refine_type(kind: PropertyType, options: dict[str, Any]) -> PropertyType:
     if zone != "UTC":
         return replace(
             kind,
-            judged=f"CASE WHEN {full_match(LOCAL_TEXT)} THEN {within_years(zoned('{value}', zone))}"
+            conversion=f"CASE WHEN {full_match(LOCAL_TEXT)} THEN {within_years(zoned('{value}', zone))}"
             f" WHEN {full_match(LOCAL_TEXT + OFFSET)} THEN {within_years(WITH_OFFSET)} END",
             zone=zone,
         )
@@ -173,7 +174,7 @@ STRING = PropertyType(
     sqlalchemy=sa.Text(),
     json_schema={"type": "string"},
     cast="{text}",
-    judged=judge_by("NOT contains({text}, chr(0))", value="{text}"),
+    conversion=convert_by("NOT contains({text}, chr(0))", value="{text}"),
     parse=parse_text,
     expected="text",
 )
@@ -186,7 +187,7 @@ NUMBER = PropertyType(
     sqlalchemy=sa.Double(),
     json_schema={"type": "number", "format": "double"},
     cast="TRY_CAST({text} AS DOUBLE)",
-    judged=judge_by(
+    conversion=convert_by(
         full_match(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?"),
         # What else DuckDB reads has white space at an end, a plus first, underscores between digits, or no digits.
         sure="{text} >= '-' AND substr({text}, -1) BETWEEN '.' AND '9' AND NOT contains({text}, '_')",
@@ -205,7 +206,7 @@ BOOLEAN = PropertyType(
     sqlalchemy=sa.Boolean(),
     json_schema={"type": "boolean"},
     cast="lower({text})",
-    judged="CASE WHEN {value} IN ('true', '1') THEN TRUE WHEN {value} IN ('false', '0') THEN FALSE END",
+    conversion="CASE WHEN {value} IN ('true', '1') THEN TRUE WHEN {value} IN ('false', '0') THEN FALSE END",
     parse=parse_boolean,
     expected="true, false, 1 or 0",
 )
@@ -220,7 +221,7 @@ DATE = PropertyType(
     json_schema={"type": "string", "format": "date"},
     cast="TRY_CAST({text} AS DATE)",
     # DuckDB writes ten characters for the days of the years 1 to 9999 and for no others.
-    judged=f"CASE WHEN length({{text}}) = 10 AND {CANONICAL} THEN {{value}} END",
+    conversion=f"CASE WHEN length({{text}}) = 10 AND {CANONICAL} THEN {{value}} END",
     guard=in_years("DATE"),
     parse=parse_date,
     expected="a date such as 2013-01-31",
@@ -233,7 +234,7 @@ TIME = PropertyType(
     sqlalchemy=sa.Time(),
     json_schema={"type": "string", "pattern": r"^[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?$"},
     cast="TRY_CAST(CASE WHEN length({text}) = 5 THEN {text} || ':00' ELSE {text} END AS TIME)",
-    judged=judge_by(full_match(CLOCK)),
+    conversion=convert_by(full_match(CLOCK)),
     parse=parse_time,
     expected="a time such as 17:30:00",
 )
@@ -249,7 +250,7 @@ TIMESTAMP = PropertyType(
     json_schema={"type": "string", "format": "date-time"},
     cast="TRY_CAST({text} AS TIMESTAMP)",
     # DuckDB asks a calendar about offsets, which takes its time; UTC needs none.
-    judged=f"CASE WHEN {full_match(UTC_TEXT)} AND {{text}} >= '0001' THEN {zoned('{value}', 'UTC')}"
+    conversion=f"CASE WHEN {full_match(UTC_TEXT)} AND {{text}} >= '0001' THEN {zoned('{value}', 'UTC')}"
     f" WHEN {full_match(LOCAL_TEXT + OFFSET)} AND {{text}} >= '0001' THEN {within_years(WITH_OFFSET)} END",
     guard=in_years("TIMESTAMPTZ"),
     parse=parse_timestamp,
@@ -268,7 +269,7 @@ LOCAL_TIMESTAMP = PropertyType(
         "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?$",
     },
     cast="TRY_CAST({text} AS TIMESTAMP)",
-    judged=judge_by(
+    conversion=convert_by(
         full_match(LOCAL_TEXT), sure=f"length({{text}}) > 18 AND {CANONICAL}", guard=in_years("TIMESTAMP")
     ),
     guard=in_years("TIMESTAMP"),
@@ -284,7 +285,7 @@ UUID = PropertyType(
     sqlalchemy=pg.UUID(),
     json_schema={"type": "string", "format": "uuid"},
     cast="TRY_CAST({text} AS UUID)",
-    judged=judge_by(full_match("[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"), sure=CANONICAL),
+    conversion=convert_by(full_match("[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"), sure=CANONICAL),
     parse=parse_uuid,
     expected="a UUID",
 )
@@ -299,7 +300,7 @@ OBJECT = PropertyType(
     sqlalchemy=pg.JSONB(),
     json_schema={"type": "object"},
     cast="{text}",
-    judged=judge_by(plain_json("OBJECT"), value="{text}"),
+    conversion=convert_by(plain_json("OBJECT"), value="{text}"),
     parse=parse_text,
     expected="a JSON object",
     ordered=False,
@@ -308,6 +309,6 @@ ARRAY = replace(
     OBJECT,
     name="array",
     json_schema={"type": "array"},
-    judged=judge_by(plain_json("ARRAY"), value="{text}"),
+    conversion=convert_by(plain_json("ARRAY"), value="{text}"),
     expected="a JSON array",
 )

@@ -119,8 +119,8 @@ def parse_timestamp(text: str) -> datetime:
     """A moment; one without an offset is taken as UTC."""
     try:
         if TIMESTAMP_TEXT.fullmatch(text):
-            moment = datetime.fromisoformat(text.replace("z", "Z"))
-            return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+            timestamp = datetime.fromisoformat(text.replace("z", "Z"))
+            return timestamp.astimezone(UTC) if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         pass
     # A plus sign in a URL means a space; whoever forgot to encode it is told so by the example.
@@ -129,10 +129,10 @@ def parse_timestamp(text: str) -> datetime:
 
 def parse_local_timestamp(text: str) -> datetime:
     """A date and time without a time zone."""
-    moment = parse_timestamp(text)
+    timestamp = parse_timestamp(text)
     if not re.fullmatch(r".*[T ][0-9:.]+", text):
         raise InvalidValueError("expected a timestamp without a time zone such as 2013-01-31T17:30:00")
-    return moment.replace(tzinfo=None)
+    return timestamp.replace(tzinfo=None)
 
 
 def parse_uuid(text: str) -> uuid.UUID:

@@ -47,40 +47,40 @@ def show_load(load: dict[str, Any], console: Console) -> None:
     """Everything about one load, a fact on each line."""
     color = COLORS.get(load["status"], "white")
 
-    def say(name: str, text: str | None) -> None:
+    def print_field(name: str, text: str | None) -> None:
         if text:
             console.print(f"[dim]{name:<12}[/] {text}", highlight=False, soft_wrap=True)
 
-    say(f"load {load['id']}", f"{escape(load['dataset'])}, {load['kind']}, [{color}]{load['status']}[/]")
-    say("revision", str(load["revision"] or ""))
-    say("records", ", ".join(f"{load[name]:,} {name}" for name in COUNTS if load[name] is not None))
-    say("started", show_time(load["started_at"]) if load["status"] != "queued" else None)
-    say("ended", show_time(load["finished_at"]))
-    say("attempt", str(load["attempt"]) if load["attempt"] > 1 else None)
-    say("again", show_time(load["retry_at"]))
-    say("scheduled", show_time(load["scheduled_at"]))
-    say("asked by", escape(load["requested_by"] or ""))
-    say("asked for", escape(show_facts(load["request"])))
-    say("because of", escape(show_facts(load["cause"])))
-    say("source", escape(load["source"] or ""))
+    print_field(f"load {load['id']}", f"{escape(load['dataset'])}, {load['kind']}, [{color}]{load['status']}[/]")
+    print_field("revision", str(load["revision"] or ""))
+    print_field("records", ", ".join(f"{load[name]:,} {name}" for name in COUNTS if load[name] is not None))
+    print_field("started", show_time(load["started_at"]) if load["status"] != "queued" else None)
+    print_field("ended", show_time(load["finished_at"]))
+    print_field("attempt", str(load["attempt"]) if load["attempt"] > 1 else None)
+    print_field("again", show_time(load["retry_at"]))
+    print_field("scheduled", show_time(load["scheduled_at"]))
+    print_field("asked by", escape(load["requested_by"] or ""))
+    print_field("asked for", escape(show_facts(load["request"])))
+    print_field("because of", escape(show_facts(load["cause"])))
+    print_field("source", escape(load["source"] or ""))
     if load["parts"] and load["parts"] != [load["source"]]:
         shown = load["parts"][:10]
         rest = len(load["parts"]) - len(shown)
-        say("parts", escape(", ".join(map(str, shown)) + (f" and {rest:,} more" if rest else "")))
-    say("position", escape(show_facts(load["position"])))
-    say("batch", load["batch_sha256"])
+        print_field("parts", escape(", ".join(map(str, shown)) + (f" and {rest:,} more" if rest else "")))
+    print_field("position", escape(show_facts(load["position"])))
+    print_field("batch", load["batch_sha256"])
     steps = load["step_seconds"] or {}
     in_order = [name for name in (*STEP_WORDS, *steps) if name in steps]
-    say("steps", ", ".join(f"{name} {steps[name]:.2f} s" for name in dict.fromkeys(in_order)))
-    say("trace", load["trace_id"])
+    print_field("steps", ", ".join(f"{name} {steps[name]:.2f} s" for name in dict.fromkeys(in_order)))
+    print_field("trace", load["trace_id"])
     if load["error"]:
-        say("error", f"[red]{escape(load['error_code'] or '')}:[/] {escape(load['error'])}")
+        print_field("error", f"[red]{escape(load['error_code'] or '')}:[/] {escape(load['error'])}")
     for note in load["notes"]:
-        say("note", escape(str(note)))
+        print_field("note", escape(str(note)))
     for gate in load["gates"]:
-        say("gate", show_gate(gate))
+        print_field("gate", show_gate(gate))
     for reason in load["reasons"]:
-        say("rejected", show_reason(reason))
+        print_field("rejected", show_reason(reason))
 
 
 def show_gate(gate: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Runs the cleaning statement over a cut batch in DuckDB. Another engine would go here."""
+"""Runs the cleaning statement over a parsed batch in DuckDB. Another engine would go here."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import duckdb
 from catalog.model.dataset import Dataset, Property
 from ingest.cleaning.newest import name_order, order_property
 from ingest.cleaning.plan import NATIVE_TYPES, CleaningPlan, quote_name, quote_text, reads_json
-from ingest.cleaning.published_snapshot import KnownRecords
-from ingest.cleaning.result_tables import JudgedTables, count, key_text
+from ingest.cleaning.published_snapshot import PublishedSnapshot
+from ingest.cleaning.result_tables import ResultTables, count, key_text
 from ingest.cleaning.transforms import TransformError, check_expression, require_plain
 from ingest.errors import CleaningError, OutOfMemoryError
-from ingest.readers.record_writer import JSON_COLUMN, CutBatch
+from ingest.readers.record_writer import JSON_COLUMN, ParsedBatch
 from runtime.driver_messages import describe_duckdb
 from runtime.duckdb_connection import open_duckdb
 from runtime.settings import Settings
@@ -40,9 +40,9 @@ class CleanBatch:
     accepted: int
     rejected: int
     duplicates: int
-    tables: JudgedTables
+    tables: ResultTables
 
-    def is_known(self) -> bool:
+    def is_unchanged(self) -> bool:
         """Whether every record was known already, and none is missing."""
         return self.missing_file is not None and not any(
             file.stat().st_size for file in (self.accepted_file, self.missing_file)
@@ -51,9 +51,9 @@ class CleanBatch:
 
 @contextmanager
 def open_engine(
-    settings: Settings, folder: Path, known: Path | None = None, *, careful: bool = False, columns: int = 0
+    settings: Settings, folder: Path, snapshot: Path | None = None, *, careful: bool = False, columns: int = 0
 ) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A DuckDB connection that sees nothing but `folder` and the file `known`, and cannot be told otherwise.
+    """A DuckDB connection that sees nothing but `folder` and the file `snapshot`, and cannot be told otherwise.
 
     A `careful` one computes what expressions share in each of them: otherwise DuckDB takes it out of them, and out
     of the TRY that keeps an error to its record. `columns` are those of what it is to clean.
@@ -61,7 +61,7 @@ def open_engine(
     threads, memory = choose_limits(settings, columns)
     with open_duckdb(
         folder=folder,
-        files=(known,) if known is not None else (),
+        files=(snapshot,) if snapshot is not None else (),
         threads=threads,
         memory=memory,
         ordered=False,
@@ -92,22 +92,22 @@ def out_of_memory(settings: Settings, columns: int) -> OutOfMemoryError:
 @contextmanager
 def clean_batch(
     plan: CleaningPlan,
-    cut: CutBatch,
+    parsed: ParsedBatch,
     folder: Path,
     settings: Settings,
     mark: tuple[int, int],
-    known: KnownRecords | None = None,
+    snapshot: PublishedSnapshot | None = None,
 ) -> Iterator[CleanBatch]:
     """The batch's good records and its rejected ones; CleaningError where the statement cannot run.
 
     `mark` is what good records say of themselves: the revision that they make, and the load that brings them.
     """
-    file = known.file if known else None
+    file = snapshot.file if snapshot else None
     columns = max(plan.width, len(plan.values))
     with ExitStack() as stack:
         engine = stack.enter_context(open_engine(settings, folder, file, columns=columns))
         try:
-            judge(engine, plan, cut)
+            evaluate_rules(engine, plan, parsed)
         except duckdb.OutOfMemoryException as error:
             raise out_of_memory(settings, columns) from error
         except duckdb.Error:
@@ -115,37 +115,37 @@ def clean_batch(
             stack.close()
             engine = stack.enter_context(open_engine(settings, folder, file, careful=True, columns=columns))
             try:
-                judge(engine, plan, cut)
+                evaluate_rules(engine, plan, parsed)
             except duckdb.OutOfMemoryException as error:
                 raise out_of_memory(settings, columns) from error
             except duckdb.Error as error:
                 raise CleaningError(f"DuckDB: {describe_duckdb(error)}") from error
         try:
-            clean = write_files(engine, plan, cut, folder, known, mark)
+            clean = write_files(engine, plan, parsed, folder, snapshot, mark)
         except duckdb.OutOfMemoryException as error:
             raise out_of_memory(settings, columns) from error
         yield clean
 
 
-def judge(engine: duckdb.DuckDBPyConnection, plan: CleaningPlan, cut: CutBatch) -> None:
-    """Makes the table `judged`, one row for each record that was cut."""
+def evaluate_rules(engine: duckdb.DuckDBPyConnection, plan: CleaningPlan, parsed: ParsedBatch) -> None:
+    """Makes the table `judged`, one row for each parsed record."""
     require_plain(engine, plan.dataset)
-    engine.execute(plan.read_from(str(cut.records), null_mark=uuid.uuid4().hex))
-    (judged,) = count(engine, "SELECT count(*) FROM judged")
-    if judged != cut.raw - cut.malformed_count:
-        raise CleaningError(f"{cut.raw - cut.malformed_count} records were cut, but {judged} were read.")
+    engine.execute(plan.read_from(str(parsed.records), null_mark=uuid.uuid4().hex))
+    (checked,) = count(engine, "SELECT count(*) FROM judged")
+    if checked != parsed.raw - parsed.malformed_count:
+        raise CleaningError(f"{parsed.raw - parsed.malformed_count} records were cut, but {checked} were read.")
 
 
 def write_files(
     engine: duckdb.DuckDBPyConnection,
     plan: CleaningPlan,
-    cut: CutBatch,
+    parsed: ParsedBatch,
     folder: Path,
-    known: KnownRecords | None,
+    snapshot: PublishedSnapshot | None,
     mark: tuple[int, int],
 ) -> CleanBatch:
     """What `judged` holds, in files; of several records with one key the newest."""
-    tables = JudgedTables(engine, plan, known)
+    tables = ResultTables(engine, plan, snapshot)
     rejected, duplicates, accepted = tables.count()
     accepted_file, rejected_file, missing_file = (folder / f"{n}.csv" for n in ("accepted", "rejected", "missing"))
     revision, load_id = mark
@@ -159,12 +159,12 @@ def write_files(
         f"SELECT line, {key_text(plan)}, NULL, reasons, {candidate(plan)}, {order_note(plan)}"
         " FROM judged WHERE reasons IS NOT NULL",
     )
-    if known is not None and known.whole:
+    if snapshot is not None and snapshot.whole:
         tables.write(missing_file, tables.missing())
     return CleanBatch(
         accepted_file,
         rejected_file,
-        missing_file if known is not None and known.whole else None,
+        missing_file if snapshot is not None and snapshot.whole else None,
         accepted,
         rejected,
         duplicates,

@@ -1,4 +1,4 @@
-"""What objects and arrays hold, judged part by part: DuckDB SQL for a list of reasons, each with its path. Pure.
+"""Validation of nested values as DuckDB SQL: a list of reasons, each with its path. Pure.
 
 A reason's property is the way to the part: `address.zip`, `tags[2]` (the first item is 0). JSON is kept as it came,
 so a part's JSON type must be the contract's; the items of a Postgres array are cast instead, and any scalar will do.
@@ -7,7 +7,7 @@ so a part's JSON type must be the contract's; the items of a Postgres array are 
 from __future__ import annotations
 
 from catalog.model.dataset import Property
-from ingest.cleaning.rule_sql import compile_rule, list_reasons, say_rule, write_reason
+from ingest.cleaning.rule_sql import compile_rule, describe_rule, list_reasons, write_reason
 from runtime.duckdb_quoting import quote_text
 
 REASONS_MAXIMUM = 1000  # of one property of one record; the rest is counted
@@ -30,7 +30,7 @@ def has_parts(prop: Property) -> bool:
 
 def compile_parts(prop: Property, text: str, value: str) -> str:
     """SQL for the reasons that the parts of a property's value leave; `text` is its JSON, wherever `value` is one."""
-    found = bind(f"CAST({text} AS JSON)", "part0", judge_inside(prop, "part0", quote_text(prop.name), 0))
+    found = bind(f"CAST({text} AS JSON)", "part0", compile_nested_rules(prop, "part0", quote_text(prop.name), 0))
     rest = write_reason(
         "TRUE",
         quote_text(prop.name),
@@ -39,8 +39,8 @@ def compile_parts(prop: Property, text: str, value: str) -> str:
         f"only the first {REASONS_MAXIMUM} reasons within it are listed",
     )
     first = f"list_append(found[1:{REASONS_MAXIMUM}], {rest})"
-    cut = f"CASE WHEN len(found) > {REASONS_MAXIMUM} THEN {first} ELSE found END"
-    return f"CASE WHEN {value} IS NOT NULL THEN {bind(found, 'found', cut)} END"
+    capped = f"CASE WHEN len(found) > {REASONS_MAXIMUM} THEN {first} ELSE found END"
+    return f"CASE WHEN {value} IS NOT NULL THEN {bind(found, 'found', capped)} END"
 
 
 def bind(expression: str, name: str, body: str) -> str:
@@ -48,7 +48,7 @@ def bind(expression: str, name: str, body: str) -> str:
     return f"list_transform([{expression}], lambda {name}: {body})[1]"
 
 
-def judge_inside(prop: Property, json: str, path: str, level: int) -> str:
+def compile_nested_rules(prop: Property, json: str, path: str, level: int) -> str:
     """SQL for the reasons that the parts of an object or an array leave."""
     lists = []
     if prop.logical_type == "object" and has_parts(prop):
@@ -64,36 +64,36 @@ def judge_inside(prop: Property, json: str, path: str, level: int) -> str:
         lists.append(list_reasons(singles))
     for child in prop.children:
         found = f"json_extract({json}, {quote_text(point_to(child.name))})"
-        lists.append(judge_part(child, found, f"{path} || {quote_text('.' + child.name)}", level + 1))
+        lists.append(compile_part_rules(child, found, f"{path} || {quote_text('.' + child.name)}", level + 1))
     if prop.entries:
         key, entry = f"key{level}", f"json_extract({json}, '/' || replace(replace(key{level}, '~', '~0'), '/', '~1'))"
         place = f"{path} || '.' || {key}"
         both = (
-            judge_part(prop.entries[0], f"to_json({key})", place, level + 1),
-            judge_part(prop.entries[1], entry, place, level + 1),
+            compile_part_rules(prop.entries[0], f"to_json({key})", place, level + 1),
+            compile_part_rules(prop.entries[1], entry, place, level + 1),
         )
         each = f"list_transform(json_keys({json}), lambda {key}: list_concat({', '.join(both)}))"
         lists.append(f"flatten({each})")
     if prop.items:
         item, index = f"item{level}", f"index{level}"
         place = f"{path} || '[' || ({index} - 1) || ']'"
-        judged = judge_part(prop.items, item, place, level + 1, cast=prop.type.item is not None)
-        lists.append(f"flatten(list_transform(json_extract({json}, '$[*]'), lambda {item}, {index}: {judged}))")
+        checked = compile_part_rules(prop.items, item, place, level + 1, cast=prop.type.item is not None)
+        lists.append(f"flatten(list_transform(json_extract({json}, '$[*]'), lambda {item}, {index}: {checked}))")
     return join_lists(lists)
 
 
-def judge_part(prop: Property, found: str, path: str, level: int, *, cast: bool = False) -> str:
+def compile_part_rules(prop: Property, found: str, path: str, level: int, *, cast: bool = False) -> str:
     """SQL for the reasons that one part leaves, itself and what it holds; `cast`: any scalar is read as its text."""
     json, text, value = f"part{level}", f"text{level}", f"value{level}"
     missing = list_reasons([write_reason("TRUE", path, "required", "NULL", "a value is required")])
     unread = list_reasons([write_reason("TRUE", path, "type", text, f"expected {prop.type.expected}")])
     nested = prop.logical_type in {"object", "array"}
     rules = [
-        write_reason(compile_rule(rule, prop, json if nested else value), path, rule.name, text, say_rule(rule))
+        write_reason(compile_rule(rule, prop, json if nested else value), path, rule.name, text, describe_rule(rule))
         for rule in prop.rules
         if rule.name != "required"
     ]
-    good = join_lists([list_reasons(rules)] * bool(rules) + [judge_inside(prop, json, path, level)] * nested)
+    good = join_lists([list_reasons(rules)] * bool(rules) + [compile_nested_rules(prop, json, path, level)] * nested)
     types = JSON_TYPES.get(prop.logical_type, ("VARCHAR",))
     fits = f"json_type({json}) IN ({', '.join(map(quote_text, types))})"
     if nested:
@@ -101,10 +101,10 @@ def judge_part(prop: Property, found: str, path: str, level: int, *, cast: bool 
     else:
         accepted = f"{value} IS NOT NULL" if cast else f"{fits} AND {value} IS NOT NULL"
         body = bind(prop.type.value_of(text), value, f"CASE WHEN {accepted} THEN {good} ELSE {unread} END")
-    judged = bind(f"json_extract_string({json}, '$')", text, body)
+    checked = bind(f"json_extract_string({json}, '$')", text, body)
     absent = f"{json} IS NULL OR json_type({json}) = 'NULL'"
     none = missing if prop.required else NOTHING
-    return bind(found, json, f"CASE WHEN {absent} THEN {none} ELSE {judged} END")
+    return bind(found, json, f"CASE WHEN {absent} THEN {none} ELSE {checked} END")
 
 
 def join_lists(lists: list[str]) -> str:

@@ -62,7 +62,7 @@ def note_order(tables: DatasetTables, table: Any) -> sa.ColumnElement[Any]:
     return sa.func.jsonb_build_object("by", name_order(prop), "value", sa.cast(table.c[prop.column], sa.Text))
 
 
-def speaks_for(
+def supersedes(
     tables: DatasetTables, value: sa.ColumnElement[Any], rejects: Any, equal: sa.ColumnElement[bool]
 ) -> sa.ColumnElement[bool]:
     """Whether a good record with this value is newer than a rejected one of its key; `equal` says it of equal values.

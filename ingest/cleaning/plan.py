@@ -1,4 +1,4 @@
-"""A dataset's contract -> one SQL statement that trims, casts, derives and judges raw records. Pure.
+"""Compiles a contract into one SQL statement that trims, casts, derives and validates raw records. Pure.
 
 The statement (DuckDB) reads the reader's records and makes the table `judged`: the line, every property's value, and
 `reasons`, null for a good record, else a JSON array with one entry for each rule that the record breaks. Reasons are
@@ -16,7 +16,7 @@ from typing import Any
 from catalog.model.dataset import Dataset, Input, Property
 from ingest.cleaning.nested_sql import compile_parts, has_parts, join_lists, point_to
 from ingest.cleaning.raw_texts import choose_texts, clear_nulls, find_null_words, find_place
-from ingest.cleaning.rule_sql import Check, compile_reason, compile_rule, list_reasons, say_rule
+from ingest.cleaning.rule_sql import Check, compile_reason, compile_rule, describe_rule, list_reasons
 from ingest.readers.record_writer import JSON_COLUMN
 from runtime.duckdb_quoting import quote_name, quote_text
 
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 # What the raw columns and the line are called beside the names that transforms use.
-PLACE = "_decant_"
+INTERNAL_PREFIX = "_decant_"
 LINE = "_decant_line"
 WORD = "_decant_word"  # a raw text that may be a null word
 RECORD = "_decant_record"  # a raw record that is one JSON object
@@ -65,7 +65,7 @@ class CleaningPlan:
 
     def read_from(self, records: str, null_mark: str) -> str:
         """The statement over the reader's file; `null_mark` is a text that no field holds."""
-        names = [RECORD] if self.keys is not None else [f"{PLACE}{index}" for index in range(self.width)]
+        names = [RECORD] if self.keys is not None else [f"{INTERNAL_PREFIX}{index}" for index in range(self.width)]
         declared = "".join(f", '{name}': 'VARCHAR'" for name in names)
         source = (
             f"read_csv({quote_text(records)}, columns = {{'{LINE}': 'BIGINT'{declared}}}, auto_detect = false,"
@@ -77,13 +77,13 @@ class CleaningPlan:
     def unfold(self, source: str) -> str:
         """The columns of records that are JSON objects: texts as they are, all else as JSON."""
         paths = ", ".join(quote_text(point_to(key)) for key in self.keys or ())
-        values = "".join(f", _decant_values[{i + 1}] AS {PLACE}{i}" for i in range(len(self.keys or ())))
+        values = "".join(f", _decant_values[{i + 1}] AS {INTERNAL_PREFIX}{i}" for i in range(len(self.keys or ())))
         found = f"json_extract_string({RECORD}, [{paths}])" if paths else "NULL"
         return f"(SELECT {LINE}, {RECORD}{values} FROM (SELECT *, {found} AS _decant_values FROM {source}))"
 
     def read_nothing(self) -> str:
         """The statement over no record at all: what is wrong with it shows all the same."""
-        columns = "".join(f", NULL::VARCHAR AS {PLACE}{index}" for index in range(self.width))
+        columns = "".join(f", NULL::VARCHAR AS {INTERNAL_PREFIX}{index}" for index in range(self.width))
         columns += f", NULL::VARCHAR AS {RECORD}" if self.keys is not None else ""
         return f"{self.before}(SELECT NULL::BIGINT AS {LINE}{columns} LIMIT 0){self.after}"
 
@@ -115,7 +115,7 @@ def compile_cleaning(
     needed = needed_columns(dataset)
     keys = tuple(name for name in needed if name != JSON_COLUMN) if is_json else None
     columns = header if keys is None else keys
-    places = {name: f"{PLACE}{index}" for index, name in enumerate(columns) if name in needed}
+    places = {name: f"{INTERNAL_PREFIX}{index}" for index, name in enumerate(columns) if name in needed}
     own = [LINE] if keys is None else [LINE, RECORD]
     texts_at = choose_texts(dataset, places)
     trimmed = ", ".join([*own, *(f"{text} AS {place}" for place, text in texts_at.items())])
@@ -154,7 +154,7 @@ def compile_cleaning(
         dataset=dataset,
         width=len(columns),
         keys=keys,
-        delimiter=dataset.input.form.delimiter if dataset.input else ",",
+        delimiter=dataset.input.file_format.delimiter if dataset.input else ",",
         before=f"CREATE TABLE judged AS\nWITH trimmed AS (\n  SELECT {trimmed}\n  FROM ",
         after=f"""
 ), raw AS (
@@ -196,7 +196,7 @@ def needed_columns(dataset: Dataset) -> list[str]:
 
 def reads_json(dataset: Dataset) -> bool:
     """Whether the dataset's raw records are JSON objects."""
-    return dataset.input is not None and dataset.input.form.is_json
+    return dataset.input is not None and dataset.input.file_format.is_json
 
 
 def digest_cleaning(dataset: Dataset) -> str:
@@ -223,7 +223,7 @@ def describe_input(source: Input) -> dict[str, Any]:
     return {
         "kind": source.kind,
         "mode": source.mode,
-        "form": asdict(source.form),
+        "form": asdict(source.file_format),
         "order_by": source.order_by,
         "query": source.query,
     }
@@ -259,7 +259,7 @@ def compile_value(index: int, prop: Property, native: frozenset[str], *, is_json
         return f"CAST({result} AS {kind.duckdb}) AS c{index}", f"CASE WHEN {guard} THEN c{index} END AS v{index}"
     if kind.name == "string" and prop.transform is None and not is_json:
         return f"NULL AS c{index}", f"{text} AS v{index}"  # the reader lets no NUL through; JSON may escape one
-    return f"{kind.cast_text(text)} AS c{index}", f"{kind.judge(text, f'c{index}')} AS v{index}"
+    return f"{kind.cast_text(text)} AS c{index}", f"{kind.convert(text, f'c{index}')} AS v{index}"
 
 
 def compile_checks(properties: list[Property], native: frozenset[str], worded: frozenset[int]) -> Iterator[Check]:
@@ -285,4 +285,4 @@ def compile_checks(properties: list[Property], native: frozenset[str], worded: f
             value = f"CASE WHEN {value} IS NOT NULL THEN {text} END"
         for extra in prop.rules:
             if extra.name != "required":  # of an object: its parts are looked at one by one
-                yield Check(prop.name, extra.name, compile_rule(extra, prop, value), text, say_rule(extra))
+                yield Check(prop.name, extra.name, compile_rule(extra, prop, value), text, describe_rule(extra))

@@ -1,4 +1,4 @@
-"""What the current revision of a dataset holds, kept beside the landing zone for the next load to compare with.
+"""Snapshot of a dataset's current revision, cached beside the landing zone for the next load to compare with.
 
 Most records of most batches are repeated unchanged. Where a file of the current revision's records lies here, DuckDB
 finds them in a fraction of the time that it takes to stage them all in Postgres. The file is a shortcut and never
@@ -24,12 +24,12 @@ from runtime.duckdb_connection import open_duckdb
 from runtime.private_files import make_private_folder
 from runtime.settings import Settings
 
-KEPT_FROM_RECORDS = 10_000  # below it, Postgres is as quick
+SNAPSHOT_FROM_RECORDS = 10_000  # below it, Postgres is as quick
 
 
 @dataclass(frozen=True)
-class Standing:
-    """One publication of a dataset, and the parents' that its records were judged against."""
+class PublishedState:
+    """One publication of a dataset, and the parent publications that its records were checked against."""
 
     dataset_id: int
     revision: int
@@ -39,14 +39,14 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class KnownRecords:
+class PublishedSnapshot:
     """A file of records that are current, each property in a column named as in `judged`."""
 
     file: Path
     whole: bool  # whether it holds all of them
 
 
-def can_know(dataset: Dataset) -> bool:
+def supports_snapshot(dataset: Dataset) -> bool:
     """Whether records that are repeated unchanged need no second look.
 
     Not where they may clash with others (`unique`), and not in `append` mode, where a key's first record stays.
@@ -55,11 +55,11 @@ def can_know(dataset: Dataset) -> bool:
     return dataset.input is not None and dataset.input.mode != "append" and not unique
 
 
-def read_standing(engine: sa.Engine, dataset: Dataset, dataset_id: int) -> Standing:
-    """How the dataset and its parents stand now."""
+def read_published_state(engine: sa.Engine, dataset: Dataset, dataset_id: int) -> PublishedState:
+    """The published state of the dataset and its parents now."""
     with engine.connect() as connection:
         head = connection.execute(sa.select(DatasetHead.__table__).where(DatasetHead.id == dataset_id)).one()
-        return Standing(
+        return PublishedState(
             dataset_id, head.revision, head.published_at, head.record_count, read_parents(connection, dataset)
         )
 
@@ -75,42 +75,42 @@ def read_parents(connection: sa.Connection, dataset: Dataset) -> dict[str, int]:
     return {str(name): int(revision) for name, revision in rows}
 
 
-def find_known(settings: Settings, dataset: Dataset, standing: Standing) -> KnownRecords | None:
+def find_snapshot(settings: Settings, dataset: Dataset, published_state: PublishedState) -> PublishedSnapshot | None:
     """The file of the current revision, where there is one."""
-    file = name_file(settings, dataset, standing)
-    if not can_know(dataset) or not file.is_file():
+    file = name_file(settings, dataset, published_state)
+    if not supports_snapshot(dataset) or not file.is_file():
         return None
     with open_duckdb(files=(file,)) as engine:
         try:
             row = engine.execute("SELECT count(*) FROM read_parquet(?)", [str(file)]).fetchone()
         except duckdb.Error:
             return None
-    return KnownRecords(file, whole=row is not None and row[0] == standing.record_count)
+    return PublishedSnapshot(file, whole=row is not None and row[0] == published_state.record_count)
 
 
-def keep_known(settings: Settings, dataset: Dataset, standing: Standing, draft: Path) -> None:
-    """Puts a file of a publication's records where the next load finds it; files of earlier ones go."""
-    target = name_file(settings, dataset, standing)
+def store_snapshot(settings: Settings, dataset: Dataset, published_state: PublishedState, draft: Path) -> None:
+    """Stores the snapshot of a publication for the next load, and deletes earlier ones."""
+    target = name_file(settings, dataset, published_state)
     make_private_folder(settings.known_folder)
     make_private_folder(target.parent)
-    forget_known(settings, standing.dataset_id)
+    delete_snapshots(settings, published_state.dataset_id)
     draft.replace(target)
 
 
-def forget_known(settings: Settings, dataset_id: int) -> None:
-    """Removes what is kept of a dataset's records here."""
+def delete_snapshots(settings: Settings, dataset_id: int) -> None:
+    """Deletes the dataset's snapshots."""
     for file in settings.known_folder.glob(f"{dataset_id}-*.parquet"):
         file.unlink(missing_ok=True)
 
 
-def name_file(settings: Settings, dataset: Dataset, standing: Standing) -> Path:
+def name_file(settings: Settings, dataset: Dataset, published_state: PublishedState) -> Path:
     """Where the file of one publication lies: any other publication, parent or column is another name."""
     facts = [
-        standing.revision,
-        str(standing.published_at),
-        sorted(standing.parents.items()),
+        published_state.revision,
+        str(published_state.published_at),
+        sorted(published_state.parents.items()),
         [(prop.column, prop.type.duckdb) for prop in dataset.properties.values()],
         dataset.key,
     ]
     digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]
-    return (settings.known_folder / f"{standing.dataset_id}-{digest}.parquet").resolve()
+    return (settings.known_folder / f"{published_state.dataset_id}-{digest}.parquet").resolve()

@@ -20,16 +20,16 @@ def choose_texts(dataset: Dataset, places: dict[str, str]) -> dict[str, str]:
         for prop in dataset.properties.values()
         if prop.transform is None and not keeping[prop.name]
     }
-    texts = {place: place if name in kept else trim(place) for name, place in places.items()}
-    return texts | {f"{place}{BARE}": trim(place) for name, place in places.items() if name in kept & bare}
+    texts = {index: index if name in kept else trim(index) for name, index in places.items()}
+    return texts | {f"{index}{BARE}": trim(index) for name, index in places.items() if name in kept & bare}
 
 
 def find_place(dataset: Dataset, prop: Property, places: dict[str, str], texts: dict[str, str]) -> str | None:
     """Where the text of a property lies that is read as it is; None where nothing has it, or a transform makes it."""
-    place = places.get(prop.raw_columns[0]) if prop.transform is None else None
-    if place is not None and not keeps_blanks(dataset, prop) and f"{place}{BARE}" in texts:
-        return f"{place}{BARE}"
-    return place
+    index = places.get(prop.raw_columns[0]) if prop.transform is None else None
+    if index is not None and not keeps_blanks(dataset, prop) and f"{index}{BARE}" in texts:
+        return f"{index}{BARE}"
+    return index
 
 
 def find_null_words(

@@ -1,4 +1,4 @@
-"""The tables that cleaning leaves in DuckDB: what is good in a batch, what of it is news, what the batch lacks.
+"""The result tables of cleaning in DuckDB: accepted, new or changed, and missing records.
 
 `judged` holds every record that was cut. Where the records of the current revision are known
 (ingest.cleaning.published_snapshot), those that are repeated unchanged are told apart here, and Postgres is only
@@ -14,18 +14,20 @@ import duckdb
 
 from ingest.cleaning.newest import order_property
 from ingest.cleaning.plan import CleaningPlan, quote_text
-from ingest.cleaning.published_snapshot import KnownRecords
+from ingest.cleaning.published_snapshot import PublishedSnapshot
 
 
-class JudgedTables:
+class ResultTables:
     """Queries over one judged batch, on the connection that holds it."""
 
-    def __init__(self, engine: duckdb.DuckDBPyConnection, plan: CleaningPlan, known: KnownRecords | None) -> None:
+    def __init__(
+        self, engine: duckdb.DuckDBPyConnection, plan: CleaningPlan, snapshot: PublishedSnapshot | None
+    ) -> None:
         self.engine = engine
         self.plan = plan
         self.keys = ", ".join(plan.key)
         self.doubled = False
-        self.known = f"read_parquet({quote_text(str(known.file))})" if known else None
+        self.snapshot = f"read_parquet({quote_text(str(snapshot.file))})" if snapshot else None
 
     def count(self) -> tuple[int, int, int]:
         """How many records were rejected, repeat the key of a newer one, and are good."""
@@ -55,18 +57,17 @@ class JudgedTables:
 
     def fresh(self) -> str:
         """The good records that are not known to be current as they are."""
-        if self.known is None:
+        if self.snapshot is None:
             return self.good()
         others = [value for value in self.plan.values if value not in self.plan.key]
         same = " AND ".join(f"good.{value} IS NOT DISTINCT FROM known.{value}" for value in others) or "TRUE"
-        return (
-            f"(SELECT good.* FROM {self.good()} AS good ANTI JOIN {self.known} AS known ON {self.match()} AND {same})"
-        )
+        condition = f"{self.match()} AND {same}"
+        return f"(SELECT good.* FROM {self.good()} AS good ANTI JOIN {self.snapshot} AS known ON {condition})"
 
     def missing(self) -> str:
         """The keys that are current, and in no record of the batch."""
         return (
-            f"SELECT {', '.join(f'known.{key}' for key in self.plan.key)} FROM {self.known} AS known"
+            f"SELECT {', '.join(f'known.{key}' for key in self.plan.key)} FROM {self.snapshot} AS known"
             f" ANTI JOIN judged AS good ON {self.match()}"
         )
 
@@ -79,14 +80,14 @@ class JudgedTables:
         self.write(file, f"SELECT line, {key}, {value} FROM {self.good()} WHERE {key} IN ({listed})")
 
     def match(self) -> str:
-        """SQL that pairs `good` and `known` by key."""
+        """SQL that pairs `good` and `snapshot` by key."""
         return " AND ".join(f"good.{key} = known.{key}" for key in self.plan.key)
 
     def write(self, file: Path, query: str) -> None:
         """A query's rows in a file that COPY takes."""
         self.engine.execute(f"COPY ({query}) TO {quote_text(str(file))} (FORMAT csv, HEADER false)")
 
-    def write_known(self, file: Path, late: Collection[int], *, snapshot: bool) -> None:
+    def write_snapshot(self, file: Path, late: Collection[int], *, snapshot: bool) -> None:
         """What will be current when the batch is published, as far as it is known; without the lines in `late`.
 
         Of what was known before, an upsert leaves what the batch does not name, and a snapshot what it names in
@@ -95,9 +96,9 @@ class JudgedTables:
         values = ", ".join(self.plan.values)
         out = f" WHERE line NOT IN ({', '.join(map(str, late))})" if late else ""
         query = f"SELECT {values} FROM {self.good()}{out}"
-        if self.known is not None:
+        if self.snapshot is not None:
             good = f"(SELECT * FROM {self.good()}{out}) AS good"
-            left = f"SELECT {values} FROM {self.known} AS known ANTI JOIN {good} ON {self.match()}"
+            left = f"SELECT {values} FROM {self.snapshot} AS known ANTI JOIN {good} ON {self.match()}"
             if snapshot:
                 named = f"SELECT {key_text(self.plan)} FROM judged"
                 left = f"SELECT * FROM ({left}) WHERE {key_text(self.plan)} IN ({named})"

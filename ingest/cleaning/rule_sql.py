@@ -119,13 +119,13 @@ def literal(argument: Any, prop: Property) -> str:
     return f"CAST({quote_text(str(argument))} AS {prop.type.duckdb})"
 
 
-def say_rule(rule: Rule) -> str:
+def describe_rule(rule: Rule) -> str:
     """What a person is told about a broken rule."""
     match rule.name:
         case "enum":
             return "must be one of " + ", ".join(str(item) for item in rule.argument[:SHOWN_ENUM_VALUES])
         case "format":
-            return say_format(str(rule.argument))
+            return describe_format(str(rule.argument))
         case "pattern":
             return f"must match {rule.argument}"
         case "uniqueItems":
@@ -133,7 +133,7 @@ def say_rule(rule: Rule) -> str:
     return f"{rule.name} is {rule.argument}"
 
 
-def say_format(name: str) -> str:
+def describe_format(name: str) -> str:
     """What a person is told about a broken format."""
     if name in TEXT_FORMATS:
         return f"expected {TEXT_FORMATS[name].expected}"

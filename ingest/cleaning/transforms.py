@@ -34,7 +34,7 @@ CLASSES = frozenset(
 )
 NAMED_TYPES = frozenset(["json", "enum"])  # what the parser leaves to be looked up
 # Words that DuckDB reads as calls where no column has their name.
-MOMENT_WORDS = frozenset(["current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"])
+TIMESTAMP_WORDS = frozenset(["current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"])
 SERVER_WORDS = frozenset(
     ["user", "current_user", "session_user", "current_role", "current_catalog", "current_schema", "current_database"]
 )
@@ -106,7 +106,7 @@ def check_part(part: dict[str, Any], columns: set[str]) -> None:
         name = str(part["column_names"][0]).lower()
         if name.startswith(OWN_PREFIX):
             raise TransformError(f"{name}: names that start with '{OWN_PREFIX}' are Decant's own")
-        if name in MOMENT_WORDS and name not in columns:
+        if name in TIMESTAMP_WORDS and name not in columns:
             raise TransformError(f"{name} gives another value at each load; use raw columns only")
         if name in SERVER_WORDS and name not in columns:
             raise TransformError(f"{name} looks at the server, not at raw columns")

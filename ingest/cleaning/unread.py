@@ -1,4 +1,4 @@
-"""Names that moved at the source: raw columns that no property reads, told or refused; what is gone, told.
+"""Schema drift at the source: reports or refuses raw columns that no property reads; reports missing ones.
 
 What is gone is judged against what published batches have had so far. It fails no load by itself: a source may have
 good reasons to lack something, and only its owner knows them.
@@ -16,7 +16,7 @@ from ingest.cleaning.plan import needed_columns
 from ingest.errors import SourceError
 from ingest.ledger.loads import Ticket
 from ingest.readers.columns import show_names
-from ingest.readers.record_writer import JSON_COLUMN, KNOWN_KEYS_LIMIT, CutBatch
+from ingest.readers.record_writer import JSON_COLUMN, KNOWN_KEYS_LIMIT, ParsedBatch
 
 Seen = dict[str, tuple[str, ...]]  # what a batch had, as the ledger keeps it with the batch's first part
 KEYS = "keys"
@@ -24,14 +24,14 @@ FILLED = "filled"
 MOST = 0.5  # of the good records of a batch
 
 
-def note_unread(dataset: Dataset, cut: CutBatch, ticket: Ticket) -> None:
+def note_unread(dataset: Dataset, parsed: ParsedBatch, ticket: Ticket) -> None:
     """Notes, once per load, the raw columns that no property reads; SourceError where the contract forbids them."""
-    ticket.notes.extend(cut.notes)
+    ticket.notes.extend(parsed.notes)
     needed = needed_columns(dataset)
-    if cut.is_json and JSON_COLUMN in needed:
+    if parsed.is_json and JSON_COLUMN in needed:
         return  # an expression over the whole record may read anything
     # Before names are cut to what is shown of them: sources may repeat what they were sent.
-    unread = [ticket.hide(name) for name in cut.header if name not in needed]
+    unread = [ticket.hide(name) for name in parsed.header if name not in needed]
     if not unread:
         return
     if dataset.reject_unknown_columns:
@@ -39,18 +39,18 @@ def note_unread(dataset: Dataset, cut: CutBatch, ticket: Ticket) -> None:
     ticket.notes.append(f"columns that no property reads: {show_names(unread)}")
 
 
-def note_gone_keys(engine: sa.Engine, dataset: Dataset, cut: CutBatch, ticket: Ticket) -> Seen:
+def note_gone_keys(engine: sa.Engine, dataset: Dataset, parsed: ParsedBatch, ticket: Ticket) -> Seen:
     """The keys of JSON records that the contract reads and batches have had so far; notes those that are gone.
 
     A source that renames a key leaves null everywhere, which a header would not let pass. Optional keys may be
     missing from a small batch for good reasons, so this alone fails no load; of pushed records it says nothing.
     """
-    if not cut.is_json or dataset.input is None or not dataset.input.fed.sampled:
+    if not parsed.is_json or dataset.input is None or not dataset.input.fed.sampled:
         return {}
     read = [name for name in needed_columns(dataset) if name != JSON_COLUMN]
-    seen, known = set(cut.header), find_known(engine, ticket, KEYS)
+    seen, known = set(parsed.header), find_snapshot(engine, ticket, KEYS)
     gone = [name for name in read if name in known and name not in seen]
-    if gone and cut.raw > cut.malformed_count and len(seen) < KNOWN_KEYS_LIMIT:
+    if gone and parsed.raw > parsed.malformed_count and len(seen) < KNOWN_KEYS_LIMIT:
         ticket.notes.append(f"keys that no record of this batch has, and earlier ones had: {show_names(gone)}")
     return {KEYS: tuple(name for name in read if name in seen | known)}
 
@@ -64,14 +64,14 @@ def note_emptied(engine: sa.Engine, dataset: Dataset, filled: Mapping[str, float
     """
     if dataset.input is None or dataset.input.mode != "snapshot" or not filled:
         return {}
-    known = find_known(engine, ticket, FILLED)
+    known = find_snapshot(engine, ticket, FILLED)
     empty = [name for name in dataset.properties if name in known and not filled[name]]
     if empty:
         ticket.notes.append(f"properties that no record has a value of, and most had earlier: {show_names(empty)}")
     return {FILLED: tuple(name for name, share in filled.items() if share > MOST or name in empty)}
 
 
-def find_known(engine: sa.Engine, ticket: Ticket, kind: str) -> set[str]:
+def find_snapshot(engine: sa.Engine, ticket: Ticket, kind: str) -> set[str]:
     """What the batch that was published last knew of this kind."""
     statement = (
         sa.select(Load.parts[0][kind])

@@ -10,8 +10,8 @@ from typing import Any
 
 import duckdb
 
-from catalog.model.dataset import RawForm
-from ingest.cleaning.plan import LINE, PLACE, RECORD, quote_text
+from catalog.model.dataset import FileFormat
+from ingest.cleaning.plan import INTERNAL_PREFIX, LINE, RECORD, quote_text
 from ingest.cleaning.raw_texts import trim
 from ingest.drafting.structure import Source, walk
 from ingest.drafting.type_candidates import (
@@ -24,7 +24,7 @@ from ingest.drafting.type_candidates import (
     offer,
     show_example,
 )
-from ingest.readers.record_writer import CutBatch
+from ingest.readers.record_writer import ParsedBatch
 
 # Words that stand for no value where all the rest of a column is something else than text.
 NULL_WORDS = (
@@ -32,8 +32,8 @@ NULL_WORDS = (
     *("NaN", "nan", "-", "--", "?", "."),
 )
 PLAIN_NULLS = frozenset({"\\N", "#N/A"})  # mean nothing else anywhere
-GLANCE_RECORDS = 1000
-GLANCE_SHARE = 0.5  # of the first values; later ones may fit better
+QUICK_SAMPLE_RECORDS = 1000
+QUICK_SAMPLE_SHARE = 0.5  # of the first values; later ones may fit better
 TYPE_SHARE = 0.98  # of the values: the rest are outliers, whose records are rejected
 KEY_COLUMNS_MAXIMUM = 3
 KEY_CANDIDATES_MAXIMUM = 12
@@ -77,25 +77,25 @@ class Profile:
 class Profiler:
     """Looks at one cut batch, which lies in the table `sample` of a DuckDB connection."""
 
-    def __init__(self, engine: duckdb.DuckDBPyConnection, cut: CutBatch, form: RawForm) -> None:
+    def __init__(self, engine: duckdb.DuckDBPyConnection, parsed: ParsedBatch, file_format: FileFormat) -> None:
         self.engine = engine
-        self.cut = cut
-        self.is_typed = form.is_typed
-        names = [RECORD] if cut.is_json else [f"{PLACE}{index}" for index in range(len(cut.header))]
+        self.parsed = parsed
+        self.is_typed = file_format.is_typed
+        names = [RECORD] if parsed.is_json else [f"{INTERNAL_PREFIX}{index}" for index in range(len(parsed.header))]
         declared = "".join(f", '{name}': 'VARCHAR'" for name in names)
         engine.execute(
-            f"CREATE TABLE sample AS SELECT * FROM read_csv({quote_text(str(cut.records))},"
+            f"CREATE TABLE sample AS SELECT * FROM read_csv({quote_text(str(parsed.records))},"
             f" columns = {{'{LINE}': 'BIGINT'{declared}}}, auto_detect = false, header = false,"
-            f" delim = {quote_text(form.delimiter)}, quote = '\"', escape = '\"', nullstr = '\\0',"
+            f" delim = {quote_text(file_format.delimiter)}, quote = '\"', escape = '\"', nullstr = '\\0',"
             " strict_mode = true, new_line = '\\n', max_line_size = 4000000)"
         )
 
     def sources(self) -> list[Source]:
         """Every column; of JSON objects every leaf, down to a limit."""
-        if not self.cut.is_json:
-            header = self.cut.header
+        if not self.parsed.is_json:
+            header = self.parsed.header
             return [
-                Source((name,), trim(f"{PLACE}{index}"))
+                Source((name,), trim(f"{INTERNAL_PREFIX}{index}"))
                 for index, name in enumerate(header)
                 if name and header.count(name) == 1 and not name.lower().startswith("_decant")
             ]
@@ -123,7 +123,7 @@ class Profiler:
         elif others:
             profile = replace(profile, own_words=others)
         words = (*tokens, *profile.own_words)
-        profile = refine_number(self.engine, profile, words, is_json=self.cut.is_json)
+        profile = refine_number(self.engine, profile, words, is_json=self.parsed.is_json)
         if profile.outliers:
             row = self.engine.execute(
                 f"SELECT t FROM (SELECT {profile.source.text} AS t, {LINE} AS line FROM sample)"
@@ -137,7 +137,9 @@ class Profiler:
         if source.array or source.object:
             return self.measure(source, tokens, offer("array" if source.array else "object"))
         # Most types are out after a glance at the first records.
-        likely = self.measure(source, tokens, list_candidates(), f" LIMIT {GLANCE_RECORDS}", share=GLANCE_SHARE)
+        likely = self.measure(
+            source, tokens, list_candidates(), f" LIMIT {QUICK_SAMPLE_RECORDS}", share=QUICK_SAMPLE_SHARE
+        )
         return self.measure(source, tokens, [c for c in list_candidates() if c in likely.matching])
 
     def measure(
@@ -208,11 +210,11 @@ class Profiler:
         usable = [p for p in usable if p.distinct > 1][:KEY_CANDIDATES_MAXIMUM]
         for width in range(2, KEY_COLUMNS_MAXIMUM + 1):
             for chosen in itertools.combinations(usable, width):
-                if self.tells_apart(chosen):
+                if self.is_distinct(chosen):
                     return list(chosen)
         return []
 
-    def tells_apart(self, profiles: tuple[Profile, ...]) -> bool:
+    def is_distinct(self, profiles: tuple[Profile, ...]) -> bool:
         """Whether no two records share the values of these columns; most are found to at a glance."""
         names = ", ".join(f"c{index}" for index in range(len(profiles)))
         columns = ", ".join(f"{profile.source.text} AS c{index}" for index, profile in enumerate(profiles))
@@ -230,9 +232,9 @@ def is_real(tokens: tuple[str, ...]) -> str:
     return f"t IS NOT NULL AND trim(t, ' \t') NOT IN ({', '.join(map(quote_text, ('', *tokens)))})"
 
 
-def matches(form: str | None) -> str:
+def matches(file_format: str | None) -> str:
     """SQL for whether the text `t` has this form."""
-    return f"regexp_full_match(trim(t, ' \t'), {quote_text(form)})" if form else "false"
+    return f"regexp_full_match(trim(t, ' \t'), {quote_text(file_format)})" if file_format else "false"
 
 
 def refine_number(

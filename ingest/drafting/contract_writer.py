@@ -12,11 +12,11 @@ from typing import Any
 
 import yaml
 
-from catalog.model.dataset import RawForm
+from catalog.model.dataset import FileFormat
 from ingest.cleaning.plan import quote_name, quote_text
 from ingest.drafting.column_profile import Profile
 from ingest.drafting.type_candidates import TEXT
-from ingest.readers.record_writer import JSON_COLUMN, CutBatch
+from ingest.readers.record_writer import JSON_COLUMN, ParsedBatch
 from runtime.settings import Settings
 
 LINE_CHARACTERS = 110
@@ -28,8 +28,8 @@ class Sample:
     """A sample that has been cut and looked at."""
 
     file: Path
-    form: RawForm
-    cut: CutBatch
+    file_format: FileFormat
+    parsed: ParsedBatch
     names: tuple[str, ...]  # of the properties, in the order of `profiles`
     profiles: tuple[Profile, ...]
     key: tuple[str, ...]
@@ -91,7 +91,7 @@ def write_contract(sample: Sample, settings: Settings, notes: Iterable[str]) -> 
                 "server": "files",
                 "type": "local",
                 "path": choose_root(sample.file, settings),
-                "format": sample.form.format,
+                "format": sample.file_format.format,
             }
         ],
     }
@@ -101,7 +101,8 @@ def write_contract(sample: Sample, settings: Settings, notes: Iterable[str]) -> 
         "properties": list(write_properties(sample)),
     }
     comments = [
-        f"A first contract, drafted from {sample.file.name}: {sample.cut.raw:,} records. It says what held for them.",
+        f"A first contract, drafted from {sample.file.name}: {sample.parsed.raw:,} records."
+        " It says what held for them.",
         "Before 1.0.0 a breaking change asks for a minor version only; 1.0.0 is a promise to those who read.",
         *notes,
     ]
@@ -111,16 +112,21 @@ def write_contract(sample: Sample, settings: Settings, notes: Iterable[str]) -> 
 
 def write_input(sample: Sample) -> dict[str, Any]:
     """How the file is read; what is the default is left out."""
-    form = sample.form
-    value: dict[str, Any] = {"server": "files", "path": sample.file.name, "format": form.format, "mode": "snapshot"}
-    if form.delimiter != ",":
-        value["delimiter"] = form.delimiter
-    if form.encoding != "utf-8":
-        value["encoding"] = form.encoding
-    if form.columns:
-        value["columns"] = list(form.columns)
-    if form.records:
-        value["records"] = form.records
+    file_format = sample.file_format
+    value: dict[str, Any] = {
+        "server": "files",
+        "path": sample.file.name,
+        "format": file_format.format,
+        "mode": "snapshot",
+    }
+    if file_format.delimiter != ",":
+        value["delimiter"] = file_format.delimiter
+    if file_format.encoding != "utf-8":
+        value["encoding"] = file_format.encoding
+    if file_format.columns:
+        value["columns"] = list(file_format.columns)
+    if file_format.records:
+        value["records"] = file_format.records
     value["nullValues"] = ["", *sample.nulls]
     return value
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import ijson
 from ijson.common import JSONError
 
-from catalog.model.dataset import RawForm
+from catalog.model.dataset import FileFormat
 from catalog.model.file_formats import format_names
 from ingest.errors import SourceError, SourceMissingError
 from ingest.landing.landed_batch import LandedPart
@@ -30,7 +30,7 @@ YEAR = re.compile(r"(1[5-9]|2[01])[0-9]{2}")
 DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}.*")
 
 
-def sniff_form(file: Path, limit: UnpackLimit, *, header: bool | None = None) -> RawForm:
+def detect_file_format(file: Path, limit: UnpackLimit, *, header: bool | None = None) -> FileFormat:
     """How the file's records are cut; SourceError where it is none of the formats that are read.
 
     `header` says whether the first line names the columns, where the caller knows better.
@@ -38,7 +38,7 @@ def sniff_form(file: Path, limit: UnpackLimit, *, header: bool | None = None) ->
     if not file.is_file():
         raise SourceMissingError(f"There is no file {str(file)!r}.")
     if is_workbook(file):
-        return RawForm(format="xlsx")
+        return FileFormat(format="xlsx")
     part = as_part(file)
     head = read_head(part, limit)
     if not head.strip():
@@ -46,9 +46,9 @@ def sniff_form(file: Path, limit: UnpackLimit, *, header: bool | None = None) ->
     format_ = choose_format(file, head)
     if format_ == "json":
         records = find_records(part, limit)
-        return RawForm(format="json", records=records)
+        return FileFormat(format="json", records=records)
     if format_ != "csv":
-        return RawForm(format=format_)
+        return FileFormat(format=format_)
     wide = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     encoding = "utf-16" if wide else sniff_encoding(part, limit)
     lines = whole_lines(head.decode(encoding, "replace").removeprefix("\ufeff"))
@@ -56,7 +56,7 @@ def sniff_form(file: Path, limit: UnpackLimit, *, header: bool | None = None) ->
     rows = [row for row in csv.reader(lines, delimiter=delimiter) if row]
     named = looks_like_header(rows) if header is None else header
     columns = None if named else tuple(f"column_{index + 1}" for index in range(len(rows[0])))
-    return RawForm(format="csv", delimiter=delimiter, encoding=encoding, columns=columns)
+    return FileFormat(format="csv", delimiter=delimiter, encoding=encoding, columns=columns)
 
 
 def is_workbook(file: Path) -> bool:

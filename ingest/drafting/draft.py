@@ -14,20 +14,20 @@ import duckdb
 
 from catalog.contract.load import read_contract
 from catalog.inputs.permits import Permits
-from catalog.model.dataset import Product, RawForm
-from ingest.cleaning.engine import find_native, judge, open_engine, out_of_memory
+from catalog.model.dataset import FileFormat, Product
+from ingest.cleaning.engine import evaluate_rules, find_native, open_engine, out_of_memory
 from ingest.cleaning.lint import lint
 from ingest.cleaning.plan import compile_cleaning
 from ingest.drafting.column_profile import Profile, Profiler
 from ingest.drafting.contract_writer import Sample, choose_names, free_name, write_contract, write_digest
-from ingest.drafting.detect_format import as_part, sniff_form
-from ingest.drafting.notes import note_form, note_profile
+from ingest.drafting.detect_format import as_part, detect_file_format
+from ingest.drafting.notes import note_file_format, note_profile
 from ingest.drafting.type_candidates import TEXT
 from ingest.errors import SourceError
 from ingest.landing.landed_batch import LandedBatch
 from ingest.landing.unpacking import UnpackLimit
-from ingest.readers import cut_batch
-from ingest.readers.record_writer import CutBatch
+from ingest.readers import parse_batch
+from ingest.readers.record_writer import ParsedBatch
 from runtime.errors import ContractError
 from runtime.setting_values import ANY_PRODUCT
 from runtime.settings import Settings
@@ -55,37 +55,37 @@ def draft_contract(file: Path, settings: Settings, *, header: bool | None = None
     `header` says whether the first line of delimited text names the columns; by default the file is asked.
     """
     limit = UnpackLimit.of(settings)
-    form = sniff_form(file, limit, header=header)
+    file_format = detect_file_format(file, limit, header=header)
     with TemporaryDirectory(prefix="decant-sample-") as name:
         folder = Path(name)
         batch = LandedBatch("", (as_part(file),))
-        cut = cut_batch(batch, form, (), folder, limit, lambda amount: None)
-        if cut.raw == cut.malformed_count:
+        parsed = parse_batch(batch, file_format, (), folder, limit, lambda amount: None)
+        if parsed.raw == parsed.malformed_count:
             raise SourceError(f"{file.name} holds no record that is well formed: there is nothing to learn from it.")
         with open_engine(settings, folder) as engine:
             try:
-                profiler = Profiler(engine, cut, form)
+                profiler = Profiler(engine, parsed, file_format)
                 profiles, nulls = profiler.profile()
                 key = profiler.find_key(profiles)
             except duckdb.OutOfMemoryException as error:
                 raise out_of_memory(settings, 0) from error
         if not profiles:
             raise SourceError(f"{file.name} has no column with a name: there is nothing to make properties of.")
-        sample = describe(file, form, cut, profiles, key, nulls)
+        sample = describe(file, file_format, parsed, profiles, key, nulls)
         closed = Permits(settings, "").refuse_path(file.parent)
         # Whoever drafts a contract has chosen this file: the draft is tried as if its folder were open already.
         tried = settings.model_copy(update={"input_roots": {ANY_PRODUCT: (str(file.resolve().parent),)}})
         sample, product, rejected = settle(sample, tried, folder)
     notes = [
         *([f"the folder {file.resolve().parent} has to be listed in DECANT_INPUT_ROOTS"] if closed else ()),
-        *sample.cut.notes,
-        *note_form(form, asked=header is not None),
+        *sample.parsed.notes,
+        *note_file_format(file_format, asked=header is not None),
         *(note for n, p in zip(sample.names, sample.profiles, strict=True) for note in note_profile(n, p)),
     ]
     return Draft(
         text=write_contract(sample, settings, notes),
-        records=cut.raw,
-        malformed=cut.malformed_count,
+        records=parsed.raw,
+        malformed=parsed.malformed_count,
         rejected=rejected,
         key=next(iter(product.datasets.values())).key,
         made_up_key=sample.digest is not None,
@@ -94,25 +94,30 @@ def draft_contract(file: Path, settings: Settings, *, header: bool | None = None
 
 
 def describe(
-    file: Path, form: RawForm, cut: CutBatch, profiles: list[Profile], key: list[Profile], nulls: tuple[str, ...]
+    file: Path,
+    file_format: FileFormat,
+    parsed: ParsedBatch,
+    profiles: list[Profile],
+    key: list[Profile],
+    nulls: tuple[str, ...],
 ) -> Sample:
     """The sample with a name for each property and a key, made up where there is none."""
     names = choose_names(profiles)
     by_source = {profile.source: name for profile, name in zip(profiles, names, strict=True)}
-    digest = None if key else write_digest(profiles, is_json=cut.is_json)
+    digest = None if key else write_digest(profiles, is_json=parsed.is_json)
     chosen = tuple(by_source[profile.source] for profile in key) or (free_name(DIGEST_KEY, names),)
-    return Sample(file, form, cut, tuple(names), tuple(profiles), chosen, nulls, digest)
+    return Sample(file, file_format, parsed, tuple(names), tuple(profiles), chosen, nulls, digest)
 
 
 def settle(sample: Sample, settings: Settings, folder: Path) -> tuple[Sample, Product, int]:
     """The sample whose contract rejects outliers alone, and how many; what else is rejected becomes text."""
     for _ in range(ATTEMPTS):
         product = read_draft(write_contract(sample, settings, ()), settings, folder)
-        rejected, broken = find_broken(product, sample.cut, settings, folder)
+        rejected, broken = find_broken(product, sample.parsed, settings, folder)
         known = {name: p.outliers for name, p in zip(sample.names, sample.profiles, strict=True) if p.outliers}
         texts = {name: note for name, (records, note) in broken.items() if records > known.get(name, 0)}
         (dataset,) = product.datasets.values()
-        if not texts and rejected + sample.cut.malformed_count > dataset.max_rejected * sample.cut.raw:
+        if not texts and rejected + sample.parsed.malformed_count > dataset.max_rejected * sample.parsed.raw:
             texts = dict.fromkeys(known, "left as text: the outliers of all columns are more than maxRejected")
         if not texts:
             return sample, product, rejected
@@ -152,15 +157,15 @@ def read_draft(text: str, settings: Settings, folder: Path) -> Product:
 
 
 def find_broken(
-    product: Product, cut: CutBatch, settings: Settings, folder: Path
+    product: Product, parsed: ParsedBatch, settings: Settings, folder: Path
 ) -> tuple[int, dict[str, tuple[int, str]]]:
     """How many records of the sample are rejected; for each property how many, and a reason."""
     (dataset,) = product.datasets.values()
-    plan = compile_cleaning(dataset, cut.header, find_native(dataset), is_json=cut.is_json)
+    plan = compile_cleaning(dataset, parsed.header, find_native(dataset), is_json=parsed.is_json)
     columns = max(plan.width, len(plan.values))  # as the load has them: wide records need more memory
     with open_engine(settings, folder, columns=columns) as engine:
         try:
-            judge(engine, plan, cut)
+            evaluate_rules(engine, plan, parsed)
         except duckdb.OutOfMemoryException as error:
             raise out_of_memory(settings, columns) from error
         (rejected,) = engine.execute("SELECT count(*) FROM judged WHERE reasons IS NOT NULL").fetchall()[0]

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from catalog.model.dataset import RawForm
+from catalog.model.dataset import FileFormat
 from ingest.drafting.column_profile import Profile
 from ingest.drafting.type_candidates import TEXT
 
 SHOWN_CHARACTERS = 60
 
 
-def note_form(form: RawForm, *, asked: bool) -> Iterator[str]:
+def note_file_format(file_format: FileFormat, *, asked: bool) -> Iterator[str]:
     """What was guessed of the file itself, unless its author has said it."""
-    if form.columns and not asked:
+    if file_format.columns and not asked:
         yield "the first line is read as a record, not as names: --header says otherwise"
 
 

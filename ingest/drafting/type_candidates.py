@@ -76,11 +76,11 @@ def list_candidates() -> list[Candidate]:
         *offer("timestamp"),
         *offer("time"),
         *offer("string", "uuid"),
-        *(candidate for form in DATE_FORMATS for candidate in offer("date", format=form)),
+        *(candidate for file_format in DATE_FORMATS for candidate in offer("date", format=file_format)),
         *(
             candidate
-            for form, clock in itertools.product(DATE_FORMATS[:9], CLOCK_FORMATS)
-            for candidate in offer("timestamp", format=f"{form} {clock}", timezone=False)
+            for file_format, clock in itertools.product(DATE_FORMATS[:9], CLOCK_FORMATS)
+            for candidate in offer("timestamp", format=f"{file_format} {clock}", timezone=False)
         ),
     ]
 
@@ -92,11 +92,15 @@ def choose(matching: list[Candidate]) -> tuple[Candidate, str | None]:
     """The first of the types that fit; text where a day and a month cannot be told apart."""
     if not matching:
         return TEXT, None
-    form = matching[0].options.get("format", "")
-    swapped = form.translate(str.maketrans("dM", "Md")) if form[:1] in {"d", "M"} and "MMM" not in form else None
+    file_format = matching[0].options.get("format", "")
+    swapped = (
+        file_format.translate(str.maketrans("dM", "Md"))
+        if file_format[:1] in {"d", "M"} and "MMM" not in file_format
+        else None
+    )
     other = next((c for c in matching if swapped and c.options.get("format") == swapped), None)
     if other is not None:
-        return TEXT, f"every value fits {form} and {swapped}: choose the one that is meant as a date's format"
+        return TEXT, f"every value fits {file_format} and {swapped}: choose the one that is meant as a date's format"
     return matching[0], None
 
 

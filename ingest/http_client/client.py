@@ -1,4 +1,4 @@
-"""One request to an API and its whole answer: where it may lead, how often it is tried, how much it may bring.
+"""HTTP client: one request and its whole response, with limits on redirects, retries and size.
 
 What passes by itself (no connection, a time limit, 429, 5xx, a body that breaks off) is tried again, a little later
 each time and no sooner than the server says; a long wait is left to the ledger. Answers lie in files without a name,
@@ -27,7 +27,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 from catalog.model.sources import HttpSource
 from ingest.errors import SourceError, SourceMissingError, SourceTooLargeError, SourceUnavailableError
 from ingest.http_client.guarded_network import CheckedBackend, Deadline, Resolver
-from ingest.http_client.waits import read_wait, say_when
+from ingest.http_client.waits import describe_wait, read_wait
 
 CONNECT_TIMEOUT = 10.0  # seconds
 READ_TIMEOUT = 30.0  # seconds without a byte
@@ -39,17 +39,17 @@ MEMORY_BYTES = 1 << 20  # of a larger answer, the rest lies on disk
 PIECE_BYTES = 1 << 18  # how much is unpacked at once
 RATIO_LIMIT = 100  # an answer may unpack to this many times its size
 RATIO_FLOOR_BYTES = 10_000_000  # below it, the ratio does not matter
-PASSING_STATUSES = (408, 425, 429, 500, 502, 503, 504, 507, 509, 520, 521, 522, 523, 524, 529)
+TRANSIENT_STATUSES = (408, 425, 429, 500, 502, 503, 504, 507, 509, 520, 521, 522, 523, 524, 529)
 REDIRECTS = (301, 302, 303, 307, 308)
 GOOD_STATUSES = (200, 203, 204)
 HEADER_TEXT = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 # What may go along to another server than the contract's: nothing that says who asks.
 CONDITIONS = ("if-none-match", "if-modified-since")
 HARMLESS_HEADERS = ("accept", "accept-encoding", "user-agent", *CONDITIONS)
-Looked = TypeVar("Looked")
+Inspected = TypeVar("Inspected")
 
 
-class PassingFailure(SourceUnavailableError):  # noqa: N818 - not every one ends as an error
+class TransientFailure(SourceUnavailableError):  # noqa: N818 - not every one ends as an error
     """The request failed in a way that may pass."""
 
 
@@ -110,23 +110,27 @@ class ApiClient:
         place = (url.raw_host.decode(), port_of(url))
         return place in set(self.own_places()) and (url.scheme == "https" or self.location.scheme == "http")
 
-    def fetch(self, request: ApiRequest, limit: int, look: Callable[[Answer], Looked]) -> tuple[Answer, Looked]:
-        """The answer and what `look` finds in it; tried again while what goes wrong may pass."""
+    def fetch(
+        self, request: ApiRequest, limit: int, inspect: Callable[[Answer], Inspected]
+    ) -> tuple[Answer, Inspected]:
+        """The answer and what `inspect` finds in it; tried again while what goes wrong may pass."""
         tries = Retrying(
-            retry=retry_if_exception_type(PassingFailure),
+            retry=retry_if_exception_type(TransientFailure),
             stop=stop_after_attempt(self.source.retries + 1),
             wait=choose_wait,
             reraise=True,
         )
         try:
-            return tries(self.try_once, request, limit, look)
-        except PassingFailure as failure:
+            return tries(self.try_once, request, limit, inspect)
+        except TransientFailure as failure:
             count = tries.statistics["attempt_number"]
             times = f" ({count} times)" if count > 1 else ""
             raise SourceUnavailableError(f"{failure}{times}", failure.after) from None
 
-    def try_once(self, request: ApiRequest, limit: int, look: Callable[[Answer], Looked]) -> tuple[Answer, Looked]:
-        """The answer and what `look` finds in it."""
+    def try_once(
+        self, request: ApiRequest, limit: int, inspect: Callable[[Answer], Inspected]
+    ) -> tuple[Answer, Inspected]:
+        """The answer and what `inspect` finds in it."""
         current = request
         for _ in range(MAX_REDIRECTS + 1):
             self.wait_for_turn()
@@ -137,8 +141,8 @@ class ApiClient:
                 current = self.follow(request, current, answer)
                 continue
             try:
-                judge_status(request, answer)
-                return answer, look(answer)
+                check_status(request, answer)
+                return answer, inspect(answer)
             except BaseException:
                 answer.body.close()
                 raise
@@ -208,13 +212,13 @@ def explain(name: str) -> Iterator[None]:
     try:
         yield
     except httpcore.TimeoutException:
-        raise PassingFailure(f"{name} took too long.") from None
+        raise TransientFailure(f"{name} took too long.") from None
     except httpcore.ConnectError as error:
         if isinstance(error.__context__, ssl.SSLCertVerificationError):
             raise SourceError(f"{name} shows a certificate that is not valid for it.") from None
-        raise PassingFailure(f"{name} cannot be reached.") from None
+        raise TransientFailure(f"{name} cannot be reached.") from None
     except (httpcore.NetworkError, httpcore.RemoteProtocolError, zlib.error, EOFError):
-        raise PassingFailure(f"{name} broke off, or was no good HTTP.") from None
+        raise TransientFailure(f"{name} broke off, or was no good HTTP.") from None
     except (httpcore.LocalProtocolError, httpcore.UnsupportedProtocol, UnicodeError):
         raise SourceError(f"{name} cannot be sent as it is.") from None
 
@@ -266,7 +270,7 @@ def gunzip(chunks: Iterable[bytes]) -> Iterator[bytes]:
         raise EOFError
 
 
-def judge_status(request: ApiRequest, answer: Answer) -> None:
+def check_status(request: ApiRequest, answer: Answer) -> None:
     """Nothing where the answer is good; else the error that says what was answered."""
     status = answer.status
     asked = {name.lower() for name in request.headers}
@@ -276,10 +280,10 @@ def judge_status(request: ApiRequest, answer: Answer) -> None:
     said = f"{request.name} answered {status}{phrase}"
     after = read_wait(answer.headers)
     # 403 is also how some servers say that a limit is used up: then they say when it is not.
-    if status in PASSING_STATUSES or (status == 403 and after is not None):
+    if status in TRANSIENT_STATUSES or (status == 403 and after is not None):
         if after is not None and after > LONGEST_IN_PROCESS:
-            raise SourceUnavailableError(f"{said}, and {say_when(after)}.", after)
-        raise PassingFailure(f"{said}.", after)
+            raise SourceUnavailableError(f"{said}, and {describe_wait(after)}.", after)
+        raise TransientFailure(f"{said}.", after)
     if status in {404, 410}:
         raise SourceMissingError(f"{said}.")
     if status in {401, 403, 407}:
@@ -290,6 +294,6 @@ def judge_status(request: ApiRequest, answer: Answer) -> None:
 def choose_wait(state: RetryCallState) -> float:
     """The seconds until the next try: twice as long each time, never all at once, no sooner than the server says."""
     failure = state.outcome.exception() if state.outcome else None
-    after = failure.after if isinstance(failure, PassingFailure) else None
+    after = failure.after if isinstance(failure, TransientFailure) else None
     grown = wait_exponential_jitter(multiplier=FIRST_WAIT, max=LONGEST_WAIT, jitter=FIRST_WAIT)
     return max(after or 0.0, grown(state))

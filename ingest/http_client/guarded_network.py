@@ -1,4 +1,4 @@
-"""Connections that lead only where they may: to the contract's own server, and to public addresses.
+"""SSRF guard: connections only to the contract's own server and to public addresses.
 
 For each connection a name is resolved once, its addresses are judged, and one of those is connected to: a name that
 means something else a moment later leads nowhere. The contract's own server may be anywhere, and stays where it was
@@ -102,7 +102,7 @@ class CheckedBackend(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         """A connection to the first of the host's addresses that answers."""
         addresses = self.find_addresses(host, port)
-        self.judge(host.lower(), port, addresses)
+        self.check(host.lower(), port, addresses)
         failure: httpcore.NetworkError | httpcore.TimeoutException = httpcore.ConnectError()
         for address in addresses:
             try:
@@ -115,7 +115,7 @@ class CheckedBackend(httpcore.NetworkBackend):
                 return TimedStream(stream, self.deadline)
         raise failure
 
-    def judge(self, host: str, port: int, addresses: list[Address]) -> None:
+    def check(self, host: str, port: int, addresses: list[Address]) -> None:
         """AddressRefusedError where one of the addresses that a host has now is not one that it may have."""
         is_own = (host, port) in self.own
         allowed = self.find_allowed(host, addresses) if is_own else {PUBLIC}

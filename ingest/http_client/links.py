@@ -50,50 +50,50 @@ def is_about(link: Link, page: httpx.URL) -> bool:
 
 def parse_links(field: str) -> Iterator[Link]:
     """The links of one header field; what is none is passed over up to the next comma."""
-    place = skip(field, 0, BLANKS + ",")
-    while place < len(field):
-        end = field.find(">", place) if field[place] == "<" else -1
+    offset = skip(field, 0, BLANKS + ",")
+    while offset < len(field):
+        end = field.find(">", offset) if field[offset] == "<" else -1
         if end >= 0:
-            target = field[place + 1 : end].strip()
-            params, place = read_params(field, end + 1)
+            target = field[offset + 1 : end].strip()
+            params, offset = read_params(field, end + 1)
             yield Link(target, params)
-        place = skip(field, pass_over(field, place), BLANKS + ",")
+        offset = skip(field, pass_over(field, offset), BLANKS + ",")
 
 
-def read_params(field: str, place: int) -> tuple[dict[str, str], int]:
+def read_params(field: str, offset: int) -> tuple[dict[str, str], int]:
     """The parameters behind a target, and where they end."""
     params: dict[str, str] = {}
-    while (place := skip(field, place, BLANKS)) < len(field) and field[place] == ";":
-        place = skip(field, place + 1, BLANKS)
-        name = TOKEN.match(field, place)
+    while (offset := skip(field, offset, BLANKS)) < len(field) and field[offset] == ";":
+        offset = skip(field, offset + 1, BLANKS)
+        name = TOKEN.match(field, offset)
         if name is None:
             continue  # an empty parameter
-        place = skip(field, name.end(), BLANKS)
+        offset = skip(field, name.end(), BLANKS)
         value = ""
-        if place < len(field) and field[place] == "=":
-            value, place = read_value(field, skip(field, place + 1, BLANKS))
+        if offset < len(field) and field[offset] == "=":
+            value, offset = read_value(field, skip(field, offset + 1, BLANKS))
         params.setdefault(name[0].lower(), value)
-    return params, place
+    return params, offset
 
 
-def read_value(field: str, place: int) -> tuple[str, int]:
+def read_value(field: str, offset: int) -> tuple[str, int]:
     """A parameter's value, its quotes and escapes taken off, and where it ends."""
-    if quoted := QUOTED.match(field, place):
+    if quoted := QUOTED.match(field, offset):
         return ESCAPE.sub(r"\1", quoted[1]), quoted.end()
-    bare = UNQUOTED.match(field, place)
-    return (bare[0], bare.end()) if bare else ("", place)
+    bare = UNQUOTED.match(field, offset)
+    return (bare[0], bare.end()) if bare else ("", offset)
 
 
-def pass_over(field: str, place: int) -> int:
+def pass_over(field: str, offset: int) -> int:
     """The place of the next comma that stands in no quotes."""
-    while place < len(field) and field[place] != ",":
-        quoted = QUOTED.match(field, place)
-        place = quoted.end() if quoted else place + 1
-    return place
+    while offset < len(field) and field[offset] != ",":
+        quoted = QUOTED.match(field, offset)
+        offset = quoted.end() if quoted else offset + 1
+    return offset
 
 
-def skip(field: str, place: int, letters: str) -> int:
+def skip(field: str, offset: int, letters: str) -> int:
     """The place of the next character that is none of these."""
-    while place < len(field) and field[place] in letters:
-        place += 1
-    return place
+    while offset < len(field) and field[offset] in letters:
+        offset += 1
+    return offset

@@ -1,4 +1,4 @@
-"""How long a server asks to be left alone, from the headers of its answer.
+"""Retry delay that a server asks for, from its response headers (Retry-After and rate limits).
 
 `Retry-After` counts first. Without it, a rate limit that is used up says when it starts anew: `RateLimit` with `r=0`
 and `t`, or a pair such as `X-RateLimit-Remaining: 0` and `X-RateLimit-Reset`. Headers that cannot be read count as
@@ -23,7 +23,7 @@ LONGEST_SHOWN = timedelta(days=1)  # a load is tried again after a day, whatever
 
 def read_wait(headers: httpx.Headers) -> float | None:
     """The seconds that the server asks to be left alone; None where it does not say."""
-    asked = read_moment(headers.get("retry-after"))
+    asked = read_timestamp(headers.get("retry-after"))
     if asked is not None:
         return asked
     return max(read_limits(headers), default=None)
@@ -33,17 +33,17 @@ def read_limits(headers: httpx.Headers) -> Iterator[float]:
     """The seconds until each limit that is used up starts anew."""
     for prefix in PREFIXES:
         if read_number(headers.get(f"{prefix}-remaining")) == 0:
-            seconds = read_moment(headers.get(f"{prefix}-reset"))
+            seconds = read_timestamp(headers.get(f"{prefix}-reset"))
             if seconds is not None:
                 yield seconds
     for policy in headers.get("ratelimit", "").split(","):
         facts = dict(part.strip().split("=", 1) for part in policy.split(";") if "=" in part)
-        seconds = read_moment(facts.get("t"))
+        seconds = read_timestamp(facts.get("t"))
         if read_number(facts.get("r")) == 0 and seconds is not None:
             yield seconds
 
 
-def read_moment(text: str | None) -> float | None:
+def read_timestamp(text: str | None) -> float | None:
     """The seconds from now that a number of seconds, a moment since 1970 or an HTTP date means; never below 0."""
     number = read_number(text)
     if number is not None:
@@ -51,11 +51,11 @@ def read_moment(text: str | None) -> float | None:
             number /= 1000
         return number if number < EPOCH_FROM else max(0.0, number - now().timestamp())
     try:
-        moment = parsedate_to_datetime(text or "")
+        timestamp = parsedate_to_datetime(text or "")
     except (ValueError, TypeError, OverflowError):
         return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - now()).total_seconds())
+    timestamp = timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)
+    return max(0.0, (timestamp - now()).total_seconds())
 
 
 def read_number(text: str | None) -> float | None:
@@ -64,11 +64,11 @@ def read_number(text: str | None) -> float | None:
     return float(text) if SECONDS.fullmatch(text) else None
 
 
-def say_when(seconds: float) -> str:
+def describe_wait(seconds: float) -> str:
     """From when on the server may be asked again, for a person."""
     again = now() + min(timedelta(seconds=min(seconds, 1e9)), LONGEST_SHOWN)
-    moment = again.strftime("%Y-%m-%d %H:%M:%S UTC")
-    return f"wants to be left alone for {seconds:,.0f} seconds: it may be asked again from {moment}"
+    timestamp = again.strftime("%Y-%m-%d %H:%M:%S UTC")
+    return f"wants to be left alone for {seconds:,.0f} seconds: it may be asked again from {timestamp}"
 
 
 def now() -> datetime:

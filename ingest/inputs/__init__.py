@@ -7,13 +7,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from ingest.inputs.bucket import find_bucket_news, open_bucket_batch
+from ingest.inputs.bucket import find_new_objects, open_bucket_batch
 from ingest.inputs.database import open_database_batch
 from ingest.inputs.events import open_events_batch
-from ingest.inputs.files import find_file_news, open_file_batch
+from ingest.inputs.files import find_new_files, open_file_batch
 from ingest.inputs.http import open_http_batch
 from ingest.inputs.query import open_query_batch
-from ingest.inputs.raw_batch import InputPlace, RawBatch
+from ingest.inputs.raw_batch import InputContext, RawBatch
 
 
 @dataclass(frozen=True)
@@ -21,14 +21,14 @@ class InputReader:
     """What reads one kind of input."""
 
     kind: str  # one of catalog.model.input_kinds
-    open: Callable[[InputPlace], AbstractContextManager[RawBatch]]
+    open: Callable[[InputContext], AbstractContextManager[RawBatch]]
     # What a watched input would bring: the position that a load would reach now, None where nothing is new.
-    look: Callable[[InputPlace], dict[str, Any] | None] | None = None
+    look: Callable[[InputContext], dict[str, Any] | None] | None = None
 
 
 INPUT_READERS: list[InputReader] = [
-    InputReader("file", open_file_batch, find_file_news),
-    InputReader("bucket", open_bucket_batch, find_bucket_news),
+    InputReader("file", open_file_batch, find_new_files),
+    InputReader("bucket", open_bucket_batch, find_new_objects),
     InputReader("http", open_http_batch),
     InputReader("database", open_database_batch),
     InputReader("query", open_query_batch),
@@ -41,15 +41,15 @@ def find_reader(kind: str) -> InputReader:
     return next(reader for reader in INPUT_READERS if reader.kind == kind)
 
 
-def open_batch(place: InputPlace) -> AbstractContextManager[RawBatch]:
+def open_batch(context: InputContext) -> AbstractContextManager[RawBatch]:
     """The raw batch that the dataset's input holds now; SourceError where it cannot be read."""
-    return find_reader(place.source.kind).open(place)
+    return find_reader(context.source.kind).open(context)
 
 
-def find_position(place: InputPlace) -> dict[str, Any] | None:
+def find_position(context: InputContext) -> dict[str, Any] | None:
     """The position that a load would reach now, found cheaply; None where nothing is new, or none can be looked at.
 
     A load that was withheld or failed leaves the position where it was: who polls remembers what was tried.
     """
-    look = find_reader(place.source.kind).look
-    return look(place) if look else None
+    look = find_reader(context.source.kind).look
+    return look(context) if look else None

@@ -29,8 +29,8 @@ from catalog.model.sources import BucketSource
 from ingest.errors import PathOutsideRootError, SourceError, SourceMissingError, SourceUnavailableError
 from ingest.inputs.file_choice import choose_files, find_next
 from ingest.inputs.file_patterns import fixed_prefix, has_magic, match_path, split_path
-from ingest.inputs.raw_batch import InputPlace, RawBatch, RawPart
-from ingest.inputs.variables import Filler
+from ingest.inputs.raw_batch import InputContext, RawBatch, RawPart
+from ingest.inputs.variables import VariableExpander
 
 CHUNK_BYTES = 1 << 20
 CONNECT_TIMEOUT = timedelta(seconds=10)
@@ -42,38 +42,39 @@ REFUSED = re.compile(r"\b(401 Unauthorized|403 Forbidden)\b")  # a listing says 
 
 
 @contextmanager
-def open_bucket_batch(place: InputPlace) -> Iterator[RawBatch]:
+def open_bucket_batch(context: InputContext) -> Iterator[RawBatch]:
     """The bytes of the input's objects, packed or not, as they lie there."""
-    source = place.source
-    store = open_store(source, place.permits)
-    marks = look_at_objects(store, source)
-    choice = choose_files(source, marks, place.state)
+    source = context.source
+    store = open_store(source, context.permits)
+    fingerprints = inspect_objects(store, source)
+    choice = choose_files(source, fingerprints, context.state)
     if source.mode == "snapshot" and not choice.names:
         raise SourceMissingError(f"There is no object {source.path!r} in {source_of(source).address}.")
     yield RawBatch(
         source=choice.names[0] if len(choice.names) == 1 else str(source.path),
         parts=(
-            RawPart(name, read_object(store, source, name, *marks[name]), marks[name][1]) for name in choice.names
+            RawPart(name, read_object(store, source, name, *fingerprints[name]), fingerprints[name][1])
+            for name in choice.names
         ),
-        size=sum(marks[name][1] for name in choice.names),
+        size=sum(fingerprints[name][1] for name in choice.names),
         position=lambda: choice.position,
         may_be_empty=choice.may_be_empty,
         more=choice.more,
     )
 
 
-def find_bucket_news(place: InputPlace) -> dict[str, Any] | None:
+def find_new_objects(context: InputContext) -> dict[str, Any] | None:
     """The position that a load would reach now; None where nothing is new. Costs a listing, no reading."""
-    store = open_store(place.source, place.permits)
-    return find_next(place.source, look_at_objects(store, place.source), place.state)
+    store = open_store(context.source, context.permits)
+    return find_next(context.source, inspect_objects(store, context.source), context.state)
 
 
 def open_store(source: Input, permits: Permits) -> S3Store:
     """The store, its variables filled in now; SourceError where one is closed, or not set."""
-    filler, place = Filler(permits), source_of(source)
-    if problem := permits.refuse_bucket(place, source.path or "", filler.fill):
+    expander, location = VariableExpander(permits), source_of(source)
+    if problem := permits.refuse_bucket(location, source.path or "", expander.expand):
         raise PathOutsideRootError(f"The bucket {problem}.")
-    name, folder, endpoint = (filler.fill(text or "") for text in place.filled)
+    name, folder, endpoint = (expander.expand(text or "") for text in location.filled)
     config: Any = {"endpoint": endpoint, "virtual_hosted_style_request": False} if endpoint else {}
     options: Any = {
         "allow_http": endpoint.startswith("http://"),
@@ -90,23 +91,23 @@ def open_store(source: Input, permits: Permits) -> S3Store:
             retry_config={"max_retries": RETRIES, "retry_timeout": RETRY_TIMEOUT},
         )
     except (BaseError, ValueError) as error:
-        raise SourceError(f"{place.address} is no place in an object store.") from error
+        raise SourceError(f"{location.address} is no place in an object store.") from error
 
 
-def look_at_objects(store: S3Store, source: Input) -> dict[str, list[Any]]:
+def inspect_objects(store: S3Store, source: Input) -> dict[str, list[Any]]:
     """The objects that the input's path means: name below the server's location -> ETag and size."""
     pattern = source.path or ""
     with refuse_unreachable(source, pattern):
         if not has_magic(pattern):
             found = obstore.head(store, pattern)
             return {pattern: [found["e_tag"], found["size"]]}
-        marks = {}
+        fingerprints = {}
         patterns = split_path(pattern)
         for batch in obstore.list(store, prefix=fixed_prefix(pattern) or None):
             for item in batch:
                 if match_path(item["path"].split("/"), patterns):
-                    marks[item["path"]] = [item["e_tag"], item["size"]]
-        return marks
+                    fingerprints[item["path"]] = [item["e_tag"], item["size"]]
+        return fingerprints
 
 
 def read_object(store: S3Store, source: Input, name: str, etag: str | None, size: int) -> Iterator[bytes]:
@@ -125,20 +126,21 @@ def read_object(store: S3Store, source: Input, name: str, etag: str | None, size
 @contextmanager
 def refuse_unreachable(source: Input, name: str) -> Iterator[None]:
     """Turns what the store answers into SourceError; its own words may hold keys, so they are not passed on."""
-    place = source_of(source).address
+    location = source_of(source).address
     try:
         yield
     except (NotFoundError, FileNotFoundError):
-        raise SourceMissingError(f"There is no object {name!r} in {place}.") from None
+        raise SourceMissingError(f"There is no object {name!r} in {location}.") from None
     except PreconditionError:
         raise SourceUnavailableError(f"The object {name!r} was replaced while it was read. Try again.") from None
     except (BaseError, OSError, ValueError) as error:
         if isinstance(error, PermissionDeniedError | UnauthenticatedError) or REFUSED.search(str(error)):
             raise SourceError(
-                f"{place} refuses to be read: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY must be somebody's who may."
+                f"{location} refuses to be read: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY must be somebody's"
+                " who may."
             ) from None
         raise SourceUnavailableError(
-            f"{place} does not answer, or breaks off: {name!r} could not be read. Try again."
+            f"{location} does not answer, or breaks off: {name!r} could not be read. Try again."
         ) from None
 
 

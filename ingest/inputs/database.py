@@ -21,13 +21,13 @@ from catalog.model.sources import DatabaseSource
 from ingest.errors import SourceError
 from ingest.inputs.database_engine import make_source_engine
 from ingest.inputs.database_errors import explain
-from ingest.inputs.database_marks import choose_rows, read_marks
+from ingest.inputs.database_marks import choose_rows, read_watermarks
 from ingest.inputs.database_postgres import write_column
 from ingest.inputs.database_rows import Writer, choose_writer, write_rows
 from ingest.inputs.database_session import begin_reading
-from ingest.inputs.incremental import find_mark
-from ingest.inputs.raw_batch import InputPlace, RawBatch, RawPart
-from ingest.inputs.variables import Filler
+from ingest.inputs.incremental import find_watermark
+from ingest.inputs.raw_batch import InputContext, RawBatch, RawPart
+from ingest.inputs.variables import VariableExpander
 
 BLOCK_ROWS = 2_000
 # A colon before a word is a parameter to SQLAlchemy, unless there is a backslash before it.
@@ -43,31 +43,39 @@ class Header:
 
 
 @contextmanager
-def open_database_batch(place: InputPlace) -> Iterator[RawBatch]:
+def open_database_batch(context: InputContext) -> Iterator[RawBatch]:
     """The rows as NDJSON; only those from the mark on where the input is incremental."""
-    source = source_of(place.source)
-    mark = find_mark(place)
-    engine = make_source_engine(source, Filler(place.permits))
+    source = source_of(context.source)
+    watermark = find_watermark(context)
+    engine = make_source_engine(source, VariableExpander(context.permits))
     try:
-        with explain(source), engine.connect() as connection, begin_reading(connection, place.engine, source):
+        with explain(source), engine.connect() as connection, begin_reading(connection, context.engine, source):
             rows = name_rows(source)
             header = read_header(connection, source, rows)
-            writers = choose_writers(place.dataset, header, connection.dialect.name)
-            query = sa.select(*choose_read(place.dataset, header, connection.dialect.name)).select_from(rows)
-            if mark is not None:
-                query = choose_rows(query, mark, place.dataset, connection.dialect.name)
+            writers = choose_writers(context.dataset, header, connection.dialect.name)
+            query = sa.select(*choose_read(context.dataset, header, connection.dialect.name)).select_from(rows)
+            if watermark is not None:
+                query = choose_rows(query, watermark, context.dataset, connection.dialect.name)
             # Marks are read before the rows: what comes between the two is read now, and once more the next time.
             found = []
-            if mark is not None:
-                with place.open_folder() as folder:
-                    found = read_marks(connection, source, query, place, mark, writers, header.names, folder)
-            query = query.order_by(*(sa.column(name) for name in choose_order(place.dataset)))
+            if watermark is not None:
+                with context.open_folder() as folder:
+                    found = read_watermarks(
+                        connection, source, query, context, watermark, writers, header.names, folder
+                    )
+            query = query.order_by(*(sa.column(name) for name in choose_order(context.dataset)))
             with closing(read_blocks(connection, source, query, header.names, writers)) as blocks:
                 yield RawBatch(
                     source=source.address,
-                    parts=iter([RawPart("rows", blocks, form=replace(place.source.form, columns=header.names))]),
-                    position=lambda: mark.position(found) if mark else None,
-                    may_be_empty=mark is not None and not mark.is_start,
+                    parts=iter(
+                        [
+                            RawPart(
+                                "rows", blocks, file_format=replace(context.source.file_format, columns=header.names)
+                            )
+                        ]
+                    ),
+                    position=lambda: watermark.position(found) if watermark else None,
+                    may_be_empty=watermark is not None and not watermark.is_start,
                 )
     finally:
         engine.dispose()

@@ -1,4 +1,4 @@
-"""The way to a database: its address with variables filled in, its driver, and what a connection is told."""
+"""Opens source databases: address with variables expanded, driver, session settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from catalog.inputs.source_urls import SourceUrlError, check_source_url, make_so
 from catalog.model.sources import DatabaseSource
 from ingest.errors import SourceError
 from ingest.inputs.database_own import keep_logins
-from ingest.inputs.variables import Filler
+from ingest.inputs.variables import VariableExpander
 
 CONNECT_TIMEOUT = 10  # seconds
 # How a driver is told the time that a connection may take, and to leave nothing behind in a shared session.
@@ -40,12 +40,12 @@ CHOSEN_DRIVERS = {
 }
 
 
-def make_source_engine(source: DatabaseSource, filler: Filler) -> sa.Engine:
+def make_source_engine(source: DatabaseSource, expander: VariableExpander) -> sa.Engine:
     """An engine for the database, its variables filled in now; SourceError where there is no way to it."""
-    url = make_url(source, filler)
+    url = make_url(source, expander)
     try:
         driver = url.get_driver_name()
-        arguments = CONNECT_ARGUMENTS.get(driver, {}) | keep_logins(url, filler.permits)
+        arguments = CONNECT_ARGUMENTS.get(driver, {}) | keep_logins(url, expander.permits)
         engine = sa.create_engine(
             url, connect_args=arguments, poolclass=sa.pool.NullPool, hide_parameters=True, echo=False
         )
@@ -72,14 +72,14 @@ def keep_bytes(connection: sqlite3.Connection, record: Any) -> None:
     connection.text_factory = lambda content: content.decode("utf-8", "surrogateescape")
 
 
-def make_url(source: DatabaseSource, filler: Filler) -> sa.URL:
+def make_url(source: DatabaseSource, expander: VariableExpander) -> sa.URL:
     """The database's URL; that of a file only ever opens what is there, for reading."""
     try:
-        url = make_source_url(source, filler.fill)
+        url = make_source_url(source, expander.expand)
     except (ArgumentError, ValueError):
         raise SourceError(f"The database {source.server} has a URL that is none of SQLAlchemy's.") from None
     try:
-        check_source_url(url, source, filler.permits)
+        check_source_url(url, source, expander.permits)
     except SourceUrlError as error:
         raise SourceError(f"The database {source.server} {error}.") from None
     chosen, module = CHOSEN_DRIVERS.get(url.drivername, ("", ""))

@@ -1,4 +1,4 @@
-"""What drivers say, in our words: which table, column, driver or login is wrong.
+"""Translates driver errors: which table, column, driver or login is wrong.
 
 Of a driver's own words only those are kept which name what the query asks for; others may repeat values and secrets.
 """
@@ -29,7 +29,7 @@ LOGIN_FAILED = re.compile(
 MYSQL_REFUSED = (1044, 1045, 1049, 1251, 1698, 1862)
 MYSQL_TIMEOUTS = (1969, 3024)
 MYSQL_CANCELLED = 1317
-MYSQL_PASSING = (1040, 1053, 1080, 1129, 1152, 1153, 1158, 1159, 1160, 1161, 1184, 1205, 1213, 1927)
+MYSQL_TRANSIENT = (1040, 1053, 1080, 1129, 1152, 1153, 1158, 1159, 1160, 1161, 1184, 1205, 1213, 1927)
 # What of MySQL's errors is about names and grammar: unknown and ambiguous ones, syntax, missing rights.
 MYSQL_NAMING = (1051, 1052, 1054, 1064, 1102, 1103, 1142, 1143, 1146, 1176, 1222, 1248, 1305, 1356, 1370, 1630)
 TO_WHOM = re.compile(r" (?:to|for) user '[^']*'@'[^']*'")  # the login comes out of a variable
@@ -38,7 +38,7 @@ SQLITE_NAMING = re.compile(
     r"no such (table|column|function|collation sequence|index)|ambiguous column name|near \".*\": syntax error"
     r"|file is not a database|misuse of aggregate|wrong number of arguments|no tables specified"
 )
-SQLITE_PASSING = re.compile(r"database is locked|database schema is locked|unable to open|disk I/O|busy")
+SQLITE_TRANSIENT = re.compile(r"database is locked|database schema is locked|unable to open|disk I/O|busy")
 SHOWN_LETTERS = 300
 
 
@@ -71,7 +71,7 @@ def translate(source: DatabaseSource, error: DBAPIError, seconds: float) -> Sour
         return SourceError(f"The database {source.server} refuses its login: check user, password and database.")
     if said := find_words(driver, state, number):
         return SourceError(f"Reading {source.address} failed: {said}")
-    if is_passing(error, state, number):
+    if is_transient(error, state, number):
         return SourceUnavailableError(f"The database {source.server} does not answer, or broke off.")
     code = f" ({state or f'error {number}'})" if state or number else ""
     return SourceError(f"Reading {source.address} failed: the database refuses the query{code}.")
@@ -96,16 +96,16 @@ def find_words(driver: Any, state: str, number: int | None) -> str | None:
     return " ".join(said.split())[:SHOWN_LETTERS] if said else None
 
 
-def is_passing(error: DBAPIError, state: str, number: int | None) -> bool:
+def is_transient(error: DBAPIError, state: str, number: int | None) -> bool:
     """Whether the connection, not the query, is what failed."""
     if error.connection_invalidated:
         return True
     if number is not None:
-        return number in MYSQL_OF_CLIENT or number in MYSQL_PASSING
+        return number in MYSQL_OF_CLIENT or number in MYSQL_TRANSIENT
     if state[:2] in {"08", "53", "57", "40"}:
         return True
     if type(error.orig).__module__ == "sqlite3":
-        return bool(SQLITE_PASSING.search(str(error.orig)))
+        return bool(SQLITE_TRANSIENT.search(str(error.orig)))
     words = str(error.orig).lower()
     return (
         isinstance(error, sa.exc.OperationalError) and not state and "no such" not in words and "syntax" not in words

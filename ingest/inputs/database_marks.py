@@ -1,4 +1,4 @@
-"""Which rows of a database are news, and the greatest marks among them, in the database's own order."""
+"""Incremental reads of a database: rows after the watermark, and the highest watermarks in the database's order."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from catalog.model.dataset import Dataset
 from catalog.model.sources import DatabaseSource
 from ingest.inputs.database_errors import explain
 from ingest.inputs.database_rows import Writer, plain, write_text
-from ingest.inputs.incremental import Mark, in_zone
-from ingest.inputs.raw_batch import InputPlace
-from ingest.inputs.raw_marks import MARKS_KEPT, RawMark, is_plain, judge_marks
+from ingest.inputs.incremental import Watermark, in_zone
+from ingest.inputs.raw_batch import InputContext
+from ingest.inputs.raw_marks import WATERMARKS_KEPT, RawWatermark, filter_watermarks, is_plain
 
 ROWS_AT_ONCE = 1_000  # the greatest marks that are looked at, most of which are one and the same now and then
 MOST_ROUNDS = 100
 
 
-def choose_rows(query: sa.Select[Any], mark: Mark, dataset: Dataset, dialect: str) -> sa.Select[Any]:
+def choose_rows(query: sa.Select[Any], watermark: Watermark, dataset: Dataset, dialect: str) -> sa.Select[Any]:
     """The rows from the mark on, and those without one: they cannot be told from news by it."""
-    column: sa.ColumnElement[Any] = sa.column(mark.incremental.target)
-    if mark.asked is None and mark.value is None:
+    column: sa.ColumnElement[Any] = sa.column(watermark.incremental.target)
+    if watermark.asked is None and watermark.value is None:
         return query
-    value = mark.asked.raw if mark.asked is not None else write_value(mark, dataset, dialect)
+    value = watermark.asked.raw if watermark.asked is not None else write_value(watermark, dataset, dialect)
     return query.where(sa.or_(column >= bind(value), column.is_(None)))
 
 
@@ -37,14 +37,14 @@ def bind(value: Any) -> sa.BindParameter[Any]:
     return sa.bindparam(None, value, type_=sa.types.NullType())
 
 
-def write_value(mark: Mark, dataset: Dataset, dialect: str) -> Any:
+def write_value(watermark: Watermark, dataset: Dataset, dialect: str) -> Any:
     """A value of the property as the source's column may hold it, where no mark of its own is known."""
-    value = mark.value
-    if mark.incremental.format is not None:
-        text = mark.text or ""
-        return int(text) if mark.incremental.format.startswith("epoch") else text
+    value = watermark.value
+    if watermark.incremental.format is not None:
+        text = watermark.text or ""
+        return int(text) if watermark.incremental.format.startswith("epoch") else text
     # Few columns know zones: then they hold what the clock of the property's zone shows.
-    value = in_zone(value, dataset.properties[mark.incremental.property].type.zone)
+    value = in_zone(value, dataset.properties[watermark.incremental.property].type.zone)
     if isinstance(value, datetime) and dialect != "postgresql":
         value = value.replace(tzinfo=None)
     if isinstance(value, date) and dialect in {"postgresql", "sqlite"}:
@@ -54,41 +54,41 @@ def write_value(mark: Mark, dataset: Dataset, dialect: str) -> Any:
     return str(value) if dialect == "postgresql" else value
 
 
-def read_marks(
+def read_watermarks(
     connection: sa.Connection,
     source: DatabaseSource,
     query: sa.Select[Any],
-    place: InputPlace,
-    mark: Mark,
+    context: InputContext,
+    watermark: Watermark,
     writers: Sequence[Writer],
     names: Sequence[str],
     folder: Path,
-) -> list[RawMark]:
+) -> list[RawWatermark]:
     """The greatest marks of the rows of the query that may be gone on from, the greatest first."""
-    incremental = mark.incremental
+    incremental = watermark.incremental
     column: sa.ColumnElement[Any] = sa.column(incremental.target)
     write = writers[names.index(incremental.target)] if incremental.target in names else plain
     rows = query.with_only_columns(*choose_columns(column, connection.dialect.name)).where(column.isnot(None))
-    found: list[RawMark] = []
+    found: list[RawWatermark] = []
     last: Any = None
     for _ in range(MOST_ROUNDS):
         part = rows if last is None else rows.where(column < bind(last))
         with explain(source), closing(connection.execute(part.order_by(column.desc()).limit(ROWS_AT_ONCE))) as result:
             block = [(row[0], row[1] if len(row) > 1 else write_text(write(row[0]))) for row in result]
         pairs = [(raw, text) for raw, text in dict.fromkeys(block) if isinstance(text, str)]
-        judged = judge_marks(
+        checked = filter_watermarks(
             pairs,
-            place.dataset,
+            context.dataset,
             incremental.property,
-            place.settings,
+            context.settings,
             folder,
-            plain=is_plain(place.dataset, incremental.property, incremental.target),
+            plain=is_plain(context.dataset, incremental.property, incremental.target),
         )
-        found += [pair[0] for pair in judged]
+        found += [pair[0] for pair in checked]
         if found or len(block) < ROWS_AT_ONCE:
             break
         last = block[-1][0]
-    return found[:MARKS_KEPT]
+    return found[:WATERMARKS_KEPT]
 
 
 def choose_columns(column: sa.ColumnElement[Any], dialect: str) -> list[sa.ColumnElement[Any]]:

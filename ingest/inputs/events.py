@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 import sqlalchemy as sa
 
 from catalog.storage.ledger_tables import Event, Load
-from ingest.inputs.raw_batch import InputPlace, RawBatch, RawPart
+from ingest.inputs.raw_batch import InputContext, RawBatch, RawPart
 from ingest.ledger.events import take_over
 
 BATCH_RECORDS = 10_000
@@ -32,19 +32,19 @@ TAKE = sa.text(
 
 
 @contextmanager
-def open_events_batch(place: InputPlace) -> Iterator[RawBatch]:
+def open_events_batch(context: InputContext) -> Iterator[RawBatch]:
     """The events that wait, as NDJSON; those that this load took before, where it was killed behind that."""
-    with place.engine.begin() as connection:
-        dataset_id = connection.execute(sa.select(Load.dataset_id).where(Load.id == place.load_id)).scalar_one()
-        take_over(connection, dataset_id, place.load_id)
-        mine = sa.select(Event.id).where(Event.load_id == place.load_id).exists()
+    with context.engine.begin() as connection:
+        dataset_id = connection.execute(sa.select(Load.dataset_id).where(Load.id == context.load_id)).scalar_one()
+        take_over(connection, dataset_id, context.load_id)
+        mine = sa.select(Event.id).where(Event.load_id == context.load_id).exists()
         if not connection.execute(sa.select(mine)).scalar_one():
             limits = {"records": BATCH_RECORDS, "bytes": BATCH_BYTES}
-            connection.execute(TAKE, {"dataset_id": dataset_id, "load_id": place.load_id, **limits})
+            connection.execute(TAKE, {"dataset_id": dataset_id, "load_id": context.load_id, **limits})
         waiting = sa.select(Event.id).where(Event.dataset_id == dataset_id, Event.load_id.is_(None)).exists()
         some, more = connection.execute(sa.select(mine, waiting)).one()
     # Closed in any case: a load that fails half-way must not leave its connection to the garbage collector.
-    with closing(read_payloads(place.engine, place.load_id)) as payloads:
+    with closing(read_payloads(context.engine, context.load_id)) as payloads:
         parts = iter([RawPart("events", payloads)] if some else [])
         yield RawBatch(SOURCE, parts, may_be_empty=True, more=more)
 

@@ -1,4 +1,4 @@
-"""Which of the files that lie there make the next raw batch, and where the input stands behind it. Pure.
+"""Selects the files of the next raw batch, and computes the input's position after it. Pure.
 
 A snapshot is all files together. In the other modes each new or changed file is a batch of its own, by name: one that
 is withheld or fails stays the first until it is mended, for the position only moves with what is published.
@@ -26,22 +26,22 @@ class Choice:
     more: bool
 
 
-def choose_files(source: Input, marks: Mapping[str, Any], state: Mapping[str, Any]) -> Choice:
-    """The next batch of what lies there; `marks` tells of each file what changes when its content does."""
+def choose_files(source: Input, fingerprints: Mapping[str, Any], state: Mapping[str, Any]) -> Choice:
+    """The next batch of what lies there; `fingerprints` tells of each file what changes when its content does."""
     if source.mode == "snapshot" or not has_magic(source.path or ""):
-        return Choice(tuple(sorted(marks)), {"files": dict(marks)}, may_be_empty=False, more=False)
+        return Choice(tuple(sorted(fingerprints)), {"files": dict(fingerprints)}, may_be_empty=False, more=False)
     known = dict(state.get("files", {}))
-    news = sorted(name for name, mark in marks.items() if known.get(name) != mark)
-    if not news:
+    new_data = sorted(name for name, fingerprint in fingerprints.items() if known.get(name) != fingerprint)
+    if not new_data:
         return Choice((), {**state, "files": known}, may_be_empty=True, more=False)
-    gone = sorted(name for name in known if name not in marks)
+    gone = sorted(name for name in known if name not in fingerprints)
     for name in gone[:-GONE_NAMES_KEPT]:
         del known[name]
-    known[news[0]] = marks[news[0]]
-    return Choice((news[0],), {"files": known}, may_be_empty=False, more=len(news) > 1)
+    known[new_data[0]] = fingerprints[new_data[0]]
+    return Choice((new_data[0],), {"files": known}, may_be_empty=False, more=len(new_data) > 1)
 
 
-def find_next(source: Input, marks: Mapping[str, Any], state: Mapping[str, Any]) -> dict[str, Any] | None:
+def find_next(source: Input, fingerprints: Mapping[str, Any], state: Mapping[str, Any]) -> dict[str, Any] | None:
     """The position that a load would reach now; None where there is nothing that was not loaded before."""
-    choice = choose_files(source, marks, state)
+    choice = choose_files(source, fingerprints, state)
     return choice.position if choice.names and choice.position != dict(state) else None

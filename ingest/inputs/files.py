@@ -21,7 +21,7 @@ from catalog.model.dataset import Input
 from ingest.errors import PathOutsideRootError, SourceError, SourceMissingError
 from ingest.inputs.file_choice import choose_files, find_next
 from ingest.inputs.file_patterns import ANY_DEPTH, has_magic, match_name, split_path
-from ingest.inputs.raw_batch import InputPlace, RawBatch, RawPart
+from ingest.inputs.raw_batch import InputContext, RawBatch, RawPart
 from ingest.readers.columns import show_name
 
 CHUNK_BYTES = 1 << 20
@@ -29,19 +29,22 @@ SETTLE_SECONDS = 2.0  # a watched file that was written to later than this ago m
 
 
 @contextmanager
-def open_file_batch(place: InputPlace) -> Iterator[RawBatch]:
+def open_file_batch(context: InputContext) -> Iterator[RawBatch]:
     """The bytes of the input's files, packed or not, as they lie there."""
-    source, permits = place.source, place.permits
+    source, permits = context.source, context.permits
     faults: list[str] = []
     with refuse_unreadable(source):
-        marks = look_at_files(source, permits, faults)
-    choice = choose_files(source, marks, place.state)
+        fingerprints = inspect_files(source, permits, faults)
+    choice = choose_files(source, fingerprints, context.state)
     if source.mode == "snapshot" and not choice.names:
         raise SourceMissingError(f"There is no file {source.path!r} in {source.root!r}.")
     yield RawBatch(
         source=choice.names[0] if len(choice.names) == 1 else str(source.path),
-        parts=(RawPart(name, read_file(source, name, marks[name], permits), marks[name][0]) for name in choice.names),
-        size=sum(marks[name][0] for name in choice.names),
+        parts=(
+            RawPart(name, read_file(source, name, fingerprints[name], permits), fingerprints[name][0])
+            for name in choice.names
+        ),
+        size=sum(fingerprints[name][0] for name in choice.names),
         position=lambda: choice.position,
         may_be_empty=choice.may_be_empty,
         more=choice.more,
@@ -49,10 +52,10 @@ def open_file_batch(place: InputPlace) -> Iterator[RawBatch]:
     )
 
 
-def find_file_news(place: InputPlace) -> dict[str, Any] | None:
+def find_new_files(context: InputContext) -> dict[str, Any] | None:
     """The position that a load would reach now; None where nothing is new. Costs a look at each file, no reading."""
-    with refuse_unreadable(place.source):
-        return find_next(place.source, look_at_files(place.source, place.permits), place.state)
+    with refuse_unreadable(context.source):
+        return find_next(context.source, inspect_files(context.source, context.permits), context.state)
 
 
 @contextmanager
@@ -67,7 +70,7 @@ def refuse_unreadable(source: Input) -> Iterator[None]:
         raise SourceError(f"The file {source.path!r} cannot be read: {reason}.") from None
 
 
-def look_at_files(source: Input, permits: Permits, faults: list[str] | None = None) -> dict[str, list[int]]:
+def inspect_files(source: Input, permits: Permits, faults: list[str] | None = None) -> dict[str, list[int]]:
     """The files that the input's path means: name below the root -> size and time of its last change.
 
     Where each file is a batch of its own, one that is none, or cannot be read, holds up no other: it is named in
@@ -76,32 +79,32 @@ def look_at_files(source: Input, permits: Permits, faults: list[str] | None = No
     pattern = source.path or ""
     root = Path(source.root or ".").resolve(strict=has_magic(pattern))
     if not has_magic(pattern):
-        return {pattern: mark_of(resolve_path(root, pattern, source, permits), pattern)}
+        return {pattern: fingerprint_of(resolve_path(root, pattern, source, permits), pattern)}
     if ".." in split_path(pattern):
         raise PathOutsideRootError(f"The path {pattern!r} leads out of {source.root!r}.")
-    marks = {}
+    fingerprints = {}
     strict = source.mode == "snapshot"
     told = faults if faults is not None else []
-    for name in sorted(set(walk(root, "", split_path(pattern), None if strict else told))):
+    for name in sorted(set(list_files(root, "", split_path(pattern), None if strict else told))):
         try:
-            marks[name] = mark_of(resolve_path(root, name, source, permits), name, strict=strict)
+            fingerprints[name] = fingerprint_of(resolve_path(root, name, source, permits), name, strict=strict)
         except (SourceError, OSError, ValueError, RuntimeError) as error:
             if strict:
                 raise name_fault(name, error) from error
             told.append(str(name_fault(name, error)))
     if source.watch:
         settled = time.time_ns() - int(SETTLE_SECONDS * 1e9)
-        marks = {name: mark for name, mark in marks.items() if mark[1] <= settled}
-    return marks
+        fingerprints = {name: fingerprint for name, fingerprint in fingerprints.items() if fingerprint[1] <= settled}
+    return fingerprints
 
 
-def walk(root: Path, folder: str, patterns: Sequence[str], told: list[str] | None) -> Iterator[str]:
+def list_files(root: Path, folder: str, patterns: Sequence[str], told: list[str] | None) -> Iterator[str]:
     """The names below the root that fit; `**` follows no links to folders.
 
     A folder that cannot be looked into is named in `told`; OSError where there is none.
     """
     if patterns[0] == ANY_DEPTH:
-        yield from walk(root, folder, [*patterns[1:]] or ["*"], told)
+        yield from list_files(root, folder, [*patterns[1:]] or ["*"], told)
     try:
         with os.scandir(root / folder) as found:
             entries = list(found)
@@ -114,12 +117,12 @@ def walk(root: Path, folder: str, patterns: Sequence[str], told: list[str] | Non
         name = f"{folder}{entry.name}"
         if patterns[0] == ANY_DEPTH:
             if is_folder(entry, follow=False) and not entry.name.startswith("."):
-                yield from walk(root, f"{name}/", patterns, told)
+                yield from list_files(root, f"{name}/", patterns, told)
         elif match_name(entry.name, patterns[0]):
             if len(patterns) == 1 and not is_folder(entry):
                 yield name
             elif len(patterns) > 1 and is_folder(entry):
-                yield from walk(root, f"{name}/", patterns[1:], told)
+                yield from list_files(root, f"{name}/", patterns[1:], told)
 
 
 def is_folder(entry: os.DirEntry[str], *, follow: bool = True) -> bool:
@@ -150,7 +153,7 @@ def name_fault(name: str, error: Exception) -> SourceError:
     return SourceError(f"The file {show_name(name)} cannot be read: {reason}.")
 
 
-def mark_of(path: Path, name: str, *, strict: bool = True) -> list[int]:
+def fingerprint_of(path: Path, name: str, *, strict: bool = True) -> list[int]:
     """What changes when the file does: its size, and when it was written to.
 
     Where not `strict`, only of a file that may be read.
@@ -171,7 +174,7 @@ def all_text(name: str) -> bool:
     return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
-def read_file(source: Input, name: str, mark: list[int], permits: Permits) -> Iterator[bytes]:
+def read_file(source: Input, name: str, fingerprint: list[int], permits: Permits) -> Iterator[bytes]:
     """The file's bytes, a megabyte at a time; SourceError where it changes meanwhile."""
     root = Path(source.root or ".").resolve()
     with refuse_unreadable(source):
@@ -182,5 +185,5 @@ def read_file(source: Input, name: str, mark: list[int], permits: Permits) -> It
             while chunk := file.read(CHUNK_BYTES):
                 yield chunk
             found = os.fstat(file.fileno())
-    if [found.st_size, found.st_mtime_ns] != mark:
+    if [found.st_size, found.st_mtime_ns] != fingerprint:
         raise SourceError(f"The file {name!r} was written to while it was read. Try again when it is whole.")

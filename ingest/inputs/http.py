@@ -19,17 +19,17 @@ from typing import IO, Any
 import httpx
 
 from catalog.inputs.file_format import is_readable
-from catalog.model.dataset import Input, RawForm
+from catalog.model.dataset import FileFormat, Input
 from catalog.model.sources import HttpSource
 from ingest.errors import IngestError, SourceError
 from ingest.http_client.client import HEADER_TEXT, Answer, ApiClient, ApiRequest
 from ingest.http_client.links import find_link
 from ingest.inputs.http_addresses import add_params, find_address, find_location
-from ingest.inputs.http_page import PAGE_LIMIT_BYTES, PageFacts, PageLook
-from ingest.inputs.incremental import Mark, find_mark
-from ingest.inputs.page_sink import PageSink, open_page_sink
-from ingest.inputs.raw_batch import InputPlace, RawBatch, RawPart
-from ingest.inputs.variables import Filler
+from ingest.inputs.http_page import PAGE_LIMIT_BYTES, PageInspector, PageSummary
+from ingest.inputs.incremental import Watermark, find_watermark
+from ingest.inputs.page_sink import PageRecordWriter, open_page_record_writer
+from ingest.inputs.raw_batch import InputContext, RawBatch, RawPart
+from ingest.inputs.variables import VariableExpander
 from ingest.landing.unpacking import UnpackLimit
 
 COPY_BYTES = 1 << 20
@@ -43,56 +43,56 @@ ACCEPTED = {
 
 
 @contextmanager
-def open_http_batch(place: InputPlace) -> Iterator[RawBatch]:
+def open_http_batch(context: InputContext) -> Iterator[RawBatch]:
     """The API's answer, page by page; no part where it says that nothing has changed."""
-    source = source_of(place.source)
-    filler = Filler(place.permits)
-    with hide_secrets(filler), ExitStack() as stack:
-        folder = stack.enter_context(place.open_folder())
-        location = find_location(source, filler)
-        mark = find_mark(place)
+    source = source_of(context.source)
+    expander = VariableExpander(context.permits)
+    with hide_secrets(expander), ExitStack() as stack:
+        folder = stack.enter_context(context.open_folder())
+        location = find_location(source, expander)
+        watermark = find_watermark(context)
         client = stack.enter_context(closing(ApiClient(source, location, folder)))
-        sink = stack.enter_context(open_page_sink(place, folder))
-        walk = Walk(place, source, filler, client, mark, sink, folder)
-        first, facts = walk.fetch(walk.ask(walk.first_extra(), place.state), 1)
+        record_writer = stack.enter_context(open_page_record_writer(context, folder))
+        fetcher = PageFetcher(context, source, expander, client, watermark, record_writer, folder)
+        first, facts = fetcher.fetch(fetcher.ask(fetcher.first_extra(), context.state), 1)
         if first.status == 304:
             first.body.close()
-            state = dict(place.state)
+            state = dict(context.state)
             yield RawBatch(source.address, iter(()), position=lambda: state, may_be_empty=True)
             return
         single = source.pagination is None
         yield RawBatch(
             source=source.address,
-            parts=walk.read(first, facts),
+            parts=fetcher.read(first, facts),
             size=first.size if single else None,
-            position=walk.position,
-            may_be_empty=mark is not None and not mark.is_start,
-            notes=sink.describe_nulls,
+            position=fetcher.position,
+            may_be_empty=watermark is not None and not watermark.is_start,
+            notes=record_writer.describe_nulls,
         )
 
 
-class Walk:
+class PageFetcher:
     """One walk over an API's pages."""
 
     def __init__(
         self,
-        place: InputPlace,
+        context: InputContext,
         source: HttpSource,
-        filler: Filler,
+        expander: VariableExpander,
         client: ApiClient,
-        mark: Mark | None,
-        sink: PageSink,
+        watermark: Watermark | None,
+        record_writer: PageRecordWriter,
         folder: Path,
     ) -> None:
         self.source = source
-        self.form = place.source.form
-        self.filler = filler
+        self.file_format = context.source.file_format
+        self.expander = expander
         self.client = client
-        self.mark = mark
-        self.sink = sink
-        self.left = place.settings.source_limit_bytes
-        self.looking = PageLook(source.pagination, folder, UnpackLimit.of(place.settings))
-        self.asked = self.digest_request(place)
+        self.watermark = watermark
+        self.record_writer = record_writer
+        self.left = context.settings.source_limit_bytes
+        self.looking = PageInspector(source.pagination, folder, UnpackLimit.of(context.settings))
+        self.asked = self.digest_request(context)
         self.validators: dict[str, str] = {}
         self.columns: tuple[str, ...] | None = None  # of the first page of CSV
         self.pages = 0
@@ -102,42 +102,42 @@ class Walk:
 
     def position(self) -> dict[str, Any] | None:
         """Where the input stands behind this batch: the highest mark before it, and what an unchanged answer is."""
-        found = self.mark.position(self.sink.marks()) if self.mark else {}
+        found = self.watermark.position(self.record_writer.watermarks()) if self.watermark else {}
         # Of several pages, the first one may be the same while others are not.
         if self.validators and self.pages == 1:
             found = found | {"asked": self.asked, **self.validators}
         return found or None
 
-    def read(self, first: Answer, facts: PageFacts) -> Iterator[RawPart]:
+    def read(self, first: Answer, facts: PageSummary) -> Iterator[RawPart]:
         """All pages, one after the other."""
         page: Answer | None = first
         while page is not None:
             self.pages += 1
-            with hide_secrets(self.filler), closing(page.body) as body:
+            with hide_secrets(self.expander), closing(page.body) as body:
                 self.left -= page.size
                 self.note_page(page, facts)
                 if facts.records != 0 or self.pages == 1:
-                    yield RawPart(f"page {self.pages}", read_pieces(body), page.size, self.find_form(page))
+                    yield RawPart(f"page {self.pages}", read_pieces(body), page.size, self.find_file_format(page))
                 following = self.find_next(page, facts)
             if following is None:
                 return
-            with hide_secrets(self.filler):
+            with hide_secrets(self.expander):
                 page, facts = self.fetch(following, self.pages + 1)
 
-    def fetch(self, request: ApiRequest, number: int) -> tuple[Answer, PageFacts]:
+    def fetch(self, request: ApiRequest, number: int) -> tuple[Answer, PageSummary]:
         """One page, and what stands in it."""
         pagination = self.source.pagination
         if pagination and number > 1:
             request = replace(request, name=f"{request.name}, page {number},")
         limit = min(self.left, PAGE_LIMIT_BYTES) if pagination else self.left
 
-        def look(answer: Answer) -> PageFacts:
-            form = self.find_form(answer) or self.form
-            return self.looking.look(request.name, number, answer, form, self.sink)
+        def look(answer: Answer) -> PageSummary:
+            file_format = self.find_file_format(answer) or self.file_format
+            return self.looking.inspect_page(request.name, number, answer, file_format, self.record_writer)
 
         return self.client.fetch(request, limit, look)
 
-    def note_page(self, page: Answer, facts: PageFacts) -> None:
+    def note_page(self, page: Answer, facts: PageSummary) -> None:
         """Remembers the page; SourceError where it came before: then the API does not move on."""
         if self.pages == 1:
             names = {"etag": "etag", "last-modified": "lastModified"}
@@ -158,7 +158,7 @@ class Walk:
             )
         self.seen.add(digest)
 
-    def find_next(self, page: Answer, facts: PageFacts) -> ApiRequest | None:
+    def find_next(self, page: Answer, facts: PageSummary) -> ApiRequest | None:
         """What to ask for behind a page; None behind the last one."""
         pagination = self.source.pagination
         if pagination is None:
@@ -196,7 +196,9 @@ class Walk:
             )
         # Credentials among the parameters are not repeated by everybody.
         lacking = [(name, text) for name, text in self.source.params if "${" in text and name not in url.params]
-        return replace(self.ask({}), url=add_params(url, [(name, self.filler.fill(text)) for name, text in lacking]))
+        return replace(
+            self.ask({}), url=add_params(url, [(name, self.expander.expand(text)) for name, text in lacking])
+        )
 
     def first_extra(self) -> dict[str, Any]:
         """What the first request says beside the contract's own parameters."""
@@ -216,24 +218,24 @@ class Walk:
         """The contract's request with some more parameters; with `state`, only for what has changed since."""
         source = self.source
         marked = {}
-        if self.mark and self.mark.text is not None:
-            marked = {self.mark.incremental.target: self.mark.text}
+        if self.watermark and self.watermark.text is not None:
+            marked = {self.watermark.incremental.target: self.watermark.text}
         in_body = bool(source.pagination and source.pagination.in_body)
         query = {**marked, **({} if in_body else extra)}
-        params = [(name, self.filler.fill(text)) for name, text in source.params if name not in query]
-        url = add_params(find_address(source, self.filler), [*params, *query.items()])
+        params = [(name, self.expander.expand(text)) for name, text in source.params if name not in query]
+        url = add_params(find_address(source, self.expander), [*params, *query.items()])
         headers = {
-            "Accept": ACCEPTED.get(self.form.format, "*/*"),
+            "Accept": ACCEPTED.get(self.file_format.format, "*/*"),
             "Accept-Encoding": "gzip",
             "User-Agent": "decant",
         }
         body = None
         if source.method == "POST":
-            content = json.loads(self.filler.fill(source.body or "{}", lambda value: json.dumps(value)[1:-1]))
+            content = json.loads(self.expander.expand(source.body or "{}", lambda value: json.dumps(value)[1:-1]))
             body = json.dumps(content | (extra if in_body else {}), ensure_ascii=False).encode()
             headers["Content-Type"] = "application/json"
         for name, text in source.headers:
-            filled = self.filler.fill(text)
+            filled = self.expander.expand(text)
             if not HEADER_TEXT.fullmatch(filled):
                 raise SourceError(
                     f"The header {name} holds what no header may: line breaks, or letters beyond Latin-1."
@@ -247,36 +249,41 @@ class Walk:
                 headers["If-Modified-Since"] = state["lastModified"]
         return ApiRequest(f"{source.method} {source.address}", source.method, url, headers, body)
 
-    def digest_request(self, place: InputPlace) -> str:
+    def digest_request(self, context: InputContext) -> str:
         """What is asked, and what will be made of it: only where both are the same may an answer be left out.
 
         Variables are in it as the contract writes them, so no secret is.
         """
-        facts = [asdict(self.source), asdict(self.form), self.mark and self.mark.text, place.cleaning_sha256]
+        facts = [
+            asdict(self.source),
+            asdict(self.file_format),
+            self.watermark and self.watermark.text,
+            context.cleaning_sha256,
+        ]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
-    def find_form(self, page: Answer) -> RawForm | None:
+    def find_file_format(self, page: Answer) -> FileFormat | None:
         """How the page is cut, where its own words about its encoding count; SourceError where it is unknown."""
         charset = httpx.Response(200, headers=page.headers).charset_encoding
-        if charset is None or self.source.own_encoding or self.form.format not in {"csv", "ndjson", "json"}:
+        if charset is None or self.source.own_encoding or self.file_format.format not in {"csv", "ndjson", "json"}:
             return None
-        if self.form.format == "json" and not charset.lower().startswith(WIDE):
+        if self.file_format.format == "json" and not charset.lower().startswith(WIDE):
             return None  # JSON is UTF-8, whatever else a server says of it
-        if not is_readable(charset, lines=self.form.format == "csv"):
+        if not is_readable(charset, lines=self.file_format.format == "csv"):
             raise SourceError(
                 f"{self.source.address} says that it is written in {charset[:40]!r}, which is not read."
             )
         name = codecs.lookup(charset).name
-        return None if name in {"ascii", self.form.encoding} else replace(self.form, encoding=name)
+        return None if name in {"ascii", self.file_format.encoding} else replace(self.file_format, encoding=name)
 
 
 @contextmanager
-def hide_secrets(filler: Filler) -> Iterator[None]:
+def hide_secrets(expander: VariableExpander) -> Iterator[None]:
     """Takes what variables were filled with out of errors: servers may repeat what they were sent."""
     try:
         yield
     except IngestError as error:
-        error.args = (filler.hide(str(error)),)
+        error.args = (expander.hide(str(error)),)
         raise
 
 

@@ -1,4 +1,4 @@
-"""The addresses that an API is asked at: variables filled in, and never above the contract's own."""
+"""Request URLs of an API: variables expanded, and never above the contract's base path."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import httpx
 
 from catalog.model.sources import HttpSource
 from ingest.errors import SourceError
-from ingest.inputs.variables import Filler
+from ingest.inputs.variables import VariableExpander
 
 
-def find_location(source: HttpSource, filler: Filler) -> httpx.URL:
+def find_location(source: HttpSource, expander: VariableExpander) -> httpx.URL:
     """The server's address, its variables filled in; SourceError where it is none."""
     try:
-        url = httpx.URL(filler.fill(source.location))
+        url = httpx.URL(expander.expand(source.location))
         good = url.scheme in {"http", "https"} and bool(url.host) and not url.userinfo and not url.fragment
     except (httpx.InvalidURL, ValueError):
         good = False
@@ -25,12 +25,12 @@ def find_location(source: HttpSource, filler: Filler) -> httpx.URL:
     return url
 
 
-def find_address(source: HttpSource, filler: Filler) -> httpx.URL:
+def find_address(source: HttpSource, expander: VariableExpander) -> httpx.URL:
     """What is asked, variables filled in; SourceError where that would lead above the server's address."""
-    location = find_location(source, filler)
+    location = find_location(source, expander)
     if not source.path:
         return location
-    path = filler.fill(source.path, lambda value: quote(value, safe=""))
+    path = expander.expand(source.path, lambda value: quote(value, safe=""))
     if {".", ".."}.intersection(re.split(r"/|%2F", path.replace("%2e", "."), flags=re.IGNORECASE)):
         raise SourceError(f"{source.address} leads above the server's address.")
     try:

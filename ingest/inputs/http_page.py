@@ -1,4 +1,4 @@
-"""What stands in one page of an API's answer: how many records, and where the next page is.
+"""Inspects one page of an API response: number of records, and the next page.
 
 A page is looked at as its reader sees it, unpacked and decoded, and its records are counted by that reader. "No list
 here" is not "no more records": a page without one, amid a walk, fails the load unless the contract calls it the end.
@@ -18,12 +18,12 @@ from typing import IO, Any
 
 import orjson
 
-from catalog.model.dataset import RawForm
+from catalog.model.dataset import FileFormat
 from catalog.model.sources import Pagination
 from catalog.types.json_path import parse_records_path
 from ingest.errors import SourceError, SourceTooLargeError
-from ingest.http_client.client import MEMORY_BYTES, Answer, PassingFailure
-from ingest.inputs.page_sink import PageSink
+from ingest.http_client.client import MEMORY_BYTES, Answer, TransientFailure
+from ingest.inputs.page_sink import PageRecordWriter
 from ingest.landing.landed_batch import LandedPart
 from ingest.landing.unpacking import UnpackLimit
 from ingest.readers import make_reader
@@ -44,7 +44,7 @@ NOTHING = object()  # no value, not even null
 
 
 @dataclass(frozen=True)
-class PageFacts:
+class PageSummary:
     """What a page tells about the walk."""
 
     records: int = -1  # unknown
@@ -53,47 +53,61 @@ class PageFacts:
 
 
 @dataclass(frozen=True)
-class PageLook:
+class PageInspector:
     """How the pages of one walk are looked at."""
 
     pagination: Pagination | None
     folder: Path  # for answers that must be files to be read
     limit: UnpackLimit
 
-    def look(self, name: str, number: int, answer: Answer, form: RawForm, sink: PageSink) -> PageFacts:
+    def inspect_page(
+        self, name: str, number: int, answer: Answer, file_format: FileFormat, record_writer: PageRecordWriter
+    ) -> PageSummary:
         """The page's facts; its body is at its beginning again.
 
-        PassingFailure where it breaks off. SourceError where it is no page.
+        TransientFailure where it breaks off. SourceError where it is no page.
         """
         if answer.status == 304:
-            return PageFacts()
+            return PageSummary()
         try:
-            with self.open_plain(name, answer, form) as plain:
-                check_whole(name, plain, form)
-                if self.pagination is None and not sink.wanted:
-                    return PageFacts()
-                return self.look_into(name, number, answer, plain, form, sink)
+            with self.open_plain(name, answer, file_format) as plain:
+                check_whole(name, plain, file_format)
+                if self.pagination is None and not record_writer.wanted:
+                    return PageSummary()
+                return self.inspect_body(name, number, answer, plain, file_format, record_writer)
         finally:
             answer.body.seek(0)
 
-    def look_into(
-        self, name: str, number: int, answer: Answer, plain: IO[bytes], form: RawForm, sink: PageSink
-    ) -> PageFacts:
+    def inspect_body(
+        self,
+        name: str,
+        number: int,
+        answer: Answer,
+        plain: IO[bytes],
+        file_format: FileFormat,
+        record_writer: PageRecordWriter,
+    ) -> PageSummary:
         """The facts of a page whose text lies in `plain`."""
-        facts = PageFacts()
+        facts = PageSummary()
         if self.pagination:
-            found = self.find_list(name, number, answer, plain, form, self.pagination)
+            found = self.find_list(name, number, answer, plain, file_format, self.pagination)
             if not found.there:
-                return PageFacts(0, found.following)
-            facts = PageFacts(following=found.following)
-        before = sink.raw
-        with self.as_part(name, answer, form) as part:
-            make_reader(form, self.limit, self.folder).cut(part, sink)
-        columns = sink.parts[-1].columns if sink.parts else None
-        return PageFacts(sink.raw - before, facts.following, columns)
+                return PageSummary(0, found.following)
+            facts = PageSummary(following=found.following)
+        before = record_writer.raw
+        with self.as_part(name, answer, file_format) as part:
+            make_reader(file_format, self.limit, self.folder).parse(part, record_writer)
+        columns = record_writer.parts[-1].columns if record_writer.parts else None
+        return PageSummary(record_writer.raw - before, facts.following, columns)
 
     def find_list(
-        self, name: str, number: int, answer: Answer, plain: IO[bytes], form: RawForm, pagination: Pagination
+        self,
+        name: str,
+        number: int,
+        answer: Answer,
+        plain: IO[bytes],
+        file_format: FileFormat,
+        pagination: Pagination,
     ) -> FoundList:
         """Whether the page holds a list of records; SourceError where it holds none, and should."""
         lenient = number == 1 or pagination.until_missing
@@ -102,53 +116,55 @@ class PageLook:
             return FoundList(there=False)  # the server says that there is nothing
         plain.seek(0)
         text = plain.read()
-        if not text.strip() and form.format != "ndjson" and not form.columns:
+        if not text.strip() and file_format.format != "ndjson" and not file_format.columns:
             if lenient:
                 return FoundList(there=False)
-            raise PassingFailure(f"{name} answered nothing, which is no list of records.")
-        if form.format != "json":
+            raise TransientFailure(f"{name} answered nothing, which is no list of records.")
+        if file_format.format != "json":
             return FoundList(there=True)
         document = read_json(name, text)
         following = find_text(document, pagination.path) if by_content else None
-        path = parse_records_path(form.records) if form.records else None
+        path = parse_records_path(file_format.records) if file_format.records else None
         keys = path.keys if path else ()
         found = descend(name, document, keys, missing=NOTHING if pagination.until_missing else None)
         if isinstance(found, list) or (isinstance(found, dict) and path is not None):
             return FoundList(there=True, following=following)
         if pagination.until_missing or (number == 1 and found is None):
             return FoundList(there=False, following=following)
-        raise SourceError(f"{name} holds {say_kind(found)} at {say_path(keys)} instead of a list of records.")
+        raise SourceError(
+            f"{name} holds {describe_kind(found)} at {describe_path(keys)} instead of a list of records."
+        )
 
     @contextmanager
-    def open_plain(self, name: str, answer: Answer, form: RawForm) -> Iterator[IO[bytes]]:
+    def open_plain(self, name: str, answer: Answer, file_format: FileFormat) -> Iterator[IO[bytes]]:
         """The answer's text in UTF-8; what is no text, as it came."""
         answer.body.seek(0)
         odd = ODD_START.match(answer.body.read(4))
         answer.body.seek(0)
-        if form.format not in TEXT_FORMATS or not odd:
+        if file_format.format not in TEXT_FORMATS or not odd:
             yield answer.body
             return
         with tempfile.SpooledTemporaryFile(MEMORY_BYTES, dir=str(self.folder)) as plain:
-            with self.as_part(name, answer, form) as part:
+            with self.as_part(name, answer, file_format) as part:
                 try:
-                    with open_text(part, self.limit, form, always=True, anything=True) as text:
+                    with open_text(part, self.limit, file_format, always=True, anything=True) as text:
                         while piece := text.stream.read(COPY_BYTES):
                             plain.write(piece)
                 except SourceTooLargeError:
                     raise
                 except (SourceError, EOFError, OSError):
-                    raise PassingFailure(f"{name} answered an archive that is damaged.") from None
+                    raise TransientFailure(f"{name} answered an archive that is damaged.") from None
             plain.seek(0)
             yield plain
 
     @contextmanager
-    def as_part(self, name: str, answer: Answer, form: RawForm) -> Iterator[LandedPart]:
+    def as_part(self, name: str, answer: Answer, file_format: FileFormat) -> Iterator[LandedPart]:
         """The answer in a file, as readers take it."""
         answer.body.seek(0)
         with tempfile.NamedTemporaryFile(dir=self.folder, prefix="page-") as file:
             shutil.copyfileobj(answer.body, file)
             file.flush()
-            yield LandedPart(name, "", Path(file.name), answer.size, form)
+            yield LandedPart(name, "", Path(file.name), answer.size, file_format)
 
 
 @dataclass(frozen=True)
@@ -159,28 +175,28 @@ class FoundList:
     following: str | None = None
 
 
-def check_whole(name: str, plain: IO[bytes], form: RawForm) -> None:
-    """SourceError for a web page, PassingFailure where JSON ends before it is closed.
+def check_whole(name: str, plain: IO[bytes], file_format: FileFormat) -> None:
+    """SourceError for a web page, TransientFailure where JSON ends before it is closed.
 
     What else is wrong with it is the reader's business.
     """
     start = plain.read(HEAD_BYTES).lstrip().lower()
     size = plain.seek(0, 2)
     if start.startswith((b"<!doctype html", b"<html")):
-        raise SourceError(f"{name} answered a web page instead of {form.format}.")
-    if form.format != "json":
+        raise SourceError(f"{name} answered a web page instead of {file_format.format}.")
+    if file_format.format != "json":
         return
     plain.seek(max(0, size - TAIL_BYTES))
     tail = plain.read().rstrip()
-    cut_off = bool(tail) and tail[-1:] not in {b"}", b"]"} and tail[:1] in {b"{", b"["}
+    is_truncated = bool(tail) and tail[-1:] not in {b"}", b"]"} and tail[:1] in {b"{", b"["}
     if size > TAIL_BYTES:
-        cut_off = tail[-1:] not in {b"}", b"]"}
-    if size <= WHOLE_LIMIT_BYTES and not cut_off:
+        is_truncated = tail[-1:] not in {b"}", b"]"}
+    if size <= WHOLE_LIMIT_BYTES and not is_truncated:
         plain.seek(0)
         bare = TEXT.sub(b"", plain.read())
-        cut_off = b'"' in bare or sum(map(bare.count, (b"{", b"["))) > sum(map(bare.count, (b"}", b"]")))
-    if cut_off:
-        raise PassingFailure(f"{name} answered JSON that breaks off.")
+        is_truncated = b'"' in bare or sum(map(bare.count, (b"{", b"["))) > sum(map(bare.count, (b"}", b"]")))
+    if is_truncated:
+        raise TransientFailure(f"{name} answered JSON that breaks off.")
 
 
 def read_json(name: str, text: bytes) -> Any:
@@ -208,19 +224,19 @@ def descend(name: str, document: Any, keys: tuple[str, ...], missing: Any = None
             shown = [str(known)[:KEY_LETTERS] for known in value][:KEYS_SHOWN] if isinstance(value, dict) else []
             keys_there = ", ".join(shown) or "none"
             raise SourceError(
-                f"{name} has changed its shape: no {key!r} at {say_path(keys[:depth])};"
+                f"{name} has changed its shape: no {key!r} at {describe_path(keys[:depth])};"
                 f" its keys there are: {keys_there}."
             )
         value = value[key]
     return value
 
 
-def say_path(keys: tuple[str, ...]) -> str:
+def describe_path(keys: tuple[str, ...]) -> str:
     """The keys as a JSON path."""
     return "$" + "".join(f".{key}" for key in keys)
 
 
-def say_kind(value: Any) -> str:
+def describe_kind(value: Any) -> str:
     """What kind of value it is, for a person."""
     kinds = {str: "a text", bool: "true or false", int: "a number", float: "a number", dict: "an object"}
     return kinds.get(type(value), "null")

@@ -1,4 +1,4 @@
-"""Where an input that is asked for news only goes on.
+"""Incremental inputs: the watermark from which the next load reads.
 
 A mark is the source's own value of the column that marks news, as the source wrote it and in the source's own order
 (`raw_marks`). Behind a batch stand the greatest ones that it held: the first of them that is published is where the
@@ -25,35 +25,40 @@ from catalog.model.sources import DatabaseSource, HttpSource, Incremental
 from catalog.types.property_types import InvalidValueError
 from ingest.errors import SourceError
 from ingest.inputs.mark_values import step_back, write_value
-from ingest.inputs.raw_batch import InputPlace
-from ingest.inputs.raw_marks import MARKS_KEPT, RawMark, is_plain, read_mark
+from ingest.inputs.raw_batch import InputContext
+from ingest.inputs.raw_marks import WATERMARKS_KEPT, RawWatermark, is_plain, read_watermark
 
 # How far a moment's form in its source may be from ours: of any zone, or with its day alone.
-UNKNOWN_FORM = timedelta(days=1)
+UNKNOWN_OFFSET = timedelta(days=1)
 
 
 @dataclass(frozen=True)
-class Mark:
-    """Where to go on; `raw` and `value` are None where everything is asked for."""
+class Watermark:
+    """The position from which an incremental input reads; `raw` and `value` are None for a full read."""
 
     incremental: Incremental
     source: str  # what it is a mark of
     highest: Any | None = None  # the highest published value
     value: Any | None = None  # that one with the lag taken off, or where the contract says to start
-    raw: RawMark | None = None  # the source's own mark, where it is known: it comes before the value
-    asked: RawMark | None = None  # that one with the lag taken off
+    raw: RawWatermark | None = None  # the source's own mark, where it is known: it comes before the value
+    asked: RawWatermark | None = None  # that one with the lag taken off
 
-    def position(self, found: Sequence[RawMark] = ()) -> dict[str, Any]:
+    def position(self, found: Sequence[RawWatermark] = ()) -> dict[str, Any]:
         """What the ledger keeps behind a batch that held these marks, the greatest first."""
-        marks = list(dict.fromkeys(found))[:MARKS_KEPT]
+        watermarks = list(dict.fromkeys(found))[:WATERMARKS_KEPT]
         if self.raw is not None:
             # What is no greater than a published mark need not be remembered.
-            marks = [*(marks[: marks.index(self.raw)] if self.raw in marks else marks), self.raw]
-        notes = [mark.note() | ({"published": True} if mark == self.raw else {}) for mark in marks]
+            watermarks = [
+                *(watermarks[: watermarks.index(self.raw)] if self.raw in watermarks else watermarks),
+                self.raw,
+            ]
+        notes = [
+            watermark.note() | ({"published": True} if watermark == self.raw else {}) for watermark in watermarks
+        ]
         facts: dict[str, Any] = {"property": self.incremental.property}
-        if not marks:
+        if not watermarks:
             return facts | {"mark": None if self.highest is None else write_value(self.highest)}
-        return facts | {"mark": marks[0].shown, "source": self.source, "marks": notes}
+        return facts | {"mark": watermarks[0].shown, "source": self.source, "marks": notes}
 
     @property
     def is_start(self) -> bool:
@@ -68,31 +73,33 @@ class Mark:
         return None if self.value is None else write_value(self.value, self.incremental.format)
 
 
-def find_mark(place: InputPlace) -> Mark | None:
-    """Where the dataset's input goes on; None where it is not asked for news only."""
-    incremental = place.source.incremental
+def find_watermark(context: InputContext) -> Watermark | None:
+    """The watermark of the dataset's input; None if it is not incremental."""
+    incremental = context.source.incremental
     if incremental is None:
         return None
-    mark = Mark(incremental, name_source(place.source, incremental))
-    highest = find_highest(place, incremental)
-    state = place.state if place.state.get("property") == incremental.property else {}
-    keeps = keeps_raw(place.dataset, place.source)
-    if keeps and state.get("source") == mark.source:
-        raw = choose_mark(place, incremental, state, highest)
+    watermark = Watermark(incremental, name_source(context.source, incremental))
+    highest = find_highest(context, incremental)
+    state = context.state if context.state.get("property") == incremental.property else {}
+    keeps = keeps_raw(context.dataset, context.source)
+    if keeps and state.get("source") == watermark.source:
+        raw = choose_watermark(context, incremental, state, highest)
         if raw is not None:
-            moments = place.dataset.properties[incremental.property].logical_type in {"timestamp", "date"}
-            return replace(mark, highest=highest, raw=raw, asked=raw.less(incremental.lag, moments=moments))
+            timestamps = context.dataset.properties[incremental.property].logical_type in {"timestamp", "date"}
+            return replace(
+                watermark, highest=highest, raw=raw, asked=raw.less(incremental.lag, timestamps=timestamps)
+            )
     if highest is None and state.get("mark") and "marks" not in state:
-        highest = read_value(place, state["mark"])
+        highest = read_value(context, state["mark"])
     if highest is not None:
         value = step_back(highest, incremental.lag)
         if keeps and isinstance(value, date):
-            value = step_back(value, UNKNOWN_FORM.total_seconds())
-        return replace(mark, highest=highest, value=value)
+            value = step_back(value, UNKNOWN_OFFSET.total_seconds())
+        return replace(watermark, highest=highest, value=value)
     start = incremental.start
-    if start is None or incremental.format is not None or place.source.kind == "http":
-        return replace(mark, value=start)  # as the source wants it
-    return replace(mark, value=read_value(place, start))
+    if start is None or incremental.format is not None or context.source.kind == "http":
+        return replace(watermark, value=start)  # as the source wants it
+    return replace(watermark, value=read_value(context, start))
 
 
 def keeps_raw(dataset: Dataset, source: Input) -> bool:
@@ -109,10 +116,10 @@ def name_source(source: Input, incremental: Incremental) -> str:
     return f"{incremental.target} of {address}"
 
 
-def find_highest(place: InputPlace, incremental: Incremental) -> Any | None:
+def find_highest(context: InputContext, incremental: Incremental) -> Any | None:
     """The highest published value that has come already."""
-    prop = place.dataset.properties[incremental.property]
-    column = place.tables.of(place.dataset).current.c[prop.column]
+    prop = context.dataset.properties[incremental.property]
+    column = context.tables.of(context.dataset).current.c[prop.column]
     # Not max(): older versions of Postgres have none of a UUID.
     query = sa.select(column).where(column.isnot(None)).order_by(column.desc()).limit(1)
     if prop.logical_type == "timestamp":
@@ -120,41 +127,41 @@ def find_highest(place: InputPlace, incremental: Incremental) -> Any | None:
         query = query.where(column <= (now if getattr(column.type, "timezone", False) else now.replace(tzinfo=None)))
     elif prop.logical_type == "date":
         query = query.where(column <= datetime.now(UTC).date())
-    with place.engine.connect() as connection:
+    with context.engine.connect() as connection:
         return connection.execute(query).scalar_one_or_none()
 
 
-def choose_mark(
-    place: InputPlace, incremental: Incremental, state: Mapping[str, Any], highest: Any | None
-) -> RawMark | None:
+def choose_watermark(
+    context: InputContext, incremental: Incremental, state: Mapping[str, Any], highest: Any | None
+) -> RawWatermark | None:
     """The greatest of the marks that the ledger keeps which is no greater than what is published."""
-    prop = place.dataset.properties[incremental.property]
-    column = place.tables.of(place.dataset).current.c[prop.column]
+    prop = context.dataset.properties[incremental.property]
+    column = context.tables.of(context.dataset).current.c[prop.column]
     for note in state.get("marks") or ():
-        mark = read_mark(note)
-        if mark is None:
+        watermark = read_watermark(note)
+        if watermark is None:
             continue
-        if highest is None or mark.value is None:
+        if highest is None or watermark.value is None:
             # Where no record is left to compare it with, only a mark counts that was published before.
             if highest is not None or note.get("published"):
-                return mark
+                return watermark
             continue
         try:
-            value = read_value(place, mark.value)
+            value = read_value(context, watermark.value)
         except SourceError:
             continue  # the property has another type now
         reached = sa.select(sa.literal(value, column.type) <= sa.literal(highest, column.type))
-        with place.engine.connect() as connection:
+        with context.engine.connect() as connection:
             if connection.execute(reached).scalar_one():
-                return mark
+                return watermark
     return None
 
 
-def read_value(place: InputPlace, text: str) -> Any:
+def read_value(context: InputContext, text: str) -> Any:
     """A text as a value of the property; SourceError where it is none."""
-    name = place.source.incremental.property if place.source.incremental else ""
+    name = context.source.incremental.property if context.source.incremental else ""
     try:
-        return place.dataset.properties[name].type.parse(text)
+        return context.dataset.properties[name].type.parse(text)
     except InvalidValueError as error:
         raise SourceError(f"{text!r} is no {name} to start from: {error}.") from None
 

@@ -1,4 +1,4 @@
-"""Values of properties as marks: written as text, and stepped back by a lag. Pure."""
+"""Watermark values: written as text, and moved back by a lag. Pure."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def step_back(value: Any, lag: float) -> Any:
 def write_value(value: Any, written: str | None = None) -> str:
     """A value as text: moments in UTC, numbers with all their digits."""
     if isinstance(value, date) and written in {"epoch", "epochMillis"}:
-        moment = value if isinstance(value, datetime) else datetime.combine(value, time())
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        timestamp = value if isinstance(value, datetime) else datetime.combine(value, time())
+        timestamp = timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)
         unit = timedelta(seconds=1) if written == "epoch" else timedelta(milliseconds=1)
-        return str((moment - datetime(1970, 1, 1, tzinfo=UTC)) // unit)
+        return str((timestamp - datetime(1970, 1, 1, tzinfo=UTC)) // unit)
     if isinstance(value, datetime):
         plain = value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
         if written == "date":

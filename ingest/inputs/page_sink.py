@@ -1,4 +1,4 @@
-"""Takes what a reader cuts from the pages of an API, to count it and to find marks in it."""
+"""Record writer for API pages: counts parsed records and collects their watermarks."""
 
 from __future__ import annotations
 
@@ -12,30 +12,32 @@ import orjson
 
 from catalog.model.dataset import keeps_blanks
 from ingest.inputs.incremental import keeps_raw
-from ingest.inputs.raw_batch import InputPlace
-from ingest.inputs.raw_marks import BLANKS, MARKS_KEPT, RawMark, is_plain, judge_marks
-from ingest.readers.record_writer import RecordSink
+from ingest.inputs.raw_batch import InputContext
+from ingest.inputs.raw_marks import BLANKS, WATERMARKS_KEPT, RawWatermark, filter_watermarks, is_plain
+from ingest.readers.record_writer import RecordWriter
 
-MARKS_AT_ONCE = 10_000
+WATERMARKS_AT_ONCE = 10_000
 
 
-class PageSink(RecordSink):
-    """Counts records as their reader cuts them, and remembers the greatest marks."""
+class PageRecordWriter(RecordWriter):
+    """Counts records as they are parsed, and keeps the highest watermarks."""
 
-    def __init__(self, out: Any, place: InputPlace, folder: Path) -> None:
-        super().__init__(out, lambda row: None, place.source.form.delimiter, ())
-        self.place = place
+    def __init__(self, out: Any, context: InputContext, folder: Path) -> None:
+        super().__init__(out, lambda row: None, context.source.file_format.delimiter, ())
+        self.context = context
         self.folder = folder
-        incremental = place.source.incremental
-        plain = incremental is not None and is_plain(place.dataset, incremental.property)
-        self.column = place.dataset.properties[incremental.property].raw_columns[0] if incremental and plain else None
-        self.keeps_blanks = incremental is not None and keeps_blanks(
-            place.dataset, place.dataset.properties[incremental.property]
+        incremental = context.source.incremental
+        plain = incremental is not None and is_plain(context.dataset, incremental.property)
+        self.column = (
+            context.dataset.properties[incremental.property].raw_columns[0] if incremental and plain else None
         )
-        self.keeps = keeps_raw(place.dataset, place.source)
+        self.keeps_blanks = incremental is not None and keeps_blanks(
+            context.dataset, context.dataset.properties[incremental.property]
+        )
+        self.keeps = keeps_raw(context.dataset, context.source)
         self.nulls = 0  # records without a mark
         self.pending: set[str] = set()
-        self.greatest: list[tuple[RawMark, Any]] = []
+        self.greatest: list[tuple[RawWatermark, Any]] = []
 
     @property
     def wanted(self) -> bool:
@@ -59,12 +61,12 @@ class PageSink(RecordSink):
         """Takes whole lines, each of which is one record."""
         super().add_plain(first, lines)
         if self.order is None and self.column is not None and self.column in self.header:
-            place = self.header.index(self.column)
-            self.take(line.split(self.separator)[place].decode("utf-8", "replace") for line in lines)
+            index = self.header.index(self.column)
+            self.take(line.split(self.separator)[index].decode("utf-8", "replace") for line in lines)
 
     def take(self, texts: Iterable[str | None]) -> None:
         """Takes the marks of some records."""
-        nulls = self.place.source.null_values
+        nulls = self.context.source.null_values
         for text in texts:
             # As the cleaning reads it.
             if text is not None and not self.keeps_blanks:
@@ -73,29 +75,29 @@ class PageSink(RecordSink):
                 self.nulls += 1
             elif self.keeps:
                 self.pending.add(text)
-        if len(self.pending) > MARKS_AT_ONCE:
+        if len(self.pending) > WATERMARKS_AT_ONCE:
             self.settle()
 
     def settle(self) -> None:
         """Keeps the greatest of the marks that have been taken."""
-        incremental = self.place.source.incremental
+        incremental = self.context.source.incremental
         if incremental is None or not self.pending:
             return
-        marks = [(text, text) for text in sorted(self.pending, reverse=True)]
+        watermarks = [(text, text) for text in sorted(self.pending, reverse=True)]
         self.pending.clear()
-        found = judge_marks(
-            marks, self.place.dataset, incremental.property, self.place.settings, self.folder, plain=True
+        found = filter_watermarks(
+            watermarks, self.context.dataset, incremental.property, self.context.settings, self.folder, plain=True
         )
         self.greatest += found
         # Of one moment in several forms, the least text is asked from.
         self.greatest.sort(key=lambda pair: pair[0].raw)
         self.greatest.sort(key=lambda pair: pair[1], reverse=True)
-        del self.greatest[MARKS_KEPT:]
+        del self.greatest[WATERMARKS_KEPT:]
 
-    def marks(self) -> list[RawMark]:
+    def watermarks(self) -> list[RawWatermark]:
         """The greatest marks of all pages, the greatest first."""
         self.settle()
-        return [mark for mark, _ in self.greatest]
+        return [watermark for watermark, _ in self.greatest]
 
     def describe_nulls(self) -> list[str]:
         """What the owner should know: records that are not found again by their mark."""
@@ -115,7 +117,7 @@ def write_json(value: Any) -> str | None:
 
 
 @contextmanager
-def open_page_sink(place: InputPlace, folder: Path) -> Iterator[PageSink]:
-    """A sink that writes nowhere."""
+def open_page_record_writer(context: InputContext, folder: Path) -> Iterator[PageRecordWriter]:
+    """A record writer whose output is discarded."""
     with open(os.devnull, "wb") as out:
-        yield PageSink(out, place, folder)
+        yield PageRecordWriter(out, context, folder)

@@ -22,7 +22,7 @@ from catalog.sql.query import TableRead, parse_query, quote, select_columns, wri
 from catalog.storage.ledger_tables import DatasetHead
 from catalog.storage.product_roles import become, find_usable_role
 from ingest.errors import QueryInputError
-from ingest.inputs.raw_batch import InputPlace, RawBatch, one_part
+from ingest.inputs.raw_batch import InputContext, RawBatch, one_part
 from runtime.database import translate_error
 from runtime.driver_messages import describe_postgres
 from runtime.errors import DatabaseUnavailableError
@@ -42,11 +42,11 @@ Sources = Mapping[str, Source]  # as the query calls them
 
 
 @contextmanager
-def open_query_batch(place: InputPlace) -> Iterator[RawBatch]:
+def open_query_batch(context: InputContext) -> Iterator[RawBatch]:
     """The query's result as CSV, ordered by the dataset's key."""
-    dataset = place.dataset
-    sources = find_sources(dataset, place.tables.readings)
-    with place.engine.connect() as connection:
+    dataset = context.dataset
+    sources = find_sources(dataset, context.tables.readings)
+    with context.engine.connect() as connection:
         connection.execute(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
         position = {"revisions": read_revisions(connection, sources)}
         content = copy_out(connection, dataset, write_statement(dataset, sources))

@@ -1,4 +1,4 @@
-"""What every input hands over, and what it is given."""
+"""Inputs' interface: the context that an input receives, and the raw batch that it returns."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from ingest.landing.raw import RawBatch, RawPart
 from runtime.private_files import make_private_folder
 from runtime.settings import Settings
 
-__all__ = ["InputPlace", "RawBatch", "RawPart", "one_part"]
+__all__ = ["InputContext", "RawBatch", "RawPart", "one_part"]
 
 
 @dataclass(frozen=True)
-class InputPlace:
+class InputContext:
     """All that an input may look at."""
 
     dataset: Dataset

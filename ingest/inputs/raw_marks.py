@@ -1,4 +1,4 @@
-"""Marks as a source writes them: kept in the ledger, stepped back by a lag, and told from what cannot be one.
+"""Raw watermarks as the source writes them: stored in the ledger, moved back by a lag, and validated.
 
 A mark is compared by its source, in the source's own way: as a text, without a zone, with its own digits. So it is
 kept as it came, and the property's value beside it is only there to be shown, and to tell what has been published.
@@ -26,18 +26,18 @@ from ingest.inputs.mark_values import step_back, write_value
 from runtime.driver_messages import describe_duckdb
 from runtime.settings import Settings
 
-MOMENT = re.compile(
+TIMESTAMP = re.compile(
     r"(?P<day>\d{4}-\d\d-\d\d)(?:(?P<between>[T ])(?P<clock>\d\d:\d\d(?::\d\d)?)(?P<digits>[.,]\d+)?(?P<rest>.*))?",
     re.DOTALL,
 )
 FURTHEST_AHEAD = timedelta(hours=14)  # a clock on the wall is never further before UTC
-MARKS_KEPT = 20
+WATERMARKS_KEPT = 20
 BLANKS = " \t"
 
 
 @dataclass(frozen=True)
-class RawMark:
-    """A value of the column that marks news."""
+class RawWatermark:
+    """A value of the watermark column."""
 
     raw: Any  # as the source gives it, and takes it back
     value: str | None = None  # the property's value; None where the property is not that column as it is
@@ -52,15 +52,15 @@ class RawMark:
         kind, text = write_raw(self.raw)
         return {"type": kind, "raw": text, "value": self.value}
 
-    def less(self, lag: float, *, moments: bool) -> RawMark:
+    def less(self, lag: float, *, timestamps: bool) -> RawWatermark:
         """The mark with the lag taken off, written as it was; SourceError where that cannot be done."""
         if not lag:
             return self
         if isinstance(self.raw, str):
-            return RawMark(step_back_text(self.raw, lag, moments=moments))
+            return RawWatermark(step_back_text(self.raw, lag, timestamps=timestamps))
         if isinstance(self.raw, bytes | UUID | time | timedelta):
             raise no_lag(str(self.raw))
-        return RawMark(step_back(self.raw, lag))
+        return RawWatermark(step_back(self.raw, lag))
 
 
 def write_raw(raw: Any) -> tuple[str, str]:
@@ -101,21 +101,21 @@ READ: dict[str, Callable[[str], Any]] = {
 }
 
 
-def read_mark(note: Any) -> RawMark | None:
+def read_watermark(note: Any) -> RawWatermark | None:
     """A mark from what the ledger keeps of it; None where that is none."""
     try:
-        return RawMark(READ[note["type"]](note["raw"]), note["value"])
+        return RawWatermark(READ[note["type"]](note["raw"]), note["value"])
     except (KeyError, TypeError, ValueError, InvalidOperation):
         return None
 
 
-def step_back_text(text: str, lag: float, *, moments: bool) -> str:
+def step_back_text(text: str, lag: float, *, timestamps: bool) -> str:
     """A text with the lag taken off: a moment in its own form, rounded down to its digits, or a number."""
     try:
-        if not moments:
+        if not timestamps:
             number = Decimal(text) - Decimal(str(lag))
             return f"{number:f}" if "." in text else str(math.floor(number))
-        match = MOMENT.fullmatch(text)
+        match = TIMESTAMP.fullmatch(text)
         if match is None:
             raise no_lag(text)
         day = date.fromisoformat(match["day"])
@@ -123,8 +123,8 @@ def step_back_text(text: str, lag: float, *, moments: bool) -> str:
             return step_back(day, lag).isoformat()  # type: ignore[no-any-return]
         digits = (match["digits"] or "")[1:]
         clock = time.fromisoformat(f"{match['clock']}{':00' if len(match['clock']) == 5 else ''}.{digits[:6]:0<6}")
-        moment = datetime.combine(day, clock) - timedelta(seconds=lag)
-        written = moment.isoformat(match["between"], "microseconds")
+        timestamp = datetime.combine(day, clock) - timedelta(seconds=lag)
+        written = timestamp.isoformat(match["between"], "microseconds")
         places = 16 if len(match["clock"]) == 5 else 19
         fraction = (match["digits"] or "")[:1] + f"{written[20:]:0<{len(digits)}}"[: len(digits)] if digits else ""
         return written[:places] + fraction + match["rest"]
@@ -143,23 +143,29 @@ def is_plain(dataset: Dataset, name: str, column: str | None = None) -> bool:
     return prop.transform is None and (column is None or prop.raw_columns == (column,))
 
 
-def judge_marks(
-    marks: Iterable[tuple[Any, str]], dataset: Dataset, name: str, settings: Settings, folder: Path, *, plain: bool
-) -> list[tuple[RawMark, Any]]:
+def filter_watermarks(
+    watermarks: Iterable[tuple[Any, str]],
+    dataset: Dataset,
+    name: str,
+    settings: Settings,
+    folder: Path,
+    *,
+    plain: bool,
+) -> list[tuple[RawWatermark, Any]]:
     """Those of the marks that are values of the property and have come already, in the order in which they are given.
 
     Each is given with the text that its records have of it, and comes with the property's value where it is `plain`:
     read from that column as it is. One wrong record must not hide all that follow it.
     """
-    given = [(raw, text) for raw, text in marks if can_be_kept(text)]
+    given = [(raw, text) for raw, text in watermarks if can_be_kept(text)]
     if not plain:
-        return [(RawMark(raw), None) for raw, text in given if not is_ahead_text(text)]
+        return [(RawWatermark(raw), None) for raw, text in given if not is_ahead_text(text)]
     nulls = dataset.input.null_values if dataset.input else ("",)
     prop = dataset.properties[name]
     texts = [text if keeps_blanks(dataset, prop) else text.strip(BLANKS) for _, text in given]
     values = find_values(texts, prop, settings, folder)
     return [
-        (RawMark(raw, write_value(value)), value)
+        (RawWatermark(raw, write_value(value)), value)
         for (raw, _), text, value in zip(given, texts, values, strict=True)
         if value is not None and text not in nulls and not is_ahead(value)
     ]
@@ -171,7 +177,7 @@ def find_values(texts: Sequence[str], prop: Property, settings: Settings, folder
         return []
     kind = prop.type
     zoned = kind.duckdb == "TIMESTAMPTZ"
-    value = f"({kind.judge('text', 'made')})" + (" AT TIME ZONE 'UTC'" if zoned else "")
+    value = f"({kind.convert('text', 'made')})" + (" AT TIME ZONE 'UTC'" if zoned else "")
     query = (
         f"SELECT {value} FROM (SELECT place, text, {kind.cast_text('text')} AS made FROM"
         " (SELECT unnest($1::VARCHAR[]) AS text, unnest(range(len($1))) AS place)) ORDER BY place"
@@ -200,7 +206,7 @@ def is_ahead(value: Any) -> bool:
 def is_ahead_text(text: str) -> bool:
     """Whether a text looks like a moment that has not come yet, wherever its clock is."""
     try:
-        moment = datetime.fromisoformat(text)
+        timestamp = datetime.fromisoformat(text)
     except ValueError:
         return False
-    return is_ahead(moment)
+    return is_ahead(timestamp)

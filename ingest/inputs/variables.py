@@ -1,4 +1,4 @@
-"""${VARIABLES} of a contract, filled in at the moment of reading, and kept out of everything that is said."""
+"""Expands ${VARIABLES} of a contract at reading time, and redacts their values from all messages."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ SHORTEST_HIDDEN = 4  # characters; what is shorter gives nothing away, and hidin
 BEGINNING = 16  # characters of a longer value that are hidden too: messages cut what they show
 
 
-class Filler:
+class VariableExpander:
     """Fills variables in, and remembers what it filled in, to hide it."""
 
     def __init__(self, permits: Permits) -> None:
         self.permits = permits
         self.filled: set[str] = set()
 
-    def fill(self, text: str, change: Callable[[str], str] = str) -> str:
+    def expand(self, text: str, change: Callable[[str], str] = str) -> str:
         """The text with its variables' values, each changed first; SourceError where one is closed, or not set."""
 
         def find(match: re.Match[str]) -> str:
@@ -61,19 +61,19 @@ class Filler:
         return text
 
 
-def know_values(dataset: Dataset, settings: Settings) -> Filler:
+def make_secret_expander(dataset: Dataset, settings: Settings) -> VariableExpander:
     """A filler that hides every variable which an API of the dataset is sent, whoever reads its answer, and when.
 
     Databases are not sent theirs as data: a user's name would be hidden in the names of columns.
     """
-    filler = Filler(Permits(settings, dataset.product))
+    expander = VariableExpander(Permits(settings, dataset.product))
     source = dataset.input.source if dataset.input else None
     for text in source.filled if isinstance(source, HttpSource) else ():
         for name in VARIABLE.findall(text or ""):
             if name != DATA_VARIABLE:
                 with suppress(SourceError):  # then it was sent nowhere
-                    filler.read(name)
-    return filler
+                    expander.read(name)
+    return expander
 
 
 def hide_beginning(text: str, value: str) -> str:

@@ -33,7 +33,7 @@ THRIFT = 20  # a profile is made anew after as many times as long as making it t
 MEMORY = "64MB"  # for grouping; more goes to disk
 STATEMENT_LIMIT = "10min"
 NUMBERS = (sa.Integer, sa.Numeric)
-MOMENTS = (sa.Date, sa.TIMESTAMP)
+TIMESTAMPS = (sa.Date, sa.TIMESTAMP)
 UNRANKED = (sa.Boolean, sa.Uuid)  # have no minimum in Postgres, or only in its newest
 
 
@@ -118,7 +118,7 @@ def find_behind(engine: sa.Engine, datasets: Iterable[Dataset], *, thrifty: bool
     with engine.connect() as connection:
         rows = connection.execute(statement).all()
     places = [((row.product, row.major, row.dataset), row) for row in rows]
-    return [Behind(row.id, wanted[place], row.revision) for place, row in places if place in wanted]
+    return [Behind(row.id, wanted[index], row.revision) for index, row in places if index in wanted]
 
 
 def make_profile(engine: sa.Engine, tables: DatasetTables, dataset_id: int) -> bool:
@@ -174,7 +174,7 @@ def compile_profile(table: sa.Table, prop: Property) -> sa.Select[Any]:
             for name, bound in (("minimum", sa.func.min(value)), ("maximum", sa.func.max(value))):
                 members += [name, sa.case((showable, sa.func.to_jsonb(show(prop, pick(bound)))))]
         members += ["most_frequent", sa.case((showable, most_frequent(counted, prop)))]
-        if isinstance(prop.type.sqlalchemy, NUMBERS + MOMENTS):
+        if isinstance(prop.type.sqlalchemy, NUMBERS + TIMESTAMPS):
             members += ["histogram", histogram(counted, prop)]
     return sa.select(sa.func.jsonb_build_object(*members))
 
@@ -208,14 +208,16 @@ def histogram(counted: Any, prop: Property) -> Any:
 
     Bounds are numbers, or moments for dates and timestamps; each bucket holds its lower bound, the last both.
     """
-    moment = isinstance(prop.type.sqlalchemy, MOMENTS)
-    value = sa.extract("epoch", sa.cast(counted.c.value, sa.TIMESTAMP(timezone=True))) if moment else counted.c.value
+    timestamp = isinstance(prop.type.sqlalchemy, TIMESTAMPS)
+    value = (
+        sa.extract("epoch", sa.cast(counted.c.value, sa.TIMESTAMP(timezone=True))) if timestamp else counted.c.value
+    )
     number: Any = sa.cast(value, sa.Double)
     placed = sa.select(number.label("value"), counted.c.records).where(counted.c.value.is_not(None)).cte("placed")
     span = sa.select(sa.func.min(placed.c.value).label("low"), sa.func.max(placed.c.value).label("high")).cte("span")
-    place = sa.func.least(sa.func.width_bucket(placed.c.value, span.c.low, span.c.high, BUCKETS), BUCKETS)
+    index = sa.func.least(sa.func.width_bucket(placed.c.value, span.c.low, span.c.high, BUCKETS), BUCKETS)
     filled = (
-        sa.select(place.label("place"), sa.cast(sa.func.sum(placed.c.records), sa.BigInteger).label("records"))
+        sa.select(index.label("place"), sa.cast(sa.func.sum(placed.c.records), sa.BigInteger).label("records"))
         .select_from(placed.join(span, span.c.low < span.c.high))
         .group_by(sa.literal_column("1"))
         .subquery("filled")
@@ -224,9 +226,9 @@ def histogram(counted: Any, prop: Property) -> Any:
 
     def bound(number: Any) -> Any:
         edge = span.c.low + number * ((span.c.high - span.c.low) / BUCKETS)
-        return sa.func.to_timestamp(edge) if moment else edge
+        return sa.func.to_timestamp(edge) if timestamp else edge
 
-    last = sa.func.to_timestamp(span.c.high) if moment else span.c.high
+    last = sa.func.to_timestamp(span.c.high) if timestamp else span.c.high
     upper = sa.case((places.c.place == BUCKETS, last), else_=bound(places.c.place))
     entry = sa.func.jsonb_build_object(
         "from", bound(places.c.place - 1), "to", upper, "records", sa.func.coalesce(filled.c.records, 0)

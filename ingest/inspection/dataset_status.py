@@ -1,4 +1,4 @@
-"""How every dataset stands: what was loaded last, whether that is fresh enough, what waits for somebody."""
+"""Dataset status: last load, freshness, and what awaits a decision."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import distinct_on
 
 from catalog.model.catalog import Catalog
 from catalog.model.dataset import Dataset
-from catalog.model.freshness import LedgerFacts, judge_datasets, judge_freshness
+from catalog.model.freshness import LedgerState, evaluate_datasets, evaluate_freshness
 from catalog.model.schedule import next_load
 from catalog.storage.dataset_tables import CatalogTables
 from catalog.storage.ledger_tables import DatasetHead, Event, InputState, Load, RejectedRecord
@@ -25,18 +25,18 @@ def read_status(
         heads = {
             (row.product, row.major, row.dataset): row for row in connection.execute(sa.select(DatasetHead.__table__))
         }
-        facts = read_facts(connection)
+        facts = read_ledger_state(connection)
         known = {
-            place: LedgerFacts(
+            index: LedgerState(
                 head.id,
                 head.revision,
                 head.newest_at,
                 facts["looked"].get(head.id),
                 facts["refreshed"].get(head.id),
             )
-            for place, head in heads.items()
+            for index, head in heads.items()
         }
-        fresh = judge_datasets(catalog, known, now)
+        fresh = evaluate_datasets(catalog, known, now)
         found = []
         for dataset in datasets:
             head = heads.get((dataset.product, dataset.major, dataset.name))
@@ -47,7 +47,7 @@ def read_status(
                 "records": head.record_count if head else None,
                 "published_at": head.published_at if head else None,
                 **describe_load(facts["last"].get(head.id) if head else None),
-                **(fresh.get(dataset.address) or judge_freshness(catalog, dataset, None, None, now)),
+                **(fresh.get(dataset.address) or evaluate_freshness(catalog, dataset, None, None, now)),
                 "next_load_at": next_load(catalog, dataset, now),
             }
             for name in ("open_rejects", "waiting_events", "queued_loads"):
@@ -57,7 +57,7 @@ def read_status(
     return found
 
 
-def read_facts(connection: sa.Connection) -> dict[str, dict[int, Any]]:
+def read_ledger_state(connection: sa.Connection) -> dict[str, dict[int, Any]]:
     """What the ledger knows of each dataset by its id."""
     count = sa.func.count()
 

@@ -81,15 +81,15 @@ def trace_property(known: dict[tuple[str, str], Dataset], dataset: Dataset, prop
         for column in prop.raw_columns:
             yield from trace_column(known, dataset, column)
     elif source is not None:
-        place = name_source(source) or ""
-        yield from (Origin("column", place, column) for column in prop.raw_columns)
+        index = name_source(source) or ""
+        yield from (Origin("column", index, column) for column in prop.raw_columns)
     yield from (Origin("stated", "", name) for name in prop.source_objects)
 
 
 def trace_column(known: dict[tuple[str, str], Dataset], dataset: Dataset, column: str) -> Iterator[Origin]:
     """What a column of a query's result comes from; the records of all that is read where no value tells."""
     reads = {read: find_read(dataset, read) for read in (dataset.input.reads if dataset.input else ())}
-    tables = {f"t{number}": known[place] for number, place in enumerate(reads.values()) if place in known}
+    tables = {f"t{number}": known[index] for number, index in enumerate(reads.values()) if index in known}
     names = {read: f"t{number}" for number, read in enumerate(reads)}
     found: dict[tuple[str, str], Origin] = {}
     # In one order: the parser's own changes from run to run.

@@ -98,8 +98,8 @@ def count_reasons(connection: sa.Connection, load_id: int) -> list[dict[str, Any
     found: dict[tuple[str | None, str], dict[str, Any]] = {}
     for file, line, reasons in connection.execute(newest):
         for reason in reasons:
-            place = (reason.get("property"), str(reason.get("rule")))
+            index = (reason.get("property"), str(reason.get("rule")))
             sample = {"file": file, "line": line, "value": reason.get("value"), "message": reason.get("message")}
-            entry = found.setdefault(place, {"property": place[0], "rule": place[1], "records": 0, "sample": sample})
+            entry = found.setdefault(index, {"property": index[0], "rule": index[1], "records": 0, "sample": sample})
             entry["records"] += 1
     return sorted(found.values(), key=lambda entry: -entry["records"])

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from catalog.model.dataset import Dataset, RawForm
+from catalog.model.dataset import Dataset, FileFormat
 from ingest.errors import IngestError
 from runtime.settings import Settings
 
@@ -23,14 +23,14 @@ def make_raw_lookup(settings: Settings) -> Callable[[Dataset, dict[str, Any], in
         from ingest.landing.landing_zone import recall
         from ingest.landing.unpacking import UnpackLimit
         from ingest.readers import pick_raw
-        from ingest.readers.record_writer import CutPart
+        from ingest.readers.record_writer import ParsedPart
 
-        form = dataset.input.form if dataset.input else RawForm()
-        spans = [CutPart(part["name"], part["offset"], tuple(part["columns"] or ()) or None) for part in parts]
+        file_format = dataset.input.file_format if dataset.input else FileFormat()
+        spans = [ParsedPart(part["name"], part["offset"], tuple(part["columns"] or ()) or None) for part in parts]
         try:
             batch = recall(settings.landing_folder, landed["parts"])
             with tempfile.TemporaryDirectory() as folder:
-                for _, raw in pick_raw(batch, form, spans, UnpackLimit.of(settings), [line], Path(folder)):
+                for _, raw in pick_raw(batch, file_format, spans, UnpackLimit.of(settings), [line], Path(folder)):
                     return raw
         except (IngestError, OSError, ValueError):
             return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from catalog.model.dataset import RawForm
+from catalog.model.dataset import FileFormat
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class LandedPart:
     sha256: str
     path: Path
     size: int  # bytes, as it came
-    form: RawForm | None = None  # how it is cut, where not as the input says
+    file_format: FileFormat | None = None  # how it is cut, where not as the input says
 
 
 @dataclass(frozen=True)

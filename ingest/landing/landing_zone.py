@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from catalog.model.dataset import RawForm
+from catalog.model.dataset import FileFormat
 from ingest.errors import SourceMissingError, SourceTooLargeError
 from ingest.landing.landed_batch import LandedBatch, LandedPart
 from ingest.landing.raw import RawBatch, RawPart
@@ -70,13 +70,18 @@ def land_part(
                 draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
-    return LandedPart(part.name, sha256, path, size, part.form)
+    return LandedPart(part.name, sha256, path, size, part.file_format)
 
 
 def note_parts(landed: LandedBatch) -> list[dict[str, Any]]:
     """The parts as the ledger keeps them."""
     return [
-        {"name": part.name, "sha256": part.sha256, "size": part.size, "form": part.form and asdict(part.form)}
+        {
+            "name": part.name,
+            "sha256": part.sha256,
+            "size": part.size,
+            "form": part.file_format and asdict(part.file_format),
+        }
         for part in landed.parts
     ]
 
@@ -88,10 +93,14 @@ def recall(folder: Path, parts: Iterable[Mapping[str, Any]]) -> LandedBatch:
         path = locate(folder, part["sha256"])
         if not path.is_file():
             raise SourceMissingError(f"The raw batch {part['sha256'][:12]} is no longer in the landing zone.")
-        form = part.get("form")
-        if form and form["columns"] is not None:
-            form = form | {"columns": tuple(form["columns"])}
-        found.append(LandedPart(part["name"], part["sha256"], path, part["size"], RawForm(**form) if form else None))
+        file_format = part.get("form")
+        if file_format and file_format["columns"] is not None:
+            file_format = file_format | {"columns": tuple(file_format["columns"])}
+        found.append(
+            LandedPart(
+                part["name"], part["sha256"], path, part["size"], FileFormat(**file_format) if file_format else None
+            )
+        )
     return LandedBatch(digest_parts(found), tuple(found))
 
 

@@ -1,4 +1,4 @@
-"""What an input hands over: a raw batch, in parts, as it came."""
+"""Raw batches: the parts of an input's data, unchanged."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from catalog.model.dataset import RawForm
+from catalog.model.dataset import FileFormat
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class RawPart:
     name: str  # what a person would call it: rejected records are found by it
     chunks: Iterator[bytes]
     size: int | None = None  # bytes, where known beforehand
-    form: RawForm | None = None  # how it is cut, where not as the input says
+    file_format: FileFormat | None = None  # how it is cut, where not as the input says
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ PACKING_ERRORS = (
 )
 ZIP_MAGIC = b"PK\x03\x04"
 EMPTY_ZIP_MAGIC = b"PK\x05\x06"
-LITTER = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
+OS_METADATA_NAMES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 MEMBERS_SHOWN = 10
 
 
@@ -154,7 +154,7 @@ def only_member(archive: zipfile.ZipFile, source: str) -> zipfile.ZipInfo:
             )
         if member.flag_bits & 1:
             raise UnsafeArchiveError(f"{source}: the archive is encrypted.")
-    plain = [member for member in members if not is_litter(member.filename)]
+    plain = [member for member in members if not is_os_metadata(member.filename)]
     if len(plain) != 1:
         names = ", ".join(repr(member.filename[:200]) for member in plain[:MEMBERS_SHOWN])
         more = ", …" if len(plain) > MEMBERS_SHOWN else ""
@@ -163,10 +163,10 @@ def only_member(archive: zipfile.ZipFile, source: str) -> zipfile.ZipInfo:
     return plain[0]
 
 
-def is_litter(name: str) -> bool:
+def is_os_metadata(name: str) -> bool:
     """Whether a system has put the file into the archive by itself."""
     parts = Path(name.replace("\\", "/")).parts
-    return "__MACOSX" in parts[:-1] or parts[-1].startswith("._") or parts[-1] in LITTER
+    return "__MACOSX" in parts[:-1] or parts[-1].startswith("._") or parts[-1] in OS_METADATA_NAMES
 
 
 class ZstdStream:

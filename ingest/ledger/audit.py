@@ -1,4 +1,4 @@
-"""Who did what on the command line."""
+"""Audit entries for commands of the command line."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def find_dataset_id(engine: sa.Engine, dataset: Dataset) -> int:
     return int(found)
 
 
-def note_deed(
+def record_audit(
     connection: sa.Connection,
     by: str,
     operation: str,

@@ -1,4 +1,4 @@
-"""What a load's ledger says of an exception: a code, and a plain sentence without any value of a record.
+"""Maps an exception to an error code and a message for the ledger, without values of records.
 
 Whatever is raised while a load runs ends that load in words. One thing does not: a database that is gone can be told
 nothing. Then the load stays as it is, and the next one goes on where it stopped.
@@ -34,7 +34,7 @@ from runtime.errors import CatalogError, DatabaseUnavailableError
 BUSY = (errors.DeadlockDetected, errors.LockNotAvailable, errors.SerializationFailure, errors.QueryCanceled)
 OWN_RESOURCES = (errors.InsufficientResources, errors.OperatorIntervention, errors.SystemError)
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
-PASSING_ERRNOS = {errno.EIO, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.EINTR, errno.ETIMEDOUT}
+TRANSIENT_ERRNOS = {errno.EIO, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.EINTR, errno.ETIMEDOUT}
 NO_SPACE = "No space left on device"
 # Libraries that read sources; what they raise beyond what the inputs and readers expect is still the source's.
 SOURCE_LIBRARIES: dict[str, type[SourceError]] = {
@@ -103,7 +103,7 @@ def explain_database(error: psycopg.Error) -> IngestError:
     state = error.sqlstate or ""
     said = describe_postgres(error)
     failure = DatabaseRefusedError(f"Postgres refused a statement of the load: {said}; see the log.")
-    failure.passing = isinstance(error, OWN_RESOURCES) or state[:2] in {"53", "57", "58"}
+    failure.transient = isinstance(error, OWN_RESOURCES) or state[:2] in {"53", "57", "58"}
     return failure
 
 
@@ -120,7 +120,7 @@ def explain_system(error: OSError) -> IngestError:
     """What the operating system refused, in its words."""
     if error.errno in DISK_FULL:
         return DiskFullError()
-    place = f": {error.filename}" if isinstance(error.filename, str) else ""
-    failure = SystemFailureError(f"The system refused: {error.strerror or type(error).__name__}{place}.")
-    failure.passing = error.errno in PASSING_ERRNOS or isinstance(error, ConnectionError)
+    key = f": {error.filename}" if isinstance(error.filename, str) else ""
+    failure = SystemFailureError(f"The system refused: {error.strerror or type(error).__name__}{key}.")
+    failure.transient = error.errno in TRANSIENT_ERRNOS or isinstance(error, ConnectionError)
     return failure

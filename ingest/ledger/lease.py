@@ -1,4 +1,4 @@
-"""Who may load a dataset now: one holder at a time, and never one that sleeps for longer than its lease.
+"""Dataset lock and load lease: one holder at a time, and none that stalls longer than its lease.
 
 Two things hold a dataset: an advisory lock, which goes with its connection, so that a worker that was killed holds up
 nobody; and the running load's lease, which is renewed as long as the process runs, so that one that only sleeps is
@@ -41,7 +41,7 @@ def lease_end() -> sa.ColumnElement[Any]:
 
 
 @contextmanager
-def hold_dataset(engine: sa.Engine, dataset: Dataset) -> Iterator[int]:
+def lock_dataset(engine: sa.Engine, dataset: Dataset) -> Iterator[int]:
     """The id of the dataset's head, held against other loads as long as this process lives."""
     with engine.connect() as connection:
         row = connection.execute(sa.select(DatasetHead.id).where(is_head_of(dataset))).one_or_none()

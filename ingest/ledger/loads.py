@@ -220,8 +220,8 @@ def close_load(engine: sa.Engine, ticket: Ticket, failure: IngestError | None) -
         if failure is not None:
             if latest != ticket.fencing_token:
                 failure = LoadSupersededError()  # whatever else it met then: its files may have been tidied away
-            again = ticket.queued and failure.passing
-            values = end_attempt(failure.code, str(failure), ticket.attempt, passing=again, after=failure.after)
+            again = ticket.queued and failure.transient
+            values = end_attempt(failure.code, str(failure), ticket.attempt, transient=again, after=failure.after)
             connection.execute(sa.update(Load).where(*mine, Load.status == "running").values(values))
         release_events(connection, ticket.load_id)
     return failure

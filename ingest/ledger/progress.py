@@ -1,4 +1,4 @@
-"""What a load tells whoever watches it."""
+"""Progress reporting of a load."""
 
 from __future__ import annotations
 

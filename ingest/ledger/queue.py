@@ -17,8 +17,8 @@ from catalog.storage.channels import LOADS_CHANNEL
 from catalog.storage.ledger_tables import QUEUE_SCHEMA, Load
 from runtime.database import APPLICATION_NAME
 
-LOADS_LANE = "loads"
-EVENTS_LANE = "events"  # pushed events wait for no file that takes an hour
+LOADS_QUEUE = "loads"
+EVENTS_QUEUE = "events"  # pushed events wait for no file that takes an hour
 TASK = "run_load"
 HEARTBEAT_SECONDS = 2.0
 STALLED_SECONDS = 10.0  # without a heartbeat: then a worker's jobs are given to others
@@ -75,11 +75,11 @@ def make_queue(url: str, concurrency: int, run: Callable[[int], Awaitable[None]]
     return app
 
 
-def defer_job(connection: sa.Connection, load_id: int, lane: str) -> None:
+def defer_job(connection: sa.Connection, load_id: int, queue: str) -> None:
     """Makes the job of a load, in the transaction of the connection, whose search path is the queue's."""
     app = procrastinate.App(connector=procrastinate.SyncPsycopgConnector())
     driver = connection.connection.driver_connection
-    app.configure_task(TASK, queue=lane, queueing_lock=f"load-{load_id}", connection=driver).defer(load_id=load_id)
+    app.configure_task(TASK, queue=queue, queueing_lock=f"load-{load_id}", connection=driver).defer(load_id=load_id)
 
 
 def find_jobs(connection: sa.Connection) -> set[int]:

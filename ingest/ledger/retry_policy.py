@@ -1,4 +1,4 @@
-"""How often a load is tried, and when again. Pure: what to write into the ledger."""
+"""Retry policy of loads: attempts and delays. Pure: computes what to write into the ledger."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def choose_delay(attempt: int, first_seconds: float = FIRST_DELAY_SECONDS) -> fl
 
 
 def end_attempt(
-    code: str, message: str, attempt: int, *, passing: bool, after: float | None = None
+    code: str, message: str, attempt: int, *, transient: bool, after: float | None = None
 ) -> dict[str, Any]:
     """What the ledger says of a load whose attempt failed: `queued` while it may be tried again, else `failed`.
 
     `after` are the seconds that the source asks to be left alone: the next attempt is no sooner, within a day.
     """
     facts: dict[str, Any] = {"error_code": code, "error": message, "lease_until": None}
-    if passing and attempt < MAX_ATTEMPTS:
+    if transient and attempt < MAX_ATTEMPTS:
         seconds = max(choose_delay(attempt), min(after or 0.0, LONGEST_AFTER_SECONDS))
         delay = sa.cast(f"{seconds:.1f} seconds", sa.Interval)
         return facts | {"status": "queued", "retry_at": sa.func.clock_timestamp() + delay}

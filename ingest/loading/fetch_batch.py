@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, suppress
 from catalog.model.load_request import Replay
 from ingest.cleaning.plan import digest_cleaning
 from ingest.inputs import open_batch
-from ingest.inputs.raw_batch import InputPlace, RawBatch
+from ingest.inputs.raw_batch import InputContext, RawBatch
 from ingest.landing.fetched_batch import FetchedBatch
 from ingest.landing.landed_batch import LandedBatch
 from ingest.landing.landing_zone import land, note_parts, recall
@@ -28,7 +28,7 @@ def fetch_batch(load: RunningLoad) -> FetchedBatch:
     else:
         landed, note = land_batch(load, cleaning_sha256)
     note_landed(load.engine, ticket, note, landed.sha256)
-    forget_outdated(load, landed)
+    delete_outdated(load, landed)
     return FetchedBatch(landed, note, cleaning_sha256)
 
 
@@ -49,13 +49,13 @@ def open_source(load: RunningLoad, cleaning_sha256: str) -> AbstractContextManag
     if isinstance(load.ticket.request, Replay):
         return open_replay_batch(load)
     ticket = load.ticket
-    place = InputPlace(
+    context = InputContext(
         load.dataset, load.settings, load.catalog, load.engine, ticket.load_id, ticket.state, cleaning_sha256
     )
-    return open_batch(place)
+    return open_batch(context)
 
 
-def forget_outdated(load: RunningLoad, landed: LandedBatch) -> None:
+def delete_outdated(load: RunningLoad, landed: LandedBatch) -> None:
     """Removes what an earlier attempt brought and nothing names any more: an erasure would not find what it holds."""
     for sha256 in {part["sha256"] for part in load.ticket.outdated} - {part.sha256 for part in landed.parts}:
         with suppress(OSError):

@@ -18,15 +18,15 @@ from catalog.model.load_request import FromSource, LoadRequest, Withdrawal
 from catalog.storage.dataset_tables import CatalogTables, staging_name
 from catalog.storage.high_water import note_heads
 from ingest.errors import IngestError
-from ingest.inputs.variables import know_values
+from ingest.inputs.variables import make_secret_expander
 from ingest.ledger.failures import explain_failure, is_outage
-from ingest.ledger.lease import hold_dataset, keep_lease
+from ingest.ledger.lease import keep_lease, lock_dataset
 from ingest.ledger.loads import Ticket, close_load, open_load
 from ingest.ledger.progress import Progress
 from ingest.ledger.running_load import RunningLoad
-from ingest.loading.bring_batch import bring_batch
+from ingest.loading.load_batch import load_batch
 from ingest.loading.load_report import LoadReport, log_crash
-from ingest.loading.workspace import drop_staged, load_folder, sweep_leftovers, tell_restored
+from ingest.loading.workspace import drop_staged, load_folder, report_restored, sweep_leftovers
 from ingest.publishing.candidate import Outcome
 from ingest.retention.withdraw import withdraw
 from runtime.database import translate_errors
@@ -64,12 +64,12 @@ class Loader:
         with (
             TRACER.start_as_current_span("load", attributes={"decant.dataset": dataset.address}),
             translate_errors(),
-            hold_dataset(self.engine, dataset) as dataset_id,
+            lock_dataset(self.engine, dataset) as dataset_id,
         ):
-            restored = tell_restored(self.settings, self.engine, dataset, requested_by)
+            restored = report_restored(self.settings, self.engine, dataset, requested_by)
             sweep_leftovers(self.settings, self.engine, dataset_id)
             ticket = open_load(self.engine, dataset_id, request.kind(dataset), load_id, request, requested_by)
-            ticket.hide = know_values(dataset, self.settings).hide
+            ticket.hide = make_secret_expander(dataset, self.settings).hide
             if restored is not None:
                 ticket.notes.append(restored.explain())
             outcome, failure = self.attempt(dataset, ticket, progress or Progress())
@@ -102,7 +102,7 @@ class Loader:
             with keep_lease(self.engine, ticket.load_id, ticket.fencing_token):
                 make_private_folder(self.settings.work_folder)
                 folder.mkdir(mode=0o700)
-                outcome = withdraw(load) if isinstance(ticket.request, Withdrawal) else bring_batch(load)
+                outcome = withdraw(load) if isinstance(ticket.request, Withdrawal) else load_batch(load)
         except Exception as error:
             if is_outage(error):
                 raise

@@ -103,7 +103,9 @@ def note_crash(engine: sa.Engine, load_id: int, dataset: Dataset, error: Excepti
             attempt = connection.execute(sa.select(Load.attempt).where(*mine)).scalar_one_or_none()
             if attempt is None:
                 return None
-            values = end_attempt(failure.code, str(failure), attempt, passing=failure.passing, after=failure.after)
+            values = end_attempt(
+                failure.code, str(failure), attempt, transient=failure.transient, after=failure.after
+            )
             connection.execute(sa.update(Load).where(*mine).values(values))
             release_events(connection, load_id)
             wake_workers(connection)

@@ -35,7 +35,9 @@ def sweep_leftovers(settings: Settings, engine: sa.Engine, dataset_id: int) -> N
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def tell_restored(settings: Settings, engine: sa.Engine, dataset: Dataset, by: str | None) -> RestoredDatabase | None:
+def report_restored(
+    settings: Settings, engine: sa.Engine, dataset: Dataset, by: str | None
+) -> RestoredDatabase | None:
     """What is found where the database lacks a publication of the dataset that this host has seen."""
     with engine.begin() as connection:
         restored = check_restored(connection, settings, [dataset], by or "loader")

@@ -1,4 +1,4 @@
-"""What asks to be published, and how that ended."""
+"""Publication candidates and their outcomes."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 from catalog.model.load_request import PublishHeld
 from ingest.cleaning.engine import CleanBatch
-from ingest.cleaning.published_snapshot import Standing
+from ingest.cleaning.published_snapshot import PublishedState
 from ingest.landing.fetched_batch import FetchedBatch
 from ingest.ledger.loads import Ticket
 from ingest.publishing.quality_checks import Measurement
 from ingest.quarantine.rejected_records import ReasonCount
-from ingest.quarantine.replay_merge import Pouring
-from ingest.readers.record_writer import CutBatch
+from ingest.quarantine.replay_merge import ReplayPlan
+from ingest.readers.record_writer import ParsedBatch
 
 RawPicker = Callable[[Iterable[int]], Iterator[tuple[int, str]]]
 
@@ -25,10 +25,10 @@ class Candidate:
 
     ticket: Ticket
     batch: FetchedBatch
-    cut: CutBatch
+    parsed: ParsedBatch
     clean: CleanBatch
     pick_raw: RawPicker  # the raw text of lines of the batch
-    replay: Pouring | None  # what is poured again: newer records stay as they are
+    replay: ReplayPlan | None  # what is poured again: newer records stay as they are
     confirmed: Path | None  # the keys brought in good order that open rejected records have
     direct: bool  # whether it is copied into current, which was empty when the batch was cleaned
     seen: Mapping[str, tuple[str, ...]]  # what batches have had so far: ingest.cleaning.unread
@@ -38,7 +38,7 @@ class Candidate:
     @property
     def reject_files(self) -> tuple[Path, ...]:
         """The rejected records of every step so far."""
-        files = (self.cut.malformed, self.clean.rejected_file, self.refused_file)
+        files = (self.parsed.malformed, self.clean.rejected_file, self.refused_file)
         return tuple(file for file in files if file is not None)
 
     @property
@@ -47,7 +47,7 @@ class Candidate:
         return isinstance(self.ticket.request, PublishHeld)
 
     @property
-    def pours_rejects(self) -> bool:
+    def replays_rejects(self) -> bool:
         """Whether the batch is made of rejected records, and not the whole one of a load."""
         return self.replay is not None and self.replay.load_id is None
 
@@ -77,7 +77,7 @@ class Publication:
     """How a load ended, what the dataset is now, and what fell out on the way to it."""
 
     outcome: Outcome
-    standing: Standing
+    published_state: PublishedState
     late: tuple[int, ...]  # lines of good records that Postgres alone found to be rejected, or outdated
 
 

@@ -78,7 +78,7 @@ def delete_missing(
     if missing_file is None:
         present = sa.exists().where(*(staging.c[name] == current.c[name] for name in tables.key()))
     else:
-        missing = gather_missing(connection, tables, missing_file)
+        missing = collect_missing(connection, tables, missing_file)
         present = ~sa.exists().where(*(missing.c[name] == current.c[name] for name in tables.key()))
     key = sa.func.concat_ws(",", *(sa.cast(current.c[name], sa.Text) for name in tables.key()))
     kept = sa.exists().where(REJECTS.c.key == key)
@@ -92,7 +92,7 @@ def delete_missing(
     )
 
 
-def gather_missing(connection: sa.Connection, tables: DatasetTables, file: Path) -> sa.Table:
+def collect_missing(connection: sa.Connection, tables: DatasetTables, file: Path) -> sa.Table:
     """The keys in a file, in a temporary table."""
     columns = [sa.Column(name, tables.current.c[name].type) for name in tables.key()]
     missing = sa.Table("missing", sa.MetaData(), *columns, prefixes=["TEMPORARY"])

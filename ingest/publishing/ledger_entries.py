@@ -10,15 +10,15 @@ import sqlalchemy as sa
 
 from catalog.storage.channels import REVISIONS_CHANNEL
 from catalog.storage.ledger_tables import DatasetHead, Load, QualityResult, Revision
-from ingest.cleaning.published_snapshot import Standing
+from ingest.cleaning.published_snapshot import PublishedState
 from ingest.ledger.loads import Ticket, move_input
 from ingest.publishing.candidate import Candidate, Outcome
 
 
-def read_standing(connection: sa.Connection, dataset_id: int, parents: Mapping[str, int]) -> Standing:
+def read_published_state(connection: sa.Connection, dataset_id: int, parents: Mapping[str, int]) -> PublishedState:
     """The dataset's head as this transaction leaves it."""
     head = connection.execute(sa.select(DatasetHead.__table__).where(DatasetHead.id == dataset_id)).one()
-    return Standing(dataset_id, head.revision, head.published_at, head.record_count, parents)
+    return PublishedState(dataset_id, head.revision, head.published_at, head.record_count, parents)
 
 
 def move_head(connection: sa.Connection, ticket: Ticket, outcome: Outcome, *, oldest: int) -> None:
@@ -94,7 +94,7 @@ def finish_load(connection: sa.Connection, candidate: Candidate, outcome: Outcom
 
 def describe_parts(candidate: Candidate) -> list[dict[str, Any]]:
     """The parts as the ledger keeps them; with the first one stands what batches have had so far."""
-    parts = [asdict(part) for part in candidate.cut.parts]
+    parts = [asdict(part) for part in candidate.parsed.parts]
     if parts:
         parts[0] |= {kind: names for kind, names in candidate.seen.items() if names}
     return parts

@@ -8,11 +8,11 @@ import sqlalchemy as sa
 from catalog.model.load_request import FromSource
 from ingest.ledger.running_load import RunningLoad
 from ingest.publishing.candidate import Candidate, GateClosed, Outcome, Publication
-from ingest.publishing.ledger_entries import read_standing
+from ingest.publishing.ledger_entries import read_published_state
 from ingest.publishing.refused_records import is_refusal, leave_refused
-from ingest.publishing.snapshot_cache import KnownKeeper
+from ingest.publishing.snapshot_cache import SnapshotCache
 from ingest.publishing.staging import park_indexes, stage, vacuum
-from ingest.publishing.transaction import hold_head, publish_in_transaction, write_withheld
+from ingest.publishing.transaction import lock_publishing_head, publish_in_transaction, write_withheld
 
 VACUUM_SHARE = 0.10  # of the records changed: then the planner and the visibility map need a look
 
@@ -22,9 +22,9 @@ def publish(load: RunningLoad, candidate: Candidate) -> Outcome:
 
     LoadSupersededError where a later load was given the dataset meanwhile.
     """
-    keeper = KnownKeeper(load.settings, load.dataset, candidate.clean, load.folder)
-    wanted = isinstance(load.ticket.request, FromSource) and not candidate.clean.is_known()
-    with keeper.draft(wanted=wanted):
+    snapshot_cache = SnapshotCache(load.settings, load.dataset, candidate.clean, load.folder)
+    wanted = isinstance(load.ticket.request, FromSource) and not candidate.clean.is_unchanged()
+    with snapshot_cache.draft(wanted=wanted):
         publication = publish_accepted(load, candidate)
         vacuum_changed(load, publication.outcome)
     if outdated := publication.outcome.outdated:
@@ -32,7 +32,7 @@ def publish(load: RunningLoad, candidate: Candidate) -> Outcome:
             f"{outdated:,} of the duplicates are older than the current records of their keys, by orderBy"
         )
     with load.chore("keeping the records for the next load"):
-        keeper.keep(publication)
+        snapshot_cache.store(publication)
     return publication.outcome
 
 
@@ -69,10 +69,10 @@ def publish_or_withhold(load: RunningLoad, candidate: Candidate) -> Publication:
                 return publish_in_transaction(connection, load, candidate)
         except GateClosed as closed:
             with connection.begin():
-                hold_head(connection, candidate)
+                lock_publishing_head(connection, candidate)
                 write_withheld(connection, candidate, closed)
-                standing = read_standing(connection, candidate.ticket.dataset_id, {})
-            return Publication(closed.outcome, standing, ())
+                published_state = read_published_state(connection, candidate.ticket.dataset_id, {})
+            return Publication(closed.outcome, published_state, ())
 
 
 def vacuum_changed(load: RunningLoad, outcome: Outcome) -> None:

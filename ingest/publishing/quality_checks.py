@@ -80,7 +80,7 @@ class BatchCounts:
     known_bad: bool  # rejected before: any share may be rejected again, and any number is enough
 
 
-def judge_counts(dataset: Dataset, counts: BatchCounts) -> list[Measurement]:
+def check_counts(dataset: Dataset, counts: BatchCounts) -> list[Measurement]:
     """The rules that every dataset has: enough records, not too many rejected, not too many deleted."""
     found = []
     raw = counts.raw
@@ -91,9 +91,9 @@ def judge_counts(dataset: Dataset, counts: BatchCounts) -> list[Measurement]:
         elif least:
             found.append(Measurement("raw records", raw, "> 0", raw > 0))
     if raw and not counts.known_bad:
-        found.append(judge_share("maxRejected", counts.rejected / raw, dataset.max_rejected))
+        found.append(check_share("maxRejected", counts.rejected / raw, dataset.max_rejected))
     if counts.before:
-        found.append(judge_share("maxDeleted", counts.deleted / counts.before, dataset.max_deleted))
+        found.append(check_share("maxDeleted", counts.deleted / counts.before, dataset.max_deleted))
     return found
 
 
@@ -104,7 +104,7 @@ def least_records(dataset: Dataset) -> int:
     return 1 if dataset.input is None or dataset.input.mode == "snapshot" else 0
 
 
-def judge_share(rule: str, share: float, most: float) -> Measurement:
+def check_share(rule: str, share: float, most: float) -> Measurement:
     """A share in percent, held against its maximum."""
     return Measurement(rule, round(share * 100, 4), f"≤ {most * 100:g} %", share <= most)
 
@@ -132,7 +132,7 @@ def measure_gate(
     }
     try:
         facts["reads"] = tuple(sorted(find_properties(readings, tables.dataset, gate)))
-        measured = run_alone(connection, compile_gate(readings, tables, gate), role)
+        measured = run_in_savepoint(connection, compile_gate(readings, tables, gate), role)
     except (psycopg.Error, ValueError) as error:
         if lost_connection(connection):
             raise
@@ -147,7 +147,7 @@ def lost_connection(connection: sa.Connection) -> bool:
     return driver.closed
 
 
-def run_alone(connection: sa.Connection, statement: str, role: str | None = None) -> float | None:
+def run_in_savepoint(connection: sa.Connection, statement: str, role: str | None = None) -> float | None:
     """The one number that a statement gives, run read-only in a savepoint of its own, with a role's rights alone."""
     driver: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment]
     with driver.cursor() as cursor:

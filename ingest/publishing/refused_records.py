@@ -52,7 +52,7 @@ def is_refusal(error: BaseException) -> bool:
     return isinstance(driver, REFUSALS)
 
 
-def set_refused_apart(engine: sa.Engine, tables: DatasetTables, staging: sa.Table, file: Path) -> list[Refused]:
+def separate_refused(engine: sa.Engine, tables: DatasetTables, staging: sa.Table, file: Path) -> list[Refused]:
     """The records of the file that Postgres refuses; all others are in the load's staging table then.
 
     Empty where each of them is taken: then something else was refused.
@@ -66,8 +66,8 @@ def set_refused_apart(engine: sa.Engine, tables: DatasetTables, staging: sa.Tabl
         connection.execute(sa.schema.CreateTable(texts))
         copy_file(connection, copy_target(connection, texts), file)
         driver = driver_of(connection)
-        place = sql.SQL("({})::bigint").format(sql.Identifier(LINE))
-        driver.execute(sql.SQL("CREATE INDEX ON cleaned ({place})").format(place=sql.SQL("({})").format(place)))
+        index = sql.SQL("({})::bigint").format(sql.Identifier(LINE))
+        driver.execute(sql.SQL("CREATE INDEX ON cleaned ({place})").format(place=sql.SQL("({})").format(index)))
         like = quote_table(connection, tables.history).replace("%%", "%")
         driver.execute(f"CREATE TEMPORARY TABLE tried (LIKE {like} INCLUDING INDEXES)".encode())
         casts = sql.SQL(", ").join(
@@ -78,9 +78,9 @@ def set_refused_apart(engine: sa.Engine, tables: DatasetTables, staging: sa.Tabl
         )
         columns = sql.SQL(", ").join(map(sql.Identifier, names))
         insert = sql.SQL("INSERT INTO tried ({columns}) SELECT {casts} FROM cleaned WHERE {place} = ANY(%s)").format(
-            columns=columns, casts=casts, place=place
+            columns=columns, casts=casts, place=index
         )
-        lines = [row[0] for row in driver.execute(sql.SQL("SELECT {} FROM cleaned ORDER BY 1").format(place))]
+        lines = [row[0] for row in driver.execute(sql.SQL("SELECT {} FROM cleaned ORDER BY 1").format(index))]
         found = [describe(driver, tables, line, error) for line, error in halve(driver, insert, lines)]
         if found:
             connection.execute(sa.schema.DropTable(staging, if_exists=True))
@@ -94,7 +94,7 @@ def set_refused_apart(engine: sa.Engine, tables: DatasetTables, staging: sa.Tabl
 
 def leave_refused(load: RunningLoad, candidate: Candidate) -> Candidate | None:
     """The candidate with the records that Postgres refuses among its rejected ones; None where it refuses none."""
-    found = set_refused_apart(load.engine, load.tables, load.staging, candidate.clean.accepted_file)
+    found = separate_refused(load.engine, load.tables, load.staging, candidate.clean.accepted_file)
     if not found:
         return None
     file = load.folder / "refused.csv"
@@ -134,7 +134,7 @@ def describe(driver: psycopg.Connection[Any], tables: DatasetTables, line: int, 
     row: tuple[str | None, ...] = driver.execute(query, [line]).fetchone() or ()
     indexed = {column for leading in find_indexes(tables.dataset, tables.key()) for column in leading}
     indexed |= set(tables.key())
-    sizes = {name: len((row[place] or "").encode()) for place, name in enumerate(names) if name in indexed}
+    sizes = {name: len((row[index] or "").encode()) for index, name in enumerate(names) if name in indexed}
     longest = max(sizes, key=lambda name: sizes[name])
     said = plain(error.diag.message_primary or type(error).__name__, MESSAGE_CHARACTERS)
     said = re.sub(' for index "tried_[^"]*"', "", said)
@@ -142,8 +142,8 @@ def describe(driver: psycopg.Connection[Any], tables: DatasetTables, line: int, 
         by_column = {prop.column: prop.name for prop in tables.dataset.properties.values()}
         message = f"too long for an index, {sizes[longest]:,} bytes: {said}"
         order = read_order(tables, dict(zip(names, row, strict=True)))
-        return Refused(line, ",".join(row[place] or "" for place in key), message, by_column[longest], order)
-    return Refused(line, ",".join(row[place] or "" for place in key), f"Postgres refuses it: {said}", None)
+        return Refused(line, ",".join(row[index] or "" for index in key), message, by_column[longest], order)
+    return Refused(line, ",".join(row[index] or "" for index in key), f"Postgres refuses it: {said}", None)
 
 
 def read_order(tables: DatasetTables, row: Mapping[str, str | None]) -> dict[str, Any] | None:

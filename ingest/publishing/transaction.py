@@ -17,14 +17,14 @@ from ingest.ledger.loads import lock_head
 from ingest.ledger.running_load import RunningLoad
 from ingest.publishing.candidate import Candidate, GateClosed, Outcome, Publication
 from ingest.publishing.changes import apply_changes, delete_missing
-from ingest.publishing.ledger_entries import announce_revision, finish_load, move_head, read_standing
-from ingest.publishing.quality_checks import BatchCounts, judge_counts, measure_gates
+from ingest.publishing.ledger_entries import announce_revision, finish_load, move_head, read_published_state
+from ingest.publishing.quality_checks import BatchCounts, check_counts, measure_gates
 from ingest.publishing.staging import copy_target, restore_indexes
 from ingest.quarantine.rejected_records import (
     REJECTS,
+    collect_rejects,
     count_reasons,
     fill_raw,
-    gather_rejects,
     keep_rejects,
     lines_without_raw,
     reject_orphans,
@@ -33,10 +33,10 @@ from ingest.quarantine.rejected_records import (
 )
 from ingest.quarantine.replay_batch import takes_whole
 from ingest.quarantine.replay_merge import (
-    gather_poured,
+    collect_replayed,
     give_origins,
     leave_newer,
-    settle_poured,
+    settle_replayed,
     supersede_confirmed,
     supersede_written,
 )
@@ -49,14 +49,14 @@ class Sifted:
 
     staged: sa.Table
     rejected: int  # of all steps
-    poured_late: int  # what a replay brings and something newer speaks for
+    replayed_late: int  # what a replay brings and something newer speaks for
     outdated: list[int]  # lines that a current record is newer than, by `orderBy`
     late: list[int]  # lines without their parents, or that repeat a unique value
 
 
 def publish_in_transaction(connection: sa.Connection, load: RunningLoad, candidate: Candidate) -> Publication:
     """Every step of a publication; raises GateClosed to roll back."""
-    head = hold_head(connection, candidate)
+    head = lock_publishing_head(connection, candidate)
     sifted = sift(connection, load, candidate)
     parents = read_parents(connection, load.dataset)
     if candidate.direct or candidate.refused:
@@ -76,11 +76,11 @@ def publish_in_transaction(connection: sa.Connection, load: RunningLoad, candida
         announce_revision(connection, candidate.ticket, outcome.revision)
         note_newest(connection, load.tables)
     finish_load(connection, candidate, outcome)
-    standing = read_standing(connection, candidate.ticket.dataset_id, parents)
-    return Publication(outcome, standing, (*sifted.late, *sifted.outdated, *candidate.refused))
+    published_state = read_published_state(connection, candidate.ticket.dataset_id, parents)
+    return Publication(outcome, published_state, (*sifted.late, *sifted.outdated, *candidate.refused))
 
 
-def hold_head(connection: sa.Connection, candidate: Candidate) -> Any:
+def lock_publishing_head(connection: sa.Connection, candidate: Candidate) -> Any:
     """The dataset's head, locked; LoadSupersededError where a later load has, or had, the dataset."""
     ticket = candidate.ticket
     head = lock_head(connection, ticket.dataset_id, ticket.fencing_token)
@@ -96,24 +96,24 @@ def sift(connection: sa.Connection, load: RunningLoad, candidate: Candidate) -> 
     staged = tables.current if candidate.direct else load.staging
     if candidate.direct:
         copy_file(connection, copy_target(connection, staged), candidate.clean.accepted_file)
-    gather_rejects(connection, candidate.reject_files)
+    collect_rejects(connection, candidate.reject_files)
     outdated: list[int] = []
-    poured_late = 0
+    replayed_late = 0
     if candidate.replay is not None:
-        gather_poured(connection, candidate.ticket.dataset_id, candidate.replay, candidate.cut.parts)
-        poured_late = leave_newer(connection, tables, staged, candidate.ticket.dataset_id, candidate.replay)
+        collect_replayed(connection, candidate.ticket.dataset_id, candidate.replay, candidate.parsed.parts)
+        replayed_late = leave_newer(connection, tables, staged, candidate.ticket.dataset_id, candidate.replay)
     else:
         outdated = leave_outdated(connection, tables, staged)
-    late = judge_relations(connection, load.catalog, tables, staged, replay=candidate.replay is not None)
+    late = check_relations(connection, load.catalog, tables, staged, replay=candidate.replay is not None)
     rejected = connection.execute(sa.select(sa.func.count()).select_from(REJECTS)).scalar_one()
-    return Sifted(staged, rejected, poured_late, outdated, late)
+    return Sifted(staged, rejected, replayed_late, outdated, late)
 
 
 def apply(connection: sa.Connection, load: RunningLoad, candidate: Candidate, sifted: Sifted, head: Any) -> Outcome:
     """Writes the difference to the current revision, measures the outcome, and says how the load would end."""
-    tables, revision, raw = load.tables, head.revision + 1, candidate.cut.raw
+    tables, revision, raw = load.tables, head.revision + 1, candidate.parsed.raw
     # What something newer speaks for is counted with the duplicates: another record has its key.
-    duplicates = candidate.clean.duplicates + sifted.poured_late + len(sifted.outdated)
+    duplicates = candidate.clean.duplicates + sifted.replayed_late + len(sifted.outdated)
     accepted = raw - duplicates - sifted.rejected
     if candidate.direct:
         inserted, updated, deleted = accepted, 0, 0
@@ -128,9 +128,9 @@ def apply(connection: sa.Connection, load: RunningLoad, candidate: Candidate, si
         before=head.record_count,
         deleted=deleted,
         may_be_empty=candidate.batch.note.may_be_empty,
-        known_bad=candidate.pours_rejects,
+        known_bad=candidate.replays_rejects,
     )
-    measurements = [*judge_counts(tables.dataset, counts), *measure_gates(connection, load.catalog, tables)]
+    measurements = [*check_counts(tables.dataset, counts), *measure_gates(connection, load.catalog, tables)]
     withheld = not candidate.anyway and any(measurement.withholds for measurement in measurements)
     changed = inserted + updated + deleted > 0
     return Outcome(
@@ -146,12 +146,12 @@ def apply(connection: sa.Connection, load: RunningLoad, candidate: Candidate, si
         deleted=deleted,
         unchanged=accepted - inserted - updated,
         record_count=head.record_count + (0 if withheld else inserted - deleted),
-        reasons=count_reasons(connection, poured=candidate.pours_rejects) if sifted.rejected else (),
+        reasons=count_reasons(connection, replayed=candidate.replays_rejects) if sifted.rejected else (),
         measurements=tuple(measurements),
     )
 
 
-def judge_relations(
+def check_relations(
     connection: sa.Connection, catalog: CatalogTables, tables: DatasetTables, staged: sa.Table, *, replay: bool
 ) -> list[int]:
     """The lines of records without their parents, and of repeats of unique values, rejected and out of `staged`."""
@@ -184,23 +184,23 @@ def settle_rejects(connection: sa.Connection, tables: DatasetTables, candidate: 
     """Keeps the load's rejected records, and closes earlier ones that it speaks for."""
     write_rejects(connection, candidate)
     if candidate.replay is not None:
-        settle_poured(connection, sifted.staged, candidate.ticket.load_id)
+        settle_replayed(connection, sifted.staged, candidate.ticket.load_id)
     if candidate.confirmed is not None:
         supersede_confirmed(connection, candidate.ticket, tables, candidate.confirmed, sifted.outdated)
 
 
 def write_withheld(connection: sa.Connection, candidate: Candidate, closed: GateClosed) -> None:
     """Writes what is kept of a batch that a gate held back: its rejected records, and how the load ended."""
-    gather_rejects(connection, [closed.rejects_file])
+    collect_rejects(connection, [closed.rejects_file])
     write_rejects(connection, candidate, withheld=True)
     finish_load(connection, candidate, closed.outcome)
 
 
 def write_rejects(connection: sa.Connection, candidate: Candidate, *, withheld: bool = False) -> None:
     """Keeps the load's rejected records; those that were poured again lie in quarantine already."""
-    if candidate.pours_rejects:
+    if candidate.replays_rejects:
         return
     origin = candidate.replay.load_id if candidate.replay is not None else None
     fill_raw(connection, candidate.pick_raw(lines_without_raw(connection)))
     load_id = candidate.ticket.load_id if origin is None else origin
-    keep_rejects(connection, candidate.ticket.dataset_id, load_id, candidate.cut.parts, withheld=withheld)
+    keep_rejects(connection, candidate.ticket.dataset_id, load_id, candidate.parsed.parts, withheld=withheld)

@@ -16,7 +16,7 @@ from catalog.model.dataset import ForeignKey
 from catalog.storage.dataset_tables import LINE, DatasetTables
 from catalog.storage.ledger_tables import RejectedRecord
 from ingest.cleaning.newest import note_order
-from ingest.readers.record_writer import CutPart, show_text
+from ingest.readers.record_writer import ParsedPart, show_text
 from runtime.copy import copy_file, driver_of
 from runtime.plain_text import keep_text
 
@@ -54,7 +54,7 @@ class ReasonCount:
         return f"{self.records:,} × {self.reason} (line {self.line}: {shown}{self.message})"
 
 
-def gather_rejects(connection: sa.Connection, files: Iterable[Path]) -> None:
+def collect_rejects(connection: sa.Connection, files: Iterable[Path]) -> None:
     """Makes the load's table of rejected records, from the reader's and the engine's files."""
     connection.execute(sa.schema.CreateTable(REJECTS, if_not_exists=True))
     connection.execute(sa.text("TRUNCATE rejects"))
@@ -63,7 +63,7 @@ def gather_rejects(connection: sa.Connection, files: Iterable[Path]) -> None:
 
 
 def save_rejects(connection: sa.Connection, file: Path) -> None:
-    """Writes the load's rejected records to a file that `gather_rejects` takes."""
+    """Writes the load's rejected records to a file that `collect_rejects` takes."""
     statement = f"COPY rejects ({REJECT_COLUMNS}) TO STDOUT (FORMAT csv)".encode()
     with file.open("wb") as target, driver_of(connection).cursor() as cursor, cursor.copy(statement) as copy:
         for block in copy:
@@ -173,7 +173,7 @@ def fill_raw(connection: sa.Connection, found: Iterator[tuple[int, str]]) -> Non
 
 
 def keep_rejects(
-    connection: sa.Connection, dataset_id: int, load_id: int, parts: Iterable[CutPart], *, withheld: bool = False
+    connection: sa.Connection, dataset_id: int, load_id: int, parts: Iterable[ParsedPart], *, withheld: bool = False
 ) -> None:
     """Writes the load's rejected records to the ledger, each with its part of the batch and its line there.
 
@@ -210,12 +210,12 @@ def keep_rejects(
     )
 
 
-def count_reasons(connection: sa.Connection, *, poured: bool = False) -> tuple[ReasonCount, ...]:
+def count_reasons(connection: sa.Connection, *, replayed: bool = False) -> tuple[ReasonCount, ...]:
     """How many of the load's rejected records broke each rule, most first, with the first of them as a sample.
 
-    Of records that were `poured` again, the line is the one that they first came from.
+    Of records that were `replayed` again, the line is the one that they first came from.
     """
-    source = "(SELECT origin_line AS line, reasons FROM rejects JOIN poured USING (line))" if poured else "rejects"
+    source = "(SELECT origin_line AS line, reasons FROM rejects JOIN poured USING (line))" if replayed else "rejects"
     rows = connection.execute(
         sa.text(
             "SELECT coalesce(reason ->> 'property' || ': ', '') || (reason ->> 'rule'), count(*), min(line),"

@@ -1,4 +1,4 @@
-"""Replays: rejected records poured again, a whole raw batch poured again, a withheld one published all the same.
+"""Replays: of rejected records, of a whole raw batch, and forced publication of a withheld one.
 
 A replay is an upsert that leaves alone whatever is newer than what it pours. A record that comes through keeps its
 place: `_load` and `_line` say which load brought it and where, however often it was poured.
@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from catalog.model.catalog import Catalog
-from catalog.model.dataset import Dataset, RawForm
+from catalog.model.dataset import Dataset, FileFormat
 from catalog.model.load_request import LoadRequest, PublishHeld, Replay
 from catalog.storage.ledger_tables import DatasetHead, Load, RejectedRecord
 from ingest.cleaning.plan import reads_json
@@ -83,14 +83,18 @@ def open_replay_batch(load: RunningLoad) -> Iterator[RawBatch]:
                 sa.text(f"SELECT EXISTS (SELECT FROM ({FIND_OPEN}) AS found WHERE columns IS NULL)"), facts
             ).scalar_one()
         )
-        form = dataset.input.form if dataset.input else RawForm()
-        part = RawPart("rejected records", write_lines(connection, facts, as_json=as_json), form=rejects_form(form))
+        file_format = dataset.input.file_format if dataset.input else FileFormat()
+        part = RawPart(
+            "rejected records",
+            write_lines(connection, facts, as_json=as_json),
+            file_format=rejects_file_format(file_format),
+        )
         yield RawBatch("rejected records", iter([part]), may_be_empty=True)
 
 
-def rejects_form(form: RawForm) -> RawForm:
+def rejects_file_format(file_format: FileFormat) -> FileFormat:
     """How a batch of rejected records is cut."""
-    return RawForm(format=FORMAT, delimiter=form.delimiter)
+    return FileFormat(format=FORMAT, delimiter=file_format.delimiter)
 
 
 def write_lines(connection: sa.Connection, facts: dict[str, Any], *, as_json: bool) -> Iterator[bytes]:
@@ -125,7 +129,7 @@ def recall_note(engine: sa.Engine, dataset: Dataset, dataset_id: int, request: L
             case PublishHeld(load_id):
                 return find_withheld(connection, dataset, dataset_id, load_id)
             case Replay(int(load_id)):
-                return find_poured(connection, dataset, dataset_id, load_id)
+                return find_replayed(connection, dataset, dataset_id, load_id)
     return None
 
 
@@ -147,7 +151,7 @@ def find_withheld(connection: sa.Connection, dataset: Dataset, dataset_id: int, 
     return note_of(row, load_id)
 
 
-def find_poured(connection: sa.Connection, dataset: Dataset, dataset_id: int, load_id: int) -> LandedNote:
+def find_replayed(connection: sa.Connection, dataset: Dataset, dataset_id: int, load_id: int) -> LandedNote:
     """The batch of a load that is to be poured again, whole."""
     row = find_load(connection, dataset, dataset_id, load_id)
     if row.kind not in {"ingest", "refresh"}:

@@ -1,4 +1,4 @@
-"""What a replay does inside the publishing transaction, and how earlier rejected records are closed by what is new.
+"""Replay merge: how a replay is merged in the publishing transaction, and how rejected records are closed.
 
 The temporary table `poured` pairs each rejected record with its line in the batch that is poured, and with the load
 and line that it first came from.
@@ -16,24 +16,24 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from catalog.model.dataset import RawForm
+from catalog.model.dataset import FileFormat
 from catalog.model.load_request import Replay
 from catalog.storage.dataset_tables import LINE, LOAD, REVISION, DatasetTables
 from catalog.storage.ledger_tables import RejectedRecord
 from ingest.cleaning.engine import CleanBatch
-from ingest.cleaning.newest import compare, order_column, speaks_for
+from ingest.cleaning.newest import compare, order_column, supersedes
 from ingest.landing.landed_batch import LandedBatch
 from ingest.landing.unpacking import UnpackLimit
 from ingest.ledger.loads import Ticket
 from ingest.ledger.running_load import RunningLoad
 from ingest.quarantine.rejected_records import REJECTS, key_of
-from ingest.quarantine.replay_batch import LatestBatch, find_latest_batch, rejects_form, takes_whole
-from ingest.readers.record_writer import CutPart
+from ingest.quarantine.replay_batch import LatestBatch, find_latest_batch, rejects_file_format, takes_whole
+from ingest.readers.record_writer import ParsedPart
 from ingest.readers.replayed_rejects import RejectsReader
 from runtime.copy import copy_file, driver_of
 from runtime.plain_text import keep_text
 
-POURED = sa.Table(
+REPLAYED = sa.Table(
     "poured",
     sa.MetaData(),
     sa.Column("line", sa.BigInteger, primary_key=True, autoincrement=False),  # in the batch that is poured
@@ -53,8 +53,8 @@ CONFIRMED = sa.Table(
 
 
 @dataclass(frozen=True)
-class Pouring:
-    """What is poured again: the whole batch of an earlier load, or rejected records, listed in a file."""
+class ReplayPlan:
+    """What is replayed: the whole batch of an earlier load, or rejected records listed in a file."""
 
     load_id: int | None
     origins: Path | None  # CSV: line, reject_id, load_id, origin_line
@@ -62,7 +62,7 @@ class Pouring:
 
 def write_origins(landed: LandedBatch, file: Path, limit: UnpackLimit) -> None:
     """Lists the rejected records of a batch, each with where it first came from."""
-    reader = RejectsReader(rejects_form(RawForm()), limit, file.parent)
+    reader = RejectsReader(rejects_file_format(FileFormat()), limit, file.parent)
     with file.open("w", newline="", encoding="utf-8") as target:
         write = csv.writer(target).writerow
         part: dict[str, Any] = {}
@@ -74,24 +74,26 @@ def write_origins(landed: LandedBatch, file: Path, limit: UnpackLimit) -> None:
                     write([number, item[0], part["load"], part["offset"] + item[1]])
 
 
-def plan_replay(load: RunningLoad, landed: LandedBatch, limit: UnpackLimit) -> Pouring | None:
+def plan_replay(load: RunningLoad, landed: LandedBatch, limit: UnpackLimit) -> ReplayPlan | None:
     """What is poured again, where the load is a replay."""
     request = load.ticket.request
     if not isinstance(request, Replay):
         return None
     if request.load_id is not None:
-        return Pouring(request.load_id, None)
+        return ReplayPlan(request.load_id, None)
     origins = load.folder / "origins.csv"
     write_origins(landed, origins, limit)
-    return Pouring(None, origins)
+    return ReplayPlan(None, origins)
 
 
-def gather_poured(connection: sa.Connection, dataset_id: int, pouring: Pouring, parts: Iterable[CutPart]) -> None:
+def collect_replayed(
+    connection: sa.Connection, dataset_id: int, replay_plan: ReplayPlan, parts: Iterable[ParsedPart]
+) -> None:
     """Makes the table `poured`."""
-    connection.execute(sa.schema.CreateTable(POURED, if_not_exists=True))
+    connection.execute(sa.schema.CreateTable(REPLAYED, if_not_exists=True))
     connection.execute(sa.text("TRUNCATE poured"))
-    if pouring.origins is not None:
-        copy_file(connection, "poured", pouring.origins)
+    if replay_plan.origins is not None:
+        copy_file(connection, "poured", replay_plan.origins)
         return
     spans = [{"name": keep_text(part.name), "start": part.offset} for part in parts]
     connection.execute(
@@ -102,12 +104,12 @@ def gather_poured(connection: sa.Connection, dataset_id: int, pouring: Pouring, 
             " WHERE r.dataset_id = :dataset_id AND r.load_id = :load_id AND r.state = 'open'"
             " ON CONFLICT DO NOTHING"
         ),
-        {"parts": json.dumps(spans), "dataset_id": dataset_id, "load_id": pouring.load_id},
+        {"parts": json.dumps(spans), "dataset_id": dataset_id, "load_id": replay_plan.load_id},
     )
 
 
 def leave_newer(
-    connection: sa.Connection, tables: DatasetTables, staged: sa.Table, dataset_id: int, pouring: Pouring
+    connection: sa.Connection, tables: DatasetTables, staged: sa.Table, dataset_id: int, replay_plan: ReplayPlan
 ) -> int:
     """How many staged records were taken out, since something newer speaks for their keys.
 
@@ -118,18 +120,18 @@ def leave_newer(
     open_now: Any = RejectedRecord.__table__
     current = tables.current
     seen = seen_in(open_now, latest)
-    if pouring.load_id is not None:
-        origin: sa.ColumnElement[Any] = sa.literal(pouring.load_id, sa.BigInteger)
+    if replay_plan.load_id is not None:
+        origin: sa.ColumnElement[Any] = sa.literal(replay_plan.load_id, sa.BigInteger)
         origin_line: sa.ColumnElement[Any] = staged.c[LINE]
         effective = origin
         source: Any = staged
         dismissed: sa.ColumnElement[bool] = sa.false()
     else:
-        origin, origin_line = POURED.c.load_id, POURED.c.origin_line
+        origin, origin_line = REPLAYED.c.load_id, REPLAYED.c.origin_line
         # What the latest batch brought again is as new as that.
         effective = sa.case((seen, sa.func.greatest(latest.load_id if latest else 0, origin)), else_=origin)
-        source = staged.join(POURED, POURED.c.line == staged.c[LINE]).join(
-            open_now, open_now.c.id == POURED.c.reject_id
+        source = staged.join(REPLAYED, REPLAYED.c.line == staged.c[LINE]).join(
+            open_now, open_now.c.id == REPLAYED.c.reject_id
         )
         dismissed = open_now.c.state != "open"
     same_key = sa.and_(*(current.c[name] == staged.c[name] for name in tables.key()))
@@ -183,11 +185,11 @@ def is_newer_line(
     if order is None:
         return later
     column = tables.dataset.properties[order].column
-    mine, theirs = staged.c[column], tables.current.c[column]
+    staged_value, current_value = staged.c[column], tables.current.c[column]
     return sa.or_(
-        theirs > mine,
-        sa.and_(theirs.is_not(None), mine.is_(None)),
-        sa.and_(theirs.is_not_distinct_from(mine), later),
+        current_value > staged_value,
+        sa.and_(current_value.is_not(None), staged_value.is_(None)),
+        sa.and_(current_value.is_not_distinct_from(staged_value), later),
     )
 
 
@@ -196,14 +198,14 @@ def give_origins(connection: sa.Connection, tables: DatasetTables, load_id: int,
     current = tables.current
     connection.execute(
         sa.update(current)
-        .where(current.c[REVISION] == revision, current.c[LOAD] == load_id, POURED.c.line == current.c[LINE])
-        .values({LOAD: POURED.c.load_id, LINE: POURED.c.origin_line})
+        .where(current.c[REVISION] == revision, current.c[LOAD] == load_id, REPLAYED.c.line == current.c[LINE])
+        .values({LOAD: REPLAYED.c.load_id, LINE: REPLAYED.c.origin_line})
     )
 
 
-def settle_poured(connection: sa.Connection, staged: sa.Table, load_id: int) -> None:
+def settle_replayed(connection: sa.Connection, staged: sa.Table, load_id: int) -> None:
     """Closes the rejected records that came through or came too late; those that failed again have new reasons."""
-    facts = {"by": f"load {load_id}"}
+    parameters = {"by": f"load {load_id}"}
     table = f'"{staged.schema}"."{staged.name}"'
     mine = "r.id = poured.reject_id AND r.state = 'open'"
     connection.execute(
@@ -218,14 +220,14 @@ def settle_poured(connection: sa.Connection, staged: sa.Table, load_id: int) -> 
             "UPDATE decant.rejected_records AS r SET state = 'replayed', closed_at = now(), closed_by = :by"
             f" FROM poured JOIN {table} AS staged ON staged._line = poured.line WHERE {mine}"
         ),
-        facts,
+        parameters,
     )
     connection.execute(
         sa.text(
             "UPDATE decant.rejected_records AS r SET state = 'superseded', closed_at = now(), closed_by = :by"
             f" FROM poured WHERE {mine} AND NOT EXISTS (SELECT FROM rejects WHERE rejects.line = poured.line)"
         ),
-        facts,
+        parameters,
     )
 
 
@@ -249,7 +251,7 @@ def supersede_confirmed(
         .where(records.c.dataset_id == ticket.dataset_id, records.c.state == "open")
         .where(records.c.load_id != ticket.load_id)
         .where(records.c.key == CONFIRMED.c.key, CONFIRMED.c.line != sa.all_(late))
-        .where(good, speaks_for(tables, value, records, sa.true()))
+        .where(good, supersedes(tables, value, records, sa.true()))
         .values(state="superseded", closed_at=sa.func.now(), closed_by=f"load {ticket.load_id}")
     )
 
@@ -260,7 +262,7 @@ def supersede_written(connection: sa.Connection, ticket: Ticket, tables: Dataset
     records: Any = RejectedRecord.__table__
     column = order_column(tables)
     later = current.c[LOAD] > records.c.load_id
-    newer = speaks_for(tables, current.c[column], records, later) if column is not None else later
+    newer = supersedes(tables, current.c[column], records, later) if column is not None else later
     connection.execute(
         sa.update(records)
         .where(records.c.dataset_id == ticket.dataset_id, records.c.state == "open")

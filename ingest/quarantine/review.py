@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from catalog.model.dataset import Dataset
-from ingest.ledger.audit import note_deed
+from ingest.ledger.audit import record_audit
 
 BATCH_ROWS = 2_000
 SAMPLES_PER_REASON = 3
@@ -89,9 +89,9 @@ def export_rejects(engine: sa.Engine, choice: Choice) -> Iterator[str]:
             yield json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False, default=show_time)
 
 
-def show_time(moment: Any) -> str:
+def show_time(timestamp: Any) -> str:
     """A time as RFC 3339."""
-    return str(moment.isoformat()).replace("+00:00", "Z")
+    return str(timestamp.isoformat()).replace("+00:00", "Z")
 
 
 def dismiss_rejects(engine: sa.Engine, dataset: Dataset, choice: Choice, by: str) -> int:
@@ -102,5 +102,5 @@ def dismiss_rejects(engine: sa.Engine, dataset: Dataset, choice: Choice, by: str
             statement, {**vars(choice), "state": "open", "by": by}, execution_options={"preserve_rowcount": True}
         )
         chosen = {name: getattr(choice, name) for name in ("reason", "load_id", "id")}
-        note_deed(connection, by, "dismiss", dataset, result.rowcount, chosen)
+        record_audit(connection, by, "dismiss", dataset, result.rowcount, chosen)
         return int(result.rowcount)

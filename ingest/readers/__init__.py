@@ -1,4 +1,4 @@
-"""How raw bytes become raw records: a reader for each format, behind `cut_batch` and `pick_raw`."""
+"""How raw bytes become raw records: a reader for each format, behind `parse_batch` and `pick_raw`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from catalog.model.dataset import RawForm
+from catalog.model.dataset import FileFormat
 from ingest.errors import SourceError
 from ingest.landing.landed_batch import LandedBatch, LandedPart
 from ingest.landing.unpacking import UnpackLimit
@@ -16,7 +16,7 @@ from ingest.readers.excel import WorkbookReader
 from ingest.readers.json_document import DocumentReader
 from ingest.readers.json_lines import NdjsonReader
 from ingest.readers.parquet import ParquetReader
-from ingest.readers.record_writer import CutBatch, CutPart, RecordSink, open_sink
+from ingest.readers.record_writer import ParsedBatch, ParsedPart, RecordWriter, open_record_writer
 from ingest.readers.replayed_rejects import FORMAT as REJECTS
 from ingest.readers.replayed_rejects import RejectsReader
 
@@ -24,14 +24,14 @@ from ingest.readers.replayed_rejects import RejectsReader
 class Reader(Protocol):
     """Reads parts of one format; `line` counts from 1 within a part."""
 
-    def cut(self, part: LandedPart, sink: RecordSink) -> None:
-        """Hands the part's records to the sink, and what is none as malformed."""
+    def parse(self, part: LandedPart, record_writer: RecordWriter) -> None:
+        """Passes the part's records to the record writer, and anything else as malformed."""
 
     def pick(self, part: LandedPart, lines: Iterable[int]) -> Iterator[tuple[int, str]]:
         """(line, raw text) of the records at these ascending lines, by a second pass of the same cut."""
 
 
-READERS: dict[str, Callable[[RawForm, UnpackLimit, Path], Reader]] = {
+READERS: dict[str, Callable[[FileFormat, UnpackLimit, Path], Reader]] = {
     "csv": DelimitedReader,
     "ndjson": NdjsonReader,
     "json": DocumentReader,
@@ -41,46 +41,46 @@ READERS: dict[str, Callable[[RawForm, UnpackLimit, Path], Reader]] = {
 }
 
 
-def make_reader(form: RawForm, limit: UnpackLimit, folder: Path) -> Reader:
+def make_reader(file_format: FileFormat, limit: UnpackLimit, folder: Path) -> Reader:
     """The reader of a form; `limit` is what a part may unpack to, `folder` is for its own files."""
-    return READERS[form.format](form, limit, folder)
+    return READERS[file_format.format](file_format, limit, folder)
 
 
-def cut_batch(
+def parse_batch(
     batch: LandedBatch,
-    form: RawForm,
+    file_format: FileFormat,
     needed: Iterable[str],
     folder: Path,
     limit: UnpackLimit,
     advance: Callable[[int], None],
-) -> CutBatch:
+) -> ParsedBatch:
     """The batch's records and its malformed ones, in files in `folder`."""
-    with open_sink(folder, form.delimiter, needed, advance) as sink:
+    with open_record_writer(folder, file_format.delimiter, needed, advance) as record_writer:
         for part in batch.parts:
             try:
-                make_reader(part.form or form, limit, folder).cut(part, sink)
+                make_reader(part.file_format or file_format, limit, folder).parse(part, record_writer)
             except SourceError as error:
                 # Of many files, the one that is meant is named.
                 if part.name and part.name not in str(error):
                     raise type(error)(f"{part.name}: {error}") from error
                 raise
-    return CutBatch(
+    return ParsedBatch(
         records=folder / "records.csv",
         malformed=folder / "malformed.csv",
         # Nothing at all, and no header either: the gates will say that the batch is empty.
-        header=sink.header or tuple(needed),
-        is_json=sink.is_json,
-        raw=sink.raw,
-        malformed_count=sink.malformed_count,
-        parts=tuple(sink.parts),
-        notes=tuple(sink.notes),
+        header=record_writer.header or tuple(needed),
+        is_json=record_writer.is_json,
+        raw=record_writer.raw,
+        malformed_count=record_writer.malformed_count,
+        parts=tuple(record_writer.parts),
+        notes=tuple(record_writer.notes),
     )
 
 
 def pick_raw(
     batch: LandedBatch,
-    form: RawForm,
-    cut: Iterable[CutPart],
+    file_format: FileFormat,
+    parsed: Iterable[ParsedPart],
     limit: UnpackLimit,
     lines: Iterable[int],
     folder: Path | None = None,
@@ -90,7 +90,7 @@ def pick_raw(
     Some formats are unpacked into files to be read again: in `folder`, or where the system keeps temporary ones.
     """
     landed = {part.name: part for part in batch.parts}
-    spans = list(cut)
+    spans = list(parsed)
     wanted = iter(lines)
     line = next(wanted, None)
     for index, span in enumerate(spans):
@@ -101,6 +101,6 @@ def pick_raw(
             line = next(wanted, None)
         if local:
             part = landed[span.name]
-            reader = make_reader(part.form or form, limit, folder or Path(tempfile.gettempdir()))
+            reader = make_reader(part.file_format or file_format, limit, folder or Path(tempfile.gettempdir()))
             for place, raw in reader.pick(part, local):
                 yield span.offset + place, raw

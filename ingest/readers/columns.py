@@ -1,4 +1,4 @@
-"""The names of raw columns: in a header, where one stands twice or nowhere, and in messages."""
+"""Names of raw columns: header parsing, duplicate and missing names, and their display in messages."""
 
 from __future__ import annotations
 
@@ -71,5 +71,5 @@ def show_names(names: Iterable[str]) -> str:
 
 def show_name(name: str, most: int = NAME_CHARACTERS_SHOWN) -> str:
     """One name from outside in a message."""
-    cut = name if len(name) <= most else name[: most - 1] + "…"
-    return cut if cut.isprintable() else ascii(cut)
+    truncated = name if len(name) <= most else name[: most - 1] + "…"
+    return truncated if truncated.isprintable() else ascii(truncated)

@@ -1,4 +1,4 @@
-"""Our own reader of CSV and its kin: cuts a stream into raw records, each with its line and raw text.
+"""Parser for CSV and other delimited text: yields raw records with their line and raw text.
 
 A record that is not well formed becomes a malformed one, with its reason; what follows it is cut as if it had not
 been there.
@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from catalog.model.dataset import RawForm
+from catalog.model.dataset import FileFormat
 from ingest.errors import SourceError
 from ingest.landing.landed_batch import LandedPart
 from ingest.landing.unpacking import UnpackLimit
 from ingest.readers.columns import name_headers
-from ingest.readers.record_writer import MALFORMED_SHOWN_BYTES, RECORD_LIMIT_BYTES, RecordSink, show_raw
+from ingest.readers.record_writer import MALFORMED_SHOWN_BYTES, RECORD_LIMIT_BYTES, RecordWriter, show_raw
 from ingest.readers.text_encoding import OpenText, open_text
 
 BLOCK_BYTES = 4 << 20
@@ -39,50 +39,52 @@ class RawRecord:
 class DelimitedReader:
     """Reads parts of CSV, or of its kin with other delimiters."""
 
-    def __init__(self, form: RawForm, limit: UnpackLimit, folder: Path) -> None:
-        self.form = form
+    def __init__(self, file_format: FileFormat, limit: UnpackLimit, folder: Path) -> None:
+        self.file_format = file_format
         self.limit = limit
 
-    def cut(self, part: LandedPart, sink: RecordSink) -> None:
-        """Hands the part's records to the sink."""
-        with open_text(part, self.limit, self.form, always=False) as text:
-            cutter = CsvCutter(text, self.form)
+    def parse(self, part: LandedPart, record_writer: RecordWriter) -> None:
+        """Passes the part's records to the record writer."""
+        with open_text(part, self.limit, self.file_format, always=False) as text:
+            parser = CsvParser(text, self.file_format)
             opened = False
-            for first, lines, parsed in cutter.blocks():
+            for first, lines, parsed in parser.blocks():
                 if not opened:
-                    sink.open_part(part.name, cutter.header)
+                    record_writer.open_part(part.name, parser.header)
                     opened = True
-                    self.note_header(part.name, lines, cutter, sink)
-                if parsed is None and cutter.delimiter == sink.separator:
-                    sink.add_plain(first, lines)
+                    self.note_header(part.name, lines, parser, record_writer)
+                if parsed is None and parser.delimiter == record_writer.separator:
+                    record_writer.add_plain(first, lines)
                 elif parsed is None:
                     for line, content in enumerate(lines, first):
-                        sink.add(line, content.split(cutter.delimiter))
+                        record_writer.add(line, content.split(parser.delimiter))
                 for record in parsed or ():
                     if record.fields is not None:
-                        sink.add(record.line, record.fields)
+                        record_writer.add(record.line, record.fields)
                     else:
-                        sink.add_malformed(record.line, show_raw(record.raw, text.encoding), record.problem or "")
-                sink.advance(len(lines))
-            if not opened and cutter.header:
-                sink.open_part(part.name, cutter.header)
-            if cutter.blank_rows:
-                sink.note(f"{part.name}: {cutter.blank_rows:,} rows of delimiters alone are no records")
+                        record_writer.add_malformed(
+                            record.line, show_raw(record.raw, text.encoding), record.problem or ""
+                        )
+                record_writer.advance(len(lines))
+            if not opened and parser.header:
+                record_writer.open_part(part.name, parser.header)
+            if parser.blank_rows:
+                record_writer.note(f"{part.name}: {parser.blank_rows:,} rows of delimiters alone are no records")
 
-    def note_header(self, source: str, lines: list[bytes], cutter: CsvCutter, sink: RecordSink) -> None:
+    def note_header(self, source: str, lines: list[bytes], parser: CsvParser, record_writer: RecordWriter) -> None:
         """Tells where a file whose columns the contract names begins with these names all the same."""
-        if self.form.columns is None or not lines:
+        if self.file_format.columns is None or not lines:
             return
-        first = [show_raw(field, cutter.encoding).strip() for field in cutter.split(lines[0].rstrip(b"\r")) or ()]
-        if [name.casefold() for name in first] == [name.casefold() for name in self.form.columns]:
-            sink.note(f"{source}: the first record reads like a header; `columns` is for files without one")
+        first = [show_raw(field, parser.encoding).strip() for field in parser.split(lines[0].rstrip(b"\r")) or ()]
+        if [name.casefold() for name in first] == [name.casefold() for name in self.file_format.columns]:
+            record_writer.note(f"{source}: the first record reads like a header; `columns` is for files without one")
 
     def pick(self, part: LandedPart, lines: Iterable[int]) -> Iterator[tuple[int, str]]:
         """(line, raw text) of the records at these ascending lines: a second pass of the same cut."""
-        with open_text(part, self.limit, self.form, always=False) as text:
+        with open_text(part, self.limit, self.file_format, always=False) as text:
             wanted = iter(lines)
             target = next(wanted, None)
-            for first, content, parsed in CsvCutter(text, self.form).blocks():
+            for first, content, parsed in CsvParser(text, self.file_format).blocks():
                 if target is None:
                     return
                 if parsed is None:
@@ -95,17 +97,17 @@ class DelimitedReader:
                         target = next(wanted, None)
 
 
-class CsvCutter:
+class CsvParser:
     """Cuts one text of CSV into records; the header is a record like any other."""
 
-    def __init__(self, text: OpenText, form: RawForm) -> None:
+    def __init__(self, text: OpenText, file_format: FileFormat) -> None:
         self.text = text
         self.stream = text.stream
-        self.delimiter = form.delimiter.encode()
+        self.delimiter = file_format.delimiter.encode()
         self.encoding = text.encoding
         self.line_end = text.line_end
-        self.quoted = form.quoted
-        self.header: tuple[str, ...] = form.columns or ()
+        self.quoted = file_format.quoted
+        self.header: tuple[str, ...] = file_format.columns or ()
         self.blank_rows = 0
         escaped = re.escape(self.delimiter)
         self.field = re.compile(
@@ -167,7 +169,7 @@ class CsvCutter:
         try:
             text = raw.decode(self.encoding)
         except UnicodeDecodeError as error:
-            raise SourceError(f"The header {self.say_undecodable(raw, error)}.") from None
+            raise SourceError(f"The header {self.describe_undecodable(raw, error)}.") from None
         fields = self.split(text.encode())
         if not fields or not any(field.strip() for field in fields):
             return self.refuse_header(raw)
@@ -242,7 +244,7 @@ class CsvCutter:
         try:
             text = raw.decode(self.encoding)
         except UnicodeDecodeError as error:
-            return RawRecord(line, raw, None, self.say_undecodable(raw, error))
+            return RawRecord(line, raw, None, self.describe_undecodable(raw, error))
         fields = self.split(raw if self.encoding == "utf-8" else text.encode())
         if fields is None:
             return RawRecord(line, raw, None, "has broken or unclosed quotes")
@@ -250,7 +252,7 @@ class CsvCutter:
             return RawRecord(line, raw, None, f"has {len(fields)} columns where the header has {len(self.header)}")
         return RawRecord(line, raw, fields)
 
-    def say_undecodable(self, raw: bytes, error: UnicodeDecodeError) -> str:
+    def describe_undecodable(self, raw: bytes, error: UnicodeDecodeError) -> str:
         """What is wrong with bytes that are no text, by the source's own encoding."""
         if self.text.is_transcoded:
             return f"is not {self.text.written} (character {len(raw[: error.start].decode()) + 1})"

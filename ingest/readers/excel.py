@@ -16,14 +16,14 @@ from typing import Any
 import orjson
 import python_calamine as calamine
 
-from catalog.model.dataset import RawForm
+from catalog.model.dataset import FileFormat
 from ingest.errors import SourceError
 from ingest.landing.landed_batch import LandedPart
 from ingest.landing.unpacking import UnpackLimit, open_landed_file
 from ingest.readers.columns import name_column, name_headers, number_twins
-from ingest.readers.excel_sheet import SheetFacts, look_at_sheet
-from ingest.readers.json_batches import BATCH_RECORDS, JsonHand, show_text
-from ingest.readers.record_writer import JSON_COLUMN, RecordSink
+from ingest.readers.excel_sheet import SheetSummary, inspect_sheet
+from ingest.readers.json_batches import BATCH_RECORDS, JsonBatcher, show_text
+from ingest.readers.record_writer import JSON_COLUMN, RecordWriter
 from ingest.readers.serials import write_duration, write_serial
 
 WHOLE_LIMIT = 2.0**63  # larger whole numbers are written with an exponent
@@ -32,36 +32,36 @@ WHOLE_LIMIT = 2.0**63  # larger whole numbers are written with an exponent
 class WorkbookReader:
     """Reads parts that are one workbook each."""
 
-    def __init__(self, form: RawForm, limit: UnpackLimit, folder: Path) -> None:
-        self.form = form
+    def __init__(self, file_format: FileFormat, limit: UnpackLimit, folder: Path) -> None:
+        self.file_format = file_format
         self.limit = limit
         self.folder = folder
 
-    def cut(self, part: LandedPart, sink: RecordSink) -> None:
-        """Hands the part's rows to the sink."""
+    def parse(self, part: LandedPart, record_writer: RecordWriter) -> None:
+        """Passes the part's rows to the record writer."""
         with self.open_rows(part) as sheet:
             if sheet.columns:
-                sink.open_table(part.name, sheet.columns, f"The sheet {sheet.facts.name!r} of {part.name}")
+                record_writer.open_table(part.name, sheet.columns, f"The sheet {sheet.facts.name!r} of {part.name}")
             if sheet.facts.merged:
-                sink.note(
+                record_writer.note(
                     f"{part.name}: {sheet.facts.merged:,} ranges of merged cells in the sheet {sheet.facts.name!r}:"
                     " the first cell of each has its value, the others have none"
                 )
-            hand = JsonHand(sink)
+            batcher = JsonBatcher(record_writer)
             first = 1
             texts: list[bytes] = []
             for line, values in sheet.rows:
-                text, problem = sheet.write(line, values, sink.needed)
+                text, problem = sheet.write(line, values, record_writer.needed)
                 if problem is not None:
-                    sink.add_malformed(line, show_text(text), problem)
+                    record_writer.add_malformed(line, show_text(text), problem)
                     continue
                 if texts and (line != first + len(texts) or len(texts) >= BATCH_RECORDS):
-                    hand.take(first, texts)
+                    batcher.take(first, texts)
                     texts = []
                 first = first if texts else line
                 texts.append(text)
             if texts:
-                hand.take(first, texts)
+                batcher.take(first, texts)
 
     def pick(self, part: LandedPart, lines: Iterable[int]) -> Iterator[tuple[int, str]]:
         """(line, raw text) of the rows at these ascending lines."""
@@ -79,14 +79,14 @@ class WorkbookReader:
     def open_rows(self, part: LandedPart) -> Iterator[OpenSheet]:
         """The sheet that is read; SourceError where this is no workbook."""
         with open_landed_file(part, self.limit, self.folder) as path:
-            facts = look_at_sheet(path, part.name, self.form.sheet, self.limit)
+            facts = inspect_sheet(path, part.name, self.file_format.sheet, self.limit)
             try:
                 with calamine.CalamineWorkbook.from_path(str(path)) as workbook:
                     sheet = workbook.get_sheet_by_name(facts.name)
                     first_column = sheet.start[1] if sheet.start else 0
                     rows = read_rows(sheet, facts, first_column)
-                    if self.form.columns:
-                        yield OpenSheet(facts, self.form.columns, rows, first_column)
+                    if self.file_format.columns:
+                        yield OpenSheet(facts, self.file_format.columns, rows, first_column)
                         return
                     _, header = next(rows, (0, []))
                     columns = name_columns(header, first_column)
@@ -99,7 +99,7 @@ class OpenSheet:
     """A sheet while it is read."""
 
     def __init__(
-        self, facts: SheetFacts, columns: tuple[str, ...], rows: Iterator[tuple[int, list[Any]]], first_column: int
+        self, facts: SheetSummary, columns: tuple[str, ...], rows: Iterator[tuple[int, list[Any]]], first_column: int
     ) -> None:
         self.facts = facts
         self.columns = columns
@@ -127,18 +127,20 @@ class OpenSheet:
         return text, None
 
 
-def read_rows(sheet: calamine.CalamineSheet, facts: SheetFacts, first_column: int) -> Iterator[tuple[int, list[Any]]]:
+def read_rows(
+    sheet: calamine.CalamineSheet, facts: SheetSummary, first_column: int
+) -> Iterator[tuple[int, list[Any]]]:
     """Each row that holds something, with its number in the sheet."""
-    serials = [(column - first_column, cells, cells.shows_moments) for column, cells in facts.serials.items()]
+    serials = [(column - first_column, cells, cells.shows_timestamps) for column, cells in facts.serials.items()]
     last = 0
     for line, cells in enumerate(sheet.iter_rows(), 1):
         last = line
         values = [as_json(cell) for cell in cells]
         for column, error in facts.errors.get(line, ()):
             values[column - first_column] = error
-        for index, column_cells, moments in serials:
+        for index, column_cells, timestamps in serials:
             if (found := column_cells.at(line)) is not None and 0 <= index < len(values):
-                values[index] = write_serial(*found, moments=moments, since_1904=facts.since_1904)
+                values[index] = write_serial(*found, timestamps=timestamps, since_1904=facts.since_1904)
         if any(value is not None for value in values) or line in facts.formulas:
             yield line, values
     # Where nothing but such formulas follows, the library sees no row.

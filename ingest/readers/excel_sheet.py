@@ -30,11 +30,11 @@ LISTS_LIMIT_BYTES = 16 << 20  # of the lists of sheets, which are read whole
 BLOCK_BYTES = 1 << 20
 ROW_LIMIT_BYTES = 64 << 20
 SHEETS = "xl/workbook.xml"
-PLACES = "xl/_rels/workbook.xml.rels"
+SHEET_RELATIONSHIPS = "xl/_rels/workbook.xml.rels"
 TEXTS = "xl/sharedStrings.xml"
 WORKSHEET = "/worksheet"
 TAG = re.compile(rb"<(?:\w+:)?(row|c)\b([^>]*)>")
-PLACE = re.compile(rb"\br=\"([A-Z]{1,3})([0-9]{1,7})\"")
+CELL_REFERENCE = re.compile(rb"\br=\"([A-Z]{1,3})([0-9]{1,7})\"")
 ROW = re.compile(rb"\br=\"([0-9]{1,7})\"")
 TYPE = re.compile(rb"\bt=\"(\w+)\"")
 STYLE = re.compile(rb"\bs=\"([0-9]{1,6})\"")
@@ -56,7 +56,7 @@ class CellKind(NamedTuple):
 
 
 @dataclass
-class SheetFacts:
+class SheetSummary:
     """One sheet: its name, and what was found in it. Rows count from 1, columns from 0."""
 
     name: str
@@ -98,14 +98,14 @@ class SheetFacts:
 
 
 @dataclass(frozen=True)
-class SheetPlace:
+class SheetLocation:
     """Where a worksheet lies in the archive, and whether people see it."""
 
     member: str
     hidden: bool
 
 
-def look_at_sheet(path: Path, source: str, wanted: str | None, limit: UnpackLimit) -> SheetFacts:
+def inspect_sheet(path: Path, source: str, wanted: str | None, limit: UnpackLimit) -> SheetSummary:
     """The facts about the sheet of this name, or the first that is shown; SourceError where there is none."""
     if not zipfile.is_zipfile(path):
         with path.open("rb") as file:
@@ -125,18 +125,18 @@ def look_at_sheet(path: Path, source: str, wanted: str | None, limit: UnpackLimi
                     if wanted
                     else f"{source} is empty."
                 )
-            facts = SheetFacts(name, read_styles(archive), since_1904)
+            facts = SheetSummary(name, read_styles(archive), since_1904)
             bound_cells(facts, source, packed_bytes, limit)
             with archive.open(sheets[name].member) as sheet:
                 for block in whole_rows(sheet):
-                    look_at_cells(block, facts)
+                    inspect_cells(block, facts)
             measure_texts(archive, sheets[name].member, facts, source, limit)
             return facts
     except (*PACKING_ERRORS, KeyError, NotImplementedError, RuntimeError, ElementTree.ParseError) as error:
         raise SourceError(f"{source} cannot be read as XLSX: {error}.") from error
 
 
-def bound_cells(facts: SheetFacts, source: str, packed_bytes: int, limit: UnpackLimit) -> None:
+def bound_cells(facts: SheetSummary, source: str, packed_bytes: int, limit: UnpackLimit) -> None:
     """Sets how many cells the sheet may span, by the size of the workbook."""
     by_ratio = max(CELLS_FREE, packed_bytes * limit.ratio // CELL_BYTES)
     if by_ratio < CELLS_LIMIT:
@@ -157,7 +157,9 @@ def measure(archive: zipfile.ZipFile, source: str, packed_bytes: int, limit: Unp
                 pass
 
 
-def measure_texts(archive: zipfile.ZipFile, member: str, facts: SheetFacts, source: str, limit: UnpackLimit) -> None:
+def measure_texts(
+    archive: zipfile.ZipFile, member: str, facts: SheetSummary, source: str, limit: UnpackLimit
+) -> None:
     """SourceTooLargeError where the texts of all cells, each of which stands in the file once, are too much."""
     if not facts.texts or TEXTS not in archive.namelist():
         return
@@ -184,19 +186,19 @@ def measure_each_text(archive: zipfile.ZipFile) -> Iterator[int]:
     yield carry
 
 
-def choose_sheet(sheets: dict[str, SheetPlace]) -> str | None:
+def choose_sheet(sheets: dict[str, SheetLocation]) -> str | None:
     """The first sheet that people see; the first where all are hidden."""
     shown = [name for name, place in sheets.items() if not place.hidden]
     return next(iter([*shown, *sheets]), None)
 
 
-def list_sheets(archive: zipfile.ZipFile) -> tuple[dict[str, SheetPlace], bool]:
+def list_sheets(archive: zipfile.ZipFile) -> tuple[dict[str, SheetLocation], bool]:
     """The worksheets by name, in order, and whether the workbook's days count from 1904."""
-    for name in (SHEETS, PLACES):
+    for name in (SHEETS, SHEET_RELATIONSHIPS):
         if archive.getinfo(name).file_size > LISTS_LIMIT_BYTES:
             raise SourceTooLargeError()
     places = {}
-    for link in ElementTree.fromstring(archive.read(PLACES)):  # noqa: S314 - expat refuses entities that multiply
+    for link in ElementTree.fromstring(archive.read(SHEET_RELATIONSHIPS)):  # noqa: S314 - expat refuses entities that multiply
         target = str(link.get("Target", ""))
         if str(link.get("Type", "")).endswith(WORKSHEET):
             places[link.get("Id")] = target.lstrip("/") if target.startswith("/") else f"xl/{target}"
@@ -210,7 +212,7 @@ def list_sheets(archive: zipfile.ZipFile) -> tuple[dict[str, SheetPlace], bool]:
             link_id = next((value for key, value in element.items() if key.endswith("}id")), None)
             if link_id in places:
                 hidden = element.get("state", "visible") != "visible"
-                sheets[str(element.get("name"))] = SheetPlace(places[link_id], hidden)
+                sheets[str(element.get("name"))] = SheetLocation(places[link_id], hidden)
     return sheets, since_1904
 
 
@@ -230,7 +232,7 @@ def whole_rows(stream: ByteStream) -> Iterator[bytes]:
     yield carry
 
 
-def look_at_cells(block: bytes, facts: SheetFacts) -> None:
+def inspect_cells(block: bytes, facts: SheetSummary) -> None:
     """Takes note of the cells in a piece of a sheet."""
     row, column = facts.rows[1], -1
     has_formulas = b"<f" in block or b":f" in block
@@ -240,7 +242,7 @@ def look_at_cells(block: bytes, facts: SheetFacts) -> None:
             given = ROW.search(attributes)
             row, column = int(given[1]) if given else row + 1, -1
             continue
-        place = PLACE.search(attributes)
+        place = CELL_REFERENCE.search(attributes)
         if place:
             column, row = number_column(place[1]), int(place[2])
             attributes = attributes[: place.start()] + attributes[place.end() :]
@@ -252,12 +254,12 @@ def look_at_cells(block: bytes, facts: SheetFacts) -> None:
             continue
         facts.texts += kind.type == b"s"
         if has_formulas or kind.shown_as or kind.type == b"e":
-            look_into_cell(block, match.end(), facts, (row, column), kind)
+            inspect_cell(block, match.end(), facts, (row, column), kind)
     for merged in MERGED.finditer(block):
         facts.merged += int(merged[2]) > facts.rows[0]
 
 
-def look_into_cell(block: bytes, start: int, facts: SheetFacts, place: tuple[int, int], kind: CellKind) -> None:
+def inspect_cell(block: bytes, start: int, facts: SheetSummary, place: tuple[int, int], kind: CellKind) -> None:
     """Takes note of an error, of a formula without a value, and of a number that is shown as a day or a time."""
     row, column = place
     content = CONTENT.match(block, start)

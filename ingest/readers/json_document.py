@@ -16,16 +16,16 @@ from pathlib import Path
 
 import orjson
 
-from catalog.model.dataset import RawForm
+from catalog.model.dataset import FileFormat
 from catalog.types.json_path import RecordsPath, parse_records_path
 from ingest.errors import SourceError
 from ingest.landing.landed_batch import LandedPart
 from ingest.landing.unpacking import ByteStream, UnpackLimit
 from ingest.readers.columns import show_names
-from ingest.readers.json_batches import JsonHand, show_text
+from ingest.readers.json_batches import JsonBatcher, show_text
 from ingest.readers.json_object import MalformedJsonError, read_object
 from ingest.readers.json_scanner import JsonScanner
-from ingest.readers.record_writer import RecordSink
+from ingest.readers.record_writer import RecordWriter
 from ingest.readers.text_encoding import open_text
 
 BATCH_BYTES = 1 << 20
@@ -34,7 +34,7 @@ BREAK = re.compile(rb"\s*\n\s*")
 
 
 @dataclass(frozen=True)
-class RecordsPlace:
+class RecordsLocation:
     """Where in a document the records are, and what the keys that they lie under are called."""
 
     path: RecordsPath | None
@@ -53,27 +53,27 @@ class RecordsPlace:
 class DocumentReader:
     """Reads parts that are one JSON document each."""
 
-    def __init__(self, form: RawForm, limit: UnpackLimit, folder: Path) -> None:
-        self.form = form
+    def __init__(self, file_format: FileFormat, limit: UnpackLimit, folder: Path) -> None:
+        self.file_format = file_format
         self.limit = limit
-        self.place = RecordsPlace(
-            parse_records_path(form.records) if form.records else None,
-            orjson.dumps(form.record_key) if form.record_key else None,
+        self.location = RecordsLocation(
+            parse_records_path(file_format.records) if file_format.records else None,
+            orjson.dumps(file_format.record_key) if file_format.record_key else None,
         )
 
-    def cut(self, part: LandedPart, sink: RecordSink) -> None:
-        """Hands the part's records to the sink."""
-        sink.open_part(part.name, None)
-        hand = JsonHand(sink)
-        with open_text(part, self.limit, self.form, always=True) as text:
+    def parse(self, part: LandedPart, record_writer: RecordWriter) -> None:
+        """Passes the part's records to the record writer."""
+        record_writer.open_part(part.name, None)
+        batcher = JsonBatcher(record_writer)
+        with open_text(part, self.limit, self.file_format, always=True) as text:
             first, records, size = 1, [], 0
-            for raw in find_records(text.stream, self.place):
+            for raw in find_records(text.stream, self.location):
                 records.append(raw if b"\n" not in raw else one_line(raw))
                 size += len(raw)
                 if size > BATCH_BYTES:
-                    hand.take(first, records)
+                    batcher.take(first, records)
                     first, records, size = first + len(records), [], 0
-            hand.take(first, records)
+            batcher.take(first, records)
 
     def pick(self, part: LandedPart, lines: Iterable[int]) -> Iterator[tuple[int, str]]:
         """(line, raw text) of the records at these ascending lines.
@@ -82,8 +82,8 @@ class DocumentReader:
         """
         wanted = iter(lines)
         target = next(wanted, None)
-        with open_text(part, self.limit, self.form, always=True) as text:
-            for number, raw in enumerate(find_records(text.stream, self.place), 1):
+        with open_text(part, self.limit, self.file_format, always=True) as text:
+            for number, raw in enumerate(find_records(text.stream, self.location), 1):
                 if target is None:
                     return
                 if number == target:
@@ -100,7 +100,7 @@ def one_line(raw: bytes) -> bytes:
     return BREAK.sub(b" ", raw)
 
 
-def find_records(stream: ByteStream, place: RecordsPlace) -> Iterator[bytes]:
+def find_records(stream: ByteStream, location: RecordsLocation) -> Iterator[bytes]:
     """The texts of the records, in order; of one that is too long, a beginning that is too long too.
 
     SourceError where the document is broken, or where nothing lies at the path.
@@ -108,21 +108,21 @@ def find_records(stream: ByteStream, place: RecordsPlace) -> Iterator[bytes]:
     scanner = JsonScanner(stream)
     if scanner.peek() == b"":
         return  # nothing at all: an empty file
-    yield from descend(scanner, place, 0)
+    yield from descend(scanner, location, 0)
     if scanner.peek() != b"":
         raise SourceError(
-            f"The JSON document has more behind its end, at {scanner.place()}:"
+            f"The JSON document has more behind its end, at {scanner.position()}:"
             " where each line is a record, the format is ndjson."
         )
 
 
-def descend(scanner: JsonScanner, place: RecordsPlace, depth: int) -> Iterator[bytes]:
+def descend(scanner: JsonScanner, location: RecordsLocation, depth: int) -> Iterator[bytes]:
     """The records below the value that the scanner has come to, `depth` keys down the path."""
-    if depth == len(place.keys):
-        yield from list_items(scanner, place)
+    if depth == len(location.keys):
+        yield from list_items(scanner, location)
         return
-    wanted = place.keys[depth]
-    where = "".join(f".{key}" for key in place.keys[:depth])
+    wanted = location.keys[depth]
+    where = "".join(f".{key}" for key in location.keys[:depth])
     if scanner.peek() != b"{":
         raise SourceError(f"The JSON document has no object at ${where}, and so no {wanted!r} in it.")
     keys: list[str] = []
@@ -135,21 +135,21 @@ def descend(scanner: JsonScanner, place: RecordsPlace, depth: int) -> Iterator[b
         if found:
             raise SourceError(f"The JSON document has the key {wanted!r} twice at ${where}.")
         found = True
-        yield from descend(scanner, place, depth + 1)
+        yield from descend(scanner, location, depth + 1)
     if not found:
         shown = show_names(keys)
         raise SourceError(f"The JSON document has no {wanted!r} at ${where}; its keys there are: {shown}.")
 
 
-def list_items(scanner: JsonScanner, place: RecordsPlace) -> Iterator[bytes]:
+def list_items(scanner: JsonScanner, location: RecordsLocation) -> Iterator[bytes]:
     """The items of an array, the members of an object, or the one record that is an object."""
     start = scanner.peek()
-    path = place.path
+    path = location.path
     if start == b"[":
         for _ in scanner.items():
-            if place.key is not None:
+            if location.key is not None:
                 raise SourceError(
-                    f"The JSON document has a list at {place.where()}, whose items have no keys:"
+                    f"The JSON document has a list at {location.where()}, whose items have no keys:"
                     " `recordKey` of the input is for an object of records."
                 )
             yield scanner.take()
@@ -165,7 +165,7 @@ def list_items(scanner: JsonScanner, place: RecordsPlace) -> Iterator[bytes]:
     elif start == b"{" and path is not None and path.items:
         for name in scanner.raw_members():
             raw = scanner.take()
-            yield raw if place.key is None else put_key(raw, place.key, name)
+            yield raw if location.key is None else put_key(raw, location.key, name)
     elif start == b"n":
         scanner.skip()  # null: many services write it for no records
     else:

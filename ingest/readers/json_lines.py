@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from catalog.model.dataset import RawForm
+from catalog.model.dataset import FileFormat
 from ingest.errors import SourceError
 from ingest.landing.landed_batch import LandedPart
 from ingest.landing.unpacking import UnpackLimit
-from ingest.readers.json_batches import JsonHand, show_text
-from ingest.readers.record_writer import RecordSink
+from ingest.readers.json_batches import JsonBatcher, show_text
+from ingest.readers.record_writer import RecordWriter
 from ingest.readers.text_encoding import OpenText, open_text
 
 BLOCK_BYTES = 4 << 20
@@ -20,28 +20,28 @@ LINE_LIMIT_BYTES = 64 << 20  # a longer line is no line: the load fails
 class NdjsonReader:
     """Reads parts of NDJSON."""
 
-    def __init__(self, form: RawForm, limit: UnpackLimit, folder: Path) -> None:
-        self.form = form
+    def __init__(self, file_format: FileFormat, limit: UnpackLimit, folder: Path) -> None:
+        self.file_format = file_format
         self.limit = limit
 
-    def cut(self, part: LandedPart, sink: RecordSink) -> None:
-        """Hands the part's records to the sink."""
-        if self.form.columns:
-            sink.open_table(part.name, self.form.columns)  # rows of a table: their columns are known
+    def parse(self, part: LandedPart, record_writer: RecordWriter) -> None:
+        """Passes the part's records to the record writer."""
+        if self.file_format.columns:
+            record_writer.open_table(part.name, self.file_format.columns)  # rows of a table: their columns are known
         else:
-            sink.open_part(part.name, None)
-        hand = JsonHand(sink)
-        with open_text(part, self.limit, self.form, always=True) as text:
+            record_writer.open_part(part.name, None)
+        batcher = JsonBatcher(record_writer)
+        with open_text(part, self.limit, self.file_format, always=True) as text:
             for first, lines in split_lines(text):
                 if first == 1:
-                    note_document(part.name, lines, sink)
-                hand.take(first, lines)
+                    note_document(part.name, lines, record_writer)
+                batcher.take(first, lines)
 
     def pick(self, part: LandedPart, lines: Iterable[int]) -> Iterator[tuple[int, str]]:
         """(line, raw text) of the records at these ascending lines."""
         wanted = iter(lines)
         target = next(wanted, None)
-        with open_text(part, self.limit, self.form, always=True) as text:
+        with open_text(part, self.limit, self.file_format, always=True) as text:
             for first, content in split_lines(text):
                 while target is not None and target < first + len(content):
                     yield target, show_text(content[target - first])
@@ -50,11 +50,13 @@ class NdjsonReader:
                     return
 
 
-def note_document(source: str, lines: list[bytes], sink: RecordSink) -> None:
+def note_document(source: str, lines: list[bytes], record_writer: RecordWriter) -> None:
     """Tells where a file begins as no NDJSON does, but a document over many lines."""
     first = next((line.strip() for line in lines if line.strip()), b"")
     if first in {b"[", b"{"}:
-        sink.note(f"{source} begins like one JSON document over many lines: then its format is json, not ndjson")
+        record_writer.note(
+            f"{source} begins like one JSON document over many lines: then its format is json, not ndjson"
+        )
 
 
 def split_lines(text: OpenText) -> Iterator[tuple[int, list[bytes]]]:

@@ -36,7 +36,7 @@ def read_object(raw: bytes) -> dict[str, Any]:
     try:
         record = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        raise MalformedJsonError(say_broken(raw, error)) from None
+        raise MalformedJsonError(describe_malformed(raw, error)) from None
     if not isinstance(record, dict):
         raise MalformedJsonError(f"is no JSON object but {KINDS.get(type(record), 'null')}")
     if b"\\u0000" in raw and NUL.search(raw):
@@ -114,7 +114,7 @@ def keep_digits(raw: bytes) -> bytes:
     return simplejson.dumps(record, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def say_broken(raw: bytes, error: orjson.JSONDecodeError) -> str:
+def describe_malformed(raw: bytes, error: orjson.JSONDecodeError) -> str:
     """What is wrong with a text that is no JSON, in a person's words where they are better known."""
     if b"\0" in raw:
         return "holds a NUL character"

@@ -1,4 +1,4 @@
-"""Walks through a JSON document of any size, value by value, without judging what is in them."""
+"""Streaming scanner for JSON documents of any size, value by value, without validating their content."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ class JsonScanner:
         self.start = 0
         return not self.ended
 
-    def place(self) -> str:
+    def position(self) -> str:
         """Where we are, for a person."""
         return f"byte {self.passed + self.start + 1:,}"
 
     def broken(self, what: str) -> SourceError:
         """The error of a document that is broken here."""
         found = "it breaks off" if self.start >= len(self.buffer) else f"there is {self.show()}"
-        return SourceError(f"The JSON document is broken at {self.place()}: {what} is expected, but {found}.")
+        return SourceError(f"The JSON document is broken at {self.position()}: {what} is expected, but {found}.")
 
     def show(self) -> str:
         """What comes next, for a person."""
@@ -159,7 +159,7 @@ class JsonScanner:
     def read_on_in_text(self) -> None:
         """Reads on where the buffer ends within a text; SourceError where it never ends."""
         if len(self.buffer) - self.start > TEXT_LIMIT_BYTES or not self.fill():
-            raise SourceError(f"The JSON document is broken: the text that begins at {self.place()} does not end.")
+            raise SourceError(f"The JSON document is broken: the text that begins at {self.position()} does not end.")
 
     def pieces(self, keep: int) -> Iterator[bytes]:
         """The value in brackets that begins here, piece by piece as it is read; its first `keep` bytes."""

@@ -1,4 +1,4 @@
-"""Rows of a Parquet file whose moments have more digits than DuckDB reads of them.
+"""Finds rows of a Parquet file whose timestamps are finer than DuckDB reads.
 
 Of nanoseconds in UTC, and of Impala's twelve-byte moments, DuckDB keeps microseconds and says nothing; pyarrow reads
 them whole. Only columns that hold such a type are looked at.

@@ -14,13 +14,13 @@ from typing import Any
 
 import duckdb
 
-from catalog.model.dataset import RawForm
+from catalog.model.dataset import FileFormat
 from ingest.errors import SourceError, SourceTooLargeError
 from ingest.landing.landed_batch import LandedPart
 from ingest.landing.unpacking import UnpackLimit, open_landed_file
-from ingest.readers.json_batches import JsonHand, show_text
+from ingest.readers.json_batches import JsonBatcher, show_text
 from ingest.readers.nanoseconds import find_too_fine
-from ingest.readers.record_writer import JSON_COLUMN, RECORD_LIMIT_BYTES, RecordSink
+from ingest.readers.record_writer import JSON_COLUMN, RECORD_LIMIT_BYTES, RecordWriter
 from ingest.readers.signature import LOOKED_AT, name_format
 from runtime.driver_messages import describe_duckdb
 from runtime.duckdb_connection import open_duckdb
@@ -33,39 +33,41 @@ NO_NUMBER = re.compile(rb'"\\u0000(nan|-?inf)"')
 TOO_FINE = "has a moment with nanoseconds, of which only microseconds can be kept"
 MEMORY_LIMIT = "512MB"
 NUMBERS = {"tinyint", "smallint", "integer", "bigint", "utinyint", "usmallint", "uinteger", "ubigint", "boolean"}
-LOCAL_MOMENTS = {"timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns"}
+LOCAL_TIMESTAMPS = {"timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns"}
 
 
 class ParquetReader:
     """Reads parts that are one Parquet file each."""
 
-    def __init__(self, form: RawForm, limit: UnpackLimit, folder: Path) -> None:
+    def __init__(self, file_format: FileFormat, limit: UnpackLimit, folder: Path) -> None:
         self.limit = limit  # of the file unpacked, and of its rows as JSON
         self.folder = folder
 
-    def cut(self, part: LandedPart, sink: RecordSink) -> None:
-        """Hands the part's rows to the sink: of each the columns that the contract reads."""
+    def parse(self, part: LandedPart, record_writer: RecordWriter) -> None:
+        """Passes the part's rows to the record writer: of each the columns that the contract reads."""
         with self.open_file(part) as file:
-            sink.open_table(part.name, file.columns)
-            chosen = file.choose(None if JSON_COLUMN in sink.needed or not sink.needed else sink.needed)
+            record_writer.open_table(part.name, file.columns)
+            chosen = file.choose(
+                None if JSON_COLUMN in record_writer.needed or not record_writer.needed else record_writer.needed
+            )
             allowance = self.limit.of_packed(part.name, part.size, FREE_BYTES)
-            hand = JsonHand(sink)
+            batcher = JsonBatcher(record_writer)
             first = 1
             for texts, too_fine in file.rows(chosen):
                 allowance.take(sum(map(len, texts)))
                 whole = max(map(len, texts)) <= RECORD_LIMIT_BYTES and not any(ODD in text for text in texts)
                 if whole and not too_fine:
-                    sink.add_json(first, texts)
-                    sink.advance(len(texts))
+                    record_writer.add_json(first, texts)
+                    record_writer.advance(len(texts))
                 elif not too_fine:
-                    hand.take(first, [mend(text) for text in texts])
+                    batcher.take(first, [write_non_numbers(text) for text in texts])
                 else:
                     for index, text in enumerate(texts):
                         if index in too_fine:
-                            sink.add_malformed(first + index, show_text(spoil(text)), TOO_FINE)
-                            sink.advance(1)
+                            record_writer.add_malformed(first + index, show_text(spoil(text)), TOO_FINE)
+                            record_writer.advance(1)
                         else:
-                            hand.take(first + index, [mend(text)])
+                            batcher.take(first + index, [write_non_numbers(text)])
                 first += len(texts)
 
     def pick(self, part: LandedPart, lines: Iterable[int]) -> Iterator[tuple[int, str]]:
@@ -77,7 +79,10 @@ class ParquetReader:
                 place = 0
                 for texts, too_fine in file.rows(file.choose(None), asked):
                     for index, text in enumerate(texts):
-                        yield asked[place + index], show_text(spoil(text) if index in too_fine else mend(text))
+                        yield (
+                            asked[place + index],
+                            show_text(spoil(text) if index in too_fine else write_non_numbers(text)),
+                        )
                     place += len(texts)
 
     @contextmanager
@@ -166,7 +171,7 @@ def as_json(value: str, type_: Any, *, nested: bool = False) -> str:
         # judge it, it is marked, for the record to be rejected.
         odd = f"chr(0) || {text}" if nested else text
         return f"CASE WHEN isfinite({value}) THEN to_json(CAST({text} AS DOUBLE)) ELSE to_json({odd}) END"
-    if name in LOCAL_MOMENTS:
+    if name in LOCAL_TIMESTAMPS:
         return f"replace(CAST({value} AS VARCHAR), ' ', 'T')"
     if name == "timestamp with time zone":
         return f"regexp_replace(replace(CAST({value} AS VARCHAR), ' ', 'T'), '\\+00$', 'Z')"
@@ -202,7 +207,7 @@ def nested_decimal(value: str, type_: Any) -> str:
     return f"CASE WHEN {again} = {value} THEN {number} ELSE {text} END"
 
 
-def mend(text: bytes) -> bytes:
+def write_non_numbers(text: bytes) -> bytes:
     """A row's text with what is no number in it in plain words, which are no JSON: the row is rejected for them."""
     return NO_NUMBER.sub(lambda found: b"NaN" if found[1] == b"nan" else found[1].replace(b"inf", b"Infinity"), text)
 

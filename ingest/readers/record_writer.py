@@ -1,4 +1,4 @@
-"""Where readers put what they cut: one file of records for DuckDB, one of malformed records for quarantine.
+"""Record writer: one file of parsed records for DuckDB, one of malformed records for quarantine.
 
 DuckDB reads the same records that were cut, each with its line before it, every one well formed. Lines count on from
 part to part, so that one number finds a record of the batch; `offsets` leads back to the part and its own line.
@@ -27,7 +27,7 @@ KNOWN_KEYS_LIMIT = 1000  # keys of JSON records that are remembered, to tell whi
 
 
 @dataclass(frozen=True)
-class CutPart:
+class ParsedPart:
     """Where one part of a batch begins among its lines, and its columns."""
 
     name: str
@@ -36,8 +36,8 @@ class CutPart:
 
 
 @dataclass(frozen=True)
-class CutBatch:
-    """A raw batch, cut: where the records lie, what their columns are, how many there are."""
+class ParsedBatch:
+    """A parsed batch: the file of its records, their columns and their number."""
 
     records: Path  # CSV without header: line, then the raw columns, or the one JSON object
     malformed: Path  # CSV without header: line, key, raw text, reasons, candidate, order value
@@ -45,11 +45,11 @@ class CutBatch:
     is_json: bool
     raw: int
     malformed_count: int
-    parts: tuple[CutPart, ...]
+    parts: tuple[ParsedPart, ...]
     notes: tuple[str, ...] = ()  # what records do not show
 
 
-class RecordSink:
+class RecordWriter:
     """Takes the records of one batch, part by part; memory stays flat."""
 
     def __init__(
@@ -63,7 +63,7 @@ class RecordSink:
         self.header: tuple[str, ...] = ()
         self.is_json = False
         self.order: list[int | None] | None = None  # where this part's columns are not the first part's
-        self.parts: list[CutPart] = []
+        self.parts: list[ParsedPart] = []
         self.last = 0
         self.raw = 0
         self.malformed_count = 0
@@ -89,7 +89,7 @@ class RecordSink:
             places = {column: index for index, column in enumerate(columns)}
             same = columns == self.header
             self.order = None if same else [places.get(column) for column in self.header]
-        self.parts.append(CutPart(name, self.last, columns))
+        self.parts.append(ParsedPart(name, self.last, columns))
 
     @property
     def offset(self) -> int:
@@ -111,7 +111,7 @@ class RecordSink:
     def add(self, line: int, fields: list[bytes]) -> None:
         """Takes one record: its fields, or its one JSON object."""
         if self.order is not None:
-            fields = [fields[place] if place is not None else b"" for place in self.order]
+            fields = [fields[index] if index is not None else b"" for index in self.order]
         self.raw += 1
         self.last = self.offset + line
         self.out.write(self.separator.join([b"%d" % self.last, *map(quote_field, fields)]) + b"\n")
@@ -149,18 +149,18 @@ class RecordSink:
 
 
 @contextmanager
-def open_sink(
+def open_record_writer(
     folder: Path, delimiter: str, needed: Iterable[str], advance: Callable[[int], None]
-) -> Iterator[RecordSink]:
+) -> Iterator[RecordWriter]:
     """A sink that writes into `folder`."""
     with (
         (folder / "records.csv").open("wb") as out,
         (folder / "malformed.csv").open("w", newline="", encoding="utf-8") as bad,
     ):
         # With this line end, a lone carriage return in a raw text is quoted too.
-        sink = RecordSink(out, csv.writer(bad, lineterminator="\r\n").writerow, delimiter, needed)
-        sink.advance = advance
-        yield sink
+        record_writer = RecordWriter(out, csv.writer(bad, lineterminator="\r\n").writerow, delimiter, needed)
+        record_writer.advance = advance
+        yield record_writer
 
 
 def quote_field(field: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Rejected records poured again: each is cut alone, by the rules of the input, out of its own raw text.
+"""Reader for replayed rejected records: each is parsed alone from its raw text, by the input's file format.
 
 The batch is NDJSON: a line for each part of an earlier batch, {load, file, offset, columns, …}, and after it one for
 each of its records, [id, line, raw text, why it cannot be poured]. A record's line in the batch is the one that it
@@ -14,11 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from catalog.model.dataset import RawForm
+from catalog.model.dataset import FileFormat
 from ingest.landing.landed_batch import LandedPart
 from ingest.landing.unpacking import UnpackLimit, open_landed
-from ingest.readers.delimited import CsvCutter
-from ingest.readers.record_writer import RecordSink
+from ingest.readers.delimited import CsvParser
+from ingest.readers.record_writer import RecordWriter
 from ingest.readers.text_encoding import OpenText
 
 FORMAT = "rejects"
@@ -28,15 +28,15 @@ NOTHING = OpenText(io.BytesIO(), "utf-8", "utf-8", b"\n")  # what is cut are sin
 class RejectsReader:
     """Reads batches of rejected records."""
 
-    def __init__(self, form: RawForm, limit: UnpackLimit, folder: Path | None = None) -> None:
-        self.form = replace(form, format="csv", encoding="utf-8")
+    def __init__(self, file_format: FileFormat, limit: UnpackLimit, folder: Path | None = None) -> None:
+        self.file_format = replace(file_format, format="csv", encoding="utf-8")
         self.limit = limit
 
-    def cut(self, part: LandedPart, sink: RecordSink) -> None:
-        """Hands the part's records to the sink."""
-        from ingest.readers.json_batches import JsonHand
+    def parse(self, part: LandedPart, record_writer: RecordWriter) -> None:
+        """Passes the part's records to the record writer."""
+        from ingest.readers.json_batches import JsonBatcher
 
-        cutter = CsvCutter(NOTHING, self.form)
+        parser = CsvParser(NOTHING, self.file_format)
         as_json = False
         columns: tuple[str, ...] | None = None
         opened = False
@@ -45,38 +45,40 @@ class RejectsReader:
                 as_json = item["as_json"]
                 columns = tuple(item["columns"]) if item["columns"] is not None else None
                 if columns is not None:
-                    cutter = CsvCutter(NOTHING, replace(self.form, columns=columns))
+                    parser = CsvParser(NOTHING, replace(self.file_format, columns=columns))
                 if not opened:
-                    sink.open_part(part.name, None if as_json else sink.needed)
+                    record_writer.open_part(part.name, None if as_json else record_writer.needed)
                     opened = True
                 continue
             _, _, raw, hindrance = item
             if hindrance is not None:
-                sink.add_malformed(number, raw, hindrance)
-                sink.advance(1)
+                record_writer.add_malformed(number, raw, hindrance)
+                record_writer.advance(1)
             elif columns is None:
-                JsonHand(sink).take(number, [raw.encode().replace(b"\r", b" ").replace(b"\n", b" ")])
+                JsonBatcher(record_writer).take(number, [raw.encode().replace(b"\r", b" ").replace(b"\n", b" ")])
             else:
-                self.cut_fields(number, raw, cutter, sink, as_json=as_json)
-                sink.advance(1)
+                self.parse_fields(number, raw, parser, record_writer, as_json=as_json)
+                record_writer.advance(1)
 
-    def cut_fields(self, number: int, raw: str, cutter: CsvCutter, sink: RecordSink, *, as_json: bool) -> None:
+    def parse_fields(
+        self, number: int, raw: str, parser: CsvParser, record_writer: RecordWriter, *, as_json: bool
+    ) -> None:
         """Hands over one record of a table, whole or malformed."""
-        record = cutter.parse(number, raw.encode())
+        record = parser.parse(number, raw.encode())
         if record.fields is None:
-            sink.add_malformed(number, raw, record.problem or "")
+            record_writer.add_malformed(number, raw, record.problem or "")
             return
-        values = dict(zip(cutter.header, record.fields, strict=True))
+        values = dict(zip(parser.header, record.fields, strict=True))
         if as_json:
             named = {name: value.decode() for name, value in values.items()}
-            sink.add_json(number, [json.dumps(named, ensure_ascii=False).encode()])
-            sink.note_keys(named)
+            record_writer.add_json(number, [json.dumps(named, ensure_ascii=False).encode()])
+            record_writer.note_keys(named)
             return
-        missing = [name for name in sink.needed if name not in values]
+        missing = [name for name in record_writer.needed if name not in values]
         if missing:
-            sink.add_malformed(number, raw, f"lacks the columns {', '.join(missing)}")
+            record_writer.add_malformed(number, raw, f"lacks the columns {', '.join(missing)}")
         else:
-            sink.add(number, [values[name] for name in sink.needed])
+            record_writer.add(number, [values[name] for name in record_writer.needed])
 
     def pick(self, part: LandedPart, lines: Iterable[int]) -> Iterator[tuple[int, str]]:
         """(line, raw text) of the records at these ascending lines."""

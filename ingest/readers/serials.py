@@ -1,4 +1,4 @@
-"""Days, moments and times of a workbook, which are numbers there -> texts in ISO 8601.
+"""Converts serial numbers of a workbook (dates, timestamps, times) to ISO 8601.
 
 A column's days are written alike: midnight in a column of moments is a moment. What is no day at all, such as a
 negative number or 29 February 1900, becomes no other day.
@@ -10,7 +10,7 @@ import datetime as dt
 import math
 from array import array
 
-from ingest.readers.styles import DAY, DURATION, MOMENT, TIME
+from ingest.readers.styles import DAY, DURATION, TIME, TIMESTAMP
 
 DAY_MILLISECONDS = 86_400_000
 FICTIVE_DAY = 60  # 29 February 1900, which workbooks count though there was none
@@ -34,9 +34,9 @@ class SerialColumn:
         self.kinds.append(kind)
 
     @property
-    def shows_moments(self) -> bool:
+    def shows_timestamps(self) -> bool:
         """Whether more of its cells are shown as moments than as days."""
-        return self.kinds.count(MOMENT) > self.kinds.count(DAY)
+        return self.kinds.count(TIMESTAMP) > self.kinds.count(DAY)
 
     def at(self, row: int) -> tuple[float, int] | None:
         """The cell in this row: its number, and what it is shown as; rows must be asked for in order."""
@@ -47,8 +47,8 @@ class SerialColumn:
         return None
 
 
-def write_serial(serial: float, kind: int, *, moments: bool, since_1904: bool) -> str | float:
-    """The text of a cell; its number as it is where that is no day or time. `moments`: midnight is written out."""
+def write_serial(serial: float, kind: int, *, timestamps: bool, since_1904: bool) -> str | float:
+    """The text of a cell; its number as it is where that is no day or time. `timestamps`: midnight is written out."""
     if kind == DURATION:
         return write_duration(serial)
     if not 0 <= serial < (LAST_DAY_1904 if since_1904 else LAST_DAY) + 1:
@@ -60,7 +60,7 @@ def write_serial(serial: float, kind: int, *, moments: bool, since_1904: bool) -
     if not day and (kind == TIME or (milliseconds and not since_1904)):
         return write_time(milliseconds)
     date = write_day(day, since_1904=since_1904)
-    return date if not milliseconds and kind != TIME and not moments else f"{date}T{write_time(milliseconds)}"
+    return date if not milliseconds and kind != TIME and not timestamps else f"{date}T{write_time(milliseconds)}"
 
 
 def write_day(day: int, *, since_1904: bool) -> str:

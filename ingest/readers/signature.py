@@ -1,14 +1,14 @@
-"""Files that are plainly of another format than the contract says: told by their first bytes, named in a message."""
+"""Detects files of another format than the contract declares, by their first bytes."""
 
 from __future__ import annotations
 
 import re
 
-from catalog.model.dataset import RawForm
+from catalog.model.dataset import FileFormat
 from ingest.errors import SourceError
 
 LOOKED_AT = 4096
-TAR_PLACE = 257  # where a tar archive names itself
+TAR_MAGIC_OFFSET = 257  # where a tar archive names itself
 # What a file begins with, and what such a file is.
 BEGINNINGS: tuple[tuple[bytes, str], ...] = (
     (
@@ -42,7 +42,7 @@ def name_format(head: bytes) -> str | None:
             return words
     if BZIP2.match(head):
         return "packed with bzip2, which is not read: gzip, zstd and zip are"
-    if head[TAR_PLACE : TAR_PLACE + 5] == b"ustar":
+    if head[TAR_MAGIC_OFFSET : TAR_MAGIC_OFFSET + 5] == b"ustar":
         return "a tar archive, which is not read: a zip of one file is"
     text = head[:LOOKED_AT].removeprefix(b"\xef\xbb\xbf").lstrip()
     if HTML.match(text):
@@ -52,12 +52,12 @@ def name_format(head: bytes) -> str | None:
     return None
 
 
-def refuse_other_format(source: str, head: bytes, form: RawForm, *, said_wide: bool = False) -> None:
+def refuse_other_format(source: str, head: bytes, file_format: FileFormat, *, said_wide: bool = False) -> None:
     """SourceError where what should be text is plainly something else."""
     words = name_format(head)
     if words is None and head.startswith((b"PAR1", b"PK\x03\x04")):
         kind = "a Parquet file" if head.startswith(b"PAR1") else "a zip archive or a workbook"
-        words = f"{kind}, and the contract says {form.format}"
+        words = f"{kind}, and the contract says {file_format.format}"
     if words is None and not said_wide and (wide := guess_wide(head)):
         words = f"{wide} without a byte order mark: say `encoding: {wide}` in the input"
     if words is not None:

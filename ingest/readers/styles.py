@@ -1,4 +1,4 @@
-"""Which cells of a workbook are days, moments, times or durations: told by their number formats."""
+"""Classifies cells of a workbook as dates, timestamps, times or durations by their number format."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ingest.errors import SourceTooLargeError
 
 STYLES = "xl/styles.xml"
 STYLES_LIMIT_BYTES = 16 << 20
-DAY, MOMENT, TIME, DURATION = 1, 2, 3, 4
+DAY, TIMESTAMP, TIME, DURATION = 1, 2, 3, 4
 # The formats that every workbook knows by number alone.
 BUILT_IN = {
     **dict.fromkeys((14, 15, 16, 17), DAY),
     **dict.fromkeys((18, 19, 20, 21, 45, 47), TIME),
-    22: MOMENT,
+    22: TIMESTAMP,
     46: DURATION,
 }
 # What holds no letters of a format: texts, escaped characters, fillers, brackets with a colour or a condition.
@@ -53,4 +53,4 @@ def kind_of(code: str) -> int:
     day = "d" in letters or "y" in letters
     if not day and not clock:
         return DAY if "m" in letters else 0
-    return (MOMENT if day else TIME) if clock else DAY
+    return (TIMESTAMP if day else TIME) if clock else DAY

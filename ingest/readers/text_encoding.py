@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 
-from catalog.model.dataset import RawForm
+from catalog.model.dataset import FileFormat
 from ingest.landing.landed_batch import LandedPart
 from ingest.landing.unpacking import ByteStream, UnpackLimit, open_landed
 from ingest.readers.signature import refuse_other_format
@@ -17,13 +17,13 @@ BLOCK_BYTES = 1 << 20
 LOOK_AHEAD_BYTES = 1 << 20  # so much is looked at to tell what ends a line
 BOM = b"\xef\xbb\xbf"
 # The longer marks first: that of UTF-16 is the beginning of that of UTF-32.
-WIDE_MARKS = {
+WIDE_BOMS = {
     codecs.BOM_UTF32_LE: "utf-32-le",
     codecs.BOM_UTF32_BE: "utf-32-be",
     codecs.BOM_UTF16_LE: "utf-16-le",
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
-WITHOUT_MARK = {"utf-16": "utf-16-le", "utf-32": "utf-32-le"}
+WITHOUT_BOM = {"utf-16": "utf-16-le", "utf-32": "utf-32-le"}
 UNREADABLE = "decant_unreadable"  # our name for what a decoder does about bytes that are no text
 # What encodings of several bytes or with shift sequences do not read byte by byte.
 PROBE = bytes(range(256)) + bytes(range(255, -1, -1)) + b'\x1b$B$"\x1b(B +AOk- ~{<:~}'
@@ -46,7 +46,7 @@ class OpenText:
 
 @contextmanager
 def open_text(
-    part: LandedPart, limit: UnpackLimit, form: RawForm, *, always: bool, anything: bool = False
+    part: LandedPart, limit: UnpackLimit, file_format: FileFormat, *, always: bool, anything: bool = False
 ) -> Iterator[OpenText]:
     """The part's text, unpacked: in UTF-8, or where not `always` in an encoding that has one byte per character.
 
@@ -56,19 +56,19 @@ def open_text(
     """
     with open_landed(part, limit) as packed:
         head = read_fully(packed, 4)
-        wide = form.encoding.startswith(("utf-16", "utf-32"))
-        mark = next((mark for mark in WIDE_MARKS if head.startswith(mark)), None)
+        wide = file_format.encoding.startswith(("utf-16", "utf-32"))
+        bom = next((bom for bom in WIDE_BOMS if head.startswith(bom)), None)
         stream: ByteStream
-        if mark and (wide or form.encoding == "utf-8"):
-            encoding, written = "utf-8", WIDE_MARKS[mark]
-            stream = Transcoded(Replayed(head[len(mark) :], packed), written)
+        if bom and (wide or file_format.encoding == "utf-8"):
+            encoding, written = "utf-8", WIDE_BOMS[bom]
+            stream = Transcoded(Replayed(head[len(bom) :], packed), written)
         else:
             head = look_ahead(packed, head)
             if not anything:
-                refuse_other_format(part.name, head, form, said_wide=wide)
-            stream, encoding, written = Replayed(head, packed), form.encoding, form.encoding
+                refuse_other_format(part.name, head, file_format, said_wide=wide)
+            stream, encoding, written = Replayed(head, packed), file_format.encoding, file_format.encoding
             if wide or (encoding != "utf-8" and (always or not is_bytewise(encoding))):
-                stream, encoding = Transcoded(stream, WITHOUT_MARK.get(written, written)), "utf-8"
+                stream, encoding = Transcoded(stream, WITHOUT_BOM.get(written, written)), "utf-8"
         start = look_ahead(stream, b"")
         while start.startswith(BOM) and encoding == "utf-8":
             start = start[len(BOM) :] or look_ahead(stream, b"")

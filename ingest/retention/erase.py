@@ -11,23 +11,23 @@ from typing import Any
 import duckdb
 import sqlalchemy as sa
 
-from catalog.model.dataset import Dataset, RawForm
+from catalog.model.dataset import Dataset, FileFormat
 from catalog.model.dependencies import needs_of
 from catalog.storage.dataset_tables import LINE, LOAD, UNTIL, CatalogTables
-from catalog.storage.export_files import forget_exports
+from catalog.storage.export_files import delete_exports
 from catalog.storage.ledger_tables import Load, Profile, RejectedRecord
 from catalog.types.property_types import InvalidValueError
-from ingest.cleaning.engine import judge, open_engine
+from ingest.cleaning.engine import evaluate_rules, open_engine
 from ingest.cleaning.plan import compile_cleaning, needed_columns
-from ingest.cleaning.published_snapshot import forget_known
+from ingest.cleaning.published_snapshot import delete_snapshots
 from ingest.cleaning.result_tables import key_text
 from ingest.errors import CleaningError, IngestError, SourceError
 from ingest.landing.landed_batch import LandedBatch, LandedPart
 from ingest.landing.landing_zone import recall
 from ingest.landing.unpacking import UnpackLimit
 from ingest.ledger.running_load import RunningLoad
-from ingest.readers import cut_batch
-from ingest.readers.record_writer import CutBatch
+from ingest.readers import parse_batch
+from ingest.readers.record_writer import ParsedBatch
 from ingest.retention.prune import remove_unneeded
 from ingest.retention.redact_files import redact_part
 from runtime.driver_messages import describe_duckdb
@@ -93,23 +93,25 @@ class Erasure:
 
     def redact_batch(self, load_id: int, batch: LandedBatch) -> None:
         """Rewrites the parts of one load's batch that hold the key, and says so in the ledger."""
-        form = self.tables.dataset.input.form if self.tables.dataset.input else RawForm()
+        file_format = self.tables.dataset.input.file_format if self.tables.dataset.input else FileFormat()
         limit = UnpackLimit.of(self.settings)
-        cut = cut_batch(batch, form, needed_columns(self.tables.dataset), self.folder, limit, lambda amount: None)
-        lines = self.judge_lines(cut) | self.mentioned_lines(cut)
+        parsed = parse_batch(
+            batch, file_format, needed_columns(self.tables.dataset), self.folder, limit, lambda amount: None
+        )
+        lines = self.evaluate_lines(parsed) | self.mentioned_lines(parsed)
         lines |= self.lines.get(load_id, set())
         self.lines[load_id] = lines
         if not lines:
             return
-        everything = sorted(all_lines(cut, form.delimiter)) if cut.is_json else []
+        everything = sorted(all_lines(parsed, file_format.delimiter)) if parsed.is_json else []
         kept: list[LandedPart] = []
-        for index, span in enumerate(cut.parts):
-            end = cut.parts[index + 1].offset if index + 1 < len(cut.parts) else None
+        for index, span in enumerate(parsed.parts):
+            end = parsed.parts[index + 1].offset if index + 1 < len(parsed.parts) else None
             mine = {line - span.offset for line in lines if line > span.offset and (end is None or line <= end)}
             part = next(part for part in batch.parts if part.name == span.name)
             if mine:
                 own = [n - span.offset for n in everything if n > span.offset and (end is None or n <= end)]
-                part = redact_part(part, form, mine, own, self.settings.landing_folder, limit, self.folder)
+                part = redact_part(part, file_format, mine, own, self.settings.landing_folder, limit, self.folder)
             kept.append(part)
         names = {part.name for part in kept}
         kept += [part for part in batch.parts if part.name not in names]
@@ -119,7 +121,13 @@ class Erasure:
     def replace_parts(self, load_id: int, batch: LandedBatch, kept: list[LandedPart]) -> None:
         """Makes the rewritten parts the load's own; the old files go, unless another dataset keeps the same bytes."""
         notes = [
-            {"name": p.name, "sha256": p.sha256, "size": p.size, "form": p.form and asdict(p.form), "redacted": True}
+            {
+                "name": p.name,
+                "sha256": p.sha256,
+                "size": p.size,
+                "form": p.file_format and asdict(p.file_format),
+                "redacted": True,
+            }
             for p in kept
         ]
         with self.engine.begin() as connection:
@@ -138,24 +146,24 @@ class Erasure:
             others = sa.exists().where(Load.dataset_id != self.dataset_id, named)
             return bool(connection.execute(sa.select(others)).scalar_one())
 
-    def judge_lines(self, cut: CutBatch) -> set[int]:
+    def evaluate_lines(self, parsed: ParsedBatch) -> set[int]:
         """The lines whose records have the key, by the contract as it is today."""
-        plan = compile_cleaning(self.tables.dataset, cut.header, is_json=cut.is_json)
+        plan = compile_cleaning(self.tables.dataset, parsed.header, is_json=parsed.is_json)
         with open_engine(
             self.settings, self.folder, careful=True, columns=max(plan.width, len(plan.values))
         ) as engine:
             try:
-                judge(engine, plan, cut)
+                evaluate_rules(engine, plan, parsed)
                 rows = engine.execute(f"SELECT line FROM judged WHERE {key_text(plan)} = ?", [self.key]).fetchall()
             except duckdb.Error as error:
                 raise CleaningError(f"DuckDB: {describe_duckdb(error)}") from error
         return {row[0] for row in rows}
 
-    def mentioned_lines(self, cut: CutBatch) -> set[int]:
+    def mentioned_lines(self, parsed: ParsedBatch) -> set[int]:
         """The lines of malformed records in which the key stands as a word."""
         if not self.by_word:
             return set()
-        with cut.malformed.open(newline="", encoding="utf-8") as file:
+        with parsed.malformed.open(newline="", encoding="utf-8") as file:
             return {int(row[0]) for row in csv.reader(file) if all(word.search(row[2]) for word in self.words)}
 
     def erase_rows(self, connection: sa.Connection) -> tuple[int, int]:
@@ -195,10 +203,10 @@ class Erasure:
             connection.execute(sa.select(sa.func.max(history.c[UNTIL])).where(self.match(history))).scalar() or 0
         )
 
-    def forget_copies(self) -> None:
+    def delete_copies(self) -> None:
         """Removes what is kept beside the tables: what makes loads quick, and finished exports."""
-        forget_known(self.settings, self.dataset_id)
-        forget_exports(self.settings.exports_folder, self.tables.dataset)
+        delete_snapshots(self.settings, self.dataset_id)
+        delete_exports(self.settings.exports_folder, self.tables.dataset)
 
 
 def parse_key(dataset: Dataset, key: list[str]) -> list[Any]:
@@ -224,10 +232,10 @@ def hash_key(dataset: Dataset, key: list[str]) -> str:
     return hashlib.sha256(f"{dataset.address}/{','.join(key)}".encode()).hexdigest()
 
 
-def all_lines(cut: CutBatch, delimiter: str) -> set[int]:
-    """The lines of all records that were cut."""
+def all_lines(parsed: ParsedBatch, delimiter: str) -> set[int]:
+    """The lines of all parsed records."""
     found: set[int] = set()
-    for file, mark in ((cut.records, delimiter), (cut.malformed, ",")):
+    for file, mark in ((parsed.records, delimiter), (parsed.malformed, ",")):
         with file.open(newline="", encoding="utf-8", errors="replace") as source:
             found.update(int(row[0]) for row in csv.reader(source, delimiter=mark) if row)
     return found
@@ -235,9 +243,9 @@ def all_lines(cut: CutBatch, delimiter: str) -> set[int]:
 
 def derived_from(tables: CatalogTables, dataset: Dataset) -> list[str]:
     """The datasets whose query reads this one: they may hold copies."""
-    place = (dataset.schema, dataset.name)
+    key = (dataset.schema, dataset.name)
     return [
         other.dataset.address
         for other in tables.by_dataset.values()
-        if other.dataset.input is not None and other.dataset.input.query and place in needs_of(other.dataset)
+        if other.dataset.input is not None and other.dataset.input.query and key in needs_of(other.dataset)
     ]

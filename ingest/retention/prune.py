@@ -1,4 +1,4 @@
-"""Forgetting in time: history, quarantine, raw batches, events and receipts that are older than a product keeps them.
+"""Retention: deletes history, quarantine, raw batches, events and receipts past the product's retention period.
 
 Every step is safe to run twice, and to be killed in. What can no longer be read is said to be gone before it goes:
 first the dataset's oldest revision moves, then the rows are deleted, some at a time; first the ledger lets go of a
@@ -21,7 +21,7 @@ from catalog.model.dataset import Dataset
 from catalog.model.load_request import Prune
 from catalog.storage.dataset_tables import UNTIL, CatalogTables, DatasetTables
 from catalog.storage.epoch import read_epochs
-from catalog.storage.export_files import forget_exports
+from catalog.storage.export_files import delete_exports
 from catalog.storage.heads import is_head_of
 from catalog.storage.ledger_tables import IDEMPOTENCY_HOURS, DatasetHead, Load, Revision
 from ingest.landing.landing_zone import locate
@@ -108,7 +108,7 @@ class Pruner:
                 pruned = Pruned(dataset.address, error=str(explain_failure(error)))
             if pruned is not None:
                 found.append(pruned)
-        forget_keys(self.engine, self.now)
+        delete_keys(self.engine, self.now)
         return found
 
     def prune_by_sla(self, dataset: Dataset) -> Pruned | None:
@@ -135,14 +135,14 @@ def prune_dataset(engine: sa.Engine, settings: Settings, tables: DatasetTables, 
         return None
     pruned = Pruned(dataset.address)
     pruned.oldest_revision = move_oldest(engine, head.id, horizon)
-    pruned.history = forget_history(engine, tables, pruned.oldest_revision)
-    forget_exports(settings.exports_folder, tables.dataset, before=(epoch, pruned.oldest_revision))
+    pruned.history = delete_history(engine, tables, pruned.oldest_revision)
+    delete_exports(settings.exports_folder, tables.dataset, before=(epoch, pruned.oldest_revision))
     facts = {"dataset_id": head.id, "horizon": horizon}
     pruned.rejected = repeat(engine, CLOSED_REJECTS, facts)
     repeat(engine, RECEIPT_LINKS, facts)
     repeat(engine, RECEIPTS, facts)
     pruned.events = repeat(engine, EVENTS, facts)
-    forget_batches(engine, settings, facts | {"oldest": pruned.oldest_revision}, pruned)
+    delete_batches(engine, settings, facts | {"oldest": pruned.oldest_revision}, pruned)
     return pruned
 
 
@@ -185,17 +185,17 @@ def move_oldest(engine: sa.Engine, dataset_id: int, horizon: datetime) -> int:
         )
 
 
-def forget_history(engine: sa.Engine, tables: DatasetTables, oldest: int) -> int:
+def delete_history(engine: sa.Engine, tables: DatasetTables, oldest: int) -> int:
     """How many rows of history went: those that no kept revision has."""
     history = tables.history
     # A row's place counts within its table, and each partition is one of its own.
-    place: tuple[sa.ColumnElement[Any], ...] = (sa.literal_column("tableoid"), sa.literal_column("ctid"))
-    some = sa.select(*place).select_from(history).where(history.c[UNTIL] <= oldest).limit(ROWS_AT_ONCE)
+    key: tuple[sa.ColumnElement[Any], ...] = (sa.literal_column("tableoid"), sa.literal_column("ctid"))
+    some = sa.select(*key).select_from(history).where(history.c[UNTIL] <= oldest).limit(ROWS_AT_ONCE)
     total = 0
     while True:
         with engine.begin() as connection:
             gone = connection.execute(
-                sa.delete(history).where(sa.tuple_(*place).in_(some)),
+                sa.delete(history).where(sa.tuple_(*key).in_(some)),
                 execution_options={"preserve_rowcount": True},
             ).rowcount
         total += gone
@@ -216,7 +216,7 @@ def repeat(engine: sa.Engine, statement: str, facts: dict[str, Any]) -> int:
             return total
 
 
-def forget_batches(engine: sa.Engine, settings: Settings, facts: dict[str, Any], pruned: Pruned) -> None:
+def delete_batches(engine: sa.Engine, settings: Settings, facts: dict[str, Any], pruned: Pruned) -> None:
     """Lets go of raw batches that no kept revision, no quarantine and no unfinished load needs."""
     with engine.connect() as connection:
         loads = list(connection.scalars(sa.text(FORGOTTEN_BATCHES), facts))
@@ -248,7 +248,7 @@ def remove_unneeded(engine: sa.Engine, folder: Path, sha256: str, young_seconds:
     return facts.st_size
 
 
-def forget_keys(engine: sa.Engine, now: datetime) -> None:
+def delete_keys(engine: sa.Engine, now: datetime) -> None:
     """Forgets the answers to requests that can no longer be repeated."""
     horizon = now - timedelta(hours=IDEMPOTENCY_HOURS)
     with engine.begin() as connection:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Set
 from dataclasses import replace
 from pathlib import Path
 
-from catalog.model.dataset import RawForm
+from catalog.model.dataset import FileFormat
 from ingest.inputs.raw_batch import RawPart
 from ingest.landing.landed_batch import LandedPart
 from ingest.landing.landing_zone import land_part
@@ -20,7 +20,7 @@ BLOCK_BYTES = 1 << 20
 
 def redact_part(
     part: LandedPart,
-    form: RawForm,
+    file_format: FileFormat,
     dropped: Set[int],
     lines: list[int],
     folder: Path,
@@ -31,40 +31,40 @@ def redact_part(
 
     What is a document becomes NDJSON, since its records can be left out there without moving the others.
     """
-    own = part.form or form
+    own = part.file_format or file_format
     if own.format == "csv":
         with open_text(part, limit, own, always=False) as text:
             own = replace(own, encoding=text.encoding)
             line_end = text.line_end.decode()
-        blank = span_lines(part, form, dropped, limit, drafts, line_end)
-        chunks = blank_text(part, part.form or form, blank, limit)
+        blank = span_lines(part, file_format, dropped, limit, drafts, line_end)
+        chunks = blank_text(part, part.file_format or file_format, blank, limit)
     elif own.format in {"ndjson", REJECTS}:
         chunks = blank_text(part, own, dropped, limit)
         own = replace(own, encoding="utf-8")
     else:
         chunks = write_ndjson(part, own, [line for line in lines if line not in dropped], limit, drafts)
-        own = RawForm(format="ndjson")
-    return land_part(RawPart(part.name, chunks, form=own), folder, limit.size, lambda amount: None, drafts)
+        own = FileFormat(format="ndjson")
+    return land_part(RawPart(part.name, chunks, file_format=own), folder, limit.size, lambda amount: None, drafts)
 
 
 def span_lines(
-    part: LandedPart, form: RawForm, dropped: Set[int], limit: UnpackLimit, drafts: Path, line_end: str
+    part: LandedPart, file_format: FileFormat, dropped: Set[int], limit: UnpackLimit, drafts: Path, line_end: str
 ) -> set[int]:
     """The lines that these records stand on, all of them: a text in quotes may hold line breaks."""
     found = set(dropped)
-    for line, raw in make_reader(part.form or form, limit, drafts).pick(part, sorted(dropped)):
+    for line, raw in make_reader(part.file_format or file_format, limit, drafts).pick(part, sorted(dropped)):
         found.update(range(line, line + raw.count(line_end) + 1))
     return found
 
 
-def blank_text(part: LandedPart, form: RawForm, blank: Set[int], limit: UnpackLimit) -> Iterator[bytes]:
+def blank_text(part: LandedPart, file_format: FileFormat, blank: Set[int], limit: UnpackLimit) -> Iterator[bytes]:
     """The part's text, with nothing on these lines."""
-    always = form.format == "ndjson"
-    if form.format == REJECTS:
+    always = file_format.format == "ndjson"
+    if file_format.format == REJECTS:
         with open_landed(part, limit) as packed:
             yield from blank_lines(packed, blank, b"\n")
         return
-    with open_text(part, limit, form, always=always) as text:
+    with open_text(part, limit, file_format, always=always) as text:
         yield from blank_lines(text.stream, blank, text.line_end)
 
 
@@ -84,10 +84,10 @@ def blank_lines(stream: ByteStream, blank: Set[int], line_end: bytes) -> Iterato
 
 
 def write_ndjson(
-    part: LandedPart, form: RawForm, lines: list[int], limit: UnpackLimit, drafts: Path
+    part: LandedPart, file_format: FileFormat, lines: list[int], limit: UnpackLimit, drafts: Path
 ) -> Iterator[bytes]:
     """The records at these lines as NDJSON, each on the line that it has."""
     last = 0
-    for line, raw in make_reader(form, limit, drafts).pick(part, lines):
+    for line, raw in make_reader(file_format, limit, drafts).pick(part, lines):
         yield b"\n" * (line - last - 1) + raw.replace("\n", " ").replace("\r", " ").encode() + b"\n"
         last = line

@@ -17,7 +17,7 @@ from ingest.ledger.running_load import RunningLoad
 from ingest.publishing.candidate import Outcome
 from ingest.publishing.ledger_entries import announce_revision, end_load, move_head
 from ingest.retention.erase import Erasure, derived_from, hash_key
-from ingest.retention.prune import forget_history, is_old
+from ingest.retention.prune import delete_history, is_old
 
 
 def withdraw(load: RunningLoad) -> Outcome:
@@ -32,7 +32,7 @@ def withdraw(load: RunningLoad) -> Outcome:
             case _:
                 raise IngestError("This erasure was done before; its key is no longer known.")
         if outcome.status == "published":
-            forget_history(load.engine, load.tables, outcome.revision)
+            delete_history(load.engine, load.tables, outcome.revision)
     return outcome
 
 
@@ -49,7 +49,7 @@ def erase(load: RunningLoad, key: list[str]) -> Outcome:
 
     done = Erase(None, hash_key(load.dataset, key))
     outcome = withdraw_records(load, erasure.match(load.tables.current), erase_rows, done)
-    erasure.forget_copies()
+    erasure.delete_copies()
     history, rejected = counts
     notes = load.ticket.notes
     notes.append(

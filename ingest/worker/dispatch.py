@@ -1,4 +1,4 @@
-"""What the workers should do next, found in the ledger and made into jobs; safe to run by all of them at once.
+"""Dispatcher: finds due work in the ledger and creates jobs; safe to run concurrently.
 
 A sweep is one short transaction: loads are queued for schedules that have ticked, for events that wait and for
 derived datasets that are behind what they read; then a job is made for every load that is due and has none.
@@ -24,14 +24,14 @@ from catalog.storage.installation_tables import SWEEP_LOCK, NamedLock
 from catalog.storage.ledger_tables import QUEUE_SCHEMA, DatasetHead, Event, Load
 from ingest.ledger.events import release_events
 from ingest.ledger.lease import held_datasets
-from ingest.ledger.queue import EVENTS_LANE, LOADS_LANE, defer_job, drop_stalled_jobs, find_jobs, insert_load
+from ingest.ledger.queue import EVENTS_QUEUE, LOADS_QUEUE, defer_job, drop_stalled_jobs, find_jobs, insert_load
 from ingest.ledger.retry_policy import choose_delay
 from ingest.worker.due_loads import Unfinished, choose_due, is_lost_for_good
 
 SWEEP_LIMIT = "10s"  # for a sweep whose process fell asleep in it
 OLDEST_FIRST = 1000  # unfinished loads looked at in one sweep
 OPEN = ("queued", "running")
-PUBLIC_FACTS = ("id", "dataset_id", "status", "attempt", "started_at", "retry_at", "lease_until")
+PUBLIC_MEMBERS = ("id", "dataset_id", "status", "attempt", "started_at", "retry_at", "lease_until")
 
 
 @dataclass
@@ -53,8 +53,8 @@ class Dispatcher:
         self.engine = engine
         self.catalog = catalog
 
-    def sweep(self, now: datetime | None = None, news: Iterable[Dataset] = ()) -> Swept:
-        """Queues and defers all that is due; `news` are the datasets whose watched input has something new."""
+    def sweep(self, now: datetime | None = None, new_data: Iterable[Dataset] = ()) -> Swept:
+        """Queues and defers all that is due; `new_data` are the datasets whose watched input has something new."""
         swept = Swept()
         now = now or datetime.now(UTC)
         with self.begin() as connection:
@@ -63,7 +63,7 @@ class Dispatcher:
             heads = self.read_heads(connection, swept)
             self.queue_ticks(connection, heads, now, swept)
             self.queue_events(connection, heads, now, swept)
-            self.queue_news(connection, heads, news, now, swept)
+            self.queue_new_data(connection, heads, new_data, now, swept)
             self.queue_refreshes(connection, heads, swept)
             self.defer_due(connection, heads, now, swept)
         return swept
@@ -102,11 +102,11 @@ class Dispatcher:
                 ticks[head.id] = (last_tick(cron, now), head)
         if not ticks:
             return
-        moments = [moment for moment, _ in ticks.values()]
+        timestamps = [timestamp for timestamp, _ in ticks.values()]
         tick = (
             sa.func.unnest(
                 sa.literal(list(ticks), sa.ARRAY(sa.BigInteger)),
-                sa.literal(moments, sa.ARRAY(sa.TIMESTAMP(timezone=True))),
+                sa.literal(timestamps, sa.ARRAY(sa.TIMESTAMP(timezone=True))),
             )
             .table_valued("dataset_id", "moment", name="tick")
             .render_derived()
@@ -120,9 +120,9 @@ class Dispatcher:
             ),
         )
         for dataset_id in connection.scalars(sa.select(tick.c.dataset_id).where(~done.exists())).all():
-            moment, head = ticks[dataset_id]
+            timestamp, head = ticks[dataset_id]
             kind = FromSource().kind(head.dataset)
-            swept.queued.append(insert_load(connection, dataset_id, kind, scheduled_at=moment))
+            swept.queued.append(insert_load(connection, dataset_id, kind, scheduled_at=timestamp))
             swept.ticks += 1
 
     def queue_events(
@@ -137,16 +137,16 @@ class Dispatcher:
         for dataset_id in connection.scalars(statement).all():
             self.queue_once(connection, dataset_id, now, swept)
 
-    def queue_news(
+    def queue_new_data(
         self,
         connection: sa.Connection,
         heads: Mapping[tuple[str, str], Head],
-        news: Iterable[Dataset],
+        new_data: Iterable[Dataset],
         now: datetime,
         swept: Swept,
     ) -> None:
-        """A load for each watched dataset that has news."""
-        for dataset in news:
+        """Queues a load for each watched dataset with new data."""
+        for dataset in new_data:
             if head := heads.get((dataset.schema, dataset.name)):
                 self.queue_once(connection, head.id, now, swept)
 
@@ -199,7 +199,7 @@ class Dispatcher:
         """A job for each load that is due and has none; an end for those that only ever lost their workers."""
         drop_stalled_jobs(connection)
         by_id = {head.id: head for head in heads.values()}
-        columns = [getattr(Load, name) for name in PUBLIC_FACTS]
+        columns = [getattr(Load, name) for name in PUBLIC_MEMBERS]
         rows = connection.execute(
             sa.select(*columns)
             .where(Load.status.in_(OPEN), Load.dataset_id.in_(list(by_id)))
@@ -214,12 +214,11 @@ class Dispatcher:
             swept.lost.append(load.id)
         swept.unfinished = len(unfinished)
         needs = {
-            head.id: {heads[place].id for place in needs_of(head.dataset) if place in heads}
-            for head in heads.values()
+            head.id: {heads[key].id for key in needs_of(head.dataset) if key in heads} for head in heads.values()
         }
         for load in choose_due(unfinished, needs, silent, find_jobs(connection), now):
-            lane = EVENTS_LANE if takes_events(by_id[load.dataset_id].dataset) else LOADS_LANE
-            defer_job(connection, load.id, lane)
+            queue = EVENTS_QUEUE if takes_events(by_id[load.dataset_id].dataset) else LOADS_QUEUE
+            defer_job(connection, load.id, queue)
             swept.deferred.append(load.id)
 
 

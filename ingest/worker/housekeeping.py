@@ -1,4 +1,4 @@
-"""What a worker does once an hour beside its loads: it forgets what the contracts no longer keep."""
+"""Hourly housekeeping of a worker: deletes what is past its retention."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from runtime.logs import log
 LOGGER = logging.getLogger("decant.worker")
 
 
-def tidy_up(loader: Loader) -> None:
+def run_housekeeping(loader: Loader) -> None:
     """Prunes every dataset; one that is being loaded has its turn in an hour. Safe to run by several at once."""
     for dataset in loader.catalog.datasets():
         for gone in prune_datasets(loader, [dataset]):

@@ -1,4 +1,4 @@
-"""Keeps a worker working: signals, outages, the last words."""
+"""Worker supervision: signals, database outages, exit messages."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ async def run_until_signal(worker: Worker) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    def heed(number: signal.Signals) -> None:
+    def handle_signal(number: signal.Signals) -> None:
         if stop.is_set():
             log(LOGGER, "worker_ended_at_once", logging.WARNING, running=len(worker.running))
             sys.stderr.flush()
@@ -98,5 +98,5 @@ async def run_until_signal(worker: Worker) -> None:
         stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, heed, number)
+        loop.add_signal_handler(number, handle_signal, number)
     await worker.run(stop)

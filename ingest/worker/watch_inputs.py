@@ -1,4 +1,4 @@
-"""The watched inputs: which of them have something new."""
+"""Watched inputs: detects which have new data."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ingest.errors import (
     SourceUnavailableError,
 )
 from ingest.inputs import find_position
-from ingest.inputs.raw_batch import InputPlace
+from ingest.inputs.raw_batch import InputContext
 from ingest.ledger.failures import is_outage
 from ingest.loading.loader import Loader
 from runtime.logs import log
@@ -35,7 +35,7 @@ TAKEN_AT_ONCE = 8
 LEASE_SECONDS = 60.0
 PAUSE_SHARE = 0.9  # of the pause between two looks: a worker that comes back after it finds its inputs due
 HELD_BACK = ("withheld", "failed")
-PASSING_CODES = {
+TRANSIENT_CODES = {
     error.code
     for error in (
         DatabaseBusyError,
@@ -46,24 +46,24 @@ PASSING_CODES = {
     )
 }
 
-Place = tuple[str, int, str]  # product, major, dataset
+DatasetKey = tuple[str, int, str]  # product, major, dataset
 
 
-def find_news(loader: Loader) -> list[Dataset]:
+def find_new_data(loader: Loader) -> list[Dataset]:
     """The datasets whose watched input has something that was neither loaded nor, as it is, held back by a load."""
-    return [dataset for dataset in watched_datasets(loader) if has_news(loader, dataset)]
+    return [dataset for dataset in watched_datasets(loader) if has_new_data(loader, dataset)]
 
 
-def find_due_news(loader: Loader, pause_seconds: float) -> list[Dataset]:
-    """As `find_news`, for the inputs that are due: each is looked at by one worker, once in a pause."""
+def find_due_inputs(loader: Loader, pause_seconds: float) -> list[Dataset]:
+    """As `find_new_data`, for the inputs that are due: each is looked at by one worker, once in a pause."""
     watched = {(dataset.product, dataset.major, dataset.name): dataset for dataset in watched_datasets(loader)}
     known = note_watched(loader.engine, watched) if watched else {}
-    news = []
+    new_data = []
     while known and (taken := take_due(loader.engine, list(known))):
         began = time.monotonic()
-        news += [known[number] for number in taken if has_news(loader, known[number])]
+        new_data += [known[number] for number in taken if has_new_data(loader, known[number])]
         set_due(loader.engine, taken, pause_seconds * PAUSE_SHARE - (time.monotonic() - began))
-    return news
+    return new_data
 
 
 def watched_datasets(loader: Loader) -> list[Dataset]:
@@ -77,7 +77,7 @@ def watched_datasets(loader: Loader) -> list[Dataset]:
     ]
 
 
-def note_watched(engine: sa.Engine, watched: Mapping[Place, Dataset]) -> dict[int, Dataset]:
+def note_watched(engine: sa.Engine, watched: Mapping[DatasetKey, Dataset]) -> dict[int, Dataset]:
     """The datasets by their numbers; new ones are due at once."""
     heads = sa.select(DatasetHead.id, DatasetHead.product, DatasetHead.major, DatasetHead.dataset)
     with engine.begin() as connection:
@@ -120,12 +120,12 @@ def set_due(engine: sa.Engine, numbers: list[int], seconds: float) -> None:
         connection.execute(due.values(due_at=sa.func.now() + timedelta(seconds=max(seconds, 0.0))))
 
 
-def has_news(loader: Loader, dataset: Dataset) -> bool:
+def has_new_data(loader: Loader, dataset: Dataset) -> bool:
     """Whether the input stands elsewhere than the last load left it."""
     state, tried = read_progress(loader.engine, dataset)
-    place = InputPlace(dataset, loader.settings, loader.tables, loader.engine, 0, state)
+    context = InputContext(dataset, loader.settings, loader.tables, loader.engine, 0, state)
     try:
-        position = find_position(place)
+        position = find_position(context)
     except IngestError as error:
         # A load would say why, again and again: a source that is not there has no news.
         log(LOGGER, "input_not_seen", logging.DEBUG, dataset=dataset.address, error_code=error.code)
@@ -153,7 +153,7 @@ def read_progress(engine: sa.Engine, dataset: Dataset) -> tuple[dict[str, Any], 
             .limit(1)
         ).one_or_none()
     # What was in the way may be gone: a full disk, an interruption. That is no judgement on the input.
-    passing = latest is not None and latest.status == "failed" and latest.error_code in PASSING_CODES
-    if latest is None or latest.status not in HELD_BACK or passing:
+    transient = latest is not None and latest.status == "failed" and latest.error_code in TRANSIENT_CODES
+    if latest is None or latest.status not in HELD_BACK or transient:
         return state or {}, []
     return state or {}, [latest.position, (latest.landed or {}).get("position")]

@@ -1,4 +1,4 @@
-"""The worker: runs the loads that are due, as long as it is let.
+"""The worker: runs due loads until it is stopped.
 
 Three things run beside each other. Procrastinate's workers, in the event loop, take jobs; a load runs in a thread of
 its own, so that the loop stays free for heartbeats and signals. One thread sweeps the ledger, on every hint and every
@@ -27,9 +27,9 @@ from catalog.storage.channels import EVENTS_CHANNEL, LOADS_CHANNEL, REVISIONS_CH
 from catalog.storage.dataset_tables import build_tables
 from ingest.inspection.column_statistics import refresh_profiles
 from ingest.ledger.queue import (
-    EVENTS_LANE,
+    EVENTS_QUEUE,
     HEARTBEAT_SECONDS,
-    LOADS_LANE,
+    LOADS_QUEUE,
     POLLING_SECONDS,
     STALLED_SECONDS,
     make_queue,
@@ -37,8 +37,8 @@ from ingest.ledger.queue import (
 from ingest.loading.loader import Loader
 from ingest.loading.run_queued import run_queued
 from ingest.worker.dispatch import Dispatcher, Swept
-from ingest.worker.housekeeping import tidy_up
-from ingest.worker.watch_inputs import find_due_news, find_news
+from ingest.worker.housekeeping import run_housekeeping
+from ingest.worker.watch_inputs import find_due_inputs, find_new_data
 from runtime.database import APPLICATION_NAME, make_engine
 from runtime.errors import CatalogError
 from runtime.logs import log
@@ -48,7 +48,7 @@ CHANNELS = (LOADS_CHANNEL, REVISIONS_CHANNEL, EVENTS_CHANNEL)
 SWEEP_SECONDS = 0.5
 EVENTS_CONCURRENCY = 2
 OUTAGE_SECONDS = 5.0  # without the database: then everything starts anew
-TIDY_SECONDS = 3600.0
+HOUSEKEEPING_SECONDS = 3600.0
 PROFILE_SECONDS = 2.0  # between two looks for datasets without a profile of their revision
 RELOAD_SECONDS = 5.0  # between two looks at contracts that are not the migrated ones
 
@@ -95,19 +95,19 @@ class Worker:
             self.announce()
             for helper in helpers:
                 helper.start()
-            lanes = [
-                asyncio.create_task(self.work_lane(app, LOADS_LANE, self.settings.worker_concurrency)),
-                asyncio.create_task(self.work_lane(app, EVENTS_LANE, EVENTS_CONCURRENCY)),
+            queue_workers = [
+                asyncio.create_task(self.work_queue(app, LOADS_QUEUE, self.settings.worker_concurrency)),
+                asyncio.create_task(self.work_queue(app, EVENTS_QUEUE, EVENTS_CONCURRENCY)),
             ]
             stopped = asyncio.create_task(stop.wait())
             lost = asyncio.create_task(wait_for(self.lost))
-            await asyncio.wait([*lanes, stopped, lost], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([*queue_workers, stopped, lost], return_when=asyncio.FIRST_COMPLETED)
             if not stop.is_set():
                 self.lost.set()
             self.stopping.set()
-            for task in (*lanes, stopped, lost):
+            for task in (*queue_workers, stopped, lost):
                 task.cancel()
-            results = await asyncio.gather(*lanes, return_exceptions=True)
+            results = await asyncio.gather(*queue_workers, return_exceptions=True)
             for error in results:
                 if isinstance(error, Exception):
                     log(LOGGER, "queue_lost", logging.ERROR, error=type(error).__name__)
@@ -121,20 +121,20 @@ class Worker:
         app = make_queue(self.url, self.settings.worker_concurrency + EVENTS_CONCURRENCY, self.run_job)
         async with app.open_async():
             while True:
-                swept = await in_thread(lambda: self.sweep(find_news(self.loader)))
+                swept = await in_thread(lambda: self.sweep(find_new_data(self.loader)))
                 if not swept.deferred:
                     await in_thread(self.profile)
                     return
                 await asyncio.gather(
-                    self.work_lane(app, LOADS_LANE, self.settings.worker_concurrency, wait=False),
-                    self.work_lane(app, EVENTS_LANE, EVENTS_CONCURRENCY, wait=False),
+                    self.work_queue(app, LOADS_QUEUE, self.settings.worker_concurrency, wait=False),
+                    self.work_queue(app, EVENTS_QUEUE, EVENTS_CONCURRENCY, wait=False),
                 )
 
-    async def work_lane(self, app: procrastinate.App, lane: str, concurrency: int, *, wait: bool = True) -> None:
+    async def work_queue(self, app: procrastinate.App, queue: str, concurrency: int, *, wait: bool = True) -> None:
         """Takes jobs from one queue until it is cancelled; then running loads have their time to end."""
         await app.run_worker_async(
-            queues=[lane],
-            name=lane,
+            queues=[queue],
+            name=queue,
             concurrency=concurrency,
             wait=wait,
             fetch_job_polling_interval=POLLING_SECONDS,
@@ -182,15 +182,15 @@ class Worker:
                 self.stopping.wait(OUTAGE_SECONDS)
 
     def keep_watching(self) -> None:
-        """Asks the watched inputs for news, now and again, and tidies up once an hour."""
+        """Polls the watched inputs for new data, and runs housekeeping once an hour."""
         tidied_at = time.monotonic()
         while not self.stopping.wait(self.settings.worker_poll_seconds):
             try:
-                if news := find_due_news(self.loader, self.settings.worker_poll_seconds):
-                    self.sweep(news)
-                if time.monotonic() - tidied_at > TIDY_SECONDS:
+                if new_data := find_due_inputs(self.loader, self.settings.worker_poll_seconds):
+                    self.sweep(new_data)
+                if time.monotonic() - tidied_at > HOUSEKEEPING_SECONDS:
                     tidied_at = time.monotonic()
-                    tidy_up(self.loader)
+                    run_housekeeping(self.loader)
             except (psycopg.Error, sa.exc.SQLAlchemyError, CatalogError) as error:
                 log(LOGGER, "watch_failed", logging.WARNING, error=type(error).__name__)
             except Exception:
@@ -210,9 +210,9 @@ class Worker:
         """Makes the profiles that are behind."""
         refresh_profiles(self.engine, self.loader.tables, self.loader.catalog.datasets(), thrifty=thrifty)
 
-    def sweep(self, news: Any = ()) -> Swept:
+    def sweep(self, new_data: Any = ()) -> Swept:
         """One sweep; where the contracts here are not the migrated ones, they are read again."""
-        swept = self.dispatcher.sweep(news=news)
+        swept = self.dispatcher.sweep(new_data=new_data)
         for load_id in swept.lost:
             log(LOGGER, "load_given_up", logging.ERROR, load_id=load_id)
         if swept.ticks:

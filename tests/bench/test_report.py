@@ -6,7 +6,7 @@ import io
 
 from rich.console import Console
 
-from bench.big import BigWalk
+from bench.big import BigPagination
 from bench.cases import Case
 from bench.older import State
 from bench.report import show_big, show_older, show_serve
@@ -51,7 +51,7 @@ def test_a_page_that_is_slower_at_an_older_revision_is_named() -> None:
 
 def test_a_walk_that_slows_down_is_named() -> None:
     console = narrow()
-    show_big(BigWalk(10_000_000, 10_001, 123.4, 10.0, 13.0, []), console)
+    show_big(BigPagination(10_000_000, 10_001, 123.4, 10.0, 13.0, []), console)
     text = text_of(console)
     assert max(map(len, text.splitlines())) <= 80
     assert "missed: the last pages: 1.30 times as long as the first, not 1.2" in text

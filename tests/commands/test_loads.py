@@ -51,7 +51,7 @@ def test_status_says_what_is_fresh_what_is_late_and_what_does_not_fit(town: Lab)
     assert "late by 24 h" in run(town, "status").stdout
 
 
-def test_freshness_is_held_against_the_newest_moment_of_the_element_that_the_contract_names(
+def test_freshness_is_held_against_the_newest_timestamp_of_the_element_that_the_contract_names(
     make_lab: Callable[..., Lab],
 ) -> None:
     lab = make_lab(TOWN.replace("unit: d}\n", "unit: d, element: people.born}\n"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from commands.quarantine import cut_short
+from commands.quarantine import truncate
 from tests.support.command_line import run, run_process
 from tests.support.lab import Lab
 from tests.support.replays import HEAD, STRICT, mend, people, states
@@ -44,8 +44,8 @@ def test_an_owner_looks_at_rejected_records_dismisses_some_and_pours_the_others_
     assert "published" in replayed.stdout, replayed.stderr
     assert people(lab) == {1: ("Ann", 30), 2: ("Bo", 70)}
     assert [state for *_, state in states(lab)] == ["replayed", "open", "dismissed"]
-    deeds = lab.rows("SELECT operation, records FROM decant.audit_log ORDER BY id")
-    assert deeds == [("dismiss", 1), ("replay", None)]
+    audit_entries = lab.rows("SELECT operation, records FROM decant.audit_log ORDER BY id")
+    assert audit_entries == [("dismiss", 1), ("replay", None)]
 
 
 def test_a_null_word_is_shown_and_what_is_cut_ends_with_dots(make_lab: object) -> None:
@@ -60,8 +60,8 @@ def test_a_null_word_is_shown_and_what_is_cut_ends_with_dots(make_lab: object) -
     assert values[2] == ("name: required", "NA")
     assert values[4] == ("name: required", None)
     assert values[3][1] == "9" * 80
-    assert cut_short("9" * 80) == "9" * 59 + "…"
-    assert cut_short("9" * 60) == "9" * 60
+    assert truncate("9" * 80) == "9" * 59 + "…"
+    assert truncate("9" * 60) == "9" * 60
 
 
 def test_an_owner_publishes_what_a_gate_held_back(make_lab: object) -> None:

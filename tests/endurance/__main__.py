@@ -16,7 +16,7 @@ import psycopg
 
 from runtime.database import ROLES, DatabaseUrls, create_roles
 from runtime.embedded_postgres import EmbeddedPostgres, run_embedded
-from tests.endurance import crash, ground, volume
+from tests.endurance import crash, testbed, volume
 from tests.support.lab import Lab
 
 PEAK_BYTES = 1 << 30
@@ -78,8 +78,8 @@ def main() -> int:
             say(f"seed {chosen.seed}")
             total: Counter[str] = Counter()
             for number, first in enumerate(crash.FIRST_POINTS):
-                lab = labs.make(ground.CONTRACT)
-                ground.prepare(lab)
+                lab = labs.make(testbed.CONTRACT)
+                testbed.prepare(lab)
                 share = chosen.kills // len(crash.FIRST_POINTS)
                 total.update(crash.run_kills(lab, share, chosen.seed + number, first, say))
             for name, times in total.items():

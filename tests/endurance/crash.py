@@ -22,11 +22,11 @@ from ingest.landing import landing_zone as landing
 from ingest.loading import loader as load
 from ingest.loading.loader import LoadReport
 from ingest.publishing import publish, staging
-from ingest.publishing import snapshot_cache as keeper
+from ingest.publishing import snapshot_cache as published_snapshot
 from ingest.quarantine import rejected_records as quarantine
 from runtime.database import make_engine
 from runtime.settings import load_settings
-from tests.endurance.ground import Batch, make_batch
+from tests.endurance.testbed import Batch, make_batch
 from tests.support.lab import Lab
 
 RECORDS = 12_000  # a batch takes several blocks of COPY
@@ -38,7 +38,7 @@ POINTS: dict[str, tuple[Any, str, str]] = {
     "while landing": (landing, "locate", "before"),
     "after landing, before the ledger knows": (load, "land", "after"),
     "after landing, when the ledger knows": (load, "note_landed", "after"),
-    "after cutting": (load, "cut_batch", "after"),
+    "after cutting": (load, "parse_batch", "after"),
     "before cleaning": (load, "compile_cleaning", "before"),
     "before staging": (load, "stage", "before"),
     "in the middle of COPY": (publish, "copy_file", "middle"),
@@ -47,7 +47,7 @@ POINTS: dict[str, tuple[Any, str, str]] = {
     "after the difference was applied": (publish, "measure_gates", "before"),
     "before the commit": (publish, "finish_load", "after"),
     "after the commit": (load, "publish", "after"),
-    "before the records are kept": (keeper, "keep_known", "before"),
+    "before the records are kept": (published_snapshot, "store_snapshot", "before"),
     "before the load is closed": (load, "close_load", "before"),
 }
 # Those that are something else when the dataset is still empty: COPY goes straight into its table then.
@@ -85,7 +85,7 @@ def set_trap(point: str) -> None:
 
 def load_in_child(facts: dict[str, str], point: str | None) -> None:
     """One load in a process of its own, which dies at `point`."""
-    keeper.KEPT_FROM_RECORDS = 1
+    published_snapshot.SNAPSHOT_FROM_RECORDS = 1
     settings = load_settings(home=Path(facts["home"]), contracts=Path(facts["contracts"]), data=Path(facts["data"]))
     catalog = load_catalog(settings)
     if point is not None:
@@ -229,7 +229,7 @@ def run_kills(lab: Lab, kills: int, seed: int, first: str, say: Callable[[str], 
         for turn in range(kills - 1):
             by_chance = turn % 3 == 2
             point = None if by_chance else names[(turn - turn // 3) % len(names)]
-            moment = run.chance.uniform(0.05, 2.0) if by_chance else None
-            found[point or "at any moment"] += run.kill_once(point, moment)
+            timestamp = run.chance.uniform(0.05, 2.0) if by_chance else None
+            found[point or "at any moment"] += run.kill_once(point, timestamp)
     run.check_history()
     return {name: number for name, number in found.items() if number}

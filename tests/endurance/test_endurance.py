@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.endurance.crash import FIRST_POINTS, POINTS, run_kills
-from tests.endurance.ground import CONTRACT, prepare
+from tests.endurance.testbed import CONTRACT, prepare
 from tests.support.lab import Lab
 
 

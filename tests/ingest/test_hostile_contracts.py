@@ -22,7 +22,7 @@ from catalog.sql.query import QueryTextError, parse_query
 from catalog.storage.product_roles import become, name_role
 from ingest.cleaning.lint import lint
 from ingest.cleaning.transforms import TransformError, check_expression
-from ingest.publishing.quality_checks import run_alone
+from ingest.publishing.quality_checks import run_in_savepoint
 from runtime.database import DatabaseUrls, make_engine
 from runtime.duckdb_connection import open_duckdb
 from runtime.errors import Finding
@@ -201,7 +201,7 @@ FOREIGN = [
 @pytest.mark.parametrize("steady", [True, False])
 def test_what_is_more_than_a_query_over_datasets_is_refused_by_name(query: str, named: str, steady: bool) -> None:
     with pytest.raises(QueryTextError) as caught:
-        parse_query(query, steady=steady)
+        parse_query(query, deterministic=steady)
     assert named in str(caught.value)
 
 
@@ -300,10 +300,10 @@ def test_without_any_check_postgres_itself_denies_what_was_not_granted(lab: Lab)
         with make_engine(url).connect() as connection:
             for statement in STOLEN:
                 with pytest.raises((psycopg.Error, ValueError)) as caught:
-                    run_alone(connection, statement, name_role("mine_v1"))
+                    run_in_savepoint(connection, statement, name_role("mine_v1"))
                 refused = (errors.InsufficientPrivilege, errors.SyntaxError, errors.ReadOnlySqlTransaction)
                 assert isinstance(caught.value, (*refused, errors.FeatureNotSupported)), (statement, caught.value)
-            assert run_alone(connection, "SELECT count(*) FROM mine_v1.own", name_role("mine_v1")) == 1
+            assert run_in_savepoint(connection, "SELECT count(*) FROM mine_v1.own", name_role("mine_v1")) == 1
             # Afterwards the transaction is the login's again.
             user = connection.exec_driver_sql("SELECT current_user = session_user").scalar()
             assert user is True

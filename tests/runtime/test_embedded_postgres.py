@@ -209,7 +209,7 @@ def test_a_second_use_attaches_to_the_same_server_and_the_starter_waits_for_it(f
             assert not server.started_here
             assert (server.binaries / "psql").exists()
             starter.send_signal(signal.SIGTERM)
-            wait_until(lambda: not (server.socket_folder / embedded.OPEN_MARK).exists())
+            wait_until(lambda: not (server.socket_folder / embedded.OPEN_MARKER).exists())
             assert ask(server, "SELECT 1") == 1
             assert starter.poll() is None
         assert starter.wait(PATIENCE) == 0
@@ -234,7 +234,7 @@ def test_whoever_comes_while_the_starter_leaves_gets_a_server_of_its_own(folder:
         assert read_answer(starter) == "started"
         with run_embedded(folder) as first:
             starter.send_signal(signal.SIGTERM)
-            wait_until(lambda: not (first.socket_folder / embedded.OPEN_MARK).exists())
+            wait_until(lambda: not (first.socket_folder / embedded.OPEN_MARKER).exists())
             latecomer = stack.enter_context(run_command(folder))
             with pytest.raises(subprocess.TimeoutExpired):
                 latecomer.wait(0.5)

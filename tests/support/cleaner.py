@@ -15,7 +15,7 @@ from catalog.model.dataset import Dataset
 from ingest.cleaning.engine import clean_batch, find_native
 from ingest.cleaning.plan import compile_cleaning
 from runtime.settings import load_settings
-from tests.support.lab import cut_bytes
+from tests.support.lab import parse_bytes
 
 KEY = "{name: id, logicalType: integer, primaryKey: true}"
 
@@ -55,7 +55,7 @@ class Cleaner:
 
     def clean(self, dataset: Dataset, content: str, *, native: bool = True) -> Outcome:
         """What becomes of the records of a CSV text."""
-        batch = cut_bytes(self.folder, content.encode())
+        batch = parse_bytes(self.folder, content.encode())
         plan = compile_cleaning(dataset, batch.header, find_native(dataset) if native else frozenset())
         engine = load_settings(duckdb_threads=1)
         with clean_batch(plan, batch, self.folder, engine, (7, 8)) as clean:

@@ -20,14 +20,14 @@ from api.app import create_app
 from catalog.contract.load import load_catalog
 from catalog.migration.migrate import migrate
 from catalog.model.catalog import Catalog
-from catalog.model.dataset import Dataset, RawForm
+from catalog.model.dataset import Dataset, FileFormat
 from catalog.storage.dataset_tables import build_tables
 from ingest.landing.landed_batch import LandedBatch, LandedPart
 from ingest.landing.unpacking import UnpackLimit
 from ingest.loading.load_report import LoadReport
 from ingest.loading.loader import Loader
-from ingest.readers import cut_batch
-from ingest.readers.record_writer import CutBatch
+from ingest.readers import parse_batch
+from ingest.readers.record_writer import ParsedBatch
 from runtime.database import DatabaseUrls, make_engine
 from runtime.settings import Settings, load_settings
 
@@ -179,16 +179,16 @@ def land_bytes(folder: Path, content: bytes, name: str = "test") -> LandedPart:
     return LandedPart(name, hashlib.sha256(content).hexdigest(), path, len(content))
 
 
-def cut_bytes(
+def parse_bytes(
     folder: Path,
     *contents: bytes,
-    form: RawForm = RawForm(),  # noqa: B008 - frozen
+    file_format: FileFormat = FileFormat(),  # noqa: B008 - frozen
     needed: Sequence[str] = (),
     advance: Callable[[int], None] = lambda amount: None,
-) -> CutBatch:
+) -> ParsedBatch:
     """These contents cut, each a part of its own."""
     parts = tuple(land_bytes(folder, content, f"part-{index}") for index, content in enumerate(contents))
-    return cut_batch(LandedBatch("test", parts), form, needed, folder, UnpackLimit(1 << 40), advance)
+    return parse_batch(LandedBatch("test", parts), file_format, needed, folder, UnpackLimit(1 << 40), advance)
 
 
 def walk(client: httpx.Client, url: str, most: int = 100_000) -> list[dict[str, Any]]:

@@ -8,9 +8,9 @@ from types import ModuleType
 CALLERS = {
     "ingest.loading.loader": ("open_load", "close_load", "sweep_leftovers", "drop_staged"),
     "ingest.loading.fetch_batch": ("open_batch", "land", "note_landed", "recall", "digest_cleaning"),
-    "ingest.loading.bring_batch": (
+    "ingest.loading.load_batch": (
         "end_unchanged",
-        "cut_batch",
+        "parse_batch",
         "compile_cleaning",
         "clean_batch",
         "note_unread",

@@ -36,7 +36,7 @@ READ, OPS, WRITE, ADMIN = ("people:read",), ("ops:read",), ("ops:write",), ("key
 FORMS = ("application/json", "text/csv", "application/x-ndjson")
 
 ROUTES = [
-    *(Asked("GET", f"{DATASET}/records", READ, accept=form) for form in FORMS),
+    *(Asked("GET", f"{DATASET}/records", READ, accept=file_format) for file_format in FORMS),
     Asked("HEAD", f"{DATASET}/records", READ),
     Asked("GET", f"{DATASET}/records/1", READ),
     Asked("GET", f"{DATASET}/records/1/provenance", (*READ, *OPS)),

@@ -73,9 +73,9 @@ def make_certificate() -> tuple[bytes, bytes]:
         .sign(key, hashes.SHA256())
     )
     plain = serialization.NoEncryption()
-    form = serialization.PrivateFormat.PKCS8
+    file_format = serialization.PrivateFormat.PKCS8
     return certificate.public_bytes(serialization.Encoding.PEM), key.private_bytes(
-        serialization.Encoding.PEM, form, plain
+        serialization.Encoding.PEM, file_format, plain
     )
 
 

@@ -60,7 +60,7 @@ def csv_lines(batch: pa.RecordBatch, properties: Sequence[Property]) -> memoryvi
 def csv_cells(column: Any, prop: Property) -> Any:
     """One column as the text of cells; an empty text is `""`, and null is still null."""
     if pa.types.is_timestamp(column.type):
-        return csv_moments(column)
+        return csv_timestamps(column)
     if pa.types.is_time(column.type):
         return pc.replace_substring_regex(pc.cast(column, pa.string()), r"\.0+$|(\.\d*[1-9])0+$", r"\1")
     if not pa.types.is_string(column.type):
@@ -93,20 +93,20 @@ def find_any(found: Sequence[Any]) -> Any:
     return reduce(pc.or_, hits) if hits else None
 
 
-def csv_moments(column: Any) -> Any:
+def csv_timestamps(column: Any) -> Any:
     """Moments in RFC 3339 as the JSON has them: with a fraction only where there is one."""
     zone = "+00:00" if column.type.tz else ""
     exact = column.view(pa.timestamp("us"))
     # A cast writes whole seconds without a fraction, and microseconds with six digits; strftime takes much longer.
     whole = pc.cast(exact, pa.timestamp("s"), safe=False)
-    text = write_moments(whole)
+    text = write_timestamps(whole)
     broken = pc.not_equal(pc.cast(whole, pa.timestamp("us")), exact)
     if pc.any(broken).as_py():
-        text = pc.if_else(broken, pc.replace_substring_regex(write_moments(exact), r"\.?0+$", ""), text)
+        text = pc.if_else(broken, pc.replace_substring_regex(write_timestamps(exact), r"\.?0+$", ""), text)
     return append(text, zone) if zone else text
 
 
-def write_moments(column: Any) -> Any:
+def write_timestamps(column: Any) -> Any:
     """Moments as text, with the T between day and time."""
     return pc.binary_replace_slice(pc.cast(column, pa.string()), 10, 11, "T")
 

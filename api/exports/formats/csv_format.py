@@ -38,5 +38,5 @@ def make_writer(properties: Sequence[Property], schema: pa.Schema) -> CsvWriter:
 
 
 CSV = StreamedFormat(
-    negotiation.CSV.name, negotiation.CSV.media_type, text=True, lists=False, make_writer=make_writer
+    negotiation.CSV.name, negotiation.CSV.content_type, text=True, lists=False, make_writer=make_writer
 )

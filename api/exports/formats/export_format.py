@@ -9,7 +9,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from api.http.negotiation import Form
+from api.http.negotiation import MediaType
 from catalog.model.dataset import Property
 
 
@@ -38,7 +38,7 @@ class Writer(Protocol):
 
 
 @dataclass(frozen=True)
-class ExportFormat(Form):
+class ExportFormat(MediaType):
     """What both ways have in common."""
 
     text: bool = False

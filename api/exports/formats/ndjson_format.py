@@ -35,7 +35,7 @@ def make_writer(properties: Sequence[Property], schema: pa.Schema) -> LineWriter
 
 NDJSON = StreamedFormat(
     negotiation.NDJSON.name,
-    negotiation.NDJSON.media_type,
+    negotiation.NDJSON.content_type,
     negotiation.NDJSON.aliases,
     text=True,
     lines=True,

@@ -69,8 +69,8 @@ def write_sheet(path: Path, batches: Batches, properties: Sequence[Property], fo
         bold = workbook.add_format({"bold": True})
         formats = [format_of(workbook, prop) for prop in properties]
         sheet.freeze_panes(1, 0)
-        for place, prop in enumerate(properties):
-            sheet.write_string(0, place, prop.name, bold)
+        for column, prop in enumerate(properties):
+            sheet.write_string(0, column, prop.name, bold)
         row = 0
         while (batch := batches.next_batch()) is not None:
             if row + batch.num_rows > EXCEL_RECORDS:
@@ -79,9 +79,9 @@ def write_sheet(path: Path, batches: Batches, properties: Sequence[Property], fo
             columns = [cells_of(column, prop) for column, prop in zip(batch.columns, properties, strict=True)]
             for values in zip(*columns, strict=True):
                 row += 1
-                for place, value in enumerate(values):
-                    if write_cell(sheet, row, place, value, formats[place]):
-                        raise refuse_text(properties[place], row + 1)
+                for column, value in enumerate(values):
+                    if write_cell(sheet, row, column, value, formats[column]):
+                        raise refuse_text(properties[column], row + 1)
 
 
 def format_of(workbook: Any, prop: Property) -> Any:
@@ -103,18 +103,18 @@ def cells_of(column: Any, prop: Property) -> list[Any]:
     return values
 
 
-def write_cell(sheet: Any, row: int, place: int, value: Any, shown: Any) -> int:
+def write_cell(sheet: Any, row: int, column: int, value: Any, shown: Any) -> int:
     """0 where the whole value is written; what Excel cannot hold as a number or a date is written as text."""
     if value is None:
         return 0
     if isinstance(value, str):
-        written: int = sheet.write_string(row, place, value)
+        written: int = sheet.write_string(row, column, value)
     elif type(value) is int and abs(value) >= EXCEL_WHOLE:
-        written = sheet.write_string(row, place, str(value))
+        written = sheet.write_string(row, column, str(value))
     elif hasattr(value, "year") and value.year < EXCEL_FIRST_YEAR:
-        written = sheet.write_string(row, place, value.isoformat())
+        written = sheet.write_string(row, column, value.isoformat())
     else:
-        written = sheet.write(row, place, value, shown)
+        written = sheet.write(row, column, value, shown)
     return written
 
 

@@ -10,7 +10,7 @@ from tests.support.lab import Lab
 from tests.support.replays import HEAD, STRICT, mend, people
 
 
-def test_an_operator_sees_rejected_records_and_has_them_poured_again(make_lab: Callable[..., Lab]) -> None:
+def test_an_operator_sees_rejected_records_and_has_them_replayed_again(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(STRICT.replace("mode: snapshot", "mode: upsert"))
     first = lab.ingest("people.people", HEAD + "1,Ann,30,\n2,Bo,70,\n3,,1,\n")
     lab = mend(lab)

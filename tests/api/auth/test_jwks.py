@@ -15,12 +15,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
-from api.auth import jwks as key_sets
+from api.auth import jwks as jwks
 from api.auth import jwt as tokens
 from api.auth.jwks import UnusableAnswerError, read_keys, read_metadata
 from api.auth.jwt import TokenClaims
 from api.http.problems import Problem
-from runtime.logs import FactsFormatter
+from runtime.logs import FieldsFormatter
 from tests.support.issuer import (
     JWKS,
     METADATA,
@@ -338,7 +338,7 @@ def test_of_keys_without_number_only_a_few_are_tried(bench: Bench, checked: list
     bench.issuer.published = [public_jwk(ECKey.generate_key("P-256"), kid=f"k{number}") for number in range(50)]
     token = bench.issuer.token("none", make_key("EC"), header={"kid": None, "alg": "ES256"})
     assert bench.verify(token) is None
-    assert len(checked) == key_sets.CANDIDATES
+    assert len(checked) == jwks.CANDIDATES
 
 
 def test_two_keys_may_have_one_id(bench: Bench) -> None:
@@ -430,7 +430,7 @@ BAD: dict[str, Reply] = {
 def test_the_log_says_whose_keys_could_not_be_fetched_and_why(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     bench.issuer.api.play(BAD["500"])
     refuse_for_now(bench, bench.issuer.token())
-    (line,) = [FactsFormatter().format(record) for record in caplog.records if record.name == "decant.tokens"]
+    (line,) = [FieldsFormatter().format(record) for record in caplog.records if record.name == "decant.tokens"]
     assert f" warning issuer_keys_not_fetched issuer={bench.issuer.api.url} reason=" in line
     assert "500" in line
 
@@ -490,10 +490,10 @@ def test_an_issuer_that_does_not_answer_is_waited_for_only_once(
         return bench.issuer.answer(asked)
 
     bench.issuer.api.answer = answer
-    monkeypatch.setattr(key_sets, "FETCH_SECONDS", 0.2)
+    monkeypatch.setattr(jwks, "FETCH_SECONDS", 0.2)
     bench.clock.now += 600
     assert bench.verify(text) is not None
-    monkeypatch.setattr(key_sets, "FETCH_SECONDS", 20.0)
+    monkeypatch.setattr(jwks, "FETCH_SECONDS", 20.0)
     bench.clock.now += 30
     started = time.monotonic()
     assert bench.verify(text) is not None
@@ -503,7 +503,7 @@ def test_an_issuer_that_does_not_answer_is_waited_for_only_once(
 
 
 def test_keys_that_drip_in_are_not_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(key_sets, "FETCH_SECONDS", 0.3)
+    monkeypatch.setattr(jwks, "FETCH_SECONDS", 0.3)
 
     async def drip(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n")

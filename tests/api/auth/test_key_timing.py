@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
-from api.auth.api_keys import KEY_TEXT, checksum, draw, parse_key
+from api.auth.api_keys import KEY_TEXT, checksum, generate, parse_key
 from api.auth.authenticator import Authenticator
 from api.http.problems import Problem
 from bench.key_timing import count_taken, make_authenticator, make_texts, spell_key, time_calls
@@ -31,10 +31,10 @@ async def watch(authenticator: Authenticator, text: str) -> list[str]:
         elif event == "c_call":
             called.append(function.__name__)
 
-    await authenticator.judge_key(text)
+    await authenticator.verify_key(text)
     sys.setprofile(note)
     try:
-        await authenticator.judge_key(text)
+        await authenticator.verify_key(text)
     finally:
         sys.setprofile(None)
     called.remove("setprofile")
@@ -47,8 +47,8 @@ async def watch_all(lab: Lab, texts: dict[str, str]) -> tuple[dict[str, list[str
         await pool.open(wait=True)
         authenticator = make_authenticator(lab.settings, pool)
         called = {kind: await watch(authenticator, text) for kind, text in texts.items()}
-        judged = {kind: await authenticator.judge_key(text) for kind, text in texts.items()}
-        found = {kind: None if isinstance(told, str) else told for kind, told in judged.items()}
+        checked = {kind: await authenticator.verify_key(text) for kind, text in texts.items()}
+        found = {kind: None if isinstance(told, str) else told for kind, told in checked.items()}
         for kind, principal in found.items():
             if principal is None:
                 with pytest.raises(Problem, match="unauthorized"):
@@ -91,7 +91,7 @@ def test_what_looks_like_a_key_is_one_by_its_checksum_alone(text: str) -> None:
 
 @given(st.integers(5, 54), st.integers(1, 3))
 def test_signs_that_change_places_are_noticed(place: int, distance: int) -> None:
-    signs = list(spell_key(draw(12), draw(32)))
+    signs = list(spell_key(generate(12), generate(32)))
     other = min(place + distance, len(signs) - 1)
     changed = signs.copy()
     changed[place], changed[other] = changed[other], changed[place]

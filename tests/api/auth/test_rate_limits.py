@@ -48,11 +48,11 @@ def test_what_is_no_rate_is_refused(text: str) -> None:
         parse_rate(text)
 
 
-def most_in_a_window(moments: list[float], seconds: float) -> int:
+def most_in_a_window(timestamps: list[float], seconds: float) -> int:
     """The most that any window of this length holds, wherever it begins."""
     most = first = 0
-    for place, moment in enumerate(moments):
-        while moments[first] <= moment - seconds:
+    for place, timestamp in enumerate(timestamps):
+        while timestamps[first] <= timestamp - seconds:
             first += 1
         most = max(most, place - first + 1)
     return most
@@ -67,8 +67,8 @@ async def hammer(limiters: list[Limiter], rate: Rate, seconds: float) -> tuple[l
     async def ask(limiter: Limiter) -> None:
         nonlocal refused
         while time.monotonic() < end:
-            standing = await limiter.take("caller", rate)
-            if standing.allowed:
+            decision = await limiter.take("caller", rate)
+            if decision.allowed:
                 passed.append(time.monotonic())
             else:
                 refused += 1
@@ -184,8 +184,8 @@ def test_the_whole_quota_is_granted_over_processes_and_no_more(lab: Lab) -> None
 def test_a_flood_of_refused_requests_costs_no_statement(lab: Lab) -> None:
     async def use(pools: list[Any]) -> tuple[int, int]:
         limiter = Limiter(pools[0])
-        standings = [await limiter.take("caller", Rate(5, 3600)) for _ in range(2_000)]
-        return sum(standing.allowed for standing in standings), pools[0].asked
+        decisions = [await limiter.take("caller", Rate(5, 3600)) for _ in range(2_000)]
+        return sum(decision.allowed for decision in decisions), pools[0].asked
 
     allowed, asked = asyncio.run(with_limiters(lab, 1, use))
     assert allowed == 5
@@ -217,9 +217,9 @@ def test_without_the_database_a_part_of_the_limit_is_left(lab: Lab) -> None:
 
 
 def test_the_headers_are_those_of_the_draft() -> None:
-    from api.auth.rate_limits import Standing
+    from api.auth.rate_limits import RateDecision
 
-    assert rate_headers(Rate(100, 60), Standing(True, 50, 30)) == [
+    assert rate_headers(Rate(100, 60), RateDecision(True, 50, 30)) == [
         (b"ratelimit-policy", b'"default";q=100;w=60'),
         (b"ratelimit", b'"default";r=50;t=30'),
     ]

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from psycopg.conninfo import conninfo_to_dict
 
 from api.auth.api_keys import create_key
-from api.database.connections import Lanes
+from api.database.connections import ReadConnections
 from api.database.statement import Statement
 from ingest.worker.supervisor import keep_working
 from runtime.database import make_engine, make_read_engine, make_read_pool
@@ -191,8 +191,8 @@ async def read_facts(pooled: Lab) -> dict[str, Any]:
         return [value.decode() for value in row]
 
     async with make_read_pool(pooled.urls.read, pooled.settings) as pool:
-        lanes = Lanes(pool, 2, 5)
-        async with lanes.connection() as connection:
+        read_connections = ReadConnections(pool, 2, 5)
+        async with read_connections.connection() as connection:
             assert connection.pooled
             facts["plain"] = await read(connection)
             async with connection.transaction():
@@ -202,14 +202,16 @@ async def read_facts(pooled: Lab) -> dict[str, Any]:
             except psycopg.Error as error:
                 facts["error"] = type(error).__name__
             facts["after"] = await read(connection)
-        row = await lanes.fetch(Statement(query.encode(), (), keep_plan=True), {}) or []
+        row = await read_connections.fetch(Statement(query.encode(), (), keep_plan=True), {}) or []
         facts["lane"] = [(value or b"").decode() for value in row]
         # What Postgres refuses leaves the lane fit for the next.
         with pytest.raises(DatabaseError):
-            await lanes.fetch(Statement(b"SELECT 1 / ($1::int)", ("by",), keep_plan=False), {"by": 0})
-        assert await lanes.fetch(Statement(b"SELECT 4 / ($1::int)", ("by",), keep_plan=False), {"by": 2}) == [b"2"]
-        assert lanes.open == 1
-        await lanes.close()
+            await read_connections.fetch(Statement(b"SELECT 1 / ($1::int)", ("by",), keep_plan=False), {"by": 0})
+        assert await read_connections.fetch(
+            Statement(b"SELECT 4 / ($1::int)", ("by",), keep_plan=False), {"by": 2}
+        ) == [b"2"]
+        assert read_connections.open == 1
+        await read_connections.close()
     return facts
 
 

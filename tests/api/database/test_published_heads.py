@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from psycopg import AsyncConnection
 
 from api.database import published_heads
-from api.database.connections import Lanes
-from api.database.published_heads import Head, Heads, Place, hear, listen
+from api.database.connections import ReadConnections
+from api.database.published_heads import DatasetKey, Head, Heads, listen, receive_notifications
 from runtime.database import make_read_pool
 from tests.support.examples import examples
 from tests.support.lab import Lab
@@ -41,21 +41,21 @@ async def open_heads(
 ) -> AsyncIterator[tuple[Heads, AsyncConnection[Any]]]:
     """Heads that nobody keeps up to date, and a connection to read them over."""
     async with make_read_pool(lab.urls.read, lab.settings) as pool:
-        heads = Heads(Lanes(pool, 2, 2.0), pool, lab.urls.read, report)
+        heads = Heads(ReadConnections(pool, 2, 2.0), pool, lab.urls.read, report)
         async with await AsyncConnection.connect(lab.urls.read, autocommit=True) as connection:
             yield heads, connection
-        await heads.lanes.close()
+        await heads.read_connections.close()
 
 
-def committed(lab: Lab) -> dict[Place, int]:
+def committed(lab: Lab) -> dict[DatasetKey, int]:
     """The revisions as they stand."""
     rows = lab.rows("SELECT product, major, dataset, revision FROM decant.datasets")
     return {(product, major, dataset): revision for product, major, dataset, revision in rows}
 
 
-def revisions(heads: Heads) -> dict[Place, int]:
+def revisions(heads: Heads) -> dict[DatasetKey, int]:
     """The revisions as they are known."""
-    return {place: head.revision for place, head in heads.known.items()}
+    return {place: head.revision for place, head in heads.heads.items()}
 
 
 def number(statement: bytes, ran: list[tuple[bytes, int]]) -> list[int]:
@@ -116,23 +116,23 @@ def test_only_heads_that_moved_are_read_again(lab: Lab, many: list[int], monkeyp
         return rows
 
     monkeypatch.setattr(published_heads, "fetch", count)
-    told: list[dict[Place, Head]] = []
+    told: list[dict[DatasetKey, Head]] = []
 
     async def follow() -> None:
         async with open_heads(lab, lambda read: told.append(dict(read))) as (heads, connection):
             await heads.read(connection)
-            heads.tell()
+            heads.report_heads()
             await heads.read(connection)
             lab.rows("UPDATE decant.datasets SET revision = 7 WHERE id = ANY(%s) RETURNING id", many[:2])
             await heads.read(connection)
-            heads.tell()
+            heads.report_heads()
             lab.rows("UPDATE decant.datasets SET revision = 8 WHERE id = ANY(%s) RETURNING id", many[:3])
             await heads.read_named(connection, many[:1])
-            heads.tell()
-            assert [heads.known["made", 1, f"d{n}"].revision for n in (1, 2, 3)] == [8, 7, 0]
+            heads.report_heads()
+            assert [heads.heads["made", 1, f"d{n}"].revision for n in (1, 2, 3)] == [8, 7, 0]
             # What a named read leaves out, the next poll has.
             await heads.read(connection)
-            assert [heads.known["made", 1, f"d{n}"].revision for n in (1, 2, 3)] == [8, 8, 8]
+            assert [heads.heads["made", 1, f"d{n}"].revision for n in (1, 2, 3)] == [8, 8, 8]
 
     asyncio.run(follow())
     assert number(published_heads.ALL, ran) == [DATASETS + 1]
@@ -167,12 +167,12 @@ def test_a_dataset_that_is_renamed_or_removed_is_known_no_longer(lab: Lab, many:
             await heads.read(connection)
             lab.rows("UPDATE decant.datasets SET dataset = 'renamed' WHERE id = %s RETURNING id", many[0])
             await heads.read(connection)
-            assert ("made", 1, "d1") not in heads.known
-            assert ("made", 1, "renamed") in heads.known
+            assert ("made", 1, "d1") not in heads.heads
+            assert ("made", 1, "renamed") in heads.heads
             lab.rows("DELETE FROM decant.datasets WHERE id = %s RETURNING id", many[1])
             heads.whole_at -= published_heads.WHOLE_SECONDS
             await heads.read(connection)
-            assert ("made", 1, "d2") not in heads.known
+            assert ("made", 1, "d2") not in heads.heads
 
     asyncio.run(follow())
 
@@ -203,7 +203,7 @@ def test_what_was_read_earlier_does_not_take_back_what_was_read_later(lab: Lab, 
             lab.rows("UPDATE decant.datasets SET revision = 2 WHERE id = %s RETURNING id", many[0])
             await heads.read(connection)
             assert heads.take(early)
-            assert heads.known["made", 1, "d1"].revision == 2
+            assert heads.heads["made", 1, "d1"].revision == 2
 
     asyncio.run(follow())
 
@@ -225,7 +225,7 @@ def test_notifications_name_their_datasets(lab: Lab, payloads: list[str], heard:
             with psycopg.connect(lab.urls.owner) as owner:  # in one transaction: they come together
                 for payload in payloads:
                     owner.execute("SELECT pg_notify('decant_revisions', %s)", (payload,))
-            return await hear(connection, 30)
+            return await receive_notifications(connection, 30)
 
     assert asyncio.run(follow()) == heard
 
@@ -234,7 +234,7 @@ def test_nothing_heard_means_that_a_poll_is_due(lab: Lab) -> None:
     async def follow() -> list[int] | None:
         async with await AsyncConnection.connect(lab.urls.read, autocommit=True) as connection:
             assert await listen(connection)
-            return await hear(connection, 0.01)
+            return await receive_notifications(connection, 0.01)
 
     assert asyncio.run(follow()) is None
 

@@ -21,7 +21,7 @@ from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict
 
 from api.auth.api_keys import create_key
-from api.database.connections import Lanes
+from api.database.connections import ReadConnections
 from api.database.published_heads import Heads
 from runtime.database import READ_ROLE, make_engine, make_read_pool
 from runtime.embedded_postgres import EmbeddedPostgres, run_embedded
@@ -247,7 +247,7 @@ def test_a_revision_is_found_though_the_heads_were_being_read_when_it_came(lab: 
 
     async def find_second() -> int:
         async with make_read_pool(lab.urls.read, lab.settings) as pool:
-            heads = SlowHeads(Lanes(pool, 2, 2.0), pool, lab.urls.read, lambda _: None)
+            heads = SlowHeads(ReadConnections(pool, 2, 2.0), pool, lab.urls.read, lambda _: None)
             heads.has_read, heads.may_end = asyncio.Event(), asyncio.Event()
             early = asyncio.create_task(heads.of(lab.dataset("people.people")))
             await heads.has_read.wait()
@@ -256,7 +256,7 @@ def test_a_revision_is_found_though_the_heads_were_being_read_when_it_came(lab: 
             heads.may_end.set()
             assert (await early).revision == 1
             revision = (await found).revision
-            await heads.lanes.close()
+            await heads.read_connections.close()
             return revision
 
     assert asyncio.run(find_second()) == 2

@@ -55,13 +55,13 @@ def make_sales(number: int, seed: int = 3) -> list[dict[str, Any]]:
     start = datetime(2025, 12, 30, tzinfo=UTC)
     sales = []
     for index in range(number):
-        moment = start + timedelta(minutes=source.randrange(6000))
+        timestamp = start + timedelta(minutes=source.randrange(6000))
         sales.append(
             {
                 "id": index,
                 "place": source.choice(["Ghent", "Zürich", "a,b", None]),
-                "sold_at": source.choice([moment, moment, None]),
-                "day": moment.date(),
+                "sold_at": source.choice([timestamp, timestamp, None]),
+                "day": timestamp.date(),
                 "pieces": source.choice([None, 1, 2, 5]),
                 "price": source.choice([None, Decimal("1.10"), Decimal("20.05"), Decimal("999999999.99")]),
                 "weight": source.choice([None, 0.5, 1.25, 3.0]),
@@ -142,11 +142,11 @@ def test_days_and_months_begin_where_the_caller_lives(client: httpx.Client, zone
     for bucket in ("month", "day"):
         expected: dict[str | None, int] = defaultdict(int)
         for sale in make_sales(400):
-            moment = sale["sold_at"]
-            if moment is None:
+            timestamp = sale["sold_at"]
+            if timestamp is None:
                 expected[None] += 1
                 continue
-            local = moment.astimezone(ZoneInfo(zone)).replace(hour=0, minute=0)
+            local = timestamp.astimezone(ZoneInfo(zone)).replace(hour=0, minute=0)
             local = local.replace(day=1) if bucket == "month" else local
             expected[local.astimezone(UTC).isoformat()] += 1
         found = ask(client, f"group_by={bucket}(sold_at)&timezone={zone}")

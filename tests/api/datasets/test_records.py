@@ -173,15 +173,15 @@ def test_any_revision_that_is_kept_can_be_read(shop: Lab, client: httpx.Client) 
 
 
 @pytest.mark.alone
-def test_at_takes_a_moment_too(shop: Lab, client: httpx.Client) -> None:
+def test_at_takes_a_timestamp_too(shop: Lab, client: httpx.Client) -> None:
     ((published,),) = shop.rows(
         'SELECT to_char(published_at, \'YYYY-MM-DD"T"HH24:MI:SS.US"Z"\') FROM decant.revisions'
     )
     shop.ingest("shop.things", as_csv(make_rows(10)), "things.csv")
     assert client.get(f"{RECORDS}?at={published}").json()["revision"] == 1
     # Which revision a moment means may change as long as publications may begin, or end, before it.
-    for moment in (published, "2999-01-01T00:00:00Z"):
-        assert client.get(f"{RECORDS}?at={moment}").headers["cache-control"] == "public, max-age=60"
+    for timestamp in (published, "2999-01-01T00:00:00Z"):
+        assert client.get(f"{RECORDS}?at={timestamp}").headers["cache-control"] == "public, max-age=60"
     assert client.get(f"{RECORDS}?at=1").headers["cache-control"] == "public, max-age=300"
     problem(client, f"{RECORDS}?at=2001-01-01T00:00:00Z", 410, "revision_gone")
     problem(client, f"{RECORDS}?at=yesterday", 422, "invalid_value")

@@ -101,21 +101,21 @@ def test_null_is_nothing_in_any_place_and_in_a_column_of_nothing_else(place: int
 
 
 @pytest.mark.parametrize("zone", ["UTC", None])
-def test_moments_have_a_fraction_only_where_there_is_one(zone: str | None) -> None:
+def test_timestamps_have_a_fraction_only_where_there_is_one(zone: str | None) -> None:
     kind = make_property("seen", "timestamp", None if zone else "timestamp")
-    moments = [
+    timestamps = [
         datetime(1, 1, 1, tzinfo=UTC),
         datetime(1969, 12, 31, 23, 59, 59, 900_000, tzinfo=UTC),
         datetime(2013, 1, 31, 17, 30, 0, 123_456, tzinfo=UTC),
         datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC),
     ]
-    for chosen in (moments, [moments[0], None, moments[3]]):
+    for chosen in (timestamps, [timestamps[0], None, timestamps[3]]):
         column = pa.array([m and m.replace(tzinfo=None) for m in chosen], pa.timestamp("us")).cast(
             pa.timestamp("us", zone)
         )
         expected = []
-        for moment in chosen:
-            text = moment.replace(tzinfo=None).isoformat() if moment else ""
+        for timestamp in chosen:
+            text = timestamp.replace(tzinfo=None).isoformat() if timestamp else ""
             text = text.rstrip("0") if "." in text else text
             expected.append(text + ("+00:00" if zone and text else "") + "\r\n")
         assert lines_of([kind], column) == "".join(expected)

@@ -19,7 +19,7 @@ from tests.support.examples import examples
 from tests.support.lab import Lab
 from tests.support.pushing import SENSORS
 
-Place = tuple[str, int, str]  # product, major, dataset
+DatasetKey = tuple[str, int, str]  # product, major, dataset
 # Words that names are made of, among them those of verbs, of schemas and of versions.
 WORDS = ["a", "b", "A", "ab", "1", "v1", "V2", "page", "raw", "Page", "changes", "loads", "profile", "orders"]
 PUNCTUATION = ["-", "_", ".", "--", "_-"]
@@ -37,7 +37,7 @@ def names(draw: st.DrawFn) -> str:
 PLACES = st.lists(st.tuples(names(), st.integers(0, 2), names()), min_size=2, max_size=12, unique=True)
 
 
-def dataset_at(model: Dataset, place: Place) -> Dataset:
+def dataset_at(model: Dataset, place: DatasetKey) -> Dataset:
     """The dataset under another name."""
     return replace(model, product=place[0], major=place[1], name=place[2])
 
@@ -65,7 +65,7 @@ def operation_ids(document: dict[str, Any]) -> list[str]:
 
 @settings(max_examples=examples(300), deadline=None)
 @given(places=PLACES)
-def test_no_two_datasets_share_a_name(catalog: Catalog, verbs: list[str], places: list[Place]) -> None:
+def test_no_two_datasets_share_a_name(catalog: Catalog, verbs: list[str], places: list[DatasetKey]) -> None:
     model = next(iter(catalog.datasets()))
     found = [dataset_at(model, place) for place in places]
     schemas = [schema_name(each) + ending for each in found for ending in ("", PAGE, RAW)]
@@ -101,7 +101,9 @@ def test_names_that_differ_in_their_punctuation_alone_are_operations_and_schemas
         (("shop", 1, "late.orders"), "ShopV1LateOrders_46afbe82", "list_shop_v1_late_orders__46afbe82"),
     ],
 )
-def test_names_read_like_what_they_name_and_stay(catalog: Catalog, place: Place, schema: str, operation: str) -> None:
+def test_names_read_like_what_they_name_and_stay(
+    catalog: Catalog, place: DatasetKey, schema: str, operation: str
+) -> None:
     dataset = dataset_at(next(iter(catalog.datasets())), place)
     assert schema_name(dataset) == schema
     assert operation_id("list", dataset) == operation

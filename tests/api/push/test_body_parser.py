@@ -14,11 +14,11 @@ import pytest
 from api.http.body_memory import BodyMemory
 from api.http.problems import Problem
 from api.push.body_parser import PROCESS_FROM_BYTES, THREAD_FROM_BYTES, BodyParser, parse_body
-from api.push.event_body import PushForm
+from api.push.event_body import PushMediaType
 from api.push.event_store import EventStore
 from api.push.intake import Intake
 
-FORM = PushForm("application/json", {})
+MEDIA_TYPE = PushMediaType("application/json", {})
 SIZES = (10, THREAD_FROM_BYTES, PROCESS_FROM_BYTES)
 
 
@@ -39,7 +39,7 @@ def test_bodies_of_every_size_are_parsed_alike() -> None:
     async def run() -> None:
         async with parsing() as parser:
             for size in SIZES:
-                assert await parser.parse(FORM, body_of(size)) == parse_body(FORM, body_of(size))
+                assert await parser.parse(MEDIA_TYPE, body_of(size)) == parse_body(MEDIA_TYPE, body_of(size))
 
     asyncio.run(run())
 
@@ -49,7 +49,7 @@ def test_a_body_that_cannot_be_taken_is_the_same_problem_wherever_it_is_parsed(s
     async def run() -> Problem:
         async with parsing() as parser:
             with pytest.raises(Problem) as caught:
-                await parser.parse(FORM, b"[%s, 1]" % body_of(size))
+                await parser.parse(MEDIA_TYPE, b"[%s, 1]" % body_of(size))
             return caught.value
 
     problem = asyncio.run(run())
@@ -68,7 +68,7 @@ def test_a_killed_process_costs_one_answer_and_is_followed_by_another() -> None:
     async def run() -> None:
         async with parsing() as parser:
             body = body_of(PROCESS_FROM_BYTES)
-            await parser.parse(FORM, body)
+            await parser.parse(MEDIA_TYPE, body)
             assert parser.process is not None
             pids = list(parser.process._processes)
             assert pids
@@ -76,8 +76,8 @@ def test_a_killed_process_costs_one_answer_and_is_followed_by_another() -> None:
                 os.kill(pid, signal.SIGKILL)
                 os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
             with pytest.raises(Problem, match="overloaded"):
-                await parser.parse(FORM, body)
-            assert await parser.parse(FORM, body) == parse_body(FORM, body)
+                await parser.parse(MEDIA_TYPE, body)
+            assert await parser.parse(MEDIA_TYPE, body) == parse_body(MEDIA_TYPE, body)
 
     asyncio.run(run())
 

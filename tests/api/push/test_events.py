@@ -23,7 +23,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from api.http.problems import Problem
 from api.http.request_headers import read_idempotency_key
 from api.openapi import build_document
-from api.push.event_body import RECORDS_LIMIT, parse_records, read_form
+from api.push.event_body import RECORDS_LIMIT, parse_records, read_media_type
 from tests.support.lab import Lab
 from tests.support.pushing import EVENTS, READINGS, SENSORS, make_key, outcomes, push
 
@@ -510,14 +510,14 @@ def test_every_good_array_is_cut_into_its_very_records(
     text = json.dumps(records, indent=indent, ensure_ascii=ascii_only)
     if "\\u0000" in text.replace("\\\\", ""):
         with pytest.raises(Problem, match="invalid_text"):
-            parse_records(read_form("application/json", ()), text.encode())
+            parse_records(read_media_type("application/json", ()), text.encode())
         return
-    cut = parse_records(read_form("application/json", ()), text.encode())
+    cut = parse_records(read_media_type("application/json", ()), text.encode())
     assert [json.loads(record.payload) for record in cut] == records
     assert not any("\n" in record.payload for record in cut)
     lines = "\n".join(json.dumps(record, ensure_ascii=ascii_only) for record in records)
     assert [
-        json.loads(r.payload) for r in parse_records(read_form("application/jsonl", ()), lines.encode())
+        json.loads(r.payload) for r in parse_records(read_media_type("application/jsonl", ()), lines.encode())
     ] == records
 
 
@@ -528,7 +528,7 @@ def test_whatever_comes_is_taken_or_refused(body: bytes) -> None:
     for media_type in ("application/json", "application/x-ndjson", *(h["Content-Type"] for h in (CLOUD, BATCH))):
         # Anything but a problem is an error of ours.
         with contextlib.suppress(Problem):
-            records = parse_records(read_form(media_type, ()), body)
+            records = parse_records(read_media_type(media_type, ()), body)
             assert all(isinstance(json.loads(record.payload), dict) for record in records)
 
 

@@ -92,8 +92,8 @@ def test_others_are_answered_while_a_large_push_is_taken_and_it_is_kept_as_it_ca
 
 def test_what_unpacks_in_many_pieces_is_whole(sensors: Lab, client: httpx.Client) -> None:
     for size in (262_144, 262_145, 524_288, 3_000_000):
-        filler = "x" * (size // 2) + random.Random(size).randbytes(size // 4).hex()
-        text = f'{{"id":1,"t":"{filler}"}}'
+        expander = "x" * (size // 2) + random.Random(size).randbytes(size // 4).hex()
+        text = f'{{"id":1,"t":"{expander}"}}'
         text = text[:-2] + "x" * (size - len(text)) + text[-2:]
         assert client.post(EVENTS, content=gzip.compress(text.encode()), headers=JSON | PACKED).status_code == 202
         assert sensors.rows("SELECT payload FROM decant.events ORDER BY id DESC LIMIT 1") == [(text,)]

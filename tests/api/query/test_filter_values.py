@@ -32,14 +32,14 @@ TRUTH = {"true": True, "TRUE": True, "0": False}
 DAY = {"2020-02-29": date(2020, 2, 29), "0001-01-01": date(1, 1, 1), "9999-12-31": date(9999, 12, 31)}
 CLOCK = {"17:30": time(17, 30), "23:59:59.999999": time(23, 59, 59, 999999)}
 LOCAL = {"2020-02-29T17:30:00": datetime(2020, 2, 29, 17, 30, tzinfo=UTC).replace(tzinfo=None)}
-MOMENT = {text: value.replace(tzinfo=UTC) for text, value in LOCAL.items()}
-MOMENT |= {"2020-02-29T19:30:00+02:00": datetime(2020, 2, 29, 17, 30, tzinfo=UTC)}
+TIMESTAMP = {text: value.replace(tzinfo=UTC) for text, value in LOCAL.items()}
+TIMESTAMP |= {"2020-02-29T19:30:00+02:00": datetime(2020, 2, 29, 17, 30, tzinfo=UTC)}
 ODD = [
     *FLOAT,
     *TRUTH,
     *DAY,
     *CLOCK,
-    *MOMENT,
+    *TIMESTAMP,
     "1e400",
     "NaN",
     "Infinity",
@@ -78,7 +78,7 @@ TYPES: dict[str, tuple[str, list[str], dict[str, Any]]] = {
     "truth": ("logicalType: boolean", ["true", "false"], TRUTH),
     "day": ("logicalType: date", ["2020-02-29", "9999-12-31"], DAY),
     "clock": ("logicalType: time", ["17:30", "00:00"], CLOCK),
-    "moment": ("logicalType: timestamp", ["2020-02-29T17:30:00Z", "0001-01-01T00:00:00Z"], MOMENT),
+    "moment": ("logicalType: timestamp", ["2020-02-29T17:30:00Z", "0001-01-01T00:00:00Z"], TIMESTAMP),
     "local": (
         "logicalType: timestamp, physicalType: timestamp",
         ["2020-02-29T17:30:00", "0001-01-01T00:00:00"],
@@ -157,7 +157,7 @@ def read_stored(name: str, text: str) -> Any:
     """The value of a stored text, by the tables above; a few are in no table."""
     known = {"false": False, "00:00": time(0), "0001-01-01T00:00:00Z": datetime(1, 1, 1, tzinfo=UTC)}
     known |= {"0001-01-01T00:00:00": datetime(1, 1, 1, tzinfo=UTC).replace(tzinfo=None)}
-    known |= {"2020-02-29T17:30:00Z": MOMENT["2020-02-29T17:30:00"]}
+    known |= {"2020-02-29T17:30:00Z": TIMESTAMP["2020-02-29T17:30:00"]}
     return known[text] if text in known else TYPES[name][2][text]
 
 

@@ -124,7 +124,7 @@ def test_separators_count_before_decoding(client: httpx.Client) -> None:
         assert {record["name"] for record in records} == expected, query
 
 
-def test_what_is_no_list_comes_once_and_members_are_judged_one_by_one(dataset: Dataset) -> None:
+def test_what_is_no_list_comes_once_and_members_are_checked_one_by_one(dataset: Dataset) -> None:
     for query, code, words in REFUSED:
         with pytest.raises(Problem, match=words) as refused:
             Validator(dataset).parse(query.encode())

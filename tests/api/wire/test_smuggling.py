@@ -235,7 +235,7 @@ def test_each_request_gets_its_own_answer_and_nothing_hidden_gets_one(address: t
 
 
 @pytest.mark.parametrize("size", [1, 7])
-def test_a_request_in_pieces_is_judged_as_in_one(address: tuple[str, int], size: int) -> None:
+def test_a_request_in_pieces_is_checked_as_in_one(address: tuple[str, int], size: int) -> None:
     names = ("an upgrade with a body", "two Hosts", "CONNECT", "a whole address of another host", "chunks twice")
     foreign = [name for name in CASES if name.startswith(("RTSP b", "Icecast")) and CASES[name].statuses == [400]]
     for name in (*names, *foreign):

@@ -104,7 +104,7 @@ def test_a_whole_dataset_is_read_into_frozen_values(write: Write) -> None:
     source = dataset.input
     assert source is not None
     assert (source.kind, source.mode, source.root, source.path) == ("file", "upsert", "data", "in/items.csv")
-    assert (source.null_values, source.order_by, source.form.delimiter) == (("", "NA"), "id", ";")
+    assert (source.null_values, source.order_by, source.file_format.delimiter) == (("", "NA"), "id", ";")
     assert dataset.properties["price"].type.postgres == "numeric(9,2)"
     with pytest.raises(AttributeError):
         dataset.name = "other"  # type: ignore[misc]
@@ -537,7 +537,7 @@ TRANSFORMS = {
 
 
 @pytest.mark.parametrize(("transform", "message"), TRANSFORMS.values(), ids=TRANSFORMS.keys())
-def test_a_transform_must_be_one_steady_expression_over_raw_columns(
+def test_a_transform_must_be_one_deterministic_expression_over_raw_columns(
     write: Write, transform: str, message: str
 ) -> None:
     quoted = transform.replace("'", "''")

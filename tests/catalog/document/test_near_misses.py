@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from catalog.contract.load import lint_contracts
 from catalog.contract.service_levels import READERS
-from catalog.document.custom_properties import CUSTOMS
+from catalog.document.custom_properties import CUSTOM_PROPERTIES
 from runtime.errors import Finding, SettingsError
 from runtime.near_misses import find_near, fold_name, is_one_slip
 from runtime.settings import Settings, load_settings, unknown_variables
@@ -50,7 +50,7 @@ def slips(name: str) -> Iterator[str]:
         yield before + after[:1] + sign + after[1:]
 
 
-def lint(folder: Path, place: str, *customs: dict[str, object], sla: str | None = None) -> list[Finding]:
+def lint(folder: Path, place: str, *custom_properties: dict[str, object], sla: str | None = None) -> list[Finding]:
     """The findings about a contract with these custom properties in a place."""
     contract = yaml.safe_load(CONTRACT)
     items = contract["schema"][1]
@@ -62,7 +62,7 @@ def lint(folder: Path, place: str, *customs: dict[str, object], sla: str | None 
         "relationship": items["properties"][1]["relationships"][0],
         "role": contract["roles"][0],
     }
-    parts[place]["customProperties"] += customs
+    parts[place]["customProperties"] += custom_properties
     if sla:
         contract["slaProperties"][0]["property"] = sla
     (folder / "shop.odcs.yaml").write_text(yaml.safe_dump(contract))
@@ -73,9 +73,9 @@ def errors(found: list[Finding]) -> list[str]:
     return [finding.message for finding in found if finding.severity == "error"]
 
 
-@pytest.mark.parametrize("place", CUSTOMS)
+@pytest.mark.parametrize("place", CUSTOM_PROPERTIES)
 def test_a_custom_property_one_slip_away_is_an_error(tmp_path: Path, place: str) -> None:
-    wrong = {slip for name in CUSTOMS[place] for slip in slips(name)} - {*CUSTOMS[place], ""}
+    wrong = {slip for name in CUSTOM_PROPERTIES[place] for slip in slips(name)} - {*CUSTOM_PROPERTIES[place], ""}
     found = errors(lint(tmp_path, place, *({"property": name, "value": "x"} for name in wrong)))
     for name in wrong:
         assert any(message.startswith(f"{name!r} means nothing here; did you mean") for message in found), name
@@ -92,7 +92,7 @@ def test_a_role_has_no_custom_property_that_nobody_understands(tmp_path: Path, n
 
 
 @pytest.mark.parametrize("value", [None, "yes", 1, []])
-@pytest.mark.parametrize("name", CUSTOMS["role"])
+@pytest.mark.parametrize("name", CUSTOM_PROPERTIES["role"])
 def test_a_limit_of_a_role_that_says_nothing_is_an_error(tmp_path: Path, name: str, value: object) -> None:
     assert errors(lint(tmp_path, "role", {"property": name, "value": value}))
 
@@ -103,8 +103,10 @@ def test_a_limit_stands_there_once(tmp_path: Path) -> None:
 
 
 def test_a_name_that_means_something_elsewhere_is_pointed_out(tmp_path: Path) -> None:
-    for place in CUSTOMS:
-        others = {name for other, names in CUSTOMS.items() if other != "server" for name in names} - {*CUSTOMS[place]}
+    for place in CUSTOM_PROPERTIES:
+        others = {name for other, names in CUSTOM_PROPERTIES.items() if other != "server" for name in names} - {
+            *CUSTOM_PROPERTIES[place]
+        }
         found = lint(tmp_path, place, *({"property": name, "value": "x"} for name in others))
         for name in others:
             assert any(repr(name) in finding.message for finding in found), (place, name)

@@ -22,7 +22,7 @@ def read(folder: Path, value: str, more: str = "") -> Dataset:
 def test_pushed_records_need_no_server_and_are_upserts_unless_told(tmp_path: Path) -> None:
     source = read(tmp_path, "{events: true}").input
     assert source
-    assert (source.kind, source.mode, source.form.format) == ("events", "upsert", "ndjson")
+    assert (source.kind, source.mode, source.file_format.format) == ("events", "upsert", "ndjson")
     source = read(tmp_path, "{events: true, mode: append, orderBy: value, nullValues: [NA]}").input
     assert source
     assert (source.mode, source.order_by, source.null_values) == ("append", "value", ("NA",))

@@ -44,7 +44,7 @@ def read(folder: Path, server: str, words: str) -> Input:
 
 def test_an_api_is_asked_for_json_unless_told(tmp_path: Path) -> None:
     found = read(tmp_path, API, "path: things")
-    assert (found.kind, found.mode, found.form.format, found.path) == ("http", "snapshot", "json", "things")
+    assert (found.kind, found.mode, found.file_format.format, found.path) == ("http", "snapshot", "json", "things")
     assert found.source == HttpSource("https://api.example.org/v1", "things")
     assert found.source.address == "https://api.example.org/v1/things"
 
@@ -61,7 +61,7 @@ def test_an_api_is_asked_for_json_unless_told(tmp_path: Path) -> None:
     ],
 )
 def test_the_format_is_what_the_address_ends_with(tmp_path: Path, location: str, words: str, format_: str) -> None:
-    assert read(tmp_path, f"type: api, location: '{location}'", words).form.format == format_
+    assert read(tmp_path, f"type: api, location: '{location}'", words).file_format.format == format_
 
 
 def test_variables_stay_as_they_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +165,7 @@ def test_an_address_that_is_none_is_refused(tmp_path: Path, location: str) -> No
 
 def test_a_database_is_read_by_table_or_query(tmp_path: Path) -> None:
     found = read(tmp_path, DATABASE, "table: things")
-    assert (found.kind, found.form.format, found.null_values) == ("database", "ndjson", ())
+    assert (found.kind, found.file_format.format, found.null_values) == ("database", "ndjson", ())
     assert found.source == DatabaseSource(
         server="here",
         driver="postgresql+psycopg",

@@ -297,7 +297,7 @@ def test_a_place_that_could_be_another_is_refused_everywhere(
         assert "evil" not in refused or endpoint
 
 
-def test_a_variable_in_a_bucket_is_judged_by_its_value_and_not_told(
+def test_a_variable_in_a_bucket_is_checked_by_its_value_and_not_told(
     errors: Errors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = store("s3://${SHOP_BUCKET}/in", None)
@@ -325,7 +325,7 @@ def test_a_list_of_buckets_that_means_nothing_is_refused(home: Path, lists: str)
 # Databases
 
 
-def judge(settings: Settings, url: str | None = None, **parts: str) -> str | None:
+def check(settings: Settings, url: str | None = None, **parts: str) -> str | None:
     """Why a database may not be read."""
     source = DatabaseSource("erp", parts.pop("driver", ""), url=url, **parts)
     try:
@@ -358,7 +358,7 @@ def test_decants_own_database_is_known_by_its_address_however_it_is_spelt(url: s
             "write_database_url": "postgres://writer@replica.example",
         }
     )
-    assert "Decant's own database" in (judge(settings, url) or "")
+    assert "Decant's own database" in (check(settings, url) or "")
 
 
 @pytest.mark.parametrize(
@@ -373,14 +373,14 @@ def test_decants_own_database_is_known_by_its_address_however_it_is_spelt(url: s
 )
 def test_another_database_is_not_decants_own(url: str) -> None:
     settings = load_settings(**PRODUCTION)
-    assert judge(settings, url) is None
+    assert check(settings, url) is None
 
 
 def test_parts_of_an_address_are_compared_as_a_url_is() -> None:
     settings = load_settings(**PRODUCTION)
     parts = {"driver": "postgresql+psycopg", "host": "db.example", "port": "5433"}
-    assert judge(settings, database="decant", **parts)
-    assert judge(settings, database="shop", **parts) is None
+    assert check(settings, database="decant", **parts)
+    assert check(settings, database="shop", **parts) is None
 
 
 @pytest.mark.parametrize(
@@ -401,7 +401,7 @@ def test_parts_of_an_address_are_compared_as_a_url_is() -> None:
 def test_a_parameter_that_opens_more_of_the_machine_is_not_taken_from_a_contract(parameter: str) -> None:
     settings = load_settings()
     url = f"mysql+pymysql://db/shop?{parameter}"
-    assert "cannot be written in a contract" in (judge(settings, url) or "")
+    assert "cannot be written in a contract" in (check(settings, url) or "")
     # An operator's variable holds what it wants.
     source = DatabaseSource("erp", url="${ERP_URL}")
     check_source_url(make_source_url(source, lambda _: url), source, Permits(settings, "shop"))
@@ -410,9 +410,9 @@ def test_a_parameter_that_opens_more_of_the_machine_is_not_taken_from_a_contract
 @pytest.mark.parametrize("scheme", ["sqlite:///", "sqlite+pysqlite:///", "duckdb:///"])
 def test_a_database_that_is_a_file_lies_where_files_may_lie(home: Path, scheme: str) -> None:
     settings = load_settings(home=home / "home")
-    assert judge(settings, f"{scheme}files/a.db") is None
-    assert judge(settings, f"{scheme}{home}/home/data/a.db") is None
+    assert check(settings, f"{scheme}files/a.db") is None
+    assert check(settings, f"{scheme}{home}/home/data/a.db") is None
     for path in ("/etc/passwd", f"{home}/home/secret", "out/a.db", "../elsewhere/a.db", "secrets/secret"):
-        assert judge(settings, scheme + path), path
-    assert "must be a file" in (judge(settings, scheme.removesuffix("/")) or "")
-    assert judge(load_settings(home=home / "home", **PRODUCTION), f"{scheme}files/a.db")
+        assert check(settings, scheme + path), path
+    assert "must be a file" in (check(settings, scheme.removesuffix("/")) or "")
+    assert check(load_settings(home=home / "home", **PRODUCTION), f"{scheme}files/a.db")

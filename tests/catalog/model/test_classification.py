@@ -54,11 +54,11 @@ def lint(tmp_path: Path) -> Lint:
     return check
 
 
-def report(query: str, customs: str = "", *, id: str = "reports", key: str = "k") -> str:
+def report(query: str, custom_properties: str = "", *, id: str = "reports", key: str = "k") -> str:
     """A product with one derived dataset, whose columns are k and v."""
     properties = "".join(
         f"      - {{name: {name}, logicalType: string{', primaryKey: true' if name == key else ''}"
-        f"{customs if name == 'v' else ''}}}\n"
+        f"{custom_properties if name == 'v' else ''}}}\n"
         for name in ("k", "v")
     )
     return (

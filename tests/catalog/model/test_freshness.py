@@ -40,7 +40,7 @@ def compare(lab: Lab) -> tuple[bool | None, datetime | None]:
     return row["fresh"], since
 
 
-def test_a_dataset_is_as_fresh_as_its_newest_moment_says_and_not_as_its_last_load(
+def test_a_dataset_is_as_fresh_as_its_newest_timestamp_says_and_not_as_its_last_load(
     make_lab: Callable[..., Lab],
 ) -> None:
     lab = make_lab(PEOPLE.replace("schema:", PROMISE % ", element: people.born"), metrics_open=True)

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from catalog.types.datetime_pattern_parts import MomentPatternError, regex_of
-from catalog.types.datetime_patterns import MomentPattern, compile_pattern
+from catalog.types.datetime_pattern_parts import DatetimePatternError, regex_of
+from catalog.types.datetime_patterns import DatetimePattern, compile_pattern
 from catalog.types.property_types import DATE, LOCAL_TIMESTAMP, TIME, TIMESTAMP, PropertyType, refine_type
 from catalog.types.value_parsers import InvalidValueError
 from tests.support.examples import examples
@@ -39,7 +39,7 @@ def by_duckdb(engine: duckdb.DuckDBPyConnection, kind: PropertyType, text: str) 
     return None if row[0] is None else str(row[0])
 
 
-def by_python(pattern: MomentPattern, text: str) -> Any:
+def by_python(pattern: DatetimePattern, text: str) -> Any:
     try:
         return pattern.parse(text)
     except InvalidValueError:
@@ -230,7 +230,7 @@ def test_whatever_the_text_duckdb_and_python_agree(
     ],
 )
 def test_a_pattern_that_cannot_be_read_is_refused_with_the_letter(pattern: str, kind: str, reason: str) -> None:
-    with pytest.raises(MomentPatternError, match=reason):
+    with pytest.raises(DatetimePatternError, match=reason):
         compile_pattern(pattern, kind)
 
 
@@ -251,7 +251,7 @@ def test_a_pattern_that_cannot_be_read_is_refused_with_the_letter(pattern: str, 
         ("Asia/Tokyo", "9999-12-31 23:59:59", "9999-12-31 14:59:59+00"),
     ],
 )
-def test_a_moment_without_an_offset_is_in_the_contracts_zone(
+def test_a_timestamp_without_an_offset_is_in_the_contracts_zone(
     engine: duckdb.DuckDBPyConnection, pattern: str | None, zone: str, text: str, moment: str | None
 ) -> None:
     chosen = refine_type(TIMESTAMP, {"defaultTimezone": zone} | ({"format": pattern} if pattern else {}))

@@ -59,7 +59,7 @@ class Judges:
     def by_duckdb(self, kind: PropertyType, text: str) -> str | None:
         """The value as DuckDB writes it for COPY, judged as ingest.cleaning.plan does; None where it is no value."""
         row = self.engine.execute(
-            f"SELECT CAST({kind.judge('text', 'value')} AS VARCHAR)"
+            f"SELECT CAST({kind.convert('text', 'value')} AS VARCHAR)"
             f" FROM (SELECT text, {kind.cast_text('text')} AS value FROM (SELECT ?::VARCHAR AS text))",
             [text],
         ).fetchone()
@@ -387,10 +387,10 @@ def test_a_value_is_the_same_to_duckdb_python_and_postgres(
     judges: Judges, kind: PropertyType, text: str, value: Any
 ) -> None:
     assert kind.parse(text) == value
-    judged = judges.by_duckdb(kind, text)
-    assert judged is not None
-    assert kind.parse(judged) == value
-    assert kind.parse(judges.by_postgres(kind, judged)) == value
+    checked = judges.by_duckdb(kind, text)
+    assert checked is not None
+    assert kind.parse(checked) == value
+    assert kind.parse(judges.by_postgres(kind, checked)) == value
 
 
 @pytest.mark.parametrize(("kind", "text"), spread(NO_VALUES))
@@ -516,9 +516,9 @@ NO_JSON_VALUES = [
 
 @pytest.mark.parametrize(("kind", "text"), spread(JSON_VALUES))
 def test_json_is_the_same_to_duckdb_and_postgres(judges: Judges, kind: PropertyType, text: str) -> None:
-    judged = judges.by_duckdb(kind, text)
-    assert judged is not None
-    assert json.loads(judges.by_postgres(kind, judged)) == json.loads(text)
+    checked = judges.by_duckdb(kind, text)
+    assert checked is not None
+    assert json.loads(judges.by_postgres(kind, checked)) == json.loads(text)
 
 
 @pytest.mark.parametrize(("kind", "text"), spread(NO_JSON_VALUES))
@@ -610,11 +610,11 @@ def test_whatever_the_text_duckdb_python_and_postgres_agree(
     @settings(max_examples=examples(60, 30), deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(texts)
     def agree(text: str) -> None:
-        judged, value = judges.by_duckdb(kind, text), judges.by_python(kind, text)
-        assert (judged is None) == (value is None), f"{text!r} is {judged!r} to DuckDB and {value!r} to Python"
-        if judged is not None:
-            assert kind.parse(judged) == value
-            assert kind.parse(judges.by_postgres(kind, judged)) == value
+        checked, value = judges.by_duckdb(kind, text), judges.by_python(kind, text)
+        assert (checked is None) == (value is None), f"{text!r} is {checked!r} to DuckDB and {value!r} to Python"
+        if checked is not None:
+            assert kind.parse(checked) == value
+            assert kind.parse(judges.by_postgres(kind, checked)) == value
 
     agree()
 
@@ -623,10 +623,10 @@ def test_whatever_the_text_duckdb_python_and_postgres_agree(
 @given(precision=st.integers(1, 38), share=st.integers(0, 38), text=NUMBERS)
 def test_a_numeric_value_is_never_rounded_on_its_way(judges: Judges, precision: int, share: int, text: str) -> None:
     kind = numeric_type(precision, min(share, precision))
-    judged = judges.by_duckdb(kind, text)
-    if judged is not None:
-        assert Decimal(judged) == Decimal(text)
-        assert Decimal(judges.by_postgres(kind, judged)) == Decimal(text)
+    checked = judges.by_duckdb(kind, text)
+    if checked is not None:
+        assert Decimal(checked) == Decimal(text)
+        assert Decimal(judges.by_postgres(kind, checked)) == Decimal(text)
 
 
 JSON_PIECES = st.lists(
@@ -649,9 +649,9 @@ def test_whatever_json_duckdb_accepts_postgres_stores(judges: Judges, kind: Prop
     @settings(max_examples=examples(60, 30), deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(st.one_of(JSON_TEXTS, JSON_PIECES, JSON_PIECES.map(lambda inner: braces[0] + inner + braces[1])))
     def store(text: str) -> None:
-        judged = judges.by_duckdb(kind, text)
-        if judged is not None:
-            assert isinstance(json.loads(judges.by_postgres(kind, judged)), dict if kind is OBJECT else list)
+        checked = judges.by_duckdb(kind, text)
+        if checked is not None:
+            assert isinstance(json.loads(judges.by_postgres(kind, checked)), dict if kind is OBJECT else list)
 
     store()
 

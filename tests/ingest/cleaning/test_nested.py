@@ -34,7 +34,7 @@ def cleaner(tmp_path: Path) -> Cleaner:
     return Cleaner(tmp_path)
 
 
-def judge(cleaner: Cleaner, prop: str, value: Any) -> list[tuple[str, str, str | None]]:
+def check(cleaner: Cleaner, prop: str, value: Any) -> list[tuple[str, str, str | None]]:
     """The reasons against a record with this value, none where it is accepted; a text is taken as it is."""
     dataset = cleaner.dataset(prop)
     text = value if isinstance(value, str) else json.dumps(value)
@@ -63,7 +63,7 @@ def test_the_statement_of_nested_parts_runs(cleaner: Cleaner) -> None:
     ],
 )
 def test_parts_that_keep_their_rules_are_accepted(cleaner: Cleaner, value: Any) -> None:
-    assert judge(cleaner, ADDRESS, value) == []
+    assert check(cleaner, ADDRESS, value) == []
 
 
 @pytest.mark.parametrize(
@@ -105,14 +105,14 @@ def test_parts_that_keep_their_rules_are_accepted(cleaner: Cleaner, value: Any) 
 def test_every_broken_part_is_a_reason_with_its_path_and_value(
     cleaner: Cleaner, value: Any, reasons: list[tuple[str, str, str | None]]
 ) -> None:
-    assert judge(cleaner, ADDRESS, value) == reasons
+    assert check(cleaner, ADDRESS, value) == reasons
 
 
 def test_a_name_that_must_be_there_may_be_null(cleaner: Cleaner) -> None:
     prop = "{name: a, logicalType: object, logicalTypeOptions: {required: [x, y], maxProperties: 2}}"
-    assert judge(cleaner, prop, {"x": None, "y": 1}) == []
-    assert judge(cleaner, prop, {"y": 1, "z": 2}) == [("a.x", "required", None)]
-    assert judge(cleaner, prop, {"x": 1, "y": 1, "z": 2}) == [("a", "maxProperties", '{"x": 1, "y": 1, "z": 2}')]
+    assert check(cleaner, prop, {"x": None, "y": 1}) == []
+    assert check(cleaner, prop, {"y": 1, "z": 2}) == [("a.x", "required", None)]
+    assert check(cleaner, prop, {"x": 1, "y": 1, "z": 2}) == [("a", "maxProperties", '{"x": 1, "y": 1, "z": 2}')]
 
 
 MAP = """{name: scores, logicalType: map, map: {
@@ -132,15 +132,15 @@ MAP = """{name: scores, logicalType: map, map: {
         ),
     ],
 )
-def test_a_map_is_judged_key_by_key(cleaner: Cleaner, value: Any, reasons: list[Any]) -> None:
-    assert judge(cleaner, MAP, value) == reasons
+def test_a_map_is_checked_key_by_key(cleaner: Cleaner, value: Any, reasons: list[Any]) -> None:
+    assert check(cleaner, MAP, value) == reasons
 
 
 def test_a_vector_has_its_dimensions_in_numbers(cleaner: Cleaner) -> None:
     prop = "{name: v, logicalType: vector, logicalTypeOptions: {dimensions: 3, elementType: float32}}"
-    assert judge(cleaner, prop, [1, 2.5, -3e5]) == []
-    assert judge(cleaner, prop, [1, 2]) == [("v", "minItems", "[1, 2]")]
-    assert judge(cleaner, prop, [1, "x", 3]) == [("v[1]", "type", "x")]
+    assert check(cleaner, prop, [1, 2.5, -3e5]) == []
+    assert check(cleaner, prop, [1, 2]) == [("v", "minItems", "[1, 2]")]
+    assert check(cleaner, prop, [1, "x", 3]) == [("v[1]", "type", "x")]
 
 
 ARRAYS = [
@@ -175,7 +175,7 @@ def test_an_item_that_is_no_value_of_the_array_is_a_reason(
     prop = f"{{name: a, logicalType: array, physicalType: '{physical}'}}"
     value = [None, item]
     shown = item if isinstance(item, str) else json.dumps(item, separators=(",", ":"))
-    assert judge(cleaner, prop, value) == [(path, "type", shown)]
+    assert check(cleaner, prop, value) == [(path, "type", shown)]
 
 
 def test_rules_of_an_array_and_of_its_items_hold_in_a_postgres_array(cleaner: Cleaner) -> None:
@@ -183,17 +183,17 @@ def test_rules_of_an_array_and_of_its_items_hold_in_a_postgres_array(cleaner: Cl
         "{name: a, logicalType: array, physicalType: 'text[]', logicalTypeOptions: {maxItems: 2, uniqueItems: true},"
         " items: {logicalType: string, required: true, logicalTypeOptions: {minLength: 2}}}"
     )
-    assert judge(cleaner, prop, ["ab", "cd"]) == []
-    assert judge(cleaner, prop, ["ab", "ab", None]) == [
+    assert check(cleaner, prop, ["ab", "cd"]) == []
+    assert check(cleaner, prop, ["ab", "ab", None]) == [
         ("a", "maxItems", '["ab", "ab", null]'),
         ("a", "uniqueItems", '["ab", "ab", null]'),
         ("a[2]", "required", None),
     ]
-    assert judge(cleaner, prop, ["a", 5]) == [("a[0]", "minLength", "a"), ("a[1]", "minLength", "5")]
+    assert check(cleaner, prop, ["a", 5]) == [("a[0]", "minLength", "a"), ("a[1]", "minLength", "5")]
 
 
 def test_a_part_with_very_many_faults_lists_the_first_thousand(cleaner: Cleaner) -> None:
-    reasons = judge(cleaner, "{name: a, logicalType: array, items: {logicalType: string}}", [1] * 5000)
+    reasons = check(cleaner, "{name: a, logicalType: array, items: {logicalType: string}}", [1] * 5000)
     assert len(reasons) == REASONS_MAXIMUM + 1
     assert reasons[-1] == ("a", "more", None)
 

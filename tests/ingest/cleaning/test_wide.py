@@ -12,7 +12,7 @@ from ingest.cleaning.engine import choose_limits, clean_batch
 from ingest.cleaning.plan import compile_cleaning, needed_columns
 from ingest.errors import OutOfMemoryError
 from runtime.settings import Settings, load_settings
-from tests.support.lab import cut_bytes
+from tests.support.lab import parse_bytes
 
 KINDS = {"integer": "1", "string": "abc", "number": "1.5", "date": "2020-01-01", "boolean": "true"}
 HEAD = """
@@ -44,7 +44,7 @@ def clean(folder: Path, rows: int, **chosen: Any) -> int:
     header = ",".join(f"c{index}" for index in range(COLUMNS))
     cells = ",".join(KINDS[kind] for kind in kinds[1:])
     content = f"{header}\n" + "".join(f"{row},{cells}\n" for row in range(rows))
-    cut = cut_bytes(folder, content.encode(), needed=needed_columns(dataset))
+    cut = parse_bytes(folder, content.encode(), needed=needed_columns(dataset))
     plan = compile_cleaning(dataset, cut.header)
     with clean_batch(plan, cut, folder, settings, (1, 1)) as batch:
         return batch.accepted

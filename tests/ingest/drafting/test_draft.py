@@ -18,7 +18,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.drafting.detect_format import sniff_form
+from ingest.drafting.detect_format import detect_file_format
 from ingest.drafting.draft import Draft, draft_contract
 from ingest.errors import IngestError, OutOfMemoryError
 from runtime.errors import CatalogError
@@ -91,11 +91,11 @@ def test_a_file_without_a_header_gets_columns_with_numbers(tmp_path: Path, make_
 
 def test_the_caller_knows_better_whether_there_is_a_header(tmp_path: Path) -> None:
     file, _ = place(tmp_path, "words.csv", "red,green\nblue,black\n")
-    assert sniff_form(file, LIMIT).columns is None
-    assert sniff_form(file, LIMIT, header=False).columns == ("column_1", "column_2")
+    assert detect_file_format(file, LIMIT).columns is None
+    assert detect_file_format(file, LIMIT, header=False).columns == ("column_1", "column_2")
     file.write_text("1,2\n3,4\n")
-    assert sniff_form(file, LIMIT).columns == ("column_1", "column_2")
-    assert sniff_form(file, LIMIT, header=True).columns is None
+    assert detect_file_format(file, LIMIT).columns == ("column_1", "column_2")
+    assert detect_file_format(file, LIMIT, header=True).columns is None
 
 
 def pack_zip(content: bytes) -> bytes:

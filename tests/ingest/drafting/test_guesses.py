@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.drafting.detect_format import sniff_form
+from ingest.drafting.detect_format import detect_file_format
 from tests.support.drafts import LIMIT, draft, input_of, load, properties, types
 from tests.support.file_cases import CASES
 from tests.support.lab import Lab
@@ -99,7 +99,7 @@ def test_years_name_columns_where_the_values_below_are_none(tmp_path: Path) -> N
     assert drafted.records == 2
     file = tmp_path / "data" / "numbers.csv"
     file.write_text("1999,2000\n5,6\n")
-    assert sniff_form(file, LIMIT).columns == ("column_1", "column_2")
+    assert detect_file_format(file, LIMIT).columns == ("column_1", "column_2")
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_a_public_servers_name_never_leads_to_a_private_address_later(
     client.close()
 
 
-def test_names_are_judged_again_on_retries_and_on_redirects(
+def test_names_are_checked_again_on_retries_and_on_redirects(
     remote: RemoteApi, connect: Callable[..., ApiClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(addresses, "is_public", lambda address: str(address) == HERE)

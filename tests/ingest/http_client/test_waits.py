@@ -10,7 +10,7 @@ import pytest
 
 from ingest.http_client import client as http_client
 from ingest.http_client import waits as http_waits
-from ingest.http_client.waits import read_wait, say_when
+from ingest.http_client.waits import describe_wait, read_wait
 from ingest.loading.run_queued import run_queued
 from ingest.worker.dispatch import Dispatcher
 from runtime.database import make_engine
@@ -66,10 +66,10 @@ def test_headers_say_how_long_to_wait(
 
 def test_a_person_reads_from_when_on_to_ask_and_never_later_than_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_waits, "now", lambda: NOW)
-    assert say_when(3600) == (
+    assert describe_wait(3600) == (
         "wants to be left alone for 3,600 seconds: it may be asked again from 2026-03-01 13:00:00 UTC"
     )
-    assert say_when(1e12).endswith("from 2026-03-02 12:00:00 UTC")
+    assert describe_wait(1e12).endswith("from 2026-03-02 12:00:00 UTC")
 
 
 def seconds_left(lab: Lab) -> float:

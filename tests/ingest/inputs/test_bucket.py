@@ -23,7 +23,7 @@ from ingest.errors import PathOutsideRootError, SourceError, SourceMissingError
 from ingest.inputs import bucket as reader
 from ingest.inputs import find_position
 from ingest.inputs.bucket import open_bucket_batch
-from ingest.inputs.raw_batch import InputPlace
+from ingest.inputs.raw_batch import InputContext
 from runtime.settings import load_settings
 
 PRODUCTION = {"env": "production", "secret": "x" * 32, "database_url": "postgresql://own@db.example/decant"}
@@ -65,7 +65,7 @@ def access(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "RETRY_TIMEOUT", timedelta(seconds=2))
 
 
-def place(endpoint: str, path: str, folder: str = "", mode: str = "snapshot", **more: Any) -> InputPlace:
+def place(endpoint: str, path: str, folder: str = "", mode: str = "snapshot", **more: Any) -> InputContext:
     """An input of objects and nothing else."""
     bucket = BucketSource(more.pop("bucket", "lake"), folder, endpoint)
     source = Input(kind="bucket", mode=mode, path=path, source=bucket)
@@ -73,7 +73,7 @@ def place(endpoint: str, path: str, folder: str = "", mode: str = "snapshot", **
     return SimpleNamespace(source=source, permits=permits, state=more.get("state", {}))  # type: ignore[return-value]
 
 
-def read(where: InputPlace) -> dict[str, bytes]:
+def read(where: InputContext) -> dict[str, bytes]:
     with open_bucket_batch(where) as batch:
         return {part.name: b"".join(part.chunks) for part in batch.parts}
 
@@ -110,11 +110,11 @@ def test_each_new_or_changed_object_is_a_batch_of_its_own(endpoint: str) -> None
     seen = []
     for _ in range(3):
         where = place(endpoint, "in/*.csv", mode="upsert", state=state)
-        news = find_position(where)
+        new_data = find_position(where)
         with open_bucket_batch(where) as batch:
             seen.append(([part.name for part in batch.parts], batch.more, batch.may_be_empty))
             state = batch.position() or {}
-        assert news == (state if seen[-1][0] else None)
+        assert new_data == (state if seen[-1][0] else None)
     assert seen == [(["in/a-1.csv"], True, False), (["in/a-2.csv"], False, False), ([], False, True)]
 
 
@@ -167,7 +167,7 @@ def test_the_machines_credentials_read_what_an_operator_lists(
     assert is_open(place(endpoint, path, folder, bucket="lake-2", settings=settings)) is False
 
 
-def is_open(where: InputPlace) -> bool:
+def is_open(where: InputContext) -> bool:
     """Whether something is read; what is closed is refused before anybody is asked, by the look for news as well."""
     try:
         return bool(read(where))

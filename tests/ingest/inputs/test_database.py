@@ -20,7 +20,7 @@ from catalog.inputs.permits import Permits
 from catalog.model.sources import DatabaseSource
 from ingest.inputs.database_engine import make_url
 from ingest.inputs.database_rows import write_rows
-from ingest.inputs.variables import Filler
+from ingest.inputs.variables import VariableExpander
 from ingest.loading.load_report import LoadReport
 from runtime.settings import load_settings
 from tests.support.lab import Lab
@@ -198,11 +198,13 @@ def test_a_database_that_cannot_be_reached_gives_nothing_away(
 def test_the_parts_of_an_address_are_put_together_when_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DB_PASSWORD", "p@ss:/w?rd")
     parts = DatabaseSource("erp", "mysql+pymysql", host="db", port="3306", database="shop", user="me")
-    url = make_url(replace(parts, password="${DB_PASSWORD}"), Filler(Permits(load_settings(), "shop")))
+    url = make_url(replace(parts, password="${DB_PASSWORD}"), VariableExpander(Permits(load_settings(), "shop")))
     assert (url.password, url.host, url.port, url.database) == ("p@ss:/w?rd", "db", 3306, "shop")
     assert "p@ss" not in repr(url)
     assert (
-        make_url(replace(parts, url="postgres://db/shop"), Filler(Permits(load_settings(), "shop"))).get_driver_name()
+        make_url(
+            replace(parts, url="postgres://db/shop"), VariableExpander(Permits(load_settings(), "shop"))
+        ).get_driver_name()
         == "psycopg"
     )
 

@@ -63,7 +63,7 @@ class Refused(str):
 Case = tuple[str, str, str, Any]  # a column's type, a value in SQL, the property's type, what becomes of it
 
 
-def judge(make_lab: Callable[..., Lab], run: Callable[[str], None], cases: list[Case]) -> None:
+def check(make_lab: Callable[..., Lab], run: Callable[[str], None], cases: list[Case]) -> None:
     """Loads a table of one row for each case, and compares what is published and what is rejected."""
     names = [f"c{number}" for number in range(len(cases))]
     columns = ", ".join(f"{name} {case[0]}" for name, case in zip(names, cases, strict=True))
@@ -165,7 +165,7 @@ POSTGRES: list[Case] = [
 
 
 def test_types_of_postgres(make_lab: Callable[..., Lab], postgres: Callable[..., str]) -> None:
-    judge(make_lab, runner(postgres()), POSTGRES)
+    check(make_lab, runner(postgres()), POSTGRES)
 
 
 def test_bits_under_any_name_and_beside_marks(make_lab: Callable[..., Lab], postgres: Callable[..., str]) -> None:
@@ -233,7 +233,7 @@ def test_types_of_sqlite(make_lab: Callable[..., Lab], monkeypatch: pytest.Monke
             connection.execute(statement)
 
     monkeypatch.setenv("ERP_URL", f"sqlite:///{path}")
-    judge(make_lab, run, SQLITE)
+    check(make_lab, run, SQLITE)
 
 
 MARIADB: list[Case] = [
@@ -307,7 +307,7 @@ def test_types_of_mariadb(
     make_lab: Callable[..., Lab], maria: Maria, mariadb: MariaDB, monkeypatch: pytest.MonkeyPatch, driver: str
 ) -> None:
     monkeypatch.setenv("ERP_URL", mariadb.url("odd", driver))
-    judge(make_lab, lambda statement: maria.run(statement, "odd") and None, MARIADB)  # type: ignore[func-returns-value]
+    check(make_lab, lambda statement: maria.run(statement, "odd") and None, MARIADB)  # type: ignore[func-returns-value]
 
 
 def load(lab: Lab) -> tuple[str, str | None, str | None]:

@@ -145,7 +145,7 @@ def test_a_withheld_load_says_so_and_its_owner_can_publish_it_anyway(make_lab: C
     assert [row[0] for row in current(lab)] == [1]
 
 
-def test_a_load_without_news_is_unchanged_and_takes_nothing(sensors: Lab) -> None:
+def test_a_load_without_new_data_is_unchanged_and_takes_nothing(sensors: Lab) -> None:
     assert sensors.ingest(READINGS).status == "unchanged"
 
 
@@ -263,7 +263,7 @@ def test_events_of_a_load_that_waits_for_its_next_attempt_are_taken_by_the_one_t
         raise SourceUnavailableError()
 
     with monkeypatch.context() as patched:
-        patched.setattr(caller_of("cut_batch"), "cut_batch", cut_off)
+        patched.setattr(caller_of("parse_batch"), "parse_batch", cut_off)
         sensors.loader().run(sensors.dataset(READINGS), load_id=load_id)
     assert original is open_load
     assert outcomes(client, headers, first) == ["retrying"]

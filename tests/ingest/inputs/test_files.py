@@ -15,7 +15,7 @@ from ingest.errors import PathOutsideRootError, SourceError, SourceMissingError
 from ingest.inputs import find_position
 from ingest.inputs.file_choice import GONE_NAMES_KEPT, choose_files
 from ingest.inputs.files import CHUNK_BYTES, open_file_batch
-from ingest.inputs.raw_batch import InputPlace
+from ingest.inputs.raw_batch import InputContext
 from runtime.settings import load_settings
 
 
@@ -31,7 +31,7 @@ def root(tmp_path: Path) -> Path:
     return folder
 
 
-def source(root: Path | str, path: str | None, mode: str = "snapshot") -> InputPlace:
+def source(root: Path | str, path: str | None, mode: str = "snapshot") -> InputContext:
     """An input of files and nothing else: it looks at no database."""
     chosen = Input(kind="file", mode=mode, root=str(root), path=path)
     permits = Permits(load_settings(input_roots={"*": ("/",)}), "files")
@@ -139,7 +139,7 @@ def tree(root: Path, *names: str) -> None:
         (root / name).write_bytes(name.encode())
 
 
-def names(place: InputPlace) -> list[str]:
+def names(place: InputContext) -> list[str]:
     with open_file_batch(place) as batch:
         found = [(part.name, b"".join(part.chunks)) for part in batch.parts]
     assert all(content.decode() == name for name, content in found)
@@ -164,7 +164,7 @@ def test_a_pattern_means_files_by_name_and_none_that_are_hidden(tmp_path: Path, 
     assert names(source(tmp_path, path)) == found
 
 
-def test_a_pattern_that_fits_nothing_is_missing_in_a_snapshot_and_no_news_else(tmp_path: Path) -> None:
+def test_a_pattern_that_fits_nothing_is_missing_in_a_snapshot_and_no_new_data_else(tmp_path: Path) -> None:
     with pytest.raises(SourceMissingError):
         names(source(tmp_path, "*.csv"))
     with open_file_batch(source(tmp_path, "*.csv", "upsert")) as batch:
@@ -194,11 +194,11 @@ def test_each_new_or_changed_file_is_known_by_its_place_in_the_input_afterwards(
         if change:
             tree(tmp_path, change)
             os.utime(tmp_path / change, ns=(0, len(seen)))
-        news = find_position(place)
+        new_data = find_position(place)
         with open_file_batch(place) as batch:
             seen.append([part.name for part in batch.parts])
             place.state = batch.position()  # type: ignore[misc, assignment]
-        assert (news is not None) == bool(seen[-1])
+        assert (new_data is not None) == bool(seen[-1])
     assert seen == [["1.csv"], ["2.csv"], [], ["1.csv"], [], ["0.csv"], []]
 
 

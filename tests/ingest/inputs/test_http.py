@@ -176,18 +176,18 @@ def test_a_record_that_slips_onto_the_next_page_is_counted_as_a_duplicate(
 
 
 def test_what_has_not_changed_is_not_sent_again(remote: RemoteApi, quakes: Callable[[str], Lab]) -> None:
-    moment = "Mon, 02 Mar 2026 10:00:00 GMT"
+    timestamp = "Mon, 02 Mar 2026 10:00:00 GMT"
 
     def answer(asked: Asked) -> Reply:
-        if asked.headers.get("if-none-match") == '"v1"' and asked.headers.get("if-modified-since") == moment:
+        if asked.headers.get("if-none-match") == '"v1"' and asked.headers.get("if-modified-since") == timestamp:
             return Reply(status=304)
-        return Reply([{"id": 1}], headers={"ETag": '"v1"', "Last-Modified": moment})
+        return Reply([{"id": 1}], headers={"ETag": '"v1"', "Last-Modified": timestamp})
 
     remote.answer = answer
     lab = quakes("mode: snapshot")
     assert load(lab).status == "published"
     kept = position(lab)
-    assert (kept["etag"], kept["lastModified"]) == ('"v1"', moment)
+    assert (kept["etag"], kept["lastModified"]) == ('"v1"', timestamp)
     for _ in range(2):
         assert load(lab).status == "unchanged"
         assert position(lab) == kept
@@ -220,7 +220,7 @@ def test_a_304_that_nobody_asked_for_is_no_answer(remote: RemoteApi, quakes: Cal
     assert fails(load(quakes("mode: snapshot")), "answered 304 Not Modified")
 
 
-def test_only_news_are_asked_for_from_the_highest_published_value_on(
+def test_only_new_data_are_asked_for_from_the_highest_published_value_on(
     remote: RemoteApi, quakes: Callable[[str], Lab]
 ) -> None:
     remote.play(
@@ -475,7 +475,7 @@ def test_redirects_to_private_addresses_are_not_followed(
     assert len(remote.asked) == 1
 
 
-def test_a_name_is_judged_by_the_address_that_is_connected_to(
+def test_a_name_is_checked_by_the_address_that_is_connected_to(
     remote: RemoteApi, quakes: Callable[[str], Lab], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = addresses.socket.getaddrinfo

@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from sqlalchemy import make_url
 
 from ingest.inputs import open_batch
-from ingest.inputs.raw_batch import InputPlace
+from ingest.inputs.raw_batch import InputContext
 from ingest.inputs.raw_marks import find_values
 from tests.support.databases import Databases
 from tests.support.examples import examples
@@ -100,19 +100,19 @@ class Form:
         return f"{self.kind}-{self.column}"
 
 
-def ticks(moment: datetime) -> int:
-    return (moment - BASE) // timedelta(microseconds=1)
+def ticks(timestamp: datetime) -> int:
+    return (timestamp - BASE) // timedelta(microseconds=1)
 
 
 def clock(zone: str) -> Callable[[datetime], datetime]:
-    return lambda moment: moment.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
+    return lambda timestamp: timestamp.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
 
 
 def spell(form: str, zone: str = "UTC") -> Callable[[datetime], str]:
     """Texts of moments: `fixed` and `plain` always have six digits and none, `short` only those that are needed."""
 
-    def write(moment: datetime) -> str:
-        local = moment.astimezone(ZoneInfo(zone))
+    def write(timestamp: datetime) -> str:
+        local = timestamp.astimezone(ZoneInfo(zone))
         between = "T" if "T" in form else " "
         text = local.replace(tzinfo=None).isoformat(between, "microseconds")
         if "plain" in form:
@@ -126,19 +126,19 @@ def spell(form: str, zone: str = "UTC") -> Callable[[datetime], str]:
 
 SHARED = [
     ("whole", "BIGINT", ticks),
-    ("days", "DATE", lambda moment: moment.date()),
-    ("words", "VARCHAR(40)", lambda moment: f"{ticks(moment):020d}"),
+    ("days", "DATE", lambda timestamp: timestamp.date()),
+    ("words", "VARCHAR(40)", lambda timestamp: f"{ticks(timestamp):020d}"),
 ]
 POSTGRES = [
     *(Form(*shared) for shared in SHARED),
-    Form("moments", "timestamptz", lambda moment: moment),
+    Form("moments", "timestamptz", lambda timestamp: timestamp),
     Form("moments", "timestamp", clock("UTC")),
     Form("berlin", "timestamp", clock("Europe/Berlin")),
     Form("newyork", "timestamp", clock("America/New_York")),
     Form("clock", "timestamp", clock("Asia/Tokyo")),
-    Form("lagged", "timestamptz", lambda moment: moment),
-    Form("exact", "numeric", lambda moment: Decimal(ticks(moment)) / 10**6),
-    Form("ids", "uuid", lambda moment: UUID(int=ticks(moment) + 2**40)),
+    Form("lagged", "timestamptz", lambda timestamp: timestamp),
+    Form("exact", "numeric", lambda timestamp: Decimal(ticks(timestamp)) / 10**6),
+    Form("ids", "uuid", lambda timestamp: UUID(int=ticks(timestamp) + 2**40)),
     Form("moments", "text", spell("T short"), "unknown"),
 ]
 SQLITE = [
@@ -149,7 +149,7 @@ SQLITE = [
     Form("moments", "CHAR", spell("T short offset", "Asia/Kolkata"), "unknown"),
     Form("newyork", "TEXT", spell("fixed", "America/New_York"), "unknown"),
     Form("lagged", "TEXT", spell("T short"), None),
-    Form("days", "TEXT", lambda moment: moment.date().isoformat(), "unknown"),
+    Form("days", "TEXT", lambda timestamp: timestamp.date().isoformat(), "unknown"),
 ]
 MARIADB = [
     *(Form(*shared) for shared in SHARED),
@@ -158,15 +158,15 @@ MARIADB = [
     Form("newyork", "DATETIME(6)", clock("America/New_York")),
     Form("moments", "TIMESTAMP(6) NULL", clock("UTC")),
     Form("clock", "DATETIME(6)", clock("Asia/Tokyo")),
-    Form("exact", "DECIMAL(24,6)", lambda moment: Decimal(ticks(moment)) / 10**6),
+    Form("exact", "DECIMAL(24,6)", lambda timestamp: Decimal(ticks(timestamp)) / 10**6),
 ]
 API = [
     Form("whole", "number", ticks),
     Form("moments", "text", spell("T fixed Z")),
     Form("moments", "moment", spell("T short Z")),
     Form("berlin", "text", spell("short", "Europe/Berlin")),
-    Form("days", "text", lambda moment: moment.date().isoformat()),
-    Form("words", "text", lambda moment: f"{ticks(moment):020d}"),
+    Form("days", "text", lambda timestamp: timestamp.date().isoformat()),
+    Form("words", "text", lambda timestamp: f"{ticks(timestamp):020d}"),
     Form("lagged", "moment", spell("T short offset", "Asia/Kolkata")),
 ]
 
@@ -181,7 +181,7 @@ CHECKS = settings(
 
 
 @pytest.fixture(scope="module")
-def news(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def new_data(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A product with a dataset for each kind of mark and of source."""
     parts = [
         DATASET.format(
@@ -225,7 +225,7 @@ class Story:
         wrong = {row.id for row in self.rows if row.wrong}
         return max((m for id, m in self.published.items() if m is not None and id not in wrong), default=None)
 
-    def news(self, marks: list[tuple[Any, bool]], now: datetime) -> tuple[list[Row], datetime]:
+    def new_data(self, marks: list[tuple[Any, bool]], now: datetime) -> tuple[list[Row], datetime]:
         """The rows that come next, and when the last of them does."""
         found = []
         for step, bad in marks:
@@ -250,7 +250,7 @@ class Story:
         """Reads the input and publishes what it brings: the ids that came, and whether everything was asked for."""
         loader = self.lab.loader()
         dataset = self.lab.dataset(f"inc.{self.dataset}")
-        place = InputPlace(dataset, self.lab.settings, loader.tables, loader.engine, 1, self.position)
+        place = InputContext(dataset, self.lab.settings, loader.tables, loader.engine, 1, self.position)
         with open_batch(place) as batch:
             text = b"\n".join(b"".join(part.chunks) for part in batch.parts)
             self.position = json.loads(json.dumps(batch.position()))
@@ -282,7 +282,7 @@ class Story:
         lag = LAG if self.form.kind == "lagged" else timedelta(0)
         for marks in batches:
             reach, before = self.reach(), len(self.rows)
-            new, now = self.news(marks, now)
+            new, now = self.new_data(marks, now)
             self.rows += new
             insert(new)
             asked_all = reach is None
@@ -305,8 +305,8 @@ class Story:
         if isinstance(mark, datetime):
             return mark - lag
         offset = mark[19:].lstrip(".0123456789")
-        moment = datetime.fromisoformat(mark.removesuffix(offset) if offset else mark) - lag
-        return moment.isoformat(mark[10], "microseconds")
+        timestamp = datetime.fromisoformat(mark.removesuffix(offset) if offset else mark) - lag
+        return timestamp.isoformat(mark[10], "microseconds")
 
 
 def show(form: Form) -> str:
@@ -325,7 +325,7 @@ def shop(databases: Databases) -> Iterator[str]:
 @CHECKS
 @given(batches=BATCHES)
 def test_every_row_of_postgres_arrives(
-    news: Lab, shop: str, form: Form, batches: Any, monkeypatch: pytest.MonkeyPatch
+    new_data: Lab, shop: str, form: Form, batches: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ERP_URL", shop)
     with psycopg.connect(shop, autocommit=True) as connection:
@@ -336,14 +336,14 @@ def test_every_row_of_postgres_arrives(
             with connection.cursor() as cursor:
                 cursor.executemany("INSERT INTO news VALUES (%s, %s)", [(row.id, row.mark) for row in rows])
 
-        Story(news, f"db_{form.kind}", form).play(batches, insert)
+        Story(new_data, f"db_{form.kind}", form).play(batches, insert)
 
 
 @pytest.mark.parametrize("form", SQLITE, ids=show)
 @CHECKS
 @given(batches=BATCHES)
 def test_every_row_of_sqlite_arrives(
-    news: Lab, form: Form, batches: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    new_data: Lab, form: Form, batches: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     path = tmp_path / "news.db"
     path.unlink(missing_ok=True)
@@ -351,7 +351,7 @@ def test_every_row_of_sqlite_arrives(
     connection = sqlite3.connect(path, isolation_level=None)
     try:
         connection.execute(f"CREATE TABLE news (id INTEGER, mark {form.column})")
-        Story(news, f"db_{form.kind}", form).play(
+        Story(new_data, f"db_{form.kind}", form).play(
             batches,
             lambda rows: connection.executemany(
                 "INSERT INTO news VALUES (?, ?)", [(row.id, row.mark) for row in rows]
@@ -365,7 +365,7 @@ def test_every_row_of_sqlite_arrives(
 @CHECKS
 @given(batches=BATCHES)
 def test_every_row_of_mariadb_arrives(
-    news: Lab, mariadb: MariaDB, form: Form, batches: Any, monkeypatch: pytest.MonkeyPatch
+    new_data: Lab, mariadb: MariaDB, form: Form, batches: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ERP_URL", mariadb.url())
     url = make_url(mariadb.url())
@@ -378,7 +378,7 @@ def test_every_row_of_mariadb_arrives(
             cursor.execute("SET time_zone = '+00:00'")
             cursor.execute("DROP TABLE IF EXISTS news")
             cursor.execute(f"CREATE TABLE news (id BIGINT, mark {form.column})")
-            Story(news, f"db_{form.kind}", form).play(
+            Story(new_data, f"db_{form.kind}", form).play(
                 batches,
                 lambda rows: cursor.executemany(
                     "INSERT INTO news VALUES (%s, %s)", [(row.id, row.mark) for row in rows]
@@ -399,7 +399,7 @@ def api() -> Iterator[RemoteApi]:
 @CHECKS
 @given(batches=BATCHES)
 def test_every_row_of_an_api_arrives(
-    news: Lab, api: RemoteApi, form: Form, batches: Any, monkeypatch: pytest.MonkeyPatch
+    new_data: Lab, api: RemoteApi, form: Form, batches: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("API_URL", api.url)
     held: list[Row] = []
@@ -418,9 +418,9 @@ def test_every_row_of_an_api_arrives(
         return Reply({"rows": [{"id": row.id, "mark": row.mark} for row in rows[start : start + 2]]})
 
     api.answer = answer
-    story = Story(news, f"api_{form.kind}", form)
+    story = Story(new_data, f"api_{form.kind}", form)
     if form.column == "moment":
-        story.form = Form(form.kind, form.column, lambda moment: moment)
+        story.form = Form(form.kind, form.column, lambda timestamp: timestamp)
     story.play(batches, lambda rows: held.extend(spelled(row, form) for row in rows))
 
 

@@ -13,7 +13,7 @@ from catalog.inputs.permits import Permits
 from catalog.model.sources import DatabaseSource
 from ingest.errors import SourceError
 from ingest.inputs.database import make_source_engine
-from ingest.inputs.variables import Filler
+from ingest.inputs.variables import VariableExpander
 from runtime.settings import load_settings
 from tests.support.databases import Databases
 from tests.support.lab import PEOPLE, Lab
@@ -66,11 +66,11 @@ def test_a_variable_is_asked_for_again_when_it_is_filled_in(monkeypatch: pytest.
     settings = load_settings(**PRODUCTION, input_variables="shop=SHOP_TOKEN")
     for name in ("SHOP_TOKEN", "OTHER_TOKEN", "DECANT_SECRET_FILE"):
         monkeypatch.setenv(name, CANARY)  # the last one behind the settings, which would refuse it
-    filler = Filler(Permits(settings, "shop"))
-    assert filler.fill("Bearer ${SHOP_TOKEN} below ${DECANT_DATA}") == f"Bearer {CANARY} below .decant/data"
+    expander = VariableExpander(Permits(settings, "shop"))
+    assert expander.expand("Bearer ${SHOP_TOKEN} below ${DECANT_DATA}") == f"Bearer {CANARY} below .decant/data"
     for name in ("OTHER_TOKEN", "DECANT_SECRET_FILE", "DECANT_SECRET"):
         with pytest.raises(SourceError, match=name) as refused:
-            filler.fill(f"${{{name}}}")
+            expander.expand(f"${{{name}}}")
         assert CANARY not in str(refused.value)
 
 
@@ -116,7 +116,7 @@ def test_no_password_of_the_machine_goes_to_a_host_that_a_contract_names(
     passwords.chmod(0o600)
 
     def password_of(**settings: str) -> bytes:
-        engine = make_source_engine(source, Filler(Permits(load_settings(**settings), "shop")))
+        engine = make_source_engine(source, VariableExpander(Permits(load_settings(**settings), "shop")))
         try:
             with engine.connect() as connection:
                 return connection.connection.driver_connection.pgconn.password  # type: ignore[union-attr]

@@ -10,7 +10,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 
 from catalog.inputs.permits import Permits
-from ingest.inputs.variables import Filler
+from ingest.inputs.variables import VariableExpander
 from runtime.settings import load_settings
 from tests.support.lab import Lab
 from tests.support.quakes import QUAKES
@@ -36,9 +36,9 @@ VALUE = 'pa ss/w+rd"ä&=?~'
 )
 def test_a_value_is_hidden_in_every_spelling(monkeypatch: pytest.MonkeyPatch, spelled: str) -> None:
     monkeypatch.setenv("TOKEN", VALUE)
-    filler = Filler(Permits(load_settings(), "shop"))
-    assert filler.fill("Bearer ${TOKEN}") == f"Bearer {VALUE}"
-    assert filler.hide(f"no {spelled} here").rstrip("=").replace("=", "") == "no *** here"
+    expander = VariableExpander(Permits(load_settings(), "shop"))
+    assert expander.expand("Bearer ${TOKEN}") == f"Bearer {VALUE}"
+    assert expander.hide(f"no {spelled} here").rstrip("=").replace("=", "") == "no *** here"
 
 
 LONG = "eyJhbGciOiJSUzI1NiIsImtpZCI6Im9uZSJ9.payload.signature"
@@ -55,9 +55,9 @@ LONG = "eyJhbGciOiJSUzI1NiIsImtpZCI6Im9uZSJ9.payload.signature"
 )
 def test_the_beginning_of_a_long_value_is_hidden_too(monkeypatch: pytest.MonkeyPatch, said: str, shown: str) -> None:
     monkeypatch.setenv("TOKEN", LONG)
-    filler = Filler(Permits(load_settings(), "shop"))
-    filler.fill("Bearer ${TOKEN}")
-    assert filler.hide(said) == shown
+    expander = VariableExpander(Permits(load_settings(), "shop"))
+    expander.expand("Bearer ${TOKEN}")
+    assert expander.hide(said) == shown
 
 
 ECHO = QUAKES.replace("retries: 1", "retries: 0, params: {region: '${REGION}'}, headers: {Authorization: '${TOKEN}'}")

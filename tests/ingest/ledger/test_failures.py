@@ -15,14 +15,14 @@ import psycopg
 import pyarrow
 import pytest
 
-import ingest.publishing.snapshot_cache as keeper_module
+import ingest.publishing.snapshot_cache as snapshot_cache
 import ingest.retention.prune as retention
 from commands.loads import run_loads
 from ingest.ledger.failures import explain_failure, is_outage
 from ingest.loading.load_report import LoadReport
 from ingest.loading.prune_datasets import prune_datasets
 from ingest.loading.run_queued import run_queued
-from ingest.worker.watch_inputs import has_news
+from ingest.worker.watch_inputs import has_new_data
 from runtime.database import make_engine
 from tests.support.lab import Lab
 from tests.support.load_steps import caller_of
@@ -56,7 +56,7 @@ FOREIGN: dict[str, tuple[BaseException, str]] = {
 }
 # Where it is raised: every step of a load, by a function that it calls.
 STEPS = (
-    "open_batch", "land", "note_landed", "cut_batch", "note_unread", "compile_cleaning", "clean_batch",
+    "open_batch", "land", "note_landed", "parse_batch", "note_unread", "compile_cleaning", "clean_batch",
     "write_confirmed", "stage", "publish_or_withhold",
 )  # fmt: skip
 
@@ -147,12 +147,12 @@ def test_whatever_is_raised_at_any_step_closes_the_load_and_stops_no_other(
             assert town.rows("SELECT owner FROM people_v1.pets WHERE id = 1") == [(number,)]
 
 
-@pytest.mark.parametrize("name", ["vacuum", "keep"])
+@pytest.mark.parametrize("name", ["vacuum", "store"])
 def test_what_fails_behind_a_publication_leaves_it_published(
     town: Lab, versions: Iterator[int], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_next(town, versions)
-    module: Any = caller_of(name) if name == "vacuum" else keeper_module.KnownKeeper
+    module: Any = caller_of(name) if name == "vacuum" else snapshot_cache.SnapshotCache
     raise_once(monkeypatch, module, name, OSError(errno.ENOSPC, "No space left on device"))
     report = load_all(town)[0]
     assert report.status == "published"
@@ -214,7 +214,7 @@ def test_a_database_that_goes_away_leaves_the_load_to_the_next_one(
 
     monkeypatch.setattr(caller_of("land"), "land", counted)
     with monkeypatch.context() as patch:
-        raise_once(patch, caller_of("cut_batch"), "cut_batch", psycopg.errors.AdminShutdown())
+        raise_once(patch, caller_of("parse_batch"), "parse_batch", psycopg.errors.AdminShutdown())
         first, second = load_all(town)
     assert (first.error_code, second.status) == ("database_unavailable", "published")
     assert latest(town)[0] == "running"
@@ -229,7 +229,7 @@ def test_a_source_that_is_mended_is_read_anew_and_its_old_bytes_are_not_kept_unn
     lab.write("people.csv", "id,name,age,born\n1,Bad,30,\n")
     load_id = queue_load(make_engine(lab.urls.ingest), lab.dataset("people.people"), "ingest")
     with monkeypatch.context() as patch:
-        raise_once(patch, caller_of("cut_batch"), "cut_batch", TypeError(SECRET))
+        raise_once(patch, caller_of("parse_batch"), "parse_batch", TypeError(SECRET))
         assert run_queued(lab.loader(), load_id) == "retry"
     lab.write("people.csv", "id,name,age,born\n1,Good,30,\n")
     assert run_queued(lab.loader(), load_id) == "published"
@@ -244,7 +244,7 @@ def test_a_killed_load_goes_on_with_what_it_landed_until_that_may_be_why_it_dies
 ) -> None:
     lab.write("people.csv", "id,name,age,born\n1,Old,30,\n")
     with monkeypatch.context() as patch:
-        raise_once(patch, caller_of("cut_batch"), "cut_batch", psycopg.errors.AdminShutdown())
+        raise_once(patch, caller_of("parse_batch"), "parse_batch", psycopg.errors.AdminShutdown())
         assert load_all(lab)[0].error_code == "database_unavailable"
     lab.write("people.csv", "id,name,age,born\n1,New,30,\n")
     lab.rows("UPDATE decant.loads SET attempt = %s RETURNING 1", attempt)
@@ -252,24 +252,24 @@ def test_a_killed_load_goes_on_with_what_it_landed_until_that_may_be_why_it_dies
     assert lab.rows("SELECT name FROM people_v1.people") == [(name,)]
 
 
-def test_a_watched_input_that_was_interrupted_has_news_and_one_that_failed_has_none(
+def test_a_watched_input_that_was_interrupted_has_new_data_and_one_that_failed_has_none(
     make_lab: Callable[..., Lab], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lab = make_lab(WATCHED)
     dataset = lab.dataset("people.people")
     os.utime(lab.write("people-1.csv", "id,name,age,born\n1,Ann,30,\n"), (1e9, 1e9))
-    for error, news in ((OSError(errno.ENOSPC, "full"), True), (PermissionError(errno.EACCES, "no"), False)):
+    for error, new_data in ((OSError(errno.ENOSPC, "full"), True), (PermissionError(errno.EACCES, "no"), False)):
         with monkeypatch.context() as patch:
-            raise_once(patch, caller_of("cut_batch"), "cut_batch", error)
+            raise_once(patch, caller_of("parse_batch"), "parse_batch", error)
             assert load_all(lab)[0].status == "failed"
-        assert has_news(lab.loader(), dataset) is news
+        assert has_new_data(lab.loader(), dataset) is new_data
 
 
 def test_one_dataset_that_cannot_be_pruned_keeps_no_other_from_it(town: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     contract = TOWN.replace("slaProperties:\n", "slaProperties:\n  - {property: retention, value: 1, unit: d}\n")
     (town.settings.contracts / "contract0.odcs.yaml").write_text(contract)
     town.__post_init__()
-    raise_once(monkeypatch, retention, "forget_history", TypeError(SECRET))
+    raise_once(monkeypatch, retention, "delete_history", TypeError(SECRET))
     seen = prune_datasets(town.loader(), town.catalog.datasets())
     assert [(pruned.dataset, pruned.error is None) for pruned in seen] == [
         ("people@1.people", False),

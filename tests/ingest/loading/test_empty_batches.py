@@ -9,7 +9,7 @@ import pytest
 
 from catalog.model.load_request import PublishHeld
 from commands.show.load_reports import show_line
-from ingest.worker.watch_inputs import has_news
+from ingest.worker.watch_inputs import has_new_data
 from tests.support.lab import PEOPLE, Lab
 from tests.support.people import WATCHED
 from tests.support.terminal import shown
@@ -32,7 +32,7 @@ def test_an_empty_day_changes_nothing_and_blocks_nothing(make_lab: Callable[...,
         report = lab.ingest("people.people")
         assert report.status == ("published" if "," in content.removeprefix(HEAD) else "unchanged"), (day, report)
         assert report.outcome
-        assert not has_news(lab.loader(), lab.dataset("people.people"))
+        assert not has_new_data(lab.loader(), lab.dataset("people.people"))
     assert lab.rows("SELECT id FROM people_v1.people ORDER BY id") == [(1,), (2,)]
     assert lab.rows("SELECT status FROM decant.loads ORDER BY id") == [
         ("published",), ("unchanged",), ("unchanged",), ("published",),

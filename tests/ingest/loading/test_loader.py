@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from catalog.storage.ledger_tables import DatasetHead
 from ingest.errors import DatasetBusyError
-from ingest.ledger.lease import hold_dataset
+from ingest.ledger.lease import lock_dataset
 from runtime.database import make_engine
 from tests.support.lab import PEOPLE, Lab
 from tests.support.load_steps import caller_of
@@ -283,7 +283,7 @@ loader.run(catalog.find("people.people")[0])
 """
 
 
-@pytest.mark.parametrize("step", ["land", "cut_batch", "clean_batch", "stage", "publish_or_withhold"])
+@pytest.mark.parametrize("step", ["land", "parse_batch", "clean_batch", "stage", "publish_or_withhold"])
 def test_a_load_that_was_killed_is_finished_by_the_next(lab: Lab, step: str) -> None:
     lab.ingest("people.people", GOOD)
     lab.write("people.csv", GOOD.replace("Cy,41", "Cy,42") + "9,,1,\n9,Ida,1,\n")
@@ -331,7 +331,7 @@ def test_a_worker_that_lost_its_token_publishes_nothing(lab: Lab, monkeypatch: p
 def test_two_workers_on_one_dataset_do_not_load_at_once(lab: Lab) -> None:
     engine = make_engine(lab.urls.ingest)
     dataset = lab.dataset("people.people")
-    with hold_dataset(engine, dataset) as dataset_id:
+    with lock_dataset(engine, dataset) as dataset_id:
         lab.rows(
             "INSERT INTO decant.loads (dataset_id, kind, status, lease_until)"
             " VALUES (%s, 'ingest', 'running', now() + interval '1 minute') RETURNING 1",

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from commands.show.load_history import show_load, show_loads
 from commands.show.load_reports import show_line, show_reports
 from ingest.inspection.load_history import list_loads, read_load
-from runtime.logs import FactsFormatter
+from runtime.logs import FieldsFormatter
 from runtime.plain_text import keep_text, plain, restore_text
 from tests.support.lab import PEOPLE, Lab
 from tests.support.people import WATCHED
@@ -67,12 +67,12 @@ def test_a_log_line_and_a_trace_hold_no_control_character() -> None:
     except ValueError as error:
         facts = {"facts": {"name": NASTY, "long": LONG}}
         record = logging.getLogger("x").makeRecord("x", 40, "f", 1, "m", (), (ValueError, error, None), extra=facts)
-    line = FactsFormatter().format(record)
+    line = FieldsFormatter().format(record)
     assert not CONTROLS.search(line)
     assert len(line) < 21_000
 
 
-def test_files_headers_and_values_that_hold_anything_are_loaded_and_poured_again(
+def test_files_headers_and_values_that_hold_anything_are_loaded_and_replayed_again(
     make_lab: Callable[..., Lab],
 ) -> None:
     lab = make_lab(WATCHED.replace("maximum: 150", "maximum: 50").replace("maxLength: 20", "maxLength: 99"))
@@ -89,19 +89,19 @@ def test_files_headers_and_values_that_hold_anything_are_loaded_and_poured_again
     assert lab.rows("SELECT name FROM people_v1.people") == [(NASTY,)]
     assert_readable(lab, report)
     # The position, which is read again, names the file as it is: nothing is new.
-    from ingest.worker.watch_inputs import has_news
+    from ingest.worker.watch_inputs import has_new_data
 
-    assert not has_news(lab.loader(), lab.dataset("people.people"))
+    assert not has_new_data(lab.loader(), lab.dataset("people.people"))
     assert lab.ingest("people.people").status == "unchanged"
     lab = mend(lab)
-    poured = replay(lab)
-    assert (poured.outcome.raw, poured.outcome.accepted, poured.outcome.rejected) == (5, 1, 4), poured.error
+    replayed = replay(lab)
+    assert (replayed.outcome.raw, replayed.outcome.accepted, replayed.outcome.rejected) == (5, 1, 4), replayed.error
     assert lab.rows("SELECT id FROM people_v1.people ORDER BY id") == [(1,), (2,)]
     messages = " ".join(r[0][0]["message"] for r in lab.rows("SELECT reasons FROM decant.rejected_records"))
     assert "no longer known byte by byte" in messages  # of the NUL and the byte that is no text
     whole = replay(lab, report.load_id)
     assert whole.outcome.raw == 6
-    assert_readable(lab, poured)
+    assert_readable(lab, replayed)
 
 
 @pytest.mark.parametrize("header", [f"id,{NASTY}\x00", f"id,{LONG}", "id,\udcff"])

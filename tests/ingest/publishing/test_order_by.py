@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import ingest.publishing.snapshot_cache as keeper
+import ingest.publishing.snapshot_cache as published_snapshot
 from tests.support.examples import examples
 from tests.support.lab import PEOPLE, Lab
 from tests.support.replays import mend, replay
@@ -64,7 +64,9 @@ def test_the_newest_record_of_each_key_is_current_in_any_order_of_batches(
 
 @pytest.mark.parametrize("kept", [10_000, 1])
 def test_a_late_record_is_a_duplicate_and_said_so(lab_of: Callable[[str], Lab], kept: int, monkeypatch: Any) -> None:
-    monkeypatch.setattr(keeper, "KEPT_FROM_RECORDS", kept)  # also with what is kept of the current revision
+    monkeypatch.setattr(
+        published_snapshot, "SNAPSHOT_FROM_RECORDS", kept
+    )  # also with what is kept of the current revision
     lab = lab_of(UPSERT)
     lab.ingest("people.people", as_csv([(1, 5, 50), (2, 5, 50), (3, 0, 50), (4, 5, 50)]))
     late = [(1, 3, 1), (2, 5, 2), (3, 1, 3), (4, 0, 4), (5, 0, 5)]
@@ -163,7 +165,7 @@ def test_a_good_record_closes_a_rejected_one_that_is_no_newer(
     assert states(lab) == ["replayed" if state == "open" else "superseded"]
 
 
-def test_a_rejected_record_that_is_older_comes_to_nothing_when_it_is_poured_again(
+def test_a_rejected_record_that_is_older_comes_to_nothing_when_it_is_replayed_again(
     lab_of: Callable[[str], Lab],
 ) -> None:
     lab = lab_of(STRICT)

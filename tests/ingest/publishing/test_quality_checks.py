@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from ingest.loading.load_report import LoadReport
-from ingest.publishing.quality_checks import compare, read_number, run_alone
+from ingest.publishing.quality_checks import compare, read_number, run_in_savepoint
 from runtime.database import make_engine
 from runtime.errors import ContractError
 from tests.support.lab import Lab
@@ -188,10 +188,10 @@ def test_what_lint_would_refuse_could_not_write_or_end_the_publication_either(
     with make_engine(lab.urls.ingest).connect() as connection:
         connection.exec_driver_sql(f"DELETE FROM {table} WHERE id = 1".replace("%", "%%"))
         with pytest.raises((psycopg.Error, ValueError)):
-            run_alone(connection, statement)
+            run_in_savepoint(connection, statement)
         # The publication is still open, can still write, and is still its own to undo.
         connection.exec_driver_sql(f"DELETE FROM {table} WHERE id = 2".replace("%", "%%"))
-        assert run_alone(connection, f"SELECT count(*) FROM {table}") == 2
+        assert run_in_savepoint(connection, f"SELECT count(*) FROM {table}") == 2
         connection.rollback()
     assert lab.rows(f"SELECT count(*) FROM {table}") == [(4,)]
 

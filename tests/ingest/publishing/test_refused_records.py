@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-import ingest.publishing.snapshot_cache as keeper
+import ingest.publishing.snapshot_cache as published_snapshot
 from tests.support.lab import Lab
 
 CONTRACT = """
@@ -81,7 +81,7 @@ def rejected(lab: Lab) -> list[tuple[str | None, str, str, str]]:
 def test_what_an_index_cannot_take_is_rejected_alone(
     make_lab: Callable[..., Lab], mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeper, "KEPT_FROM_RECORDS", 1)
+    monkeypatch.setattr(published_snapshot, "SNAPSHOT_FROM_RECORDS", 1)
     lab = make_lab(CONTRACT.replace("MODE", mode))
     bad = [record for record, _, _ in BAD]
     indexes = lab.rows("SELECT indexname FROM pg_indexes WHERE schemaname = 'long_v1' ORDER BY 1")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ingest.publishing import snapshot_cache as keeper
+from ingest.publishing import snapshot_cache as published_snapshot
 from tests.support.examples import examples
 from tests.support.lab import Lab
 
@@ -80,21 +80,21 @@ def test_loads_end_alike_with_and_without_what_is_known(
     steps = [(["k1", "k2"], steps[0][1]), *steps[1:]]
     found = []
     for kept_from in (0, 1_000_000):
-        monkeypatch.setattr(keeper, "KEPT_FROM_RECORDS", kept_from)
+        monkeypatch.setattr(published_snapshot, "SNAPSHOT_FROM_RECORDS", kept_from)
         found.append(run(make_lab(SHOP.format(mode=mode)), steps))
     assert found[0] == found[1]
 
 
 def test_a_batch_that_is_known_leaves_nothing_to_stage(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeper, "KEPT_FROM_RECORDS", 0)
+    monkeypatch.setattr(published_snapshot, "SNAPSHOT_FROM_RECORDS", 0)
     staged = []
-    original = keeper.KnownKeeper.__init__
+    original = published_snapshot.SnapshotCache.__init__
 
     def watch(self: Any, settings: Any, dataset: Any, clean: Any, folder: Any) -> None:
         staged.append(clean.accepted_file.read_bytes().count(b"\n"))
         original(self, settings, dataset, clean, folder)
 
-    monkeypatch.setattr(keeper.KnownKeeper, "__init__", watch)
+    monkeypatch.setattr(published_snapshot.SnapshotCache, "__init__", watch)
     rows = ["1,Ann,30,\n", "2,Ben,,\n", "3,Cy,42,\n"]
     header = "id,name,age,born\n"
     assert lab.ingest("people.people", header + "".join(rows)).status == "published"
@@ -107,12 +107,12 @@ def test_a_batch_that_is_known_leaves_nothing_to_stage(lab: Lab, monkeypatch: py
 
 
 def test_what_was_published_elsewhere_is_not_known_here(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeper, "KEPT_FROM_RECORDS", 0)
+    monkeypatch.setattr(published_snapshot, "SNAPSHOT_FROM_RECORDS", 0)
     header = "id,name,age,born\n"
     lab.ingest("people.people", header + "1,Ann,30,\n2,Ben,,\n")
     (kept,) = lab.settings.known_folder.iterdir()
     content = kept.read_bytes()
-    monkeypatch.setattr(keeper, "KEPT_FROM_RECORDS", 1_000_000)
+    monkeypatch.setattr(published_snapshot, "SNAPSHOT_FROM_RECORDS", 1_000_000)
     lab.ingest("people.people", header + "1,Eve,30,\n2,Ben,,\n")
     kept.write_bytes(content)
     # The file still says that 1 is Ann, but it is of another revision.
@@ -122,7 +122,7 @@ def test_what_was_published_elsewhere_is_not_known_here(lab: Lab, monkeypatch: p
 
 
 def test_a_damaged_file_is_passed_over(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeper, "KEPT_FROM_RECORDS", 0)
+    monkeypatch.setattr(published_snapshot, "SNAPSHOT_FROM_RECORDS", 0)
     header = "id,name,age,born\n"
     lab.ingest("people.people", header + "1,Ann,30,\n2,Ben,,\n")
     (kept,) = lab.settings.known_folder.iterdir()

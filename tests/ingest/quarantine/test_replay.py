@@ -106,7 +106,7 @@ def test_a_malformed_record_stays_open_and_swallows_no_other(make_lab: Callable[
     assert "replay --load" in reasons[0]["message"]
 
 
-def test_a_whole_batch_is_poured_again_without_touching_what_came_later(make_lab: Callable[..., Lab]) -> None:
+def test_a_whole_batch_is_replayed_again_without_touching_what_came_later(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(UPSERT)
     first = lab.ingest("people.people", HEAD + "1,Ann,70,\n2,Bo,20,\n3,Cy,99,\n4,Di,999,\n")
     lab.ingest("people.people", HEAD + "2,Bob,21,\n3,Cyd,22,\n")
@@ -201,7 +201,7 @@ def test_the_batch_before_a_bad_one_still_speaks_for_its_keys(make_lab: Callable
     assert people(lab) == {1: ("Ann", 30)}
 
 
-def test_json_records_are_poured_again_as_json(make_lab: Callable[..., Lab]) -> None:
+def test_json_records_are_replayed_again_as_json(make_lab: Callable[..., Lab]) -> None:
     contract = UPSERT.replace("path: people.csv", "path: people.ndjson, format: ndjson")
     lab = make_lab(contract)
     lab.ingest("people.people", '{"id": 1, "name": "Ann", "age": 70}\n{"id": 2, "name"\n', "people.ndjson")

@@ -17,16 +17,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from catalog.model.dataset import RawForm
+from catalog.model.dataset import FileFormat
 from ingest.cleaning.plan import CleaningPlan
 from ingest.errors import MissingColumnsError, SourceError
 from ingest.landing.unpacking import UnpackLimit
 from ingest.readers import delimited as reader
 from ingest.readers.delimited import DelimitedReader
-from ingest.readers.record_writer import RECORD_LIMIT_BYTES, CutBatch, require_columns
+from ingest.readers.record_writer import RECORD_LIMIT_BYTES, ParsedBatch, require_columns
 from runtime.embedded_postgres import EmbeddedPostgres
 from tests.support.examples import examples
-from tests.support.lab import cut_bytes, land_bytes
+from tests.support.lab import land_bytes, parse_bytes
 
 Row = tuple[Any, ...]
 PROPERTY = settings(
@@ -61,8 +61,8 @@ class Reading:
     def __init__(self, engines: Engines, content: bytes, delimiter: str = ",", encoding: str = "utf-8") -> None:
         with tempfile.TemporaryDirectory() as folder:
             self.lines_told: list[int] = []
-            form = RawForm(delimiter=delimiter, encoding=encoding)
-            self.batch = cut_bytes(Path(folder), content, form=form, advance=self.lines_told.append)
+            file_format = FileFormat(delimiter=delimiter, encoding=encoding)
+            self.batch = parse_bytes(Path(folder), content, file_format=file_format, advance=self.lines_told.append)
             self.records = read_records(engines, self.batch, delimiter)
             self.malformed = read_malformed(engines, self.batch)
         assert self.batch.malformed_count == len(self.malformed)
@@ -79,7 +79,7 @@ class Reading:
         return sorted(row[0] for row in (*self.records, *self.malformed))
 
 
-def read_records(engines: Engines, batch: CutBatch, delimiter: str) -> list[Row]:
+def read_records(engines: Engines, batch: ParsedBatch, delimiter: str) -> list[Row]:
     """The records as the engine's read_csv sees them."""
     if not batch.header:
         assert batch.records.read_bytes() == b""
@@ -88,7 +88,7 @@ def read_records(engines: Engines, batch: CutBatch, delimiter: str) -> list[Row]
     return engines.duckdb.execute(plan.read_from(str(batch.records), null_mark=uuid.uuid4().hex)).fetchall()
 
 
-def read_malformed(engines: Engines, batch: CutBatch) -> list[Row]:
+def read_malformed(engines: Engines, batch: ParsedBatch) -> list[Row]:
     """The malformed records as COPY brings them into quarantine: line, raw text, message."""
     content = batch.malformed.read_bytes()
     if not content:
@@ -109,7 +109,9 @@ def read_malformed(engines: Engines, batch: CutBatch) -> list[Row]:
 def pick(content: bytes, lines: list[int], delimiter: str = ",", encoding: str = "utf-8") -> list[tuple[int, str]]:
     """What pick_raw gives of a content for these lines."""
     with tempfile.TemporaryDirectory() as folder:
-        reader = DelimitedReader(RawForm(delimiter=delimiter, encoding=encoding), UnpackLimit(1 << 40), Path(folder))
+        reader = DelimitedReader(
+            FileFormat(delimiter=delimiter, encoding=encoding), UnpackLimit(1 << 40), Path(folder)
+        )
         return list(reader.pick(land_bytes(Path(folder), content), lines))
 
 
@@ -288,8 +290,8 @@ def test_a_megabyte_of_latin_1_becomes_two_of_utf_8_and_comes_through(engines: E
 def test_a_quote_that_does_not_close_within_a_megabyte_ends_at_its_own_line(
     engines: Engines,
 ) -> None:
-    filler = (b"5," + b"6" * 97 + b"\n") * (RECORD_LIMIT_BYTES // 100 + 10)
-    reading = Reading(engines, b'a,b\n1,"x\n' + filler + b'7,y"\n8,9\n')
+    expander = (b"5," + b"6" * 97 + b"\n") * (RECORD_LIMIT_BYTES // 100 + 10)
+    reading = Reading(engines, b'a,b\n1,"x\n' + expander + b'7,y"\n8,9\n')
     assert reading.records[0] == (3, "5", "6" * 97)
     assert len(reading.records) == RECORD_LIMIT_BYTES // 100 + 11
     assert [raw for _, raw, _ in reading.malformed] == ['1,"x', '7,y"']

@@ -10,21 +10,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from catalog.model.dataset import RawForm
+from catalog.model.dataset import FileFormat
 from catalog.types.json_path import RecordsPath, parse_records_path
 from ingest.readers import json_lines as lines
 from ingest.readers import json_scanner as scanner
 from ingest.readers.json_object import MalformedJsonError, keep_digits, read_object, read_plain
 from ingest.readers.record_writer import RECORD_LIMIT_BYTES
-from tests.support.cut_json import cut
 from tests.support.examples import examples
+from tests.support.parse_json import parse
 
 PROPERTY = settings(
     max_examples=examples(60, 25), deadline=None, database=None, suppress_health_check=list(HealthCheck)
 )
 
 
-NDJSON = RawForm(format="ndjson")
+NDJSON = FileFormat(format="ndjson")
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_what_is_no_record_is_rejected_alone_wherever_it_stands(raw: bytes, prob
     for place in (0, 11, 20):
         texts = [*good[:place], raw, *good[place:]]
         assert read_plain(texts) is None
-        records, malformed = cut(b"\n".join(texts), NDJSON)
+        records, malformed = parse(b"\n".join(texts), NDJSON)
         assert [json.loads(text) for _, text in records] == [{"n": n} for n in range(20)]
         assert [line for line, *_ in malformed] == [place + 1]
 
@@ -83,15 +83,15 @@ def test_neighbours_never_make_good_what_is_no_record_alone() -> None:
 
 
 def test_blank_lines_line_ends_and_marks_are_no_records() -> None:
-    records, malformed = cut(b'\xef\xbb\xbf{"a":1}\r\n\r\n  \n{"a":2}', NDJSON)
+    records, malformed = parse(b'\xef\xbb\xbf{"a":1}\r\n\r\n  \n{"a":2}', NDJSON)
     assert ([(line, json.loads(text)) for line, text in records], malformed) == ([(1, {"a": 1}), (4, {"a": 2})], [])
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32", "latin-1", "cp1252"])
 def test_other_encodings_are_read(encoding: str) -> None:
     content = '{"a":"é"}\n{"a":"ü\n{"a":"ß"}\n'.encode(encoding)
-    for form in (RawForm(format="ndjson", encoding=encoding.replace("latin-1", "iso8859-1")),):
-        records, malformed = cut(content, form)
+    for file_format in (FileFormat(format="ndjson", encoding=encoding.replace("latin-1", "iso8859-1")),):
+        records, malformed = parse(content, file_format)
         assert [json.loads(text) for _, text in records] == [{"a": "é"}, {"a": "ß"}]
         assert [(line, raw) for line, raw, _ in malformed] == [(2, '{"a":"ü')]
 
@@ -105,7 +105,7 @@ def test_other_encodings_are_read(encoding: str) -> None:
 )
 def test_numbers_keep_every_digit_on_their_way_through_the_engine(number: str, around: str) -> None:
     raw = around.format(number).encode()
-    records, _ = cut(raw, NDJSON)
+    records, _ = parse(raw, NDJSON)
     (found,) = duckdb.execute("SELECT json_extract_string(?, '/a')", [records[0][1]]).fetchone() or ()
     assert found == number
     again = json.loads(records[0][1])
@@ -141,7 +141,7 @@ def test_lines_come_back_whatever_the_blocks_and_the_broken_ones_between(
     content = "\n".join(text for text, _ in texts).encode()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lines, "BLOCK_BYTES", block)
-        found, malformed = cut(content, NDJSON)
+        found, malformed = parse(content, NDJSON)
     assert [json.loads(text) for _, text in found] == records
     assert [line for line, _ in found] == [line for line, (_, good) in enumerate(texts, 1) if good]
     assert [(line, raw) for line, raw, _ in malformed] == [
@@ -172,12 +172,12 @@ def test_items_of_a_document_come_back_whatever_the_blocks_and_breaking_off_is_n
         content = '{"meta": {"rows": [1, "]"]}, "rows": ' + content + ', "end": "}"}'
     elif path and ".a" in path:
         content = '{"a": {"x": [], "b c": ' + content + "}}"
-    form = RawForm(format="json", records=path)
+    file_format = FileFormat(format="json", records=path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scanner, "BLOCK_BYTES", block)
-        found, malformed = cut(content.encode(), form)
+        found, malformed = parse(content.encode(), file_format)
         with pytest.raises(Exception, match="JSON document"):
-            cut(content.encode()[:-1], form)
+            parse(content.encode()[:-1], file_format)
     assert [line for line, _ in found] == [line for line, (_, good) in enumerate(texts, 1) if good]
     assert [(line, raw) for line, raw, _ in malformed] == [
         (line, text) for line, (text, good) in enumerate(texts, 1) if not good
@@ -186,7 +186,7 @@ def test_items_of_a_document_come_back_whatever_the_blocks_and_breaking_off_is_n
 
 def test_records_lie_where_the_path_says() -> None:
     def ids(content: str, records: str | None) -> list[int]:
-        found, malformed = cut(content.encode(), RawForm(format="json", records=records))
+        found, malformed = parse(content.encode(), FileFormat(format="json", records=records))
         assert not malformed
         return [json.loads(text)["id"] for _, text in found]
 
@@ -210,5 +210,5 @@ def test_a_path_is_understood_or_refused() -> None:
 def test_a_part_of_a_document_that_is_not_read_takes_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scanner, "BLOCK_BYTES", 1000)
     content = '{"other": [' + ",".join(['{"a": [1, "]"]}'] * 5000) + '], "rows": [{"id": 1}]}'
-    found, _ = cut(content.encode(), RawForm(format="json", records="$.rows[*]"))
+    found, _ = parse(content.encode(), FileFormat(format="json", records="$.rows[*]"))
     assert found == [(1, '{"id": 1}')]

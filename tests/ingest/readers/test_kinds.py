@@ -16,31 +16,33 @@ import pyarrow.parquet as pq
 import pytest
 import xlsxwriter
 
-from catalog.model.dataset import RawForm
+from catalog.model.dataset import FileFormat
 from ingest.errors import SourceError, SourceTooLargeError
 from ingest.landing.landed_batch import LandedBatch
 from ingest.landing.unpacking import UnpackLimit
-from ingest.readers import cut_batch, pick_raw
-from ingest.readers.record_writer import CutBatch
+from ingest.readers import parse_batch, pick_raw
+from ingest.readers.record_writer import ParsedBatch
 from ingest.readers.serials import write_serial
-from ingest.readers.styles import DAY, DURATION, MOMENT, TIME, kind_of
+from ingest.readers.styles import DAY, DURATION, TIME, TIMESTAMP, kind_of
 from tests.support.lab import land_bytes
 
 LIMIT = UnpackLimit(1 << 30)
-XLSX = RawForm(format="xlsx")
+XLSX = FileFormat(format="xlsx")
 
 
-def cut(folder: Path, content: bytes, form: RawForm, *needed: str, limit: UnpackLimit = LIMIT) -> CutBatch:
+def parse(
+    folder: Path, content: bytes, file_format: FileFormat, *needed: str, limit: UnpackLimit = LIMIT
+) -> ParsedBatch:
     landed = LandedBatch("test", (land_bytes(folder, content, "table"),))
-    return cut_batch(landed, form, needed, folder, limit, lambda amount: None)
+    return parse_batch(landed, file_format, needed, folder, limit, lambda amount: None)
 
 
-def rows(folder: Path, content: bytes, form: RawForm, *needed: str) -> list[Any]:
+def rows(folder: Path, content: bytes, file_format: FileFormat, *needed: str) -> list[Any]:
     """The records; each is the same when it is picked again, as far as its columns are needed."""
-    batch = cut(folder, content, form, *needed)
+    batch = parse(folder, content, file_format, *needed)
     lines = [int(line.split(b",", 1)[0]) for line in batch.records.read_bytes().splitlines()]
     landed = LandedBatch("test", (land_bytes(folder, content, "table"),))
-    return [json.loads(raw) for _, raw in pick_raw(landed, form, batch.parts, LIMIT, lines, folder)]
+    return [json.loads(raw) for _, raw in pick_raw(landed, file_format, batch.parts, LIMIT, lines, folder)]
 
 
 def book(build: Callable[[openpyxl.Workbook], None]) -> bytes:
@@ -74,8 +76,8 @@ def sheet(*lines: list[Any], formats: dict[str, str] | None = None) -> bytes:
         ("yyyy-mm-dd", DAY),
         ("[$-409]d\\-mmm\\-yy;@", DAY),
         ("mmmm", DAY),
-        ("dd.mm.yyyy hh:mm", MOMENT),
-        ("m/d/yy h:mm AM/PM", MOMENT),
+        ("dd.mm.yyyy hh:mm", TIMESTAMP),
+        ("m/d/yy h:mm AM/PM", TIMESTAMP),
         ("h:mm AM/PM", TIME),
         ("mm:ss.0", TIME),
         ("[h]:mm:ss", DURATION),
@@ -101,11 +103,11 @@ def test_a_format_says_what_a_number_is(code: str, kind: int) -> None:
         (-0.25, TIME, False, False, -0.25),
         (2_958_465, DAY, False, False, "9999-12-31"),
         (2_958_466, DAY, False, False, 2_958_466),
-        (45_352, MOMENT, True, False, "2024-03-01T00:00:00"),
+        (45_352, TIMESTAMP, True, False, "2024-03-01T00:00:00"),
         (45_352, DAY, True, False, "2024-03-01T00:00:00"),
-        (45_352, MOMENT, False, False, "2024-03-01"),
+        (45_352, TIMESTAMP, False, False, "2024-03-01"),
         (45_352.75, DAY, False, False, "2024-03-01T18:00:00"),  # a time that the format hides is told
-        (45_352.999_999_999_9, MOMENT, True, False, "2024-03-02T00:00:00"),
+        (45_352.999_999_999_9, TIMESTAMP, True, False, "2024-03-02T00:00:00"),
         (0, TIME, False, False, "00:00:00"),
         (0.999_988_43, TIME, False, False, "23:59:59"),
         (1.25, TIME, False, False, "1900-01-01T06:00:00"),
@@ -116,10 +118,10 @@ def test_a_format_says_what_a_number_is(code: str, kind: int) -> None:
 def test_a_serial_number_is_never_another_day(
     serial: float, kind: int, moments: bool, since_1904: bool, text: str | float
 ) -> None:
-    assert write_serial(float(serial), kind, moments=moments, since_1904=since_1904) == text
+    assert write_serial(float(serial), kind, timestamps=moments, since_1904=since_1904) == text
 
 
-def test_midnight_is_a_moment_where_most_of_a_column_are_and_a_day_elsewhere(tmp_path: Path) -> None:
+def test_midnight_is_a_timestamp_where_most_of_a_column_are_and_a_day_elsewhere(tmp_path: Path) -> None:
     midnight, noon = dt.datetime.fromisoformat("2024-03-01"), dt.datetime.fromisoformat("2024-03-01T12:00")
     content = sheet(
         ["id", "at", "day"],
@@ -141,14 +143,14 @@ def test_a_formula_without_a_value_rejects_the_rows_that_need_it_for_good(
     tmp_path: Path,
 ) -> None:
     content = sheet(["id", "sum", "n"], [1, "=A2+1", 5], [2, 7, "=A3"], [3, 8, 9], ["=SUM(A2:A4)"])
-    batch = cut(tmp_path, content, XLSX, "id", "sum")
+    batch = parse(tmp_path, content, XLSX, "id", "sum")
     assert (batch.raw, batch.malformed_count) == (4, 2)
     told = batch.malformed.read_text()
     assert "formula in B2" in told
     assert "formula in A5" in told  # the last row, of which the file has no value at all
     assert '{""id"":1,""sum"":null,""n"":5} B2: =A2+1' in told
-    assert cut(tmp_path, content, XLSX, "raw").malformed_count == 3
-    assert cut(tmp_path, content, XLSX, "n").malformed_count == 1
+    assert parse(tmp_path, content, XLSX, "raw").malformed_count == 3
+    assert parse(tmp_path, content, XLSX, "n").malformed_count == 1
 
 
 def test_the_first_sheet_that_is_shown_is_read_and_a_hidden_one_by_name(tmp_path: Path) -> None:
@@ -164,9 +166,9 @@ def test_the_first_sheet_that_is_shown_is_read_and_a_hidden_one_by_name(tmp_path
 
     content = book(build)
     assert rows(tmp_path, content, XLSX) == [{"id": 2}]
-    assert rows(tmp_path, content, RawForm(format="xlsx", sheet="Old")) == [{"id": 1}]
+    assert rows(tmp_path, content, FileFormat(format="xlsx", sheet="Old")) == [{"id": 1}]
     with pytest.raises(SourceError, match="The sheet 'New' of table lacks the columns name; it has id"):
-        cut(tmp_path, content, XLSX, "name")
+        parse(tmp_path, content, XLSX, "name")
 
 
 def test_merged_cells_below_the_header_are_told(tmp_path: Path) -> None:
@@ -176,11 +178,11 @@ def test_merged_cells_below_the_header_are_told(tmp_path: Path) -> None:
         made.active.merge_cells("B1:C1")
         made.active.merge_cells("B2:B4")
 
-    (note,) = cut(tmp_path, book(build), XLSX).notes
+    (note,) = parse(tmp_path, book(build), XLSX).notes
     assert note.startswith(
         "table: 1 ranges of merged cells in the sheet 'Sheet': the first cell of each has its value"
     )
-    assert cut(tmp_path, sheet(["id"], [1]), XLSX).notes == ()
+    assert parse(tmp_path, sheet(["id"], [1]), XLSX).notes == ()
 
 
 def test_texts_that_many_cells_share_count_for_each_of_them(tmp_path: Path) -> None:
@@ -194,8 +196,8 @@ def test_texts_that_many_cells_share_count_for_each_of_them(tmp_path: Path) -> N
     content = target.getvalue()
     assert len(content) < 100_000
     with pytest.raises(SourceTooLargeError, match=r"table unpacks to over 100 times its size .DECANT_UNPACK_RATIO"):
-        cut(tmp_path, content, XLSX)
-    assert cut(tmp_path, content, XLSX, limit=UnpackLimit(1 << 30, 10_000)).raw == 3_000
+        parse(tmp_path, content, XLSX)
+    assert parse(tmp_path, content, XLSX, limit=UnpackLimit(1 << 30, 10_000)).raw == 3_000
 
 
 def parquet(table: pa.Table, **options: Any) -> bytes:
@@ -204,7 +206,7 @@ def parquet(table: pa.Table, **options: Any) -> bytes:
     return target.getvalue()
 
 
-PARQUET = RawForm(format="parquet")
+PARQUET = FileFormat(format="parquet")
 FINE, PLAIN = 1_701_339_620_123_456_789, 1_701_339_620_123_456_000
 NANOSECONDS = pa.timestamp("ns", "UTC")
 
@@ -218,21 +220,21 @@ NANOSECONDS = pa.timestamp("ns", "UTC")
         ([[{"at": [PLAIN]}], [None, {"at": [FINE]}], None], pa.list_(pa.struct([("at", pa.list_(NANOSECONDS))]))),
     ],
 )
-def test_a_moment_whose_nanoseconds_would_be_cut_rejects_its_row_alone(
+def test_a_timestamp_whose_nanoseconds_would_be_cut_rejects_its_row_alone(
     tmp_path: Path, values: list[Any], kind: pa.DataType
 ) -> None:
     content = parquet(pa.table({"id": [1, 2, 3], "v": pa.array(values, kind), "d.ot": [1, 2, 3]}))
-    batch = cut(tmp_path, content, PARQUET, "id", "v")
+    batch = parse(tmp_path, content, PARQUET, "id", "v")
     assert (batch.raw, batch.malformed_count) == (3, 1)
     assert batch.malformed.read_text().startswith("2,")
     assert "nanoseconds cut off" in batch.malformed.read_text()  # its raw text is no JSON
-    assert cut(tmp_path, content, PARQUET, "id").malformed_count == 0
+    assert parse(tmp_path, content, PARQUET, "id").malformed_count == 0
 
 
-def test_twelve_byte_moments_keep_microseconds_and_days_that_nanoseconds_do_not_reach(tmp_path: Path) -> None:
-    moments = pa.array([FINE, PLAIN], pa.timestamp("ns"))
-    content = parquet(pa.table({"id": [1, 2], "at": moments}), use_deprecated_int96_timestamps=True)
-    batch = cut(tmp_path, content, PARQUET, "id", "at")
+def test_twelve_byte_timestamps_keep_microseconds_and_days_that_nanoseconds_do_not_reach(tmp_path: Path) -> None:
+    timestamps = pa.array([FINE, PLAIN], pa.timestamp("ns"))
+    content = parquet(pa.table({"id": [1, 2], "at": timestamps}), use_deprecated_int96_timestamps=True)
+    batch = parse(tmp_path, content, PARQUET, "id", "at")
     assert (batch.raw, batch.malformed_count) == (2, 1)
     far = pa.array(numpy.array(["1600-01-01", "9999-12-31T23:59:59"], "datetime64[us]"))
     content = parquet(pa.table({"at": far}), use_deprecated_int96_timestamps=True)
@@ -269,7 +271,7 @@ def test_a_nested_decimal_is_a_number_only_where_a_number_keeps_it(tmp_path: Pat
 def test_what_is_no_number_within_a_nested_value_rejects_its_row_alone(
     tmp_path: Path, value: Any, kind: pa.DataType, word: str
 ) -> None:
-    batch = cut(tmp_path, parquet(pa.table({"id": [1, 2], "v": pa.array([value, None], kind)})), PARQUET, "id", "v")
+    batch = parse(tmp_path, parquet(pa.table({"id": [1, 2], "v": pa.array([value, None], kind)})), PARQUET, "id", "v")
     assert (batch.raw, batch.malformed_count) == (2, 1)
     assert f"{word}, which is no JSON number" in batch.malformed.read_text()
 
@@ -281,5 +283,5 @@ def test_parquet_that_becomes_far_too_much_json_is_too_large_unless_that_is_not_
     content = parquet(table)
     assert len(content) < 500_000
     with pytest.raises(SourceTooLargeError, match=r"table unpacks to over 100 times its size .DECANT_UNPACK_RATIO"):
-        cut(tmp_path, content, PARQUET, "id", "text")
-    assert cut(tmp_path, content, PARQUET, "id").raw == 30_000
+        parse(tmp_path, content, PARQUET, "id", "text")
+    assert parse(tmp_path, content, PARQUET, "id").raw == 30_000

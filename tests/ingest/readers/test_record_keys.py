@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from catalog.contract.load import lint_contracts
-from catalog.model.dataset import RawForm
+from catalog.model.dataset import FileFormat
 from catalog.model.load_request import Erase, Replay
 from ingest.errors import SourceError
 from ingest.http_client import client as http_client
 from runtime.settings import load_settings
-from tests.support.cut_json import cut
 from tests.support.lab import Lab
+from tests.support.parse_json import parse
 from tests.support.remote_api import Asked, RemoteApi, Reply, run_remote_api
 
 CONTRACT = """
@@ -43,7 +43,7 @@ schema:
 """
 WHERE = 'records: "$.items[*]", recordKey: code'
 FILE = f"server: files, path: rates.json, {WHERE}"
-FORM = RawForm(format="json", records="$.items[*]", record_key="code")
+FILE_FORMAT = FileFormat(format="json", records="$.items[*]", record_key="code")
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def rates(lab: Lab) -> dict[str, Any]:
     ],
 )
 def test_the_key_of_a_record_is_one_of_its_values(items: str, records: list[dict[str, Any]]) -> None:
-    found, malformed = cut(f'{{"meta": 1, "items": {items}}}'.encode(), FORM)
+    found, malformed = parse(f'{{"meta": 1, "items": {items}}}'.encode(), FILE_FORMAT)
     assert [json.loads(text) for _, text in found] == records
     assert [line for line, _ in found] == [*range(1, len(records) + 1)]
     assert malformed == []
@@ -92,7 +92,7 @@ def test_the_key_of_a_record_is_one_of_its_values(items: str, records: list[dict
     ],
 )
 def test_a_member_that_is_no_record_is_rejected_alone(member: str, problem: str) -> None:
-    found, malformed = cut(f'{{"items": {{"a": {{"n": 1}}, {member}, "c": {{"n": 3}}}}}}'.encode(), FORM)
+    found, malformed = parse(f'{{"items": {{"a": {{"n": 1}}, {member}, "c": {{"n": 3}}}}}}'.encode(), FILE_FORMAT)
     assert [(line, json.loads(text)["code"]) for line, text in found] == [(1, "a"), (3, "c")]
     ((line, _, message),) = malformed
     assert (line, problem in message) == (2, True)
@@ -100,8 +100,8 @@ def test_a_member_that_is_no_record_is_rejected_alone(member: str, problem: str)
 
 def test_a_list_in_place_of_the_object_is_another_shape() -> None:
     with pytest.raises(SourceError, match=r"has a list at \$\.items, whose items have no keys"):
-        cut(b'{"items": [{"n": 1}]}', FORM)
-    found, _ = cut(b'{"a": {"n": 1}}', RawForm(format="json", records="$[*]", record_key="code"))
+        parse(b'{"items": [{"n": 1}]}', FILE_FORMAT)
+    found, _ = parse(b'{"a": {"n": 1}}', FileFormat(format="json", records="$[*]", record_key="code"))
     assert json.loads(found[0][1]) == {"code": "a", "n": 1}
 
 

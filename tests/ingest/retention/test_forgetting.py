@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from catalog.model.load_request import Erase, Replay
 from catalog.storage.dataset_tables import build_tables
 from ingest.loading.prune_datasets import prune_datasets
-from ingest.retention.prune import Pruned, forget_history
+from ingest.retention.prune import Pruned, delete_history
 from runtime.database import make_engine
 from tests.support.batches import BATCHES, Record, as_csv, read
 from tests.support.examples import examples
@@ -216,6 +216,6 @@ def test_history_in_partitions_loses_what_no_kept_revision_has_and_nothing_else(
     kept = "SELECT id, name, _until FROM people_v1.{} WHERE _until > 4 ORDER BY 1, 3"
     tables = build_tables(lab.catalog.products.values()).of(lab.dataset("people.people"))
     engine = make_engine(lab.urls.owner)
-    assert forget_history(engine, tables, 4) == 90
+    assert delete_history(engine, tables, 4) == 90
     assert lab.rows(kept.format("people_history")) == lab.rows(kept.format("whole"))
     assert lab.rows("SELECT count(*) FROM people_v1.people_history WHERE _until <= 4") == [(0,)]

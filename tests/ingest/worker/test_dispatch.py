@@ -10,11 +10,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ingest.errors import IngestError, SourceUnavailableError
-from ingest.ledger.lease import hold_dataset
+from ingest.ledger.lease import lock_dataset
 from ingest.loading.run_queued import run_queued
 from ingest.worker.dispatch import Dispatcher
-from ingest.worker.housekeeping import tidy_up
-from ingest.worker.watch_inputs import find_news
+from ingest.worker.housekeeping import run_housekeeping
+from ingest.worker.watch_inputs import find_new_data
 from runtime.database import make_engine
 from tests.support.lab import PEOPLE, Lab
 from tests.support.load_steps import caller_of
@@ -81,7 +81,7 @@ def test_a_dataset_that_somebody_loads_is_left_alone_until_that_is_over(lab: Lab
     dataset = lab.dataset("people.people")
     load_id = queue_load(make_engine(lab.urls.ingest), dataset, "ingest")
     sweeper = dispatcher(lab)
-    with hold_dataset(make_engine(lab.urls.ingest), dataset):
+    with lock_dataset(make_engine(lab.urls.ingest), dataset):
         assert sweeper.sweep().deferred == []
         assert run_queued(lab.loader(), load_id) is None
         assert loads(lab)[0][3] == "queued"
@@ -192,7 +192,7 @@ def test_a_load_that_landed_before_a_later_one_was_published_reads_its_input_aga
         raise SourceUnavailableError()
 
     with monkeypatch.context() as patch:
-        patch.setattr(caller_of("cut_batch"), "cut_batch", gone)
+        patch.setattr(caller_of("parse_batch"), "parse_batch", gone)
         assert run_queued(lab.loader(), first) == "retry"
     lab.ingest("people.people", GOOD.replace("Ann", "Anna"))
     assert run_queued(lab.loader(), first) == "unchanged"
@@ -206,7 +206,7 @@ def test_a_load_that_crashes_is_tried_again_and_says_so(lab: Lab, monkeypatch: p
     lab.write("people.csv", GOOD)
     load_id = queue_load(make_engine(lab.urls.ingest), lab.dataset("people.people"), "ingest")
     with monkeypatch.context() as patch:
-        patch.setattr(caller_of("cut_batch"), "cut_batch", broken)
+        patch.setattr(caller_of("parse_batch"), "parse_batch", broken)
         assert run_queued(lab.loader(), load_id) == "retry"
     ((status, code, error),) = lab.rows("SELECT status, error_code, error FROM decant.loads")
     assert (status, code) == ("queued", "internal_error")
@@ -219,15 +219,15 @@ def test_a_watched_folder_is_loaded_when_a_file_comes_and_once_only(make_lab: Ca
     lab = make_lab(WATCHED)
     sweeper = dispatcher(lab)
 
-    def work_news() -> list[str | None]:
-        return work(lab, sweeper, sweeper.sweep(news=find_news(lab.loader())).deferred)
+    def work_new_data() -> list[str | None]:
+        return work(lab, sweeper, sweeper.sweep(new_data=find_new_data(lab.loader())).deferred)
 
-    assert work_news() == []
+    assert work_new_data() == []
     for name, text in (("people-1.csv", GOOD), ("people-2.csv", "id,name,age,born\n3,Cy,41,\n")):
         long_ago = time.time() - 3600
         os.utime(lab.write(name, text), (long_ago, long_ago))
-    assert work_news() == ["published", "published"]
-    assert work_news() == []
+    assert work_new_data() == ["published", "published"]
+    assert work_new_data() == []
     assert lab.rows("SELECT count(*) FROM people_v1.people") == [(3,)]
 
 
@@ -235,16 +235,16 @@ def test_a_watched_file_that_was_withheld_is_not_tried_again_before_it_changes(m
     lab = make_lab(WATCHED.replace("{property: maxRejected, value: 100}", "{property: maxRejected, value: 0}"))
     sweeper = dispatcher(lab)
 
-    def work_news() -> list[str | None]:
+    def work_new_data() -> list[str | None]:
         tomorrow = datetime.now(UTC) + timedelta(days=1)
-        return work(lab, sweeper, sweeper.sweep(now=tomorrow, news=find_news(lab.loader())).deferred)
+        return work(lab, sweeper, sweeper.sweep(now=tomorrow, new_data=find_new_data(lab.loader())).deferred)
 
     long_ago = time.time() - 3600
     os.utime(lab.write("people-1.csv", GOOD + "x,,1,\n"), (long_ago, long_ago))
-    assert work_news() == ["withheld"]
-    assert work_news() == []
+    assert work_new_data() == ["withheld"]
+    assert work_new_data() == []
     os.utime(lab.write("people-1.csv", GOOD), (long_ago, long_ago))
-    assert work_news() == ["published"]
+    assert work_new_data() == ["published"]
 
 
 def test_a_load_that_no_worker_survives_is_given_up(lab: Lab) -> None:
@@ -260,5 +260,5 @@ def test_what_the_contract_no_longer_keeps_goes_while_the_worker_tidies_up(make_
         lab.ingest("people.people", GOOD.replace("Ann", name))
     lab.rows("UPDATE decant.revisions SET published_at = published_at - interval '3 days' RETURNING 1")
     assert lab.rows("SELECT count(*) FROM people_v1.people_history") == [(2,)]
-    tidy_up(lab.loader())
+    run_housekeeping(lab.loader())
     assert lab.rows("SELECT count(*) FROM people_v1.people_history") == [(0,)]

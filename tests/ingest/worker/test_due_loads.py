@@ -118,6 +118,6 @@ def test_delays_grow_to_a_cap_and_scatter(attempt: int) -> None:
 
 
 def test_five_attempts_in_passing_are_all() -> None:
-    ends = [end_attempt("source_unavailable", "x", attempt, passing=True)["status"] for attempt in range(1, 7)]
+    ends = [end_attempt("source_unavailable", "x", attempt, transient=True)["status"] for attempt in range(1, 7)]
     assert ends == ["queued"] * 4 + ["failed"] * 2
-    assert end_attempt("missing_columns", "x", 1, passing=False)["status"] == "failed"
+    assert end_attempt("missing_columns", "x", 1, transient=False)["status"] == "failed"

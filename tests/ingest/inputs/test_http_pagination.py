@@ -13,11 +13,11 @@ import pytest
 from ingest.errors import SourceError
 from ingest.http_client import client as http_client
 from ingest.inputs import open_batch
-from ingest.inputs.raw_batch import InputPlace
+from ingest.inputs.raw_batch import InputContext
 from ingest.landing.landed_batch import LandedBatch
 from ingest.landing.landing_zone import land
 from ingest.landing.unpacking import UnpackLimit
-from ingest.readers import cut_batch
+from ingest.readers import parse_batch
 from tests.support.lab import Lab
 from tests.support.quakes import PAGED_QUAKES
 from tests.support.remote_api import Asked, RemoteApi, Reply, run_remote_api
@@ -47,10 +47,10 @@ def walk(folder: Path, words: str) -> tuple[LandedBatch, int]:
     lab = Lab.build(folder, None, PAGED_QUAKES.format(input=f"retries: 1, {words}"))  # type: ignore[arg-type]
     dataset = lab.dataset("quakes.quakes")
     assert dataset.input
-    place = InputPlace(dataset, lab.settings, None, None, 1)  # type: ignore[arg-type]
+    place = InputContext(dataset, lab.settings, None, None, 1)  # type: ignore[arg-type]
     with open_batch(place) as batch:
         landed = land(batch, lab.settings.landing_folder, 1 << 30, lambda amount: None)
-    cut = cut_batch(landed, dataset.input.form, (), folder, UnpackLimit(1 << 30), lambda amount: None)
+    cut = parse_batch(landed, dataset.input.file_format, (), folder, UnpackLimit(1 << 30), lambda amount: None)
     return landed, cut.raw
 
 
@@ -218,7 +218,7 @@ def test_short_pages_end_a_walk_only_where_the_contract_says_so(remote: RemoteAp
 
 @pytest.mark.parametrize("wide", [True, False])
 @pytest.mark.parametrize("paged", [True, False])
-def test_answers_are_unpacked_and_decoded_before_they_are_judged(
+def test_answers_are_unpacked_and_decoded_before_they_are_checked(
     remote: RemoteApi, tmp_path: Path, wide: bool, paged: bool
 ) -> None:
     def answer(asked: Asked) -> Reply:
@@ -242,7 +242,7 @@ def test_answers_are_unpacked_and_decoded_before_they_are_judged(
         (pack(b'{"data": "none"}'), "holds a text at"),
     ],
 )
-def test_what_packed_answers_hold_is_judged_too(remote: RemoteApi, tmp_path: Path, body: bytes, words: str) -> None:
+def test_what_packed_answers_hold_is_checked_too(remote: RemoteApi, tmp_path: Path, body: bytes, words: str) -> None:
     remote.play(Reply(body))
     with pytest.raises(SourceError, match=words):
         walk(tmp_path, LIST + KINDS["page"])

@@ -12,11 +12,11 @@ from uuid import UUID
 import pytest
 
 from ingest.errors import SourceError
-from ingest.inputs.raw_marks import RawMark, read_mark
+from ingest.inputs.raw_marks import RawWatermark, read_watermark
 from tests.support.lab import Lab
 from tests.support.source_database import CONTRACT, Erp, landed, load
 
-NEWS = "table: orders, mode: upsert, incremental: {column: updated}"
+NEW_DATA = "table: orders, mode: upsert, incremental: {column: updated}"
 
 
 @pytest.mark.parametrize(
@@ -38,8 +38,8 @@ NEWS = "table: orders, mode: upsert, incremental: {column: updated}"
     ],
 )
 def test_a_mark_is_kept_as_it_came(raw: Any) -> None:
-    mark = RawMark(raw, "shown")
-    kept = read_mark(json.loads(json.dumps(mark.note())))
+    mark = RawWatermark(raw, "shown")
+    kept = read_watermark(json.loads(json.dumps(mark.note())))
     assert kept == mark
     assert type(kept.raw) is type(raw)
 
@@ -61,20 +61,20 @@ def test_a_mark_is_kept_as_it_came(raw: Any) -> None:
     ],
 )
 def test_a_lag_is_taken_off_in_the_form_of_the_source(raw: Any, lag: float, moments: bool, asked: Any) -> None:
-    assert RawMark(raw).less(lag, moments=moments).raw == asked
+    assert RawWatermark(raw).less(lag, timestamps=moments).raw == asked
 
 
 @pytest.mark.parametrize(("raw", "moments"), [("01.03.2026", True), ("ten", False), (b"\x01", True)])
 def test_a_lag_that_cannot_be_taken_off_is_named(raw: Any, moments: bool) -> None:
     with pytest.raises(SourceError, match=r"No lag can be taken off .* input.incremental.lag must be left out"):
-        RawMark(raw).less(60, moments=moments)
+        RawWatermark(raw).less(60, timestamps=moments)
 
 
 def test_local_times_of_a_zone_lose_no_row_and_rows_without_a_mark_come_too(
     erp: Erp, make_lab: Callable[..., Lab]
 ) -> None:
     erp.run("ALTER TABLE orders ALTER updated TYPE timestamp; DELETE FROM orders")
-    text = CONTRACT.format(words=NEWS).replace(
+    text = CONTRACT.format(words=NEW_DATA).replace(
         "logicalType: timestamp", "logicalType: timestamp, logicalTypeOptions: {defaultTimezone: America/New_York}"
     )
     lab = make_lab(text)
@@ -99,7 +99,7 @@ def test_local_times_of_a_zone_lose_no_row_and_rows_without_a_mark_come_too(
 
 
 def test_a_position_from_before_is_gone_on_from_with_a_day_to_spare(erp: Erp, shop: Callable[[str], Lab]) -> None:
-    lab = shop(NEWS)
+    lab = shop(NEW_DATA)
     assert load(lab).status == "published"
     old = json.dumps({"property": "updated", "mark": "2026-03-01T08:00:00Z"})
     lab.rows("UPDATE decant.input_states SET position = %s::jsonb RETURNING 1", old)
@@ -110,7 +110,7 @@ def test_a_position_from_before_is_gone_on_from_with_a_day_to_spare(erp: Erp, sh
 
 
 def test_marks_of_another_table_mean_nothing(erp: Erp, shop: Callable[[str], Lab]) -> None:
-    lab = shop(NEWS)
+    lab = shop(NEW_DATA)
     assert load(lab).status == "published"
     erp.run("CREATE TABLE others AS SELECT id + 10 AS id, note, amount, updated FROM orders")
     text = (lab.settings.contracts / "contract0.odcs.yaml").read_text().replace("table: orders", "table: others")

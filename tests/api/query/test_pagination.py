@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from api.query.cursor import Cursor, cut_text, encode_cursor, longest_cursor, open_key, seal_key
+from api.query.cursor import Cursor, encode_cursor, longest_cursor, open_key, seal_key, truncate_key_text
 from tests.support.lab import Lab, walk
 
 NOTES = """
@@ -196,4 +196,4 @@ def test_no_cursor_is_longer_than_is_said(texts: int) -> None:
         for part in open_key(key[:texts]):
             assert value.startswith(part.text)
             assert part.digest is not None
-    assert cut_text("é" * 120, 240) == "é" * 120
+    assert truncate_key_text("é" * 120, 240) == "é" * 120

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 
 from ingest.worker.dispatch import Dispatcher
-from ingest.worker.watch_inputs import LEASE_SECONDS, TAKEN_AT_ONCE, find_due_news, note_watched, set_due, take_due
+from ingest.worker.watch_inputs import LEASE_SECONDS, TAKEN_AT_ONCE, find_due_inputs, note_watched, set_due, take_due
 from runtime.database import make_engine
 from tests.support.lab import Lab
 from tests.support.people import GOOD, HOURLY, WATCHED
@@ -46,15 +46,15 @@ def test_each_watched_input_is_looked_at_by_one_worker_in_a_pause(make_lab: Call
     assert len(taken) == 1, "four workers asked at once"
     assert take_due(engine, known) == [], "it is being looked at"
     set_due(engine, taken, 0)
-    assert find_due_news(lab.loader(), 3600) == [dataset]
-    assert find_due_news(lab.loader(), 3600) == [], "it was looked at just now"
+    assert find_due_inputs(lab.loader(), 3600) == [dataset]
+    assert find_due_inputs(lab.loader(), 3600) == [], "it was looked at just now"
     # A worker that is lost while it looks keeps the others waiting for a minute.
     lab.rows("UPDATE decant.watched_inputs SET due_at = due_at - interval '1 hour' RETURNING 1")
     assert take_due(engine, known) == taken
     ((seconds,),) = lab.rows("SELECT extract(epoch FROM due_at - now()) FROM decant.watched_inputs")
     assert 0 < seconds <= LEASE_SECONDS
     lab.rows("UPDATE decant.watched_inputs SET due_at = due_at - interval '1 minute' RETURNING 1")
-    assert find_due_news(lab.loader(), 3600) == [dataset]
+    assert find_due_inputs(lab.loader(), 3600) == [dataset]
 
 
 def test_more_watched_inputs_than_are_taken_at_once_are_all_looked_at(make_lab: Callable[..., Lab]) -> None:
@@ -64,10 +64,10 @@ def test_more_watched_inputs_than_are_taken_at_once_are_all_looked_at(make_lab: 
     for n in range(count):
         os.utime(lab.write(f"p{n}-1.csv", GOOD), (long_ago, long_ago))
     loader = lab.loader()
-    assert sorted(dataset.name for dataset in find_due_news(loader, 3600)) == sorted(
+    assert sorted(dataset.name for dataset in find_due_inputs(loader, 3600)) == sorted(
         f"people_{n}" for n in range(count)
     )
-    assert find_due_news(loader, 3600) == []
+    assert find_due_inputs(loader, 3600) == []
 
 
 def test_schedules_of_many_datasets_are_looked_at_in_one_statement(make_lab: Callable[..., Lab]) -> None:

@@ -36,7 +36,7 @@ TEMPLATE = "bench_template"
 
 
 @dataclass(frozen=True)
-class Ground:
+class Testbed:
     """A running Postgres, a catalogue, and the files that its inputs read."""
 
     settings: Settings
@@ -92,7 +92,7 @@ class Ground:
 
 
 @contextmanager
-def open_ground() -> Iterator[Ground]:
+def open_testbed() -> Iterator[Testbed]:
     """A migrated template with every parent of flights loaded; afterwards nothing of it is left."""
     with tempfile.TemporaryDirectory(prefix="decant-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
@@ -106,19 +106,19 @@ def open_ground() -> Iterator[Ground]:
         copy_data(folder / "data" / FOLDER)
         flights_csv = unzip_flights(folder)
         with run_embedded(folder / "postgres", share=False) as server:
-            ground = Ground(settings, load_catalog(settings), server, flights_csv)
-            make_template(ground)
-            yield ground
+            testbed = Testbed(settings, load_catalog(settings), server, flights_csv)
+            make_template(testbed)
+            yield testbed
 
 
-def make_template(ground: Ground) -> None:
+def make_template(testbed: Testbed) -> None:
     """Nothing comes back; the template has every table, and the records that flights are held against."""
-    with psycopg.connect(ground.server.url(), autocommit=True) as connection:
+    with psycopg.connect(testbed.server.url(), autocommit=True) as connection:
         create_roles(connection)
-    urls = ground.create_database(TEMPLATE, "template0")
-    migrate(ground.settings, urls.owner, ground.catalog, revise=False)
-    for name in dict.fromkeys(key.dataset for key in ground.flights.foreign_keys if key.enforced):
-        ground.load(urls, ground.find(name))
+    urls = testbed.create_database(TEMPLATE, "template0")
+    migrate(testbed.settings, urls.owner, testbed.catalog, revise=False)
+    for name in dict.fromkeys(key.dataset for key in testbed.flights.foreign_keys if key.enforced):
+        testbed.load(urls, testbed.find(name))
 
 
 def find_package_data() -> Path:
@@ -143,9 +143,9 @@ def unzip_flights(folder: Path) -> Path:
         return Path(archive.extract(archive.namelist()[0], folder))
 
 
-def describe_machine(ground: Ground) -> dict[str, object]:
+def describe_machine(testbed: Testbed) -> dict[str, object]:
     """What the figures depend on: cores, load, versions."""
-    with psycopg.connect(ground.server.url()) as connection:
+    with psycopg.connect(testbed.server.url()) as connection:
         row = connection.execute("SHOW server_version").fetchone()
     return {
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),

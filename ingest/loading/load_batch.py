@@ -1,15 +1,15 @@
-"""A load that brings a batch, from fetching to publishing: the list of its steps."""
+"""Loads a batch, from fetching to publishing: the list of its steps."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 
-from catalog.model.dataset import Dataset, RawForm, takes_events
+from catalog.model.dataset import Dataset, FileFormat, takes_events
 from catalog.model.load_request import FromSource, Replay
 from ingest.cleaning.engine import CleanBatch, clean_batch, find_native
 from ingest.cleaning.plan import compile_cleaning, needed_columns
-from ingest.cleaning.published_snapshot import KnownRecords, find_known, read_standing
+from ingest.cleaning.published_snapshot import PublishedSnapshot, find_snapshot, read_published_state
 from ingest.cleaning.unread import Seen, note_emptied, note_gone_keys, note_unread
 from ingest.landing.fetched_batch import FetchedBatch
 from ingest.landing.unpacking import UnpackLimit
@@ -21,20 +21,20 @@ from ingest.publishing.publish import publish
 from ingest.publishing.quality_checks import least_records
 from ingest.quarantine.replay_batch import is_at_rest, takes_whole
 from ingest.quarantine.replay_merge import plan_replay, write_confirmed
-from ingest.readers import cut_batch, pick_raw
-from ingest.readers.record_writer import CutBatch
+from ingest.readers import parse_batch, pick_raw
+from ingest.readers.record_writer import ParsedBatch
 
 
-def bring_batch(load: RunningLoad) -> Outcome:
+def load_batch(load: RunningLoad) -> Outcome:
     """The steps in their order."""
     batch = fetch_batch(load)
     if is_repeated(load, batch):
         return leave_unchanged(load, batch)
-    cut, seen = cut_fetched(load, batch)
-    if not cut.raw and may_bring_nothing(load.dataset, batch):
+    parsed, seen = parse_fetched(load, batch)
+    if not parsed.raw and may_be_empty(load.dataset, batch):
         return leave_unchanged(load, batch)
-    with clean_cut(load, cut) as (clean, filled):
-        return publish(load, make_candidate(load, batch, cut, clean, seen | filled))
+    with clean_parsed(load, parsed) as (clean, filled):
+        return publish(load, make_candidate(load, batch, parsed, clean, seen | filled))
 
 
 def is_repeated(load: RunningLoad, batch: FetchedBatch) -> bool:
@@ -45,7 +45,7 @@ def is_repeated(load: RunningLoad, batch: FetchedBatch) -> bool:
     return load.ticket.latest == batch.digests and is_at_rest(load.engine, load.ticket.dataset_id)
 
 
-def may_bring_nothing(dataset: Dataset, batch: FetchedBatch) -> bool:
+def may_be_empty(dataset: Dataset, batch: FetchedBatch) -> bool:
     """Whether a batch without records is a good one that changes nothing."""
     return batch.note.may_be_empty or (not takes_whole(dataset) and not least_records(dataset))
 
@@ -57,53 +57,57 @@ def leave_unchanged(load: RunningLoad, batch: FetchedBatch) -> Outcome:
     return Outcome("unchanged", ticket.head_revision, 0, 0, 0, 0, record_count=ticket.head_records)
 
 
-def cut_fetched(load: RunningLoad, batch: FetchedBatch) -> tuple[CutBatch, Seen]:
+def parse_fetched(load: RunningLoad, batch: FetchedBatch) -> tuple[ParsedBatch, Seen]:
     """The batch's records, and what batches have had so far."""
     with load.step("cut"):
         needed = needed_columns(load.dataset)
         limit = UnpackLimit.of(load.settings)
-        cut = cut_batch(batch.landed, form_of(load.dataset), needed, load.folder, limit, load.progress.advance)
-        note_unread(load.dataset, cut, load.ticket)
+        parsed = parse_batch(batch.landed, form_of(load.dataset), needed, load.folder, limit, load.progress.advance)
+        note_unread(load.dataset, parsed, load.ticket)
         from_source = isinstance(load.ticket.request, FromSource)
-        seen = note_gone_keys(load.engine, load.dataset, cut, load.ticket) if from_source else {}
-        load.progress.reject(cut.malformed_count)
-    return cut, seen
+        seen = note_gone_keys(load.engine, load.dataset, parsed, load.ticket) if from_source else {}
+        load.progress.reject(parsed.malformed_count)
+    return parsed, seen
 
 
 @contextmanager
-def clean_cut(load: RunningLoad, cut: CutBatch) -> Iterator[tuple[CleanBatch, Seen]]:
+def clean_parsed(load: RunningLoad, parsed: ParsedBatch) -> Iterator[tuple[CleanBatch, Seen]]:
     """The records that keep the contract and those that do not, and which properties have values."""
     ticket = load.ticket
     from_source = isinstance(ticket.request, FromSource)
-    known = find_current(load) if from_source else None
+    snapshot = find_current(load) if from_source else None
     with ExitStack() as stack:
         with load.step("clean"):
-            plan = compile_cleaning(load.dataset, cut.header, find_native(load.dataset), is_json=cut.is_json)
+            plan = compile_cleaning(load.dataset, parsed.header, find_native(load.dataset), is_json=parsed.is_json)
             # A batch that is poured again keeps the load that brought it.
-            poured = ticket.request.load_id if isinstance(ticket.request, Replay) else None
-            mark = (ticket.head_revision + 1, poured or ticket.load_id)
-            clean = stack.enter_context(clean_batch(plan, cut, load.folder, load.settings, mark, known))
+            replayed = ticket.request.load_id if isinstance(ticket.request, Replay) else None
+            revision_and_load = (ticket.head_revision + 1, replayed or ticket.load_id)
+            clean = stack.enter_context(
+                clean_batch(plan, parsed, load.folder, load.settings, revision_and_load, snapshot)
+            )
             filled = note_emptied(load.engine, load.dataset, clean.tables.filled(), ticket) if from_source else {}
-        load.progress.reject(cut.malformed_count + clean.rejected)
+        load.progress.reject(parsed.malformed_count + clean.rejected)
         yield clean, filled
 
 
-def find_current(load: RunningLoad) -> KnownRecords | None:
+def find_current(load: RunningLoad) -> PublishedSnapshot | None:
     """The records that are current, where they are kept here and nobody published meanwhile."""
-    standing = read_standing(load.engine, load.dataset, load.ticket.dataset_id)
-    known = standing.revision == load.ticket.head_revision
-    return find_known(load.settings, load.dataset, standing) if known else None
+    published_state = read_published_state(load.engine, load.dataset, load.ticket.dataset_id)
+    is_current = published_state.revision == load.ticket.head_revision
+    return find_snapshot(load.settings, load.dataset, published_state) if is_current else None
 
 
-def make_candidate(load: RunningLoad, batch: FetchedBatch, cut: CutBatch, clean: CleanBatch, seen: Seen) -> Candidate:
+def make_candidate(
+    load: RunningLoad, batch: FetchedBatch, parsed: ParsedBatch, clean: CleanBatch, seen: Seen
+) -> Candidate:
     """What asks to be published."""
     limit = UnpackLimit.of(load.settings)
     return Candidate(
         ticket=load.ticket,
         batch=batch,
-        cut=cut,
+        parsed=parsed,
         clean=clean,
-        pick_raw=make_picker(load, batch, cut),
+        pick_raw=make_picker(load, batch, parsed),
         replay=plan_replay(load, batch.landed, limit),
         confirmed=write_confirmed(load, clean),
         direct=load.ticket.head_records == 0 and not isinstance(load.ticket.request, Replay),
@@ -111,16 +115,16 @@ def make_candidate(load: RunningLoad, batch: FetchedBatch, cut: CutBatch, clean:
     )
 
 
-def make_picker(load: RunningLoad, batch: FetchedBatch, cut: CutBatch) -> RawPicker:
+def make_picker(load: RunningLoad, batch: FetchedBatch, parsed: ParsedBatch) -> RawPicker:
     """Finds the raw text of lines of the batch."""
-    form, limit = form_of(load.dataset), UnpackLimit.of(load.settings)
+    file_format, limit = form_of(load.dataset), UnpackLimit.of(load.settings)
 
     def pick(lines: Iterable[int]) -> Iterator[tuple[int, str]]:
-        return pick_raw(batch.landed, form, cut.parts, limit, lines, load.folder)
+        return pick_raw(batch.landed, file_format, parsed.parts, limit, lines, load.folder)
 
     return pick
 
 
-def form_of(dataset: Dataset) -> RawForm:
+def form_of(dataset: Dataset) -> FileFormat:
     """How the dataset's raw records are cut."""
-    return dataset.input.form if dataset.input else RawForm()
+    return dataset.input.file_format if dataset.input else FileFormat()
