@@ -19,10 +19,10 @@ from catalog.contract.load import load_catalog
 from catalog.storage.dataset_tables import build_tables
 from ingest.errors import DatasetBusyError
 from ingest.landing import landing_zone as landing
-from ingest.loading import loader as load
-from ingest.loading.loader import LoadReport
-from ingest.publishing import publish, staging
-from ingest.publishing import snapshot_cache as published_snapshot
+from ingest.loading import load_batch, fetch_batch, loader
+from ingest.loading.load_report import LoadReport
+from ingest.publishing import publish, staging, transaction
+from ingest.publishing import snapshot_cache
 from ingest.quarantine import rejected_records as quarantine
 from runtime.database import make_engine
 from runtime.settings import load_settings
@@ -34,21 +34,21 @@ CHILD_SECONDS = 120
 BUSY_SECONDS, BUSY_LOOKS = 0.1, 600  # a statement that was running ends first
 # Where a load dies: before or after a function of a module, or in the middle of a COPY.
 POINTS: dict[str, tuple[Any, str, str]] = {
-    "before landing": (load, "land", "before"),
+    "before landing": (fetch_batch, "land", "before"),
     "while landing": (landing, "locate", "before"),
-    "after landing, before the ledger knows": (load, "land", "after"),
-    "after landing, when the ledger knows": (load, "note_landed", "after"),
-    "after cutting": (load, "parse_batch", "after"),
-    "before cleaning": (load, "compile_cleaning", "before"),
-    "before staging": (load, "stage", "before"),
-    "in the middle of COPY": (publish, "copy_file", "middle"),
-    "after staging": (load, "stage", "after"),
-    "after the indexes were parked": (load, "park_indexes", "after"),
-    "after the difference was applied": (publish, "measure_gates", "before"),
-    "before the commit": (publish, "finish_load", "after"),
-    "after the commit": (load, "publish", "after"),
-    "before the records are kept": (published_snapshot, "store_snapshot", "before"),
-    "before the load is closed": (load, "close_load", "before"),
+    "after landing, before the ledger knows": (fetch_batch, "land", "after"),
+    "after landing, when the ledger knows": (fetch_batch, "note_landed", "after"),
+    "after cutting": (load_batch, "parse_batch", "after"),
+    "before cleaning": (load_batch, "compile_cleaning", "before"),
+    "before staging": (publish, "stage", "before"),
+    "in the middle of COPY": (transaction, "copy_file", "middle"),
+    "after staging": (publish, "stage", "after"),
+    "after the indexes were parked": (publish, "park_indexes", "after"),
+    "after the difference was applied": (transaction, "measure_gates", "before"),
+    "before the commit": (transaction, "finish_load", "after"),
+    "after the commit": (load_batch, "publish", "after"),
+    "before the records are kept": (snapshot_cache, "store_snapshot", "before"),
+    "before the load is closed": (loader, "close_load", "before"),
 }
 # Those that are something else when the dataset is still empty: COPY goes straight into its table then.
 FIRST_POINTS = ("after the indexes were parked", "in the middle of COPY", "before the commit", "after the commit")
@@ -90,8 +90,8 @@ def load_in_child(facts: dict[str, str], point: str | None) -> None:
     catalog = load_catalog(settings)
     if point is not None:
         set_trap(point)
-    loader = load.Loader(settings, catalog, build_tables(catalog.products.values()), make_engine(facts["ingest"]))
-    loader.run(catalog.find("plant.readings")[0])
+    tables = build_tables(catalog.products.values())
+    loader.Loader(settings, catalog, tables, make_engine(facts["ingest"])).run(catalog.find("plant.readings")[0])
 
 
 class CrashRun:
