@@ -19,10 +19,9 @@ from catalog.contract.load import load_catalog
 from catalog.storage.dataset_tables import build_tables
 from ingest.errors import DatasetBusyError
 from ingest.landing import landing_zone as landing
-from ingest.loading import load_batch, fetch_batch, loader
+from ingest.loading import fetch_batch, load_batch, loader
 from ingest.loading.load_report import LoadReport
-from ingest.publishing import publish, staging, transaction
-from ingest.publishing import snapshot_cache
+from ingest.publishing import publish, snapshot_cache, staging, transaction
 from ingest.quarantine import rejected_records as quarantine
 from runtime.database import make_engine
 from runtime.settings import load_settings
@@ -85,7 +84,7 @@ def set_trap(point: str) -> None:
 
 def load_in_child(facts: dict[str, str], point: str | None) -> None:
     """One load in a process of its own, which dies at `point`."""
-    published_snapshot.SNAPSHOT_FROM_RECORDS = 1
+    snapshot_cache.SNAPSHOT_FROM_RECORDS = 1
     settings = load_settings(home=Path(facts["home"]), contracts=Path(facts["contracts"]), data=Path(facts["data"]))
     catalog = load_catalog(settings)
     if point is not None:
