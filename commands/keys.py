@@ -89,7 +89,7 @@ def rotate(
     as_json: AsJson = False,
 ) -> None:
     """Make a key in the place of another; both are valid for a while."""
-    from api.admin.key_store import Once, rotate_key
+    from api.admin.key_store import Once, Rotation, rotate_key
     from api.auth.api_keys import read_peppers
     from runtime.settings import load_settings
 
@@ -99,9 +99,8 @@ def rotate(
     span = timedelta(**{UNITS[match[2]]: int(match[1])})
     settings = load_settings()
     peppers, once = read_peppers(settings), Once(find_operator(), "keys rotate", None, "")
-    facts = on_database(
-        lambda connection: rotate_key(connection, peppers, key_id, span, None, once, settings.key_line_days)
-    )
+    rotation = Rotation(key_id, span, None, settings.key_line_days)
+    facts = on_database(lambda connection: rotate_key(connection, peppers, rotation, once))
     show_new(facts, as_json=as_json)
 
 

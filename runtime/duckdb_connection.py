@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import duckdb
 
@@ -30,13 +31,12 @@ def open_duckdb(
     threads: int = 1,
     memory: str = SMALL_MEMORY,
     ordered: bool = True,
-    careful: bool = False,
-    optimized: bool = True,
+    optimizer: Literal["whole", "careful", "off"] = "whole",
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection that sees `folder`, where it also puts what finds no room in memory, and `files`.
 
-    A `careful` one computes what expressions share in each of them: otherwise DuckDB takes it out of them, and out
-    of the TRY that keeps an error to its record. One that is not `optimized` computes nothing beforehand.
+    With a `careful` optimizer, what expressions share is computed in each of them: otherwise DuckDB takes it out of
+    them, and out of the TRY that keeps an error to its record. With none, nothing is computed beforehand.
     """
     spill = str(folder / "spill") if folder is not None else ""
     connection = duckdb.connect(
@@ -51,9 +51,9 @@ def open_duckdb(
     try:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET enable_progress_bar = false")  # it is printed among what scripts read
-        if careful:
+        if optimizer == "careful":
             connection.execute("SET disabled_optimizers = 'common_subexpressions'")
-        if not optimized:
+        if optimizer == "off":
             connection.execute("PRAGMA disable_optimizer")
         if folder is not None:
             connection.execute(f"SET allowed_directories = [{quote_text(str(folder))}]")

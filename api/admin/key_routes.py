@@ -11,7 +11,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from api.admin.key_store import STATES, Once, get_key, list_keys, make_key, revoke_key, rotate_key
+from api.admin.key_store import STATES, Once, Rotation, get_key, list_keys, make_key, revoke_key, rotate_key
 from api.admin.parameters import read_days
 from api.auth.api_keys import KeyDraft, check_scopes, known_scopes, read_peppers
 from api.auth.authenticator import Principal, refuse
@@ -149,15 +149,13 @@ async def rotate(request: Request, context: Context, principal: Principal, key_i
         raise member_problem("overlap_seconds", f"a whole number from 0 to {OVERLAP_MAXIMUM:,}")
     once = Once(principal.id or "", "POST /keys/rotate", None, "")
     async with connected(context) as connection:
-        facts = await rotate_key(
-            connection,
-            read_peppers(context.settings),
+        rotation = Rotation(
             key_id,
             timedelta(seconds=overlap),
             read_timestamp("expires_at", asked.get("expires_at")),
-            once,
             context.settings.key_line_days,
         )
+        facts = await rotate_key(connection, read_peppers(context.settings), rotation, once)
     context.callers.authenticator.cache.pop(key_id, None)
     return created(context, facts)
 

@@ -109,21 +109,24 @@ async def insert_key(
     return text, facts
 
 
-async def rotate_key(
-    connection: Connection,
-    peppers: Peppers,
-    key_id: str,
-    overlap: timedelta,
-    expires_at: datetime | None,
-    once: Once,
-    line_days: int,
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Rotation:
+    """Which key another one is made for, and how long each of them is valid."""
+
+    key_id: str
+    overlap: timedelta  # for which the old one stays valid
+    expires_at: datetime | None  # of the new one; as long a life as the old one's where it is None
+    line_days: int  # after which the line of a key ends for its holder; 0 for never
+
+
+async def rotate_key(connection: Connection, peppers: Peppers, rotation: Rotation, once: Once) -> dict[str, Any]:
     """The facts and the text of the key that takes the place of another, which stays valid for the overlap.
 
     It has the same name, scopes and limit and, unless said otherwise, span of life; whoever rotates their own key
-    gets no longer one, and none behind the end of the line: `line_days` after its first key was made, 0 for no end.
-    All keys of a line share its rate and its receipts. `key_not_active` for a key that is over or was rotated before.
+    gets no longer one, and none behind the end of the line. All keys of a line share its rate and its receipts.
+    `key_not_active` for a key that is over or was rotated before.
     """
+    key_id, expires_at = rotation.key_id, rotation.expires_at
     async with connection.transaction():
         began, now = await (await connection.execute(LOCK_LINE, {"id": key_id})).fetchone() or (None, None)
         row = await (await connection.execute(LOCK, {"id": key_id})).fetchone()
@@ -135,14 +138,14 @@ async def rotate_key(
         if ends is not None and (expires_at is None or once.principal == key_id):
             renewed = renew_span(now, created_at, ends)
             expires_at = min(expires_at or renewed, renewed)
-        if line_days and once.principal == key_id:
-            last = began + timedelta(days=line_days)
+        if rotation.line_days and once.principal == key_id:
+            last = began + timedelta(days=rotation.line_days)
             if last <= now:
                 raise Problem("key_not_active", "Keys like this one can no longer be renewed: ask for a new one.")
             expires_at = min(expires_at or last, last)
         draft = KeyDraft(name, tuple(scopes), expires_at, rate_limit, once.principal, line)
         text, facts = await insert_key(connection, peppers, draft, None, once)
-        await connection.execute(REPLACE, {"id": key_id, "new": facts["id"], "overlap": overlap})
+        await connection.execute(REPLACE, {"id": key_id, "new": facts["id"], "overlap": rotation.overlap})
         return facts | {"key": text, "replaces": key_id}
 
 

@@ -18,7 +18,7 @@ from runtime.duckdb_quoting import quote_text
 def check_cleaning(dataset: Dataset) -> list[str]:
     """What keeps the dataset's transforms and rules from running, one line each; none where all is well."""
     problems = []
-    with open_duckdb(optimized=False) as engine:
+    with open_duckdb(optimizer="off") as engine:
         for prop in dataset.properties.values():
             if prop.transform:
                 found = check_transform(engine, prop, is_json=reads_json(dataset))

@@ -65,7 +65,7 @@ def open_engine(
         threads=threads,
         memory=memory,
         ordered=False,
-        careful=careful,
+        optimizer="careful" if careful else "whole",
     ) as connection:
         yield connection
 
@@ -178,7 +178,7 @@ def find_native(dataset: Dataset) -> frozenset[str]:
     maybe = [prop for prop in dataset.properties.values() if prop.transform and prop.type.duckdb in NATIVE_TYPES]
     if not maybe:
         return frozenset()
-    with open_duckdb(optimized=False) as engine:
+    with open_duckdb(optimizer="off") as engine:
         for prop in maybe:
             columns = declare_columns(prop, is_json=reads_json(dataset))
             try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,7 +23,7 @@ from ingest.inputs.database_engine import make_source_engine
 from ingest.inputs.database_errors import explain
 from ingest.inputs.database_marks import choose_rows, read_watermarks
 from ingest.inputs.database_postgres import write_column
-from ingest.inputs.database_rows import Writer, choose_writer, write_rows
+from ingest.inputs.database_rows import Writer, choose_writer, plain, write_rows
 from ingest.inputs.database_session import begin_reading
 from ingest.inputs.incremental import find_watermark
 from ingest.inputs.raw_batch import InputContext, RawBatch, RawPart
@@ -59,10 +59,8 @@ def open_database_batch(context: InputContext) -> Iterator[RawBatch]:
             # Marks are read before the rows: what comes between the two is read now, and once more the next time.
             found = []
             if watermark is not None:
-                with context.open_folder() as folder:
-                    found = read_watermarks(
-                        connection, source, query, context, watermark, writers, header.names, folder
-                    )
+                write = writer_of(watermark.incremental.target, header, writers)
+                found = read_watermarks(connection, source, query, context, watermark, write)
             query = query.order_by(*(sa.column(name) for name in choose_order(context.dataset)))
             with closing(read_blocks(connection, source, query, header.names, writers)) as blocks:
                 yield RawBatch(
@@ -172,6 +170,11 @@ def read_header(connection: sa.Connection, source: DatabaseSource, rows: Any) ->
         if names.count(name) > 1:
             raise SourceError(f"Reading {source.address} gives two columns called {name!r}.")
     return Header(names, codes)
+
+
+def writer_of(name: str, header: Header, writers: Sequence[Writer]) -> Writer:
+    """How a column is written; as it is where it is none of those that are read."""
+    return writers[header.names.index(name)] if name in header.names else plain
 
 
 def source_of(source: Input) -> DatabaseSource:

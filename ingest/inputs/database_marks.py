@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import closing
 from datetime import date, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,7 +12,7 @@ import sqlalchemy as sa
 from catalog.model.dataset import Dataset
 from catalog.model.sources import DatabaseSource
 from ingest.inputs.database_errors import explain
-from ingest.inputs.database_rows import Writer, plain, write_text
+from ingest.inputs.database_rows import Writer, write_text
 from ingest.inputs.incremental import Watermark, in_zone
 from ingest.inputs.raw_batch import InputContext
 from ingest.inputs.raw_marks import WATERMARKS_KEPT, RawWatermark, filter_watermarks, is_plain
@@ -60,34 +58,38 @@ def read_watermarks(
     query: sa.Select[Any],
     context: InputContext,
     watermark: Watermark,
-    writers: Sequence[Writer],
-    names: Sequence[str],
-    folder: Path,
+    write: Writer,
 ) -> list[RawWatermark]:
-    """The greatest marks of the rows of the query that may be gone on from, the greatest first."""
+    """The greatest marks of the rows of the query that may be gone on from, the greatest first.
+
+    `write` is how the mark's column is written into the batch.
+    """
     incremental = watermark.incremental
     column: sa.ColumnElement[Any] = sa.column(incremental.target)
-    write = writers[names.index(incremental.target)] if incremental.target in names else plain
     rows = query.with_only_columns(*choose_columns(column, connection.dialect.name)).where(column.isnot(None))
     found: list[RawWatermark] = []
     last: Any = None
-    for _ in range(MOST_ROUNDS):
-        part = rows if last is None else rows.where(column < bind(last))
-        with explain(source), closing(connection.execute(part.order_by(column.desc()).limit(ROWS_AT_ONCE))) as result:
-            block = [(row[0], row[1] if len(row) > 1 else write_text(write(row[0]))) for row in result]
-        pairs = [(raw, text) for raw, text in dict.fromkeys(block) if isinstance(text, str)]
-        checked = filter_watermarks(
-            pairs,
-            context.dataset,
-            incremental.property,
-            context.settings,
-            folder,
-            plain=is_plain(context.dataset, incremental.property, incremental.target),
-        )
-        found += [pair[0] for pair in checked]
-        if found or len(block) < ROWS_AT_ONCE:
-            break
-        last = block[-1][0]
+    with context.open_folder() as folder:
+        for _ in range(MOST_ROUNDS):
+            part = rows if last is None else rows.where(column < bind(last))
+            with (
+                explain(source),
+                closing(connection.execute(part.order_by(column.desc()).limit(ROWS_AT_ONCE))) as result,
+            ):
+                block = [(row[0], row[1] if len(row) > 1 else write_text(write(row[0]))) for row in result]
+            pairs = [(raw, text) for raw, text in dict.fromkeys(block) if isinstance(text, str)]
+            checked = filter_watermarks(
+                pairs,
+                context.dataset,
+                incremental.property,
+                context.settings,
+                folder,
+                plain=is_plain(context.dataset, incremental.property, incremental.target),
+            )
+            found += [pair[0] for pair in checked]
+            if found or len(block) < ROWS_AT_ONCE:
+                break
+            last = block[-1][0]
     return found[:WATERMARKS_KEPT]
 
 

@@ -53,7 +53,7 @@ def open_http_batch(context: InputContext) -> Iterator[RawBatch]:
         watermark = find_watermark(context)
         client = stack.enter_context(closing(ApiClient(source, location, folder)))
         record_writer = stack.enter_context(open_page_record_writer(context, folder))
-        fetcher = PageFetcher(context, source, expander, client, watermark, record_writer, folder)
+        fetcher = PageFetcher(context, expander, client, watermark, record_writer, folder)
         first, facts = fetcher.fetch(fetcher.ask(fetcher.first_extra(), context.state), 1)
         if first.status == 304:
             first.body.close()
@@ -77,14 +77,13 @@ class PageFetcher:
     def __init__(
         self,
         context: InputContext,
-        source: HttpSource,
         expander: VariableExpander,
         client: ApiClient,
         watermark: Watermark | None,
         record_writer: PageRecordWriter,
         folder: Path,
     ) -> None:
-        self.source = source
+        self.source = source = source_of(context.source)
         self.file_format = context.source.file_format
         self.expander = expander
         self.client = client

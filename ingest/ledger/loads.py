@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
@@ -67,60 +67,19 @@ def open_load(
     """
     queued = load_id is not None
     with engine.begin() as connection:
-        head = connection.execute(
-            sa.select(DatasetHead.__table__).where(DatasetHead.id == dataset_id).with_for_update(key_share=True)
-        ).one()
-        token = head.fencing_token + 1
-        connection.execute(sa.update(DatasetHead).where(DatasetHead.id == dataset_id).values(fencing_token=token))
+        head, token = take_token(connection, dataset_id)
         if load_id is None and isinstance(request, FromSource):
             load_id = find_unfinished(connection, dataset_id, kind)
         if load_id is None:
-            load_id = connection.execute(
-                sa.insert(Load)
-                .values(
-                    dataset_id=dataset_id,
-                    kind=kind,
-                    status="queued",
-                    attempt=0,
-                    request=request.to_json(),
-                    requested_by=requested_by,
-                )
-                .returning(Load.id)
-            ).scalar_one()
-        before = connection.execute(sa.select(Load.error_code).where(Load.id == load_id)).scalar_one_or_none()
-        row = connection.execute(
-            sa.update(Load)
-            .where(Load.id == load_id, Load.dataset_id == dataset_id, Load.status.in_(("queued", "running")))
-            .values(
-                status="running",
-                # A queued load that waits for no further attempt is at its first.
-                attempt=sa.case(
-                    (sa.and_(Load.status == "queued", Load.retry_at.is_(None)), 1), else_=Load.attempt + 1
-                ),
-                started_at=sa.func.now(),
-                retry_at=None,
-                lease_until=lease_end(),
-                fencing_token=token,
-                error_code=None,
-                error=None,
-                trace_id=current_trace_id(),
-            )
-            .returning(Load.landed, Load.request, Load.attempt)
-        ).one_or_none()
-        if row is None:
-            raise LoadOverError(f"Load {load_id} has ended already.")
-        landed, outdated = row.landed or {}, []
+            load_id = make_load(connection, dataset_id, kind, request, requested_by)
+        attempt = begin_attempt(connection, dataset_id, load_id, token)
+        landed, outdated = attempt.landed, []
         # A load that was killed goes on with what it brought. One that failed may have failed because of that, and so
         # may one that is killed again and again: its source may be mended meanwhile.
-        suspect = before is not None or row.attempt > MAX_ATTEMPTS
-        if landed and not row.request and (suspect or is_outdated(connection, dataset_id, load_id)):
+        suspect = attempt.failed_before or attempt.number > MAX_ATTEMPTS
+        if landed and not attempt.request and (suspect or is_outdated(connection, dataset_id, load_id)):
             landed, outdated = {}, landed["parts"]
-        latest = connection.execute(
-            sa.select(Load.batch_sha256, Load.cleaning_sha256)
-            .where(Load.dataset_id == dataset_id, Load.status == "published", Load.kind == kind)
-            .order_by(Load.revision.desc())
-            .limit(1)
-        ).one_or_none()
+        latest = find_latest(connection, dataset_id, kind)
         state = connection.execute(
             sa.select(InputState.position).where(InputState.dataset_id == dataset_id)
         ).scalar_one_or_none()
@@ -130,14 +89,78 @@ def open_load(
         fencing_token=token,
         head_revision=head.revision,
         head_records=head.record_count,
-        latest=(latest.batch_sha256, latest.cleaning_sha256) if latest else (None, None),
+        latest=latest,
         state=state or {},
-        request=read_request(row.request),
+        request=read_request(attempt.request),
         landed=LandedNote(**landed) if landed else None,
         outdated=outdated,
-        attempt=row.attempt,
+        attempt=attempt.number,
         queued=queued,
     )
+
+
+def take_token(connection: sa.Connection, dataset_id: int) -> tuple[Any, int]:
+    """The dataset's head as it was, locked, and a new fencing token: older ones publish nothing from now on."""
+    head = connection.execute(
+        sa.select(DatasetHead.__table__).where(DatasetHead.id == dataset_id).with_for_update(key_share=True)
+    ).one()
+    token = head.fencing_token + 1
+    connection.execute(sa.update(DatasetHead).where(DatasetHead.id == dataset_id).values(fencing_token=token))
+    return head, token
+
+
+def make_load(
+    connection: sa.Connection, dataset_id: int, kind: str, request: LoadRequest, requested_by: str | None
+) -> int:
+    """The id of a new row of the ledger, at no attempt yet."""
+    facts = {"request": request.to_json(), "requested_by": requested_by}
+    statement = sa.insert(Load).values(dataset_id=dataset_id, kind=kind, status="queued", attempt=0, **facts)
+    return int(connection.execute(statement.returning(Load.id)).scalar_one())
+
+
+class Attempt(NamedTuple):
+    """One more try at a load: what the ledger knows of those before it."""
+
+    landed: dict[str, Any]
+    request: dict[str, Any] | None
+    number: int
+    failed_before: bool
+
+
+def begin_attempt(connection: sa.Connection, dataset_id: int, load_id: int, token: int) -> Attempt:
+    """Has the load run under the token; LoadOverError where it has ended."""
+    before = connection.execute(sa.select(Load.error_code).where(Load.id == load_id)).scalar_one_or_none()
+    row = connection.execute(
+        sa.update(Load)
+        .where(Load.id == load_id, Load.dataset_id == dataset_id, Load.status.in_(("queued", "running")))
+        .values(
+            status="running",
+            # A queued load that waits for no further attempt is at its first.
+            attempt=sa.case((sa.and_(Load.status == "queued", Load.retry_at.is_(None)), 1), else_=Load.attempt + 1),
+            started_at=sa.func.now(),
+            retry_at=None,
+            lease_until=lease_end(),
+            fencing_token=token,
+            error_code=None,
+            error=None,
+            trace_id=current_trace_id(),
+        )
+        .returning(Load.landed, Load.request, Load.attempt)
+    ).one_or_none()
+    if row is None:
+        raise LoadOverError(f"Load {load_id} has ended already.")
+    return Attempt(row.landed or {}, row.request, row.attempt, before is not None)
+
+
+def find_latest(connection: sa.Connection, dataset_id: int, kind: str) -> tuple[str | None, str | None]:
+    """The digests of the batch and of the cleaning that this kind of load published last."""
+    latest = connection.execute(
+        sa.select(Load.batch_sha256, Load.cleaning_sha256)
+        .where(Load.dataset_id == dataset_id, Load.status == "published", Load.kind == kind)
+        .order_by(Load.revision.desc())
+        .limit(1)
+    ).one_or_none()
+    return (latest.batch_sha256, latest.cleaning_sha256) if latest else (None, None)
 
 
 def lock_head(connection: sa.Connection, dataset_id: int, token: int, *, shared: bool = False) -> Any:

@@ -41,13 +41,12 @@ def insert_load(
     dataset_id: int,
     kind: str,
     *,
-    request: dict[str, Any] | None = None,
     requested_by: str | None = None,
     scheduled_at: datetime | None = None,
     cause: dict[str, Any] | None = None,
 ) -> int:
     """The id of a new row of the ledger, `queued`."""
-    values = {"request": request, "requested_by": requested_by, "scheduled_at": scheduled_at, "cause": cause}
+    values = {"requested_by": requested_by, "scheduled_at": scheduled_at, "cause": cause}
     statement = sa.insert(Load).values(dataset_id=dataset_id, kind=kind, status="queued", attempt=0, **values)
     return int(connection.execute(statement.returning(Load.id)).scalar_one())
 

@@ -424,7 +424,7 @@ def test_duckdb_sees_no_file_and_no_variable_and_cannot_be_unlocked(tmp_path: Pa
         "SET memory_limit = '100GB'",
         "SET lock_configuration = false",
     ]
-    for options in ({}, {"folder": tmp_path / "seen"}, {"optimized": False}):
+    for options in ({}, {"folder": tmp_path / "seen"}, {"optimizer": "off"}):
         with open_duckdb(**options) as engine:  # type: ignore[arg-type]
             for statement in denied:
                 with pytest.raises(duckdb.Error):
