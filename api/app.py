@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
+from starlette.datastructures import State
 from starlette.middleware.cors import CORSMiddleware
 
 from api.admin import audit_routes as audit
@@ -64,65 +65,95 @@ QUESTIONS = (
 )
 
 
+class Service:
+    """What a running service is made of; opened when it starts, closed when it ends."""
+
+    def __init__(
+        self, settings: Settings, urls: DatabaseUrls, catalog: Catalog, raw_lookup: RawLookup | None
+    ) -> None:
+        self.settings = settings
+        self.catalog = catalog
+        self.raw_lookup = raw_lookup
+        self.read_url = urls.read
+        self.pool = make_read_pool(urls.read, settings)
+        self.write_pool = make_write_pool(urls.write, settings)
+        self.read_connections = ReadConnections(self.pool, settings.read_pool_size, settings.pool_timeout_ms / 1000)
+        self.cache = PageCache(settings.cache_bytes)
+        self.export_files = ExportFiles(settings.exports_folder, settings.export_cache_bytes)
+        self.datasets = {(dataset.product, dataset.major, dataset.name): dataset for dataset in catalog.datasets()}
+        self.heads = Heads(self.read_connections, self.write_pool, urls.read, self.report)
+        self.verifier = TokenVerifier(settings.token_issuers)
+        self.usage = UsageLog(self.write_pool)
+        self.views = Views(
+            build_tables(catalog.products.values()),
+            {product.schema: product.sha256 for product in catalog.products.values()},
+            read_secret(settings),
+            settings.url_limit_bytes,
+        )
+        self.documents = Documents(catalog, self.views, settings)
+        self.parser = BodyParser()
+        self.tasks: list[asyncio.Task[None]] = []
+
+    def report(self, read: Mapping[DatasetKey, Head]) -> None:
+        """Shows the service's state as metrics, and removes exports of revisions that have ended."""
+        show_state(self.cache.bytes, self.read_connections.in_use, self.read_connections.waiting)
+        for key, head in read.items():
+            if (dataset := self.datasets.get(key)) is not None:
+                self.export_files.forget_ended(dataset, self.heads.epoch, head)
+
+    async def open(self, state: State) -> None:
+        """Opens connections, starts what runs beside requests, and hands each folder of routes what it needs."""
+        settings, catalog = self.settings, self.catalog
+        # Not waited for: a service that starts before its database answers 503 until it is there.
+        await self.pool.open(wait=False)
+        await self.write_pool.open(wait=False)
+        self.tasks = [asyncio.create_task(self.heads.run()), asyncio.create_task(self.usage.run())]
+        authenticator = Authenticator(self.write_pool, read_peppers(settings), self.verifier)
+        callers = Callers(settings, catalog, authenticator, Limiter(self.write_pool))
+        reader = RecordReader(self.read_connections, self.heads)
+        bodies = BodyMemory(settings.events_memory_bytes, settings.events_limit_bytes)
+        state.context = Context(
+            settings, catalog, self.read_connections, self.write_pool, callers, self.usage, self.views
+        )
+        state.datasets = DatasetResources(reader, StatusHeaders(catalog, settings), self.cache)
+        state.exports = ExportResources(ExportSource(self.read_url, settings), self.export_files)
+        state.intake = Intake(EventStore(self.write_pool), bodies, self.parser)
+        state.provenance = Provenance(settings, reader, self.raw_lookup)
+        state.documents = self.documents
+
+    async def close(self) -> None:
+        """Ends what `open` began, in the reverse order."""
+        for task in self.tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        await self.documents.close()
+        await self.parser.close()
+        await self.usage.flush()
+        await self.verifier.close()
+        await self.read_connections.close()
+        await self.write_pool.close()
+        await self.pool.close()
+
+
 def create_app(
     settings: Settings, urls: DatabaseUrls, catalog: Catalog, raw_lookup: RawLookup | None = None
 ) -> FastAPI:
     """The service over these contracts and this database; connections open when it starts."""
-    secret = read_secret(settings)
-    peppers = read_peppers(settings)
+    # Before the service starts: without a secret, or with one that cannot be read, it does not.
+    read_secret(settings)
+    read_peppers(settings)
 
     @asynccontextmanager
     async def run(app: FastAPI) -> AsyncIterator[None]:
-        pool = make_read_pool(urls.read, settings)
-        # Not waited for: a service that starts before its database answers 503 until it is there.
-        await pool.open(wait=False)
-        write_pool = make_write_pool(urls.write, settings)
-        await write_pool.open(wait=False)
-        read_connections = ReadConnections(pool, settings.read_pool_size, settings.pool_timeout_ms / 1000)
-        cache = PageCache(settings.cache_bytes)
-        export_files = ExportFiles(settings.exports_folder, settings.export_cache_bytes)
-
-        datasets = {(dataset.product, dataset.major, dataset.name): dataset for dataset in catalog.datasets()}
-
-        def report(read: Mapping[DatasetKey, Head]) -> None:
-            show_state(cache.bytes, read_connections.in_use, read_connections.waiting)
-            for key, head in read.items():
-                if (dataset := datasets.get(key)) is not None:
-                    export_files.forget_ended(dataset, heads.epoch, head)
-
-        heads = Heads(read_connections, write_pool, urls.read, report)
-        verifier = TokenVerifier(settings.token_issuers)
-        callers = Callers(settings, catalog, Authenticator(write_pool, peppers, verifier), Limiter(write_pool))
-        usage = UsageLog(write_pool)
-        tasks = [asyncio.create_task(heads.run()), asyncio.create_task(usage.run())]
-        contracts = {product.schema: product.sha256 for product in catalog.products.values()}
-        views = Views(build_tables(catalog.products.values()), contracts, secret, settings.url_limit_bytes)
-        reader = RecordReader(read_connections, heads)
-        documents = Documents(catalog, views, settings)
-        parser = BodyParser()
+        service = Service(settings, urls, catalog, raw_lookup)
         try:
-            app.state.context = Context(settings, catalog, read_connections, write_pool, callers, usage, views)
-            app.state.datasets = DatasetResources(reader, StatusHeaders(catalog, settings), cache)
-            app.state.exports = ExportResources(ExportSource(urls.read, settings), export_files)
-            bodies = BodyMemory(settings.events_memory_bytes, settings.events_limit_bytes)
-            app.state.intake = Intake(EventStore(write_pool), bodies, parser)
-            app.state.provenance = Provenance(settings, reader, raw_lookup)
-            app.state.documents = documents
+            await service.open(app.state)
             yield
         finally:
-            for task in tasks:
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
             if app.state.access_log is not None:
                 app.state.access_log.flush()
-            await documents.close()
-            await parser.close()
-            await usage.flush()
-            await verifier.close()
-            await read_connections.close()
-            await write_pool.close()
-            await pool.close()
+            await service.close()
 
     app = FastAPI(
         lifespan=run,

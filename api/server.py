@@ -56,18 +56,10 @@ def run_server(
     urls: DatabaseUrls,
     catalog: Catalog,
     announce: Callable[[str], None],
-    workers: int = 1,
     *,
     raw_lookup: RawLookup | None = None,
-    factory: str = "api.server:make_app",
 ) -> None:
-    """Serves until a signal ends it; `announce` gets the address when requests are taken.
-
-    `factory` names the function that makes the service in each of several `workers`.
-    """
-    if workers > 1:
-        run_workers(settings, urls, announce, workers, factory)
-        return
+    """Serves in this process until a signal ends it; `announce` gets the address when requests are taken."""
     app = build_app(settings, urls, catalog, raw_lookup)
     AnnouncingServer(make_config(app, settings), announce).run()
 
@@ -75,7 +67,10 @@ def run_server(
 def run_workers(
     settings: Settings, urls: DatabaseUrls, announce: Callable[[str], None], workers: int, factory: str
 ) -> None:
-    """Serves in several processes until a signal ends them; one that dies is replaced."""
+    """Serves in several processes until a signal ends them; one that dies is replaced.
+
+    `factory` names the function that makes the service in each of them, such as `api.server:make_app`.
+    """
     config = make_config(factory, settings, factory=True, workers=workers)
     with passed_on(settings, urls), closing_socket(config) as socket:
         # From now on connections wait instead of being refused, whoever of the processes is there to take them.

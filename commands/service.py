@@ -22,25 +22,23 @@ def serve(
     workers: Annotated[int, typer.Option(min=1, help="Processes that serve; they share one port.")] = 1,
 ) -> None:
     """Serve the datasets over HTTP."""
-    from api.server import run_server
+    from api.server import run_server, run_workers
     from ingest.inspection.raw_record import make_raw_lookup
     from runtime.logs import open_logs
     from runtime.production_checks import require_safe
+
+    def announce(url: str) -> None:
+        out.print(f"Serving on {url} (docs: {url}/docs)")
 
     settings, catalog = load_contracts(**given(host=host, port=port))
     open_logs()
     with open_urls(settings) as urls:
         if settings.env == "production":
             require_safe(urls)
-        run_server(
-            settings,
-            urls,
-            catalog,
-            lambda url: out.print(f"Serving on {url} (docs: {url}/docs)"),
-            workers,
-            raw_lookup=make_raw_lookup(settings),
-            factory=f"{__name__}:make_app",
-        )
+        if workers > 1:
+            run_workers(settings, urls, announce, workers, f"{__name__}:make_app")
+        else:
+            run_server(settings, urls, catalog, announce, raw_lookup=make_raw_lookup(settings))
 
 
 def make_app() -> FastAPI:

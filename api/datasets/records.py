@@ -73,7 +73,10 @@ class Page(WholeAnswer):
         if int(found or 0) > query.limit:
             position = seal_position(view.dataset, query, json.loads(last or b"[]"))
             next_url = next_page(view, page.target, pin.epoch, revisions, page.digest, position)
-        body = write_page(view, query, media_type, records or b"", revisions[0], next_url, total)
+        if media_type is JSON:
+            body = write_page(records or b"", revisions[0], next_url, total)
+        else:
+            body = write_lines(view, query, media_type, records or b"")
         return Answer(body, revisions, read.modified, next_url)
 
 
@@ -176,21 +179,16 @@ def page_values(page: PageQuery) -> dict[str, Any]:
     return values | key_values(page.key)
 
 
-def write_page(
-    view: View,
-    query: RecordQuery,
-    media_type: MediaType,
-    records: bytes,
-    revision: int,
-    next_url: str | None,
-    total: Sequence[bytes | None],
-) -> bytes:
-    """The body of a page."""
+def write_lines(view: View, query: RecordQuery, media_type: MediaType, records: bytes) -> bytes:
+    """The body of a page in a form of lines."""
     if media_type is CSV:
         properties = [view.shown[name] for name in query.properties or view.properties]
         return csv_header(properties).encode() + records
-    if media_type is NDJSON:
-        return records + b"\n" if records else b""
+    return records + b"\n" if records else b""
+
+
+def write_page(records: bytes, revision: int, next_url: str | None, total: Sequence[bytes | None]) -> bytes:
+    """The body of a page as JSON."""
     count = b""
     if total:
         exact = b"true" if total[1] == b"t" else b"false"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -156,36 +156,37 @@ def embedded(view: View, source: Any, related: Sequence[Related], *, age: Age) -
         return []
     members: list[Any] = []
     for index, link in enumerate(related, 1):
-        columns = [view.dataset.properties[name].column for name in link.key.properties]
-        values = [source.c[column] for column in columns]
-        target = link.view
-        found = find_record(target, link.key.targets, values, target.properties, age=age, index=index, outer=source)
+        columns = [source.c[view.dataset.properties[name].column] for name in link.key.properties]
+        key, target = dict(zip(link.key.targets, columns, strict=True)), link.view
+        found = find_record(target, key, target.properties, age=age, within=(index, source))
         members += [constant(link.name), sa.cast(found, postgresql.JSON)]
     return [sa.func.json_build_object(*members).label(EXPANDED)]
 
 
 def find_record(
     view: View,
-    names: Sequence[str],
-    values: Sequence[Any],
+    key: Mapping[str, Any],
     properties: Sequence[str],
     *,
     age: Age,
-    index: int = 0,
     extra: Any = None,
-    outer: Any = None,
+    within: tuple[int, Any] = (0, None),
 ) -> sa.ColumnElement[str]:
-    """The text of the one record whose properties `names` have these values, which may be columns of `outer`."""
+    """The text of the one record whose properties have these values.
+
+    They may be columns of another source: `within` is which of the related records this is, and that source.
+    """
     dataset = view.dataset
+    index, outer = within
     found = []
     for base in tables_of(view, age=age):
         # The same dataset may stand in the statement already: a record that refers to its own kind.
         table = base.alias(f"_record_{index}") if index else base
-        key = [table.c[dataset.properties[name].column] == value for name, value in zip(names, values, strict=True)]
+        keyed = [table.c[dataset.properties[name].column] == value for name, value in key.items()]
         conditions = conditions_of(view, base, age=age, index=index, source=table)
         added = extra(table) if extra else ()
         document = document_of(table, [view.shown[name] for name in properties], added)
-        one = sa.select(document).select_from(table).where(*key, *conditions).limit(constant(1))
+        one = sa.select(document).select_from(table).where(*keyed, *conditions).limit(constant(1))
         # Said outright: at this depth SQLAlchemy would join what it should only refer to.
         found.append((one if outer is None else one.correlate(outer)).scalar_subquery())
     return sa.func.coalesce(*found) if len(found) > 1 else found[0]
@@ -194,13 +195,15 @@ def find_record(
 def compile_record(view: View, properties: tuple[str, ...], expand: tuple[str, ...], *, age: Age) -> Statement:
     """The statement of one record by its key: the heads, and the record's JSON or null."""
     related = [view.related[name] for name in expand]
-    keys = [view.dataset.properties[name] for name in view.dataset.key]
-    values = [sa.bindparam(f"k{index}", type_=prop.type.sqlalchemy) for index, prop in enumerate(keys)]
+    key = {
+        name: sa.bindparam(f"k{index}", type_=view.dataset.properties[name].type.sqlalchemy)
+        for index, name in enumerate(view.dataset.key)
+    }
 
     def extra(table: Any) -> list[sa.ColumnElement[Any]]:
         return embedded(view, table, related, age=age)
 
-    record = find_record(view, view.dataset.key, values, properties, age=age, extra=extra)
+    record = find_record(view, key, properties, age=age, extra=extra)
     views = [view, *(link.view for link in related)]
     return render(with_heads(views, [record.label("record")], age=age), keep_plan=age.keeps_plan)
 

@@ -110,33 +110,8 @@ def compile_cleaning(
     `native` names the properties whose transform gives a value of the right type as it is; the result is the same
     without it, only slower.
     """
-    nulls = dataset.input.null_values if dataset.input else ("",)
     properties = list(dataset.properties.values())
-    needed = needed_columns(dataset)
-    keys = tuple(name for name in needed if name != JSON_COLUMN) if is_json else None
-    columns = header if keys is None else keys
-    places = {name: f"{INTERNAL_PREFIX}{index}" for index, name in enumerate(columns) if name in needed}
-    own = [LINE] if keys is None else [LINE, RECORD]
-    texts_at = choose_texts(dataset, places)
-    trimmed = ", ".join([*own, *(f"{text} AS {place}" for place, text in texts_at.items())])
-    words = find_null_words(dataset, places, texts_at, nulls)
-    cleared = ", ".join(
-        [
-            *own,
-            *(f"{clear_nulls(place, nulls)} AS {place}" for place in texts_at),
-            *(f"{place} AS {WORD}{index}" for index, place in words.items()),
-        ]
-    )
-    texts = [
-        compile_source(index, prop, find_place(dataset, prop, places, texts_at))
-        for index, prop in enumerate(properties)
-    ]
-    texts += [f"{WORD}{index} AS w{index}" for index in words]
-    # Only transforms see the raw columns under their own names.
-    shown = {name: place for prop in properties if prop.transform for name, place in pick(places, prop.raw_columns)}
-    if keys is not None:
-        shown[JSON_COLUMN] = f"CAST({RECORD} AS JSON)"
-    named = ", ".join(["raw.*", *(f"{place} AS {quote_name(name)}" for name, place in shown.items())])
+    raw = compile_raw(dataset, header, is_json=is_json)
     casts = [
         f"{write_result(prop, f'x{index}[1]')} AS t{index}"
         for index, prop in enumerate(properties)
@@ -145,23 +120,23 @@ def compile_cleaning(
     tried, values = zip(
         *(compile_value(i, prop, native, is_json=is_json) for i, prop in enumerate(properties)), strict=True
     )
-    checks = list(compile_checks(properties, native, frozenset(words)))
+    checks = list(compile_checks(properties, native, raw.worded))
     nested = {f"r{i}": compile_parts(prop, f"t{i}", f"v{i}") for i, prop in enumerate(properties) if has_parts(prop)}
     parts = "".join(f", {found} AS {name}" for name, found in nested.items())
     broken = [f"({check.broken}) IS TRUE" for check in checks] + [f"coalesce(len({name}), 0) > 0" for name in nested]
     reasons = join_lists([list_reasons(compile_reason(check) for check in checks), *nested])
     return CleaningPlan(
         dataset=dataset,
-        width=len(columns),
-        keys=keys,
+        width=raw.width,
+        keys=raw.keys,
         delimiter=dataset.input.file_format.delimiter if dataset.input else ",",
-        before=f"CREATE TABLE judged AS\nWITH trimmed AS (\n  SELECT {trimmed}\n  FROM ",
+        before=f"CREATE TABLE judged AS\nWITH trimmed AS (\n  SELECT {raw.trimmed}\n  FROM ",
         after=f"""
 ), raw AS (
-  SELECT {cleared} FROM trimmed
+  SELECT {raw.cleared} FROM trimmed
 ), derived AS (
-  SELECT {LINE} AS line, {", ".join(texts)}
-  FROM (SELECT {named} FROM raw) AS named
+  SELECT {LINE} AS line, {", ".join(raw.texts)}
+  FROM (SELECT {raw.named} FROM raw) AS named
 ), texts AS (
   SELECT {", ".join(["*", *casts])} FROM derived
 ), tried AS (
@@ -176,6 +151,53 @@ def compile_cleaning(
 SELECT line, {", ".join(f"v{index}" for index in range(len(properties)))},
   CASE WHEN broken THEN to_json({reasons})::VARCHAR END AS reasons
 FROM checked""",
+    )
+
+
+@dataclass(frozen=True)
+class RawColumns:
+    """DuckDB SQL for the columns of raw records, step by step, before anything is made of them."""
+
+    width: int  # columns of the raw records
+    keys: tuple[str, ...] | None  # of JSON objects
+    trimmed: str
+    cleared: str  # null words made null
+    named: str  # under their own names, which only transforms see
+    texts: list[str]  # one for each property, and the null words of some
+    worded: frozenset[int]  # the properties whose null words are kept
+
+
+def compile_raw(dataset: Dataset, header: tuple[str, ...], *, is_json: bool) -> RawColumns:
+    """The columns of the raw records that the dataset's properties read."""
+    nulls = dataset.input.null_values if dataset.input else ("",)
+    properties = list(dataset.properties.values())
+    needed = needed_columns(dataset)
+    keys = tuple(name for name in needed if name != JSON_COLUMN) if is_json else None
+    columns = header if keys is None else keys
+    places = {name: f"{INTERNAL_PREFIX}{index}" for index, name in enumerate(columns) if name in needed}
+    own = [LINE] if keys is None else [LINE, RECORD]
+    texts_at = choose_texts(dataset, places)
+    words = find_null_words(dataset, places, texts_at, nulls)
+    cleared = [
+        *own,
+        *(f"{clear_nulls(place, nulls)} AS {place}" for place in texts_at),
+        *(f"{place} AS {WORD}{index}" for index, place in words.items()),
+    ]
+    texts = [
+        compile_source(index, prop, find_place(dataset, prop, places, texts_at))
+        for index, prop in enumerate(properties)
+    ]
+    shown = {name: place for prop in properties if prop.transform for name, place in pick(places, prop.raw_columns)}
+    if keys is not None:
+        shown[JSON_COLUMN] = f"CAST({RECORD} AS JSON)"
+    return RawColumns(
+        width=len(columns),
+        keys=keys,
+        trimmed=", ".join([*own, *(f"{text} AS {place}" for place, text in texts_at.items())]),
+        cleared=", ".join(cleared),
+        named=", ".join(["raw.*", *(f"{place} AS {quote_name(name)}" for name, place in shown.items())]),
+        texts=[*texts, *(f"{WORD}{index} AS w{index}" for index in words)],
+        worded=frozenset(words),
     )
 
 

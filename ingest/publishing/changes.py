@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -21,26 +22,8 @@ def apply_changes(
     times as long.
     """
     current, history = tables.current, tables.history
-    same_key = sa.and_(*(current.c[name] == staging.c[name] for name in tables.key()))
     values = [name for name in tables.columns() if name not in tables.key()]
-    differs = (
-        sa.or_(*(current.c[name].is_distinct_from(staging.c[name]) for name in values)) if values else sa.false()
-    )
-    is_new = current.c[tables.key()[0]].is_(None)
-    append = tables.dataset.input is not None and tables.dataset.input.mode == "append"
-    wanted = is_new if append else sa.or_(is_new, differs)
-    delta = sa.Table(
-        "delta",
-        sa.MetaData(),
-        sa.Column(LINE, sa.BigInteger),
-        sa.Column("is_new", sa.Boolean),
-        prefixes=["TEMPORARY"],
-    )
-    difference = sa.select(staging.c[LINE], is_new.label("is_new")).select_from(staging.outerjoin(current, same_key))
-    connection.execute(DropTable(delta, if_exists=True))
-    connection.execute(CreateTable(delta))
-    connection.execute(sa.insert(delta).from_select([LINE, "is_new"], difference.where(wanted)))
-    connection.exec_driver_sql("ANALYZE delta")
+    delta = find_difference(connection, tables, staging, values)
     names = [*tables.columns(), REVISION, LOAD, LINE]
     changed = sa.select(staging).join(delta, delta.c[LINE] == staging.c[LINE]).where(~delta.c.is_new).subquery()
     match_changed = sa.and_(*(current.c[name] == changed.c[name] for name in tables.key()))
@@ -64,6 +47,33 @@ def apply_changes(
         ),
     )
     return inserted, updated
+
+
+def find_difference(
+    connection: sa.Connection, tables: DatasetTables, staging: sa.Table, values: Sequence[str]
+) -> sa.Table:
+    """A temporary table of the lines of staged records that are new, or differ in one of these columns."""
+    current = tables.current
+    same_key = sa.and_(*(current.c[name] == staging.c[name] for name in tables.key()))
+    differs = (
+        sa.or_(*(current.c[name].is_distinct_from(staging.c[name]) for name in values)) if values else sa.false()
+    )
+    is_new = current.c[tables.key()[0]].is_(None)
+    append = tables.dataset.input is not None and tables.dataset.input.mode == "append"
+    wanted = is_new if append else sa.or_(is_new, differs)
+    delta = sa.Table(
+        "delta",
+        sa.MetaData(),
+        sa.Column(LINE, sa.BigInteger),
+        sa.Column("is_new", sa.Boolean),
+        prefixes=["TEMPORARY"],
+    )
+    difference = sa.select(staging.c[LINE], is_new.label("is_new")).select_from(staging.outerjoin(current, same_key))
+    connection.execute(DropTable(delta, if_exists=True))
+    connection.execute(CreateTable(delta))
+    connection.execute(sa.insert(delta).from_select([LINE, "is_new"], difference.where(wanted)))
+    connection.exec_driver_sql("ANALYZE delta")
+    return delta
 
 
 def delete_missing(

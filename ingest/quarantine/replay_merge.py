@@ -148,19 +148,25 @@ def leave_newer(
     kept = sa.exists().where(same_key, sa.true() if appends(tables) else newer)
     gone: sa.ColumnElement[bool] = sa.false()
     if takes_whole(tables.dataset) and latest is not None:
-        others = open_now.alias("others")
-        named = sa.exists().where(
-            others.c.dataset_id == dataset_id,
-            others.c.state == "open",
-            seen_in(others, latest),
-            others.c.key == key_of(tables, staged),
-        )
-        gone = sa.and_(effective < latest.load_id, ~named)
+        gone = sa.and_(effective < latest.load_id, ~is_rejected_in(latest, tables, staged, dataset_id))
     old = sa.select(staged.c[LINE]).select_from(source).where(sa.or_(kept, gone, dismissed))
     result = connection.execute(
         sa.delete(staged).where(staged.c[LINE].in_(old)), execution_options={"preserve_rowcount": True}
     )
     return int(result.rowcount)
+
+
+def is_rejected_in(
+    latest: LatestBatch, tables: DatasetTables, staged: sa.Table, dataset_id: int
+) -> sa.ColumnElement[bool]:
+    """Whether the latest batch names the staged record's key, in a record that was rejected."""
+    others: Any = RejectedRecord.__table__.alias("others")
+    return sa.exists().where(
+        others.c.dataset_id == dataset_id,
+        others.c.state == "open",
+        seen_in(others, latest),
+        others.c.key == key_of(tables, staged),
+    )
 
 
 def seen_in(rejects: Any, latest: LatestBatch | None) -> sa.ColumnElement[bool]:

@@ -29,7 +29,7 @@ from ingest.ledger.running_load import RunningLoad
 from ingest.readers import parse_batch
 from ingest.readers.record_writer import ParsedBatch
 from ingest.retention.prune import remove_unneeded
-from ingest.retention.redact_files import redact_part
+from ingest.retention.redact_files import RedactionSpace, redact_part
 from runtime.driver_messages import describe_duckdb
 
 WORD_LEAST = 3  # characters: a shorter key stands in many a text that is not about it
@@ -105,13 +105,14 @@ class Erasure:
             return
         everything = sorted(all_lines(parsed, file_format.delimiter)) if parsed.is_json else []
         kept: list[LandedPart] = []
+        space = RedactionSpace(self.settings.landing_folder, limit, self.folder)
         for index, span in enumerate(parsed.parts):
             end = parsed.parts[index + 1].offset if index + 1 < len(parsed.parts) else None
             mine = {line - span.offset for line in lines if line > span.offset and (end is None or line <= end)}
             part = next(part for part in batch.parts if part.name == span.name)
             if mine:
                 own = [n - span.offset for n in everything if n > span.offset and (end is None or n <= end)]
-                part = redact_part(part, file_format, mine, own, self.settings.landing_folder, limit, self.folder)
+                part = redact_part(part, file_format, mine, own, space)
             kept.append(part)
         names = {part.name for part in kept}
         kept += [part for part in batch.parts if part.name not in names]

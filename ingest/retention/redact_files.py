@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Set
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from catalog.model.dataset import FileFormat
@@ -18,20 +18,23 @@ from ingest.readers.text_encoding import open_text
 BLOCK_BYTES = 1 << 20
 
 
+@dataclass(frozen=True)
+class RedactionSpace:
+    """Where redacted parts are landed, what may be unpacked there, and where drafts lie meanwhile."""
+
+    folder: Path
+    limit: UnpackLimit
+    drafts: Path
+
+
 def redact_part(
-    part: LandedPart,
-    file_format: FileFormat,
-    dropped: Set[int],
-    lines: list[int],
-    folder: Path,
-    limit: UnpackLimit,
-    drafts: Path,
+    part: LandedPart, file_format: FileFormat, dropped: Set[int], lines: list[int], space: RedactionSpace
 ) -> LandedPart:
     """The part without the records at the lines in `dropped`, landed under its new digest; `lines` are all it has.
 
     What is a document becomes NDJSON, since its records can be left out there without moving the others.
     """
-    own = part.file_format or file_format
+    own, limit, drafts = part.file_format or file_format, space.limit, space.drafts
     if own.format == "csv":
         with open_text(part, limit, own, always=False) as text:
             own = replace(own, encoding=text.encoding)
@@ -44,7 +47,8 @@ def redact_part(
     else:
         chunks = write_ndjson(part, own, [line for line in lines if line not in dropped], limit, drafts)
         own = FileFormat(format="ndjson")
-    return land_part(RawPart(part.name, chunks, file_format=own), folder, limit.size, lambda amount: None, drafts)
+    redacted = RawPart(part.name, chunks, file_format=own)
+    return land_part(redacted, space.folder, limit.size, lambda amount: None, drafts)
 
 
 def span_lines(
