@@ -11,6 +11,7 @@ from typing import Any
 from open_data_contract_standard.model import Server
 
 from catalog.document.findings import Findings
+from catalog.document.names import is_one_of
 from catalog.document.yaml_document import YamlPath
 from catalog.inputs.file_format import PACKED, build_file_format, check_variables
 from catalog.inputs.incremental import check_secret, count_errors, read_timeout
@@ -191,7 +192,7 @@ def read_pagination(value: Any, source: HttpSource, trail: YamlPath, findings: F
     """How pages follow one another; None where that is not said in a way that can be used."""
     errors = count_errors(findings)
     kind = value.get("type") if isinstance(value, dict) else None
-    if not isinstance(value, dict) or kind not in PAGE_KEYS:
+    if not isinstance(value, dict) or not is_one_of(kind, PAGE_KEYS):
         findings.error(trail, f"input.pagination.type: must be one of {', '.join(PAGE_KEYS)}")
         return None
     allowed = ("type", *PAGE_KEYS[kind], "maxPages")

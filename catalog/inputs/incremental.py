@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from catalog.document.findings import Findings
+from catalog.document.names import is_one_of
 from catalog.document.yaml_document import YamlPath
 from catalog.inputs.variables import VARIABLE
 from catalog.model.dataset import Property
@@ -74,7 +75,7 @@ def build_incremental(
 
 def find_marked(name: Any, properties: dict[str, Property], trail: YamlPath, findings: Findings) -> Property | None:
     """The property whose highest value is gone on from; None where there is none that has such a value."""
-    if name not in properties:
+    if not is_one_of(name, properties):
         findings.error(trail, f"input.incremental.property: there is no property {name!r}")
         return None
     kind = properties[name].logical_type

@@ -9,6 +9,7 @@ from typing import Any
 from open_data_contract_standard.model import OpenDataContractStandard, Server
 
 from catalog.document.findings import Findings
+from catalog.document.names import is_one_of
 from catalog.document.yaml_document import YamlPath
 from catalog.inputs.bucket import build_bucket_input
 from catalog.inputs.database import DATABASE_KEYS, DRIVERS, build_database_input
@@ -111,7 +112,7 @@ def read_common(
         findings.error(trail, f"input.mode: {mode!r} is not one of {', '.join(MODES)}")
         return None
     order_by = value.get("orderBy")
-    if order_by is not None and order_by not in properties:
+    if order_by is not None and not is_one_of(order_by, properties):
         findings.error(trail, f"input.orderBy: there is no property {order_by!r}")
         return None
     nulls = value.get("nullValues", [""])
@@ -125,12 +126,13 @@ def find_server(
     value: dict[str, Any], contract: OpenDataContractStandard, trail: YamlPath, findings: Findings
 ) -> tuple[Server, InputBuilder] | None:
     """The server that the input names, and what builds inputs of its type; None where there is none."""
-    servers = {server.server: server for server in contract.servers or []}
-    server: Server | None = servers.get(value.get("server"))
-    if server is None:
+    servers: dict[str, Server] = {str(server.server): server for server in contract.servers or []}
+    name = value.get("server")
+    if not is_one_of(name, servers):
         known = ", ".join(str(name) for name in servers) or "none"
         findings.error(trail, f"input.server: {value.get('server')!r} is not one of servers[]: {known}")
         return None
+    server = servers[name]
     known_types = server_types()
     read = known_types.get(str(server.type))
     if read is None:
