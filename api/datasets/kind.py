@@ -20,7 +20,7 @@ Fields = list[tuple[bytes, bytes]]
 TAGS_MAXIMUM = 20  # that a question remembers: several forms and codings of its latest revisions
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: each request makes one, and a frozen one takes three times as long to make
 class Asked:
     """A question with all that its answer depends on."""
 
