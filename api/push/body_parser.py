@@ -27,7 +27,7 @@ NICENESS = 10  # of the process, below that of the service
 
 
 class BodyParser:
-    """Parses one larger body at a time: more at once would only take more memory, not less time."""
+    """Parses one body at a time in a thread, one in a process: more would only take more memory, not less time."""
 
     def __init__(self) -> None:
         self.turn = asyncio.Lock()
@@ -37,10 +37,10 @@ class BodyParser:
         """The records of a body, ready for the database, and the digest that tells it from another."""
         if len(body) < THREAD_FROM_BYTES:
             return parse_body(media_type, body)
-        async with self.turn:
-            if len(body) < PROCESS_FROM_BYTES:
-                return await run_in_threadpool(parse_body, media_type, body)
+        if len(body) >= PROCESS_FROM_BYTES:
             return await self.parse_apart(media_type, body)
+        async with self.turn:
+            return await run_in_threadpool(parse_body, media_type, body)
 
     async def parse_apart(self, media_type: PushMediaType, body: bytes) -> tuple[PackedRecords, str]:
         """The same in the process, which begins with the first large body; `overloaded` where it was killed."""
