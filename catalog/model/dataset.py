@@ -247,6 +247,11 @@ def shorten_name(name: str) -> str:
     return name.encode()[: POSTGRES_NAME_BYTES - 9].decode(errors="ignore") + "_" + digest
 
 
+def file_format_of(dataset: Dataset) -> FileFormat:
+    """How the dataset's raw records are parsed."""
+    return dataset.input.file_format if dataset.input is not None else FileFormat()
+
+
 def takes_events(dataset: Dataset) -> bool:
     """Whether records are pushed to a dataset."""
     return dataset.input is not None and dataset.input.fed.pushed

@@ -55,13 +55,10 @@ def supports_snapshot(dataset: Dataset) -> bool:
     return dataset.input is not None and dataset.input.mode != "append" and not unique
 
 
-def read_published_state(engine: sa.Engine, dataset: Dataset, dataset_id: int) -> PublishedState:
-    """The published state of the dataset and its parents now."""
-    with engine.connect() as connection:
-        head = connection.execute(sa.select(DatasetHead.__table__).where(DatasetHead.id == dataset_id)).one()
-        return PublishedState(
-            dataset_id, head.revision, head.published_at, head.record_count, read_parents(connection, dataset)
-        )
+def read_published_state(connection: sa.Connection, dataset_id: int, parents: Mapping[str, int]) -> PublishedState:
+    """The dataset's head as the connection's transaction sees it, with the revisions of its parents."""
+    head = connection.execute(sa.select(DatasetHead.__table__).where(DatasetHead.id == dataset_id)).one()
+    return PublishedState(dataset_id, head.revision, head.published_at, head.record_count, parents)
 
 
 def read_parents(connection: sa.Connection, dataset: Dataset) -> dict[str, int]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from catalog.model.dataset import Dataset, FileFormat
+from catalog.model.dataset import Dataset, file_format_of
 from ingest.errors import IngestError
 from runtime.settings import Settings
 
@@ -25,7 +25,7 @@ def make_raw_lookup(settings: Settings) -> Callable[[Dataset, dict[str, Any], in
         from ingest.readers import pick_raw
         from ingest.readers.record_writer import ParsedPart
 
-        file_format = dataset.input.file_format if dataset.input else FileFormat()
+        file_format = file_format_of(dataset)
         spans = [ParsedPart(part["name"], part["offset"], tuple(part["columns"] or ()) or None) for part in parts]
         try:
             batch = recall(settings.landing_folder, landed["parts"])

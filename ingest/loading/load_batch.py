@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 
-from catalog.model.dataset import Dataset, FileFormat, takes_events
+from catalog.model.dataset import Dataset, file_format_of, takes_events
 from catalog.model.load_request import FromSource, Replay
 from ingest.cleaning.engine import CleanBatch, clean_batch, find_native
 from ingest.cleaning.plan import compile_cleaning, needed_columns
-from ingest.cleaning.published_snapshot import PublishedSnapshot, find_snapshot, read_published_state
+from ingest.cleaning.published_snapshot import PublishedSnapshot, find_snapshot, read_parents, read_published_state
 from ingest.cleaning.unread import Seen, note_emptied, note_gone_keys, note_unread
 from ingest.landing.fetched_batch import FetchedBatch
 from ingest.landing.unpacking import UnpackLimit
@@ -62,7 +62,9 @@ def parse_fetched(load: RunningLoad, batch: FetchedBatch) -> tuple[ParsedBatch, 
     with load.step("cut"):
         needed = needed_columns(load.dataset)
         limit = UnpackLimit.of(load.settings)
-        parsed = parse_batch(batch.landed, form_of(load.dataset), needed, load.folder, limit, load.progress.advance)
+        parsed = parse_batch(
+            batch.landed, file_format_of(load.dataset), needed, load.folder, limit, load.progress.advance
+        )
         note_unread(load.dataset, parsed, load.ticket)
         from_source = isinstance(load.ticket.request, FromSource)
         seen = note_gone_keys(load.engine, load.dataset, parsed, load.ticket) if from_source else {}
@@ -92,7 +94,9 @@ def clean_parsed(load: RunningLoad, parsed: ParsedBatch) -> Iterator[tuple[Clean
 
 def find_current(load: RunningLoad) -> PublishedSnapshot | None:
     """The records that are current, where they are kept here and nobody published meanwhile."""
-    published_state = read_published_state(load.engine, load.dataset, load.ticket.dataset_id)
+    with load.engine.connect() as connection:
+        parents = read_parents(connection, load.dataset)
+        published_state = read_published_state(connection, load.ticket.dataset_id, parents)
     is_current = published_state.revision == load.ticket.head_revision
     return find_snapshot(load.settings, load.dataset, published_state) if is_current else None
 
@@ -117,14 +121,9 @@ def make_candidate(
 
 def make_picker(load: RunningLoad, batch: FetchedBatch, parsed: ParsedBatch) -> RawPicker:
     """Finds the raw text of lines of the batch."""
-    file_format, limit = form_of(load.dataset), UnpackLimit.of(load.settings)
+    file_format, limit = file_format_of(load.dataset), UnpackLimit.of(load.settings)
 
     def pick(lines: Iterable[int]) -> Iterator[tuple[int, str]]:
         return pick_raw(batch.landed, file_format, parsed.parts, limit, lines, load.folder)
 
     return pick
-
-
-def form_of(dataset: Dataset) -> FileFormat:
-    """How the dataset's raw records are cut."""
-    return dataset.input.file_format if dataset.input else FileFormat()

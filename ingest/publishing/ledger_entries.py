@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -10,15 +9,8 @@ import sqlalchemy as sa
 
 from catalog.storage.channels import REVISIONS_CHANNEL
 from catalog.storage.ledger_tables import DatasetHead, Load, QualityResult, Revision
-from ingest.cleaning.published_snapshot import PublishedState
 from ingest.ledger.loads import Ticket, move_input
 from ingest.publishing.candidate import Candidate, Outcome
-
-
-def read_published_state(connection: sa.Connection, dataset_id: int, parents: Mapping[str, int]) -> PublishedState:
-    """The dataset's head as this transaction leaves it."""
-    head = connection.execute(sa.select(DatasetHead.__table__).where(DatasetHead.id == dataset_id)).one()
-    return PublishedState(dataset_id, head.revision, head.published_at, head.record_count, parents)
 
 
 def move_head(connection: sa.Connection, ticket: Ticket, outcome: Outcome, *, oldest: int) -> None:

@@ -6,9 +6,9 @@ import psycopg
 import sqlalchemy as sa
 
 from catalog.model.load_request import FromSource
+from ingest.cleaning.published_snapshot import read_published_state
 from ingest.ledger.running_load import RunningLoad
 from ingest.publishing.candidate import Candidate, GateClosed, Outcome, Publication
-from ingest.publishing.ledger_entries import read_published_state
 from ingest.publishing.refused_records import is_refusal, leave_refused
 from ingest.publishing.snapshot_cache import SnapshotCache
 from ingest.publishing.staging import park_indexes, stage, vacuum

@@ -11,13 +11,13 @@ from catalog.storage.dataset_tables import LINE, CatalogTables, DatasetTables
 from catalog.storage.ledger_tables import DatasetHead
 from catalog.storage.newest import note_newest
 from ingest.cleaning.newest import leave_outdated
-from ingest.cleaning.published_snapshot import read_parents
+from ingest.cleaning.published_snapshot import read_parents, read_published_state
 from ingest.errors import LoadSupersededError
 from ingest.ledger.loads import lock_head
 from ingest.ledger.running_load import RunningLoad
 from ingest.publishing.candidate import Candidate, GateClosed, Outcome, Publication
 from ingest.publishing.changes import apply_changes, delete_missing
-from ingest.publishing.ledger_entries import announce_revision, finish_load, move_head, read_published_state
+from ingest.publishing.ledger_entries import announce_revision, finish_load, move_head
 from ingest.publishing.quality_checks import BatchCounts, check_counts, measure_gates
 from ingest.publishing.staging import copy_target, restore_indexes
 from ingest.quarantine.rejected_records import (

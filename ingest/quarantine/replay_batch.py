@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from catalog.model.catalog import Catalog
-from catalog.model.dataset import Dataset, FileFormat
+from catalog.model.dataset import Dataset, FileFormat, file_format_of
 from catalog.model.load_request import LoadRequest, PublishHeld, Replay
 from catalog.storage.ledger_tables import DatasetHead, Load, RejectedRecord
 from ingest.cleaning.plan import reads_json
@@ -83,7 +83,7 @@ def open_replay_batch(load: RunningLoad) -> Iterator[RawBatch]:
                 sa.text(f"SELECT EXISTS (SELECT FROM ({FIND_OPEN}) AS found WHERE columns IS NULL)"), facts
             ).scalar_one()
         )
-        file_format = dataset.input.file_format if dataset.input else FileFormat()
+        file_format = file_format_of(dataset)
         part = RawPart(
             "rejected records",
             write_lines(connection, facts, as_json=as_json),

@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 import sqlalchemy as sa
 
-from catalog.model.dataset import Dataset, FileFormat
+from catalog.model.dataset import Dataset, file_format_of
 from catalog.model.dependencies import needs_of
 from catalog.storage.dataset_tables import LINE, LOAD, UNTIL, CatalogTables
 from catalog.storage.export_files import delete_exports
@@ -93,7 +93,7 @@ class Erasure:
 
     def redact_batch(self, load_id: int, batch: LandedBatch) -> None:
         """Rewrites the parts of one load's batch that hold the key, and says so in the ledger."""
-        file_format = self.tables.dataset.input.file_format if self.tables.dataset.input else FileFormat()
+        file_format = file_format_of(self.tables.dataset)
         limit = UnpackLimit.of(self.settings)
         parsed = parse_batch(
             batch, file_format, needed_columns(self.tables.dataset), self.folder, limit, lambda amount: None
