@@ -97,9 +97,9 @@ def main() -> None:
 
 def translate(error: Exception) -> Exception:
     """The error as one of ours where a database driver raised it."""
-    if "runtime.database" not in sys.modules:
+    if "runtime.postgres.database" not in sys.modules:
         return error  # no driver is loaded, and help is there at once
-    from runtime.database import translate_errors
+    from runtime.postgres.database import translate_errors
 
     try:
         with translate_errors():

@@ -53,8 +53,8 @@ from api.query.view import Views
 from api.unrouted_path import guard_unrouted_path
 from catalog.model.catalog import Catalog
 from catalog.storage.dataset_tables import build_tables
-from runtime.database import DatabaseUrls, make_read_pool, make_write_pool
-from runtime.settings import Settings, read_secret
+from runtime.postgres.database import DatabaseUrls, make_read_pool, make_write_pool
+from runtime.settings.settings import Settings, read_secret
 from runtime.telemetry import exports_spans
 
 KINDS = (*records.KINDS, *aggregates.KINDS, *changes.KINDS, *publications.KINDS, *export.KINDS)

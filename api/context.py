@@ -19,8 +19,8 @@ from api.http.problems import Problem
 from api.observability.usage import UsageLog
 from api.query.view import Views
 from catalog.model.catalog import Catalog
-from runtime.database import translate_error
-from runtime.settings import Settings
+from runtime.postgres.database import translate_error
+from runtime.settings.settings import Settings
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,9 @@ from api.observability.access_log import AccessLog
 from api.wire.bounded_protocol import BoundedProtocol, ServiceConfig
 from catalog.contract.load import load_catalog
 from catalog.model.catalog import Catalog
-from runtime.child_processes import end_with_parent
-from runtime.database import DatabaseUrls, open_database
-from runtime.settings import Settings, load_settings
+from runtime.postgres.child_processes import end_with_parent
+from runtime.postgres.database import DatabaseUrls, open_database
+from runtime.settings.settings import Settings, load_settings
 from runtime.telemetry import open_telemetry
 
 SHUTDOWN_SECONDS = 10

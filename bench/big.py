@@ -16,7 +16,7 @@ from bench.errors import BenchError
 from bench.memory import BigExport, measure_exports
 from bench.services import run_decant, start_decant
 from bench.testbed import PRODUCT, Testbed
-from runtime.database import DatabaseUrls
+from runtime.postgres.database import DatabaseUrls
 
 BIG_DATABASE = "bench_big"
 PAGE_RECORDS = 1000

@@ -15,7 +15,7 @@ from bench.bare import COLUMNS
 from bench.errors import BenchError
 from bench.testbed import PRODUCT
 from bench.wrk import Round
-from runtime.database import DatabaseUrls
+from runtime.postgres.database import DatabaseUrls
 
 RECORDS = f"/data/{PRODUCT}/v1/flights/records"
 SELECT = "select=" + ",".join(name.strip() for name in COLUMNS.split(","))

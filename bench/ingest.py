@@ -16,7 +16,7 @@ from bench.errors import BenchError
 from bench.testbed import Testbed
 from bench.variants import Variants, make_variants
 from ingest.loading.load_report import LoadReport
-from runtime.database import DatabaseUrls
+from runtime.postgres.database import DatabaseUrls
 
 COPY_BLOCK_BYTES = 1 << 18  # what Decant's own COPY sends at a time
 YARDSTICK_DATABASE = "bench_copy"

@@ -37,9 +37,9 @@ from api.auth.authenticator import Authenticator
 from api.auth.jwt import TokenVerifier
 from catalog.contract.load import load_catalog
 from catalog.migration.migrate import migrate
-from runtime.database import ROLES, DatabaseUrls, create_roles, make_engine, make_write_pool
-from runtime.embedded_postgres import run_embedded
-from runtime.settings import PROJECT_ROOT, Settings, load_settings, read_secret
+from runtime.postgres.database import ROLES, DatabaseUrls, create_roles, make_engine, make_write_pool
+from runtime.postgres.embedded_postgres import run_embedded
+from runtime.settings.settings import PROJECT_ROOT, Settings, load_settings, read_secret
 
 CALLS = 10_000
 STRINGS = 1_000_000

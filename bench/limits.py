@@ -31,7 +31,7 @@ from bench.services import make_environment, read_address, run_process, start_de
 from bench.testbed import PRODUCT, Testbed
 from bench.wrk import CONNECTIONS, run_wrk, write_script
 from catalog.storage.dataset_tables import build_tables
-from runtime.database import DatabaseUrls
+from runtime.postgres.database import DatabaseUrls
 
 UNCACHED = {"DECANT_CACHE_BYTES": "0"}
 EXPORT = f"/data/{PRODUCT}/v1/flights/export?format=csv&at=1"

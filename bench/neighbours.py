@@ -27,8 +27,8 @@ from bench.testbed import Testbed, open_testbed
 from bench.visibility import percentile
 from catalog.contract.load import load_catalog
 from catalog.migration.migrate import migrate
-from runtime.database import DatabaseUrls, make_engine
-from runtime.settings import Settings, read_secret
+from runtime.postgres.database import DatabaseUrls, make_engine
+from runtime.settings.settings import Settings, read_secret
 
 RUNS = 5
 SECONDS = 10.0

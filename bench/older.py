@@ -18,7 +18,7 @@ from bench.services import start_decant
 from bench.testbed import Testbed
 from bench.variants import CHANGED_COLUMN, change_records, write_generation
 from bench.wrk import Round, run_wrk, write_script
-from runtime.database import DatabaseUrls
+from runtime.postgres.database import DatabaseUrls
 
 OLDER_DATABASE = "bench_older"
 GENERATIONS = 5  # how many times as many records as current the history holds

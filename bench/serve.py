@@ -15,7 +15,7 @@ from bench.same import require_same
 from bench.services import find_postgrest, start_decant, start_postgrest, start_yardstick
 from bench.testbed import Testbed
 from bench.wrk import run_wrk, write_script
-from runtime.database import DatabaseUrls
+from runtime.postgres.database import DatabaseUrls
 
 SERVE_DATABASE = "bench_serve"
 WARM_UP_SECONDS = 1

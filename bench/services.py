@@ -19,8 +19,8 @@ from bench.errors import BenchError
 from bench.listen import ANNOUNCEMENT, DATABASE_VARIABLE, PROCESSES_VARIABLE
 from bench.testbed import Testbed
 from bench.wrk import CONNECTIONS
-from runtime.database import DatabaseUrls
-from runtime.settings import PROJECT_ROOT
+from runtime.postgres.database import DatabaseUrls
+from runtime.settings.settings import PROJECT_ROOT
 
 POSTGREST_VARIABLE = "POSTGREST_BINARY"
 NO_POSTGREST = (

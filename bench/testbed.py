@@ -24,9 +24,9 @@ from catalog.model.dataset import Dataset
 from catalog.storage.dataset_tables import build_tables
 from ingest.loading.load_report import LoadReport
 from ingest.loading.loader import Loader
-from runtime.database import ROLES, DatabaseUrls, create_roles, make_engine
-from runtime.embedded_postgres import EmbeddedPostgres, run_embedded
-from runtime.settings import PROJECT_ROOT, Settings, load_settings
+from runtime.postgres.database import ROLES, DatabaseUrls, create_roles, make_engine
+from runtime.postgres.embedded_postgres import EmbeddedPostgres, run_embedded
+from runtime.settings.settings import PROJECT_ROOT, Settings, load_settings
 
 PRODUCT = "nyc-flights"
 FOLDER = "nycflights13"  # below ${DECANT_DATA}, as the contract says

@@ -28,8 +28,8 @@ from bench.testbed import FOLDER, Testbed, open_testbed
 from catalog.storage.dataset_tables import build_tables
 from ingest.errors import IngestError
 from ingest.loading.loader import Loader
-from runtime.database import DatabaseUrls, make_engine
 from runtime.errors import CatalogError
+from runtime.postgres.database import DatabaseUrls, make_engine
 
 PUBLICATIONS = 200
 PROCESSES = 2

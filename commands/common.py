@@ -12,8 +12,8 @@ from commands.console import PlainConsole
 
 if TYPE_CHECKING:
     from catalog.model.catalog import Catalog
-    from runtime.database import DatabaseUrls
-    from runtime.settings import Settings
+    from runtime.postgres.database import DatabaseUrls
+    from runtime.settings.settings import Settings
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document, for scripts.")]
 Address = Annotated[str | None, typer.Argument(help="PRODUCT[@MAJOR][.DATASET]; everything where left out.")]
@@ -25,7 +25,7 @@ err = PlainConsole(stderr=True)
 def load_contracts(**overrides: Any) -> tuple[Settings, Catalog]:
     """The settings and the catalogue of the contracts."""
     from catalog.contract.load import load_catalog
-    from runtime.settings import load_settings, unknown_variables
+    from runtime.settings.settings import load_settings, unknown_variables
 
     settings = load_settings(**overrides)
     for problem in unknown_variables():
@@ -36,7 +36,7 @@ def load_contracts(**overrides: Any) -> tuple[Settings, Catalog]:
 @contextmanager
 def open_urls(settings: Settings) -> Iterator[DatabaseUrls]:
     """The database's logins; the embedded server runs, and traces are sent, as long as the context lasts."""
-    from runtime.database import open_database
+    from runtime.postgres.database import open_database
     from runtime.telemetry import open_telemetry
 
     with open_telemetry("decant"), open_database(settings) as urls:

@@ -17,7 +17,7 @@ from runtime.errors import CatalogError, ContractError
 if TYPE_CHECKING:
     from catalog.model.dataset import Product
     from ingest.drafting.draft import Draft
-    from runtime.settings import Settings
+    from runtime.settings.settings import Settings
 
 
 def migrate(
@@ -70,7 +70,7 @@ def lint(
     """Check contracts; every error of every file at once."""
     from commands.show.findings import show_findings
     from ingest.cleaning.lint import lint as lint_all
-    from runtime.settings import load_settings
+    from runtime.settings.settings import load_settings
 
     findings, count = lint_all(load_settings(), path)
     if as_json:
@@ -88,7 +88,7 @@ def diff(
 ) -> None:
     """List what changed between two contracts and the version step that it demands; fails where NEW moved by less."""
     from catalog.migration.compare_contracts import compare_contracts
-    from runtime.settings import load_settings
+    from runtime.settings.settings import load_settings
 
     settings = load_settings()
     before, after = (read_valid_contract(file, settings) for file in (old, new))
@@ -137,7 +137,7 @@ def init(
 ) -> None:
     """Write a first contract from a sample file: types, null tokens, key, examples."""
     from ingest.drafting.draft import draft_contract
-    from runtime.settings import load_settings
+    from runtime.settings.settings import load_settings
 
     if out_file is not None and out_file.exists():
         raise CatalogError(f"{out_file} is there already: choose another name, or move it away.")

@@ -14,8 +14,8 @@ from commands.loads import run_loads
 from runtime.errors import CatalogError
 
 if TYPE_CHECKING:
-    from runtime.database import DatabaseUrls
-    from runtime.settings import Settings
+    from runtime.postgres.database import DatabaseUrls
+    from runtime.settings.settings import Settings
 
 DEMO_PRODUCT = "nyc-flights"
 
@@ -61,9 +61,9 @@ def copy_demo_data(settings: Settings) -> None:
 def demo_key(settings: Settings, urls: DatabaseUrls) -> str:
     """The demo's API key: made once, kept beside the secret that it was made with."""
     from api.auth.api_keys import create_key
-    from runtime.database import make_engine
-    from runtime.production_checks import DEMO_MAKER
-    from runtime.settings import read_secret
+    from runtime.postgres.database import make_engine
+    from runtime.settings.production_checks import DEMO_MAKER
+    from runtime.settings.settings import read_secret
 
     path = settings.home / "demo-key"
     if not path.exists():

@@ -23,7 +23,7 @@ def prune(address: Address = None, as_json: AsJson = False) -> None:
     from catalog.storage.dataset_tables import build_tables
     from ingest.loading.loader import Loader
     from ingest.loading.prune_datasets import prune_datasets
-    from runtime.database import make_engine
+    from runtime.postgres.database import make_engine
 
     settings, catalog = load_contracts()
     datasets = catalog.find(address)
@@ -74,7 +74,7 @@ def erase(
     from ingest.ledger.audit import record_audit, who_runs_this
     from ingest.loading.loader import Loader
     from ingest.retention.erase import hash_key, parse_key, split_key
-    from runtime.database import make_engine
+    from runtime.postgres.database import make_engine
 
     settings, catalog = load_contracts()
     dataset = find_one(catalog, address)

@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from commands.common import AsJson, load_contracts, open_urls, out
 from runtime.errors import CatalogError
-from runtime.rate import parse_rate
+from runtime.settings.rate import parse_rate
 
 if TYPE_CHECKING:
     from catalog.model.catalog import Catalog
@@ -91,7 +91,7 @@ def rotate(
     """Make a key in the place of another; both are valid for a while."""
     from api.admin.key_store import Once, Rotation, rotate_key
     from api.auth.api_keys import read_peppers
-    from runtime.settings import load_settings
+    from runtime.settings.settings import load_settings
 
     match = SPAN.fullmatch(overlap.strip())
     if match is None:
@@ -145,8 +145,8 @@ def on_database(use: Callable[[Any], Awaitable[T]]) -> T:
     import asyncio
 
     from api.http.problems import Problem
-    from runtime.poolers import PoolableConnection
-    from runtime.settings import load_settings
+    from runtime.postgres.poolers import PoolableConnection
+    from runtime.settings.settings import load_settings
 
     async def run(url: str) -> T:
         async with await PoolableConnection.connect(url, autocommit=True, connect_timeout=5) as connection:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from catalog.model.catalog import Catalog
     from catalog.model.dataset import Dataset
     from ingest.loading.load_report import LoadReport
-    from runtime.database import DatabaseUrls
-    from runtime.settings import Settings
+    from runtime.postgres.database import DatabaseUrls
+    from runtime.settings.settings import Settings
 
 
 def ingest(address: Address = None, as_json: AsJson = False) -> None:
@@ -45,7 +45,7 @@ def status(address: Address = None, as_json: AsJson = False) -> None:
     from catalog.storage.dataset_tables import build_tables
     from commands.show.dataset_status import show_status
     from ingest.inspection.dataset_status import read_status
-    from runtime.database import make_read_engine
+    from runtime.postgres.database import make_read_engine
 
     settings, catalog = load_contracts()
     now = datetime.now(UTC)
@@ -70,7 +70,7 @@ def loads(
     """List the latest loads, or `show N`: everything about one of them."""
     from commands.show.load_history import show_load, show_loads
     from ingest.inspection.load_history import list_loads, read_load
-    from runtime.database import make_read_engine
+    from runtime.postgres.database import make_read_engine
 
     if state is not None and state not in LOAD_STATUSES:
         raise CatalogError(f"--status must be one of {', '.join(LOAD_STATUSES)}.")
@@ -103,7 +103,7 @@ def run_loads(
     from ingest.ledger.progress import Progress
     from ingest.loading.load_report import report_unopened
     from ingest.loading.loader import Loader
-    from runtime.database import make_engine
+    from runtime.postgres.database import make_engine
 
     engine = make_engine(urls.ingest)
     loader = Loader(settings, catalog, build_tables(catalog.products.values()), engine)

@@ -43,7 +43,7 @@ def rejects(
     """List rejected records by reason, with samples, or export them."""
     from ingest.ledger.audit import find_dataset_id
     from ingest.quarantine.review import Choice, count_rejects, export_rejects, group_rejects
-    from runtime.database import make_read_engine
+    from runtime.postgres.database import make_read_engine
 
     if state not in (*REJECT_STATES, "all"):
         raise CatalogError(f"--state must be one of {', '.join(REJECT_STATES)} or all.")
@@ -109,7 +109,7 @@ def dismiss(
     """Close rejected records that will never be mended: they stay on record, and are poured no more."""
     from ingest.ledger.audit import find_dataset_id, who_runs_this
     from ingest.quarantine.review import Choice, dismiss_rejects
-    from runtime.database import make_engine
+    from runtime.postgres.database import make_engine
 
     if not everything and reason is None and record is None and load is None:
         raise CatalogError("Say which: --reason, --id or --load; --all dismisses every open record.")
@@ -131,7 +131,7 @@ def run_request(
     from ingest.ledger.audit import find_dataset_id, record_audit, who_runs_this
     from ingest.loading.loader import Loader
     from ingest.quarantine.replay_batch import dataset_of, recall_note
-    from runtime.database import make_engine
+    from runtime.postgres.database import make_engine
 
     settings, catalog = load_contracts()
     with open_urls(settings) as urls:

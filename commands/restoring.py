@@ -19,7 +19,7 @@ def restored(
     from catalog.storage.high_water import note_heads
     from ingest.landing.restored import find_missing_batches
     from ingest.ledger.audit import who_runs_this
-    from runtime.database import make_engine
+    from runtime.postgres.database import make_engine
 
     settings, catalog = load_contracts()
     with open_urls(settings) as urls:

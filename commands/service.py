@@ -25,7 +25,7 @@ def serve(
     from api.server import run_server, run_workers
     from ingest.inspection.raw_record import make_raw_lookup
     from runtime.logs import open_logs
-    from runtime.production_checks import require_safe
+    from runtime.settings.production_checks import require_safe
 
     def announce(url: str) -> None:
         out.print(f"Serving on {url} (docs: {url}/docs)")

@@ -6,7 +6,7 @@ inside `migrations`, since it installs packages and nothing beside them. No comm
 
 from __future__ import annotations
 
-from runtime.settings import PROJECT_ROOT
+from runtime.settings.settings import PROJECT_ROOT
 
 SCRIPTS = PROJECT_ROOT / "migrations"
 SHIPPED_VERSIONS = SCRIPTS / "versions"

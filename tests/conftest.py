@@ -12,8 +12,8 @@ import psycopg
 import pytest
 from hypothesis import settings
 
-from runtime.database import DatabaseUrls, create_roles
-from runtime.embedded_postgres import EmbeddedPostgres, run_embedded
+from runtime.postgres.database import DatabaseUrls, create_roles
+from runtime.postgres.embedded_postgres import EmbeddedPostgres, run_embedded
 from tests.support.databases import Databases
 from tests.support.documents import flights  # noqa: F401 - a fixture
 from tests.support.examples import PROFILE

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from runtime.settings import PROJECT_ROOT
+from runtime.settings.settings import PROJECT_ROOT
 from tests.support.documents import BASE
 from tests.support.lab import Lab
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from runtime.settings import PROJECT_ROOT
+from runtime.settings.settings import PROJECT_ROOT
 from tests.support.lab import Lab
 
 PACKAGES = ("api", "catalog", "commands", "ingest", "migrations", "runtime", "tests")
@@ -45,8 +45,8 @@ FILES = 'local, path: "${DECANT_DATA}", format: '
 SCRIPT = """
 import sys
 from pathlib import Path
-from runtime.database import DatabaseUrls
-from runtime.settings import load_settings
+from runtime.postgres.database import DatabaseUrls
+from runtime.settings.settings import load_settings
 from tests.support.lab import Lab
 import api
 assert Path(api.__file__).is_relative_to(Path.cwd()), api.__file__

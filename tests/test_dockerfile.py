@@ -19,8 +19,8 @@ from pathlib import Path, PurePosixPath
 import httpx
 import pytest
 
-from runtime.database import DatabaseUrls
-from runtime.settings import PROJECT_ROOT, Settings
+from runtime.postgres.database import DatabaseUrls
+from runtime.settings.settings import PROJECT_ROOT, Settings
 
 PACKAGES = ("api", "catalog", "commands", "ingest", "migrations", "runtime")
 HIDDEN_FOLDERS = (".git", ".venv", ".decant", ".mypy_cache", ".ruff_cache", ".hypothesis", "tests", "bench")

@@ -18,8 +18,8 @@ import decant
 from api.auth.api_keys import create_key
 from api.http.problems import KINDS
 from commands.demo import demo_text
-from runtime.database import DatabaseUrls, make_engine
-from runtime.settings import PROJECT_ROOT, Settings, read_secret
+from runtime.postgres.database import DatabaseUrls, make_engine
+from runtime.settings.settings import PROJECT_ROOT, Settings, read_secret
 from runtime.version import DISTRIBUTION, read_version
 from tests.support.documents import BASE, blocks, find_requests, read, section
 from tests.support.lab import Lab

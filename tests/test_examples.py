@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime.database import DatabaseUrls
-from runtime.settings import PROJECT_ROOT
+from runtime.postgres.database import DatabaseUrls
+from runtime.settings.settings import PROJECT_ROOT
 from tests.support.documents import read
 from tests.support.walkthrough import Walkthrough
 

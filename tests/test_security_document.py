@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from runtime.settings import PROJECT_ROOT
+from runtime.settings.settings import PROJECT_ROOT
 
 
 def test_what_security_md_names_exists() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from runtime.settings import PROJECT_ROOT
+from runtime.settings.settings import PROJECT_ROOT
 
 LOCK = (PROJECT_ROOT / "requirements.lock").read_text(encoding="utf-8")
 PACKAGES = ("api", "catalog", "commands", "ingest", "migrations", "runtime")

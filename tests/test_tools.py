@@ -15,7 +15,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from runtime.embedded_postgres import EmbeddedPostgres
+from runtime.postgres.embedded_postgres import EmbeddedPostgres
 from tests.support.tools import Bouncer, MariaDB, get_tool, run_nginx
 
 
@@ -53,7 +53,7 @@ STARTED = {
 PARENT = """
 import signal
 from pathlib import Path
-from runtime.embedded_postgres import EmbeddedPostgres
+from runtime.postgres.embedded_postgres import EmbeddedPostgres
 from tests.support.tools import run_mariadb, run_nginx, run_pgbouncer
 with {started}:
     print("running", flush=True)

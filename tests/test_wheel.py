@@ -21,7 +21,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from runtime.settings import PROJECT_ROOT
+from runtime.settings.settings import PROJECT_ROOT
 
 PROJECT = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 PACKAGES = ("api", "catalog", "commands", "ingest", "migrations", "runtime")

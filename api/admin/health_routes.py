@@ -19,7 +19,7 @@ from api.http.addresses import address_of
 from api.http.problems import Problem
 from api.metadata.dataset_status import read_dataset_statuses
 from api.observability.exposition import LEDGER, LOADS, render_metrics
-from runtime.database import translate_error
+from runtime.postgres.database import translate_error
 
 router = APIRouter()
 SECURITY_TXT_DAYS = 180  # RFC 9116 wants less than a year

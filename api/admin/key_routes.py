@@ -23,7 +23,7 @@ from api.http.request_body import member_problem, parse_object, read_json
 from api.http.request_headers import read_idempotency_key
 from api.http.responses import NO_STORE, READ, next_page, refuse_unknown
 from api.observability.usage import read_usage
-from runtime.rate import parse_rate
+from runtime.settings.rate import parse_rate
 
 router = APIRouter()
 NAME_CHARACTERS = 200

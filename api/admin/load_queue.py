@@ -18,8 +18,8 @@ from catalog.model.dataset import Dataset
 from catalog.model.load_request import FromSource, LoadRequest
 from catalog.storage.audit import NOTE_AUDIT
 from catalog.storage.channels import LOADS_CHANNEL
-from runtime.database import translate_error
 from runtime.errors import DatabaseUnavailableError
+from runtime.postgres.database import translate_error
 
 FROM_SOURCE = FromSource()
 OPERATION = "POST /operations/loads"

@@ -15,7 +15,7 @@ from psycopg_pool import AsyncConnectionPool
 from api.auth.api_keys import HASH_BYTES, KEY_PREFIX, Peppers, hash_secret, parse_key
 from api.auth.jwt import TokenVerifier
 from api.http.problems import Problem
-from runtime.database import translate_error
+from runtime.postgres.database import translate_error
 
 KEY_CACHE_SECONDS = 4.0  # a revocation holds everywhere within 5 s
 KEY_CACHE_ENTRIES = 10_000

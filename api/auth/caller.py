@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 from api.auth.rate_limits import Limiter
-from runtime.rate import Rate
+from runtime.settings.rate import Rate
 
 FREE_SECONDS = 0.02  # of the database's time, for each request
 CHARGED_SECONDS = 0.01  # beyond that count as one request more

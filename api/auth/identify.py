@@ -19,8 +19,8 @@ from api.http.problems import Problem
 from api.http.security_events import PRINCIPAL
 from catalog.model.catalog import Catalog
 from catalog.model.reserved_names import CREDENTIAL_PARAMETERS
-from runtime.rate import Rate, parse_rate, read_limit
-from runtime.settings import Settings
+from runtime.settings.rate import Rate, parse_rate, read_limit
+from runtime.settings.settings import Settings
 
 # Where a request keeps what this step found, for the answer and for what is counted.
 FIELDS = "decant.fields"

@@ -18,8 +18,8 @@ from joserfc.jwk import JWKRegistry, Key
 from api.auth.jwt_parsing import decode_base64url, read_object
 from api.http.problems import Problem
 from runtime.logs import log
-from runtime.setting_values import check_address
-from runtime.token_issuers import TokenIssuer
+from runtime.settings.token_issuers import TokenIssuer
+from runtime.settings.values import check_address
 
 FETCH_SECONDS = 5.0  # for all requests of one fetch together
 FETCH_BYTES = 256 * 1024

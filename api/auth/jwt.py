@@ -16,7 +16,7 @@ from joserfc.jwa import JWSAlgModel
 
 from api.auth.jwks import IssuerKeys, SigningKey
 from api.auth.jwt_parsing import InvalidTokenError, TokenClaims, UnverifiedToken, read_claims, read_token
-from runtime.token_issuers import TokenIssuer
+from runtime.settings.token_issuers import TokenIssuer
 
 __all__ = ["TokenClaims", "TokenVerifier"]
 

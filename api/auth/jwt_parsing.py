@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from typing import Any, NoReturn
 
 from catalog.model.roles import OPERATOR_SCOPES
-from runtime.token_issuers import TokenIssuer
+from runtime.settings.token_issuers import TokenIssuer
 
 LEEWAY_SECONDS = 60.0  # how far the clocks of issuers may be ahead of ours
 SUBJECT_CHARACTERS = 255

@@ -20,7 +20,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
 from api.http.client_address import CALLERS_MAXIMUM
 from runtime.logs import log
-from runtime.rate import Rate
+from runtime.settings.rate import Rate
 
 LEASES_PER_QUOTA = 100
 SLOTS = 60  # of a window; what is granted counts for one slot more than the window has

@@ -20,9 +20,9 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from api.auth.caller import CALLING, FREE_SECONDS
 from api.database.statement import Statement
 from api.database.turns import Turns
-from runtime.database import translate_error
 from runtime.errors import DatabaseUnavailableError
-from runtime.poolers import PoolableConnection
+from runtime.postgres.database import translate_error
+from runtime.postgres.poolers import PoolableConnection
 
 PREPARED_MAXIMUM = 300  # statements that one connection keeps prepared
 NAME_DIGITS = 32  # of a prepared statement's name

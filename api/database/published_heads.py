@@ -25,9 +25,9 @@ from api.database.connections import ReadConnections
 from api.database.rows import text_of
 from catalog.model.dataset import Dataset
 from catalog.storage.channels import REVISIONS_CHANNEL
-from runtime.database import APPLICATION_NAME, translate_error
 from runtime.errors import DatabaseError, DatabaseUnavailableError
-from runtime.poolers import PoolableConnection
+from runtime.postgres.database import APPLICATION_NAME, translate_error
+from runtime.postgres.poolers import PoolableConnection
 
 POLL_SECONDS = 0.4  # a new revision is known within a second of its commit
 PAUSE_SECONDS = 0.05  # after what was notified is read: what comes meanwhile becomes one read

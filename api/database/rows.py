@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from api.database.connections import ReadConnections
-from runtime.database import translate_error
+from runtime.postgres.database import translate_error
 
 
 def timestamp(column: str) -> str:

@@ -13,7 +13,7 @@ from api.query.question import Pin
 from catalog.model.catalog import Catalog
 from catalog.model.dataset import Dataset, Product
 from catalog.model.schedule import next_load
-from runtime.settings import Settings
+from runtime.settings.settings import Settings
 
 FRESH_SECONDS = 60  # how long anybody may keep what is open to all
 PINNED_SECONDS = 300  # what names its revision does not change, but records may be erased from it

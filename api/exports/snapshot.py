@@ -29,9 +29,9 @@ from api.query.view import View
 from api.sql.selection import is_head
 from api.sql.statement_text import render_literals
 from catalog.storage.ledger_tables import DatasetHead
-from runtime.database import translate_state
 from runtime.errors import DatabaseUnavailableError
-from runtime.settings import Settings
+from runtime.postgres.database import translate_state
+from runtime.settings.settings import Settings
 
 BATCH_BYTES = 1024 * 1024
 CANCEL_SECONDS = 0.1  # between one try to end a statement and the next

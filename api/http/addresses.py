@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from runtime.settings import Settings
+from runtime.settings.settings import Settings
 
 
 def address_of(settings: Settings, path: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from runtime.settings import Settings
+from runtime.settings.settings import Settings
 
 SENT = [
     "Authorization",

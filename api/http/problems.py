@@ -19,7 +19,7 @@ from api.http.addresses import problem_type, public_path
 from api.http.request_trace import trace_id_of
 from api.http.security_events import note_problem
 from runtime.errors import BusyError, DatabaseUnavailableError, QueryTimeoutError, QueryTooExpensiveError
-from runtime.settings import Settings
+from runtime.settings.settings import Settings
 from runtime.telemetry import hide_keys
 
 MEDIA_TYPE = "application/problem+json"

@@ -15,7 +15,7 @@ from api.http.conditional import matches
 from api.http.negotiation import COMPRESSED_FROM_BYTES, JSON, MediaType, choose_coding, choose_media_type, encode_body
 from api.http.problems import closest, parameter_problem
 from api.http.query_string import split_query
-from runtime.settings import Settings
+from runtime.settings.settings import Settings
 
 READ = ["GET", "HEAD"]  # the methods of a route that only tells
 NO_STORE = {"Cache-Control": "no-store"}

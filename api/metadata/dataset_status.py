@@ -11,7 +11,7 @@ from typing import Any
 from api.database.connections import ReadConnections
 from catalog.model.catalog import Catalog
 from catalog.model.freshness import LedgerState, evaluate_datasets
-from runtime.database import translate_error
+from runtime.postgres.database import translate_error
 
 FACTS = """
 SELECT coalesce(json_agg(json_build_object(

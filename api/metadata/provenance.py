@@ -22,7 +22,7 @@ from api.sql.statement_text import render
 from catalog.model.dataset import Dataset
 from catalog.storage.dataset_tables import LINE, LOAD, REVISION, UNTIL
 from catalog.storage.ledger_tables import Event, Load, Revision
-from runtime.settings import Settings
+from runtime.settings.settings import Settings
 
 VERSIONS_MAXIMUM = 100  # of one record, the latest first
 # (dataset, the load's {landed, parts}, line of the batch) -> the raw record's text, None where it cannot be had here.

@@ -24,7 +24,7 @@ from api.openapi.seen import seen_datasets
 from api.query.view import Views
 from catalog.model.catalog import Catalog
 from catalog.model.dataset import Product
-from runtime.settings import Settings
+from runtime.settings.settings import Settings
 
 WHOLE_LIMIT_BYTES = 5_000_000  # a document that is larger has an index of its products instead
 KEPT_LIMIT_BYTES = 64 * 1024 * 1024

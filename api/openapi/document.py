@@ -26,7 +26,7 @@ from api.openapi.records import common_facts, dataset_paths, page_schema, record
 from api.openapi.security import security_schemes, settle_security
 from catalog.model.catalog import Catalog
 from catalog.model.dataset import Dataset, Product, takes_events
-from runtime.token_issuers import TokenIssuer
+from runtime.settings.token_issuers import TokenIssuer
 from runtime.version import read_version
 
 EVERYWHERE = (400, 414, 431)  # of requests that are no business of any route

@@ -19,7 +19,7 @@ from api.http.negotiation import JSON, choose_coding
 from api.http.problems import KINDS, Problem
 from api.http.responses import READ, answer_encoded, refuse_unknown
 from api.openapi.caller_documents import documents_of
-from runtime.token_issuers import TokenIssuer
+from runtime.settings.token_issuers import TokenIssuer
 
 router = APIRouter()
 SWAGGER_FILES = {

@@ -7,7 +7,7 @@ from typing import Any
 
 from api.auth.api_keys import known_scopes
 from catalog.model.catalog import Catalog
-from runtime.token_issuers import TokenIssuer
+from runtime.settings.token_issuers import TokenIssuer
 
 SCOPE_DESCRIPTIONS = {
     "ops:read": "watch ingestion",

@@ -12,7 +12,7 @@ from typing import Any
 
 from api.openapi.document import Parts, build_common, frame_document, settle_operations
 from catalog.model.catalog import Catalog
-from runtime.token_issuers import TokenIssuer
+from runtime.settings.token_issuers import TokenIssuer
 
 
 class Writer:

@@ -19,7 +19,7 @@ from starlette.concurrency import run_in_threadpool
 from api.http.problems import Problem
 from api.push.event_body import PushMediaType, parse_records
 from api.push.event_store import PackedRecords, pack_records
-from runtime.child_processes import end_with_parent
+from runtime.postgres.child_processes import end_with_parent
 
 THREAD_FROM_BYTES = 16_384  # shorter bodies are parsed before a thread would have begun
 PROCESS_FROM_BYTES = 1_000_000  # that a thread parses within milliseconds

@@ -17,8 +17,8 @@ from api.http.problems import Problem
 from api.push.event_body import PushedRecord
 from catalog.model.dataset import Dataset
 from catalog.storage.channels import EVENTS_CHANNEL
-from runtime.database import translate_error
 from runtime.errors import DatabaseUnavailableError, QueryTimeoutError
+from runtime.postgres.database import translate_error
 
 ATTEMPTS = 3  # two pushes of the same events in another order may block one another
 

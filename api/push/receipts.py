@@ -13,7 +13,7 @@ from api.database.connections import ReadConnections
 from api.http.problems import Problem
 from api.push.outcomes import LoadState, Rejection, count_outcomes, evaluate_outcome
 from catalog.storage.dataset_tables import LINE, LOAD, REVISION, DatasetTables
-from runtime.database import translate_error
+from runtime.postgres.database import translate_error
 
 # The read pool hands texts over as bytes: what is compared here is cast, what is answered is decoded.
 FIND_RECEIPT = """

@@ -19,7 +19,7 @@ from api.http.security_events import note_event
 from api.wire.connections import TURNED_AWAY_AT_ONCE, Connections
 from api.wire.cycle import COUNTED_FROM_BYTES, Cycle
 from api.wire.refusal import render_refusal
-from runtime.settings import Settings
+from runtime.settings.settings import Settings
 
 IDLE, HEADERS, BODY = range(3)  # what of a request is on its way
 LINGER_SECONDS = 1.0  # for the answer to arrive before the connection is torn down

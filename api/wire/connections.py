@@ -19,7 +19,7 @@ from starlette.types import Scope
 from api.auth.identify import caller_name
 from api.http.client_address import is_trusted, name_address, parse_address
 from api.http.security_events import note_event
-from runtime.settings import Settings
+from runtime.settings.settings import Settings
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, TimerHandle

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 
 from api.http.problems import KINDS, MEDIA_TYPE, RETRY_AFTER_SECONDS, Problem, write_problem
-from runtime.settings import Settings
+from runtime.settings.settings import Settings
 
 REASONS = {
     400: "Bad Request",

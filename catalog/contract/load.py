@@ -21,7 +21,7 @@ from catalog.document.yaml_document import Document, YamlPath, read_document, sh
 from catalog.model.catalog import Catalog
 from catalog.model.dataset import Product
 from runtime.errors import ContractError, Finding
-from runtime.settings import Settings
+from runtime.settings.settings import Settings
 
 ACCEPTED_VERSIONS = ("v3.0.0", "v3.0.1", "v3.0.2", "v3.1.0", "v3.2.0")
 CONTRACT_SUFFIXES = (".odcs.yaml", ".odcs.yml", ".yaml", ".yml")

@@ -24,7 +24,7 @@ from catalog.model.dataset import CLASSIFIED, EXPANDED, Dataset, Product, Proper
 from catalog.model.reserved_names import refuse_product, refuse_table
 from catalog.model.semantic_version import SEMANTIC_VERSION
 from runtime.errors import Finding
-from runtime.settings import Settings
+from runtime.settings.settings import Settings
 
 DATASET_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 CONTRACT_PAGE = "contract"

@@ -19,7 +19,7 @@ from catalog.document.yaml_document import YamlPath
 from catalog.model.dataset import Dataset
 from catalog.model.roles import Role, RowPredicate
 from catalog.sql.allowed import TYPES
-from runtime.rate import parse_rate
+from runtime.settings.rate import parse_rate
 
 UNFIT = re.compile(r"[^A-Za-z0-9._-]+")  # for a scope, which is one word
 PLACEHOLDER = re.compile(r'"_p(\d+)_"')

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from catalog.model.sources import BucketSource
 from runtime.bucket_location import SCHEME, BucketLocation, make_location, name_location, read_location
-from runtime.setting_values import ANY_PRODUCT, DATA_VARIABLE, OWN_PREFIX
-from runtime.settings import Settings
+from runtime.settings.settings import Settings
+from runtime.settings.values import ANY_PRODUCT, DATA_VARIABLE, OWN_PREFIX
 
 
 @dataclass(frozen=True)

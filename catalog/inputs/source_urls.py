@@ -19,7 +19,7 @@ from psycopg.conninfo import conninfo_to_dict
 from catalog.inputs.permits import Permits
 from catalog.inputs.variables import VARIABLE
 from catalog.model.sources import DatabaseSource
-from runtime.settings import Settings
+from runtime.settings.settings import Settings
 
 # Databases that are files: which one is read is decided by DECANT_INPUT_ROOTS, as for other files.
 FILE_BACKENDS = ("sqlite", "duckdb")

@@ -6,7 +6,7 @@ import os
 import re
 
 from catalog.inputs.permits import Permits
-from runtime.setting_values import DATA_VARIABLE
+from runtime.settings.values import DATA_VARIABLE
 
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 

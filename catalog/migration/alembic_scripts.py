@@ -28,7 +28,7 @@ from catalog.storage.dataset_tables import build_tables
 from catalog.storage.ledger_tables import SCHEMA
 from runtime.errors import MigrationError
 from runtime.private_files import make_private_folder
-from runtime.settings import Settings
+from runtime.settings.settings import Settings
 from runtime.shipped import IN_CHECKOUT, SCRIPTS, SHIPPED_CONTRACTS, SHIPPED_VERSIONS
 
 STATEMENT_TIMEOUT_MS = 600_000

@@ -21,7 +21,7 @@ from catalog.model.catalog import Catalog
 from catalog.model.dataset import Product
 from catalog.storage.ledger_tables import AppliedContract, DatasetHead
 from runtime.errors import MigrationError
-from runtime.settings import Settings
+from runtime.settings.settings import Settings
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from catalog.storage.access_tables import APPENDED_TABLES, CHANGED_TABLES, Audit
 from catalog.storage.dataset_tables import STAGING_SCHEMA
 from catalog.storage.installation_tables import Epoch, NamedLock, WatchedInput
 from catalog.storage.ledger_tables import LEDGER_TABLES, QUEUE_SCHEMA, SCHEMA, AppliedContract, Load
-from runtime.database import INGEST_ROLE, READ_ROLE, ROLES, WRITE_ROLE
+from runtime.postgres.database import INGEST_ROLE, READ_ROLE, ROLES, WRITE_ROLE
 
 RIGHTS_OF_OWNER = """
 SELECT d.datname AS name, pg_has_role(current_user, d.datdba, 'USAGE') AS is_owner, r.rolsuper AS is_superuser

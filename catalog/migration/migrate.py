@@ -41,9 +41,9 @@ from catalog.storage.high_water import check_restored
 from catalog.storage.ledger_tables import SCHEMA, DatasetHead, Load
 from catalog.storage.newest import note_newest
 from catalog.storage.product_roles import match_roles
-from runtime.database import make_engine, translate_errors
 from runtime.errors import MigrationError
-from runtime.settings import Settings
+from runtime.postgres.database import make_engine, translate_errors
+from runtime.settings.settings import Settings
 
 LOCK_ATTEMPTS = 3
 

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from catalog.model.dataset import Dataset
 from catalog.storage.epoch import read_epochs, renew_epoch
 from catalog.storage.ledger_tables import DatasetHead, Revision
-from runtime.settings import Settings
+from runtime.settings.settings import Settings
 
 ENDED_FILE = "ended-epochs"
 

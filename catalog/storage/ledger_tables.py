@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from catalog.storage.statuses import LOAD_STATUSES, REJECT_STATES
-from runtime.text_types import KeptJson, KeptText, PlainJson, PlainText
+from runtime.postgres.text_types import KeptJson, KeptText, PlainJson, PlainText
 
 SCHEMA = "decant"
 QUEUE_SCHEMA = "decant_queue"  # the task queue's own tables: its jobs are hints, the ledger is the truth

@@ -17,7 +17,7 @@ from psycopg import errors
 from catalog.model.catalog import Catalog
 from catalog.model.dataset import POSTGRES_NAME_BYTES, Product
 from catalog.sql.query import quote
-from runtime.database import INGEST_ROLE
+from runtime.postgres.database import INGEST_ROLE
 
 ROLE_PREFIX = "decant_product_"
 MEMBERSHIP_OPTIONS_FROM = 160_000  # the server version that knows SET and INHERIT for one membership

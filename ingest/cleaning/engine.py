@@ -19,9 +19,9 @@ from ingest.cleaning.result_tables import ResultTables, count, key_text
 from ingest.cleaning.transforms import TransformError, check_expression, require_plain
 from ingest.errors import CleaningError, OutOfMemoryError
 from ingest.readers.record_writer import JSON_COLUMN, ParsedBatch
-from runtime.driver_messages import describe_duckdb
 from runtime.duckdb_connection import open_duckdb
-from runtime.settings import Settings
+from runtime.postgres.driver_messages import describe_duckdb
+from runtime.settings.settings import Settings
 
 DEFAULT_MB = 256  # where nothing is set
 WIDE_COLUMNS = 100

@@ -9,7 +9,7 @@ from catalog.contract.load import lint_contracts, read_contract
 from catalog.model.dataset import Dataset, Product
 from ingest.cleaning.check_plan import check_cleaning
 from runtime.errors import Finding
-from runtime.settings import Settings
+from runtime.settings.settings import Settings
 
 
 def lint(settings: Settings, path: Path | None = None) -> tuple[list[Finding], int]:

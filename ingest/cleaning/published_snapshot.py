@@ -22,7 +22,7 @@ from catalog.model.dataset import Dataset
 from catalog.storage.ledger_tables import DatasetHead
 from runtime.duckdb_connection import open_duckdb
 from runtime.private_files import make_private_folder
-from runtime.settings import Settings
+from runtime.settings.settings import Settings
 
 SNAPSHOT_FROM_RECORDS = 10_000  # below it, Postgres is as quick
 

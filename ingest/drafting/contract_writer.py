@@ -17,7 +17,7 @@ from ingest.cleaning.plan import quote_name, quote_text
 from ingest.drafting.column_profile import Profile
 from ingest.drafting.type_candidates import TEXT
 from ingest.readers.record_writer import JSON_COLUMN, ParsedBatch
-from runtime.settings import Settings
+from runtime.settings.settings import Settings
 
 LINE_CHARACTERS = 110
 UNBROKEN_CHARACTERS = 10_000  # what stands in one line stays there

@@ -29,8 +29,8 @@ from ingest.landing.unpacking import UnpackLimit
 from ingest.readers import parse_batch
 from ingest.readers.record_writer import ParsedBatch
 from runtime.errors import ContractError
-from runtime.setting_values import ANY_PRODUCT
-from runtime.settings import Settings
+from runtime.settings.settings import Settings
+from runtime.settings.values import ANY_PRODUCT
 
 DIGEST_KEY = "record_id"
 ATTEMPTS = 4

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ingest.inputs.bucket import find_new_objects, open_bucket_batch
-from ingest.inputs.database import open_database_batch
+from ingest.inputs.database.input import open_database_batch
 from ingest.inputs.events import open_events_batch
 from ingest.inputs.files import find_new_files, open_file_batch
-from ingest.inputs.http import open_http_batch
+from ingest.inputs.http.input import open_http_batch
 from ingest.inputs.query import open_query_batch
 from ingest.inputs.raw_batch import InputContext, RawBatch
 

@@ -23,9 +23,9 @@ from catalog.storage.ledger_tables import DatasetHead
 from catalog.storage.product_roles import become, find_usable_role
 from ingest.errors import QueryInputError
 from ingest.inputs.raw_batch import InputContext, RawBatch, one_part
-from runtime.database import translate_error
-from runtime.driver_messages import describe_postgres
 from runtime.errors import DatabaseUnavailableError
+from runtime.postgres.database import translate_error
+from runtime.postgres.driver_messages import describe_postgres
 
 # No schema is searched but Postgres's own, a backslash is a backslash, and times are the same for everybody.
 SESSION = {

@@ -17,7 +17,7 @@ from catalog.storage.dataset_tables import CatalogTables
 from ingest.errors import SourceError
 from ingest.landing.raw import RawBatch, RawPart
 from runtime.private_files import make_private_folder
-from runtime.settings import Settings
+from runtime.settings.settings import Settings
 
 __all__ = ["InputContext", "RawBatch", "RawPart", "one_part"]
 

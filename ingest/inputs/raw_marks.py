@@ -23,8 +23,8 @@ from catalog.model.dataset import Dataset, Property, keeps_blanks
 from ingest.cleaning.engine import open_engine
 from ingest.errors import SourceError
 from ingest.inputs.mark_values import step_back, write_value
-from runtime.driver_messages import describe_duckdb
-from runtime.settings import Settings
+from runtime.postgres.driver_messages import describe_duckdb
+from runtime.settings.settings import Settings
 
 TIMESTAMP = re.compile(
     r"(?P<day>\d{4}-\d\d-\d\d)(?:(?P<between>[T ])(?P<clock>\d\d:\d\d(?::\d\d)?)(?P<digits>[.,]\d+)?(?P<rest>.*))?",

@@ -16,8 +16,8 @@ from catalog.inputs.variables import VARIABLE
 from catalog.model.dataset import Dataset
 from catalog.model.sources import HttpSource
 from ingest.errors import SourceError
-from runtime.setting_values import DATA_VARIABLE
-from runtime.settings import Settings
+from runtime.settings.settings import Settings
+from runtime.settings.values import DATA_VARIABLE
 
 HIDDEN = "***"
 SHORTEST_HIDDEN = 4  # characters; what is shorter gives nothing away, and hiding it would garble every message

@@ -9,7 +9,7 @@ from typing import Any
 
 from catalog.model.dataset import Dataset, file_format_of
 from ingest.errors import IngestError
-from runtime.settings import Settings
+from runtime.settings.settings import Settings
 
 
 def make_raw_lookup(settings: Settings) -> Callable[[Dataset, dict[str, Any], int], str | None]:

@@ -10,7 +10,7 @@ from catalog.model.catalog import Catalog
 from catalog.storage.heads import is_head_of
 from catalog.storage.ledger_tables import DatasetHead, Load
 from ingest.landing.landing_zone import locate
-from runtime.settings import Settings
+from runtime.settings.settings import Settings
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import zstandard
 
 from ingest.errors import SourceError, SourceTooLargeError, UnsafeArchiveError
 from ingest.landing.landed_batch import LandedPart
-from runtime.settings import Settings
+from runtime.settings.settings import Settings
 
 RATIO_FLOOR_BYTES = 10_000_000  # below it, the ratio does not matter
 GZIP_MAGIC = b"\x1f\x8b"

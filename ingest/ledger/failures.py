@@ -26,9 +26,9 @@ from ingest.errors import (
     SourceUnavailableError,
     SystemFailureError,
 )
-from runtime.database import translate_error
-from runtime.driver_messages import describe_duckdb, describe_postgres
 from runtime.errors import CatalogError, DatabaseUnavailableError
+from runtime.postgres.database import translate_error
+from runtime.postgres.driver_messages import describe_duckdb, describe_postgres
 
 # The database is there, and others were in the way.
 BUSY = (errors.DeadlockDetected, errors.LockNotAvailable, errors.SerializationFailure, errors.QueryCanceled)

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from catalog.storage.channels import LOADS_CHANNEL
 from catalog.storage.ledger_tables import QUEUE_SCHEMA, Load
-from runtime.database import APPLICATION_NAME
+from runtime.postgres.database import APPLICATION_NAME
 
 LOADS_QUEUE = "loads"
 EVENTS_QUEUE = "events"  # pushed events wait for no file that takes an hour

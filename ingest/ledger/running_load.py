@@ -17,7 +17,7 @@ from ingest.ledger.failures import explain_failure, is_outage
 from ingest.ledger.loads import Ticket, renew_lease
 from ingest.ledger.progress import Progress
 from runtime.logs import log
-from runtime.settings import Settings
+from runtime.settings.settings import Settings
 from runtime.telemetry import TRACER
 
 LOGGER = logging.getLogger("decant.load")

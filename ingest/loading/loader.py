@@ -29,10 +29,10 @@ from ingest.loading.load_report import LoadReport, log_crash
 from ingest.loading.workspace import drop_staged, load_folder, report_restored, sweep_leftovers
 from ingest.publishing.candidate import Outcome
 from ingest.retention.withdraw import withdraw
-from runtime.database import translate_errors
 from runtime.plain_text import plain
+from runtime.postgres.database import translate_errors
 from runtime.private_files import make_private_folder
-from runtime.settings import Settings
+from runtime.settings.settings import Settings
 from runtime.telemetry import TRACER
 
 SOURCE = FromSource()

@@ -17,9 +17,9 @@ from ingest.ledger.queue import insert_load, wake_workers
 from ingest.ledger.retry_policy import end_attempt
 from ingest.loading.load_report import LoadReport, log_crash
 from ingest.loading.loader import Loader
-from runtime.database import translate_errors
 from runtime.errors import DatabaseError, DatabaseUnavailableError
 from runtime.logs import log
+from runtime.postgres.database import translate_errors
 
 LOGGER = logging.getLogger("decant.worker")
 OPEN = ("queued", "running")

@@ -17,7 +17,7 @@ from ingest.ledger.loads import Ticket, find_leftovers
 from ingest.ledger.running_load import LOGGER
 from ingest.publishing.staging import unstage
 from runtime.logs import log
-from runtime.settings import Settings
+from runtime.settings.settings import Settings
 
 
 def load_folder(settings: Settings, ticket: Ticket) -> Path:

@@ -10,7 +10,7 @@ from sqlalchemy.schema import CreateTable, DropTable
 
 from catalog.storage.dataset_tables import LINE, LOAD, REVISION, UNTIL, DatasetTables
 from ingest.quarantine.rejected_records import REJECTS
-from runtime.copy import copy_file
+from runtime.postgres.copy import copy_file
 
 
 def apply_changes(

@@ -24,7 +24,7 @@ from catalog.storage.dataset_tables import CatalogTables, DatasetTables
 from catalog.storage.product_roles import become, find_usable_role
 from catalog.types.property_types import PropertyType
 from catalog.types.value_parsers import InvalidValueError
-from runtime.driver_messages import describe_postgres
+from runtime.postgres.driver_messages import describe_postgres
 
 GATE_TIMEOUT = "30s"
 # Functions and types are PostgreSQL's own, and a backslash in a text is a backslash.

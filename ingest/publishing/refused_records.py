@@ -25,8 +25,8 @@ from ingest.cleaning.newest import name_order, order_property
 from ingest.ledger.running_load import RunningLoad
 from ingest.publishing.candidate import Candidate
 from ingest.publishing.staging import copy_target, quote_table
-from runtime.copy import copy_file, driver_of
 from runtime.plain_text import plain
+from runtime.postgres.copy import copy_file, driver_of
 
 # A value that is none of its column's type, or more than a limit of Postgres allows.
 REFUSALS = (psycopg.DataError, errors.ProgramLimitExceeded, errors.StatementTooComplex)

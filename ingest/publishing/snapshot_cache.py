@@ -14,7 +14,7 @@ from ingest.cleaning.engine import CleanBatch
 from ingest.cleaning.published_snapshot import SNAPSHOT_FROM_RECORDS, store_snapshot, supports_snapshot
 from ingest.publishing.candidate import Publication
 from ingest.quarantine.replay_batch import takes_whole
-from runtime.settings import Settings
+from runtime.settings.settings import Settings
 
 LATE_LINES_MOST = 10_000  # with more, the next load compares in Postgres
 

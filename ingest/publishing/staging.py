@@ -11,7 +11,7 @@ from sqlalchemy.schema import CreateTable, DropTable
 
 from catalog.storage.dataset_tables import STAGING_SCHEMA, DatasetTables
 from ingest.ledger.running_load import RunningLoad
-from runtime.copy import copy_file
+from runtime.postgres.copy import copy_file
 
 
 def stage(load: RunningLoad, file: Path) -> None:

@@ -40,7 +40,7 @@ from ingest.quarantine.replay_merge import (
     supersede_confirmed,
     supersede_written,
 )
-from runtime.copy import copy_file
+from runtime.postgres.copy import copy_file
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from catalog.storage.dataset_tables import LINE, DatasetTables
 from catalog.storage.ledger_tables import RejectedRecord
 from ingest.cleaning.newest import note_order
 from ingest.readers.record_writer import ParsedPart, show_text
-from runtime.copy import copy_file, driver_of
 from runtime.plain_text import keep_text
+from runtime.postgres.copy import copy_file, driver_of
 
 RAW_BATCH_LINES = 10_000
 REASONS_SHOWN = 20

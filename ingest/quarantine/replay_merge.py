@@ -30,8 +30,8 @@ from ingest.quarantine.rejected_records import REJECTS, key_of
 from ingest.quarantine.replay_batch import LatestBatch, find_latest_batch, rejects_file_format, takes_whole
 from ingest.readers.record_writer import ParsedPart
 from ingest.readers.replayed_rejects import RejectsReader
-from runtime.copy import copy_file, driver_of
 from runtime.plain_text import keep_text
+from runtime.postgres.copy import copy_file, driver_of
 
 REPLAYED = sa.Table(
     "poured",

@@ -22,8 +22,8 @@ from ingest.readers.json_batches import JsonBatcher, show_text
 from ingest.readers.nanoseconds import find_too_fine
 from ingest.readers.record_writer import JSON_COLUMN, RECORD_LIMIT_BYTES, RecordWriter
 from ingest.readers.signature import LOOKED_AT, name_format
-from runtime.driver_messages import describe_duckdb
 from runtime.duckdb_connection import open_duckdb
+from runtime.postgres.driver_messages import describe_duckdb
 
 FETCH_ROWS = 1000
 FREE_BYTES = 100_000_000  # of JSON; below it, the ratio to the file's size does not matter

@@ -30,7 +30,7 @@ from ingest.readers import parse_batch
 from ingest.readers.record_writer import ParsedBatch
 from ingest.retention.prune import remove_unneeded
 from ingest.retention.redact_files import RedactionSpace, redact_part
-from runtime.driver_messages import describe_duckdb
+from runtime.postgres.driver_messages import describe_duckdb
 
 WORD_LEAST = 3  # characters: a shorter key stands in many a text that is not about it
 

@@ -26,7 +26,7 @@ from catalog.storage.heads import is_head_of
 from catalog.storage.ledger_tables import IDEMPOTENCY_HOURS, DatasetHead, Load, Revision
 from ingest.landing.landing_zone import locate
 from ingest.ledger.failures import explain_failure, is_outage
-from runtime.settings import Settings
+from runtime.settings.settings import Settings
 
 ROWS_AT_ONCE = 10_000
 YOUNG_SECONDS = 3600.0  # a file that was touched since may belong to a load that is about to say so

@@ -17,12 +17,12 @@ from psycopg_pool import PoolTimeout
 
 from catalog.model.catalog import Catalog
 from ingest.worker.worker import LOGGER, Worker
-from runtime.database import DatabaseUrls
-from runtime.embedded_site import EmbeddedPostgresError
 from runtime.errors import CatalogError, PoolerError
 from runtime.logs import log
-from runtime.poolers import require_direct
-from runtime.settings import Settings
+from runtime.postgres.database import DatabaseUrls
+from runtime.postgres.embedded_site import EmbeddedPostgresError
+from runtime.postgres.poolers import require_direct
+from runtime.settings.settings import Settings
 
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 10.0

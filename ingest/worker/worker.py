@@ -39,10 +39,10 @@ from ingest.loading.run_queued import run_queued
 from ingest.worker.dispatch import Dispatcher, Swept
 from ingest.worker.housekeeping import run_housekeeping
 from ingest.worker.watch_inputs import find_due_inputs, find_new_data
-from runtime.database import APPLICATION_NAME, make_engine
 from runtime.errors import CatalogError
 from runtime.logs import log
-from runtime.settings import Settings
+from runtime.postgres.database import APPLICATION_NAME, make_engine
+from runtime.settings.settings import Settings
 
 CHANNELS = (LOADS_CHANNEL, REVISIONS_CHANNEL, EVENTS_CHANNEL)
 SWEEP_SECONDS = 0.5

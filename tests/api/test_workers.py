@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from api.auth.api_keys import create_key
-from runtime.database import make_engine
-from runtime.settings import read_secret
+from runtime.postgres.database import make_engine
+from runtime.settings.settings import read_secret
 from tests.support.lab import Lab
 from tests.support.serve_process import counted, serving
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import psycopg
 
-from runtime.database import ROLES, DatabaseUrls, create_roles
-from runtime.embedded_postgres import EmbeddedPostgres, run_embedded
+from runtime.postgres.database import ROLES, DatabaseUrls, create_roles
+from runtime.postgres.embedded_postgres import EmbeddedPostgres, run_embedded
 from tests.endurance import crash, testbed, volume
 from tests.support.lab import Lab
 

@@ -23,8 +23,8 @@ from ingest.loading import fetch_batch, load_batch, loader
 from ingest.loading.load_report import LoadReport
 from ingest.publishing import publish, snapshot_cache, staging, transaction
 from ingest.quarantine import rejected_records as quarantine
-from runtime.database import make_engine
-from runtime.settings import load_settings
+from runtime.postgres.database import make_engine
+from runtime.settings.settings import load_settings
 from tests.endurance.testbed import Batch, make_batch
 from tests.support.lab import Lab
 

@@ -36,8 +36,8 @@ CHILD = """
 import json, resource, sys
 from pathlib import Path
 from catalog.contract.load import load_catalog
-from runtime.database import make_engine
-from runtime.settings import load_settings
+from runtime.postgres.database import make_engine
+from runtime.settings.settings import load_settings
 from catalog.storage.dataset_tables import build_tables
 from ingest.loading.loader import Loader
 home, contracts, data, url = sys.argv[1:]

@@ -23,10 +23,10 @@ from catalog.storage.product_roles import become, name_role
 from ingest.cleaning.lint import lint
 from ingest.cleaning.transforms import TransformError, check_expression
 from ingest.publishing.quality_checks import run_in_savepoint
-from runtime.database import DatabaseUrls, make_engine
 from runtime.duckdb_connection import open_duckdb
 from runtime.errors import Finding
-from runtime.settings import load_settings
+from runtime.postgres.database import DatabaseUrls, make_engine
+from runtime.settings.settings import load_settings
 from tests.support.lab import Lab
 
 MakeLab = Callable[..., Lab]

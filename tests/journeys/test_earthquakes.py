@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from runtime.settings import PROJECT_ROOT
+from runtime.settings.settings import PROJECT_ROOT
 from tests.support.lab import Lab, walk
 
 CONTRACT = (PROJECT_ROOT / "contracts" / "earthquakes.odcs.yaml").read_text(encoding="utf-8")

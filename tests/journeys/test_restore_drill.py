@@ -21,10 +21,10 @@ from typer.testing import CliRunner
 
 from catalog.migration.migrate import migrate
 from decant import app
-from runtime.database import ROLES, DatabaseUrls
-from runtime.embedded_postgres import EmbeddedPostgres, run_embedded
 from runtime.errors import MigrationError
-from runtime.settings import PROJECT_ROOT, read_secret
+from runtime.postgres.database import ROLES, DatabaseUrls
+from runtime.postgres.embedded_postgres import EmbeddedPostgres, run_embedded
+from runtime.settings.settings import PROJECT_ROOT, read_secret
 from tests.support.databases import Databases
 from tests.support.documents import read_example
 from tests.support.lab import PEOPLE, Lab

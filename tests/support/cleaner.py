@@ -14,7 +14,7 @@ from catalog.contract.load import load_catalog
 from catalog.model.dataset import Dataset
 from ingest.cleaning.engine import clean_batch, find_native
 from ingest.cleaning.plan import compile_cleaning
-from runtime.settings import load_settings
+from runtime.settings.settings import load_settings
 from tests.support.lab import parse_bytes
 
 KEY = "{name: id, logicalType: integer, primaryKey: true}"

@@ -13,8 +13,8 @@ import psycopg
 
 from catalog.migration.migrate import migrate
 from catalog.model.catalog import Catalog
-from runtime.database import ROLES, DatabaseUrls
-from runtime.embedded_postgres import EmbeddedPostgres
+from runtime.postgres.database import ROLES, DatabaseUrls
+from runtime.postgres.embedded_postgres import EmbeddedPostgres
 from tests.support.lab import Lab
 
 

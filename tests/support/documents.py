@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from runtime.settings import PROJECT_ROOT
+from runtime.settings.settings import PROJECT_ROOT
 from tests.support.lab import Lab
 
 BASE = "http://127.0.0.1:8000"

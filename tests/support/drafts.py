@@ -10,7 +10,7 @@ import yaml
 
 from ingest.drafting.draft import Draft, draft_contract
 from ingest.landing.unpacking import UnpackLimit
-from runtime.settings import Settings, load_settings
+from runtime.settings.settings import Settings, load_settings
 from tests.support.lab import Lab
 
 LIMIT = UnpackLimit(1 << 30)

@@ -17,7 +17,7 @@ from joserfc.util import urlsafe_b64encode
 
 from api.auth import jwt as tokens
 from api.auth.jwt import TokenClaims, TokenVerifier
-from runtime.token_issuers import TokenIssuer
+from runtime.settings.token_issuers import TokenIssuer
 from tests.support.remote_api import Asked, RemoteApi, Reply, run_remote_api
 
 AUDIENCE = "https://data.example"

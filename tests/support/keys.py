@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from api.auth.api_keys import create_key
-from runtime.database import make_engine
-from runtime.settings import read_secret
+from runtime.postgres.database import make_engine
+from runtime.settings.settings import read_secret
 from tests.support.lab import Lab
 
 

@@ -28,8 +28,8 @@ from ingest.loading.load_report import LoadReport
 from ingest.loading.loader import Loader
 from ingest.readers import parse_batch
 from ingest.readers.record_writer import ParsedBatch
-from runtime.database import DatabaseUrls, make_engine
-from runtime.settings import Settings, load_settings
+from runtime.postgres.database import DatabaseUrls, make_engine
+from runtime.settings.settings import Settings, load_settings
 
 PEOPLE = """
 apiVersion: v3.1.0

@@ -12,9 +12,9 @@ import httpx
 
 from api.auth.api_keys import KEY_PREFIX, checksum, create_key, parse_key
 from api.query.cursor import Cursor, encode_cursor
-from runtime.database import DatabaseUrls, make_engine
-from runtime.settings import read_secret
-from runtime.token_issuers import TokenIssuer
+from runtime.postgres.database import DatabaseUrls, make_engine
+from runtime.settings.settings import read_secret
+from runtime.settings.token_issuers import TokenIssuer
 from tests.support.lab import Lab
 from tests.support.sockets import serving
 

@@ -20,10 +20,10 @@ from urllib.parse import quote, unquote, urlsplit
 import psycopg
 import pytest
 
-from runtime.child_processes import start_with
-from runtime.database import ROLES, DatabaseUrls
-from runtime.embedded_postgres import OWNER, EmbeddedPostgres
-from runtime.embedded_site import SERVER_USER
+from runtime.postgres.child_processes import start_with
+from runtime.postgres.database import ROLES, DatabaseUrls
+from runtime.postgres.embedded_postgres import OWNER, EmbeddedPostgres
+from runtime.postgres.embedded_site import SERVER_USER
 from scripts.debian_tools import Tool, ToolMissingError, find_tool
 
 START_SECONDS = 60.0

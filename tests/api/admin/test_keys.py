@@ -17,9 +17,9 @@ import pytest
 
 from api.auth.api_keys import KeyDraft, Peppers, create_key, draft_row, parse_key, read_peppers
 from api.auth.identify import LOOKUPS_SPARE
-from runtime.database import make_engine
 from runtime.errors import SettingsError
-from runtime.settings import load_settings, read_secret
+from runtime.postgres.database import make_engine
+from runtime.settings.settings import load_settings, read_secret
 from tests.support.lab import PEOPLE, Lab
 
 CLOSED = PEOPLE.replace(", customProperties: [{property: anonymous, value: true}]", "")

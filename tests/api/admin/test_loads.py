@@ -12,8 +12,8 @@ import pytest
 from api.auth.api_keys import create_key
 from ingest.loading.run_queued import run_queued
 from ingest.worker.dispatch import Dispatcher
-from runtime.database import make_engine
-from runtime.settings import read_secret
+from runtime.postgres.database import make_engine
+from runtime.settings.settings import read_secret
 from tests.support.lab import Lab
 from tests.support.people import DERIVED, GOOD
 

@@ -16,7 +16,7 @@ from api.auth import jwt as tokens
 from api.auth.jwks import read_keys
 from api.auth.jwt import TokenClaims
 from api.auth.jwt_parsing import decode_base64url
-from runtime.token_issuers import TokenIssuer
+from runtime.settings.token_issuers import TokenIssuer
 from tests.support.examples import examples
 from tests.support.issuer import (
     AUDIENCE,

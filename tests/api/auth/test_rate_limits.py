@@ -19,9 +19,9 @@ from psycopg_pool import AsyncConnectionPool
 from api.auth.api_keys import create_key
 from api.auth.rate_limits import Limiter, rate_headers
 from api.http.client_address import client_address
-from runtime.database import make_engine, make_write_pool
-from runtime.rate import Rate, parse_rate
-from runtime.settings import load_settings, read_secret
+from runtime.postgres.database import make_engine, make_write_pool
+from runtime.settings.rate import Rate, parse_rate
+from runtime.settings.settings import load_settings, read_secret
 from tests.support.lab import PEOPLE, Lab
 
 PATH = "/data/people/v1/people/records?limit=1"

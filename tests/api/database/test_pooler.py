@@ -22,10 +22,10 @@ from api.auth.api_keys import create_key
 from api.database.connections import ReadConnections
 from api.database.statement import Statement
 from ingest.worker.supervisor import keep_working
-from runtime.database import make_engine, make_read_engine, make_read_pool
-from runtime.embedded_postgres import EmbeddedPostgres
 from runtime.errors import DatabaseError, PoolerError
-from runtime.settings import read_secret
+from runtime.postgres.database import make_engine, make_read_engine, make_read_pool
+from runtime.postgres.embedded_postgres import EmbeddedPostgres
+from runtime.settings.settings import read_secret
 from tests.support.lab import PEOPLE, Lab
 from tests.support.tools import Bouncer, free_database, run_pgbouncer
 

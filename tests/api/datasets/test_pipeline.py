@@ -18,8 +18,8 @@ import pytest
 import zstandard
 
 from api.auth.api_keys import create_key
-from runtime.database import make_engine
-from runtime.settings import read_secret
+from runtime.postgres.database import make_engine
+from runtime.settings.settings import read_secret
 from tests.support.lab import Lab, walk
 
 SHOP = """

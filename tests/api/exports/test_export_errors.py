@@ -5,8 +5,8 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from runtime.database import translate_state
 from runtime.errors import DatabaseError, DatabaseUnavailableError, QueryTimeoutError, QueryTooExpensiveError
+from runtime.postgres.database import translate_state
 from tests.support.lab import Lab
 
 BASE = "/data/people/v1/people"

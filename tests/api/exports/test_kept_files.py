@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from catalog.model.load_request import Erase
-from runtime.database import INGEST_ROLE, READ_ROLE
+from runtime.postgres.database import INGEST_ROLE, READ_ROLE
 from tests.support.lab import Lab
 
 FILE = "/data/people/v1/people/export?at=1&format=parquet"

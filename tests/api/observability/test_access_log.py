@@ -15,9 +15,9 @@ import pytest
 
 from api.auth.api_keys import create_key
 from api.observability.access_log import LINES_AT_ONCE, AccessLog
-from runtime.database import make_engine
 from runtime.errors import SettingsError
-from runtime.settings import load_settings, read_secret
+from runtime.postgres.database import make_engine
+from runtime.settings.settings import load_settings, read_secret
 from tests.support.lab import PEOPLE, Lab
 from tests.support.serve_process import counted, serving
 

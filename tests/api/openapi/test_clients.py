@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.settings import PROJECT_ROOT
+from runtime.settings.settings import PROJECT_ROOT
 from tests.support.lab import PEOPLE, Lab
 from tests.support.pushing import SENSORS
 from tests.support.site import open_site

@@ -16,8 +16,8 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from api.openapi import build_document, is_current
 from catalog.contract.load import load_catalog
-from runtime.settings import PROJECT_ROOT, load_settings
-from runtime.token_issuers import TokenIssuer
+from runtime.settings.settings import PROJECT_ROOT, load_settings
+from runtime.settings.token_issuers import TokenIssuer
 from tests.support.lab import PEOPLE, Lab
 
 

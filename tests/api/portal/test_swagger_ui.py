@@ -22,8 +22,8 @@ import httpx
 import pytest
 
 from api.auth.api_keys import create_key
-from runtime.database import make_engine
-from runtime.settings import read_secret
+from runtime.postgres.database import make_engine
+from runtime.settings.settings import read_secret
 from tests.support.issuer import Issuer, run_issuer
 from tests.support.lab import PEOPLE, Lab
 from tests.support.remote_api import Asked, Reply

@@ -17,7 +17,7 @@ from api.datasets.aggregates_parameters import AggregateValidator, Group, Measur
 from api.http.problems import Problem
 from api.query.parameters import Validator
 from catalog.model.dataset import Dataset
-from runtime.database import DatabaseUrls
+from runtime.postgres.database import DatabaseUrls
 from tests.support.examples import examples
 from tests.support.lab import Lab, walk
 

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from ingest.inspection.column_statistics import refresh_profiles
-from runtime.database import make_engine
 from runtime.errors import MigrationError
+from runtime.postgres.database import make_engine
 from tests.support.keys import key_of
 from tests.support.lab import Lab, walk
 

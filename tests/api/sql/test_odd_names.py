@@ -28,7 +28,7 @@ from catalog.model.reserved_names import (
     SYSTEM_COLUMNS,
     refuse_property,
 )
-from runtime.settings import load_settings
+from runtime.settings.settings import load_settings
 from tests.support.lab import Lab
 
 SECRET = "s3cret-canary-7f"

@@ -14,7 +14,7 @@ from catalog.model.catalog import Catalog
 from catalog.model.dataset import Property
 from ingest.cleaning.lint import lint
 from runtime.errors import ContractError, Finding, UnknownDatasetError
-from runtime.settings import PROJECT_ROOT, Settings, load_settings
+from runtime.settings.settings import PROJECT_ROOT, Settings, load_settings
 
 HEAD = """\
 apiVersion: v3.1.0

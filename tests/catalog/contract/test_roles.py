@@ -11,7 +11,7 @@ from catalog.contract.load import lint_contracts
 from catalog.contract.roles import PredicateError, parse_predicate
 from catalog.model.dataset import Product
 from catalog.model.roles import Role, RowPredicate, join_rows
-from runtime.settings import load_settings
+from runtime.settings.settings import load_settings
 
 CONTRACT = """
 apiVersion: v3.1.0

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from catalog.contract.load import read_contract
-from runtime.settings import load_settings
+from runtime.settings.settings import load_settings
 from tests.support.lab import PEOPLE
 from tests.support.quakes import QUAKES
 

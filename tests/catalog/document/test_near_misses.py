@@ -15,7 +15,7 @@ from catalog.contract.service_levels import READERS
 from catalog.document.custom_properties import CUSTOM_PROPERTIES
 from runtime.errors import Finding, SettingsError
 from runtime.near_misses import find_near, fold_name, is_one_slip
-from runtime.settings import Settings, load_settings, unknown_variables
+from runtime.settings.settings import Settings, load_settings, unknown_variables
 
 PRODUCTION = {"env": "production", "secret": "x" * 32, "database_url": "postgresql://own@db.example/decant"}
 CONTRACT = """

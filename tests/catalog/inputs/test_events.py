@@ -9,7 +9,7 @@ import pytest
 from catalog.contract.load import load_catalog
 from catalog.model.dataset import Dataset
 from runtime.errors import ContractError
-from runtime.settings import load_settings
+from runtime.settings.settings import load_settings
 from tests.support.pushing import READINGS, SENSORS
 
 

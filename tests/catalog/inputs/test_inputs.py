@@ -10,7 +10,7 @@ from catalog.contract.load import load_catalog
 from catalog.model.dataset import Input
 from catalog.model.sources import DatabaseSource, HttpSource, Incremental
 from runtime.errors import ContractError
-from runtime.settings import load_settings
+from runtime.settings.settings import load_settings
 
 CONTRACT = """
 apiVersion: v3.1.0

@@ -13,7 +13,7 @@ from catalog.inputs.permits import Permits
 from catalog.inputs.source_urls import SourceUrlError, check_source_url, make_source_url
 from catalog.model.sources import DatabaseSource
 from runtime.errors import SettingsError
-from runtime.settings import Settings, load_settings
+from runtime.settings.settings import Settings, load_settings
 
 PRODUCTION = {"env": "production", "secret": "x" * 32, "database_url": "postgresql://own:pw@db.example:5433/decant"}
 CONTRACT = """

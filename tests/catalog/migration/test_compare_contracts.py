@@ -18,7 +18,7 @@ from catalog.document.yaml_document import Document
 from catalog.migration.compare_contracts import compare_contracts
 from catalog.model.dataset import Product
 from catalog.model.semantic_version import Step, Version, parse_version
-from runtime.settings import load_settings
+from runtime.settings.settings import load_settings
 from tests.support.examples import examples
 
 CONTRACT = """

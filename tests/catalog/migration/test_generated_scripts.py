@@ -13,7 +13,7 @@ from catalog.contract.load import lint_contracts
 from catalog.migration.migrate import migrate
 from catalog.model.catalog import Catalog
 from catalog.model.semantic_version import parse_version
-from runtime.settings import PROJECT_ROOT, load_settings
+from runtime.settings.settings import PROJECT_ROOT, load_settings
 from tests.support.lab import Lab
 
 # Each would write the file {canary} where it ran as Python in a docstring, a text, a comment or a name.

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from catalog.migration.alembic_scripts import make_branch
 from catalog.migration.migrate import migrate
 from catalog.migration.table_changes import find_differences
-from runtime.database import make_engine
 from runtime.errors import MigrationError
+from runtime.postgres.database import make_engine
 from tests.support.databases import Databases
 from tests.support.examples import examples
 from tests.support.lab import Lab

@@ -11,7 +11,7 @@ import pytest
 from catalog.contract.load import lint_contracts
 from catalog.model.catalog import Catalog
 from runtime.errors import Finding
-from runtime.settings import load_settings
+from runtime.settings.settings import load_settings
 
 STAFF = """
 apiVersion: v3.1.0

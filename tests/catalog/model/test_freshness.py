@@ -11,7 +11,7 @@ import pytest
 
 from catalog.storage.dataset_tables import build_tables
 from ingest.inspection.dataset_status import read_status
-from runtime.database import make_engine
+from runtime.postgres.database import make_engine
 from tests.support.lab import PEOPLE, Lab
 
 PROMISE = "slaProperties:\n  - {property: latency, value: 2, unit: d%s}\nschema:"

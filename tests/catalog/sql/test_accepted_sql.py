@@ -11,7 +11,7 @@ import pytest
 
 from catalog.sql.allowed import FUNCTIONS, NONDETERMINISTIC_FUNCTIONS, ROW_FUNCTIONS
 from catalog.sql.query import find_tables, parse_query, select_columns, write_query
-from runtime.embedded_postgres import EmbeddedPostgres
+from runtime.postgres.embedded_postgres import EmbeddedPostgres
 
 TABLES = """
 CREATE SCHEMA s;

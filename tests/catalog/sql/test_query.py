@@ -11,7 +11,7 @@ from catalog.contract.load import lint_contracts
 from catalog.model.catalog import Catalog
 from catalog.sql.query import QueryTextError, find_tables, output_columns, parse_query, rename_tables
 from runtime.errors import Finding
-from runtime.settings import load_settings
+from runtime.settings.settings import load_settings
 
 
 def reads(query: str) -> list[str]:

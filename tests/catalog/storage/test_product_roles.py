@@ -12,7 +12,7 @@ from psycopg import sql
 
 from catalog.migration.migrate import migrate
 from catalog.storage.product_roles import become, find_usable_role, match_roles, name_role
-from runtime.database import make_engine
+from runtime.postgres.database import make_engine
 from tests.support.lab import Lab
 
 MakeLab = Callable[..., Lab]

@@ -39,7 +39,7 @@ from catalog.types.value_parsers import (
     TIMESTAMP_TEXT,
     InvalidValueError,
 )
-from runtime.embedded_postgres import EmbeddedPostgres
+from runtime.postgres.embedded_postgres import EmbeddedPostgres
 from tests.support.examples import examples
 
 SMALL = resolve_type("integer", "smallint", {})[0]

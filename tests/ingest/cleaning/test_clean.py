@@ -15,7 +15,7 @@ from catalog.contract.load import load_catalog
 from ingest.cleaning.check_plan import check_cleaning
 from ingest.cleaning.engine import find_native
 from ingest.cleaning.plan import digest_cleaning, needed_columns
-from runtime.settings import load_settings
+from runtime.settings.settings import load_settings
 from tests.support.cleaner import Cleaner, make_csv, quoted, read_csv
 from tests.support.examples import examples
 

@@ -9,7 +9,7 @@ import pytest
 from catalog.contract.load import lint_contracts
 from ingest.cleaning.check_plan import check_cleaning
 from ingest.cleaning.lint import lint
-from runtime.settings import load_settings
+from runtime.settings.settings import load_settings
 from tests.support.cleaner import Cleaner, make_csv, quoted
 
 

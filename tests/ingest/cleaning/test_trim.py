@@ -12,7 +12,7 @@ import pytest
 
 from catalog.contract.load import load_catalog
 from runtime.errors import ContractError
-from runtime.settings import load_settings
+from runtime.settings.settings import load_settings
 from tests.support.file_cases import CASES, EXPECTED, merge_contracts
 from tests.support.lab import Lab
 from tests.support.pushing import make_key

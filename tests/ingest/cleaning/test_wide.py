@@ -11,7 +11,7 @@ from catalog.contract.load import load_catalog
 from ingest.cleaning.engine import choose_limits, clean_batch
 from ingest.cleaning.plan import compile_cleaning, needed_columns
 from ingest.errors import OutOfMemoryError
-from runtime.settings import Settings, load_settings
+from runtime.settings.settings import Settings, load_settings
 from tests.support.lab import parse_bytes
 
 KINDS = {"integer": "1", "string": "abc", "number": "1.5", "date": "2020-01-01", "boolean": "true"}

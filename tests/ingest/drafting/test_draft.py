@@ -22,7 +22,7 @@ from ingest.drafting.detect_format import detect_file_format
 from ingest.drafting.draft import Draft, draft_contract
 from ingest.errors import IngestError, OutOfMemoryError
 from runtime.errors import CatalogError
-from runtime.settings import load_settings
+from runtime.settings.settings import load_settings
 from tests.support.drafts import LIMIT, draft, input_of, load, place, properties, types
 from tests.support.examples import examples
 from tests.support.lab import Lab

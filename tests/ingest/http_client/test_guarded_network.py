@@ -15,7 +15,7 @@ from ingest.http_client import client as http_client
 from ingest.http_client import guarded_network as addresses
 from ingest.http_client.client import ApiClient, ApiRequest
 from ingest.http_client.guarded_network import Address, AddressRefusedError, Resolver
-from runtime.settings import load_settings
+from runtime.settings.settings import load_settings
 from tests.support.quakes import QUAKES
 from tests.support.remote_api import RemoteApi, Reply, run_remote_api
 

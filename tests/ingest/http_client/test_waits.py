@@ -13,7 +13,7 @@ from ingest.http_client import waits as http_waits
 from ingest.http_client.waits import describe_wait, read_wait
 from ingest.loading.run_queued import run_queued
 from ingest.worker.dispatch import Dispatcher
-from runtime.database import make_engine
+from runtime.postgres.database import make_engine
 from tests.support.lab import Lab
 from tests.support.quakes import QUAKES
 from tests.support.queued_loads import queue_load

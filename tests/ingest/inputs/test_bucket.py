@@ -24,7 +24,7 @@ from ingest.inputs import bucket as reader
 from ingest.inputs import find_position
 from ingest.inputs.bucket import open_bucket_batch
 from ingest.inputs.raw_batch import InputContext
-from runtime.settings import load_settings
+from runtime.settings.settings import load_settings
 
 PRODUCTION = {"env": "production", "secret": "x" * 32, "database_url": "postgresql://own@db.example/decant"}
 BIG = random.Random(1).randbytes(6_000_000)

@@ -172,8 +172,8 @@ def test_large_events_are_taken_a_few_at_a_time_but_always_one(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from runtime.database import make_engine
-from runtime.settings import load_settings
+from runtime.postgres.database import make_engine
+from runtime.settings.settings import load_settings
 from catalog.contract.load import load_catalog
 from catalog.storage.dataset_tables import build_tables
 from ingest.loading.loader import Loader

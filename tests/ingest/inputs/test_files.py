@@ -16,7 +16,7 @@ from ingest.inputs import find_position
 from ingest.inputs.file_choice import GONE_NAMES_KEPT, choose_files
 from ingest.inputs.files import CHUNK_BYTES, open_file_batch
 from ingest.inputs.raw_batch import InputContext
-from runtime.settings import load_settings
+from runtime.settings.settings import load_settings
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ import pytest
 from catalog.inputs.permits import Permits
 from catalog.model.sources import DatabaseSource
 from ingest.errors import SourceError
-from ingest.inputs.database import make_source_engine
+from ingest.inputs.database.input import make_source_engine
 from ingest.inputs.variables import VariableExpander
-from runtime.settings import load_settings
+from runtime.settings.settings import load_settings
 from tests.support.databases import Databases
 from tests.support.lab import PEOPLE, Lab
 

@@ -11,7 +11,7 @@ import pytest
 
 from catalog.inputs.permits import Permits
 from ingest.inputs.variables import VariableExpander
-from runtime.settings import load_settings
+from runtime.settings.settings import load_settings
 from tests.support.lab import Lab
 from tests.support.quakes import QUAKES
 from tests.support.remote_api import Reply, run_remote_api

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from catalog.model.load_request import Erase
 from ingest.inspection.column_statistics import FAILURES, Behind, Failures, keep_profile, refresh_profiles
 from ingest.loading.load_report import LoadReport
-from runtime.database import make_engine
+from runtime.postgres.database import make_engine
 from tests.support.lab import PEOPLE, Lab
 
 MIXED = """

@@ -13,7 +13,7 @@ from catalog.contract.load import load_catalog
 from catalog.model.catalog import Catalog
 from commands.show.lineage import show_lineage
 from ingest.inspection.lineage import Lineage, Origin, to_json, trace_lineage
-from runtime.settings import load_settings
+from runtime.settings.settings import load_settings
 
 SALES = """
 apiVersion: v3.1.0

@@ -23,7 +23,7 @@ from ingest.loading.load_report import LoadReport
 from ingest.loading.prune_datasets import prune_datasets
 from ingest.loading.run_queued import run_queued
 from ingest.worker.watch_inputs import has_new_data
-from runtime.database import make_engine
+from runtime.postgres.database import make_engine
 from tests.support.lab import Lab
 from tests.support.load_steps import caller_of
 from tests.support.people import TOWN, WATCHED

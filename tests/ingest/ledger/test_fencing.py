@@ -10,7 +10,7 @@ import pytest
 
 from ingest.loading.load_report import LoadReport
 from ingest.loading.workspace import drop_staged
-from runtime.database import make_engine
+from runtime.postgres.database import make_engine
 from tests.support.lab import Lab
 from tests.support.load_steps import caller_of
 from tests.support.people import WATCHED

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from catalog.storage.ledger_tables import DatasetHead
 from ingest.errors import DatasetBusyError
 from ingest.ledger.lease import lock_dataset
-from runtime.database import make_engine
+from runtime.postgres.database import make_engine
 from tests.support.lab import PEOPLE, Lab
 from tests.support.load_steps import caller_of
 
@@ -260,8 +260,8 @@ def test_the_ledger_keeps_no_staging_table(lab: Lab) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from runtime.database import make_engine
-from runtime.settings import load_settings
+from runtime.postgres.database import make_engine
+from runtime.settings.settings import load_settings
 from catalog.contract.load import load_catalog
 from catalog.storage.dataset_tables import build_tables
 from ingest.loading.loader import Loader

@@ -34,7 +34,7 @@ LONG = "x" * 3_500_000
 
 def assert_readable(lab: Lab, report: Any) -> None:
     """Every way in which a person sees a load."""
-    from runtime.database import make_engine
+    from runtime.postgres.database import make_engine
 
     engine = make_engine(lab.urls.read)
     for text in (

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from catalog.storage.dataset_tables import build_tables
 from ingest.publishing.staging import park_indexes
-from runtime.database import make_engine
+from runtime.postgres.database import make_engine
 from tests.support.lab import PEOPLE, Lab
 
 INDEXED = PEOPLE.replace(

@@ -11,8 +11,8 @@ import pytest
 
 from ingest.loading.load_report import LoadReport
 from ingest.publishing.quality_checks import compare, read_number, run_in_savepoint
-from runtime.database import make_engine
 from runtime.errors import ContractError
+from runtime.postgres.database import make_engine
 from tests.support.lab import Lab
 
 MakeLab = Callable[..., Lab]

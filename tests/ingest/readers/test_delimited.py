@@ -24,7 +24,7 @@ from ingest.landing.unpacking import UnpackLimit
 from ingest.readers import delimited as reader
 from ingest.readers.delimited import DelimitedReader
 from ingest.readers.record_writer import RECORD_LIMIT_BYTES, ParsedBatch, require_columns
-from runtime.embedded_postgres import EmbeddedPostgres
+from runtime.postgres.embedded_postgres import EmbeddedPostgres
 from tests.support.examples import examples
 from tests.support.lab import land_bytes, parse_bytes
 

@@ -15,7 +15,7 @@ from catalog.model.dataset import FileFormat
 from catalog.model.load_request import Erase, Replay
 from ingest.errors import SourceError
 from ingest.http_client import client as http_client
-from runtime.settings import load_settings
+from runtime.settings.settings import load_settings
 from tests.support.lab import Lab
 from tests.support.parse_json import parse
 from tests.support.remote_api import Asked, RemoteApi, Reply, run_remote_api

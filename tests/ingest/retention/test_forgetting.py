@@ -15,7 +15,7 @@ from catalog.model.load_request import Erase, Replay
 from catalog.storage.dataset_tables import build_tables
 from ingest.loading.prune_datasets import prune_datasets
 from ingest.retention.prune import Pruned, delete_history
-from runtime.database import make_engine
+from runtime.postgres.database import make_engine
 from tests.support.batches import BATCHES, Record, as_csv, read
 from tests.support.examples import examples
 from tests.support.lab import PEOPLE, Lab

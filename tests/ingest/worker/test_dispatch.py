@@ -15,7 +15,7 @@ from ingest.loading.run_queued import run_queued
 from ingest.worker.dispatch import Dispatcher
 from ingest.worker.housekeeping import run_housekeeping
 from ingest.worker.watch_inputs import find_new_data
-from runtime.database import make_engine
+from runtime.postgres.database import make_engine
 from tests.support.lab import PEOPLE, Lab
 from tests.support.load_steps import caller_of
 from tests.support.people import DERIVED, GOOD, HOURLY, WATCHED

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from ingest.worker.dispatch import Dispatcher
 from ingest.worker.watch_inputs import LEASE_SECONDS, TAKEN_AT_ONCE, find_due_inputs, note_watched, set_due, take_due
-from runtime.database import make_engine
+from runtime.postgres.database import make_engine
 from tests.support.lab import Lab
 from tests.support.people import GOOD, HOURLY, WATCHED
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from runtime.database import make_engine
-from runtime.embedded_postgres import EmbeddedPostgres
+from runtime.postgres.database import make_engine
+from runtime.postgres.embedded_postgres import EmbeddedPostgres
 from tests.support.lab import PEOPLE, Lab
 from tests.support.queued_loads import queue_load
 from tests.support.telemetry import environment

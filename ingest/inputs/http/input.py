@@ -24,10 +24,10 @@ from catalog.model.sources import HttpSource
 from ingest.errors import IngestError, SourceError
 from ingest.http_client.client import HEADER_TEXT, Answer, ApiClient, ApiRequest
 from ingest.http_client.links import find_link
-from ingest.inputs.http_addresses import add_params, find_address, find_location
-from ingest.inputs.http_page import PAGE_LIMIT_BYTES, PageInspector, PageSummary
+from ingest.inputs.http.addresses import add_params, find_address, find_location
+from ingest.inputs.http.page import PAGE_LIMIT_BYTES, PageInspector, PageSummary
+from ingest.inputs.http.page_sink import PageRecordWriter, open_page_record_writer
 from ingest.inputs.incremental import Watermark, find_watermark
-from ingest.inputs.page_sink import PageRecordWriter, open_page_record_writer
 from ingest.inputs.raw_batch import InputContext, RawBatch, RawPart
 from ingest.inputs.variables import VariableExpander
 from ingest.landing.unpacking import UnpackLimit

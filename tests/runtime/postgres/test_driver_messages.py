@@ -8,7 +8,7 @@ import duckdb
 import psycopg
 import pytest
 
-from runtime.driver_messages import describe_duckdb, describe_postgres
+from runtime.postgres.driver_messages import describe_duckdb, describe_postgres
 from tests.support.lab import PEOPLE, Lab
 
 SECRET = 'Ann\'s "secret"'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from runtime.embedded_postgres import EmbeddedPostgres
+from runtime.postgres.embedded_postgres import EmbeddedPostgres
 from tests.support.databases import Databases
 from tests.support.lab import Lab
 from tests.support.source_database import CONTRACT, load

@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 
 from catalog.inputs.permits import Permits
 from catalog.model.sources import DatabaseSource
-from ingest.inputs.database_engine import make_url
-from ingest.inputs.database_rows import write_rows
+from ingest.inputs.database.engine import make_url
+from ingest.inputs.database.rows import write_rows
 from ingest.inputs.variables import VariableExpander
 from ingest.loading.load_report import LoadReport
-from runtime.settings import load_settings
+from runtime.settings.settings import load_settings
 from tests.support.lab import Lab
 from tests.support.source_database import Erp, landed, load
 

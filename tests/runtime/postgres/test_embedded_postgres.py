@@ -21,11 +21,11 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from runtime import embedded_postgres as embedded
-from runtime.embedded_postgres import EmbeddedPostgres, choose_folder, run_embedded
-from runtime.embedded_site import EmbeddedPostgresError
+from runtime.postgres import embedded_postgres as embedded
+from runtime.postgres.embedded_postgres import EmbeddedPostgres, choose_folder, run_embedded
+from runtime.postgres.embedded_site import EmbeddedPostgresError
 
-PROJECT_ROOT = Path(embedded.__file__).parents[1]
+PROJECT_ROOT = Path(embedded.__file__).parents[2]
 T = TypeVar("T")
 PATIENCE = 30.0  # seconds
 AS_ROOT = os.geteuid() == 0
@@ -36,7 +36,7 @@ only_as_user = pytest.mark.skipif(AS_ROOT, reason="root uses a copy of the binar
 COMMAND = """
 import signal, sys
 from pathlib import Path
-from runtime.embedded_postgres import run_embedded
+from runtime.postgres.embedded_postgres import run_embedded
 signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
 with run_embedded(Path(sys.argv[1])) as server:
     print("started" if server.started_here else "attached", flush=True)

@@ -14,8 +14,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from runtime.errors import SettingsError
-from runtime.setting_checks import SECRET_BYTES, check_together, explain_errors, find_unknown
-from runtime.setting_values import (
+from runtime.settings.checks import SECRET_BYTES, check_together, explain_errors, find_unknown
+from runtime.settings.token_issuers import TokenIssuer
+from runtime.settings.values import (
     OWN_PREFIX,
     check_buckets,
     check_contact,
@@ -27,9 +28,8 @@ from runtime.setting_values import (
     split_by_product,
     split_list,
 )
-from runtime.token_issuers import TokenIssuer
 
-PROJECT_ROOT = Path(__file__).resolve().parent.parent
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
 
 Network = Annotated[str, AfterValidator(check_network)]
 Contact = Annotated[str, AfterValidator(check_contact)]

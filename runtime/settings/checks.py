@@ -11,10 +11,10 @@ from pydantic import ValidationError
 
 from runtime.errors import SettingsError
 from runtime.near_misses import find_near
-from runtime.setting_values import OWN_PREFIX
+from runtime.settings.values import OWN_PREFIX
 
 if TYPE_CHECKING:
-    from runtime.settings import Settings
+    from runtime.settings.settings import Settings
 
 SECRET_BYTES = 32
 # What Kubernetes sets for a service that is called decant.

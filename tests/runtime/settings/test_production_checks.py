@@ -17,11 +17,11 @@ import psycopg
 import pytest
 
 from api.auth.api_keys import create_key
-from runtime.database import ROLES, DatabaseUrls, make_engine, open_database
-from runtime.embedded_postgres import EmbeddedPostgres
 from runtime.errors import SettingsError
-from runtime.production_checks import DEMO_MAKER, accepts_anyone, require_safe
-from runtime.settings import load_settings, read_secret
+from runtime.postgres.database import ROLES, DatabaseUrls, make_engine, open_database
+from runtime.postgres.embedded_postgres import EmbeddedPostgres
+from runtime.settings.production_checks import DEMO_MAKER, accepts_anyone, require_safe
+from runtime.settings.settings import load_settings, read_secret
 from tests.support.lab import Lab
 from tests.support.telemetry import DECANT, environment
 

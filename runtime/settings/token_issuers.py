@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from runtime.setting_values import check_address, check_issuer
+from runtime.settings.values import check_address, check_issuer
 
 # What public keys verify. HMAC is not among them: whoever could check a token could make one.
 Algorithm = Literal[

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 
 from catalog.model.dataset import Dataset
 from catalog.model.sources import DatabaseSource
-from ingest.inputs.database_errors import explain
-from ingest.inputs.database_rows import Writer, write_text
+from ingest.inputs.database.errors import explain
+from ingest.inputs.database.rows import Writer, write_text
 from ingest.inputs.incremental import Watermark, in_zone
 from ingest.inputs.raw_batch import InputContext
 from ingest.inputs.raw_marks import WATERMARKS_KEPT, RawWatermark, filter_watermarks, is_plain

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from runtime.bucket_location import read_location
-from runtime.rate import read_limit
+from runtime.settings.rate import read_limit
 
 OWN_PREFIX = "DECANT_"
 DATA_VARIABLE = "DECANT_DATA"  # the one setting that contracts may read

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from catalog.model.sources import DatabaseSource
-from ingest.inputs.database_own import refuse_own
+from ingest.inputs.database.own_database import refuse_own
 
 # What a transaction is told: nothing is written, nothing runs for ever, times are the same for everybody.
 TRANSACTIONS: dict[str, tuple[str, ...]] = {

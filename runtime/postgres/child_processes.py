@@ -11,7 +11,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from runtime.embedded_site import Site
+from runtime.postgres.embedded_site import Site
 
 PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 STOP_STEPS = ((signal.SIGINT, 30.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0))  # seconds after each

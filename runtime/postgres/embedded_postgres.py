@@ -33,8 +33,8 @@ from urllib.parse import quote, urlencode
 
 import psycopg
 
-from runtime.child_processes import launch_process, stop_process
-from runtime.embedded_site import (
+from runtime.postgres.child_processes import launch_process, stop_process
+from runtime.postgres.embedded_site import (
     SOCKET_PARENT,
     SOCKET_PREFIX,
     EmbeddedPostgresError,

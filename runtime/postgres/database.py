@@ -15,7 +15,6 @@ from psycopg.adapt import Loader
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from runtime.embedded_postgres import choose_folder, run_embedded
 from runtime.errors import (
     DatabaseError,
     DatabaseUnavailableError,
@@ -23,8 +22,9 @@ from runtime.errors import (
     QueryTooExpensiveError,
     SettingsError,
 )
-from runtime.poolers import PoolableConnection, refuse_poolers
-from runtime.settings import Settings
+from runtime.postgres.embedded_postgres import choose_folder, run_embedded
+from runtime.postgres.poolers import PoolableConnection, refuse_poolers
+from runtime.settings.settings import Settings
 
 INGEST_ROLE = "decant_ingest"
 READ_ROLE = "decant_read"

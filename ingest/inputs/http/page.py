@@ -23,7 +23,7 @@ from catalog.model.sources import Pagination
 from catalog.types.json_path import parse_records_path
 from ingest.errors import SourceError, SourceTooLargeError
 from ingest.http_client.client import MEMORY_BYTES, Answer, TransientFailure
-from ingest.inputs.page_sink import PageRecordWriter
+from ingest.inputs.http.page_sink import PageRecordWriter
 from ingest.landing.landed_batch import LandedPart
 from ingest.landing.unpacking import UnpackLimit
 from ingest.readers import make_reader

@@ -14,7 +14,7 @@ from catalog.inputs.permits import real_path
 from catalog.inputs.source_urls import SourceUrlError, check_source_url, make_source_url
 from catalog.model.sources import DatabaseSource
 from ingest.errors import SourceError
-from ingest.inputs.database_own import keep_logins
+from ingest.inputs.database.own_database import keep_logins
 from ingest.inputs.variables import VariableExpander
 
 CONNECT_TIMEOUT = 10  # seconds

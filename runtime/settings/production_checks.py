@@ -7,8 +7,8 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from runtime.database import DatabaseUrls
 from runtime.errors import SettingsError
+from runtime.postgres.database import DatabaseUrls
 
 DEMO_MAKER = "decant demo"  # who made the demo's key
 SECONDS = 5

@@ -19,12 +19,12 @@ import sqlalchemy as sa
 from catalog.model.dataset import Dataset, Input
 from catalog.model.sources import DatabaseSource
 from ingest.errors import SourceError
-from ingest.inputs.database_engine import make_source_engine
-from ingest.inputs.database_errors import explain
-from ingest.inputs.database_marks import choose_rows, read_watermarks
-from ingest.inputs.database_postgres import write_column
-from ingest.inputs.database_rows import Writer, choose_writer, plain, write_rows
-from ingest.inputs.database_session import begin_reading
+from ingest.inputs.database.engine import make_source_engine
+from ingest.inputs.database.errors import explain
+from ingest.inputs.database.postgres import write_column
+from ingest.inputs.database.rows import Writer, choose_writer, plain, write_rows
+from ingest.inputs.database.session import begin_reading
+from ingest.inputs.database.watermarks import choose_rows, read_watermarks
 from ingest.inputs.incremental import find_watermark
 from ingest.inputs.raw_batch import InputContext, RawBatch, RawPart
 from ingest.inputs.variables import VariableExpander

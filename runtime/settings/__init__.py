@@ -1,0 +1,1 @@
+"""Settings: everything that DECANT_* variables decide."""
