@@ -24,19 +24,17 @@ from api.context import Context
 from api.database.answer_cache import PageCache
 from api.database.connections import ReadConnections
 from api.database.published_heads import DatasetKey, Head, Heads
-from api.datasets import aggregates, changes, records
-from api.datasets import revisions as publications
 from api.datasets.endpoint import make_route
 from api.datasets.reader import RecordReader
 from api.datasets.resources import DatasetResources
 from api.datasets.status_headers import StatusHeaders
-from api.exports import export
 from api.exports.kept_files import ExportFiles
 from api.exports.resources import ExportResources
 from api.exports.snapshot import ExportSource
 from api.http.body_memory import BodyMemory
 from api.http.cors import cors_options
 from api.http.problems import install_problems
+from api.kinds import KINDS
 from api.metadata import catalog_routes
 from api.metadata import inspection_routes as inspection
 from api.metadata.provenance import Provenance, RawLookup
@@ -57,12 +55,8 @@ from runtime.postgres.database import DatabaseUrls, make_read_pool, make_write_p
 from runtime.settings.settings import Settings, read_secret
 from runtime.telemetry import exports_spans
 
-KINDS = (*records.KINDS, *aggregates.KINDS, *changes.KINDS, *publications.KINDS, *export.KINDS)
-QUESTIONS = (
-    make_route(records.KINDS[0]),
-    inspection.PROVENANCE,
-    *(make_route(kind) for kind in KINDS[1:]),
-)
+# A key may be a path: what stands below a record comes before the record.
+QUESTIONS = (inspection.PROVENANCE, *map(make_route, KINDS))
 
 
 class Service:
@@ -115,7 +109,8 @@ class Service:
         state.context = Context(
             settings, catalog, self.read_connections, self.write_pool, callers, self.usage, self.views
         )
-        state.datasets = DatasetResources(reader, StatusHeaders(catalog, settings), self.cache)
+        links = tuple(kind.path for kind in KINDS if kind.linked)
+        state.datasets = DatasetResources(reader, StatusHeaders(catalog, settings), self.cache, links)
         state.exports = ExportResources(ExportSource(self.read_url, settings), self.export_files)
         state.intake = Intake(EventStore(self.write_pool), bodies, self.parser)
         state.provenance = Provenance(settings, reader, self.raw_lookup)

@@ -8,17 +8,24 @@ from typing import Any
 from psycopg.errors import InvalidParameterValue
 
 from api.database.statement import Statement
-from api.datasets.aggregates_parameters import AggregateQuery, AggregateValidator
+from api.datasets.aggregates_parameters import MEASURES, AggregateQuery, AggregateValidator
 from api.datasets.aggregates_sql import AggregateShape, compile_aggregate, order_groups
 from api.datasets.reader import RecordReader
 from api.datasets.whole_answer import WholeAnswer
 from api.http.negotiation import JSON, MediaType
 from api.http.problems import parameter_problem
+from api.openapi_parts.names import operation_id
+from api.openapi_parts.parameters import (
+    page_parameters,
+)
+from api.openapi_parts.parts import NEXT, REVISION, UNCHANGED, answer, list_parameter, parameter, problem_answers
 from api.query.cursor import Cursor, digest_query
 from api.query.pagination import check_room, next_page, open_cursor
 from api.query.question import Answer, Pin, Question, Target
 from api.query.view import View
 from api.sql.selection import Age
+from catalog.model.dataset import Dataset
+from catalog.types.filter_operators import EQUAL
 from runtime.errors import DatabaseError
 
 
@@ -27,6 +34,7 @@ class Aggregate(WholeAnswer):
 
     name = "aggregate"
     path = "/aggregate"
+    linked = True
     media_types: tuple[MediaType, ...] = (JSON,)
 
     def parse(self, view: View, target: Target) -> Question:
@@ -42,6 +50,10 @@ class Aggregate(WholeAnswer):
             pins=cursor.revisions if cursor else (),
             epoch=cursor.epoch if cursor else query.epoch,
         )
+
+    def describe(self, dataset: Dataset, filters: list[dict[str, Any]]) -> dict[str, Any]:
+        """Its operation."""
+        return aggregate_operation(dataset, filters)
 
     async def answer(
         self, reader: RecordReader, view: View, question: Question, pin: Pin, media_type: MediaType
@@ -105,4 +117,52 @@ def digest_aggregate(view: View, query: AggregateQuery) -> str:
     )
 
 
-KINDS = (Aggregate(),)
+def aggregate_operation(dataset: Dataset, filters: list[dict[str, Any]]) -> dict[str, Any]:
+    """Counts, sums and their like."""
+    properties = [p for p in dataset.properties.values() if not p.masked]
+    timestamp = next((p for p in properties if p.type.buckets), None)
+    number = next((p for p in properties if p.type.is_number and p.name not in dataset.key), None)
+    plain = next((p for p in properties if p.name not in dataset.key and EQUAL.applies(p.type)), None)
+    groups = [p.name for p in (plain,) if p] + ([f"month({timestamp.name})"] if timestamp else [])
+    measures = ["count"] + ([f"avg:{number.name}"] if number else [])
+    schema = {
+        "type": "object",
+        "required": ["data", "revision", "next"],
+        "properties": {
+            "data": {
+                "type": "array",
+                "description": "A row for each group: its values and measures, such as `count` or `avg_price`.",
+                "items": {
+                    "type": "object",
+                    "additionalProperties": {"type": ["string", "number", "boolean", "null"]},
+                },
+            },
+            "revision": REVISION,
+            "next": NEXT,
+        },
+    }
+    shared = [p for p in page_parameters(dataset) if p["name"] in {"limit", "cursor", "at", "epoch", "q"}]
+    return {
+        "operationId": operation_id("aggregate", dataset),
+        "summary": f"Counts, sums and their like of {dataset.name}",
+        "description": "Of all records, or of groups of them. Filters are those of the records.",
+        "parameters": [
+            list_parameter(
+                "group_by",
+                "Properties, or time buckets of them (`year`, `quarter`, `month`, `week`, `day`, `hour`, `minute`).",
+                groups or list(dataset.key[:1]),
+            ),
+            list_parameter(
+                "measure", f"What to measure: {', '.join(MEASURES)}; all but `count` of a property.", measures
+            ),
+            list_parameter("sort", "Names of groups and measures, `-` before one for descending.", ["-count"]),
+            parameter("timezone", "Where days begin.", {"type": "string", "default": "UTC"}),
+            *shared,
+            *filters,
+        ],
+        "responses": {
+            "200": answer("A page of groups.", schema, link=True),
+            "304": UNCHANGED,
+            **problem_answers(401, 404, 406, 410, 422, 429, 503, 504),
+        },
+    }

@@ -13,6 +13,11 @@ from api.datasets.reader import RecordReader, pinned_values
 from api.datasets.whole_answer import WholeAnswer
 from api.http.negotiation import JSON, MediaType
 from api.http.problems import Problem, parameter_problem
+from api.openapi_parts.names import operation_id, schema_name
+from api.openapi_parts.parameters import (
+    page_parameters,
+)
+from api.openapi_parts.parts import NEXT, UNCHANGED, answer, parameter, problem_answers
 from api.query.cursor import KeyPart, digest_query, open_key, seal_key
 from api.query.pagination import check_position_found, check_room, next_page, open_cursor, text_parts
 from api.query.parameters import (
@@ -28,6 +33,7 @@ from api.query.parameters import (
 from api.query.question import Answer, Pin, Question, Target
 from api.query.view import View
 from api.sql.pagination import After, key_values
+from catalog.model.dataset import Dataset
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,7 @@ class Changes(WholeAnswer):
 
     name = "changes"
     path = "/changes"
+    linked = True
     media_types: tuple[MediaType, ...] = (JSON,)
 
     def parse(self, view: View, target: Target) -> Question:
@@ -71,6 +78,10 @@ class Changes(WholeAnswer):
             epoch=cursor.epoch if cursor else query.epoch,
             seen=query.since,
         )
+
+    def describe(self, dataset: Dataset, filters: list[dict[str, Any]]) -> dict[str, Any]:
+        """Its operation."""
+        return changes_operation(dataset)
 
     async def answer(
         self, reader: RecordReader, view: View, question: Question, pin: Pin, media_type: MediaType
@@ -131,4 +142,50 @@ def changes_values(query: ChangesQuery, key: Sequence[KeyPart]) -> dict[str, Any
     return {"limit": query.limit, "fetch": query.limit + 1} | key_values(key)
 
 
-KINDS = (Changes(),)
+def changes_operation(dataset: Dataset) -> dict[str, Any]:
+    """What to do to a copy of an older revision."""
+    record = {"$ref": f"#/components/schemas/{schema_name(dataset)}"}
+    change = {
+        "type": "object",
+        "required": ["change", "key", "record"],
+        "properties": {
+            "change": {"type": "string", "enum": ["inserted", "updated", "deleted"]},
+            "key": {"type": "object", "description": f"The record's {', '.join(dataset.key)}."},
+            "record": {"oneOf": [record, {"type": "null"}], "description": "The record now; null where it is gone."},
+        },
+    }
+    schema = {
+        "type": "object",
+        "required": ["data", "revision", "since", "next", "next_since", "next_epoch"],
+        "properties": {
+            "data": {"type": "array", "items": change},
+            "revision": {"type": "integer", "description": "Up to which revision the walk goes."},
+            "since": {"type": "integer", "description": "The revision that was asked for."},
+            "next": NEXT,
+            "next_since": {
+                "type": ["integer", "null"],
+                "description": "On the last page: from where the next walk goes on.",
+            },
+            "next_epoch": {
+                "type": ["string", "null"],
+                "description": "On the last page: the epoch of `next_since`, to be sent with it as `epoch`.",
+            },
+        },
+    }
+    since = parameter(
+        "since",
+        "The revision of the caller's copy; 0 gives every record as inserted.",
+        {"type": "integer", "minimum": 0, "examples": [0]},
+    )
+    shared = [p for p in page_parameters(dataset) if p["name"] in {"limit", "cursor", "epoch", "properties"}]
+    return {
+        "operationId": operation_id("list_changes", dataset),
+        "summary": f"What changed in {dataset.name}",
+        "description": "Inserted, updated and deleted records after a revision, in the order of the key.",
+        "parameters": [since | {"required": True}, *shared],
+        "responses": {
+            "200": answer("A page of changes.", schema, link=True),
+            "304": UNCHANGED,
+            **problem_answers(401, 404, 406, 410, 422, 429, 503, 504),
+        },
+    }

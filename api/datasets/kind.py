@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from starlette.types import Receive, Scope, Send
 
@@ -15,6 +15,7 @@ from api.http.negotiation import MediaType
 from api.http.server_timing import Timings
 from api.query.question import Pin, Question, Target
 from api.query.view import View
+from catalog.model.dataset import Dataset
 
 Fields = list[tuple[bytes, bytes]]
 TAGS_MAXIMUM = 20  # that a question remembers: several forms and codings of its latest revisions
@@ -68,6 +69,7 @@ class Kind(Protocol):
 
     name: str  # as it is counted, and part of entity tags
     path: str  # of its route, below the dataset's
+    linked: bool  # whether a dataset's own page leads there: it needs no more than the dataset
 
     @property
     def media_types(self) -> tuple[MediaType, ...]:
@@ -75,6 +77,9 @@ class Kind(Protocol):
 
     def parse(self, view: View, target: Target) -> Question:
         """The question that an address asks; Problem for what is wrong with it. Pure."""
+
+    def describe(self, dataset: Dataset, filters: list[dict[str, Any]]) -> dict[str, Any]:
+        """Its OpenAPI operation on a dataset; `filters` are references to the dataset's. Pure."""
 
     async def deliver(self, asked: Asked, receive: Receive, send: Send) -> None:
         """Sends the answer, from the revisions of the pin."""

@@ -12,6 +12,16 @@ from api.datasets.records_sql import COMMON_LIMITS, PageShape, compile_page, com
 from api.datasets.whole_answer import WholeAnswer
 from api.http.negotiation import CSV, JSON, NDJSON, MediaType
 from api.http.problems import Problem, parameter_problem
+from api.openapi_parts.names import PAGE, operation_id, schema_name
+from api.openapi_parts.parameters import (
+    at_parameter,
+    epoch_parameter,
+    expand_parameter,
+    key_parameter,
+    page_parameters,
+    properties_parameter,
+)
+from api.openapi_parts.parts import UNCHANGED, answer, problem_answers
 from api.query.cursor import Cursor, digest_query, open_key, seal_key
 from api.query.pagination import check_link, check_position_found, check_room, next_page, open_cursor, text_parts
 from api.query.parameters import RecordQuery
@@ -30,6 +40,7 @@ class Page(WholeAnswer):
 
     name = "records"
     path = "/records"
+    linked = True
     media_types: tuple[MediaType, ...] = (JSON, CSV, NDJSON)
 
     def parse(self, view: View, target: Target) -> Question:
@@ -47,6 +58,10 @@ class Page(WholeAnswer):
             epoch=cursor.epoch if cursor else query.epoch,
             companions=tuple(view.related[name].view for name in query.expand),
         )
+
+    def describe(self, dataset: Dataset, filters: list[dict[str, Any]]) -> dict[str, Any]:
+        """Its operation."""
+        return page_operation(dataset, filters)
 
     async def answer(
         self, reader: RecordReader, view: View, question: Question, pin: Pin, media_type: MediaType
@@ -85,6 +100,7 @@ class Record(WholeAnswer):
 
     name = "record"
     path = "/records/{key:path}"
+    linked = False
     media_types: tuple[MediaType, ...] = (JSON,)
 
     def parse(self, view: View, target: Target) -> Question:
@@ -99,6 +115,10 @@ class Record(WholeAnswer):
             epoch=query.epoch,
             companions=tuple(view.related[name].view for name in query.expand),
         )
+
+    def describe(self, dataset: Dataset, filters: list[dict[str, Any]]) -> dict[str, Any]:
+        """Its operation."""
+        return record_operation(dataset)
 
     async def answer(
         self, reader: RecordReader, view: View, question: Question, pin: Pin, media_type: MediaType
@@ -211,4 +231,54 @@ def digest_page(view: View, query: RecordQuery) -> str:
     )
 
 
-KINDS = (Page(), Record())
+def page_operation(dataset: Dataset, filters: list[dict[str, Any]]) -> dict[str, Any]:
+    """A page of records."""
+    return {
+        "operationId": operation_id("list", dataset),
+        "summary": f"A page of {dataset.name}",
+        "description": f"{dataset.description}\n\nOrdered by its key "
+        f"({', '.join(dataset.key)}) unless `sort` says otherwise.".strip(),
+        "parameters": [*page_parameters(dataset), *filters],
+        "responses": {
+            "200": page_answer(schema_name(dataset)),
+            "304": UNCHANGED,
+            **problem_answers(401, 404, 406, 410, 422, 429, 503, 504),
+        },
+    }
+
+
+def record_operation(dataset: Dataset) -> dict[str, Any]:
+    """One record."""
+    schema = {
+        "type": "object",
+        "required": ["data", "revision"],
+        "properties": {
+            "data": {"$ref": f"#/components/schemas/{schema_name(dataset)}"},
+            "revision": {"type": "integer", "description": "The revision that was read."},
+        },
+    }
+    return {
+        "operationId": operation_id("get", dataset),
+        "summary": f"One record of {dataset.name}",
+        "description": "The record with this key.",
+        "parameters": [
+            key_parameter(dataset),
+            properties_parameter(list(dataset.key[:1])),
+            at_parameter(),
+            epoch_parameter(),
+            *expand_parameter(dataset),
+        ],
+        "responses": {
+            "200": answer("The record.", schema),
+            "304": UNCHANGED,
+            **problem_answers(401, 404, 406, 410, 422, 429, 503, 504),
+        },
+    }
+
+
+def page_answer(name: str) -> dict[str, Any]:
+    """A page, in each of its forms."""
+    found = answer("A page of records.", {"$ref": f"#/components/schemas/{name}{PAGE}"}, link=True)
+    for media_type in (CSV, NDJSON):
+        found["content"][media_type.bare_type] = {"schema": {"type": "string"}}
+    return found

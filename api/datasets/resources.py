@@ -13,11 +13,12 @@ from api.datasets.status_headers import StatusHeaders
 
 @dataclass(frozen=True)
 class DatasetResources:
-    """The reader of records, the headers that say how a dataset stands, and the answers that are kept."""
+    """The reader of records, headers about a dataset's status, kept answers, and links."""
 
     reader: RecordReader
     headers: StatusHeaders
     cache: PageCache
+    links: tuple[str, ...]  # paths of questions that need no more than a dataset
 
 
 def dataset_resources(request: Request) -> DatasetResources:

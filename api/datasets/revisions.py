@@ -13,11 +13,17 @@ from api.datasets.whole_answer import WholeAnswer
 from api.http.negotiation import JSON, MediaType
 from api.http.problems import closest, parameter_problem
 from api.http.query_string import split_query
+from api.openapi_parts.names import operation_id
+from api.openapi_parts.parameters import (
+    page_parameters,
+)
+from api.openapi_parts.parts import NEXT, REVISION, UNCHANGED, answer, parameter, problem_answers
 from api.query.parameters import LIMIT_DEFAULT, REVISION_DIGITS, Draft, read_limit
 from api.query.question import Answer, Pin, Question, Target
 from api.query.view import View
 from api.sql.selection import is_head, with_heads
 from api.sql.statement_text import render
+from catalog.model.dataset import Dataset
 from catalog.storage.ledger_tables import DatasetHead, Revision
 
 PARAMETERS = ("limit", "before")
@@ -31,6 +37,7 @@ class Revisions(WholeAnswer):
 
     name = "revisions"
     path = "/revisions"
+    linked = True
     media_types: tuple[MediaType, ...] = (JSON,)
 
     def parse(self, view: View, target: Target) -> Question:
@@ -49,6 +56,10 @@ class Revisions(WholeAnswer):
                 raise parameter_problem("invalid_value", name, "expected a revision such as 42")
         limit, before = draft.facts.get("limit", LIMIT_DEFAULT), draft.facts.get("before", NEWEST)
         return Question((limit, before, target.path), repr((limit, before, target.path)).encode())
+
+    def describe(self, dataset: Dataset, filters: list[dict[str, Any]]) -> dict[str, Any]:
+        """Its operation."""
+        return revisions_operation(dataset)
 
     async def answer(
         self, reader: RecordReader, view: View, question: Question, pin: Pin, media_type: MediaType
@@ -85,4 +96,26 @@ def compile_revisions(view: View) -> Statement:
     return render(with_heads([view], [shown.c.members, shown.c.lowest, first], shown))
 
 
-KINDS = (Revisions(),)
+def revisions_operation(dataset: Dataset) -> dict[str, Any]:
+    """What was published when."""
+    number: dict[str, Any] = {"type": "integer"}
+    facts = dict.fromkeys(("revision", "record_count", "inserted", "updated", "deleted"), number)
+    one = {"type": "object", "properties": facts | {"published_at": {"type": "string", "format": "date-time"}}}
+    schema = {
+        "type": "object",
+        "required": ["data", "revision", "next"],
+        "properties": {"data": {"type": "array", "items": one}, "revision": REVISION, "next": NEXT},
+    }
+    earlier = {"type": "integer", "minimum": 0, "maximum": 10**REVISION_DIGITS - 1}
+    before = parameter("before", "Only older ones; `next` carries it.", earlier)
+    return {
+        "operationId": operation_id("list_revisions", dataset),
+        "summary": f"What was published of {dataset.name}, and when",
+        "description": "Newest first: when each revision came, how many records it has, and what it changed.",
+        "parameters": [before, *[p for p in page_parameters(dataset) if p["name"] == "limit"]],
+        "responses": {
+            "200": answer("A page of publications.", schema, link=True),
+            "304": UNCHANGED,
+            **problem_answers(401, 404, 406, 410, 422, 429, 503, 504),
+        },
+    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from email.utils import formatdate
 from functools import lru_cache
+from typing import Any
 
 from starlette.types import Receive, Send
 
@@ -17,6 +18,7 @@ from api.observability import metrics
 from api.query.pagination import LINK_LIMIT_BYTES
 from api.query.question import Answer, Pin, Question, Target
 from api.query.view import View
+from catalog.model.dataset import Dataset
 from runtime.errors import DatabaseUnavailableError
 
 KEPT_FIELDS = frozenset({b"etag", b"decant-epoch", b"decant-revision", b"last-modified"})  # of a 304
@@ -27,11 +29,16 @@ class WholeAnswer(ABC):
 
     name: str
     path: str
+    linked: bool
     media_types: tuple[MediaType, ...]
 
     @abstractmethod
     def parse(self, view: View, target: Target) -> Question:
         """The question that an address asks; Problem for what is wrong with it. Pure."""
+
+    @abstractmethod
+    def describe(self, dataset: Dataset, filters: list[dict[str, Any]]) -> dict[str, Any]:
+        """Its OpenAPI operation on a dataset. Pure."""
 
     @abstractmethod
     async def answer(

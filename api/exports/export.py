@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 from starlette.types import Receive, Send
 
@@ -13,9 +13,17 @@ from api.exports.query import parse_export
 from api.exports.resources import ExportResources
 from api.exports.sending import Sending
 from api.http.negotiation import MediaType
+from api.openapi_parts.names import operation_id
+from api.openapi_parts.parameters import (
+    at_parameter,
+    epoch_parameter,
+    page_parameters,
+)
+from api.openapi_parts.parts import UNCHANGED, parameter, problem_answers
 from api.query.pagination import LINK_LIMIT_BYTES
 from api.query.question import Question, Target
 from api.query.view import View
+from catalog.model.dataset import Dataset
 
 
 class Export:
@@ -23,6 +31,7 @@ class Export:
 
     name = "export"
     path = "/export"
+    linked = True
 
     @property
     def media_types(self) -> tuple[MediaType, ...]:
@@ -32,6 +41,10 @@ class Export:
     def parse(self, view: View, target: Target) -> Question:
         """The question of an export."""
         return parse_export(view, target)
+
+    def describe(self, dataset: Dataset, filters: list[dict[str, Any]]) -> dict[str, Any]:
+        """Its operation."""
+        return export_operation(dataset, filters)
 
     async def deliver(self, asked: Asked, receive: Receive, send: Send) -> None:
         """Sends the export, or the address of it at its revision. Problems are raised until something has left."""
@@ -54,4 +67,30 @@ def pinned_address(asked: Asked) -> str | None:
     return location if len(location) <= most else None
 
 
-KINDS = (Export(),)
+def export_operation(dataset: Dataset, filters: list[dict[str, Any]]) -> dict[str, Any]:
+    """The dataset as a file."""
+    text, binary = {"type": "string"}, {"type": "string", "format": "binary"}
+    content = {media_type.bare_type: {"schema": text if media_type.text else binary} for media_type in FORMATS}
+    shared = [p for p in page_parameters(dataset) if p["name"] in {"sort", "properties", "q"}]
+    names = {"type": "string", "enum": [media_type.name for media_type in FORMATS]}
+    headers = {"Location": {"description": "The same export at its revision.", "schema": {"type": "string"}}}
+    return {
+        "operationId": operation_id("export", dataset),
+        "summary": f"All of {dataset.name} as a file",
+        "description": "Every record that the filters leave, of one revision. Without filter and `at` the answer"
+        " leads to the address of the current revision. Parquet and Excel files are kept, and served in ranges.",
+        "parameters": [
+            parameter("format", "The form; without it `Accept` decides.", names),
+            *shared,
+            at_parameter(),
+            epoch_parameter(),
+            *filters,
+        ],
+        "responses": {
+            "200": {"description": "The records.", "content": content},
+            "206": {"description": "The ranges of a file that were asked for.", "content": content},
+            "304": UNCHANGED,
+            "307": {"description": "The export at the current revision.", "headers": headers},
+            **problem_answers(401, 404, 406, 410, 416, 422, 429, 503, 504),
+        },
+    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,8 @@ from api.metadata.dataset_status import NOTHING, DatasetStatus, read_dataset_sta
 from api.query.view import View
 from catalog.model.dataset import Dataset, Product
 from catalog.types.filter_operators import operators_of
+
+COUNTING = ("/profile", "/quality", "/loads")  # not for callers who see some records only
 
 router = APIRouter()
 DatasetStatuses = dict[str, DatasetStatus]
@@ -89,7 +91,7 @@ async def get_dataset(request: Request) -> Response:
     view = context.views.of(dataset, access)
     rule_access_of = partial(RuleAccess, context.catalog, principal)
     facts = describe_dataset(context, product, dataset, access, statuses, rule_access_of)
-    body = {"data": facts | describe_view(context, view)}
+    body = {"data": facts | describe_view(context, view, dataset_resources(request).links)}
     return answer_json(request, body, dataset_resources(request).headers.lifecycle_of(product))
 
 
@@ -169,11 +171,10 @@ def describe_quality(status: DatasetStatus, access: RuleAccess) -> dict[str, Any
     }
 
 
-def describe_view(context: Context, view: View) -> dict[str, Any]:
+def describe_view(context: Context, view: View, questions: Iterable[str]) -> dict[str, Any]:
     """What one dataset's own page adds: key, scopes and properties as the caller sees them, where to go on."""
     dataset = view.dataset
-    kinds = ("records", "aggregate", "changes", "export", "revisions")
-    links = kinds if view.row_filtered else (*kinds, "profile", "quality", "loads")
+    paths = questions if view.row_filtered else (*questions, *COUNTING)
     product = context.catalog.product_of(dataset)
     scopes = [role.scope for role in product.roles if role.access == "read" and not role.anonymous]
     return {
@@ -196,5 +197,5 @@ def describe_view(context: Context, view: View) -> dict[str, Any]:
             for prop in view.shown.values()
         ],
         "expand": list(view.related),
-        "links": {name: address_of(context.settings, f"{dataset.path}/{name}") for name in links},
+        "links": {path.removeprefix("/"): address_of(context.settings, dataset.path + path) for path in paths},
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from api.openapi.parts import UNCHANGED, path_parameter, problem_answers
+from api.openapi_parts.parts import UNCHANGED, path_parameter, problem_answers
 
 THING = {"type": "object", "required": ["data"], "properties": {"data": {"type": "object"}}}
 THINGS = {

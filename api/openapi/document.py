@@ -11,19 +11,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from api.datasets.kind import Kind
+from api.kinds import KINDS
 from api.openapi.common import common_paths
-from api.openapi.datasets import question_paths
 from api.openapi.filters import filter_components, references
 from api.openapi.keys import TAG as KEYS_TAG
 from api.openapi.keys import key_paths
 from api.openapi.loads import TAG, load_schema, operation_paths
 from api.openapi.metadata import inspection_paths, inspection_schemas
-from api.openapi.names import PAGE, RAW, schema_name, tag_of
-from api.openapi.parts import problem_answers, problem_responses, problem_schema
 from api.openapi.push import event_paths, event_schemas, raw_schema
 from api.openapi.quarantine import quarantine_paths
-from api.openapi.records import common_facts, dataset_paths, page_schema, record_schema
+from api.openapi.records import common_facts, page_schema, record_schema
 from api.openapi.security import security_schemes, settle_security
+from api.openapi_parts.names import PAGE, RAW, schema_name, tag_of
+from api.openapi_parts.parts import problem_answers, problem_responses, problem_schema
 from catalog.model.catalog import Catalog
 from catalog.model.dataset import Dataset, Product, takes_events
 from runtime.settings.token_issuers import TokenIssuer
@@ -147,13 +148,17 @@ def build_dataset(product: Product, dataset: Dataset, *, row_filtered: bool = Fa
     common = common_facts(product, dataset)
     tags = [{"name": tag_of(dataset), "description": dataset.description or dataset.title}]
     schemas = {name: record_schema(dataset), name + PAGE: page_schema(dataset)}
-    paths = dataset_paths(product, dataset, filters)
-    paths |= question_paths(dataset, common, filters)
+    paths = {dataset.path + path_of(kind): {"get": common | kind.describe(dataset, filters)} for kind in KINDS}
     paths |= inspection_paths(dataset, common, row_filtered=row_filtered)
     if takes_events(dataset):
         schemas |= event_schemas() | {name + RAW: raw_schema(dataset)}
         paths |= event_paths(product, dataset)
     return Parts(tags, schemas, components, paths)
+
+
+def path_of(kind: Kind) -> str:
+    """The path of a kind of question, as OpenAPI writes it: without the converters of the routes."""
+    return kind.path.replace(":path}", "}")
 
 
 def render_document(document: dict[str, Any]) -> str:

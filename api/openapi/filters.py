@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from api.openapi.parts import EXPLODED, parameter
+from api.openapi_parts.parts import EXPLODED, parameter
 from api.query.parameters import KEPT_FREE, RESERVED
 from catalog.model.dataset import Dataset
 from catalog.types.filter_operators import EQUAL, OPERATORS

@@ -7,8 +7,8 @@ from typing import Any
 
 from api.admin.key_store import STATES
 from api.openapi.loads import INTEGER, MAYBE_TEXT, TEXT, TIMESTAMP, idempotency_parameter, json_answer, operation
-from api.openapi.parts import parameter, path_parameter, problem_answers
 from api.openapi.quarantine import body_of
+from api.openapi_parts.parts import parameter, path_parameter, problem_answers
 
 TAG = {"name": "keys", "description": "API keys: everyone's own, and all of them for whoever has `keys:admin`."}
 BOOLEAN: dict[str, Any] = {"type": "boolean", "default": False}

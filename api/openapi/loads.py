@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from api.openapi.parts import parameter, path_parameter, problem_answers
+from api.openapi_parts.parts import parameter, path_parameter, problem_answers
 from catalog.storage.ledger_tables import LOAD_KINDS
 from catalog.storage.statuses import LOAD_STATUSES
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from api.openapi.loads import INTEGER, LOAD, MAYBE_INTEGER, MAYBE_TEXT, TEXT, TIMESTAMP
-from api.openapi.names import operation_id
-from api.openapi.parts import UNCHANGED, parameter, problem_answers
-from api.openapi.records import key_parameter
+from api.openapi_parts.names import operation_id
+from api.openapi_parts.parameters import key_parameter
+from api.openapi_parts.parts import UNCHANGED, parameter, problem_answers
 from catalog.model.dataset import Dataset
 from catalog.storage.statuses import LOAD_STATUSES
 

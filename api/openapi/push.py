@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from api.http.media_types import CLOUD_EVENT, CLOUD_EVENTS, JSON, NDJSON
-from api.openapi.names import RAW, operation_id, schema_name, tag_of
-from api.openapi.parts import parameter, path_parameter, problem_answers
+from api.openapi_parts.names import RAW, operation_id, schema_name, tag_of
+from api.openapi_parts.parts import parameter, path_parameter, problem_answers
 from api.push.event_body import IDENTITY_LIMIT_BYTES, RECORDS_LIMIT
 from api.push.outcomes import OUTCOMES
 from catalog.model.dataset import Dataset, Product

@@ -15,7 +15,7 @@ from api.openapi.loads import (
     operation,
     queued_schema,
 )
-from api.openapi.parts import parameter, path_parameter, problem_answers
+from api.openapi_parts.parts import parameter, path_parameter, problem_answers
 from catalog.storage.statuses import REJECT_STATES
 
 

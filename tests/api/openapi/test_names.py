@@ -12,7 +12,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from api.http.problems import KINDS
 from api.openapi import build_document
-from api.openapi.names import PAGE, RAW, operation_id, schema_name
+from api.openapi_parts.names import PAGE, RAW, operation_id, schema_name
 from catalog.model.catalog import Catalog
 from catalog.model.dataset import Dataset
 from tests.support.examples import examples

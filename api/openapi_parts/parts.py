@@ -10,6 +10,8 @@ from api.http.problems import KINDS, MEDIA_TYPE
 PROBLEM = {"$ref": "#/components/schemas/Problem"}
 RESPONSES = "#/components/responses/"
 
+NEXT: dict[str, Any] = {"type": ["string", "null"], "description": "The address of the next page; null at the end."}
+REVISION: dict[str, Any] = {"type": "integer", "description": "The revision that was read.", "examples": [1]}
 UNCHANGED: dict[str, Any] = {"description": "The caller's `If-None-Match` names what would be answered."}
 # A list is one parameter with commas; one that is repeated is taken as well.
 EXPLODED: dict[str, Any] = {"style": "form", "explode": False}

@@ -34,7 +34,13 @@ def schema_name(dataset: Dataset) -> str:
 
 
 def operation_id(verb: str, dataset: Dataset) -> str:
-    """A name for an operation that code generators turn into a function."""
+    """A name for an operation that code generators turn into a function.
+
+    ValueError where the second word of `verb` is not one of FIRST_WORDS: a product may begin with that word,
+    and another dataset's operation could then have the same name.
+    """
+    if unknown := set(verb.split("_")[1:]) - FIRST_WORDS:
+        raise ValueError(f"operation {verb!r}: {', '.join(unknown)} is not in FIRST_WORDS")
     words = re.findall(r"[a-z0-9]+", words_of(dataset).lower())
     return "_".join([verb, *words]) + digest_of(dataset, "__")
 

@@ -1,0 +1,1 @@
+"""What descriptions of operations are made of: names, parameters, answers, problems."""

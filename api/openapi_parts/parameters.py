@@ -1,0 +1,85 @@
+"""The parameters that questions about a dataset share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from api.openapi_parts.parts import EXPLODED, list_parameter, parameter
+from api.query.parameters import COUNTS, LIMIT_DEFAULT, LIMIT_MAXIMUM
+from catalog.model.dataset import Dataset, links_of
+from catalog.types.filter_operators import PATTERN_MAXIMUM_CHARACTERS
+
+
+def page_parameters(dataset: Dataset) -> Iterator[dict[str, Any]]:
+    """The parameters that every dataset's page has."""
+    usable = [p for p in dataset.properties.values() if not p.masked and p.name not in dataset.key]
+    some = [p.name for p in usable][:2] or list(dataset.key)
+    # Objects and arrays have no order, and no name may stand twice.
+    sorted_by = [*[p.name for p in usable if p.type.ordered][:1], *dataset.key][:2]
+    limit = {"type": "integer", "minimum": 1, "maximum": LIMIT_MAXIMUM, "default": LIMIT_DEFAULT}
+    yield parameter("limit", "How many records a page holds.", limit)
+    yield list_parameter(
+        "sort",
+        "Properties, `-` before one for descending; nulls come last in both directions.",
+        [f"-{sorted_by[0]}", *sorted_by[1:]],
+    )
+    yield properties_parameter([dataset.key[0], *some])
+    yield parameter(
+        "cursor",
+        "Where a walk goes on: taken from `next`, valid for the same query.",
+        {"type": "string", "minLength": 1},
+    )
+    yield at_parameter()
+    yield epoch_parameter()
+    yield parameter(
+        "count",
+        "Adds a total: `exact` counts up to 100,000 records, `estimated` fewer and then goes by a sample.",
+        {"type": "string", "enum": list(COUNTS)},
+    )
+    yield from expand_parameter(dataset)
+    if dataset.searched:
+        description = f"Words to search for in {', '.join(dataset.searched)}, as in a search field."
+        yield parameter("q", description, {"type": "string", "maxLength": PATTERN_MAXIMUM_CHARACTERS})
+
+
+def properties_parameter(example: list[str]) -> dict[str, Any]:
+    """`properties`, which chooses what is shown."""
+    return list_parameter("properties", "Only these properties.", example)
+
+
+def expand_parameter(dataset: Dataset) -> Iterator[dict[str, Any]]:
+    """`expand`, where there is anything to embed."""
+    links = list(links_of(dataset))
+    if links:
+        several = {"type": "array", "items": {"type": "string", "enum": links}, "examples": [links[:2]]}
+        yield parameter("expand", "Related records to embed, as `expanded`.", several) | EXPLODED
+
+
+def at_parameter() -> dict[str, Any]:
+    """`at`, which reads an older revision."""
+    return parameter(
+        "at",
+        "An older revision: its number, or a moment (RFC 3339) for the one that was current then.",
+        {"type": "string", "examples": ["1"]},
+    )
+
+
+def epoch_parameter() -> dict[str, Any]:
+    """`epoch`, which protects the revisions that a caller names."""
+    return parameter(
+        "epoch",
+        "The `Decant-Epoch` in which the revision that is named was read: 410 where the database was restored since.",
+        {"type": "string", "pattern": "^[0-9a-f]{8}$", "examples": ["5d41402a"]},
+    )
+
+
+def key_parameter(dataset: Dataset) -> dict[str, Any]:
+    """The record's key as the last part of the path."""
+    description = f"The record's {', '.join(dataset.key)}."
+    if len(dataset.key) > 1:
+        description += " Its parts are joined by commas; a comma within a part is written %2C."
+    keyed = [dataset.properties[name] for name in dataset.key]
+    example = ",".join(str(prop.examples[0]) for prop in keyed if prop.examples)
+    schema = {"type": "string"} | ({"examples": [example]} if all(prop.examples for prop in keyed) else {})
+    return {"name": "key", "in": "path", "required": True, "description": description, "schema": schema}
