@@ -18,6 +18,7 @@ from tests.support.lab import Lab
 PACKAGES = ("api", "catalog", "commands", "ingest", "migrations", "runtime", "tests")
 SECTION = re.compile(r"^### (.+?)\n(.*?)(?=^##|\Z)", re.M | re.S)
 BLOCK = re.compile(r"^(New file|In) `([^`]+)`(?:, to `(\w+)`)?:\n\n```python\n(.*?)```", re.M | re.S)
+CLOSING = {"[": "]", "{": "}", "(": ")"}
 FUTURE = "from __future__ import annotations\n"
 
 CONTRACT = """
@@ -43,14 +44,16 @@ roles:
 FILES = 'local, path: "${DECANT_DATA}", format: '
 # Serves the product of a lab in the copy, after a load, and prints what an address answers.
 SCRIPT = """
+import re
 import sys
 from pathlib import Path
+from catalog.model.load_request import Erase
 from runtime.postgres.database import DatabaseUrls
 from runtime.settings.settings import load_settings
 from tests.support.lab import Lab
 import api
 assert Path(api.__file__).is_relative_to(Path.cwd()), api.__file__
-folder, address, *urls = sys.argv[1:]
+folder, address, erased, *urls = sys.argv[1:]
 settings = load_settings(home=Path(folder, "home"), contracts=Path(folder, "contracts"), data=Path(folder, "data"))
 lab = Lab(settings, DatabaseUrls(*urls))
 lab.migrate()
@@ -60,7 +63,11 @@ with lab.serve() as client:
     answer = client.get(address, follow_redirects=True)
     print(answer.status_code, answer.text)
     document = client.get("/openapi/added/v1.json").text
-    print("[nin]" in document, document.count("tsv"))
+    found = re.findall(r"count_added_v1_rows|08:00:2b:01:02:03", document)
+    print("[nin]" in document, document.count("tsv"), *found[:1])
+if erased:
+    report = lab.loader().run(lab.dataset("added.rows"), request=Erase((erased,)), requested_by="test")
+    print(report.status, report.error)
 """
 
 
@@ -87,19 +94,19 @@ def copy_code(target: Path, title: str) -> list[str]:
         imports = "".join(line for line in lines if line.startswith("from "))
         entry = "".join(line for line in lines if not line.startswith("from "))
         text = path.read_text().replace(FUTURE, FUTURE + "\n" + imports, 1)
-        begun = re.search(rf"^{registry}\b.*[\[{{]\n", text, re.M)
+        begun = re.search(rf"^{registry}\b.*([\[{{(])\n", text, re.M)
         assert begun is not None, f"{name} has no list {registry}"
-        end = text.index("\n]" if begun[0].rstrip().endswith("[") else "\n}", begun.end() - 1) + 1
+        end = text.index("\n" + CLOSING[begun[1]], begun.end() - 1) + 1
         path.write_text(text[:end] + entry + text[end:])
     return touched
 
 
-def ask(lab: Lab, copy: Path, address: str) -> list[str]:
-    """What the copy says of a load, of an address, and of the operator and the format in its OpenAPI document."""
+def ask(lab: Lab, copy: Path, address: str, erased: str = "") -> list[str]:
+    """What the copy says of a load, of an address, of what was added in its OpenAPI document, and of an erasure."""
     urls = (lab.urls.owner, lab.urls.ingest, lab.urls.read, lab.urls.write)
     folder = lab.settings.contracts.parent
     asked = subprocess.run(
-        [sys.executable, "-c", SCRIPT, folder, address, *urls],
+        [sys.executable, "-c", SCRIPT, folder, address, erased, *urls],
         cwd=copy,
         env={"PYTHONPATH": str(copy), "PATH": "/usr/bin:/bin"},
         capture_output=True,
@@ -145,8 +152,11 @@ def test_a_file_format_is_read_and_its_bad_lines_are_rejected(make_lab: Callable
     lab = product(make_lab, FILES + "logfmt", "rows.logfmt")
     lab.write("rows.logfmt", 'id=1 name="Ann \\"Lee\\""\nnothing here\nid=x name=b\nid=2 name=c\n')
     copy_code(tmp_path / "copy", "A file format")
-    load, answer, _ = ask(lab, tmp_path / "copy", "/data/added/v1/rows/records")
+    load, answer, _, erased = ask(lab, tmp_path / "copy", "/data/added/v1/rows/records", erased="1")
     assert load == "published 2 None"
+    assert erased == "published None"
+    landed = [file.read_text() for file in lab.settings.landing_folder.rglob("*") if file.is_file()]
+    assert [text for text in landed if "id=2" in text] == ["\nnothing here\nid=x name=b\nid=2 name=c\n"]
     assert '"data":[{"id":1,"name":"Ann \\"Lee\\""},{"id":2,"name":"c"}]' in answer
     assert lab.rows("SELECT line, raw FROM decant.rejected_records ORDER BY line") == [
         (2, "nothing here"),
@@ -163,6 +173,50 @@ def test_an_input_kind_is_built_from_a_contract_and_read(make_lab: Callable[...,
     assert load == "published 0 None"
     assert '"data":[{"id":1,"name":"a"},{"id":2,"name":null}]' in answer
     assert len(touched) == 5
+
+
+def test_a_kind_of_question_has_a_route_a_link_a_tag_and_an_operation(
+    make_lab: Callable[..., Lab], tmp_path: Path
+) -> None:
+    lab = product(make_lab, FILES + "csv", "rows.csv")
+    lab.write("rows.csv", "id,name\n1,a\n2,b\n3,\n")
+    touched = copy_code(tmp_path / "copy", "A kind of question")
+    load, answer, documents = ask(lab, tmp_path / "copy", "/data/added/v1/rows/count?id[gte]=2&at=1")
+    assert load == "published 0 None"
+    assert answer == '200 {"data":2,"revision":1}'
+    assert "count_added_v1_rows" in documents
+    _, refusal, _ = ask(lab, tmp_path / "copy", "/data/added/v1/rows/count?limit=2")
+    assert "unknown_parameter" in refusal
+    _, linked, _ = ask(lab, tmp_path / "copy", "/data/added/v1/rows")
+    assert "/data/added/v1/rows/count" in linked
+    assert len(touched) == 2
+
+
+def test_a_property_type_is_stored_filtered_exported_and_described(
+    make_lab: Callable[..., Lab], tmp_path: Path
+) -> None:
+    lab = product(make_lab, FILES + "csv", "rows.csv")
+    text = CONTRACT.format(type=FILES + "csv", path="rows.csv")
+    for file in lab.settings.contracts.iterdir():
+        file.write_text(
+            text.replace(
+                "{name: name, logicalType: string}", "{name: mac, logicalType: string, physicalType: macaddr}"
+            )
+        )
+    lab.write("rows.csv", "id,mac\n1,08:00:2B:01:02:03\n2,08:00:2b:01:02\n3,\n4,fe:00:2b:01:02:03\n")
+    touched = copy_code(tmp_path / "copy", "A property type")
+    load, answer, documents = ask(
+        lab, tmp_path / "copy", "/data/added/v1/rows/records?mac[gte]=08:00:2b:01:02:03&sort=-mac&properties=id,mac"
+    )
+    assert load == "published 1 None"
+    assert '"data":[{"id":4,"mac":"fe:00:2b:01:02:03"},{"id":1,"mac":"08:00:2b:01:02:03"}]' in answer
+    assert lab.rows("SELECT data_type FROM information_schema.columns WHERE column_name = 'mac' LIMIT 1") == [
+        ("macaddr",)
+    ]
+    _, *export, _ = ask(lab, tmp_path / "copy", "/data/added/v1/rows/export?format=csv&mac=08:00:2b:01:02:03")
+    assert export == ["200 id,mac", "1,08:00:2b:01:02:03", ""]
+    assert "08:00:2b:01:02:03" in documents
+    assert len(touched) == 2
 
 
 @pytest.mark.parametrize("title", list(examples()))

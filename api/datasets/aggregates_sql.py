@@ -17,7 +17,7 @@ from api.sql.rendering import DOCUMENT
 from api.sql.selection import Age, revision_rows, with_heads
 from api.sql.statement_text import render
 from catalog.model.dataset import Dataset
-from catalog.types.property_types import SAFE_INTEGER
+from catalog.types.parametrized_types import SAFE_INTEGER
 
 PERCENTILES = {"median": "0.5", "p95": "0.95"}
 

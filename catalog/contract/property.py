@@ -16,7 +16,8 @@ from catalog.document.findings import Findings
 from catalog.document.yaml_document import YamlPath
 from catalog.model.dataset import Property, shorten_name
 from catalog.model.reserved_names import refuse_property
-from catalog.types.property_types import PropertyType, array_type
+from catalog.types.parametrized_types import array_type
+from catalog.types.property_types import PropertyType
 from catalog.types.type_choice import find_item_logical
 
 # What a physicalType of another system says about a property that has no logicalType.

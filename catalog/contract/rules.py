@@ -18,7 +18,8 @@ from catalog.model.dataset import Rule
 from catalog.types.datetime_pattern_parts import DatetimePatternError
 from catalog.types.datetime_patterns import in_zone
 from catalog.types.logical_formats import INTEGER_FORMATS, NUMBER_FORMATS, TEXT_FORMATS
-from catalog.types.property_types import PropertyType, boolean_type, refine_type
+from catalog.types.parametrized_types import boolean_type, refine_type
+from catalog.types.property_types import PropertyType
 from catalog.types.type_choice import resolve_type
 from catalog.types.value_parsers import InvalidValueError, parse_local_timestamp
 

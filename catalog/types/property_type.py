@@ -20,7 +20,7 @@ WITH_SECONDS = (
 WITH_OFFSET = f"TRY_CAST(upper({WITH_SECONDS}) AS TIMESTAMPTZ)"
 
 
-Family = Literal["text", "number", "boolean", "date", "time", "moment", "uuid", "document"]
+Family = Literal["text", "number", "boolean", "date", "time", "moment", "identifier", "document"]
 BUCKETS = ("year", "quarter", "month", "week", "day", "hour", "minute")
 DATE_BUCKETS = BUCKETS[:5]
 

@@ -7,6 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 from catalog.types.logical_formats import WIDE_FORMATS
+from catalog.types.parametrized_types import (
+    NUMERIC_MAX_PRECISION,
+    SAFE_INTEGER,
+    array_type,
+    integer_type,
+    numeric_type,
+)
 from catalog.types.property_type import PropertyType
 from catalog.types.property_types import (
     ARRAY,
@@ -14,16 +21,11 @@ from catalog.types.property_types import (
     DATE,
     LOCAL_TIMESTAMP,
     NUMBER,
-    NUMERIC_MAX_PRECISION,
     OBJECT,
-    SAFE_INTEGER,
     STRING,
     TIME,
     TIMESTAMP,
     UUID,
-    array_type,
-    integer_type,
-    numeric_type,
 )
 
 SMALLINT = (-(2**15), 2**15 - 1)
@@ -44,22 +46,23 @@ LOGICAL_TYPES: dict[str, PropertyType] = {
     "array": ARRAY,
 }
 ITEM_LOGICAL_TYPES = ("string", "integer", "number", "boolean", "date", "time", "timestamp")
-# Which physicalType names mean something to us, for which logicalType.
-PHYSICAL_TYPES: dict[str, dict[str, PropertyType]] = {
-    "integer": {
-        "smallint": integer_type("smallint", "smallint", SMALLINT),
-        "integer": integer_type("integer", "integer", INTEGER),
-        "int": integer_type("integer", "integer", INTEGER),
-        "bigint": BIGINT_TYPE,
-    },
-    "number": {"double precision": NUMBER, "double": NUMBER},
-    "string": {"text": STRING, "uuid": UUID},
-    "object": {"jsonb": OBJECT},
-    "array": {"jsonb": ARRAY},
-    "boolean": {"boolean": BOOLEAN},
-    "date": {"date": DATE},
-    "time": {"time": TIME},
-    "timestamp": {"timestamptz": TIMESTAMP, "timestamp": LOCAL_TIMESTAMP},
+# The physicalTypes that mean something to us, by logicalType and name; others name the source's type.
+PHYSICAL_TYPES: dict[tuple[str, str], PropertyType] = {
+    ("integer", "smallint"): integer_type("smallint", "smallint", SMALLINT),
+    ("integer", "integer"): integer_type("integer", "integer", INTEGER),
+    ("integer", "int"): integer_type("integer", "integer", INTEGER),
+    ("integer", "bigint"): BIGINT_TYPE,
+    ("number", "double precision"): NUMBER,
+    ("number", "double"): NUMBER,
+    ("string", "text"): STRING,
+    ("string", "uuid"): UUID,
+    ("object", "jsonb"): OBJECT,
+    ("array", "jsonb"): ARRAY,
+    ("boolean", "boolean"): BOOLEAN,
+    ("date", "date"): DATE,
+    ("time", "time"): TIME,
+    ("timestamp", "timestamptz"): TIMESTAMP,
+    ("timestamp", "timestamp"): LOCAL_TIMESTAMP,
 }
 NUMERIC_TYPE = re.compile(r"(?:numeric|decimal)\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\)", re.IGNORECASE)
 
@@ -88,7 +91,7 @@ def resolve_type(
         if 1 <= precision <= NUMERIC_MAX_PRECISION and scale <= precision:
             return numeric_type(precision, scale, whole=logical == "integer"), True
         return chosen, False
-    known = PHYSICAL_TYPES[logical].get(name)
+    known = PHYSICAL_TYPES.get((logical, name))
     if known is None:
         return chosen, False
     if name == "bigint" and not has_safe_bounds(options):

@@ -11,7 +11,7 @@ from typing import Any
 
 from catalog.model.dataset import Property, Rule
 from catalog.types.logical_formats import INTEGER_FORMATS, NUMBER_FORMATS, TEXT_FORMATS
-from catalog.types.property_types import NUMERIC_MAX_PRECISION
+from catalog.types.parametrized_types import NUMERIC_MAX_PRECISION
 from runtime.duckdb_quoting import quote_text
 
 SHOWN_VALUE_CHARACTERS = 200
@@ -32,7 +32,7 @@ class Check:
 def compile_rule(rule: Rule, prop: Property, value: str) -> str:
     """SQL that is true where a value breaks the rule; null values break none."""
     argument = rule.argument
-    if prop.type.family == "uuid" and rule.name in {"pattern", "minLength", "maxLength"}:
+    if prop.type.family == "identifier" and rule.name in {"pattern", "minLength", "maxLength"}:
         value = f"CAST({value} AS VARCHAR)"
     match rule.name:
         case "pattern":

@@ -15,7 +15,7 @@ import ijson
 from ijson.common import JSONError
 
 from catalog.model.dataset import FileFormat
-from catalog.model.file_formats import format_names
+from catalog.model.file_formats import format_names, recognize_format
 from ingest.errors import SourceError, SourceMissingError
 from ingest.landing.landed_batch import LandedPart
 from ingest.landing.unpacking import UnpackLimit, open_landed
@@ -81,8 +81,8 @@ def read_head(part: LandedPart, limit: UnpackLimit) -> bytes:
 
 def choose_format(file: Path, head: bytes) -> str:
     """The format by what the file begins with where that is plain, else by its name."""
-    if head.startswith(b"PAR1"):
-        return "parquet"
+    if known := recognize_format(head):
+        return known.name
     names = [file.name.lower()]
     for suffix in PACKED:
         names.append(names[-1].removesuffix(suffix))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +17,7 @@ from ingest.readers.json_document import DocumentReader
 from ingest.readers.json_lines import NdjsonReader
 from ingest.readers.parquet import ParquetReader
 from ingest.readers.record_writer import ParsedBatch, ParsedPart, RecordWriter, open_record_writer
+from ingest.readers.redaction import RedactedPart
 from ingest.readers.replayed_rejects import FORMAT as REJECTS
 from ingest.readers.replayed_rejects import RejectsReader
 
@@ -29,6 +30,9 @@ class Reader(Protocol):
 
     def pick(self, part: LandedPart, lines: Iterable[int]) -> Iterator[tuple[int, str]]:
         """(line, raw text) of the records at these ascending lines, by a second pass of the same cut."""
+
+    def redact(self, part: LandedPart, dropped: Set[int], kept: list[int]) -> RedactedPart:
+        """The part without the records at the lines in `dropped`; `kept` are those of the others in a document."""
 
 
 READERS: dict[str, Callable[[FileFormat, UnpackLimit, Path], Reader]] = {

@@ -7,8 +7,8 @@ been there.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Set
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from catalog.model.dataset import FileFormat
@@ -17,6 +17,7 @@ from ingest.landing.landed_batch import LandedPart
 from ingest.landing.unpacking import UnpackLimit
 from ingest.readers.columns import name_headers
 from ingest.readers.record_writer import MALFORMED_SHOWN_BYTES, RECORD_LIMIT_BYTES, RecordWriter, show_raw
+from ingest.readers.redaction import RedactedPart, blank_text
 from ingest.readers.text_encoding import OpenText, open_text
 
 BLOCK_BYTES = 4 << 20
@@ -78,6 +79,16 @@ class DelimitedReader:
         first = [show_raw(field, parser.encoding).strip() for field in parser.split(lines[0].rstrip(b"\r")) or ()]
         if [name.casefold() for name in first] == [name.casefold() for name in self.file_format.columns]:
             record_writer.note(f"{source}: the first record reads like a header; `columns` is for files without one")
+
+    def redact(self, part: LandedPart, dropped: Set[int], kept: list[int]) -> RedactedPart:
+        """The same text, with blank lines for the records that go; line breaks in quotes are lines of a record."""
+        with open_text(part, self.limit, self.file_format, always=False) as text:
+            encoding, line_end = text.encoding, text.line_end.decode()
+        blank = set(dropped)
+        for line, raw in self.pick(part, sorted(dropped)):
+            blank.update(range(line, line + raw.count(line_end) + 1))
+        chunks = blank_text(part, self.file_format, blank, self.limit, always=False)
+        return RedactedPart(replace(self.file_format, encoding=encoding), chunks)
 
     def pick(self, part: LandedPart, lines: Iterable[int]) -> Iterator[tuple[int, str]]:
         """(line, raw text) of the records at these ascending lines: a second pass of the same cut."""

@@ -8,7 +8,7 @@ object, which can be read again as NDJSON.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from ingest.readers.columns import name_column, name_headers, number_twins
 from ingest.readers.excel_sheet import SheetSummary, inspect_sheet
 from ingest.readers.json_batches import BATCH_RECORDS, JsonBatcher, show_text
 from ingest.readers.record_writer import JSON_COLUMN, RecordWriter
+from ingest.readers.redaction import RedactedPart, redact_document
 from ingest.readers.serials import write_duration, write_serial
 
 WHOLE_LIMIT = 2.0**63  # larger whole numbers are written with an exponent
@@ -62,6 +63,10 @@ class WorkbookReader:
                 texts.append(text)
             if texts:
                 batcher.take(first, texts)
+
+    def redact(self, part: LandedPart, dropped: Set[int], kept: list[int]) -> RedactedPart:
+        """The rows that stay, as NDJSON."""
+        return redact_document(self.pick(part, kept))
 
     def pick(self, part: LandedPart, lines: Iterable[int]) -> Iterator[tuple[int, str]]:
         """(line, raw text) of the rows at these ascending lines."""

@@ -10,7 +10,7 @@ known.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from ingest.readers.json_batches import JsonBatcher, show_text
 from ingest.readers.json_object import MalformedJsonError, read_object
 from ingest.readers.json_scanner import JsonScanner
 from ingest.readers.record_writer import RecordWriter
+from ingest.readers.redaction import RedactedPart, redact_document
 from ingest.readers.text_encoding import open_text
 
 BATCH_BYTES = 1 << 20
@@ -74,6 +75,10 @@ class DocumentReader:
                     batcher.take(first, records)
                     first, records, size = first + len(records), [], 0
             batcher.take(first, records)
+
+    def redact(self, part: LandedPart, dropped: Set[int], kept: list[int]) -> RedactedPart:
+        """The records that stay, as NDJSON."""
+        return redact_document(self.pick(part, kept))
 
     def pick(self, part: LandedPart, lines: Iterable[int]) -> Iterator[tuple[int, str]]:
         """(line, raw text) of the records at these ascending lines.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from pathlib import Path
 
 from catalog.model.dataset import FileFormat
@@ -11,6 +11,7 @@ from ingest.landing.landed_batch import LandedPart
 from ingest.landing.unpacking import UnpackLimit
 from ingest.readers.json_batches import JsonBatcher, show_text
 from ingest.readers.record_writer import RecordWriter
+from ingest.readers.redaction import RedactedPart, redact_text
 from ingest.readers.text_encoding import OpenText, open_text
 
 BLOCK_BYTES = 4 << 20
@@ -36,6 +37,10 @@ class NdjsonReader:
                 if first == 1:
                     note_document(part.name, lines, record_writer)
                 batcher.take(first, lines)
+
+    def redact(self, part: LandedPart, dropped: Set[int], kept: list[int]) -> RedactedPart:
+        """The same text, with blank lines for the records that go."""
+        return redact_text(part, self.file_format, dropped, self.limit)
 
     def pick(self, part: LandedPart, lines: Iterable[int]) -> Iterator[tuple[int, str]]:
         """(line, raw text) of the records at these ascending lines."""

@@ -7,7 +7,7 @@ their digits, bytes in Base64. The raw text of a rejected row is that object, wh
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from ingest.landing.unpacking import UnpackLimit, open_landed_file
 from ingest.readers.json_batches import JsonBatcher, show_text
 from ingest.readers.nanoseconds import find_too_fine
 from ingest.readers.record_writer import JSON_COLUMN, RECORD_LIMIT_BYTES, RecordWriter
+from ingest.readers.redaction import RedactedPart, redact_document
 from ingest.readers.signature import LOOKED_AT, name_format
 from runtime.duckdb_connection import open_duckdb
 from runtime.postgres.driver_messages import describe_duckdb
@@ -69,6 +70,10 @@ class ParquetReader:
                         else:
                             batcher.take(first + index, [write_non_numbers(text)])
                 first += len(texts)
+
+    def redact(self, part: LandedPart, dropped: Set[int], kept: list[int]) -> RedactedPart:
+        """The rows that stay, as NDJSON."""
+        return redact_document(self.pick(part, kept))
 
     def pick(self, part: LandedPart, lines: Iterable[int]) -> Iterator[tuple[int, str]]:
         """(line, raw text) of the rows at these ascending lines, with all that the file has of them."""

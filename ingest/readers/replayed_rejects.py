@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from ingest.landing.landed_batch import LandedPart
 from ingest.landing.unpacking import UnpackLimit, open_landed
 from ingest.readers.delimited import CsvParser
 from ingest.readers.record_writer import RecordWriter
+from ingest.readers.redaction import RedactedPart, blank_lines
 from ingest.readers.text_encoding import OpenText
 
 FORMAT = "rejects"
@@ -79,6 +80,15 @@ class RejectsReader:
             record_writer.add_malformed(number, raw, f"lacks the columns {', '.join(missing)}")
         else:
             record_writer.add(number, [values[name] for name in record_writer.needed])
+
+    def redact(self, part: LandedPart, dropped: Set[int], kept: list[int]) -> RedactedPart:
+        """The same text, with blank lines for the records that go."""
+        return RedactedPart(replace(self.file_format, format=FORMAT), self.blank(part, dropped))
+
+    def blank(self, part: LandedPart, dropped: Set[int]) -> Iterator[bytes]:
+        """The part's text, with nothing on these lines."""
+        with open_landed(part, self.limit) as packed:
+            yield from blank_lines(packed, dropped, b"\n")
 
     def pick(self, part: LandedPart, lines: Iterable[int]) -> Iterator[tuple[int, str]]:
         """(line, raw text) of the records at these ascending lines."""

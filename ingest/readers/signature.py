@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from catalog.model.dataset import FileFormat
+from catalog.model.file_formats import recognize_format
 from ingest.errors import SourceError
 
 LOOKED_AT = 4096
@@ -55,9 +56,8 @@ def name_format(head: bytes) -> str | None:
 def refuse_other_format(source: str, head: bytes, file_format: FileFormat, *, said_wide: bool = False) -> None:
     """SourceError where what should be text is plainly something else."""
     words = name_format(head)
-    if words is None and head.startswith((b"PAR1", b"PK\x03\x04")):
-        kind = "a Parquet file" if head.startswith(b"PAR1") else "a zip archive or a workbook"
-        words = f"{kind}, and the contract says {file_format.format}"
+    if words is None and (other := recognize_format(head)):
+        words = f"{other.noun}, and the contract says {file_format.format}"
     if words is None and not said_wide and (wide := guess_wide(head)):
         words = f"{wide} without a byte order mark: say `encoding: {wide}` in the input"
     if words is not None:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from catalog.types.datetime_pattern_parts import DatetimePatternError, regex_of
 from catalog.types.datetime_patterns import DatetimePattern, compile_pattern
-from catalog.types.property_types import DATE, LOCAL_TIMESTAMP, TIME, TIMESTAMP, PropertyType, refine_type
+from catalog.types.parametrized_types import refine_type
+from catalog.types.property_types import DATE, LOCAL_TIMESTAMP, TIME, TIMESTAMP, PropertyType
 from catalog.types.value_parsers import InvalidValueError
 from tests.support.examples import examples
 

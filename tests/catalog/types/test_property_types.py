@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from catalog.types.parametrized_types import numeric_type
 from catalog.types.property_types import (
     ARRAY,
     BOOLEAN,
@@ -28,7 +29,6 @@ from catalog.types.property_types import (
     TIMESTAMP,
     UUID,
     PropertyType,
-    numeric_type,
 )
 from catalog.types.type_choice import BIGINT_TYPE, INTEGER_TYPE, LOGICAL_TYPES, resolve_type
 from catalog.types.value_parsers import (
