@@ -43,6 +43,7 @@ from api.observability.middleware import Counting
 from api.observability.usage import UsageLog
 from api.openapi import routes as docs
 from api.openapi.caller_documents import Documents
+from api.portal import routes as portal
 from api.push import routes as events
 from api.push.body_parser import BodyParser
 from api.push.event_store import EventStore
@@ -174,6 +175,6 @@ def create_app(
     app.add_middleware(Counting)
     # First, for they are asked most: routes are tried in order.
     app.router.routes.extend(QUESTIONS)
-    for module in (health, docs, inspection, catalog_routes, events, operations, quarantine, audit, keys):
+    for module in (health, docs, inspection, catalog_routes, events, operations, quarantine, audit, keys, portal):
         app.include_router(module.router)
     return app

@@ -92,8 +92,11 @@ def test_the_wheel_holds_what_the_packages_need_and_nothing_else(archives: Archi
     names = archives.names_in_wheel()
     info = f"{PROJECT['name'].replace('-', '_')}-{PROJECT['version']}.dist-info"
     assert archives.wheel.name == f"{info.removesuffix('.dist-info')}-py3-none-any.whl"
-    code = {"decant.py"} | sources("*.py", "*.mako", "*.css", "*.js")
-    assert {"migrations/script.py.mako", "migrations/env.py", "api/portal/portal.css", "api/portal/docs.js"} <= code
+    code = {"decant.py"} | sources("*.py", "*.mako", "*.css", "*.js", "*.svg", "*.html")
+    assert {"migrations/script.py.mako", "migrations/env.py", "api/openapi/static/docs.js"} | {
+        "api/portal/static/portal.css",
+        "api/portal/templates/base.html",
+    } <= code
     contracts = {f"migrations/contracts/{file.name}" for file in (PROJECT_ROOT / "contracts").iterdir()}
     assert "migrations/contracts/nyc_flights.odcs.yaml" in contracts
     assert {name for name in names if not name.startswith(f"{info}/")} == code | contracts
@@ -215,7 +218,8 @@ def test_a_newcomer_without_a_checkout_runs_the_demo_and_serves_a_file(newcomer:
     with serve(newcomer) as url, httpx.Client(base_url=url, timeout=30) as client:
         answer = client.get("/data/towns/v0/towns/records", headers={"Authorization": f"Bearer {key[0]}"})
         assert answer.json()["data"] == [{"id": 1, "name": "Oslo"}, {"id": 2, "name": "Rome"}]
-        assert client.get("/static/portal.css").status_code == 200
+        assert client.get("/static/docs.css").status_code == 200
+        assert "towns" in client.get("/", headers={"Authorization": f"Bearer {key[0]}"}).text
         assert client.get("/openapi.json").json()["info"]["version"] == PROJECT["version"]
 
     # Everything that was made lies in the folder where the commands ran.

@@ -24,6 +24,8 @@ from runtime.settings.settings import Settings
 
 # Where a request keeps what this step found, for the answer and for what is counted.
 FIELDS = "decant.fields"
+# The principal of a question that a page asks in process: who asked for the page was identified and counted already.
+IDENTIFIED = "decant.identified"
 LOOKUPS_SPARE = 10.0
 LOOKUPS_PER_SECOND = 1.0
 CREDENTIAL_NAMES = tuple(f"{name}=".encode() for name in CREDENTIAL_PARAMETERS)
@@ -48,6 +50,8 @@ class Callers:
         request too many. Whoever tries credentials is counted by address, and one that has to be looked up is not
         while its address has nothing left: a guess costs no more than a refusal.
         """
+        if (identified := scope.get(IDENTIFIED)) is not None:
+            return identified  # type: ignore[no-any-return]
         refuse_credential_in_url(scope)
         anonymous = self.authenticator.anonymous
         if self.authenticator.must_look_up(headers):

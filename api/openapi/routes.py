@@ -9,12 +9,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request
-from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, Response
 
 from api.auth.permissions import find_product
 from api.context import context_of
 from api.datasets.resources import dataset_resources
-from api.http.addresses import address_of, public_path
+from api.http.addresses import public_path
 from api.http.negotiation import JSON, choose_coding
 from api.http.problems import KINDS, Problem
 from api.http.responses import READ, answer_encoded, refuse_unknown
@@ -30,8 +30,8 @@ SWAGGER_FILES = {
     "oauth2-redirect.html": "text/html",
     "oauth2-redirect.js": "text/javascript",
 }
-PORTAL_FILES = {"docs.js": "text/javascript", "portal.css": "text/css"}
-PORTAL = Path(__file__).resolve().parent.parent / "portal"
+OWN_FILES = {"docs.js": "text/javascript", "docs.css": "text/css"}
+FOLDER = Path(__file__).resolve().parent / "static"
 # Nothing from another host, no inline script; Swagger UI sets styles of its own and draws with data: images.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self';"
@@ -57,12 +57,6 @@ PAGE = """<!doctype html>
 """
 
 
-@router.api_route("/", methods=READ, include_in_schema=False)
-async def index(request: Request) -> Response:
-    """Leads to the documentation."""
-    return RedirectResponse(address_of(context_of(request).settings, "/docs"), 307)
-
-
 @router.api_route("/docs", methods=READ, include_in_schema=False)
 async def swagger(request: Request) -> Response:
     """Swagger UI."""
@@ -70,7 +64,7 @@ async def swagger(request: Request) -> Response:
     base = escape(public_path(settings, ""))
     head = (
         f'<link rel="stylesheet" href="{base}/static/swagger-ui.css">'
-        f'<link rel="stylesheet" href="{base}/static/portal.css">'
+        f'<link rel="stylesheet" href="{base}/static/docs.css">'
     )
     issuers = settings.token_issuers
     body = (
@@ -87,8 +81,8 @@ async def swagger(request: Request) -> Response:
 async def static(name: str) -> Response:
     """One of the few files that the pages are made of."""
     headers = PAGE_HEADERS | {"Cache-Control": "public, max-age=3600"}
-    if name in PORTAL_FILES:
-        return FileResponse(PORTAL / name, media_type=PORTAL_FILES[name], headers=headers)
+    if name in OWN_FILES:
+        return FileResponse(FOLDER / name, media_type=OWN_FILES[name], headers=headers)
     if name in SWAGGER_FILES:
         return FileResponse(swagger_folder() / name, media_type=SWAGGER_FILES[name], headers=headers)
     raise Problem("not_found")
@@ -105,7 +99,7 @@ async def problem_page(request: Request, code: str) -> Response:
         f'<main class="page"><p class="code">{kind.status} {escape(code)}</p><h1>{escape(kind.title)}</h1>'
         f"<p>{escape(kind.meaning)}</p><p><a href='{base}/docs'>Documentation</a></p></main>"
     )
-    return page(kind.title, f'<link rel="stylesheet" href="{base}/static/portal.css">', body, base)
+    return page(kind.title, f'<link rel="stylesheet" href="{base}/static/docs.css">', body, base)
 
 
 @router.api_route("/openapi.json", methods=READ, include_in_schema=False)

@@ -20,7 +20,7 @@ from tests.support.routes import CLOSED, DATASET, ROUTES, Asked
 
 OTHER = CLOSED.replace("id: people\n", "id: others\n").replace("people.csv", "others.csv")
 SECRET_NAME = "Hedwig"
-ABOUT_DATA = ("/data", "/openapi/")
+ABOUT_DATA = ("/data", "/openapi/", "/browse/")
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +51,8 @@ def gist(answer: httpx.Response) -> tuple[int, Any, str | None]:
     body = None
     if answer.headers.get("content-type") == "application/problem+json" and answer.content:
         body = {k: v for k, v in answer.json().items() if k not in {"instance", "trace_id"}}
+    elif answer.headers.get("content-type", "").startswith("text/html"):
+        body = answer.text
     return answer.status_code, json.dumps(body, sort_keys=True), answer.headers.get("www-authenticate")
 
 
@@ -109,24 +111,26 @@ def test_every_route_of_the_service_is_in_the_matrix_or_open_on_purpose() -> Non
     from api.metadata import catalog_routes as catalog
     from api.metadata import inspection_routes as inspection
     from api.openapi import routes as docs
+    from api.portal import routes as portal
     from api.push import routes as events
 
     # Pushed events have tests of their own; what is about one's own key or a load needs more than a scope.
     elsewhere = {
-        "/", "/docs", "/docs/problems/{code}", "/openapi.json", "/static/{name}", "/livez", "/readyz", "/data",
+        "/", "/browse", "/assets/{name}", "/docs", "/docs/problems/{code}", "/openapi.json",
+        "/static/{name}", "/livez", "/readyz", "/data",
         "/.well-known/security.txt",
         "/keys/self", "/keys/self/usage", "/keys/self/rotate", "/keys/{key_id}", "/keys/{key_id}/rotate",
         "/operations/loads/{load}/publish",
         "/data/{product}/v{major}/{dataset}/events", "/data/{product}/v{major}/{dataset}/receipts/{receipt}",
     }  # fmt: skip
-    modules = (audit, catalog, docs, events, health, inspection, keys, operations, quarantine)
+    modules = (audit, catalog, docs, events, health, inspection, keys, operations, portal, quarantine)
     routes = {route.path for route in (*QUESTIONS, *(r for m in modules for r in m.router.routes))}  # type: ignore[attr-defined]
     patterns = {re.sub(r":path\}", "}", path) for path in routes} - elsewhere
 
     def as_pattern(path: str) -> str:
-        path = path.partition("?")[0].replace(DATASET, "/data/{product}/v{major}/{dataset}")
+        path = path.partition("?")[0].replace("/people/v1/people", "/{product}/v{major}/{dataset}")
         path = path.replace("/people/v1", "/{product}/v{major}").replace("/records/1", "/records/{key}")
-        return path.replace("/loads/1", "/loads/{load}")
+        return path.replace("/loads/1", "/loads/{load}").replace("/properties/age", "/properties/{name}")
 
     assert patterns == {as_pattern(asked.path) for asked in ROUTES}
 

@@ -18,7 +18,9 @@ from tests.support.site import Site, open_site
 from tests.support.sockets import SLOW, ask, get, serving
 
 # What begins an address of the service, in whatever holds it: JSON, a header, a page.
-BESIDE = re.compile(r"""["'<](/(?:data|docs|keys|openapi|operations|static|livez|readyz|metrics)\b[^"'>]*)["'>]""")
+BESIDE = re.compile(
+    r"""["'<](/(?:assets|browse|data|docs|keys|openapi|operations|static|livez|readyz|metrics)\b[^"'>]*)["'>]"""
+)
 BASE = "https://data.example/sub"
 
 
@@ -64,7 +66,9 @@ def test_no_route_names_an_address_beside_the_path(site: Site, asked: Asked) -> 
         assert addresses_beside(site, dict(answer.headers), text) == []
     # The problem that the route is answered with without a credential.
     refused = site.client.request(asked.method, asked.path, json=asked.body)
-    if asked.method != "HEAD":
+    if refused.headers["content-type"].startswith("text/html"):
+        assert addresses_beside(site, dict(refused.headers), refused.text) == []
+    elif asked.method != "HEAD":
         problem = refused.json()
         assert problem["type"] == f"{site.base}/docs/problems/unauthorized"
         assert problem["instance"] == "/sub" + asked.path.partition("?")[0]

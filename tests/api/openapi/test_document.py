@@ -225,7 +225,7 @@ def test_swagger_ui_is_served_from_here_and_asks_no_other_host(make_lab: Callabl
         assert "default-src 'none'" in page.headers["content-security-policy"]
         assert "http://" not in page.text
         assert "https://" not in page.text
-        for name in ("swagger-ui.css", "swagger-ui-bundle.js", "docs.js", "portal.css", "favicon-32x32.png"):
+        for name in ("swagger-ui.css", "swagger-ui-bundle.js", "docs.js", "docs.css", "favicon-32x32.png"):
             assert f"/static/{name}" in page.text
             assert client.get(f"/static/{name}").status_code == 200
         assert client.get("/static/../app.py").status_code == 404

@@ -1,0 +1,136 @@
+"""What a page asks: questions of the API's own routes, asked in process as the caller who asked for the page.
+
+A page knows nothing that the API does not say: the same routes, views and problems answer. The caller is identified,
+and counted, once for the page.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import orjson
+from fastapi import Request
+from starlette.types import Message
+
+from api.auth.authenticator import Principal
+from api.auth.identify import IDENTIFIED
+from api.context import Context, context_of
+from api.http.addresses import origin_of
+from api.http.negotiation import JSON
+from api.http.problems import KINDS, Problem
+from api.http.server_timing import KEPT, Timings
+
+# Of the page's own request, and of no question.
+OWN_FACTS = ("path_params", "endpoint", "route", "router")
+Parameters = list[tuple[str, str]]
+UNSPOILED = "[](),:*"  # as people write filters
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the API answered."""
+
+    address: str  # path and query of the question
+    tag: str
+    revision: int | None
+    body: bytes
+
+    @cached_property
+    def value(self) -> Any:
+        """The answer as what its JSON says."""
+        return orjson.loads(self.body)
+
+    @property
+    def data(self) -> Any:
+        """The member that holds what was asked for."""
+        return self.value["data"]
+
+
+class Asking:
+    """The questions of one page."""
+
+    def __init__(self, request: Request, principal: Principal) -> None:
+        self.request = request
+        self.context: Context = context_of(request)
+        self.principal = principal
+        self.replies: list[Reply] = []
+
+    @property
+    def origin(self) -> str:
+        """What the service's addresses begin with, as whoever asked reaches it."""
+        return origin_of(self.request)
+
+    async def get(self, path: str, *parameters: tuple[str, str]) -> Reply:
+        """The answer to a question; Problem where there is none."""
+        reply = await self.send(path, list(parameters))
+        self.replies.append(reply)
+        return reply
+
+    async def find(self, path: str, *parameters: tuple[str, str]) -> Reply | None:
+        """The same; None where there is nothing to be found, or nothing yet."""
+        try:
+            return await self.get(path, *parameters)
+        except Problem as problem:
+            if KINDS[problem.code].status not in {404, 410}:
+                raise
+            self.replies.append(Reply(write_address(path, list(parameters)), problem.code, None, b"null"))
+            return None
+
+    async def send(self, path: str, parameters: Parameters) -> Reply:
+        """Sends a question through the service's routes."""
+        raw_path = quote(path, safe="/,:").encode()
+        query = write_query(parameters).encode()
+        scope: dict[str, Any] = {name: value for name, value in self.request.scope.items() if name not in OWN_FACTS}
+        scope |= {
+            "method": "GET",
+            "path": path,
+            "raw_path": raw_path,
+            "query_string": query,
+            "headers": [(b"accept", JSON.bare_type.encode())],
+            IDENTIFIED: self.principal,
+            KEPT: Timings(),
+        }
+        answer = Answer()
+        await self.request.app.router(scope, answer.receive, answer.send)
+        body = b"".join(answer.chunks)
+        if answer.status >= 300:
+            told = orjson.loads(body)
+            raise Problem(told["code"], told.get("detail"), errors=told.get("errors"))
+        revision = answer.headers.get("decant-revision", "")
+        tag = answer.headers.get("etag", "")
+        return Reply(write_address(path, parameters), tag, int(revision) if revision else None, body)
+
+
+class Answer:
+    """Takes the messages of an answer."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.chunks: list[bytes] = []
+
+    async def receive(self) -> Message:
+        """A question has no body."""
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(self, message: Message) -> None:
+        """Takes a message."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self.headers = {name.decode().lower(): value.decode("latin-1") for name, value in message["headers"]}
+        else:
+            self.chunks.append(message.get("body", b""))
+
+
+def write_query(parameters: Parameters) -> str:
+    """Parameters as a query string that people can read."""
+    return urlencode(parameters, safe=UNSPOILED)
+
+
+def write_address(path: str, parameters: Parameters) -> str:
+    """Path and query of a question."""
+    query = write_query(parameters)
+    return quote(path, safe="/,:") + (f"?{query}" if query else "")

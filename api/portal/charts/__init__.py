@@ -1,0 +1,1 @@
+"""Charts: Vega-Lite specifications, drawn as SVG on the server."""

@@ -1,0 +1,20 @@
+"""What a page shows, before it is rendered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Content:
+    """A template and its values."""
+
+    template: str
+    title: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+    description: str = ""
+    alternate: str | None = None  # the path of the same as JSON
+    search: str = ""  # what stands in the search field
+    indexed: bool = True  # whether search engines may list it

@@ -1,0 +1,91 @@
+"""The way of every page: identify the caller, ask, tag, render, answer."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+from fastapi import Request
+from starlette.responses import Response
+
+from api.context import context_of
+from api.database.answer_cache import Finished
+from api.datasets.resources import dataset_resources
+from api.http.conditional import build_digest, matches
+from api.http.negotiation import COMPRESSED_FROM_BYTES, choose_coding, encode_body
+from api.http.problems import KINDS, Problem, render_problem
+from api.portal.asking import Asking
+from api.portal.content import Content
+from api.portal.rendering import render
+
+# No other host, no inline script or style, no frame.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
+    " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS = {"Content-Security-Policy": POLICY, "Referrer-Policy": "same-origin"}
+OPEN = "public, max-age=60"
+PRIVATE = "private, no-cache"
+VARY = "Cookie, Authorization, X-API-Key, Accept-Encoding"
+CONTENT_TYPE = "text/html; charset=utf-8"
+
+
+Build = Callable[[Asking], Awaitable[Content]]
+
+
+class Page(NamedTuple):
+    """One page: its route, and what builds it."""
+
+    name: str  # as it is counted
+    path: str
+    build: Build
+
+
+async def answer_page(request: Request, build: Build) -> Response:
+    """The page, or a page that says what is wrong; 304 where the caller has it."""
+    context = context_of(request)
+    try:
+        principal = await context.authenticate(request)
+        asking = Asking(request, principal)
+        content = await build(asking)
+    except Problem as problem:
+        return show_problem(request, problem)
+    coding = choose_coding(request.headers.get("accept-encoding", ""))
+    tag = tag_of(request, asking, content, coding)
+    is_open = principal.id is None and "authorization" not in request.headers and "cookie" not in request.headers
+    headers = HEADERS | {"ETag": tag, "Cache-Control": OPEN if is_open else PRIVATE, "Vary": VARY}
+    known = request.headers.get("if-none-match")
+    if known is not None and matches(known, tag):
+        return Response(None, 304, headers)
+
+    async def make() -> Finished:
+        body = render(request, content, asking.replies)
+        if coding != "identity" and len(body) >= COMPRESSED_FROM_BYTES:
+            return Finished(tag, ((b"content-encoding", coding.encode()),), encode_body(body, coding), 0)
+        return Finished(tag, (), body, 0)
+
+    cache = dataset_resources(request).cache
+    finished = cache.get(tag) or await cache.make(tag, make)
+    headers |= {name.decode(): value.decode() for name, value in finished.headers}
+    return Response(finished.body, 200, headers, CONTENT_TYPE)
+
+
+def tag_of(request: Request, asking: Asking, content: Content, coding: str) -> str:
+    """The entity tag of a page: its address, the build, and the answers that it shows."""
+    digest = hashlib.blake2b(build_digest(), digest_size=16)
+    facts = [content.template, content.title, str(request.url.path), request.url.query, coding]
+    facts += [str(asking.principal.id is not None), asking.origin]
+    for reply in asking.replies:
+        facts += [reply.address, reply.tag]
+    digest.update("\0".join(facts).encode())
+    return f'"{digest.hexdigest()}"'
+
+
+def show_problem(request: Request, problem: Problem) -> Response:
+    """A problem as a page."""
+    noted = render_problem(request, problem)  # the log, the status and the headers are those of every problem
+    kind = KINDS[problem.code]
+    content = Content("problem.html", kind.title, {"kind": kind, "problem": problem}, indexed=False)
+    headers = {name: value for name, value in noted.headers.items() if name not in {"content-length", "content-type"}}
+    return Response(render(request, content, []), noted.status_code, HEADERS | headers, CONTENT_TYPE)

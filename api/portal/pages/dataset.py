@@ -1,0 +1,115 @@
+"""One dataset: status, properties with rules, figures and failing checks, records, revisions, downloads."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from api.exports.formats import FORMATS
+from api.portal.asking import Asking, Reply
+from api.portal.charts.drawing import prepare_drawing
+from api.portal.content import Content
+from api.portal.figures import Figures, figures_of
+from api.portal.page import Page
+from api.portal.pages.catalogue import STATES, product_page, state_of
+from api.portal.pages.rules import property_documents, property_of, rules_of
+
+RECORDS_SHOWN = 10
+REVISIONS_SHOWN = 6
+PATH = "/data/{product}/v{major}/{dataset}"
+FORMAT_NAMES = {"csv": "CSV", "ndjson": "JSON lines", "parquet": "Parquet", "arrow": "Arrow", "xlsx": "Excel"}
+
+
+@dataclass(frozen=True)
+class PropertyRow:
+    """One property, with what its contract promises, its profile says and its checks found."""
+
+    property: dict[str, Any]
+    rules: list[str]
+    figures: Figures | None
+    failing: list[dict[str, Any]]
+
+
+async def build_dataset(asking: Asking) -> Content:
+    """The page; everything on it is of the revision that it began with, or says of which it is."""
+    prepare_drawing()  # what most ask for next is a property
+    parts = asking.request.path_params
+    path = PATH.format(**parts)
+    dataset = (await asking.get(path)).data
+    product_path = "/data/{product}/v{major}".format(**parts)
+    revision = dataset["revision"]
+    product, contract, records, revisions, profile, quality = await asyncio.gather(
+        asking.get(product_path),
+        asking.get(f"{product_path}/contract"),
+        find_records(asking, path, revision),
+        asking.find(f"{path}/revisions", ("limit", str(REVISIONS_SHOWN))),
+        find_whole(asking, dataset, f"{path}/profile"),
+        find_whole(asking, dataset, f"{path}/quality", ("limit", "1")),
+    )
+    checks = quality.data[0]["rules"] if quality and quality.data else []
+    names = [prop["name"] for prop in dataset["properties"]]
+    values = {
+        "path": path,
+        "product": product.data,
+        "product_page": product_page(product.data),
+        "dataset": dataset,
+        "state": state_of(dataset),
+        "state_text": STATES[state_of(dataset)],
+        "rows": property_rows(dataset, contract, profile, checks),
+        "checks": [check for check in checks if property_of(check["rule"], names) is None],
+        "measured_at": quality.data[0]["measured_at"] if quality and quality.data else None,
+        "profile": profile.value if profile else None,
+        "records": records.data if records else [],
+        "columns": names,
+        "revisions": revisions.data if revisions else [],
+        "formats": [(kind.name, FORMAT_NAMES.get(kind.name, kind.name)) for kind in FORMATS],
+        "page_address": f"{asking.origin}{path}/records?limit=1000",
+        "citation": cite(asking, product.data, dataset, path),
+    }
+    title = f"{dataset['dataset']} – {product.data['name']}"
+    return Content("dataset.html", title, values, dataset["description"], alternate=path)
+
+
+async def find_records(asking: Asking, path: str, revision: int) -> Reply | None:
+    """The first records of the revision."""
+    if not revision:
+        return None
+    return await asking.find(f"{path}/records", ("limit", str(RECORDS_SHOWN)), ("at", str(revision)))
+
+
+async def find_whole(
+    asking: Asking, dataset: dict[str, Any], path: str, *parameters: tuple[str, str]
+) -> Reply | None:
+    """What is made over all records; callers who see some of them only are not told."""
+    return None if dataset["limited"] else await asking.find(path, *parameters)
+
+
+def property_rows(
+    dataset: dict[str, Any], contract: Reply, profile: Reply | None, checks: list[dict[str, Any]]
+) -> list[PropertyRow]:
+    """A row for each property."""
+    documents = property_documents(contract.value, dataset["dataset"])
+    figures = figures_of(profile.value if profile else None)
+    names = list(documents)
+    return [
+        PropertyRow(
+            prop,
+            list(rules_of(documents.get(prop["name"], {}))),
+            figures.get(prop["name"]),
+            [c for c in checks if not c["passed"] and property_of(c["rule"], names) == prop["name"]],
+        )
+        for prop in dataset["properties"]
+    ]
+
+
+def cite(asking: Asking, product: dict[str, Any], dataset: dict[str, Any], path: str) -> str:
+    """How to name what was used: owner, product, dataset, revision, day, address."""
+    owner = (product.get("team") or {}).get("name")
+    day = (dataset["published_at"] or "")[:10]
+    address = f"{asking.origin}{path}/records?at={dataset['revision']}"
+    name = f"{product['name']} {product['version']}: {dataset['dataset']}"
+    return ". ".join(filter(None, (owner, name, f"Revision {dataset['revision']}, {day}", address)))
+
+
+DATASET = Page("portal dataset", "/browse/{product}/v{major}/{dataset}", build_dataset)

@@ -1,0 +1,60 @@
+"""The first page: search, how the datasets stand, and what was published lately."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from api.portal.asking import Asking
+from api.portal.content import Content
+from api.portal.page import Page
+from api.portal.pages.catalogue import STATES, Entry, entries_of
+
+RECENT = timedelta(days=7)
+BOARD_MAXIMUM = 12
+NEWS_MAXIMUM = 8
+
+
+async def build_home(asking: Asking) -> Content:
+    """The page."""
+    catalogue = await asking.get("/data")
+    entries = list(entries_of(catalogue.data))
+    order = list(STATES)
+    board = sorted(entries, key=lambda entry: (order.index(entry.state), entry.path))
+    since = (datetime.now(UTC) - RECENT).isoformat()
+    news = sorted(
+        (entry for entry in entries if (entry.dataset["published_at"] or "") > since),
+        key=lambda entry: entry.dataset["published_at"],
+        reverse=True,
+    )
+    found = await asyncio.gather(*(newest_revision(asking, entry) for entry in news[:NEWS_MAXIMUM]))
+    values = {
+        "products": len(catalogue.data),
+        "entries": entries,
+        "states": [(state, text, count) for state, text in STATES.items() if (count := count_of(entries)[state])],
+        "board": board[:BOARD_MAXIMUM],
+        "news": [(entry, revision) for entry, revision in zip(news, found, strict=False) if revision],
+    }
+    return Content(
+        "home.html",
+        "Data catalogue",
+        values,
+        "Curated datasets, each in whole, checked revisions.",
+        alternate="/data",
+    )
+
+
+def count_of(entries: list[Entry]) -> Counter[str]:
+    """How many datasets stand in each way."""
+    return Counter(entry.state for entry in entries)
+
+
+async def newest_revision(asking: Asking, entry: Entry) -> dict[str, Any] | None:
+    """What the newest revision changed."""
+    reply = await asking.find(f"{entry.dataset_path}/revisions", ("limit", "1"))
+    return next(iter(reply.data), None) if reply else None
+
+
+HOME = Page("portal home", "/", build_home)

@@ -1,0 +1,58 @@
+"""What a contract says of a property, in a few words each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+LIMITS = {
+    "minimum": "≥ {}",
+    "exclusiveMinimum": "> {}",
+    "maximum": "≤ {}",
+    "exclusiveMaximum": "< {}",
+    "minLength": "at least {} characters",
+    "maxLength": "at most {} characters",
+    "minItems": "at least {} items",
+    "maxItems": "at most {} items",
+    "multipleOf": "a multiple of {}",
+    "pattern": "matches {}",
+    "format": "format {}",
+}
+SHOWN_CHARACTERS = 60
+NAMED = re.compile(r".*\((.+)\)")  # a rule of a property: nullValues(tailnum)
+
+
+def rules_of(prop: dict[str, Any]) -> Iterator[str]:
+    """The rules of a property, as its contract has them."""
+    if prop.get("primaryKey"):
+        yield "key"
+    if prop.get("required") and not prop.get("primaryKey"):
+        yield "required"
+    if prop.get("unique"):
+        yield "unique"
+    for name, value in (prop.get("logicalTypeOptions") or {}).items():
+        if name in LIMITS:
+            yield shorten(LIMITS[name].format(value))
+    for custom in prop.get("customProperties") or []:
+        if custom.get("property") == "enum" and isinstance(custom.get("value"), list):
+            yield shorten("one of " + ", ".join(map(str, custom["value"])))
+
+
+def shorten(text: str) -> str:
+    """A text that fits into a row."""
+    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
+
+
+def property_documents(contract: dict[str, Any], dataset: str) -> dict[str, dict[str, Any]]:
+    """What a contract says of each property of a dataset, by name."""
+    for part in contract.get("schema") or []:
+        if part.get("name") == dataset:
+            return {prop["name"]: prop for prop in part.get("properties") or [] if prop.get("name")}
+    return {}
+
+
+def property_of(rule: str, names: Iterable[str]) -> str | None:
+    """The property that a measured rule is named after; None for a rule of the dataset."""
+    found = NAMED.fullmatch(rule)
+    return found[1] if found and found[1] in set(names) else None

@@ -1,0 +1,134 @@
+"""Templates -> HTML. Everything that is filled in is escaped; Markdown of contracts cannot hold HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import Request
+from jinja2 import Environment, FileSystemLoader, Undefined
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+from api.context import context_of
+from api.http.addresses import public_path
+from api.portal.asking import Reply
+from api.portal.assets import asset_path
+from api.portal.content import Content
+from api.portal.figures import show_bound
+from runtime.plain_text import plain
+from runtime.version import read_version
+
+TEMPLATES = Path(__file__).resolve().parent / "templates"
+MARKDOWN = MarkdownIt("commonmark", {"html": False}).disable("image")
+SIZES = ("bytes", "kB", "MB", "GB")
+
+
+class Absent(Undefined):
+    """A member that an answer does not have is empty; a name that a template has wrong is an error."""
+
+    def check(self) -> None:
+        """UndefinedError unless it is a member of an answer."""
+        if not isinstance(self._undefined_obj, dict):
+            self._fail_with_undefined_error()
+
+    def __str__(self) -> str:
+        self.check()
+        return ""
+
+    def __bool__(self) -> bool:
+        self.check()
+        return False
+
+
+@cache
+def environment() -> Environment:
+    """The templates, with what they may call."""
+    found = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=Absent,
+        finalize=show_text,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters |= {
+        "count": write_count,
+        "figure": write_figure,
+        "share": write_share,
+        "bound": show_bound,
+        "when": write_time,
+        "markdown": write_markdown,
+        "segment": lambda text: quote(str(text), safe=""),
+    }
+    found.globals |= {"asset": asset_path, "version": read_version()}
+    return found
+
+
+def render(request: Request, content: Content, replies: Sequence[Reply]) -> bytes:
+    """The page; its foot names the questions that it is made of."""
+    settings = context_of(request).settings
+
+    def url(path: str) -> str:
+        return public_path(settings, path)
+
+    template = environment().get_template(content.template)
+    asked = sorted({reply.address for reply in replies})
+    return template.render(content.values, page=content, url=url, asked=asked).encode()
+
+
+def show_text(value: Any) -> Any:
+    """What a template fills in: text from outside with its controls visible, such as those that turn direction."""
+    return plain(value) if type(value) is str else value
+
+
+def write_count(value: int | None, noun: str = "") -> str:
+    """A whole number with separators, and what is counted: `1 record`, `336,776 records`."""
+    if value is None:
+        return "–"
+    text = f"{value:,}"
+    return f"{text} {noun}{'' if value == 1 else 's'}" if noun else text
+
+
+def write_figure(value: Any) -> str:
+    """A value of a profile or a check, shortened where it is a number of many digits."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.4g}" if abs(value) < 1e6 else f"{value:,.0f}"
+    return plain(str(value))
+
+
+def write_share(part: int, whole: int) -> str:
+    """A part of a whole as per cent; what is not nothing is never shown as 0, nor what is not all as 100."""
+    if not whole:
+        return "–"
+    percent = 100 * part / whole
+    if 0 < percent < 0.1:
+        return "< 0.1 %"
+    if 99.9 < percent < 100:
+        return "> 99.9 %"
+    return f"{percent:.1f} %".replace(".0 %", " %")
+
+
+def write_time(text: str | None, absent: str = "never") -> Markup:
+    """A moment as an absolute time, which a script makes relative: pages are kept, ages are not."""
+    if text is None:
+        return Markup("{}").format(absent)
+    moment = datetime.fromisoformat(text)
+    moment = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    shown = f"{moment.day} {moment:%b %Y, %H:%M} UTC"
+    return Markup('<time datetime="{}">{}</time>').format(moment.isoformat(timespec="seconds"), shown)
+
+
+def write_markdown(text: str) -> Markup:
+    """Text of a contract as HTML."""
+    return Markup(MARKDOWN.render(text.strip()))  # noqa: S704 - HTML is off: what looks like it is escaped

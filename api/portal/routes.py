@@ -1,0 +1,60 @@
+"""The addresses of the portal: its pages, and the files that they are made of."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from api.http.problems import Problem
+from api.http.responses import READ
+from api.portal.assets import served_assets
+from api.portal.page import HEADERS, Page, answer_page
+from api.portal.pages.browse import BROWSE
+from api.portal.pages.dataset import DATASET
+from api.portal.pages.home import HOME
+from api.portal.pages.product import PRODUCT
+from api.portal.pages.property import PROPERTY
+
+PAGES: tuple[Page, ...] = (
+    HOME,
+    BROWSE,
+    PRODUCT,
+    DATASET,
+    PROPERTY,
+)
+FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
+
+
+class PageEndpoint:
+    """Answers with one page."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.name = page.name  # as it is counted
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request."""
+        response = await answer_page(Request(scope, receive), self.page.build)
+        await response(scope, receive, send)
+
+
+def make_page_route(page: Page) -> Route:
+    """The route of a page."""
+    return Route(page.path, cast(Any, PageEndpoint(page)), methods=READ, name=page.name)
+
+
+async def get_asset(request: Request) -> Response:
+    """A file, at the address that names its content."""
+    asset = served_assets().get(request.path_params["name"])
+    if asset is None:
+        raise Problem("not_found")
+    return Response(asset.body, 200, HEADERS | FOREVER, asset.media_type)
+
+
+router = APIRouter()
+router.routes.extend(make_page_route(page) for page in PAGES)
+router.routes.append(Route("/assets/{name}", get_asset, methods=READ, name="asset"))
