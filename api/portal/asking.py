@@ -25,6 +25,7 @@ from api.http.server_timing import KEPT, Timings
 
 # Of the page's own request, and of no question.
 OWN_FACTS = ("path_params", "endpoint", "route", "router")
+PROBLEM_FIELDS = ("www-authenticate", "retry-after")
 Parameters = list[tuple[str, str]]
 UNSPOILED = "[](),:*"  # as people write filters
 
@@ -98,7 +99,8 @@ class Asking:
         body = b"".join(answer.chunks)
         if answer.status >= 300:
             told = orjson.loads(body)
-            raise Problem(told["code"], told.get("detail"), errors=told.get("errors"))
+            kept = {name.title(): value for name, value in answer.headers.items() if name in PROBLEM_FIELDS}
+            raise Problem(told["code"], told.get("detail"), errors=told.get("errors"), headers=kept)
         revision = answer.headers.get("decant-revision", "")
         tag = answer.headers.get("etag", "")
         return Reply(write_address(path, parameters), tag, int(revision) if revision else None, body)

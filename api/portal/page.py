@@ -76,7 +76,7 @@ def tag_of(request: Request, asking: Asking, content: Content, coding: str) -> s
     digest = hashlib.blake2b(build_digest(), digest_size=16)
     facts = [content.template, content.title, str(request.url.path), request.url.query, coding]
     facts += [str(asking.principal.id is not None), asking.origin]
-    for reply in asking.replies:
+    for reply in sorted(asking.replies, key=lambda reply: reply.address):  # they come in any order
         facts += [reply.address, reply.tag]
     digest.update("\0".join(facts).encode())
     return f'"{digest.hexdigest()}"'

@@ -11,7 +11,13 @@ from starlette.types import Receive, Scope, Send
 
 from api.http.problems import Problem
 from api.http.responses import READ
-from api.portal.assets import served_assets
+from api.portal.assets import all_assets, served_assets
+from api.portal.discovery.api_catalog import API_CATALOG
+from api.portal.discovery.atom import FEED
+from api.portal.discovery.crawlers import ROBOTS, SITEMAP
+from api.portal.discovery.croissant import CROISSANT
+from api.portal.discovery.dcat import CATALOG
+from api.portal.discovery.document import Document, answer_document
 from api.portal.page import HEADERS, Page, answer_page
 from api.portal.pages.browse import BROWSE
 from api.portal.pages.dataset import DATASET
@@ -26,6 +32,15 @@ PAGES: tuple[Page, ...] = (
     DATASET,
     PROPERTY,
 )
+DOCUMENTS: tuple[Document, ...] = (
+    API_CATALOG,
+    CATALOG,
+    CROISSANT,
+    FEED,
+    ROBOTS,
+    SITEMAP,
+)
+OPEN_FOR_A_DAY = {"Cache-Control": "public, max-age=86400"}
 FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 
@@ -47,6 +62,29 @@ def make_page_route(page: Page) -> Route:
     return Route(page.path, cast(Any, PageEndpoint(page)), methods=READ, name=page.name)
 
 
+class DocumentEndpoint:
+    """Answers with one document for machines."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.name = document.name  # as it is counted
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request."""
+        response = await answer_document(Request(scope, receive), self.document)
+        await response(scope, receive, send)
+
+
+def make_document_route(document: Document) -> Route:
+    """The route of a document."""
+    return Route(document.path, cast(Any, DocumentEndpoint(document)), methods=READ, name=document.name)
+
+
+async def get_icon(request: Request) -> Response:
+    """The icon, where browsers look for it without being told."""
+    return Response(all_assets()["mark.svg"].body, 200, HEADERS | OPEN_FOR_A_DAY, "image/svg+xml")
+
+
 async def get_asset(request: Request) -> Response:
     """A file, at the address that names its content."""
     asset = served_assets().get(request.path_params["name"])
@@ -57,4 +95,6 @@ async def get_asset(request: Request) -> Response:
 
 router = APIRouter()
 router.routes.extend(make_page_route(page) for page in PAGES)
+router.routes.extend(make_document_route(document) for document in DOCUMENTS)
+router.routes.append(Route("/favicon.ico", get_icon, methods=READ, name="icon"))
 router.routes.append(Route("/assets/{name}", get_asset, methods=READ, name="asset"))

@@ -6,10 +6,14 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+from markupsafe import Markup
+
 from api.exports.formats import FORMATS
 from api.portal.asking import Asking, Reply
 from api.portal.charts.drawing import prepare_drawing
 from api.portal.content import Content
+from api.portal.discovery.croissant import describe
 from api.portal.figures import Figures, figures_of
 from api.portal.page import Page
 from api.portal.pages.catalogue import STATES, product_page, state_of
@@ -65,6 +69,7 @@ async def build_dataset(asking: Asking) -> Content:
         "revisions": revisions.data if revisions else [],
         "formats": [(kind.name, FORMAT_NAMES.get(kind.name, kind.name)) for kind in FORMATS],
         "page_address": f"{asking.origin}{path}/records?limit=1000",
+        "described": describe_inline(asking, path, product.data, dataset) if dataset["open"] else None,
         "citation": cite(asking, product.data, dataset, path),
     }
     title = f"{dataset['dataset']} – {product.data['name']}"
@@ -101,6 +106,12 @@ def property_rows(
         )
         for prop in dataset["properties"]
     ]
+
+
+def describe_inline(asking: Asking, path: str, product: dict[str, Any], dataset: dict[str, Any]) -> Markup:
+    """The dataset as schema.org has it, to stand in the page; no text of it can end the element."""
+    found = {"@context": "https://schema.org/", "@type": "Dataset"} | describe(asking.origin, path, product, dataset)
+    return Markup(orjson.dumps(found).decode().replace("<", "\\u003c"))  # noqa: S704 - without any <
 
 
 def cite(asking: Asking, product: dict[str, Any], dataset: dict[str, Any], path: str) -> str:

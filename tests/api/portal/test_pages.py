@@ -1,0 +1,166 @@
+"""Pages: what they show, to whom, and how they are kept."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+
+import pytest
+
+from api.auth.api_keys import create_key
+from runtime.postgres.database import make_engine
+from runtime.settings.settings import read_secret
+from tests.support.lab import Lab
+from tests.support.portal import load_shop
+
+ORDERS = "/browse/shop/v1/orders"
+PAGES = ("/", "/browse", "/browse/shop/v1", ORDERS, f"{ORDERS}/properties/price", f"{ORDERS}/properties/customer")
+OURS = {
+    *("html", "head", "meta", "title", "link", "script", "body", "header", "main", "footer", "nav", "section"),
+    *("a", "div", "span", "p", "h1", "h2", "h3", "ol", "ul", "li", "dl", "dt", "dd", "code", "pre", "strong", "em"),
+    *("form", "label", "input", "button", "details", "summary", "time", "figure"),
+    *("table", "thead", "tbody", "tr", "th", "td", "svg", "path", "rect", "g", "line", "text"),
+}
+Product = Callable[[Callable[..., Lab]], Lab]
+
+
+class Elements(HTMLParser):
+    """The elements of a page, and their attributes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.names.append(tag)
+        self.attributes += attrs
+
+
+def key(lab: Lab, *scopes: str) -> dict[str, str]:
+    """The headers of a new key."""
+    made = create_key(make_engine(lab.urls.write), read_secret(lab.settings), "test", scopes)
+    return {"X-API-Key": made}
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_texts_from_outside_are_shown_and_never_obeyed(product: Product, path: str) -> None:
+    with product(load_shop).serve() as client:
+        page = client.get(path)
+    assert page.status_code == 200
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    text = page.text
+    found = Elements()
+    found.feed(text)
+    assert set(found.names) <= OURS
+    assert not {name for name, _ in found.attributes} & {"style", "onerror", "onclick", "onload", "srcdoc"}
+    addresses = {str(value) for name, value in found.attributes if name in {"href", "src", "action"}}
+    assert [address for address in addresses if not address.startswith(("/", "#", "mailto:", "http"))] == []
+    assert text.count("</title>") == 1
+    assert "\u202e" not in text
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_is_kept_by_the_answers_that_it_shows(product: Product, path: str) -> None:
+    lab = product(load_shop)
+    with lab.serve() as client:
+        page = client.get(path)
+        assert page.headers["cache-control"] == "public, max-age=60"
+        assert "Cookie" in page.headers["vary"]
+        policy = page.headers["content-security-policy"]
+        assert "script-src 'self';" in policy
+        assert "unsafe" not in policy
+        assert page.headers["referrer-policy"] == "same-origin"
+        again = client.get(path, headers={"If-None-Match": page.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+        head = client.head(path)
+        assert (head.status_code, head.content, head.headers["etag"]) == (200, b"", page.headers["etag"])
+        known = client.get(path, headers=key(lab, "shop:read"))
+        assert known.headers["cache-control"] == "private, no-cache"
+        assert known.headers["etag"] != page.headers["etag"]
+        packed = client.get(path, headers={"Accept-Encoding": "gzip"})
+        assert packed.text == page.text
+
+
+def test_the_dataset_shows_rules_figures_and_failing_checks_in_the_row(product: Product) -> None:
+    with product(load_shop).serve() as client:
+        text = client.get(ORDERS).text
+    rows = dict(re.findall(r"properties/([\w%]+)\"><code>.*?(</tr>)", text, re.S))
+    assert set(rows) >= {"id", "customer", "price", "kind", "ordered_at"}
+    customer = text[text.index("properties/customer") : text.index("properties/price")]
+    assert "nullValues(customer)" in customer
+    assert "bound &lt; 1" in customer
+    kind = text[text.index("properties/kind") : text.index("properties/ordered_at")]
+    assert "one of a, b, &lt;c&gt;" in kind
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+    assert "\\u202egnp.exe" in text
+    assert re.search(r"Revision</dt><dd>2", text)
+    assert f"http://{client.base_url.netloc.decode()}/data/shop/v1/orders/records?at=2" in text
+
+
+def test_a_page_names_the_questions_that_it_is_made_of(product: Product) -> None:
+    with product(load_shop).serve() as client:
+        text = client.get(ORDERS).text
+        asked = re.findall(r"<code>GET ([^<]+)</code>", text)
+        assert "/data/shop/v1/orders/records?limit=10&amp;at=2" in asked
+        for address in asked:
+            assert client.get(address.replace("&amp;", "&")).status_code == 200
+
+
+def test_what_is_not_open_is_not_told_of(product: Product) -> None:
+    lab = product(load_shop)
+    with lab.serve() as client:
+        for path in (*PAGES, "/catalog.jsonld", "/sitemap.xml", "/.well-known/api-catalog", "/robots.txt"):
+            assert "people" not in client.get(path).text
+        closed = client.get("/browse/people/v1/people")
+        assert closed.status_code == 401
+        assert closed.headers["www-authenticate"] == 'Bearer realm="decant"'
+        assert closed.headers["content-type"].startswith("text/html")
+        missing = client.get("/browse/nothing/v1/people")
+        assert (missing.status_code, missing.text) == (401, closed.text)
+        seen = client.get("/browse/people/v1/people", headers=key(lab, "people:read"))
+        assert "Hedwig" in seen.text
+        assert client.get(f"{ORDERS}/properties/nothing").status_code == 404
+        # What machines are told is what anybody may see, whoever asks.
+        told = client.get("/catalog.jsonld", headers=key(lab, "people:read"))
+        assert told.status_code == 200
+        assert "people" not in told.text
+
+
+def test_a_page_is_counted_once_however_many_questions_it_asks(make_lab: Callable[..., Lab]) -> None:
+    lab = load_shop(lambda *contracts: make_lab(*contracts, rate_limit_anonymous="3/hour"))
+    with lab.serve() as client:
+        answers = [client.get(ORDERS) for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+    assert answers[2].headers["ratelimit"].startswith('"default";r=0')
+    assert "retry-after" in answers[3].headers
+
+
+def test_files_of_pages_never_change_and_others_are_not_served(product: Product) -> None:
+    with product(load_shop).serve() as client:
+        files = set(re.findall(r"(?:href|src)=\"(/assets/[^\"]+)\"", client.get("/").text))
+        assert len(files) == 3
+        for path in files:
+            assert client.get(path).headers["cache-control"] == "public, max-age=31536000, immutable"
+        for path in ("/assets/portal.css", "/assets/..%2fpage.py", "/assets/x"):
+            assert client.get(path).status_code == 404
+
+
+def test_a_host_that_is_none_is_not_repeated(product: Product) -> None:
+    with product(load_shop).serve() as client:
+        page = client.get(ORDERS, headers={"Host": 'evil.example"><script>'})
+        assert "evil.example" not in page.text
+
+
+def test_pages_are_small(product: Product) -> None:
+    with product(load_shop).serve() as client:
+        for path in PAGES:
+            packed = client.get(path, headers={"Accept-Encoding": "gzip"})
+            assert packed.headers["content-encoding"] == "gzip"
+            assert int(packed.headers["content-length"]) < 15_000
+        text = client.get("/").text
+        for pattern, most in ((r"/assets/[^\"]+\.css", 12_000), (r"/assets/[^\"]+\.js", 20_000)):
+            found = re.search(pattern, text)
+            assert found
+            assert len(client.get(found[0]).content) < most * 3

@@ -1,0 +1,65 @@
+"""An open product whose every text is hostile, as the portal's tests show it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ingest.inspection.column_statistics import refresh_profiles
+from runtime.postgres.database import make_engine
+from tests.support.lab import PEOPLE, Lab
+
+SCRIPT = "<script>alert(1)</script>"
+TURNED = "\u202egnp.exe"  # turns the direction of what follows
+SHOP = """
+apiVersion: v3.1.0
+kind: DataContract
+id: shop
+name: "Shop <b>bold</b>"
+version: 1.2.0
+status: active
+domain: trade
+tags: ["<i>tag</i>", orders]
+description:
+  purpose: "Orders <script>alert(1)</script> with **strong** words and [a link](javascript:alert(1))."
+  limitations: "<img src=x onerror=alert(1)>"
+team: {name: "Sales <u>team</u>", members: [{username: sales@example.org}]}
+support:
+  - {channel: "click <me>", url: "javascript:alert(1)"}
+  - {channel: mail, url: "mailto:sales@example.org"}
+slaProperties:
+  - {property: latency, value: 2, unit: d, element: orders.ordered_at}
+servers:
+  - {server: here, type: local, path: "${DECANT_DATA}", format: csv}
+schema:
+  - name: orders
+    description: "One record an order <script>alert(1)</script>"
+    customProperties:
+      - {property: input, value: {server: here, path: orders.csv, mode: snapshot}}
+      - {property: maxRejected, value: 50}
+    properties:
+      - {name: id, logicalType: integer, primaryKey: true, description: "Number <b>of</b> the order"}
+      - name: customer
+        logicalType: string
+        customProperties: [{property: searchable, value: true}]
+        quality: [{metric: nullValues, mustBeLessThan: 1, severity: warning}]
+      - {name: price, logicalType: number, physicalType: "numeric(10,2)"}
+      - {name: kind, logicalType: string, customProperties: [{property: enum, value: [a, b, "<c>"]}]}
+      - {name: ordered_at, logicalType: timestamp}
+      - {name: "odd </title> name", logicalType: string}
+roles:
+  - {role: "shop:read", access: read, customProperties: [{property: anonymous, value: true}]}
+"""
+HEAD = "id,customer,price,kind,ordered_at,odd </title> name\n"
+
+
+def load_shop(make_lab: Callable[..., Lab]) -> Lab:
+    """Two revisions of the open shop, with a check that warns, and a product that nobody sees without a key."""
+    closed = PEOPLE.replace(", customProperties: [{property: anonymous, value: true}]", "")
+    lab = make_lab(SHOP, closed)
+    rows = [f"{n},Customer {n % 7},{n}.50,{'ab'[n % 2]},2026-01-{n % 28 + 1:02d}T10:00:00Z,x" for n in range(1, 60)]
+    hostile = f'0,"{SCRIPT}",1.00,<c>,2026-02-01T00:00:00Z,"{TURNED}"'
+    lab.ingest("shop.orders", HEAD + "\n".join([hostile, *rows]) + "\n", "orders.csv")
+    lab.ingest("shop.orders", HEAD + "\n".join([hostile, *rows[1:], "61,,2.00,a,,"]) + "\n", "orders.csv")
+    lab.ingest("people.people", "id,name,age,born\n1,Hedwig,30,1990-01-31\n")
+    refresh_profiles(make_engine(lab.urls.ingest), lab.loader().tables, lab.catalog.datasets())
+    return lab
