@@ -53,7 +53,8 @@ from api.unrouted_path import guard_unrouted_path
 from catalog.model.catalog import Catalog
 from catalog.storage.dataset_tables import build_tables
 from runtime.postgres.database import DatabaseUrls, make_read_pool, make_write_pool
-from runtime.settings.settings import Settings, read_secret
+from runtime.settings.secret import read_secret
+from runtime.settings.settings import Settings
 from runtime.telemetry import exports_spans
 
 # A key may be a path: what stands below a record comes before the record.

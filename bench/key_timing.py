@@ -39,7 +39,8 @@ from catalog.contract.load import load_catalog
 from catalog.migration.migrate import migrate
 from runtime.postgres.database import ROLES, DatabaseUrls, create_roles, make_engine, make_write_pool
 from runtime.postgres.embedded_postgres import run_embedded
-from runtime.settings.settings import PROJECT_ROOT, Settings, load_settings, read_secret
+from runtime.settings.secret import read_secret
+from runtime.settings.settings import PROJECT_ROOT, Settings, load_settings
 
 CALLS = 10_000
 STRINGS = 1_000_000

@@ -28,7 +28,8 @@ from bench.visibility import percentile
 from catalog.contract.load import load_catalog
 from catalog.migration.migrate import migrate
 from runtime.postgres.database import DatabaseUrls, make_engine
-from runtime.settings.settings import Settings, read_secret
+from runtime.settings.secret import read_secret
+from runtime.settings.settings import Settings
 
 RUNS = 5
 SECONDS = 10.0

@@ -63,7 +63,7 @@ def demo_key(settings: Settings, urls: DatabaseUrls) -> str:
     from api.auth.api_keys import create_key
     from runtime.postgres.database import make_engine
     from runtime.settings.production_checks import DEMO_MAKER
-    from runtime.settings.settings import read_secret
+    from runtime.settings.secret import read_secret
 
     path = settings.home / "demo-key"
     if not path.exists():

@@ -19,7 +19,8 @@ from api.auth.api_keys import create_key
 from api.http.problems import KINDS
 from commands.demo import demo_text
 from runtime.postgres.database import DatabaseUrls, make_engine
-from runtime.settings.settings import PROJECT_ROOT, Settings, read_secret
+from runtime.settings.secret import read_secret
+from runtime.settings.settings import PROJECT_ROOT, Settings
 from runtime.version import DISTRIBUTION, read_version
 from tests.support.documents import BASE, blocks, find_requests, read, section
 from tests.support.lab import Lab

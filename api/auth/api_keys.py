@@ -20,7 +20,8 @@ import sqlalchemy as sa
 from catalog.model.catalog import Catalog
 from catalog.model.roles import OPERATOR_SCOPES
 from catalog.storage.access_tables import ApiKey
-from runtime.settings.settings import Settings, read_secret
+from runtime.settings.secret import read_secret
+from runtime.settings.settings import Settings
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 KEY_PREFIX = "dcnt_"

@@ -4,56 +4,56 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from runtime.errors import SettingsError
 from runtime.near_misses import find_near
+from runtime.settings.token_issuers import TokenIssuer
 from runtime.settings.values import OWN_PREFIX
-
-if TYPE_CHECKING:
-    from runtime.settings.settings import Settings
 
 SECRET_BYTES = 32
 # What Kubernetes sets for a service that is called decant.
 SERVICE_LINK = re.compile(r"DECANT_(SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
 
 
-def check_together(settings: Settings) -> None:
-    """SettingsError where settings that are valid each do not fit together, or are not safe in production."""
-    check_issuers(settings)
-    if settings.env == "production" and (unknown := list(find_unknown(type(settings).model_fields))):
-        raise SettingsError("\n".join(unknown))
-    if any(version < 2 for version in settings.peppers):
-        raise SettingsError("DECANT_PEPPERS: versions begin at 2; version 1 is DECANT_SECRET.")
-    if settings.env == "production":
-        check_production(settings)
-
-
-def check_production(settings: Settings) -> None:
-    """SettingsError where a secret is weak, or the database would be the one for development."""
-    if settings.secret is None or len(settings.secret.get_secret_value()) < SECRET_BYTES:
-        raise SettingsError(f"DECANT_SECRET must hold at least {SECRET_BYTES} characters in production.")
-    if any(len(text.get_secret_value()) < SECRET_BYTES for text in settings.peppers.values()):
-        raise SettingsError(f"DECANT_PEPPERS must hold at least {SECRET_BYTES} characters each in production.")
-    if settings.database_url is None or not settings.database_url.get_secret_value():
-        raise SettingsError(
-            "DECANT_DATABASE_URL must be set in production: the embedded Postgres is for development."
-        )
-
-
-def check_issuers(settings: Settings) -> None:
+def check_issuers(issuers: Sequence[TokenIssuer], *, in_production: bool) -> None:
     """SettingsError where two issuers are one, or where anybody on the way could put in keys of their own."""
-    names = [issuer.issuer for issuer in settings.token_issuers]
+    names = [issuer.issuer for issuer in issuers]
     for name in names:
         if names.count(name) > 1:
             raise SettingsError(f"DECANT_TOKEN_ISSUERS: {name} is there twice.")
-    for issuer in settings.token_issuers if settings.env == "production" else ():
+    for issuer in issuers if in_production else ():
         for address in issuer.addresses():
             if not address.lower().startswith("https://"):
                 raise SettingsError(f"DECANT_TOKEN_ISSUERS: {address} must start with https:// in production.")
+
+
+def check_known(fields: Collection[str]) -> None:
+    """SettingsError where a variable DECANT_… of the environment is read into none of the fields."""
+    if unknown := list(find_unknown(fields)):
+        raise SettingsError("\n".join(unknown))
+
+
+def check_pepper_versions(versions: Collection[int]) -> None:
+    """SettingsError where a pepper has the version of the secret."""
+    if any(version < 2 for version in versions):
+        raise SettingsError("DECANT_PEPPERS: versions begin at 2; version 1 is DECANT_SECRET.")
+
+
+def check_production(
+    secret: SecretStr | None, peppers: Mapping[int, SecretStr], database_url: SecretStr | None
+) -> None:
+    """SettingsError where a secret is weak, or the database would be the one for development."""
+    if secret is None or len(secret.get_secret_value()) < SECRET_BYTES:
+        raise SettingsError(f"DECANT_SECRET must hold at least {SECRET_BYTES} characters in production.")
+    if any(len(text.get_secret_value()) < SECRET_BYTES for text in peppers.values()):
+        raise SettingsError(f"DECANT_PEPPERS must hold at least {SECRET_BYTES} characters each in production.")
+    if database_url is None or not database_url.get_secret_value():
+        raise SettingsError(
+            "DECANT_DATABASE_URL must be set in production: the embedded Postgres is for development."
+        )
 
 
 def find_unknown(fields: Collection[str]) -> Iterator[str]:

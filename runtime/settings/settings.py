@@ -2,38 +2,37 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import secrets
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from runtime.errors import SettingsError
-from runtime.settings.checks import SECRET_BYTES, check_together, explain_errors, find_unknown
-from runtime.settings.token_issuers import TokenIssuer
-from runtime.settings.values import (
-    OWN_PREFIX,
-    check_buckets,
-    check_contact,
-    check_network,
-    check_rate,
-    check_roots,
-    check_variables,
-    read_json,
-    split_by_product,
-    split_list,
+from runtime.settings.checks import (
+    check_issuers,
+    check_known,
+    check_pepper_versions,
+    check_production,
+    explain_errors,
+    find_unknown,
 )
+from runtime.settings.setting_types import (
+    Buckets,
+    Contact,
+    Networks,
+    PeppersByVersion,
+    RateText,
+    Roots,
+    TextList,
+    TokenIssuers,
+    Variables,
+)
+from runtime.settings.values import OWN_PREFIX
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
-
-Network = Annotated[str, AfterValidator(check_network)]
-Contact = Annotated[str, AfterValidator(check_contact)]
-RateText = Annotated[str, AfterValidator(check_rate)]
 
 
 class Settings(BaseSettings):
@@ -56,20 +55,14 @@ class Settings(BaseSettings):
     )
 
     input_variables: Annotated[
-        dict[str, tuple[str, ...]],
-        NoDecode,
-        BeforeValidator(split_by_product),
-        AfterValidator(check_variables),
+        Variables,
         Field(
             description="Variables that contracts may fill in, by product: `shop=SHOP_TOKEN,SHOP_URL;*=REGION`."
             " Development leaves all open that are not Decant's own."
         ),
     ] = {}
     input_roots: Annotated[
-        dict[str, tuple[str, ...]],
-        NoDecode,
-        BeforeValidator(split_by_product),
-        AfterValidator(check_roots),
+        Roots,
         Field(
             description="Folders that contracts may read files below, by product: `shop=/srv/shop;*=/srv/shared`."
             " The data folder is open to all, in development also the working folder."
@@ -77,10 +70,7 @@ class Settings(BaseSettings):
     ] = {}
 
     input_buckets: Annotated[
-        dict[str, tuple[str, ...]],
-        NoDecode,
-        BeforeValidator(split_by_product),
-        AfterValidator(check_buckets),
+        Buckets,
         Field(
             description="Buckets, or folders there, that contracts may read with this machine's credentials, by"
             " product: `shop=s3://lake/shop;*=https://minio.example/shared`. Development leaves all open."
@@ -105,9 +95,7 @@ class Settings(BaseSettings):
         Field(description="Signs cursors and hashes keys. Not set: made once and kept in HOME/secret."),
     ] = None
     peppers: Annotated[
-        dict[int, SecretStr],
-        NoDecode,
-        BeforeValidator(partial(read_json, empty="{}")),
+        PeppersByVersion,
         Field(description="What new keys are hashed with instead, as JSON: the highest version counts."),
     ] = {}
     host: Annotated[str, Field(description="Address to listen on.")] = "127.0.0.1"
@@ -117,9 +105,7 @@ class Settings(BaseSettings):
     ] = None
 
     token_issuers: Annotated[
-        tuple[TokenIssuer, ...],
-        NoDecode,
-        BeforeValidator(read_json),
+        TokenIssuers,
         Field(description="Whose JWT access tokens are taken: a JSON list of objects with issuer and audience."),
     ] = ()
 
@@ -134,16 +120,12 @@ class Settings(BaseSettings):
         RateText, Field(description="How often one key or token may ask, unless it has a limit of its own; or off.")
     ] = "6000/minute"
     trusted_proxies: Annotated[
-        tuple[Network, ...],
-        NoDecode,
-        BeforeValidator(split_list),
+        Networks,
         Field(description="Networks of proxies whose X-Forwarded-For counts, separated by commas."),
     ] = ()
 
     cors_origins: Annotated[
-        tuple[str, ...],
-        NoDecode,
-        BeforeValidator(split_list),
+        TextList,
         Field(description="Origins whose pages may read, such as https://app.example, separated by commas; or *."),
     ] = ()
 
@@ -289,26 +271,17 @@ def load_settings(**overrides: object) -> Settings:
     return settings
 
 
+def check_together(settings: Settings) -> None:
+    """SettingsError where settings that are valid each do not fit together, or are not safe in production."""
+    in_production = settings.env == "production"
+    check_issuers(settings.token_issuers, in_production=in_production)
+    if in_production:
+        check_known(Settings.model_fields)
+    check_pepper_versions(settings.peppers)
+    if in_production:
+        check_production(settings.secret, settings.peppers, settings.database_url)
+
+
 def unknown_variables() -> Iterator[str]:
     """What is wrong with each variable DECANT_… of the environment that no setting is read from."""
     return find_unknown(Settings.model_fields)
-
-
-def read_secret(settings: Settings) -> bytes:
-    """The secret that signs cursors and hashes keys; made on first use where none is set."""
-    if settings.secret is not None:
-        return hashlib.sha256(settings.secret.get_secret_value().encode()).digest()
-    path = settings.home / "secret"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        # Written beside and linked into place: of two processes that start at once, one wins, whole.
-        draft = path.with_name(f"secret.{os.getpid()}")
-        draft.touch(mode=0o600)
-        draft.write_text(secrets.token_hex(SECRET_BYTES))
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
-    return hashlib.sha256(path.read_bytes()).digest()

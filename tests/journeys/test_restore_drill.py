@@ -24,7 +24,8 @@ from decant import app
 from runtime.errors import MigrationError
 from runtime.postgres.database import ROLES, DatabaseUrls
 from runtime.postgres.embedded_postgres import EmbeddedPostgres, run_embedded
-from runtime.settings.settings import PROJECT_ROOT, read_secret
+from runtime.settings.secret import read_secret
+from runtime.settings.settings import PROJECT_ROOT
 from tests.support.databases import Databases
 from tests.support.documents import read_example
 from tests.support.lab import PEOPLE, Lab

@@ -8,7 +8,7 @@ import httpx
 
 from api.auth.api_keys import create_key
 from runtime.postgres.database import make_engine
-from runtime.settings.settings import read_secret
+from runtime.settings.secret import read_secret
 from tests.support.lab import Lab
 
 SENSORS = """

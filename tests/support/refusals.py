@@ -13,7 +13,7 @@ import httpx
 from api.auth.api_keys import KEY_PREFIX, checksum, create_key, parse_key
 from api.query.cursor import Cursor, encode_cursor
 from runtime.postgres.database import DatabaseUrls, make_engine
-from runtime.settings.settings import read_secret
+from runtime.settings.secret import read_secret
 from runtime.settings.token_issuers import TokenIssuer
 from tests.support.lab import Lab
 from tests.support.sockets import serving

@@ -19,7 +19,8 @@ from api.auth.api_keys import KeyDraft, Peppers, create_key, draft_row, parse_ke
 from api.auth.identify import LOOKUPS_SPARE
 from runtime.errors import SettingsError
 from runtime.postgres.database import make_engine
-from runtime.settings.settings import load_settings, read_secret
+from runtime.settings.secret import read_secret
+from runtime.settings.settings import load_settings
 from tests.support.lab import PEOPLE, Lab
 
 CLOSED = PEOPLE.replace(", customProperties: [{property: anonymous, value: true}]", "")

@@ -13,7 +13,7 @@ from api.auth.api_keys import create_key
 from ingest.loading.run_queued import run_queued
 from ingest.worker.dispatch import Dispatcher
 from runtime.postgres.database import make_engine
-from runtime.settings.settings import read_secret
+from runtime.settings.secret import read_secret
 from tests.support.lab import Lab
 from tests.support.people import DERIVED, GOOD
 

@@ -21,7 +21,8 @@ from api.auth.rate_limits import Limiter, rate_headers
 from api.http.client_address import client_address
 from runtime.postgres.database import make_engine, make_write_pool
 from runtime.settings.rate import Rate, parse_rate
-from runtime.settings.settings import load_settings, read_secret
+from runtime.settings.secret import read_secret
+from runtime.settings.settings import load_settings
 from tests.support.lab import PEOPLE, Lab
 
 PATH = "/data/people/v1/people/records?limit=1"

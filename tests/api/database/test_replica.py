@@ -26,7 +26,7 @@ from api.database.published_heads import Heads
 from runtime.postgres.database import READ_ROLE, make_engine, make_read_pool
 from runtime.postgres.embedded_postgres import EmbeddedPostgres, run_embedded
 from runtime.postgres.embedded_site import find_site
-from runtime.settings.settings import read_secret
+from runtime.settings.secret import read_secret
 from tests.support.lab import PEOPLE, Lab, walk
 from tests.support.waiting import wait_until
 

@@ -15,7 +15,7 @@ from prometheus_client import REGISTRY
 
 from api.auth.api_keys import create_key
 from runtime.postgres.database import make_engine
-from runtime.settings.settings import read_secret
+from runtime.settings.secret import read_secret
 from tests.support.lab import PEOPLE, Lab, walk
 from tests.support.site import Site, open_site
 

@@ -17,7 +17,8 @@ from api.auth.api_keys import create_key
 from api.observability.access_log import LINES_AT_ONCE, AccessLog
 from runtime.errors import SettingsError
 from runtime.postgres.database import make_engine
-from runtime.settings.settings import load_settings, read_secret
+from runtime.settings.secret import read_secret
+from runtime.settings.settings import load_settings
 from tests.support.lab import PEOPLE, Lab
 from tests.support.serve_process import counted, serving
 

@@ -25,7 +25,7 @@ from catalog.model.catalog import Catalog
 from catalog.model.dataset import Dataset
 from catalog.storage.dataset_tables import build_tables
 from runtime.postgres.database import make_engine
-from runtime.settings.settings import read_secret
+from runtime.settings.secret import read_secret
 from tests.support.lab import PEOPLE, Lab
 
 BORN = "{name: born, logicalType: date}"

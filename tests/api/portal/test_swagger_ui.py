@@ -23,7 +23,7 @@ import pytest
 
 from api.auth.api_keys import create_key
 from runtime.postgres.database import make_engine
-from runtime.settings.settings import read_secret
+from runtime.settings.secret import read_secret
 from tests.support.issuer import Issuer, run_issuer
 from tests.support.lab import PEOPLE, Lab
 from tests.support.remote_api import Asked, Reply

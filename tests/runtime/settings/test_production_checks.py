@@ -21,7 +21,8 @@ from runtime.errors import SettingsError
 from runtime.postgres.database import ROLES, DatabaseUrls, make_engine, open_database
 from runtime.postgres.embedded_postgres import EmbeddedPostgres
 from runtime.settings.production_checks import DEMO_MAKER, accepts_anyone, require_safe
-from runtime.settings.settings import load_settings, read_secret
+from runtime.settings.secret import read_secret
+from runtime.settings.settings import load_settings
 from tests.support.lab import Lab
 from tests.support.telemetry import DECANT, environment
 

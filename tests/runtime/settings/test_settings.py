@@ -12,14 +12,16 @@ import pytest
 from pydantic import ValidationError
 
 from runtime.errors import SettingsError
-from runtime.settings.settings import PROJECT_ROOT, Settings, load_settings, read_secret
+from runtime.settings.secret import read_secret
+from runtime.settings.settings import PROJECT_ROOT, Settings, load_settings
 from runtime.settings.token_issuers import TokenIssuer
 
 LONG = "x" * 32
 MAKE_SECRET = """
 import sys
 from pathlib import Path
-from runtime.settings.settings import load_settings, read_secret
+from runtime.settings.secret import read_secret
+from runtime.settings.settings import load_settings
 settings = load_settings(home=Path(sys.argv[1]))
 sys.stdin.readline()
 print(read_secret(settings).hex())
