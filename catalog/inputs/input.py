@@ -83,9 +83,10 @@ def build_input(
     if not isinstance(value, dict):
         findings.error(trail, "input: must be a mapping with server, path and mode, with query, or with events: true")
         return None
+    known = input_keys()
     for key in value:
-        if key not in input_keys():
-            findings.error(trail, f"input.{key}: unknown; known are {', '.join(input_keys())}")
+        if key not in known:
+            findings.error(trail, f"input.{key}: unknown; known are {', '.join(known)}")
     common = read_common(value, properties, trail, findings)
     if common is None:
         return None
