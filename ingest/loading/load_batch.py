@@ -20,7 +20,8 @@ from ingest.publishing.candidate import Candidate, Outcome, RawPicker
 from ingest.publishing.publish import publish
 from ingest.publishing.quality_checks import least_records
 from ingest.quarantine.replay_batch import is_at_rest, takes_whole
-from ingest.quarantine.replay_merge import plan_replay, write_confirmed
+from ingest.quarantine.replay_merge import plan_replay
+from ingest.quarantine.superseding import write_confirmed
 from ingest.readers import parse_batch, pick_raw
 from ingest.readers.record_writer import ParsedBatch
 

@@ -37,9 +37,8 @@ from ingest.quarantine.replay_merge import (
     give_origins,
     leave_newer,
     settle_replayed,
-    supersede_confirmed,
-    supersede_written,
 )
+from ingest.quarantine.superseding import supersede_confirmed, supersede_written
 from runtime.postgres.copy import copy_file
 
 

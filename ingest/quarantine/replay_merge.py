@@ -1,4 +1,4 @@
-"""Replay merge: how a replay is merged in the publishing transaction, and how rejected records are closed.
+"""Replay merge: how a replay is merged in the publishing transaction, and how what it replays is closed.
 
 The temporary table `poured` pairs each rejected record with its line in the batch that is poured, and with the load
 and line that it first came from.
@@ -14,24 +14,21 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY
 
 from catalog.model.dataset import FileFormat
 from catalog.model.load_request import Replay
 from catalog.storage.dataset_tables import LINE, LOAD, REVISION, DatasetTables
 from catalog.storage.ledger_tables import RejectedRecord
-from ingest.cleaning.engine import CleanBatch
-from ingest.cleaning.newest import compare, order_column, supersedes
+from ingest.cleaning.newest import compare, order_column
 from ingest.landing.landed_batch import LandedBatch
 from ingest.landing.unpacking import UnpackLimit
-from ingest.ledger.loads import Ticket
 from ingest.ledger.running_load import RunningLoad
-from ingest.quarantine.rejected_records import REJECTS, key_of
+from ingest.quarantine.rejected_records import key_of
 from ingest.quarantine.replay_batch import LatestBatch, find_latest_batch, rejects_file_format, takes_whole
 from ingest.readers.record_writer import ParsedPart
 from ingest.readers.replayed_rejects import RejectsReader
 from runtime.plain_text import keep_text
-from runtime.postgres.copy import copy_file, driver_of
+from runtime.postgres.copy import copy_file
 
 REPLAYED = sa.Table(
     "poured",
@@ -40,14 +37,6 @@ REPLAYED = sa.Table(
     sa.Column("reject_id", sa.BigInteger, nullable=False),
     sa.Column("load_id", sa.BigInteger, nullable=False),  # where the record first came from
     sa.Column("origin_line", sa.BigInteger, nullable=False),
-    prefixes=["TEMPORARY"],
-)
-CONFIRMED = sa.Table(
-    "confirmed",
-    sa.MetaData(),
-    sa.Column("line", sa.BigInteger),
-    sa.Column("key", sa.Text),
-    sa.Column("value", sa.Text),  # by which it is newer than another, where one decides
     prefixes=["TEMPORARY"],
 )
 
@@ -235,68 +224,3 @@ def settle_replayed(connection: sa.Connection, staged: sa.Table, load_id: int) -
         ),
         parameters,
     )
-
-
-def supersede_confirmed(
-    connection: sa.Connection, ticket: Ticket, tables: DatasetTables, confirmed: Path, outdated: list[int]
-) -> None:
-    """Closes open rejected records of earlier loads whose key this batch brings in good order, changed or not.
-
-    What came too late itself, at the lines `outdated`, speaks for nothing; nor does what is older than the rejected
-    record, by orderBy.
-    """
-    connection.execute(sa.schema.CreateTable(CONFIRMED, if_not_exists=True))
-    connection.execute(sa.text("TRUNCATE confirmed"))
-    copy_file(connection, "confirmed", confirmed)
-    records: Any = RejectedRecord.__table__
-    late = sa.literal(outdated, ARRAY(sa.BigInteger))
-    good = ~sa.exists().where(REJECTS.c.line == CONFIRMED.c.line)
-    value = sa.case((good, CONFIRMED.c.value))  # what Postgres refused is no value there
-    connection.execute(
-        sa.update(records)
-        .where(records.c.dataset_id == ticket.dataset_id, records.c.state == "open")
-        .where(records.c.load_id != ticket.load_id)
-        .where(records.c.key == CONFIRMED.c.key, CONFIRMED.c.line != sa.all_(late))
-        .where(good, supersedes(tables, value, records, sa.true()))
-        .values(state="superseded", closed_at=sa.func.now(), closed_by=f"load {ticket.load_id}")
-    )
-
-
-def supersede_written(connection: sa.Connection, ticket: Ticket, tables: DatasetTables, revision: int) -> None:
-    """Closes open rejected records whose key a replay wrote from a later load than theirs, or newer by orderBy."""
-    current = tables.current
-    records: Any = RejectedRecord.__table__
-    column = order_column(tables)
-    later = current.c[LOAD] > records.c.load_id
-    newer = supersedes(tables, current.c[column], records, later) if column is not None else later
-    connection.execute(
-        sa.update(records)
-        .where(records.c.dataset_id == ticket.dataset_id, records.c.state == "open")
-        .where(current.c[REVISION] == revision, newer)
-        .where(records.c.key == key_of(tables, current))
-        .values(state="superseded", closed_at=sa.func.now(), closed_by=f"load {ticket.load_id}")
-    )
-
-
-def write_confirmed(load: RunningLoad, clean: CleanBatch) -> Path | None:
-    """The file of the good records whose keys lie in quarantine; None where none do, and for a replay."""
-    ticket, folder = load.ticket, load.folder
-    if isinstance(ticket.request, Replay):
-        return None
-    with load.engine.connect() as connection:
-        if not list_open_keys(connection, ticket.dataset_id, ticket.load_id, folder / "open.csv"):
-            return None
-    clean.tables.write_confirmed(folder / "confirmed.csv", folder / "open.csv")
-    return folder / "confirmed.csv"
-
-
-def list_open_keys(connection: sa.Connection, dataset_id: int, load_id: int, file: Path) -> bool:
-    """Whether earlier loads left open rejected records with keys; these are then in the file, one a line."""
-    statement = (
-        "COPY (SELECT DISTINCT key FROM decant.rejected_records WHERE state = 'open' AND key IS NOT NULL"
-        f" AND dataset_id = {int(dataset_id)} AND load_id <> {int(load_id)}) TO STDOUT (FORMAT csv, FORCE_QUOTE *)"
-    )
-    with file.open("wb") as target, driver_of(connection).cursor() as cursor, cursor.copy(statement.encode()) as copy:
-        for block in copy:
-            target.write(block)
-    return file.stat().st_size > 0
