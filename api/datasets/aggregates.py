@@ -27,6 +27,7 @@ from api.sql.selection import Age
 from catalog.model.dataset import Dataset
 from catalog.types.filter_operators import EQUAL
 from runtime.errors import DatabaseError
+from runtime.json_types import JsonObject
 
 
 class Aggregate(WholeAnswer):
@@ -51,7 +52,7 @@ class Aggregate(WholeAnswer):
             epoch=cursor.epoch if cursor else query.epoch,
         )
 
-    def describe(self, dataset: Dataset, filters: list[dict[str, Any]]) -> dict[str, Any]:
+    def describe(self, dataset: Dataset, filters: list[JsonObject]) -> JsonObject:
         """Its operation."""
         return aggregate_operation(dataset, filters)
 
@@ -117,7 +118,7 @@ def digest_aggregate(view: View, query: AggregateQuery) -> str:
     )
 
 
-def aggregate_operation(dataset: Dataset, filters: list[dict[str, Any]]) -> dict[str, Any]:
+def aggregate_operation(dataset: Dataset, filters: list[JsonObject]) -> JsonObject:
     """Counts, sums and their like."""
     properties = [p for p in dataset.properties.values() if not p.masked]
     timestamp = next((p for p in properties if p.type.buckets), None)

@@ -34,6 +34,7 @@ from api.query.question import Answer, Pin, Question, Target
 from api.query.view import View
 from api.sql.pagination import After, key_values
 from catalog.model.dataset import Dataset
+from runtime.json_types import JsonObject
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Changes(WholeAnswer):
             seen=query.since,
         )
 
-    def describe(self, dataset: Dataset, filters: list[dict[str, Any]]) -> dict[str, Any]:
+    def describe(self, dataset: Dataset, filters: list[JsonObject]) -> JsonObject:
         """Its operation."""
         return changes_operation(dataset)
 
@@ -142,7 +143,7 @@ def changes_values(query: ChangesQuery, key: Sequence[KeyPart]) -> dict[str, Any
     return {"limit": query.limit, "fetch": query.limit + 1} | key_values(key)
 
 
-def changes_operation(dataset: Dataset) -> dict[str, Any]:
+def changes_operation(dataset: Dataset) -> JsonObject:
     """What to do to a copy of an older revision."""
     record = {"$ref": f"#/components/schemas/{schema_name(dataset)}"}
     change = {

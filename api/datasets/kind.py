@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from starlette.types import Receive, Scope, Send
 
@@ -16,6 +16,7 @@ from api.http.server_timing import Timings
 from api.query.question import Pin, Question, Target
 from api.query.view import View
 from catalog.model.dataset import Dataset
+from runtime.json_types import JsonObject
 
 Fields = list[tuple[bytes, bytes]]
 TAGS_MAXIMUM = 20  # that a question remembers: several forms and codings of its latest revisions
@@ -78,7 +79,7 @@ class Kind(Protocol):
     def parse(self, view: View, target: Target) -> Question:
         """The question that an address asks; Problem for what is wrong with it. Pure."""
 
-    def describe(self, dataset: Dataset, filters: list[dict[str, Any]]) -> dict[str, Any]:
+    def describe(self, dataset: Dataset, filters: list[JsonObject]) -> JsonObject:
         """Its OpenAPI operation on a dataset; `filters` are references to the dataset's. Pure."""
 
     async def deliver(self, asked: Asked, receive: Receive, send: Send) -> None:

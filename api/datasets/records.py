@@ -33,6 +33,7 @@ from api.sql.keyset import Order, order_of
 from api.sql.pagination import After, key_values, unsealed_properties
 from api.sql.selection import Age
 from catalog.model.dataset import Dataset
+from runtime.json_types import JsonObject
 
 
 class Page(WholeAnswer):
@@ -59,7 +60,7 @@ class Page(WholeAnswer):
             companions=tuple(view.related[name].view for name in query.expand),
         )
 
-    def describe(self, dataset: Dataset, filters: list[dict[str, Any]]) -> dict[str, Any]:
+    def describe(self, dataset: Dataset, filters: list[JsonObject]) -> JsonObject:
         """Its operation."""
         return page_operation(dataset, filters)
 
@@ -116,7 +117,7 @@ class Record(WholeAnswer):
             companions=tuple(view.related[name].view for name in query.expand),
         )
 
-    def describe(self, dataset: Dataset, filters: list[dict[str, Any]]) -> dict[str, Any]:
+    def describe(self, dataset: Dataset, filters: list[JsonObject]) -> JsonObject:
         """Its operation."""
         return record_operation(dataset)
 
@@ -231,7 +232,7 @@ def digest_page(view: View, query: RecordQuery) -> str:
     )
 
 
-def page_operation(dataset: Dataset, filters: list[dict[str, Any]]) -> dict[str, Any]:
+def page_operation(dataset: Dataset, filters: list[JsonObject]) -> JsonObject:
     """A page of records."""
     return {
         "operationId": operation_id("list", dataset),
@@ -247,7 +248,7 @@ def page_operation(dataset: Dataset, filters: list[dict[str, Any]]) -> dict[str,
     }
 
 
-def record_operation(dataset: Dataset) -> dict[str, Any]:
+def record_operation(dataset: Dataset) -> JsonObject:
     """One record."""
     schema = {
         "type": "object",
@@ -276,9 +277,7 @@ def record_operation(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def page_answer(name: str) -> dict[str, Any]:
+def page_answer(name: str) -> JsonObject:
     """A page, in each of its forms."""
-    found = answer("A page of records.", {"$ref": f"#/components/schemas/{name}{PAGE}"}, link=True)
-    for media_type in (CSV, NDJSON):
-        found["content"][media_type.bare_type] = {"schema": {"type": "string"}}
-    return found
+    schema = {"$ref": f"#/components/schemas/{name}{PAGE}"}
+    return answer("A page of records.", schema, [form.bare_type for form in (CSV, NDJSON)], link=True)

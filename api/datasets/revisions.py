@@ -25,6 +25,7 @@ from api.sql.selection import is_head, with_heads
 from api.sql.statement_text import render
 from catalog.model.dataset import Dataset
 from catalog.storage.ledger_tables import DatasetHead, Revision
+from runtime.json_types import JsonObject
 
 PARAMETERS = ("limit", "before")
 NEWEST = 10**REVISION_DIGITS  # before it are all
@@ -57,7 +58,7 @@ class Revisions(WholeAnswer):
         limit, before = draft.facts.get("limit", LIMIT_DEFAULT), draft.facts.get("before", NEWEST)
         return Question((limit, before, target.path), repr((limit, before, target.path)).encode())
 
-    def describe(self, dataset: Dataset, filters: list[dict[str, Any]]) -> dict[str, Any]:
+    def describe(self, dataset: Dataset, filters: list[JsonObject]) -> JsonObject:
         """Its operation."""
         return revisions_operation(dataset)
 
@@ -96,7 +97,7 @@ def compile_revisions(view: View) -> Statement:
     return render(with_heads([view], [shown.c.members, shown.c.lowest, first], shown))
 
 
-def revisions_operation(dataset: Dataset) -> dict[str, Any]:
+def revisions_operation(dataset: Dataset) -> JsonObject:
     """What was published when."""
     number: dict[str, Any] = {"type": "integer"}
     facts = dict.fromkeys(("revision", "record_count", "inserted", "updated", "deleted"), number)

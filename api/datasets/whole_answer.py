@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from email.utils import formatdate
 from functools import lru_cache
-from typing import Any
 
 from starlette.types import Receive, Send
 
@@ -20,6 +19,7 @@ from api.query.question import Answer, Pin, Question, Target
 from api.query.view import View
 from catalog.model.dataset import Dataset
 from runtime.errors import DatabaseUnavailableError
+from runtime.json_types import JsonObject
 
 KEPT_FIELDS = frozenset({b"etag", b"decant-epoch", b"decant-revision", b"last-modified"})  # of a 304
 
@@ -37,7 +37,7 @@ class WholeAnswer(ABC):
         """The question that an address asks; Problem for what is wrong with it. Pure."""
 
     @abstractmethod
-    def describe(self, dataset: Dataset, filters: list[dict[str, Any]]) -> dict[str, Any]:
+    def describe(self, dataset: Dataset, filters: list[JsonObject]) -> JsonObject:
         """Its OpenAPI operation on a dataset. Pure."""
 
     @abstractmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 
 from starlette.types import Receive, Send
 
@@ -24,6 +24,7 @@ from api.query.pagination import LINK_LIMIT_BYTES
 from api.query.question import Question, Target
 from api.query.view import View
 from catalog.model.dataset import Dataset
+from runtime.json_types import JsonObject
 
 
 class Export:
@@ -42,7 +43,7 @@ class Export:
         """The question of an export."""
         return parse_export(view, target)
 
-    def describe(self, dataset: Dataset, filters: list[dict[str, Any]]) -> dict[str, Any]:
+    def describe(self, dataset: Dataset, filters: list[JsonObject]) -> JsonObject:
         """Its operation."""
         return export_operation(dataset, filters)
 
@@ -67,10 +68,12 @@ def pinned_address(asked: Asked) -> str | None:
     return location if len(location) <= most else None
 
 
-def export_operation(dataset: Dataset, filters: list[dict[str, Any]]) -> dict[str, Any]:
+def export_operation(dataset: Dataset, filters: list[JsonObject]) -> JsonObject:
     """The dataset as a file."""
     text, binary = {"type": "string"}, {"type": "string", "format": "binary"}
-    content = {media_type.bare_type: {"schema": text if media_type.text else binary} for media_type in FORMATS}
+    content: JsonObject = {
+        media_type.bare_type: {"schema": text if media_type.text else binary} for media_type in FORMATS
+    }
     shared = [p for p in page_parameters(dataset) if p["name"] in {"sort", "properties", "q"}]
     names = {"type": "string", "enum": [media_type.name for media_type in FORMATS]}
     headers = {"Location": {"description": "The same export at its revision.", "schema": {"type": "string"}}}

@@ -10,7 +10,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
 
 from fastapi import Request
 
@@ -24,6 +23,7 @@ from api.openapi.seen import seen_datasets
 from api.query.view import Views
 from catalog.model.catalog import Catalog
 from catalog.model.dataset import Product
+from runtime.json_types import JsonObject
 from runtime.settings.settings import Settings
 
 WHOLE_LIMIT_BYTES = 5_000_000  # a document that is larger has an index of its products instead
@@ -135,7 +135,7 @@ class Documents:
         server = address_of(self.settings, "") or "/"
         return writer.document(catalog, server, [self.entry_of(product) for product, _ in seen])
 
-    def entry_of(self, product: Product) -> dict[str, Any]:
+    def entry_of(self, product: Product) -> JsonObject:
         """What the index says of a product."""
         url = address_of(self.settings, f"/openapi/{product.id}/v{product.major}.json")
         return {"url": url, "product": product.id, "major": product.major, "title": product.name}

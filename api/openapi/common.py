@@ -3,37 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-from api.openapi_parts.parts import UNCHANGED, path_parameter, problem_answers
+from api.openapi_parts.parts import UNCHANGED, PathItem, path_parameter, problem_answers
+from runtime.json_types import JsonObject
 
-THING = {"type": "object", "required": ["data"], "properties": {"data": {"type": "object"}}}
-THINGS = {
+THING: JsonObject = {"type": "object", "required": ["data"], "properties": {"data": {"type": "object"}}}
+THINGS: JsonObject = {
     "type": "object",
     "required": ["data"],
     "properties": {"data": {"type": "array", "items": {"type": "object"}}},
 }
-HEALTH = {"type": "object", "required": ["status"], "properties": {"status": {"type": "string"}}}
+HEALTH: JsonObject = {"type": "object", "required": ["status"], "properties": {"status": {"type": "string"}}}
 
 
-def common_paths() -> Iterator[tuple[str, Any]]:
+def common_paths() -> Iterator[tuple[str, PathItem]]:
     """The operations that do not depend on any contract."""
     yield from catalogue_paths()
     yield from health_paths()
     yield "/metrics", {"get": metrics_operation()}
 
 
-def anybody() -> list[dict[str, Any]]:
+def anybody() -> list[JsonObject]:
     """With a credential or without one."""
     return [{}, {"bearer": []}, {"header": []}]
 
 
-def catalogue_paths() -> Iterator[tuple[str, Any]]:
+def catalogue_paths() -> Iterator[tuple[str, PathItem]]:
     """What there is to read."""
     product = path_parameter("product", "The product's id.", "nyc-flights")
     major = path_parameter("major", "Its major version.", "1")
     dataset = path_parameter("dataset", "The dataset's name.", "flights")
-    in_json = {"application/json": {"schema": THING}}
+    in_json: JsonObject = {"application/json": {"schema": THING}}
     yield (
         "/data",
         catalogue_operation(
@@ -73,11 +73,11 @@ def catalogue_paths() -> Iterator[tuple[str, Any]]:
 
 
 def catalogue_operation(
-    name: str, summary: str, description: str, parameters: list[dict[str, Any]], media_types: dict[str, Any]
-) -> dict[str, Any]:
+    name: str, summary: str, description: str, parameters: list[JsonObject], media_types: JsonObject
+) -> PathItem:
     """A GET of a part of the catalogue, answered in these forms."""
-    content = {"description": summary, "content": media_types}
-    operation = {
+    content: JsonObject = {"description": summary, "content": media_types}
+    operation: JsonObject = {
         "tags": ["catalogue"],
         "operationId": name,
         "summary": summary,
@@ -89,17 +89,17 @@ def catalogue_operation(
     return {"get": operation}
 
 
-def health_paths() -> Iterator[tuple[str, Any]]:
+def health_paths() -> Iterator[tuple[str, PathItem]]:
     """For machines that watch the service."""
-    content = {"application/json": {"schema": HEALTH}}
+    content: JsonObject = {"application/json": {"schema": HEALTH}}
     for path, name, description in (
         ("/livez", "livez", "200 as long as the process answers."),
         ("/readyz", "readyz", "200 when requests can be served, else 503."),
     ):
-        answers: dict[str, Any] = {"200": {"description": "Yes.", "content": content}}
+        answers: JsonObject = {"200": {"description": "Yes.", "content": content}}
         if name == "readyz":
             answers["503"] = {"description": "Not now.", "content": content}
-        operation = {
+        operation: JsonObject = {
             "tags": ["health"],
             "operationId": name,
             "summary": description,
@@ -110,9 +110,9 @@ def health_paths() -> Iterator[tuple[str, Any]]:
         yield path, {"get": operation}
 
 
-def metrics_operation() -> dict[str, Any]:
+def metrics_operation() -> JsonObject:
     """The figures of the service."""
-    text = {"description": "The figures.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+    text: JsonObject = {"description": "The figures.", "content": {"text/plain": {"schema": {"type": "string"}}}}
     return {
         "tags": ["health"],
         "operationId": "metrics",

@@ -9,7 +9,6 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from api.datasets.kind import Kind
 from api.kinds import KINDS
@@ -24,9 +23,10 @@ from api.openapi.quarantine import quarantine_paths
 from api.openapi.records import common_facts, page_schema, record_schema
 from api.openapi.security import security_schemes, settle_security
 from api.openapi_parts.names import PAGE, RAW, schema_name, tag_of
-from api.openapi_parts.parts import problem_answers, problem_responses, problem_schema
+from api.openapi_parts.parts import Paths, problem_answers, problem_responses, problem_schema
 from catalog.model.catalog import Catalog
 from catalog.model.dataset import Dataset, Product, takes_events
+from runtime.json_types import JsonObject
 from runtime.settings.token_issuers import TokenIssuer
 from runtime.version import read_version
 
@@ -45,10 +45,10 @@ Errors are problems (RFC 9457) with a stable `code`.
 class Parts:
     """What a document is put together from."""
 
-    tags: list[dict[str, Any]] = field(default_factory=list)
-    schemas: dict[str, Any] = field(default_factory=dict)
-    parameters: dict[str, Any] = field(default_factory=dict)
-    paths: dict[str, Any] = field(default_factory=dict)
+    tags: list[JsonObject] = field(default_factory=list)
+    schemas: JsonObject = field(default_factory=dict)
+    parameters: JsonObject = field(default_factory=dict)
+    paths: Paths = field(default_factory=dict)
 
     def add(self, other: Parts) -> None:
         """Adds what other parts hold."""
@@ -63,7 +63,7 @@ def build_document(
     row_filtered: frozenset[str] = frozenset(),
     issuers: Sequence[TokenIssuer] = (),
     server: str = "/",
-) -> dict[str, Any]:
+) -> JsonObject:
     """The whole document for these products.
 
     `row_filtered` are the datasets of which only some records are seen, `issuers` those whose tokens are taken, and
@@ -75,7 +75,7 @@ def build_document(
 
 def assemble_document(
     products: Iterable[Parts], catalog: Catalog, issuers: Sequence[TokenIssuer] = (), server: str = "/"
-) -> dict[str, Any]:
+) -> JsonObject:
     """The document with the common operations and those of products.
 
     `catalog` has the products whose scopes are offered.
@@ -84,13 +84,16 @@ def assemble_document(
     for product in products:
         parts.add(product)
     responses = settle_operations(parts.paths, issuers)
-    document = frame_document(catalog, issuers, server)
-    components = {"schemas": parts.schemas, "parameters": parts.parameters, "responses": responses}
-    components |= document.pop("components")
-    return document | {"tags": parts.tags, "paths": parts.paths, "components": components}
+    components: JsonObject = {
+        "schemas": parts.schemas,
+        "parameters": parts.parameters,
+        "responses": responses,
+        "securitySchemes": security_schemes(catalog, issuers),
+    }
+    return frame_document(server) | {"tags": parts.tags, "paths": parts.paths, "components": components}
 
 
-def frame_document(catalog: Catalog, issuers: Sequence[TokenIssuer], server: str) -> dict[str, Any]:
+def frame_document(server: str) -> JsonObject:
     """What a document has beside its parts."""
     return {
         "openapi": "3.1.0",
@@ -102,11 +105,10 @@ def frame_document(catalog: Catalog, issuers: Sequence[TokenIssuer], server: str
             "contact": {"name": "The owners of this service"},
         },
         "servers": [{"url": server}],
-        "components": {"securitySchemes": security_schemes(catalog, issuers)},
     }
 
 
-def settle_operations(paths: dict[str, Any], issuers: Sequence[TokenIssuer]) -> dict[str, Any]:
+def settle_operations(paths: Paths, issuers: Sequence[TokenIssuer]) -> JsonObject:
     """Says of every operation what all have in common, and which scopes it needs; gives the answers it refers to."""
     used = set()
     for operations in paths.values():
@@ -120,13 +122,13 @@ def settle_operations(paths: dict[str, Any], issuers: Sequence[TokenIssuer]) -> 
 
 def build_common() -> Parts:
     """What every document has."""
-    tags = [
+    tags: list[JsonObject] = [
         {"name": "catalogue", "description": "What datasets there are."},
         {"name": "health", "description": "For machines that watch the service."},
         TAG,
         KEYS_TAG,
     ]
-    schemas = {"Problem": problem_schema(), "Load": load_schema(), **inspection_schemas()}
+    schemas: JsonObject = {"Problem": problem_schema(), "Load": load_schema(), **inspection_schemas()}
     paths = dict(common_paths()) | dict(operation_paths()) | dict(quarantine_paths()) | dict(key_paths())
     return Parts(tags, schemas, {}, paths)
 
@@ -146,14 +148,14 @@ def build_dataset(product: Product, dataset: Dataset, *, row_filtered: bool = Fa
     components = filter_components(dataset)
     filters = references(components)
     common = common_facts(product, dataset)
-    tags = [{"name": tag_of(dataset), "description": dataset.description or dataset.title}]
-    schemas = {name: record_schema(dataset), name + PAGE: page_schema(dataset)}
+    tags: list[JsonObject] = [{"name": tag_of(dataset), "description": dataset.description or dataset.title}]
+    schemas: JsonObject = {name: record_schema(dataset), name + PAGE: page_schema(dataset)}
     paths = {dataset.path + path_of(kind): {"get": common | kind.describe(dataset, filters)} for kind in KINDS}
     paths |= inspection_paths(dataset, common, row_filtered=row_filtered)
     if takes_events(dataset):
         schemas |= event_schemas() | {name + RAW: raw_schema(dataset)}
         paths |= event_paths(product, dataset)
-    return Parts(tags, schemas, components, paths)
+    return Parts(tags, schemas, dict(components), paths)
 
 
 def path_of(kind: Kind) -> str:
@@ -161,7 +163,7 @@ def path_of(kind: Kind) -> str:
     return kind.path.replace(":path}", "}")
 
 
-def render_document(document: dict[str, Any]) -> str:
+def render_document(document: JsonObject) -> str:
     """The document as text: the same contracts give the same bytes."""
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 

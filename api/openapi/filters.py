@@ -5,25 +5,25 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
 
 from api.openapi_parts.parts import EXPLODED, parameter
 from api.query.parameters import KEPT_FREE, RESERVED
 from catalog.model.dataset import Dataset
 from catalog.types.filter_operators import EQUAL, OPERATORS
+from runtime.json_types import JsonObject
 
 PARAMETERS = "#/components/parameters/"
 
 
-def filter_components(dataset: Dataset) -> dict[str, dict[str, Any]]:
+def filter_components(dataset: Dataset) -> dict[str, JsonObject]:
     """The filters by the names of their components, which are those of no other dataset."""
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, JsonObject] = {}
     used: Counter[str] = Counter()
     # A dot within a name is doubled, so that no two datasets have one prefix.
     prefix = [part.replace(".", "..") for part in (dataset.product, f"v{dataset.major}", dataset.name)]
     for each in filter_parameters(dataset):
         # A component's name has letters, digits and few signs; a property's may have any.
-        words = re.findall(r"[A-Za-z0-9_]+", each["name"]) or ["filter"]
+        words = re.findall(r"[A-Za-z0-9_]+", str(each["name"])) or ["filter"]
         plain = name = ".".join([*prefix, *words])
         while name in found:
             used[plain] += 1
@@ -32,12 +32,12 @@ def filter_components(dataset: Dataset) -> dict[str, dict[str, Any]]:
     return found
 
 
-def references(components: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+def references(components: dict[str, JsonObject]) -> list[JsonObject]:
     """The parameters of an operation that takes all of these components."""
     return [{"$ref": f"{PARAMETERS}{name}"} for name in components]
 
 
-def filter_parameters(dataset: Dataset) -> Iterator[dict[str, Any]]:
+def filter_parameters(dataset: Dataset) -> Iterator[JsonObject]:
     """One parameter for each property and operator."""
     for prop in dataset.properties.values():
         if prop.masked:

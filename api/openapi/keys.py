@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from api.admin.key_store import STATES
 from api.openapi.loads import INTEGER, MAYBE_TEXT, TEXT, TIMESTAMP, idempotency_parameter, json_answer, operation
 from api.openapi.quarantine import body_of
-from api.openapi_parts.parts import parameter, path_parameter, problem_answers
+from api.openapi_parts.parts import PathItem, parameter, path_parameter, problem_answers
+from runtime.json_types import JsonObject
 
-TAG = {"name": "keys", "description": "API keys: everyone's own, and all of them for whoever has `keys:admin`."}
-BOOLEAN: dict[str, Any] = {"type": "boolean", "default": False}
-DAY: dict[str, Any] = {"type": "string", "format": "date"}
-LIMIT: dict[str, Any] = {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}
+TAG: JsonObject = {
+    "name": "keys",
+    "description": "API keys: everyone's own, and all of them for whoever has `keys:admin`.",
+}
+BOOLEAN: JsonObject = {"type": "boolean", "default": False}
+DAY: JsonObject = {"type": "string", "format": "date"}
+LIMIT: JsonObject = {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}
 RATE = "Such as `600/minute`; the service's own where it is null."
-COLUMNS: dict[str, Any] = {
+COLUMNS: JsonObject = {
     "id": TEXT, "name": TEXT, "scopes": {"type": "array", "items": TEXT},
     "rate_limit": MAYBE_TEXT | {"description": RATE},
     "created_at": TIMESTAMP, "created_by": MAYBE_TEXT, "expires_at": TIMESTAMP, "revoked_at": TIMESTAMP,
@@ -26,7 +29,7 @@ COLUMNS: dict[str, Any] = {
 MADE = COLUMNS | {"key": TEXT | {"description": "The key itself; it is shown this once."}}
 
 
-def key_paths() -> Iterator[tuple[str, Any]]:
+def key_paths() -> Iterator[tuple[str, PathItem]]:
     """The paths."""
     name = path_parameter("key_id", "The key's id.", "0f3k9x2m4q7r")
     days = [parameter("from", "The first day.", DAY), parameter("to", "The last day.", DAY)]
@@ -38,7 +41,7 @@ def key_paths() -> Iterator[tuple[str, Any]]:
     yield "/operations/usage", {"get": usage_operation(days)}
 
 
-def own_key_paths(days: list[Any]) -> Iterator[tuple[str, Any]]:
+def own_key_paths(days: list[JsonObject]) -> Iterator[tuple[str, PathItem]]:
     """What everybody may do with the credential that they have."""
     yield "/keys/self", {"get": own("get_own_key", "What your credential may do", one_of_callers())}
     usage = own("get_own_usage", "What you asked for, by day", rows_of(usage_schema()))
@@ -46,9 +49,9 @@ def own_key_paths(days: list[Any]) -> Iterator[tuple[str, Any]]:
     yield "/keys/self/rotate", {"post": rotation("rotate_own_key", "A new key in the place of your own", [])}
 
 
-def list_operation() -> dict[str, Any]:
+def list_operation() -> JsonObject:
     """The keys, in pages."""
-    states = {"type": "string", "enum": list(STATES), "default": "all"}
+    states: JsonObject = {"type": "string", "enum": list(STATES), "default": "all"}
     parameters = [
         parameter("state", "Only keys that stand like this.", states),
         parameter("limit", "How many.", LIMIT),
@@ -57,9 +60,9 @@ def list_operation() -> dict[str, Any]:
     return tagged("list_keys", "All keys", "Newest first. Needs `keys:admin`.", parameters, 200, page_of(COLUMNS))
 
 
-def create_operation() -> dict[str, Any]:
+def create_operation() -> JsonObject:
     """A new key."""
-    wanted = {
+    wanted: JsonObject = {
         "type": "object",
         "required": ["name", "scopes"],
         "additionalProperties": False,
@@ -76,12 +79,12 @@ def create_operation() -> dict[str, Any]:
     return made | body_of(wanted)
 
 
-def get_operation(name: dict[str, Any]) -> dict[str, Any]:
+def get_operation(name: JsonObject) -> JsonObject:
     """One key."""
     return tagged("get_key", "One key", "Never its secret. Needs `keys:admin`.", [name], 200, one(COLUMNS), 404)
 
 
-def revoke_operation(name: dict[str, Any]) -> dict[str, Any]:
+def revoke_operation(name: JsonObject) -> JsonObject:
     """The end of a key and of its line."""
     description = (
         "It and its line (the keys that took each other's place) are refused everywhere within five seconds,"
@@ -92,22 +95,28 @@ def revoke_operation(name: dict[str, Any]) -> dict[str, Any]:
 
 
 def tagged(
-    name: str, summary: str, description: str, parameters: list[Any], status: int, schema: Any, *problems: int
-) -> dict[str, Any]:
+    name: str,
+    summary: str,
+    description: str,
+    parameters: list[JsonObject],
+    status: int,
+    schema: JsonObject | None,
+    *problems: int,
+) -> JsonObject:
     """One operation."""
-    answer: dict[str, Any] = {"description": "Done."} if schema is None else json_answer(f"{summary}.", schema)
+    answer: JsonObject = {"description": "Done."} if schema is None else json_answer(f"{summary}.", schema)
     responses = {str(status): answer, **problem_answers(*sorted({401, 403, 422, 429, 503, *problems}))}
     return operation(name, summary, description, parameters, responses) | {"tags": [TAG["name"]]}
 
 
-def own(name: str, summary: str, schema: dict[str, Any]) -> dict[str, Any]:
+def own(name: str, summary: str, schema: JsonObject) -> JsonObject:
     """An operation that needs a credential and no scope."""
     return tagged(name, summary, "For any key or token.", [], 200, schema)
 
 
-def rotation(name: str, summary: str, parameters: list[Any]) -> dict[str, Any]:
+def rotation(name: str, summary: str, parameters: list[JsonObject]) -> JsonObject:
     """A rotation."""
-    wanted = {
+    wanted: JsonObject = {
         "type": "object",
         "additionalProperties": False,
         "properties": {
@@ -120,13 +129,13 @@ def rotation(name: str, summary: str, parameters: list[Any]) -> dict[str, Any]:
         " says otherwise. The old one stays valid for the overlap."
     )
     made = one(MADE | {"replaces": TEXT})
-    body = {"requestBody": {"required": False, "content": {"application/json": {"schema": wanted}}}}
+    body: JsonObject = {"requestBody": {"required": False, "content": {"application/json": {"schema": wanted}}}}
     return tagged(name, summary, description, parameters, 201, made, 400, 404, 409, 413, 415) | body
 
 
-def audit_operation() -> dict[str, Any]:
+def audit_operation() -> JsonObject:
     """The audit log."""
-    entry = {
+    entry: JsonObject = {
         "id": INTEGER, "at": TIMESTAMP, "principal": TEXT, "operation": TEXT, "product": MAYBE_TEXT,
         "dataset": MAYBE_TEXT, "records": {"type": ["integer", "null"]},
         "facts": {"type": ["object", "null"], "additionalProperties": True},
@@ -145,7 +154,7 @@ def audit_operation() -> dict[str, Any]:
     }
 
 
-def usage_operation(days: list[Any]) -> dict[str, Any]:
+def usage_operation(days: list[JsonObject]) -> JsonObject:
     """What everybody asked for."""
     parameters = [parameter("principal", "Only of this principal.", TEXT), *days]
     summary = "What everybody asked for, by day"
@@ -153,39 +162,39 @@ def usage_operation(days: list[Any]) -> dict[str, Any]:
     return usage | {"tags": ["operations"]}
 
 
-def one(properties: dict[str, Any]) -> dict[str, Any]:
+def one(properties: JsonObject) -> JsonObject:
     """One thing."""
-    thing = {"type": "object", "required": list(properties), "properties": properties}
+    thing: JsonObject = {"type": "object", "required": list(properties), "properties": properties}
     return {"type": "object", "required": ["data"], "properties": {"data": thing}}
 
 
-def one_of_callers() -> dict[str, Any]:
+def one_of_callers() -> JsonObject:
     """A key, or a token's subject."""
-    token = {
+    token: JsonObject = {
         "type": "object",
         "required": ["subject", "scopes"],
         "properties": {"subject": TEXT, "scopes": {"type": "array", "items": TEXT}},
     }
-    key = {"type": "object", "required": list(COLUMNS), "properties": COLUMNS}
+    key: JsonObject = {"type": "object", "required": list(COLUMNS), "properties": COLUMNS}
     return {"type": "object", "required": ["data"], "properties": {"data": {"anyOf": [key, token]}}}
 
 
-def rows_of(row: dict[str, Any]) -> dict[str, Any]:
+def rows_of(row: JsonObject) -> JsonObject:
     """A list that has one page."""
     return {"type": "object", "required": ["data"], "properties": {"data": {"type": "array", "items": row}}}
 
 
-def page_of(properties: dict[str, Any]) -> dict[str, Any]:
+def page_of(properties: JsonObject) -> JsonObject:
     """A page of a list."""
-    thing = {"type": "object", "required": list(properties), "properties": properties}
-    following = {"type": ["string", "null"], "description": "The next page; null at the end."}
-    members = {"data": {"type": "array", "items": thing}, "next": following}
+    thing: JsonObject = {"type": "object", "required": list(properties), "properties": properties}
+    following: JsonObject = {"type": ["string", "null"], "description": "The next page; null at the end."}
+    members: JsonObject = {"data": {"type": "array", "items": thing}, "next": following}
     return {"type": "object", "required": ["data", "next"], "properties": members}
 
 
-def usage_schema() -> dict[str, Any]:
+def usage_schema() -> JsonObject:
     """What was asked for on one day."""
-    properties = {
+    properties: JsonObject = {
         "principal": TEXT, "day": DAY, "product": MAYBE_TEXT, "major": {"type": ["integer", "null"]},
         "dataset": MAYBE_TEXT, "operation": TEXT, "requests": INTEGER,
         "refused": INTEGER | {"description": "Of these, answered with an error."},

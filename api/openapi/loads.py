@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
-from api.openapi_parts.parts import parameter, path_parameter, problem_answers
+from api.openapi_parts.parts import PathItem, parameter, path_parameter, problem_answers
 from catalog.storage.ledger_tables import LOAD_KINDS
 from catalog.storage.statuses import LOAD_STATUSES
+from runtime.json_types import Json, JsonObject
 
-TAG = {"name": "operations", "description": "Running and watching ingestion; for keys with an `ops:` scope."}
-TEXT: dict[str, Any] = {"type": "string"}
-INTEGER: dict[str, Any] = {"type": "integer"}
-MAYBE_TEXT: dict[str, Any] = {"type": ["string", "null"]}
-MAYBE_INTEGER: dict[str, Any] = {"type": ["integer", "null"]}
-TIMESTAMP: dict[str, Any] = {"type": ["string", "null"], "format": "date-time"}
+TAG: JsonObject = {
+    "name": "operations",
+    "description": "Running and watching ingestion; for keys with an `ops:` scope.",
+}
+TEXT: JsonObject = {"type": "string"}
+INTEGER: JsonObject = {"type": "integer"}
+MAYBE_TEXT: JsonObject = {"type": ["string", "null"]}
+MAYBE_INTEGER: JsonObject = {"type": ["integer", "null"]}
+TIMESTAMP: JsonObject = {"type": ["string", "null"], "format": "date-time"}
 EARLY = "2026-01-31T06:00:00.000Z"
 
 
-def operation_paths() -> Iterator[tuple[str, Any]]:
+def operation_paths() -> Iterator[tuple[str, PathItem]]:
     """The operations on loads."""
     yield "/operations/loads", {"get": list_operation(), "post": queue_operation()}
     yield "/operations/loads/{load}", {"get": get_operation()}
 
 
-def list_operation() -> dict[str, Any]:
+def list_operation() -> JsonObject:
     """The latest loads, in pages."""
     filters = [
         parameter("product", "Only loads of this product.", {"type": "string"}),
@@ -35,7 +38,7 @@ def list_operation() -> dict[str, Any]:
         parameter("limit", "How many.", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}),
         parameter("before", "Only loads with a smaller id; `next` carries it.", {"type": "integer", "minimum": 0}),
     ]
-    page = {
+    page: JsonObject = {
         "type": "object",
         "required": ["data", "next"],
         "properties": {
@@ -52,7 +55,7 @@ def list_operation() -> dict[str, Any]:
     )
 
 
-def queue_operation() -> dict[str, Any]:
+def queue_operation() -> JsonObject:
     """Loads asked for."""
     queued = operation(
         "queue_loads",
@@ -69,9 +72,13 @@ def queue_operation() -> dict[str, Any]:
     return queued | {"requestBody": {"required": True, "content": {"application/json": {"schema": request_schema()}}}}
 
 
-def get_operation() -> dict[str, Any]:
+def get_operation() -> JsonObject:
     """One load, whole."""
-    one = {"type": "object", "required": ["data"], "properties": {"data": {"$ref": "#/components/schemas/Load"}}}
+    one: JsonObject = {
+        "type": "object",
+        "required": ["data"],
+        "properties": {"data": {"$ref": "#/components/schemas/Load"}},
+    }
     return operation(
         "get_load",
         "One load",
@@ -83,8 +90,8 @@ def get_operation() -> dict[str, Any]:
 
 
 def operation(
-    name: str, summary: str, description: str, parameters: list[dict[str, Any]], responses: dict[str, Any]
-) -> dict[str, Any]:
+    name: str, summary: str, description: str, parameters: list[JsonObject], responses: JsonObject
+) -> JsonObject:
     """One operation that needs a credential, with the scopes that its description names."""
     scopes = re.findall(r"`((?:ops|keys):[a-z]+)`", description)
     return {
@@ -98,15 +105,15 @@ def operation(
     }
 
 
-def json_answer(description: str, schema: dict[str, Any], *, location: bool = False) -> dict[str, Any]:
+def json_answer(description: str, schema: JsonObject, *, location: bool = False) -> JsonObject:
     """A JSON answer."""
-    found: dict[str, Any] = {"description": description, "content": {"application/json": {"schema": schema}}}
+    found: JsonObject = {"description": description, "content": {"application/json": {"schema": schema}}}
     if location:
         found["headers"] = {"Location": {"description": "The first load.", "schema": {"type": "string"}}}
     return found
 
 
-def idempotency_parameter() -> dict[str, Any]:
+def idempotency_parameter() -> JsonObject:
     """The header that makes a request safe to repeat."""
     return {
         "name": "Idempotency-Key",
@@ -116,7 +123,7 @@ def idempotency_parameter() -> dict[str, Any]:
     }
 
 
-def request_schema() -> dict[str, Any]:
+def request_schema() -> JsonObject:
     """What is to be loaded."""
     return {
         "type": "object",
@@ -130,16 +137,16 @@ def request_schema() -> dict[str, Any]:
     }
 
 
-def queued_schema() -> dict[str, Any]:
+def queued_schema() -> JsonObject:
     """The queued loads."""
     names = ("id", "product", "major", "dataset", "kind", "status", "url")
     properties = {name: {"type": "integer" if name in {"id", "major"} else "string"} for name in names}
-    load = {"type": "object", "required": list(names), "properties": properties}
+    load: JsonObject = {"type": "object", "required": list(names), "properties": properties}
     return {"type": "object", "required": ["data"], "properties": {"data": {"type": "array", "items": load}}}
 
 
 # Each member of a load: its schema, what it means, an example.
-LOAD: dict[str, tuple[dict[str, Any], str, Any]] = {
+LOAD: dict[str, tuple[JsonObject, str, Json]] = {
     "id": (INTEGER, "The load's number.", 7),
     "product": (TEXT, "The product's id.", "nyc-flights"),
     "major": (INTEGER, "The product's major version.", 1),
@@ -166,7 +173,7 @@ LOAD: dict[str, tuple[dict[str, Any], str, Any]] = {
 }
 
 
-def load_schema() -> dict[str, Any]:
+def load_schema() -> JsonObject:
     """One attempt to bring one raw batch into one dataset."""
     return {
         "type": "object",

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from api.openapi.loads import INTEGER, LOAD, MAYBE_INTEGER, MAYBE_TEXT, TEXT, TIMESTAMP
 from api.openapi_parts.names import operation_id
 from api.openapi_parts.parameters import key_parameter
-from api.openapi_parts.parts import UNCHANGED, parameter, problem_answers
+from api.openapi_parts.parts import UNCHANGED, Paths, parameter, problem_answers
 from catalog.model.dataset import Dataset
 from catalog.storage.statuses import LOAD_STATUSES
+from runtime.json_types import JsonObject
 
-NEXT: dict[str, Any] = {"type": ["string", "null"], "description": "The next page; null at the end."}
-NUMBER_OR_TEXT: dict[str, Any] = {"type": ["number", "string", "null"]}
+NEXT: JsonObject = {"type": ["string", "null"], "description": "The next page; null at the end."}
+NUMBER_OR_TEXT: JsonObject = {"type": ["number", "string", "null"]}
 SHOWN_OF_LOADS = (
     "id", "kind", "status", "revision", "raw", "accepted", "rejected", "duplicates", "inserted", "updated", "deleted",
     "unchanged", "started_at", "finished_at", "error_code",
 )  # fmt: skip
 
 
-def inspection_schemas() -> dict[str, Any]:
+def inspection_schemas() -> JsonObject:
     """What all datasets' operations share."""
     return {"PropertyProfile": property_profile(), "Measured": measured(), "Provenance": provenance()}
 
 
-def inspection_paths(dataset: Dataset, common: dict[str, Any], *, row_filtered: bool = False) -> dict[str, Any]:
+def inspection_paths(dataset: Dataset, common: JsonObject, *, row_filtered: bool = False) -> Paths:
     """The paths; `row_filtered`: without those that count all records."""
     paths = {f"{dataset.path}/records/{{key}}/provenance": {"get": common | provenance_operation(dataset)}}
     if not row_filtered:
@@ -36,37 +35,37 @@ def inspection_paths(dataset: Dataset, common: dict[str, Any], *, row_filtered: 
     return paths
 
 
-def ledger_answers(description: str, schema: dict[str, Any], *, revision: bool = False) -> dict[str, Any]:
+def ledger_answers(description: str, schema: JsonObject, *, revision: bool = False) -> JsonObject:
     """The answers of an operation that reads the ledger."""
-    headers: dict[str, Any] = {
+    headers: JsonObject = {
         "ETag": {"description": "What the answer is of; send it as `If-None-Match`.", "schema": {"type": "string"}}
     }
     if revision:
         headers["Decant-Revision"] = {"description": "Of which revision it is.", "schema": {"type": "integer"}}
-    content = {"application/json": {"schema": schema}}
-    found: dict[str, Any] = {"200": {"description": description, "headers": headers, "content": content}}
+    content: JsonObject = {"application/json": {"schema": schema}}
+    found: JsonObject = {"200": {"description": description, "headers": headers, "content": content}}
     return found | {"304": UNCHANGED, **problem_answers(401, 404, 406, 410, 422, 429, 503)}
 
 
-def page_of(items: dict[str, Any]) -> dict[str, Any]:
+def page_of(items: JsonObject) -> JsonObject:
     """A list with its next page."""
-    members = {"data": {"type": "array", "items": items}, "next": NEXT}
+    members: JsonObject = {"data": {"type": "array", "items": items}, "next": NEXT}
     return {"type": "object", "required": ["data", "next"], "properties": members}
 
 
-def list_parameters() -> list[dict[str, Any]]:
+def list_parameters() -> list[JsonObject]:
     """The parameters of a list of loads."""
-    limit = {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}
-    before = {"type": "integer", "minimum": 0, "maximum": 10**18 - 1}
+    limit: JsonObject = {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}
+    before: JsonObject = {"type": "integer", "minimum": 0, "maximum": 10**18 - 1}
     return [
         parameter("limit", "How many.", limit),
         parameter("before", "Only loads with a smaller id; `next` carries it.", before),
     ]
 
 
-def profile_operation(dataset: Dataset) -> dict[str, Any]:
+def profile_operation(dataset: Dataset) -> JsonObject:
     """The figures of each property."""
-    schema = {
+    schema: JsonObject = {
         "type": "object",
         "required": ["data", "revision", "record_count", "made_at"],
         "properties": {
@@ -86,7 +85,7 @@ def profile_operation(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def quality_operation(dataset: Dataset) -> dict[str, Any]:
+def quality_operation(dataset: Dataset) -> JsonObject:
     """What the rules measured."""
     return {
         "operationId": operation_id("list_quality", dataset),
@@ -99,9 +98,9 @@ def quality_operation(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def loads_operation(dataset: Dataset) -> dict[str, Any]:
+def loads_operation(dataset: Dataset) -> JsonObject:
     """What was tried."""
-    schema = {
+    schema: JsonObject = {
         "type": "object",
         "required": list(SHOWN_OF_LOADS),
         "properties": {name: LOAD[name][0] | {"description": LOAD[name][1]} for name in SHOWN_OF_LOADS},
@@ -116,10 +115,10 @@ def loads_operation(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def provenance_operation(dataset: Dataset) -> dict[str, Any]:
+def provenance_operation(dataset: Dataset) -> JsonObject:
     """Where a record came from."""
     scopes = [f"{dataset.product}:read", "ops:read"]
-    schema = {
+    schema: JsonObject = {
         "type": "object",
         "required": ["data"],
         "properties": {"data": {"$ref": "#/components/schemas/Provenance"}},
@@ -135,15 +134,19 @@ def provenance_operation(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def property_profile() -> dict[str, Any]:
+def property_profile() -> JsonObject:
     """One property of a profile."""
-    number = {"type": "integer", "minimum": 0}
-    frequent = {"type": "object", "required": ["value", "records"], "properties": {"value": {}, "records": number}}
-    bound: dict[str, Any] = {
+    number: JsonObject = {"type": "integer", "minimum": 0}
+    frequent: JsonObject = {
+        "type": "object",
+        "required": ["value", "records"],
+        "properties": {"value": {}, "records": number},
+    }
+    bound: JsonObject = {
         "type": ["number", "string"],
         "description": "A number, or a moment for dates and times.",
     }
-    bucket = {
+    bucket: JsonObject = {
         "type": "object",
         "required": ["from", "to", "records"],
         "properties": {"from": bound, "to": bound, "records": number},
@@ -167,9 +170,9 @@ def property_profile() -> dict[str, Any]:
     }
 
 
-def measured() -> dict[str, Any]:
+def measured() -> JsonObject:
     """One load as measured."""
-    rule = {
+    rule: JsonObject = {
         "type": "object",
         "required": ["rule", "dimension", "measured", "bound", "passed", "severity"],
         "properties": {
@@ -181,7 +184,7 @@ def measured() -> dict[str, Any]:
             "severity": TEXT,
         },
     }
-    properties = {
+    properties: JsonObject = {
         "load": INTEGER,
         "status": TEXT,
         "revision": MAYBE_INTEGER,
@@ -193,10 +196,10 @@ def measured() -> dict[str, Any]:
     return {"type": "object", "required": list(properties), "properties": properties}
 
 
-def provenance() -> dict[str, Any]:
+def provenance() -> JsonObject:
     """The origin of a record."""
-    thing: dict[str, Any] = {"type": "object", "additionalProperties": True}
-    properties: dict[str, Any] = {
+    thing: JsonObject = {"type": "object", "additionalProperties": True}
+    properties: JsonObject = {
         "key": thing,
         "read_at_revision": INTEGER,
         "revision": INTEGER | {"description": "The revision that wrote the record as it is."},

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from api.http.media_types import CLOUD_EVENT, CLOUD_EVENTS, JSON, NDJSON
 from api.openapi_parts.names import RAW, operation_id, schema_name, tag_of
-from api.openapi_parts.parts import parameter, path_parameter, problem_answers
+from api.openapi_parts.parts import Paths, parameter, path_parameter, problem_answers
 from api.push.event_body import IDENTITY_LIMIT_BYTES, RECORDS_LIMIT
 from api.push.outcomes import OUTCOMES
 from catalog.model.dataset import Dataset, Product
+from runtime.json_types import JsonObject
 
 NOTE = f"""The raw records are kept on disk before the answer, and published with the next load.
 
@@ -25,11 +24,11 @@ already, or a newer one with its key; `duplicate`: a newer record with its key c
 every broken rule; `withheld`: a quality gate holds the load back, its owner decides;
 `retrying`: the load is tried again."""
 
-TEXT: dict[str, Any] = {"type": "string"}
-NUMBER: dict[str, Any] = {"type": "integer"}
+TEXT: JsonObject = {"type": "string"}
+NUMBER: JsonObject = {"type": "integer"}
 
 
-def event_schemas() -> dict[str, Any]:
+def event_schemas() -> JsonObject:
     """The schemas that all receipts have in common."""
     return {
         "Acknowledgement": acknowledgement_schema(),
@@ -38,7 +37,7 @@ def event_schemas() -> dict[str, Any]:
     }
 
 
-def acknowledgement_schema() -> dict[str, Any]:
+def acknowledgement_schema() -> JsonObject:
     """What a push is answered with."""
     return {
         "type": "object",
@@ -53,7 +52,7 @@ def acknowledgement_schema() -> dict[str, Any]:
     }
 
 
-def outcome_schema() -> dict[str, Any]:
+def outcome_schema() -> JsonObject:
     """What became of one record."""
     return {
         "type": "object",
@@ -76,9 +75,9 @@ def outcome_schema() -> dict[str, Any]:
     }
 
 
-def receipt_schema() -> dict[str, Any]:
+def receipt_schema() -> JsonObject:
     """What became of the records of one push, in pages."""
-    data = {
+    data: JsonObject = {
         "type": "object",
         "required": ["receipt", "received_at", "records", "repeated", "finished", "outcomes", "events"],
         "properties": {
@@ -96,11 +95,11 @@ def receipt_schema() -> dict[str, Any]:
             "events": {"type": "array", "items": {"$ref": "#/components/schemas/PushedOutcome"}},
         },
     }
-    following = {"type": ["string", "null"], "description": "The address of the next page."}
+    following: JsonObject = {"type": ["string", "null"], "description": "The address of the next page."}
     return {"type": "object", "required": ["data", "next"], "properties": {"data": data, "next": following}}
 
 
-def raw_schema(dataset: Dataset) -> dict[str, Any]:
+def raw_schema(dataset: Dataset) -> JsonObject:
     """One raw record, as loosely as it is judged: what breaks the contract is taken, and rejected later."""
     plain = [prop for prop in dataset.properties.values() if not prop.transform]
     return {
@@ -111,10 +110,10 @@ def raw_schema(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def cloud_event_schema(record: dict[str, Any]) -> dict[str, Any]:
+def cloud_event_schema(record: JsonObject) -> JsonObject:
     """A CloudEvent with a raw record in it."""
-    name = {"type": "string", "minLength": 1, "maxLength": IDENTITY_LIMIT_BYTES}
-    maybe_text = {"type": ["string", "null"]}
+    name: JsonObject = {"type": "string", "minLength": 1, "maxLength": IDENTITY_LIMIT_BYTES}
+    maybe_text: JsonObject = {"type": ["string", "null"]}
     return {
         "type": "object",
         "description": "A CloudEvent 1.0 with the record as `data`, or as JSON text in Base64 as `data_base64`.",
@@ -133,20 +132,20 @@ def cloud_event_schema(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def event_paths(product: Product, dataset: Dataset) -> dict[str, Any]:
+def event_paths(product: Product, dataset: Dataset) -> Paths:
     """The operations that push records to a dataset and tell what became of them."""
     deprecated = {"deprecated": True} if product.status == "deprecated" else {}
     scope = [f"{product.id}:write"]
-    common = {"tags": [tag_of(dataset)], "security": [{"bearer": scope}, {"header": scope}], **deprecated}
+    common: JsonObject = {"tags": [tag_of(dataset)], "security": [{"bearer": scope}, {"header": scope}], **deprecated}
     return {
         f"{dataset.path}/events": {"post": common | push_operation(dataset)},
         f"{dataset.path}/receipts/{{receipt}}": {"get": common | receipt_operation(dataset)},
     }
 
 
-def push_operation(dataset: Dataset) -> dict[str, Any]:
+def push_operation(dataset: Dataset) -> JsonObject:
     """Records in, an acknowledgement out."""
-    key = {
+    key: JsonObject = {
         "name": "Idempotency-Key",
         "in": "header",
         "required": False,
@@ -154,7 +153,7 @@ def push_operation(dataset: Dataset) -> dict[str, Any]:
         " it gets the same answer and keeps nothing twice.",
         "schema": {"type": "string", "examples": ['"8e03978e-40d5-43dd-bc93-6894a57f9324"']},
     }
-    location = {"description": "Where the receipt is.", "schema": {"type": "string"}}
+    location: JsonObject = {"description": "Where the receipt is.", "schema": {"type": "string"}}
     return {
         "operationId": operation_id("push", dataset),
         "summary": f"Push raw records to {dataset.name}",
@@ -172,11 +171,11 @@ def push_operation(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def pushed_forms(dataset: Dataset) -> dict[str, Any]:
+def pushed_forms(dataset: Dataset) -> JsonObject:
     """The forms that records are taken in."""
-    record = {"$ref": f"#/components/schemas/{schema_name(dataset)}{RAW}"}
+    record: JsonObject = {"$ref": f"#/components/schemas/{schema_name(dataset)}{RAW}"}
     event = cloud_event_schema(record)
-    bodies = {
+    bodies: dict[str, JsonObject] = {
         JSON: {"oneOf": [record, {"type": "array", "minItems": 1, "items": record}]},
         NDJSON[0]: {"type": "string", "description": "One record in each line."},
         CLOUD_EVENT: event,
@@ -185,9 +184,9 @@ def pushed_forms(dataset: Dataset) -> dict[str, Any]:
     return {media_type: {"schema": schema} for media_type, schema in bodies.items()}
 
 
-def receipt_operation(dataset: Dataset) -> dict[str, Any]:
+def receipt_operation(dataset: Dataset) -> JsonObject:
     """What became of the records of one push."""
-    whole = {"type": "integer", "minimum": 0}
+    whole: JsonObject = {"type": "integer", "minimum": 0}
     return {
         "operationId": operation_id("get_receipt", dataset),
         "summary": f"What became of records pushed to {dataset.name}",

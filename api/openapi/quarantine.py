@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from api.openapi.loads import (
     INTEGER,
@@ -15,15 +14,16 @@ from api.openapi.loads import (
     operation,
     queued_schema,
 )
-from api.openapi_parts.parts import parameter, path_parameter, problem_answers
+from api.openapi_parts.parts import PathItem, parameter, path_parameter, problem_answers
 from catalog.storage.statuses import REJECT_STATES
+from runtime.json_types import JsonObject
 
 
-def quarantine_paths() -> Iterator[tuple[str, Any]]:
+def quarantine_paths() -> Iterator[tuple[str, PathItem]]:
     """The paths of `/operations` that are about quarantine."""
     queued = json_answer("The load, queued.", queued_schema(), location=True)
     refused = problem_answers(400, 401, 403, 404, 409, 413, 415, 422, 429, 503)
-    replay = {
+    replay: JsonObject = {
         "type": "object",
         "required": ["product", "dataset"],
         "additionalProperties": False,
@@ -34,7 +34,7 @@ def quarantine_paths() -> Iterator[tuple[str, Any]]:
             "load": INTEGER | {"description": "Pour this load's whole raw batch again; else open rejected records."},
         },
     }
-    anyway = {
+    anyway: JsonObject = {
         "type": "object",
         "required": ["anyway"],
         "additionalProperties": False,
@@ -69,21 +69,21 @@ def quarantine_paths() -> Iterator[tuple[str, Any]]:
     )
 
 
-def body_of(schema: dict[str, Any]) -> dict[str, Any]:
+def body_of(schema: JsonObject) -> JsonObject:
     """A JSON body that must be there."""
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-def list_rejects() -> dict[str, Any]:
+def list_rejects() -> JsonObject:
     """Rejected records."""
-    reject = {
+    reject: JsonObject = {
         "id": INTEGER, "product": TEXT, "major": INTEGER, "dataset": TEXT, "load": INTEGER, "file": TEXT,
         "line": INTEGER, "key": MAYBE_TEXT, "raw": TEXT,
         "reasons": {"type": "array", "items": {"type": "object", "additionalProperties": True}},
         "state": TEXT | {"enum": list(REJECT_STATES)}, "first_seen": TIMESTAMP, "last_seen": TIMESTAMP,
         "closed_at": TIMESTAMP, "closed_by": MAYBE_TEXT,
     }  # fmt: skip
-    page = {
+    page: JsonObject = {
         "type": "object",
         "required": ["data", "next"],
         "properties": {
@@ -91,7 +91,7 @@ def list_rejects() -> dict[str, Any]:
             "next": {"type": ["string", "null"], "description": "The next page; null at the end."},
         },
     }
-    states = {"type": "string", "enum": [*REJECT_STATES, "all"], "default": "open"}
+    states: JsonObject = {"type": "string", "enum": [*REJECT_STATES, "all"], "default": "open"}
     return operation(
         "list_rejects",
         "Rejected records",

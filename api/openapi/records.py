@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from api.openapi_parts.names import schema_name, tag_of
 from catalog.model.dataset import EXPANDED, Dataset, Product, Property, links_of
+from runtime.json_types import JsonObject
 
 
-def record_schema(dataset: Dataset) -> dict[str, Any]:
+def record_schema(dataset: Dataset) -> JsonObject:
     """One record. No property is required: `properties=` may leave any of them out."""
-    properties: dict[str, Any] = {prop.name: property_schema(prop) for prop in dataset.properties.values()}
+    properties: JsonObject = {prop.name: property_schema(prop) for prop in dataset.properties.values()}
     links = links_of(dataset)
     if links:
         properties[EXPANDED] = {
@@ -27,7 +26,7 @@ def record_schema(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def property_schema(prop: Property) -> dict[str, Any]:
+def property_schema(prop: Property) -> JsonObject:
     """A property as it is answered; null where it may be."""
     schema = dict(prop.type.json_schema)
     if prop.masked:
@@ -45,7 +44,7 @@ def property_schema(prop: Property) -> dict[str, Any]:
     return schema
 
 
-def page_schema(dataset: Dataset) -> dict[str, Any]:
+def page_schema(dataset: Dataset) -> JsonObject:
     """A page of records."""
     return {
         "type": "object",
@@ -73,10 +72,10 @@ def page_schema(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def common_facts(product: Product, dataset: Dataset) -> dict[str, Any]:
+def common_facts(product: Product, dataset: Dataset) -> JsonObject:
     """What all operations that read a dataset share."""
     scope = [f"{product.id}:read"]
-    security: list[dict[str, Any]] = [{"bearer": scope}, {"header": scope}]
+    security: list[JsonObject] = [{"bearer": scope}, {"header": scope}]
     return {
         "tags": [tag_of(dataset)],
         # An empty requirement says that a credential is optional.

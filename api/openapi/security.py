@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from api.auth.api_keys import known_scopes
+from api.openapi_parts.parts import Paths
 from catalog.model.catalog import Catalog
+from runtime.json_types import JsonObject
 from runtime.settings.token_issuers import TokenIssuer
 
 SCOPE_DESCRIPTIONS = {
@@ -16,19 +17,19 @@ SCOPE_DESCRIPTIONS = {
 }
 
 
-def security_schemes(catalog: Catalog, issuers: Sequence[TokenIssuer]) -> dict[str, Any]:
+def security_schemes(catalog: Catalog, issuers: Sequence[TokenIssuer]) -> JsonObject:
     """The ways to send a credential; Swagger UI's Authorize button offers them."""
-    schemes: dict[str, Any] = {
+    schemes: JsonObject = {
         "bearer": {"type": "http", "scheme": "bearer", "description": "An API key (`dcnt_…`) or an access token."},
         "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key."},
     }
     meanings = describe_scopes(catalog)
     known = {scope: meanings[scope] for scope in known_scopes(catalog)}
-    flows: dict[str, Any] = {}
+    flows: JsonObject = {}
     for issuer in issuers:
         scopes = known | {scope: known.get(scope, "") for scope in issuer.scopes}
         if issuer.token_url and issuer.authorization_url:
-            urls = {"authorizationUrl": issuer.authorization_url, "tokenUrl": issuer.token_url}
+            urls: JsonObject = {"authorizationUrl": issuer.authorization_url, "tokenUrl": issuer.token_url}
             flows.setdefault("authorizationCode", urls | {"scopes": scopes})
         if issuer.token_url:
             flows.setdefault("clientCredentials", {"tokenUrl": issuer.token_url, "scopes": scopes})
@@ -50,7 +51,7 @@ def describe_scopes(catalog: Catalog) -> dict[str, str]:
     return meanings
 
 
-def settle_security(paths: dict[str, Any], *, tokens: bool) -> None:
+def settle_security(paths: Paths, *, tokens: bool) -> None:
     """Says of every operation that takes a key which scopes it needs, and offers tokens with them.
 
     In the document only OAuth 2 has scopes; those of keys stand in `x-scopes` and in the description.

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from api.openapi.document import Parts, build_common, frame_document, settle_operations
+from api.openapi.security import security_schemes
 from catalog.model.catalog import Catalog
+from runtime.json_types import Json, JsonObject
 from runtime.settings.token_issuers import TokenIssuer
 
 
@@ -46,17 +47,15 @@ class Writer:
                 self.size += len(text) - len(written.get(name, b""))  # parts may share a component
                 written[name] = text
 
-    def document(self, catalog: Catalog, server: str, index: Sequence[Mapping[str, Any]]) -> bytes:
+    def document(self, catalog: Catalog, server: str, index: Sequence[JsonObject]) -> bytes:
         """The document of these parts; `index` names the documents of products."""
-        frame = frame_document(catalog, self.issuers, server)
-        schemes = frame.pop("components")["securitySchemes"]
         components = [
             b'"schemas":' + join(self.schemas),
             b'"parameters":' + join(self.parameters),
             b'"responses":' + join(self.responses),
-            b'"securitySchemes":' + encode(schemes),
+            b'"securitySchemes":' + encode(security_schemes(catalog, self.issuers)),
         ]
-        members = [encode(name) + b":" + encode(value) for name, value in frame.items()] + [
+        members = [encode(name) + b":" + encode(value) for name, value in frame_document(server).items()] + [
             b'"tags":[' + b",".join(self.tags) + b"]",
             b'"paths":' + join(self.paths),
             b'"components":{' + b",".join(components) + b"}",
@@ -65,7 +64,7 @@ class Writer:
         return b"{" + b",".join(members) + b"}"
 
 
-def encode(value: Any) -> bytes:
+def encode(value: Json) -> bytes:
     """A value as JSON, without spaces."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from api.openapi_parts.parts import EXPLODED, list_parameter, parameter
 from api.query.parameters import COUNTS, LIMIT_DEFAULT, LIMIT_MAXIMUM
 from catalog.model.dataset import Dataset, links_of
 from catalog.types.filter_operators import PATTERN_MAXIMUM_CHARACTERS
+from runtime.json_types import JsonObject
 
 
-def page_parameters(dataset: Dataset) -> Iterator[dict[str, Any]]:
+def page_parameters(dataset: Dataset) -> Iterator[JsonObject]:
     """The parameters that every dataset's page has."""
     usable = [p for p in dataset.properties.values() if not p.masked and p.name not in dataset.key]
     some = [p.name for p in usable][:2] or list(dataset.key)
     # Objects and arrays have no order, and no name may stand twice.
     sorted_by = [*[p.name for p in usable if p.type.ordered][:1], *dataset.key][:2]
-    limit = {"type": "integer", "minimum": 1, "maximum": LIMIT_MAXIMUM, "default": LIMIT_DEFAULT}
+    limit: JsonObject = {"type": "integer", "minimum": 1, "maximum": LIMIT_MAXIMUM, "default": LIMIT_DEFAULT}
     yield parameter("limit", "How many records a page holds.", limit)
     yield list_parameter(
         "sort",
@@ -43,20 +43,20 @@ def page_parameters(dataset: Dataset) -> Iterator[dict[str, Any]]:
         yield parameter("q", description, {"type": "string", "maxLength": PATTERN_MAXIMUM_CHARACTERS})
 
 
-def properties_parameter(example: list[str]) -> dict[str, Any]:
+def properties_parameter(example: list[str]) -> JsonObject:
     """`properties`, which chooses what is shown."""
     return list_parameter("properties", "Only these properties.", example)
 
 
-def expand_parameter(dataset: Dataset) -> Iterator[dict[str, Any]]:
+def expand_parameter(dataset: Dataset) -> Iterator[JsonObject]:
     """`expand`, where there is anything to embed."""
     links = list(links_of(dataset))
     if links:
-        several = {"type": "array", "items": {"type": "string", "enum": links}, "examples": [links[:2]]}
+        several: JsonObject = {"type": "array", "items": {"type": "string", "enum": links}, "examples": [links[:2]]}
         yield parameter("expand", "Related records to embed, as `expanded`.", several) | EXPLODED
 
 
-def at_parameter() -> dict[str, Any]:
+def at_parameter() -> JsonObject:
     """`at`, which reads an older revision."""
     return parameter(
         "at",
@@ -65,7 +65,7 @@ def at_parameter() -> dict[str, Any]:
     )
 
 
-def epoch_parameter() -> dict[str, Any]:
+def epoch_parameter() -> JsonObject:
     """`epoch`, which protects the revisions that a caller names."""
     return parameter(
         "epoch",
@@ -74,7 +74,7 @@ def epoch_parameter() -> dict[str, Any]:
     )
 
 
-def key_parameter(dataset: Dataset) -> dict[str, Any]:
+def key_parameter(dataset: Dataset) -> JsonObject:
     """The record's key as the last part of the path."""
     description = f"The record's {', '.join(dataset.key)}."
     if len(dataset.key) > 1:

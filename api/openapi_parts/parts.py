@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
 
 from api.http.problems import KINDS, MEDIA_TYPE
+from runtime.json_types import Json, JsonObject
 
-PROBLEM = {"$ref": "#/components/schemas/Problem"}
+# By address and method; what an operation says is settled in place, once all of it is there.
+PathItem: TypeAlias = dict[str, dict[str, Any]]
+Paths: TypeAlias = dict[str, PathItem]
+
+PROBLEM: JsonObject = {"$ref": "#/components/schemas/Problem"}
 RESPONSES = "#/components/responses/"
 
-NEXT: dict[str, Any] = {"type": ["string", "null"], "description": "The address of the next page; null at the end."}
-REVISION: dict[str, Any] = {"type": "integer", "description": "The revision that was read.", "examples": [1]}
-UNCHANGED: dict[str, Any] = {"description": "The caller's `If-None-Match` names what would be answered."}
+NEXT: JsonObject = {"type": ["string", "null"], "description": "The address of the next page; null at the end."}
+REVISION: JsonObject = {"type": "integer", "description": "The revision that was read.", "examples": [1]}
+UNCHANGED: JsonObject = {"description": "The caller's `If-None-Match` names what would be answered."}
 # A list is one parameter with commas; one that is repeated is taken as well.
-EXPLODED: dict[str, Any] = {"style": "form", "explode": False}
+EXPLODED: JsonObject = {"style": "form", "explode": False}
 
 
-def parameter(name: str, description: str, schema: dict[str, Any]) -> dict[str, Any]:
+def parameter(name: str, description: str, schema: Mapping[str, Json]) -> JsonObject:
     """A query parameter.
 
     Its example stands in the schema: Swagger UI would send a parameter's own `example` along with every trial.
@@ -25,15 +30,22 @@ def parameter(name: str, description: str, schema: dict[str, Any]) -> dict[str, 
     return {"name": name, "in": "query", "description": description, "schema": schema}
 
 
-def list_parameter(name: str, description: str, example: list[str]) -> dict[str, Any]:
+def list_parameter(name: str, description: str, example: list[str]) -> JsonObject:
     """A query parameter that is a list of texts."""
-    schema = {"type": "array", "minItems": 1, "items": {"type": "string", "minLength": 1}, "examples": [example]}
+    schema: JsonObject = {
+        "type": "array",
+        "minItems": 1,
+        "items": {"type": "string", "minLength": 1},
+        "examples": [example],
+    }
     return parameter(name, description, schema) | EXPLODED
 
 
-def answer(description: str, schema: dict[str, Any], *, link: bool = False) -> dict[str, Any]:
-    """A JSON answer with its headers."""
-    headers: dict[str, Any] = {
+def answer(
+    description: str, schema: Mapping[str, Any], texts: Iterable[str] = (), *, link: bool = False
+) -> JsonObject:
+    """A JSON answer with its headers; `texts` are media types in which it is one text."""
+    headers: JsonObject = {
         "Decant-Revision": {"description": "The revision that was read.", "schema": {"type": "integer"}},
         "Decant-Epoch": {"description": "The epoch in which that revision counts.", "schema": {"type": "string"}},
         "ETag": {
@@ -44,23 +56,25 @@ def answer(description: str, schema: dict[str, Any], *, link: bool = False) -> d
     if link:
         text = 'The next page, as rel="next" (RFC 8288); left out where its address is over 3,000 bytes long.'
         headers["Link"] = {"description": text, "schema": {"type": "string"}}
-    return {"description": description, "headers": headers, "content": {"application/json": {"schema": schema}}}
+    content: JsonObject = {"application/json": {"schema": schema}}
+    content |= {media_type: {"schema": {"type": "string"}} for media_type in texts}
+    return {"description": description, "headers": headers, "content": content}
 
 
-def path_parameter(name: str, description: str, example: str) -> dict[str, Any]:
+def path_parameter(name: str, description: str, example: str) -> JsonObject:
     """A part of the path."""
-    schema = {"type": "string", "examples": [example]}
+    schema: JsonObject = {"type": "string", "examples": [example]}
     return {"name": name, "in": "path", "required": True, "description": description, "schema": schema}
 
 
-def problem_answers(*statuses: int) -> dict[str, Any]:
+def problem_answers(*statuses: int) -> JsonObject:
     """The problems that an operation answers with, by status: spelled once, as components."""
     return {str(status): {"$ref": f"{RESPONSES}Problem{status}"} for status in statuses}
 
 
-def problem_responses(used: Iterable[str]) -> dict[str, Any]:
+def problem_responses(used: Iterable[str]) -> JsonObject:
     """The components that these references name."""
-    found = {}
+    found: JsonObject = {}
     for name in sorted(reference.removeprefix(RESPONSES) for reference in used):
         kinds = {code: kind for code, kind in KINDS.items() if name == f"Problem{kind.status}"}
         text = " ".join(f"`{code}`: {kind.meaning}" for code, kind in kinds.items())
@@ -68,7 +82,7 @@ def problem_responses(used: Iterable[str]) -> dict[str, Any]:
     return found
 
 
-def problem_schema() -> dict[str, Any]:
+def problem_schema() -> JsonObject:
     """An error (RFC 9457)."""
     return {
         "type": "object",
