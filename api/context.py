@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from fastapi import Request
 from psycopg import AsyncConnection
-from psycopg_pool import AsyncConnectionPool
 from starlette.types import Scope
 
 from api.auth.authenticator import Principal
@@ -20,6 +18,7 @@ from api.observability.usage import UsageLog
 from api.query.view import Views
 from catalog.model.catalog import Catalog
 from runtime.postgres.database import translate_error
+from runtime.postgres.poolers import ConnectionPool
 from runtime.settings.settings import Settings
 
 
@@ -30,7 +29,7 @@ class Context:
     settings: Settings
     catalog: Catalog
     read_connections: ReadConnections
-    write_pool: AsyncConnectionPool[Any]
+    write_pool: ConnectionPool
     callers: Callers
     usage: UsageLog
     views: Views
@@ -51,7 +50,7 @@ def context_of(request: Request) -> Context:
 
 
 @asynccontextmanager
-async def connected(context: Context) -> AsyncIterator[AsyncConnection[Any]]:
+async def connected(context: Context) -> AsyncIterator[AsyncConnection]:
     """A connection on the write login, whose errors are ours."""
     try:
         async with context.write_pool.connection() as connection:

@@ -39,7 +39,7 @@ class BytesLoader(Loader):
         return bytes(data)
 
 
-async def configure(connection: AsyncConnection[Any]) -> None:
+async def configure(connection: AsyncConnection) -> None:
     """Nothing comes back; every statement of the connection is prepared, and text stays bytes."""
     connection.prepare_threshold = 0
     connection.adapters.register_loader("text", BytesLoader)

@@ -18,10 +18,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import psycopg
-from psycopg_pool import AsyncConnectionPool
 
 from api.auth.api_keys import (
     ID_CHARACTERS,
@@ -39,6 +37,7 @@ from catalog.contract.load import load_catalog
 from catalog.migration.migrate import migrate
 from runtime.postgres.database import ROLES, DatabaseUrls, create_roles, make_engine, make_write_pool
 from runtime.postgres.embedded_postgres import run_embedded
+from runtime.postgres.poolers import ConnectionPool
 from runtime.settings.secret import read_secret
 from runtime.settings.settings import PROJECT_ROOT, Settings, load_settings
 
@@ -106,7 +105,7 @@ async def time_calls(settings: Settings, urls: DatabaseUrls, texts: dict[str, st
     return {kind: median(values) / 1000 for kind, values in taken.items()}
 
 
-def make_authenticator(settings: Settings, pool: AsyncConnectionPool[Any]) -> Authenticator:
+def make_authenticator(settings: Settings, pool: ConnectionPool) -> Authenticator:
     """What judges keys in the service, with nobody's tokens."""
     return Authenticator(pool, Peppers(((1, read_secret(settings)),)), TokenVerifier(()))
 

@@ -62,7 +62,7 @@ WHERE revoked_at IS NULL AND CASE WHEN %(only)s THEN id = %(id)s
   ELSE coalesce(line, id) = (SELECT coalesce(line, id) FROM decant.api_keys WHERE id = %(id)s) END
 RETURNING id
 """
-Connection = AsyncConnection[Any]
+Connection = AsyncConnection
 
 
 @dataclass(frozen=True)

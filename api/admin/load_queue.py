@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from psycopg.types.json import Jsonb
-from psycopg_pool import AsyncConnectionPool
 
 from api.database.connections import ReadConnections
 from api.database.idempotency import KEEP_KEY, find_answer
@@ -20,6 +19,7 @@ from catalog.storage.audit import NOTE_AUDIT
 from catalog.storage.channels import LOADS_CHANNEL
 from runtime.errors import DatabaseUnavailableError
 from runtime.postgres.database import translate_error
+from runtime.postgres.poolers import ConnectionPool
 
 FROM_SOURCE = FromSource()
 OPERATION = "POST /operations/loads"
@@ -122,7 +122,7 @@ async def get_load(read_connections: ReadConnections, load_id: int, loads_url: s
     return found
 
 
-async def queue_loads(pool: AsyncConnectionPool[Any], wanted: LoadOrder) -> dict[str, Any]:
+async def queue_loads(pool: ConnectionPool, wanted: LoadOrder) -> dict[str, Any]:
     """What the caller is told, once the loads stand in the ledger; the same again for a repeated request."""
     try:
         async with pool.connection() as connection, connection.transaction():

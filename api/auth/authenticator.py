@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from psycopg_pool import AsyncConnectionPool
-
 from api.auth.api_keys import HASH_BYTES, KEY_PREFIX, Peppers, hash_secret, parse_key
 from api.auth.jwt import TokenVerifier
 from api.http.problems import Problem
 from runtime.postgres.database import translate_error
+from runtime.postgres.poolers import ConnectionPool
 
 KEY_CACHE_SECONDS = 4.0  # a revocation holds everywhere within 5 s
 KEY_CACHE_ENTRIES = 10_000
@@ -62,7 +61,7 @@ class Authenticator:
     They are looked up on the write login, so in the primary: a revocation is not to wait for a replica.
     """
 
-    def __init__(self, pool: AsyncConnectionPool[Any], peppers: Peppers, verifier: TokenVerifier) -> None:
+    def __init__(self, pool: ConnectionPool, peppers: Peppers, verifier: TokenVerifier) -> None:
         self.pool = pool
         self.verifier = verifier
         self.peppers = peppers

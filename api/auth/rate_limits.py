@@ -13,13 +13,13 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
-from typing import Any
 
 import psycopg
-from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
+from psycopg_pool import PoolTimeout, TooManyRequests
 
 from api.http.client_address import CALLERS_MAXIMUM
 from runtime.logs import log
+from runtime.postgres.poolers import ConnectionPool
 from runtime.settings.rate import Rate
 
 LEASES_PER_QUOTA = 100
@@ -59,7 +59,7 @@ class Lease:
 class Limiter:
     """Grants requests to callers."""
 
-    def __init__(self, pool: AsyncConnectionPool[Any], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, pool: ConnectionPool, clock: Callable[[], float] = time.monotonic) -> None:
         self.pool = pool
         self.clock = clock
         self.leases: OrderedDict[tuple[str, Rate], Lease] = OrderedDict()

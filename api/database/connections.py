@@ -15,14 +15,14 @@ from typing import Any
 from psycopg import AsyncConnection, errors, generators
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.pq import ExecStatus
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import PoolTimeout
 
 from api.auth.caller import CALLING, FREE_SECONDS
 from api.database.statement import Statement
 from api.database.turns import Turns
 from runtime.errors import DatabaseUnavailableError
 from runtime.postgres.database import translate_error
-from runtime.postgres.poolers import PoolableConnection
+from runtime.postgres.poolers import ConnectionPool, PoolableConnection
 
 PREPARED_MAXIMUM = 300  # statements that one connection keeps prepared
 NAME_DIGITS = 32  # of a prepared statement's name
@@ -36,7 +36,7 @@ WAITED = (PoolTimeout, errors.LockNotAvailable)
 class ReadConnection:
     """One connection, with what it has prepared."""
 
-    def __init__(self, connection: AsyncConnection[Any]) -> None:
+    def __init__(self, connection: PoolableConnection) -> None:
         self.connection = connection
         self.prepared: dict[Statement, bytes] = {}
         self.keeps_plans = False  # as the pool configures it
@@ -110,7 +110,7 @@ class PooledReadConnection(ReadConnection):
 class ReadConnections:
     """The read connections of a process: at most `size`, opened on demand."""
 
-    def __init__(self, pool: AsyncConnectionPool[Any], size: int, timeout_seconds: float) -> None:
+    def __init__(self, pool: ConnectionPool, size: int, timeout_seconds: float) -> None:
         self.pool = pool
         self.timeout_seconds = timeout_seconds
         self.turns = Turns(size, what="connections to the database")
@@ -178,7 +178,7 @@ class ReadConnections:
             self.turns.give_back(caller.name, costly)
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[AsyncConnection[Any]]:
+    async def connection(self) -> AsyncIterator[AsyncConnection]:
         """A read connection for anything but a single prepared row."""
         async with self.turns.turn(self.timeout_seconds):
             read_connection = self.free.pop() if self.free else await self.open_connection()

@@ -28,7 +28,7 @@ KEEP_KEY = (
 )
 
 
-async def find_answer(connection: AsyncConnection[Any], known: dict[str, Any]) -> dict[str, Any] | None:
+async def find_answer(connection: AsyncConnection, known: dict[str, Any]) -> dict[str, Any] | None:
     """The answer that a request with this key got before; None where it is the first, which then holds the key.
 
     `request_in_flight` where the first is not answered yet, `idempotency_key_reused` where it had another body.

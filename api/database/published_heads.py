@@ -18,7 +18,6 @@ from typing import Any
 
 import psycopg
 from psycopg import AsyncConnection
-from psycopg_pool import AsyncConnectionPool
 
 from api.auth.caller import CALLING, ITSELF
 from api.database.connections import ReadConnections
@@ -27,7 +26,7 @@ from catalog.model.dataset import Dataset
 from catalog.storage.channels import REVISIONS_CHANNEL
 from runtime.errors import DatabaseError, DatabaseUnavailableError
 from runtime.postgres.database import APPLICATION_NAME, translate_error
-from runtime.postgres.poolers import PoolableConnection
+from runtime.postgres.poolers import ConnectionPool, PoolableConnection
 
 POLL_SECONDS = 0.4  # a new revision is known within a second of its commit
 PAUSE_SECONDS = 0.05  # after what was notified is read: what comes meanwhile becomes one read
@@ -67,7 +66,7 @@ class Heads:
     def __init__(
         self,
         read_connections: ReadConnections,
-        primary: AsyncConnectionPool[Any],
+        primary: ConnectionPool,
         url: str,
         report: Callable[[Mapping[DatasetKey, Head]], None],
     ) -> None:
@@ -143,7 +142,7 @@ class Heads:
         except psycopg.Error as error:
             raise translate_error(error) from error
 
-    async def read(self, connection: AsyncConnection[Any]) -> None:
+    async def read(self, connection: AsyncConnection) -> None:
         """Reads the heads that may have moved since the last time; all of them where that is long ago."""
         asked = time.monotonic()
         if self.since is not None and asked - self.whole_at < WHOLE_SECONDS:
@@ -156,7 +155,7 @@ class Heads:
         self.take(rows)
         self.since, self.confirmed, self.whole_at = rows[0][2], asked, asked
 
-    async def read_named(self, connection: AsyncConnection[Any], ids: list[int]) -> None:
+    async def read_named(self, connection: AsyncConnection, ids: list[int]) -> None:
         """Reads the heads of some datasets."""
         if not self.take(await fetch(connection, NAMED, (ids,))):
             await self.read(connection)
@@ -224,7 +223,7 @@ class Heads:
         self.report(read)
 
 
-async def listen(connection: AsyncConnection[Any]) -> bool:
+async def listen(connection: AsyncConnection) -> bool:
     """Whether the connection hears of publications now: a replica takes no LISTEN."""
     try:
         await connection.execute(f"LISTEN {REVISIONS_CHANNEL}".encode())
@@ -233,7 +232,7 @@ async def listen(connection: AsyncConnection[Any]) -> bool:
     return True
 
 
-async def receive_notifications(connection: AsyncConnection[Any], seconds: float) -> list[int] | None:
+async def receive_notifications(connection: AsyncConnection, seconds: float) -> list[int] | None:
     """The numbers of the datasets that something is heard of; None where a poll is due, or has to find out."""
     # To the end, for the connection is busy until then.
     payloads = [each.payload async for each in connection.notifies(timeout=seconds, stop_after=1)]
@@ -243,7 +242,7 @@ async def receive_notifications(connection: AsyncConnection[Any], seconds: float
     return sorted(map(int, numbers)) or None
 
 
-async def fetch(connection: AsyncConnection[Any], statement: bytes, values: tuple[Any, ...] = ()) -> list[Any]:
+async def fetch(connection: AsyncConnection, statement: bytes, values: tuple[Any, ...] = ()) -> list[Any]:
     """The rows of a statement; DatabaseUnavailableError before the first migration."""
     try:
         return await (await connection.execute(statement, values or None)).fetchall()

@@ -14,9 +14,10 @@ from typing import Any
 
 import psycopg
 from psycopg import AsyncConnection
-from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
+from psycopg_pool import PoolTimeout, TooManyRequests
 
 from runtime.logs import log
+from runtime.postgres.poolers import ConnectionPool
 
 FLUSH_SECONDS = 5.0
 SWEEP_SECONDS = 3600.0
@@ -60,7 +61,7 @@ SWEEP = "DELETE FROM decant.rate_leases WHERE touched_at < now() - interval '2 d
 class UsageLog:
     """Sums what callers asked for, and writes the sums."""
 
-    def __init__(self, pool: AsyncConnectionPool[Any]) -> None:
+    def __init__(self, pool: ConnectionPool) -> None:
         self.pool = pool
         self.swept_at = float("-inf")
         self.sums: dict[UsageKey, list[float]] = {}  # -> requests, refused, bytes, last moment
@@ -127,7 +128,7 @@ def columns_of(taken: dict[UsageKey, list[float]]) -> dict[str, list[Any]]:
 
 
 async def read_usage(
-    connection: AsyncConnection[Any], principal: str | None, first: date, last: date
+    connection: AsyncConnection, principal: str | None, first: date, last: date
 ) -> list[dict[str, Any]]:
     """What a principal, or everybody, asked for in these days; at most 10,000 rows, the latest days first."""
     row = await (await connection.execute(READ, {"principal": principal, "first": first, "last": last})).fetchone()

@@ -10,7 +10,6 @@ from typing import Any
 
 from psycopg import AsyncConnection, errors
 from psycopg.types.json import Jsonb
-from psycopg_pool import AsyncConnectionPool
 
 from api.database.idempotency import KEEP_KEY, find_answer
 from api.http.problems import Problem
@@ -19,6 +18,7 @@ from catalog.model.dataset import Dataset
 from catalog.storage.channels import EVENTS_CHANNEL
 from runtime.errors import DatabaseUnavailableError, QueryTimeoutError
 from runtime.postgres.database import translate_error
+from runtime.postgres.poolers import ConnectionPool
 
 ATTEMPTS = 3  # two pushes of the same events in another order may block one another
 
@@ -96,7 +96,7 @@ class Push:
 class EventStore:
     """Keeps pushed records; on the API's second login, which can add them and change none."""
 
-    def __init__(self, pool: AsyncConnectionPool[Any]) -> None:
+    def __init__(self, pool: ConnectionPool) -> None:
         self.pool = pool
 
     async def keep(self, push: Push) -> dict[str, Any]:
@@ -118,7 +118,7 @@ class EventStore:
         raise AssertionError  # the last attempt returned or raised
 
 
-async def keep_once(connection: AsyncConnection[Any], push: Push) -> dict[str, Any]:
+async def keep_once(connection: AsyncConnection, push: Push) -> dict[str, Any]:
     """One attempt, inside a transaction."""
     known = {
         "principal": push.principal,

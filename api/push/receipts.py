@@ -105,7 +105,7 @@ async def describe_receipt(
 
 
 async def evaluate_events(
-    connection: AsyncConnection[Any], tables: DatasetTables, receipt_id: uuid.UUID, oldest_revision: int
+    connection: AsyncConnection, tables: DatasetTables, receipt_id: uuid.UUID, oldest_revision: int
 ) -> list[dict[str, Any]]:
     """Every record of the receipt, in its order, with its outcome."""
     events = await fetch(connection, FIND_EVENTS, (receipt_id,))
@@ -133,7 +133,7 @@ async def evaluate_events(
 
 
 async def find_rejections(
-    connection: AsyncConnection[Any], receipt_id: uuid.UUID, loads: dict[int, dict[str, Any]]
+    connection: AsyncConnection, receipt_id: uuid.UUID, loads: dict[int, dict[str, Any]]
 ) -> dict[tuple[int, int], Rejection]:
     """Why records were rejected, by load and line."""
     with_rejects = [taken for taken, row in loads.items() if row["rejected"]]
@@ -149,7 +149,7 @@ async def find_rejections(
 
 
 async def find_written(
-    connection: AsyncConnection[Any], tables: DatasetTables, loads: list[int], revision: int
+    connection: AsyncConnection, tables: DatasetTables, loads: list[int], revision: int
 ) -> set[int]:
     """The lines of a batch that a revision wrote, whether they are current or replaced meanwhile."""
     lines: set[int] = set()
@@ -164,7 +164,7 @@ async def find_written(
     return lines
 
 
-async def fetch(connection: AsyncConnection[Any], statement: Any, values: Any) -> list[dict[str, Any]]:
+async def fetch(connection: AsyncConnection, statement: Any, values: Any) -> list[dict[str, Any]]:
     """The rows that a statement gives, by their columns' names."""
     async with connection.cursor(row_factory=dict_row) as cursor:
         return await (await cursor.execute(statement, values)).fetchall()

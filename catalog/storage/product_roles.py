@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import psycopg
 import sqlalchemy as sa
@@ -186,7 +185,7 @@ def describe_refusal(products: list[Product]) -> str:
     )
 
 
-def find_usable_role(driver: psycopg.Connection[Any], schema: str, table: str) -> str | None:
+def find_usable_role(driver: psycopg.Connection, schema: str, table: str) -> str | None:
     """The role of a product, where this login can become it and `decant migrate` has given it its rights."""
     right = "SET" if driver.info.server_version >= MEMBERSHIP_OPTIONS_FROM else "MEMBER"
     row = driver.execute(
@@ -197,7 +196,7 @@ def find_usable_role(driver: psycopg.Connection[Any], schema: str, table: str) -
     return name_role(schema) if row is not None and row[0] else None
 
 
-def become(cursor: psycopg.Cursor[Any], role: str | None, settings: Mapping[str, str]) -> None:
+def become(cursor: psycopg.Cursor, role: str | None, settings: Mapping[str, str]) -> None:
     """Runs what follows in the transaction, or in its savepoint, with a role's rights and these settings alone."""
     if settings:
         calls = ", ".join(["set_config(%s, %s, true)"] * len(settings))

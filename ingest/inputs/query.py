@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 import psycopg
 import sqlalchemy as sa
@@ -93,7 +92,7 @@ def read_revisions(connection: sa.Connection, sources: Sources) -> dict[str, int
 
 def copy_out(connection: sa.Connection, dataset: Dataset, query: str) -> Iterator[bytes]:
     """The result's CSV in pieces; QueryInputError says what Postgres had against the query, without any value."""
-    driver: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment]
+    driver: psycopg.Connection = connection.connection.driver_connection  # type: ignore[assignment]
     try:
         with driver.cursor() as cursor:
             become(cursor, find_usable_role(driver, dataset.schema, dataset.table), SESSION)
@@ -107,7 +106,7 @@ def copy_out(connection: sa.Connection, dataset: Dataset, query: str) -> Iterato
         raise QueryInputError(f"The query of {dataset.address} failed: {describe_postgres(error)}.") from error
 
 
-def require_one_statement(driver: psycopg.Connection[Any], query: str) -> None:
+def require_one_statement(driver: psycopg.Connection, query: str) -> None:
     """Has the server prepare the query, which it does for one statement only; psycopg.Error where it is none.
 
     COPY goes by the protocol that takes several.

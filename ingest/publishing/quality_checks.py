@@ -114,7 +114,7 @@ def measure_gates(connection: sa.Connection, catalog: CatalogTables, tables: Dat
     dataset = tables.dataset
     if not dataset.gates:
         return []
-    driver: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment]
+    driver: psycopg.Connection = connection.connection.driver_connection  # type: ignore[assignment]
     role = find_usable_role(driver, dataset.schema, dataset.table)
     return [measure_gate(connection, catalog.readings, tables, gate, role) for gate in dataset.gates]
 
@@ -143,13 +143,13 @@ def measure_gate(
 
 def lost_connection(connection: sa.Connection) -> bool:
     """Whether nothing more can be measured: that is no rule's fault."""
-    driver: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment]
+    driver: psycopg.Connection = connection.connection.driver_connection  # type: ignore[assignment]
     return driver.closed
 
 
 def run_in_savepoint(connection: sa.Connection, statement: str, role: str | None = None) -> float | None:
     """The one number that a statement gives, run read-only in a savepoint of its own, with a role's rights alone."""
-    driver: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment]
+    driver: psycopg.Connection = connection.connection.driver_connection  # type: ignore[assignment]
     with driver.cursor() as cursor:
         cursor.execute("SAVEPOINT gate")
         try:

@@ -102,7 +102,7 @@ def leave_refused(load: RunningLoad, candidate: Candidate) -> Candidate | None:
     return replace(candidate, direct=False, refused_file=file, refused=tuple(one.line for one in found))
 
 
-def halve(driver: psycopg.Connection[Any], insert: sql.Composed, lines: list[int]) -> list[tuple[int, psycopg.Error]]:
+def halve(driver: psycopg.Connection, insert: sql.Composed, lines: list[int]) -> list[tuple[int, psycopg.Error]]:
     """The lines that cannot be inserted, with the error of each; the others are inserted.
 
     The error itself is raised where they are too many.
@@ -125,7 +125,7 @@ def halve(driver: psycopg.Connection[Any], insert: sql.Composed, lines: list[int
     return found
 
 
-def describe(driver: psycopg.Connection[Any], tables: DatasetTables, line: int, error: psycopg.Error) -> Refused:
+def describe(driver: psycopg.Connection, tables: DatasetTables, line: int, error: psycopg.Error) -> Refused:
     """What the quarantine says of one record: what Postgres said, and of which property, where that is plain."""
     names = tables.columns()
     key = [names.index(name) for name in tables.key()]

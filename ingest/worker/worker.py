@@ -241,7 +241,7 @@ class Worker:
         self.warned |= outdated
 
 
-def listen(url: str) -> psycopg.Connection[Any]:
+def listen(url: str) -> psycopg.Connection:
     """A connection that hears the hints."""
     connection = psycopg.connect(
         url, autocommit=True, connect_timeout=5, application_name=f"{APPLICATION_NAME}-listen"

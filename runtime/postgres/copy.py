@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import sqlalchemy as sa
@@ -11,7 +10,7 @@ import sqlalchemy as sa
 COPY_BLOCK_BYTES = 1 << 18
 
 
-def driver_of(connection: sa.Connection) -> psycopg.Connection[Any]:
+def driver_of(connection: sa.Connection) -> psycopg.Connection:
     """The psycopg connection below, for COPY."""
     return connection.connection.driver_connection  # type: ignore[return-value]
 

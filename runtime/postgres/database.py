@@ -23,7 +23,7 @@ from runtime.errors import (
     SettingsError,
 )
 from runtime.postgres.embedded_postgres import choose_folder, run_embedded
-from runtime.postgres.poolers import PoolableConnection, refuse_poolers
+from runtime.postgres.poolers import ConnectionPool, PoolableConnection, refuse_poolers
 from runtime.settings.settings import Settings
 
 INGEST_ROLE = "decant_ingest"
@@ -105,7 +105,7 @@ def check_url(url: str) -> str:
     return f"postgresql://{rest}"
 
 
-def create_roles(connection: psycopg.Connection[Any]) -> None:
+def create_roles(connection: psycopg.Connection) -> None:
     """Makes the logins of the embedded server; harmless where they exist."""
     known = {row[0] for row in connection.execute("SELECT rolname FROM pg_roles")}
     for role in ROLES:
@@ -153,7 +153,7 @@ class BytesLoader(Loader):
         return bytes(data)
 
 
-def make_read_pool(url: str, settings: Settings) -> AsyncConnectionPool[PoolableConnection]:
+def make_read_pool(url: str, settings: Settings) -> ConnectionPool:
     """A pool of read-only connections in autocommit; not yet open."""
     wanted = {
         "transaction_read_only": "on",
@@ -193,7 +193,7 @@ def make_read_pool(url: str, settings: Settings) -> AsyncConnectionPool[Poolable
     )
 
 
-def make_write_pool(url: str, settings: Settings) -> AsyncConnectionPool[PoolableConnection]:
+def make_write_pool(url: str, settings: Settings) -> ConnectionPool:
     """A pool of connections on the API's second login, which adds and hardly changes; not yet open."""
     wanted = {
         "statement_timeout": f"{WRITE_TIMEOUT_SECONDS}s",

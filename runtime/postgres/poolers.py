@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import psycopg
 import sqlalchemy as sa
 from psycopg import AsyncConnection, sql
+from psycopg_pool import AsyncConnectionPool
 
 from runtime.errors import PoolerError
 
@@ -37,7 +38,7 @@ REFUSED = (
 )
 
 
-class PoolableConnection(AsyncConnection[Any]):
+class PoolableConnection(AsyncConnection):
     """A connection that works behind a pooler too, once `configure` has looked for one."""
 
     pooled = False
@@ -77,6 +78,9 @@ class PoolableConnection(AsyncConnection[Any]):
             yield transaction
 
 
+ConnectionPool: TypeAlias = AsyncConnectionPool[PoolableConnection]
+
+
 def compose_settings(settings: Mapping[str, str], *, local: bool) -> sql.Composed:
     """The statement that makes settings, with `local` for the rest of a transaction."""
     calls: list[sql.Composable] = [
@@ -86,7 +90,7 @@ def compose_settings(settings: Mapping[str, str], *, local: bool) -> sql.Compose
     return sql.SQL("SELECT {}").format(sql.SQL(", ").join(calls or [sql.SQL("1")]))
 
 
-def require_direct(connection: psycopg.Connection[Any]) -> None:
+def require_direct(connection: psycopg.Connection) -> None:
     """PoolerError where a connection leads through a pooler."""
     row = connection.execute(BACKEND, prepare=False).fetchone()
     if row is None or row[0] != connection.info.backend_pid:
@@ -96,9 +100,9 @@ def require_direct(connection: psycopg.Connection[Any]) -> None:
 def refuse_poolers(engine: sa.Engine) -> None:
     """Has every new connection of the engine looked at: PoolerError where it leads through a pooler."""
 
-    def connect(dialect: Any, _record: Any, arguments: Any, options: Any) -> psycopg.Connection[Any]:
+    def connect(dialect: Any, _record: Any, arguments: Any, options: Any) -> psycopg.Connection:
         try:
-            connection: psycopg.Connection[Any] = dialect.connect(*arguments, **options)
+            connection: psycopg.Connection = dialect.connect(*arguments, **options)
         except psycopg.OperationalError as error:
             if STARTUP_PARAMETER in str(error):
                 raise PoolerError(REFUSED.format(user=engine.url.username or "of the system")) from error
