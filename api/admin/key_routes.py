@@ -23,6 +23,7 @@ from api.http.request_body import member_problem, parse_object, read_json
 from api.http.request_headers import read_idempotency_key
 from api.http.responses import NO_STORE, READ, next_page, refuse_unknown
 from api.observability.usage import read_usage
+from runtime.json_types import Json, JsonObject
 from runtime.settings.rate import parse_rate
 
 router = APIRouter()
@@ -183,7 +184,7 @@ def read_id(request: Request) -> str:
     return key_id
 
 
-def read_draft(context: Context, principal: Principal, asked: dict[str, Any]) -> KeyDraft:
+def read_draft(context: Context, principal: Principal, asked: JsonObject) -> KeyDraft:
     """The key that a body asks for."""
     name, scopes, rate = asked.get("name"), asked.get("scopes"), asked.get("rate_limit")
     if not isinstance(name, str) or not 0 < len(name.strip()) <= NAME_CHARACTERS or not name.isprintable():
@@ -194,8 +195,10 @@ def read_draft(context: Context, principal: Principal, asked: dict[str, Any]) ->
     for scope in scopes:
         if not isinstance(scope, str) or scope not in known:
             near = closest(scope, known) if isinstance(scope, str) else []
-            error = {"pointer": "/scopes", "message": "no such scope"} | ({"allowed": near} if near else {})
-            raise Problem("invalid_value", f"scopes: there is no scope {json.dumps(scope)[:200]}", errors=[error])
+            unknown: JsonObject = {"pointer": "/scopes", "message": "no such scope"}
+            if near:
+                unknown["allowed"] = near
+            raise Problem("invalid_value", f"scopes: there is no scope {json.dumps(scope)[:200]}", errors=[unknown])
     if rate is not None:
         try:
             parse_rate(str(rate))
@@ -203,10 +206,12 @@ def read_draft(context: Context, principal: Principal, asked: dict[str, Any]) ->
             raise member_problem("rate_limit", str(error)) from None
     check_scopes(scopes)
     expires_at = read_timestamp("expires_at", asked.get("expires_at"))
-    return KeyDraft(name.strip(), tuple(dict.fromkeys(scopes)), expires_at, rate and str(rate), principal.id)
+    return KeyDraft(
+        name.strip(), tuple(dict.fromkeys(scopes)), expires_at, None if rate is None else str(rate), principal.id
+    )
 
 
-def read_timestamp(name: str, value: Any) -> datetime | None:
+def read_timestamp(name: str, value: Json) -> datetime | None:
     """A moment that is still to come, None where there is none."""
     if value is None:
         return None

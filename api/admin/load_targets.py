@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Collection
 
 from api.context import Context
 from api.http.problems import closest, parameter_problem
 from api.http.request_body import member_problem
 from catalog.model.dataset import Dataset, Product
+from runtime.json_types import JsonObject
 
 
 def find_products(context: Context, name: str | None, major: str | None) -> list[Product]:
@@ -19,7 +20,7 @@ def find_products(context: Context, name: str | None, major: str | None) -> list
     return [product for product in found if major is None or str(product.major) == major]
 
 
-def choose(given: Any, name: str, allowed: Any) -> Any:
+def choose(given: str | None, name: str, allowed: Collection[str]) -> str | None:
     """The value, where it is one of those allowed or not given at all."""
     if given is None or given in allowed:
         return given
@@ -27,7 +28,7 @@ def choose(given: Any, name: str, allowed: Any) -> Any:
     raise parameter_problem("invalid_value", name, "is not known", near)
 
 
-def find_loadable(context: Context, asked: dict[str, Any]) -> list[Dataset]:
+def find_loadable(context: Context, asked: JsonObject) -> list[Dataset]:
     """The datasets to load, in order: the one named, or those of the product that have a source of their own."""
     name, major, dataset = asked.get("product"), asked.get("major"), asked.get("dataset")
     if not isinstance(name, str):

@@ -47,6 +47,7 @@ async def get_rejects(request: Request) -> Response:
     require_scope(await context.authenticate(request), "ops:read")
     refuse_parameters(request, LIST_PARAMETERS)
     given = request.query_params
+    reason = given.get("reason")
     products = find_products(context, given.get("product"), given.get("major"))
     limit = read_count(request, "limit", 100, 1000, "limit_out_of_range")
     facts = {
@@ -54,12 +55,12 @@ async def get_rejects(request: Request) -> Response:
         "major": int(given["major"]) if "major" in given else None,
         "dataset": choose(given.get("dataset"), "dataset", [name for p in products for name in p.datasets]),
         "state": choose(given.get("state"), "state", (*REJECT_STATES, "all")) or "open",
-        "reason": given.get("reason"),
+        "reason": reason,
         "load": read_number(request, "load", "invalid_value"),
         "before": read_number(request, "before", "invalid_cursor"),
         "limit": limit + 1,
     }
-    if "\0" in (facts["reason"] or ""):
+    if "\0" in (reason or ""):
         raise Problem("invalid_text")
     members, behind = split_page(await fetch(context.read_connections, LIST, facts), limit)
     return answer_fresh_list(request, members, behind, context.settings)
@@ -73,9 +74,10 @@ async def post_replays(request: Request) -> Response:
     if asked.get("dataset") is None:
         raise member_problem("dataset", "the name of a dataset is needed")
     (dataset,) = find_loadable(context, asked)
-    load = asked.get("load")
-    if load is not None:
-        found = await find_load(context, load) if type(load) is int and 0 < load < 2**63 else None
+    given = asked.get("load")
+    load = given if type(given) is int and 0 < given < 2**63 else None
+    if given is not None:
+        found = await find_load(context, load) if load is not None else None
         if found is None or found[:3] != (dataset.product, dataset.major, dataset.name):
             raise member_problem("load", "the dataset has no such load")
     wanted = LoadOrder(by, [dataset], key, body, "POST /operations/replays", Replay(load))

@@ -8,7 +8,6 @@ import math
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from typing import Any
 
 import httpx
 from joserfc import jws
@@ -17,6 +16,7 @@ from joserfc.jwk import JWKRegistry, Key
 
 from api.auth.jwt_parsing import decode_base64url, read_object
 from api.http.problems import Problem
+from runtime.json_types import Json
 from runtime.logs import log
 from runtime.settings.token_issuers import TokenIssuer
 from runtime.settings.values import check_address
@@ -182,7 +182,7 @@ def read_keys(content: bytes, algorithms: Collection[str]) -> frozenset[SigningK
     return frozenset(filter(None, (read_key(member, algorithms) for member in members)))
 
 
-def read_key(member: Any, algorithms: Collection[str]) -> SigningKey | None:
+def read_key(member: Json, algorithms: Collection[str]) -> SigningKey | None:
     """The key, where it may verify one of the algorithms; None for others, and where the private half is public."""
     if not isinstance(member, dict) or "d" in member:
         return None

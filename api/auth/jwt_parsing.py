@@ -8,9 +8,10 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from catalog.model.roles import OPERATOR_SCOPES
+from runtime.json_types import Json, JsonObject
 from runtime.settings.token_issuers import TokenIssuer
 
 LEEWAY_SECONDS = 60.0  # how far the clocks of issuers may be ahead of ours
@@ -40,7 +41,7 @@ class UnverifiedToken:
 
     algorithm: str
     kid: str | None
-    payload: dict[str, Any]
+    payload: JsonObject
 
 
 def read_token(text: str) -> UnverifiedToken:
@@ -63,7 +64,7 @@ def read_token(text: str) -> UnverifiedToken:
     return UnverifiedToken(algorithm, kid, payload)
 
 
-def read_claims(payload: dict[str, Any], issuer: TokenIssuer, now: float) -> TokenClaims:
+def read_claims(payload: JsonObject, issuer: TokenIssuer, now: float) -> TokenClaims:
     """The claims of a token in the name of this issuer; InvalidTokenError where they do not hold here and now."""
     audience, subject, scope = payload.get("aud"), payload.get("sub"), payload.get("scope", "")
     audiences = audience if isinstance(audience, list) else [audience]
@@ -97,7 +98,7 @@ def grant_scopes(scopes: Iterable[str], grants: Sequence[str]) -> frozenset[str]
     ) - {""}
 
 
-def read_timestamp(payload: dict[str, Any], name: str) -> float | None:
+def read_timestamp(payload: JsonObject, name: str) -> float | None:
     """The moment that a claim names, in seconds since 1970; None where there is no such claim."""
     if name not in payload:
         return None
@@ -116,7 +117,7 @@ def decode_base64url(text: str) -> bytes:
     return content
 
 
-def read_object(content: bytes) -> dict[str, Any]:
+def read_object(content: bytes) -> JsonObject:
     """The JSON object in UTF-8; ValueError for any other, and where a name in it comes twice."""
     try:
         value = json.loads(content.decode(), object_pairs_hook=take_members, parse_constant=refuse_constant)
@@ -127,7 +128,7 @@ def read_object(content: bytes) -> dict[str, Any]:
     return value
 
 
-def take_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def take_members(pairs: list[tuple[str, Json]]) -> JsonObject:
     """The members of an object. Of two with one name, another reader may take the other."""
     members = dict(pairs)
     if len(members) < len(pairs):

@@ -6,9 +6,10 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from api.http.problems import Problem
+from runtime.json_types import Json
 
 DEPTH_LIMIT = 32  # brackets within brackets
 BLANK = re.compile(r"[ \t\n\r]*")
@@ -40,7 +41,7 @@ class JsonText:
         match = BLANK.match(self.text, at)
         return match.end() if match else at
 
-    def read(self, at: int, pointer: str) -> tuple[Any, int]:
+    def read(self, at: int, pointer: str) -> tuple[Json, int]:
         """The value at a position, and where it ends. Its numbers are bytes."""
         try:
             value, end = SCAN(self.text, at)
@@ -57,14 +58,14 @@ class JsonText:
             raise self.refuse("invalid_text", "a text holds a NUL character or half a surrogate pair", pointer)
         return value, end
 
-    def read_whole(self) -> tuple[Any, str]:
+    def read_whole(self) -> tuple[Json, str]:
         """The one value of the text, and its raw text."""
         start = self.skip(0)
         value, end = self.read(start, self.pointer)
         self.end_here(end)
         return value, self.text[start:end]
 
-    def read_items(self) -> Iterator[tuple[Any, str, str]]:
+    def read_items(self) -> Iterator[tuple[Json, str, str]]:
         """(value, raw text, pointer) of each item of the array that the text is."""
         at = self.skip(self.skip(0) + 1)
         if self.text[at : at + 1] == "]":
@@ -85,12 +86,12 @@ class JsonText:
             at = self.skip(at + 1)
             index += 1
 
-    def read_members(self) -> dict[str, tuple[Any, str]]:
+    def read_members(self) -> dict[str, tuple[Json, str]]:
         """(value, raw text) of each member of the object that the text is, by its name; a name twice is refused.
 
         The text has been read before: it is an object in good order.
         """
-        members: dict[str, tuple[Any, str]] = {}
+        members: dict[str, tuple[Json, str]] = {}
         at = self.skip(self.skip(0) + 1)
         while self.text[at] != "}":
             name, at = SCAN(self.text, at)

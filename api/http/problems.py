@@ -19,6 +19,7 @@ from api.http.addresses import problem_type, public_path
 from api.http.request_trace import trace_id_of
 from api.http.security_events import note_problem
 from runtime.errors import BusyError, DatabaseUnavailableError, QueryTimeoutError, QueryTooExpensiveError
+from runtime.json_types import JsonObject
 from runtime.settings.settings import Settings
 from runtime.telemetry import hide_keys
 
@@ -102,7 +103,7 @@ class Problem(Exception):  # noqa: N818 - the field's word for an error answer
         code: str,
         detail: str | None = None,
         *,
-        errors: list[dict[str, Any]] | None = None,
+        errors: list[JsonObject] | None = None,
         headers: dict[str, str] | None = None,
         reason: str | None = None,
     ) -> None:
@@ -121,7 +122,7 @@ class Problem(Exception):  # noqa: N818 - the field's word for an error answer
 
 def parameter_problem(code: str, parameter: str, message: str, allowed: Iterable[str] = ()) -> Problem:
     """A problem with one query parameter; `allowed` names what could have stood there."""
-    error: dict[str, Any] = {"parameter": parameter, "message": message}
+    error: JsonObject = {"parameter": parameter, "message": message}
     if allowed := list(allowed):
         error["allowed"] = allowed
     return Problem(code, f"{parameter}: {message}", errors=[error])
@@ -137,7 +138,7 @@ def closest(name: str, known: Iterable[str]) -> list[str]:
 def write_problem(settings: Settings, problem: Problem, path: str, trace_id: str) -> bytes:
     """The body of a problem with what was asked for at a path of the service."""
     kind = KINDS[problem.code]
-    body: dict[str, Any] = {
+    body: JsonObject = {
         "type": problem_type(settings, problem.code),
         "title": kind.title,
         "status": kind.status,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
 
 from fastapi import Request
 
 from api.http.body_memory import read_body
 from api.http.json_text import JsonText
 from api.http.problems import Problem
+from runtime.json_types import JsonObject
 
 BODY_LIMIT_BYTES = 65_536
 
@@ -28,7 +28,7 @@ def member_problem(name: str, message: str) -> Problem:
     return Problem("invalid_value", f"{name}: {message}", errors=[{"pointer": f"/{name}", "message": message}])
 
 
-def parse_object(body: bytes, known: Sequence[str]) -> dict[str, Any]:
+def parse_object(body: bytes, known: Sequence[str]) -> JsonObject:
     """The members of a JSON object; a problem names what does not belong there."""
     try:
         text = body.decode("utf-8-sig")

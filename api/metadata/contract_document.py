@@ -6,7 +6,7 @@ import copy
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import yaml
 
@@ -15,19 +15,21 @@ from api.auth.rule_access import RuleAccess
 from api.query.view import Views
 from catalog.model.dataset import Dataset, Product
 
+Part: TypeAlias = dict[str, Any]  # of a contract that lint has passed: its keys are the standard's
+
 # Where records come from, and who is limited to what: the operators' business.
 INTERNAL_CUSTOM_PROPERTIES = frozenset({"input", "rows"})
 
 
 def show_contract(
     product: Product, access: Access, views: Views, rule_access_of: Callable[[Dataset], RuleAccess], *, operator: bool
-) -> dict[str, Any]:
+) -> Part:
     """The contract's document for a caller.
 
     What is hidden from it is left out, also where another part speaks of it by name; where records come from is told
     to operators alone.
     """
-    document: dict[str, Any] = copy.deepcopy(dict(product.document))
+    document: Part = copy.deepcopy(dict(product.document))
     if not operator:
         document.pop("servers", None)
         drop_custom_properties(document.get("roles"))
@@ -58,13 +60,13 @@ def drop_custom_properties(parts: Any) -> None:
             ]
 
 
-def drop_mentions(part: dict[str, Any], hidden: frozenset[str]) -> None:
+def drop_mentions(part: Part, hidden: frozenset[str]) -> None:
     """Takes the transforms, rules and links that name a hidden property out of a dataset."""
     named = name_any(hidden)
     drop_entries(part, lambda text: named.search(text) is not None, ("quality", "relationships"))
 
 
-def drop_rules(part: dict[str, Any], access: RuleAccess) -> None:
+def drop_rules(part: Part, access: RuleAccess) -> None:
     """Takes the rules out of a dataset whose SQL reads what is hidden, here or in other products."""
     for owner, name in ((part, None), *((child, child.get("name")) for child in part["properties"])):
         if isinstance(owner.get("quality"), list):
@@ -75,7 +77,7 @@ def drop_rules(part: dict[str, Any], access: RuleAccess) -> None:
             ]
 
 
-def drop_references(document: dict[str, Any], hidden: Mapping[str, frozenset[str] | None]) -> None:
+def drop_references(document: Part, hidden: Mapping[str, frozenset[str] | None]) -> None:
     """Takes links to, and whatever speaks of, what is hidden in other datasets out of a contract; None: all of it."""
     ways = [
         rf"{re.escape(dataset)}(?:\.|/properties/)"
@@ -118,7 +120,7 @@ def name_any(names: Iterable[str]) -> re.Pattern[str]:
     return re.compile(r"(?<!\w)(?:" + "|".join(re.escape(name) for name in names) + r")(?!\w)")
 
 
-def drop_entries(part: dict[str, Any], mentions: Callable[[str], bool], spoken: Sequence[str]) -> None:
+def drop_entries(part: Part, mentions: Callable[[str], bool], spoken: Sequence[str]) -> None:
     """Takes the entries out of a dataset whose text mentions what is hidden; `spoken` are lists of them."""
 
     def tells(value: Any) -> bool:
@@ -133,6 +135,6 @@ def drop_entries(part: dict[str, Any], mentions: Callable[[str], bool], spoken: 
                 del owner[name]
 
 
-def write_yaml(document: dict[str, Any]) -> str:
+def write_yaml(document: Part) -> str:
     """The document as YAML, in its own order."""
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=110)

@@ -12,12 +12,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from api.http.json_text import JsonText, one_line, refuse_record
 from api.http.media_types import CLOUD_EVENT, CLOUD_EVENTS, JSON, MEDIA_TYPES, NDJSON, unsupported
 from api.http.problems import Problem
+from runtime.json_types import Json
 
 RECORDS_LIMIT = 10_000  # in one body
 SIGNS_LIMIT = 1_000_000  # commas and opening brackets in one body: each may cost an object, of many times its bytes
@@ -141,7 +141,7 @@ def read_data(text: JsonText, pointer: str) -> str:
     return take_object(value, raw, pointer, text.location)
 
 
-def take_object(value: Any, raw: str, pointer: str, location: str = "") -> str:
+def take_object(value: Json, raw: str, pointer: str, location: str = "") -> str:
     """The raw text of an object, on one line."""
     if not isinstance(value, dict):
         message = "a record is a JSON object"
@@ -149,7 +149,7 @@ def take_object(value: Any, raw: str, pointer: str, location: str = "") -> str:
     return one_line(raw)
 
 
-def open_envelope(value: Any, raw: str, pointer: str) -> PushedRecord:
+def open_envelope(value: Json, raw: str, pointer: str) -> PushedRecord:
     """The record in a CloudEvent's JSON."""
     take_object(value, raw, pointer)
     members = JsonText(raw, pointer).read_members()
@@ -166,7 +166,7 @@ def open_envelope(value: Any, raw: str, pointer: str) -> PushedRecord:
     return PushedRecord(one_line(raw_data), source, event_id)
 
 
-def decode_data(encoded: Any, pointer: str) -> str:
+def decode_data(encoded: Json, pointer: str) -> str:
     """The record in a CloudEvent's `data_base64`."""
     pointer = f"{pointer}/data_base64"
     try:
@@ -177,10 +177,11 @@ def decode_data(encoded: Any, pointer: str) -> str:
     return read_data(JsonText(text, pointer), pointer)
 
 
-def identify(attributes: Mapping[str, Any], pointer: str) -> tuple[str, str]:
+def identify(attributes: Mapping[str, Json], pointer: str) -> tuple[str, str]:
     """(source, id) of a CloudEvent; a problem where its attributes break the standard."""
     if attributes.get("specversion") != "1.0":
         raise refuse_record("invalid_event", "specversion must be 1.0", pointer)
+    names = {}
     for name in ("id", "source", "type"):
         value = attributes.get(name)
         if type(value) is not str or not value:
@@ -188,16 +189,17 @@ def identify(attributes: Mapping[str, Any], pointer: str) -> tuple[str, str]:
         if len(value.encode()) > IDENTITY_LIMIT_BYTES:
             message = f"{name} is longer than {IDENTITY_LIMIT_BYTES} bytes"
             raise refuse_record("invalid_event", message, pointer)
+        names[name] = value
     time = attributes.get("time")
     if time is not None and not is_timestamp(time):
         raise refuse_record("invalid_event", "time must be a moment as in RFC 3339", pointer)
     content = attributes.get("datacontenttype", JSON)
     if content is not None and not is_json(content):
         raise refuse_record("invalid_event", f"datacontenttype must be {JSON}: records are JSON objects", pointer)
-    return attributes["source"], attributes["id"]
+    return names["source"], names["id"]
 
 
-def is_timestamp(text: Any) -> bool:
+def is_timestamp(text: Json) -> bool:
     """Whether it is a text as RFC 3339 has it."""
     if not isinstance(text, str) or not TIMESTAMP.fullmatch(text):
         return False
@@ -208,7 +210,7 @@ def is_timestamp(text: Any) -> bool:
     return True
 
 
-def is_json(media_type: Any) -> bool:
+def is_json(media_type: Json) -> bool:
     """Whether it names JSON, or something that is written as JSON."""
     name = media_type.partition(";")[0].strip().lower() if isinstance(media_type, str) else ""
     return name == JSON or name.endswith("+json")

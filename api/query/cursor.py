@@ -15,9 +15,10 @@ import hmac
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from catalog.storage.epoch import EPOCH_BYTES
+from runtime.json_types import Json
 
 SIGNATURE_BYTES = 16
 CURSOR_LIMIT_CHARACTERS = 4096
@@ -39,6 +40,9 @@ class Cursor:
     revisions: tuple[int, ...]
     query: str  # digest of the query that it belongs to
     position: tuple[Any, ...]  # JSON values, by which the kind of question finds its place again
+
+
+SealedPart: TypeAlias = str | list[str]  # of a key: whole, or [how it begins, its digest]
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ def sign(payload: bytes, secret: bytes) -> bytes:
     return hmac.digest(secret, b"cursor 2:" + payload, "sha256")[:SIGNATURE_BYTES]
 
 
-def write_json(value: Any) -> bytes:
+def write_json(value: Json) -> bytes:
     """JSON in as few bytes as it takes."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
 
@@ -92,13 +96,13 @@ def text_room(texts: int) -> int:
     return max(KEY_BYTES // max(texts, 1), TEXT_LEAST_BYTES)
 
 
-def seal_key(key: Sequence[str], are_texts: Sequence[bool]) -> list[Any]:
+def seal_key(key: Sequence[str], are_texts: Sequence[bool]) -> list[SealedPart]:
     """The parts of a key as a cursor holds them: a long text as [how it begins, its digest]."""
     room = text_room(sum(are_texts))
     return [truncate_key_text(part, room) if is_text else part for part, is_text in zip(key, are_texts, strict=True)]
 
 
-def truncate_key_text(text: str, room: int) -> Any:
+def truncate_key_text(text: str, room: int) -> SealedPart:
     """A text, or [how it begins, its digest] where it takes more room."""
     if len(text) <= room and len(write_json(text)) - 2 <= room:
         return text
@@ -108,7 +112,7 @@ def truncate_key_text(text: str, room: int) -> Any:
     return [start, hashlib.sha256(text.encode()).hexdigest()[:DIGEST_CHARACTERS]]
 
 
-def open_key(parts: Sequence[Any]) -> tuple[KeyPart, ...]:
+def open_key(parts: Sequence[SealedPart]) -> tuple[KeyPart, ...]:
     """The parts of a key that a cursor holds."""
     return tuple(KeyPart(part) if isinstance(part, str) else KeyPart(*part) for part in parts)
 

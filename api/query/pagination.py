@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 from urllib.parse import quote, urlsplit
 
 from api.http.problems import Problem, parameter_problem
@@ -12,6 +11,7 @@ from api.query.cursor import Cursor, InvalidCursorError, decode_cursor, encode_c
 from api.query.question import Target
 from api.query.view import View
 from catalog.model.dataset import Dataset
+from runtime.json_types import Json
 
 LINK_LIMIT_BYTES = 3000  # proxies keep 4 KB for all headers of an answer
 CURSOR = "cursor"
@@ -26,7 +26,7 @@ def open_cursor(view: View, text: str, digest: str) -> Cursor:
 
 
 def next_page(
-    view: View, target: Target, epoch: str, revisions: Sequence[int], digest: str, position: Sequence[Any]
+    view: View, target: Target, epoch: str, revisions: Sequence[int], digest: str, position: Sequence[Json]
 ) -> str:
     """The address of the page that comes after a place; it repeats every parameter of the address but the cursor."""
     token = encode_cursor(Cursor(epoch, tuple(revisions), digest, tuple(position)), view.views.secret)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from api.http.problems import Problem
 from api.query.view import View
 from catalog.types.property_types import InvalidValueError
+from runtime.json_types import Json
 
 
 def read_key_part(raw_path: bytes) -> str:
@@ -15,7 +15,7 @@ def read_key_part(raw_path: bytes) -> str:
     return raw_path.split(b"/", 6)[6].decode("ascii", "replace")
 
 
-def parse_key(view: View, raw: str) -> list[Any]:
+def parse_key(view: View, raw: str) -> list[Json]:
     """The values of a raw key: its parts joined by commas; a comma that is percent-encoded belongs to its part."""
     try:
         parts = [unquote_to_bytes(part).decode() for part in raw.split(",")]

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import orjson
 
@@ -28,6 +28,7 @@ from ingest.landing.landed_batch import LandedPart
 from ingest.landing.unpacking import UnpackLimit
 from ingest.readers import make_reader
 from ingest.readers.text_encoding import open_text
+from runtime.json_types import Json
 
 PAGE_LIMIT_BYTES = 64 << 20  # of one page among several, which is looked into
 WHOLE_LIMIT_BYTES = 16 << 20  # of an answer whose brackets are counted
@@ -199,24 +200,25 @@ def check_whole(name: str, plain: IO[bytes], file_format: FileFormat) -> None:
         raise TransientFailure(f"{name} answered JSON that breaks off.")
 
 
-def read_json(name: str, text: bytes) -> Any:
+def read_json(name: str, text: bytes) -> Json:
     """A JSON document; SourceError where it is none."""
     text = text.removeprefix(b"\xef\xbb\xbf")
     try:
-        return orjson.loads(text)
+        found: Json = orjson.loads(text)
     except orjson.JSONDecodeError:
         try:
-            return json.loads(text)  # NaN and its like are one record's fault, and fail no page
+            found = json.loads(text)  # NaN and its like are one record's fault, and fail no page
         except (ValueError, RecursionError):
             raise SourceError(f"{name} answered what is no JSON.") from None
+    return found
 
 
-def descend(name: str, document: Any, keys: tuple[str, ...], missing: Any = None) -> Any:
+def descend(name: str, document: Json, keys: tuple[str, ...], missing: object = None) -> object:
     """What lies at the end of the keys; SourceError, naming what is there instead, where they do not lead on.
 
     With `missing`, that where they do not.
     """
-    value = document
+    value: object = document
     for depth, key in enumerate(keys):
         if not isinstance(value, dict) or key not in value:
             if missing is not None:
@@ -236,13 +238,13 @@ def describe_path(keys: tuple[str, ...]) -> str:
     return "$" + "".join(f".{key}" for key in keys)
 
 
-def describe_kind(value: Any) -> str:
+def describe_kind(value: object) -> str:
     """What kind of value it is, for a person."""
     kinds = {str: "a text", bool: "true or false", int: "a number", float: "a number", dict: "an object"}
     return kinds.get(type(value), "null")
 
 
-def find_text(document: Any, keys: tuple[str, ...]) -> str | None:
+def find_text(document: Json, keys: tuple[str, ...]) -> str | None:
     """The cursor or address at the end of the keys; None where there is none: that was all, then."""
     value = document
     for key in keys:
