@@ -32,7 +32,7 @@ class FieldsFormatter(logging.Formatter):
         return plain(text, LONGEST)
 
 
-def format_field(fact: Any) -> str:
+def format_field(fact: object) -> str:
     """One fact as it stands behind its `=`; quoted where it would not be one word."""
     if isinstance(fact, datetime):
         return f"{fact:%Y-%m-%dT%H:%M:%SZ}"

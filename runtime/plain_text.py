@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
 
 SHOWN_CHARACTERS = 4000
 # Controls but tab and line feed, those that turn the direction of text, line separators, halves of surrogate pairs.
@@ -44,7 +43,7 @@ def restore_text(text: str) -> str:
     return KEPT.sub(lambda found: chr(int(found[1], 16)), text) if ESCAPE_MARKER in text else text
 
 
-def map_texts(value: Any, change: Callable[[str], str]) -> Any:
+def map_texts(value: object, change: Callable[[str], str]) -> object:
     """A JSON value with every text in it changed, its keys too."""
     if isinstance(value, str):
         return change(value)

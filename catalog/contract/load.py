@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import jsonschema
 from jsonschema.exceptions import relevance
@@ -100,15 +99,15 @@ def read_contract(file: Path, settings: Settings, *, unsound: bool = False) -> t
 
 
 @cache
-def standard_schema() -> dict[str, Any]:
+def standard_schema() -> dict[str, object]:
     """The standard's JSON Schema, with its slip mended.
 
     In 3.2.0 the conditions on `logicalType` also hold where there is none, so that a property without a
     logicalType is told that 'map' is missing.
     """
-    schema: dict[str, Any] = json.loads((files("open_data_contract_standard") / "schema.json").read_text())
+    schema: dict[str, object] = json.loads((files("open_data_contract_standard") / "schema.json").read_text())
 
-    def fix_types(part: Any) -> None:
+    def fix_types(part: object) -> None:
         if isinstance(part, dict):
             condition = part.get("if")
             if isinstance(condition, dict) and "logicalType" in condition.get("properties", {}):

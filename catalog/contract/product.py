@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from open_data_contract_standard.model import OpenDataContractStandard, SchemaObject
 
@@ -16,7 +16,7 @@ from catalog.contract.roles import build_roles
 from catalog.contract.service_levels import build_sla
 from catalog.document.custom_properties import check_keys, read_custom_properties, read_grants, read_least, read_share
 from catalog.document.findings import Findings, group_warnings
-from catalog.document.yaml_document import Document, YamlPath
+from catalog.document.yaml_document import Document, YamlMapping, YamlPath
 from catalog.inputs.incremental import count_errors
 from catalog.inputs.input import build_input
 from catalog.inputs.permits import Permits
@@ -146,7 +146,7 @@ def build_dataset(
     name = part.name or ""
     custom = read_custom_properties(part.customProperties, (*trail, "customProperties"), findings, "dataset")
     trimmed = read_trim(custom, trail, findings)
-    default = {} if trimmed is None else {"trim": trimmed}
+    default: YamlMapping = {} if trimmed is None else {"trim": trimmed}
     properties = build_properties(part, trail, findings, default, is_fed=custom.get("input") is not None)
     key = find_key(part, properties, trail, findings)
     foreign_keys = tuple(find_foreign_keys(part, contract, trail, findings))
@@ -193,7 +193,7 @@ def find_table(part: SchemaObject, trail: YamlPath, findings: Findings) -> str |
     return table
 
 
-def read_language(custom: dict[str, Any], trail: YamlPath, findings: Findings) -> str:
+def read_language(custom: YamlMapping, trail: YamlPath, findings: Findings) -> str:
     """The text search configuration of a dataset; `simple`, which leaves words as they are, where none is named."""
     language = custom.get("searchLanguage", "simple")
     if language not in SEARCH_LANGUAGES:
@@ -204,7 +204,7 @@ def read_language(custom: dict[str, Any], trail: YamlPath, findings: Findings) -
 
 
 def build_properties(
-    part: SchemaObject, trail: YamlPath, findings: Findings, default: dict[str, Any], *, is_fed: bool
+    part: SchemaObject, trail: YamlPath, findings: Findings, default: YamlMapping, *, is_fed: bool
 ) -> dict[str, Property]:
     """The properties of a dataset by name; transforms only where there is an input that they could read.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 from open_data_contract_standard.model import SchemaProperty
 
@@ -13,12 +12,13 @@ from catalog.contract.rules import OPTION_NAMES, find_enum, find_rules, find_typ
 from catalog.contract.transform import find_raw_columns
 from catalog.document.custom_properties import read_declassified
 from catalog.document.findings import Findings
-from catalog.document.yaml_document import YamlPath
+from catalog.document.yaml_document import YamlMapping, YamlPath
 from catalog.model.dataset import Property, shorten_name
 from catalog.model.reserved_names import refuse_property
 from catalog.types.parametrized_types import array_type
 from catalog.types.property_types import PropertyType
 from catalog.types.type_choice import find_item_logical
+from runtime.json_types import JsonObject
 
 # What a physicalType of another system says about a property that has no logicalType.
 GUESSES = (
@@ -37,9 +37,7 @@ CLASSIFICATIONS = ("public", "internal", "confidential", "restricted")
 COLUMN_WORDS = ("primaryKey", "unique", "transformLogic", "relationships")
 
 
-def build_property(
-    part: SchemaProperty, trail: YamlPath, custom: dict[str, Any], findings: Findings
-) -> Property | None:
+def build_property(part: SchemaProperty, trail: YamlPath, custom: YamlMapping, findings: Findings) -> Property | None:
     """The property, or None where its name cannot be used."""
     name = part.name or ""
     column = shorten_name(part.physicalName or name)
@@ -72,7 +70,7 @@ def build_property(
     )
 
 
-def read_indexed(custom: dict[str, Any], kind: PropertyType, trail: YamlPath, findings: Findings) -> bool:
+def read_indexed(custom: YamlMapping, kind: PropertyType, trail: YamlPath, findings: Findings) -> bool:
     """Whether an index finds records by the property; a warning where none could."""
     if custom.get("indexed") is not True:
         return False
@@ -82,7 +80,7 @@ def read_indexed(custom: dict[str, Any], kind: PropertyType, trail: YamlPath, fi
     return True
 
 
-def read_trim(custom: dict[str, Any], trail: YamlPath, findings: Findings) -> bool | None:
+def read_trim(custom: YamlMapping, trail: YamlPath, findings: Findings) -> bool | None:
     """Whether blanks around raw texts are dropped; None where the contract does not say."""
     if "trim" not in custom:
         return None
@@ -93,7 +91,7 @@ def read_trim(custom: dict[str, Any], trail: YamlPath, findings: Findings) -> bo
     return None
 
 
-def read_masking(custom: dict[str, Any], trail: YamlPath, findings: Findings) -> str:
+def read_masking(custom: YamlMapping, trail: YamlPath, findings: Findings) -> str:
     """What is shown of a classified property to whoever may not see it: `omit` nothing, or `null`."""
     if "masking" not in custom:
         return "omit"
@@ -104,7 +102,7 @@ def read_masking(custom: dict[str, Any], trail: YamlPath, findings: Findings) ->
     return "omit"
 
 
-def read_searchable(custom: dict[str, Any], kind: PropertyType, trail: YamlPath, findings: Findings) -> bool:
+def read_searchable(custom: YamlMapping, kind: PropertyType, trail: YamlPath, findings: Findings) -> bool:
     """Whether a text search looks into the property; an error where it holds no text."""
     if custom.get("searchable") is not True:
         return False
@@ -204,7 +202,7 @@ def choose_logical_type(part: SchemaProperty) -> str:
     return next((logical for pattern, logical in GUESSES if re.search(pattern, physical)), "string")
 
 
-def describe_value(value: Property) -> dict[str, Any]:
+def describe_value(value: Property) -> JsonObject:
     """The JSON Schema of a property as it is answered, null aside."""
     if value.type.item and value.items:
         return {"type": "array", "items": allow_null(value.items.type.json_schema, value.items)}
@@ -216,7 +214,7 @@ def describe_value(value: Property) -> dict[str, Any]:
     return value.type.json_schema
 
 
-def describe_part(part: Property) -> dict[str, Any]:
+def describe_part(part: Property) -> JsonObject:
     """The JSON Schema of what stands in an object or an array, which is kept as it came."""
     schema = allow_null(describe_json(part), part)
     if part.enum:
@@ -226,12 +224,12 @@ def describe_part(part: Property) -> dict[str, Any]:
     return schema
 
 
-def describe_json(part: Property) -> dict[str, Any]:
+def describe_json(part: Property) -> JsonObject:
     """The JSON Schema of a value that is kept as JSON, null aside."""
     if part.logical_type == "array":
         return {"type": "array"} | ({"items": describe_part(part.items)} if part.items else {})
     if part.logical_type == "object":
-        schema: dict[str, Any] = {"type": "object"}
+        schema: JsonObject = {"type": "object"}
         if part.children:
             schema["properties"] = {child.name: describe_part(child) for child in part.children}
         needed = {child.name for child in part.children if child.required} | set(part.options.get("required") or [])
@@ -248,6 +246,6 @@ def describe_json(part: Property) -> dict[str, Any]:
     return {"type": "string"}  # a moment that is written in the way of its source
 
 
-def allow_null(schema: dict[str, Any], part: Property) -> dict[str, Any]:
+def allow_null(schema: JsonObject, part: Property) -> JsonObject:
     """The schema, for null too unless a value is required."""
     return dict(schema) if part.required else {**schema, "type": [schema["type"], "null"]}

@@ -10,7 +10,6 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from open_data_contract_standard.model import DataQuality, SchemaObject
 
@@ -172,7 +171,7 @@ class GateReader:
                 )
         return self.check_columns(metric, arguments) or self.check_arguments(metric, arguments)
 
-    def check_columns(self, metric: str, arguments: Mapping[str, Any]) -> str | None:
+    def check_columns(self, metric: str, arguments: Mapping[str, object]) -> str | None:
         """What is wrong with the properties that a metric names."""
         names = arguments.get("properties")
         if names is None:
@@ -185,7 +184,7 @@ class GateReader:
             return f"{metric} is measured on one property at a time"
         return None
 
-    def check_arguments(self, metric: str, arguments: Mapping[str, Any]) -> str | None:
+    def check_arguments(self, metric: str, arguments: Mapping[str, object]) -> str | None:
         """What is wrong with the values or the pattern that a metric is told."""
         for name in ("validValues", "missingValues"):
             values = arguments.get(name)

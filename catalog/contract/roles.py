@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
-from typing import Any
 
 import sqlglot
 from open_data_contract_standard.model import OpenDataContractStandard
@@ -15,7 +14,7 @@ from sqlglot.errors import SqlglotError
 
 from catalog.document.custom_properties import read_custom_properties
 from catalog.document.findings import Findings
-from catalog.document.yaml_document import YamlPath
+from catalog.document.yaml_document import YamlNode, YamlPath
 from catalog.model.dataset import Dataset
 from catalog.model.roles import Role, RowPredicate
 from catalog.sql.allowed import TYPES
@@ -96,7 +95,7 @@ def name_scope(role: str, product: str) -> str | None:
     return f"{product}:role:{word}" if word else None
 
 
-def read_limit(value: Any, trail: YamlPath, findings: Findings) -> str | None:
+def read_limit(value: YamlNode, trail: YamlPath, findings: Findings) -> str | None:
     """The role's rate limit."""
     try:
         parse_rate(str(value))
@@ -107,7 +106,7 @@ def read_limit(value: Any, trail: YamlPath, findings: Findings) -> str | None:
 
 
 def read_rows(
-    value: Any, datasets: Mapping[str, Dataset], trail: YamlPath, findings: Findings
+    value: YamlNode, datasets: Mapping[str, Dataset], trail: YamlPath, findings: Findings
 ) -> dict[str, RowPredicate | None]:
     """The records that a role is limited to.
 

@@ -7,13 +7,13 @@ import math
 import zoneinfo
 from collections.abc import Iterator
 from functools import cache
-from typing import Any
+from typing import TypeGuard
 
 from open_data_contract_standard.model import SchemaProperty
 
 from catalog.contract.quality import is_record_rule
 from catalog.document.findings import Findings
-from catalog.document.yaml_document import YamlPath
+from catalog.document.yaml_document import YamlMapping, YamlNode, YamlPath
 from catalog.model.dataset import Rule
 from catalog.types.datetime_pattern_parts import DatetimePatternError
 from catalog.types.datetime_patterns import in_zone
@@ -76,7 +76,7 @@ def find_type(
         return kind
 
 
-def check_zone(logical: str, options: dict[str, Any], path: YamlPath, findings: Findings) -> bool:
+def check_zone(logical: str, options: YamlMapping, path: YamlPath, findings: Findings) -> bool:
     """Whether `defaultTimezone` is absent or a zone that we know."""
     if "defaultTimezone" not in options:
         if logical == "time" and options.get("timezone"):
@@ -101,7 +101,7 @@ def find_zones() -> frozenset[str]:
 
 
 def read_words(
-    options: dict[str, Any], path: YamlPath, findings: Findings
+    options: YamlMapping, path: YamlPath, findings: Findings
 ) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
     """The words for true and for false, each one or a list; None and an error where they do not tell them apart."""
     lists = []
@@ -120,7 +120,7 @@ def read_words(
     return lists[0], lists[1]
 
 
-def write_word(word: Any) -> str:
+def write_word(word: YamlNode) -> str:
     """A word for true or false as raw records write it; empty where it is none."""
     if isinstance(word, bool):
         return str(word).lower()
@@ -156,7 +156,7 @@ def find_rules(
         yield Rule("enum", tuple(normalise_value(kind, value) for value in enum))
 
 
-def find_format(kind: PropertyType, name: Any, path: YamlPath, findings: Findings) -> Iterator[Rule]:
+def find_format(kind: PropertyType, name: YamlNode, path: YamlPath, findings: Findings) -> Iterator[Rule]:
     """The rule of a text's or a number's format; that of a moment is its type's business."""
     if kind.is_time or name is None:
         return
@@ -169,7 +169,7 @@ def find_format(kind: PropertyType, name: Any, path: YamlPath, findings: Finding
         yield Rule("format", name)
 
 
-def find_enum(part: SchemaProperty) -> tuple[Any, ...]:
+def find_enum(part: SchemaProperty) -> tuple[YamlNode, ...]:
     """The only values allowed, from `enum` or from a quality rule that allows no invalid value."""
     if part.enum:
         return tuple(value.value for value in part.enum)
@@ -184,7 +184,7 @@ def forbids_nulls(part: SchemaProperty) -> bool:
     return any((q.metric or q.rule) == "nullValues" and is_record_rule(q) for q in part.quality or [])
 
 
-def check_argument(kind: PropertyType, option: str, argument: Any) -> str | None:
+def check_argument(kind: PropertyType, option: str, argument: YamlNode) -> str | None:
     """Why a rule cannot be held with this argument, or None."""
     if option in BOUNDS and normalise_bound(kind, argument) is None:
         return f"{argument!r} is not {'a number' if kind.is_number else kind.expected}"
@@ -199,12 +199,12 @@ def check_argument(kind: PropertyType, option: str, argument: Any) -> str | None
     return None
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: YamlNode) -> TypeGuard[int | float]:
     """Whether a contract's value is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def normalise_bound(kind: PropertyType, value: Any) -> Any:
+def normalise_bound(kind: PropertyType, value: YamlNode) -> object:
     """The end of a range as rules compare with it, None where it is none: moments in ISO 8601."""
     if kind.is_time:
         return normalise_timestamp(kind, str(value))
@@ -213,15 +213,16 @@ def normalise_bound(kind: PropertyType, value: Any) -> Any:
     return int(value) if not kind.floating and float(value).is_integer() else value
 
 
-def normalise_value(kind: PropertyType, value: Any) -> Any:
+def normalise_value(kind: PropertyType, value: YamlNode) -> object:
     """An allowed value as rules compare with it, None where it is no value of the type: moments in ISO 8601."""
     if kind.is_time:
         return normalise_timestamp(kind, str(value))
-    whole = kind.is_whole and isinstance(value, float) and value.is_integer()
-    return read(kind, int(value) if whole else value)
+    if kind.is_whole and isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return read(kind, value)
 
 
-def read(kind: PropertyType, value: Any) -> Any:
+def read(kind: PropertyType, value: YamlNode) -> object:
     """The contract's value itself, None where it is no value of the type."""
     text = str(value).lower() if isinstance(value, bool) else str(value)
     try:

@@ -12,7 +12,7 @@ from open_data_contract_standard.model import (
 )
 
 from catalog.document.findings import Findings
-from catalog.document.yaml_document import YamlPath
+from catalog.document.yaml_document import YamlMapping, YamlNode, YamlPath
 from runtime.near_misses import find_near
 
 GRANTED = re.compile(r"[A-Za-z0-9._-]+(@[0-9]+)?")  # a product, or one major of it
@@ -30,13 +30,13 @@ CUSTOM_PROPERTIES: dict[str, tuple[str, ...]] = {
 
 def read_custom_properties(
     custom_properties: list[CustomProperty] | None, trail: YamlPath, findings: Findings, owner: str
-) -> dict[str, Any]:
+) -> YamlMapping:
     """The custom properties of a part by name; a finding for whatever might have meant one of ours and does not.
 
     What belongs to another tool says so, by its `vendor` or a name such as vendor:name. On a role all else is an
     error: a limit that is not understood would open what it was to keep closed.
     """
-    values: dict[str, Any] = {}
+    values: YamlMapping = {}
     for index, custom in enumerate(custom_properties or []):
         name = custom.property or ""
         where = (*trail, index, "property")
@@ -51,7 +51,7 @@ def read_custom_properties(
     return values
 
 
-def read_grants(custom_properties: dict[str, Any], trail: YamlPath, findings: Findings) -> tuple[str, ...]:
+def read_grants(custom_properties: YamlMapping, trail: YamlPath, findings: Findings) -> tuple[str, ...]:
     """The products whose SQL may read this product's datasets."""
     value = custom_properties.get("grants")
     if value is None:
@@ -59,10 +59,10 @@ def read_grants(custom_properties: dict[str, Any], trail: YamlPath, findings: Fi
     if not isinstance(value, list) or not all(isinstance(name, str) and GRANTED.fullmatch(name) for name in value):
         findings.error(trail, f"grants: {value!r} is no list of products such as [reports, sales@2]")
         return ()
-    return tuple(value)
+    return tuple(map(str, value))
 
 
-def read_declassified(custom_properties: dict[str, Any], trail: YamlPath, findings: Findings) -> str | None:
+def read_declassified(custom_properties: YamlMapping, trail: YamlPath, findings: Findings) -> str | None:
     """Why a derived property inherits no classification."""
     value = custom_properties.get("declassified")
     if value is None:
@@ -84,7 +84,7 @@ def check_unknown_name(name: str, where: YamlPath, findings: Findings, owner: st
         findings.warning(where, f"{name!r} means nothing on a {owner}, only on a {' or a '.join(owners)}")
 
 
-def read_share(value: Any, default: float, name: str, trail: YamlPath, findings: Findings) -> float:
+def read_share(value: YamlNode, default: float, name: str, trail: YamlPath, findings: Findings) -> float:
     """A share from 0 to 1, written as a number of percent or as '10 %'."""
     if value is None:
         return default
@@ -99,7 +99,7 @@ def read_share(value: Any, default: float, name: str, trail: YamlPath, findings:
     return share
 
 
-def read_least(value: Any, trail: YamlPath, findings: Findings) -> int | None:
+def read_least(value: YamlNode, trail: YamlPath, findings: Findings) -> int | None:
     """A least number of records; None where none is given."""
     if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
         return value

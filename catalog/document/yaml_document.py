@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import yaml
 
@@ -24,6 +24,9 @@ STRICT_TAGS = {
 }
 
 YamlPath = tuple[str | int, ...]
+# What YAML 1.2's core types make of a part; a contract may hold any of them anywhere.
+YamlNode: TypeAlias = "bool | int | float | str | list[YamlNode] | dict[str, YamlNode] | None"
+YamlMapping: TypeAlias = dict[str, YamlNode]
 
 
 # libyaml's is ten times as fast, where PyYAML was built with it.

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import Any
 
 from open_data_contract_standard.model import Server
 
 from catalog.document.findings import Findings
-from catalog.document.yaml_document import YamlPath
+from catalog.document.yaml_document import YamlMapping, YamlPath
 from catalog.inputs.file import read_watch
 from catalog.inputs.file_format import build_file_format, check_variables
 from catalog.inputs.permits import Permits
@@ -22,7 +21,7 @@ LOCATION = re.compile(r"s3://(?P<bucket>[^/]+)/?(?P<key>.*)")
 
 
 def build_bucket_input(
-    value: dict[str, Any], common: Input, server: Server, trail: YamlPath, findings: Findings, permits: Permits
+    value: YamlMapping, common: Input, server: Server, trail: YamlPath, findings: Findings, permits: Permits
 ) -> Input | None:
     """The input; None where it cannot be used. Variables stay as they are written until the moment of reading."""
     location = LOCATION.fullmatch(str(server.location or ""))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import Any
 
 import sqlglot
 from open_data_contract_standard.model import Server
@@ -14,7 +13,7 @@ from sqlglot.errors import SqlglotError
 
 from catalog.document.custom_properties import CUSTOM_PROPERTIES, read_custom_properties
 from catalog.document.findings import Findings
-from catalog.document.yaml_document import YamlPath
+from catalog.document.yaml_document import YamlMapping, YamlPath
 from catalog.inputs.file_format import check_variables
 from catalog.inputs.incremental import count_errors, read_timeout
 from catalog.inputs.permits import Permits
@@ -41,7 +40,7 @@ PLAIN_PASSWORD = re.compile(
 
 
 def build_database_input(
-    value: dict[str, Any], common: Input, server: Server, trail: YamlPath, findings: Findings, permits: Permits
+    value: YamlMapping, common: Input, server: Server, trail: YamlPath, findings: Findings, permits: Permits
 ) -> Input | None:
     """The input; None where it cannot be used. Variables stay as they are written until the moment of reading."""
     errors = count_errors(findings)
@@ -75,7 +74,7 @@ def build_database_input(
         user=custom_properties.get("user"),
         password=custom_properties.get("password"),
         schema=schema,
-        table=table,
+        table=table if isinstance(table, str) else None,
         sql=sql,
         timeout=read_timeout(value, DatabaseSource.timeout, trail, findings),
     )
@@ -108,11 +107,12 @@ def check_address(source: DatabaseSource, permits: Permits, trail: YamlPath, fin
 def read_login(server: Server, trail: YamlPath, findings: Findings) -> dict[str, str]:
     """The server's custom properties that say where it is and who reads it; none where they cannot be used."""
     found = read_custom_properties(server.customProperties, trail, findings, "server")
-    custom_properties: dict[str, str] = {
-        key: found[key] for key in CUSTOM_PROPERTIES["server"] if found.get(key) is not None
-    }
-    for key, text in custom_properties.items():
-        if not isinstance(text, str):
+    custom_properties: dict[str, str] = {}
+    for key in CUSTOM_PROPERTIES["server"]:
+        text = found.get(key)
+        if isinstance(text, str):
+            custom_properties[key] = text
+        elif text is not None:
             findings.error(trail, f"input.server: its custom property {key} must be a text")
             return {}
     if "url" not in custom_properties and (server.type == "custom" or not server.host):

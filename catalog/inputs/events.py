@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from catalog.document.findings import Findings
-from catalog.document.yaml_document import YamlPath
+from catalog.document.yaml_document import YamlMapping, YamlPath
 from catalog.model.dataset import FileFormat, Input
 
 EVENT_MODES = ("upsert", "append")
 EVENT_KEYS = ("events", "mode", "nullValues", "orderBy")
 
 
-def build_events_input(value: dict[str, Any], common: Input, trail: YamlPath, findings: Findings) -> Input | None:
+def build_events_input(value: YamlMapping, common: Input, trail: YamlPath, findings: Findings) -> Input | None:
     """The input, whose raw records are JSON objects; None where it cannot be used."""
     usable = True
     if value["events"] is not True:

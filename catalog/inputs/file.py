@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from open_data_contract_standard.model import Server
 
 from catalog.document.findings import Findings
-from catalog.document.yaml_document import YamlPath
+from catalog.document.yaml_document import YamlMapping, YamlPath
 from catalog.inputs.file_format import build_file_format
 from catalog.inputs.permits import Permits, real_path
 from catalog.inputs.variables import expand_variables
@@ -18,7 +17,7 @@ from catalog.model.dataset import Input
 
 
 def build_file_input(
-    value: dict[str, Any], common: Input, server: Server, trail: YamlPath, findings: Findings, permits: Permits
+    value: YamlMapping, common: Input, server: Server, trail: YamlPath, findings: Findings, permits: Permits
 ) -> Input | None:
     """The input, its folder's variables filled in; None where it cannot be used."""
     path = value.get("path")
@@ -52,7 +51,7 @@ def find_closed(root: str, path: str, permits: Permits) -> list[str]:
         return []
 
 
-def read_watch(value: dict[str, Any], trail: YamlPath, findings: Findings) -> bool | None:
+def read_watch(value: YamlMapping, trail: YamlPath, findings: Findings) -> bool | None:
     """Whether a worker looks for news by itself; None where that is not said plainly."""
     watch = value.get("watch", False)
     if not isinstance(watch, bool):

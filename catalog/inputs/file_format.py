@@ -5,12 +5,12 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterable
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TypeGuard
 
 from open_data_contract_standard.model import Server
 
 from catalog.document.findings import Findings
-from catalog.document.yaml_document import YamlPath
+from catalog.document.yaml_document import YamlMapping, YamlNode, YamlPath
 from catalog.inputs.permits import Permits
 from catalog.inputs.variables import VARIABLE
 from catalog.model.dataset import FileFormat
@@ -21,9 +21,7 @@ PACKED = (".gz", ".zst", ".zip")
 WIDE_ENCODINGS = ("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be")
 
 
-def build_file_format(
-    value: dict[str, Any], server: Server, trail: YamlPath, findings: Findings
-) -> FileFormat | None:
+def build_file_format(value: YamlMapping, server: Server, trail: YamlPath, findings: Findings) -> FileFormat | None:
     """How the raw records are cut, from the input and its server; None where it cannot be done.
 
     The format is the input's, else the server's, else what the file's name ends with, else CSV.
@@ -49,28 +47,29 @@ def build_file_format(
         )
         usable = False
     columns, records, sheet = value.get("columns"), value.get("records"), value.get("sheet")
+    record_key = value.get("recordKey")
     if columns is not None and not is_list_of_names(columns):
         findings.error(trail, "input.columns: must be a list of the columns' names, each once")
         usable = False
     if sheet is not None and not isinstance(sheet, str):
         findings.error(trail, "input.sheet: must be the name of a sheet")
         usable = False
-    usable = check_records(records, value.get("recordKey"), trail, findings) and usable
+    usable = check_records(records, record_key, trail, findings) and usable
     if not usable:
         return None
     return FileFormat(
         format=format_,
         delimiter=str(delimiter),
         encoding=codecs.lookup(encoding).name,
-        columns=tuple(columns) if columns else None,
+        columns=tuple(columns) if is_list_of_names(columns) else None,
         records=str(records) if records is not None else None,
-        record_key=value.get("recordKey"),
-        sheet=sheet,
+        record_key=record_key if isinstance(record_key, str) else None,
+        sheet=sheet if isinstance(sheet, str) else None,
         quoted=name != "tsv",
     )
 
 
-def check_keys(value: dict[str, Any], name: str, format_: str, trail: YamlPath, findings: Findings) -> bool:
+def check_keys(value: YamlMapping, name: str, format_: str, trail: YamlPath, findings: Findings) -> bool:
     """Whether the input has no key that is for other formats."""
     usable = True
     for key in dict.fromkeys(key for spec in FORMATS for key in spec.keys):
@@ -81,7 +80,7 @@ def check_keys(value: dict[str, Any], name: str, format_: str, trail: YamlPath, 
     return usable
 
 
-def check_records(records: Any, key: Any, trail: YamlPath, findings: Findings) -> bool:
+def check_records(records: YamlNode, key: YamlNode, trail: YamlPath, findings: Findings) -> bool:
     """Whether it is said plainly where in a document the records are, and what their keys are called."""
     try:
         path = parse_records_path(str(records)) if records is not None else None
@@ -99,7 +98,7 @@ def check_records(records: Any, key: Any, trail: YamlPath, findings: Findings) -
     return False
 
 
-def guess_format(path: Any) -> str:
+def guess_format(path: YamlNode) -> str:
     """The format that a file's name ends with, what packs it aside; CSV where it says none."""
     name = PurePosixPath(path if isinstance(path, str) else "")
     if name.suffix.lower() in PACKED:
@@ -108,13 +107,13 @@ def guess_format(path: Any) -> str:
     return ending if ending in format_names() else "csv"
 
 
-def is_list_of_names(value: Any) -> bool:
+def is_list_of_names(value: YamlNode) -> TypeGuard[list[str]]:
     """Whether it is a list of texts, none empty, each once."""
     return (
         isinstance(value, list)
         and bool(value)
         and all(isinstance(name, str) and name.strip() for name in value)
-        and len(set(value)) == len(value)
+        and len(set(map(str, value))) == len(value)
     )
 
 

@@ -6,13 +6,13 @@ import json
 import re
 from dataclasses import replace
 from pathlib import PurePosixPath
-from typing import Any
+from typing import cast
 
 from open_data_contract_standard.model import Server
 
 from catalog.document.findings import Findings
 from catalog.document.names import is_one_of
-from catalog.document.yaml_document import YamlPath
+from catalog.document.yaml_document import YamlMapping, YamlNode, YamlPath
 from catalog.inputs.file_format import PACKED, build_file_format, check_variables
 from catalog.inputs.incremental import check_secret, count_errors, read_timeout
 from catalog.inputs.permits import Permits
@@ -51,7 +51,7 @@ RATE_SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
 def build_http_input(
-    value: dict[str, Any], common: Input, server: Server, trail: YamlPath, findings: Findings, permits: Permits
+    value: YamlMapping, common: Input, server: Server, trail: YamlPath, findings: Findings, permits: Permits
 ) -> Input | None:
     """The input; None where it cannot be used. Variables stay as they are written until the moment of reading."""
     errors = count_errors(findings)
@@ -123,7 +123,7 @@ def guess(path: str) -> str:
     return ending if ending in format_names() else "json"
 
 
-def read_pairs(value: dict[str, Any], key: str, trail: YamlPath, findings: Findings) -> tuple[tuple[str, str], ...]:
+def read_pairs(value: YamlMapping, key: str, trail: YamlPath, findings: Findings) -> tuple[tuple[str, str], ...]:
     """Headers or parameters: names and texts. A parameter with a list stands there once for each item."""
     given = value.get(key)
     if given is None:
@@ -143,7 +143,7 @@ def read_pairs(value: dict[str, Any], key: str, trail: YamlPath, findings: Findi
     return tuple(pairs)
 
 
-def read_body(value: dict[str, Any], trail: YamlPath, findings: Findings) -> str | None:
+def read_body(value: YamlMapping, trail: YamlPath, findings: Findings) -> str | None:
     """The body that is posted, as JSON; None where there is none."""
     body = value.get("body")
     if body is None:
@@ -159,7 +159,7 @@ def read_body(value: dict[str, Any], trail: YamlPath, findings: Findings) -> str
     return text
 
 
-def check_body(body: Any, trail: YamlPath, findings: Findings) -> None:
+def check_body(body: YamlMapping | list[YamlNode], trail: YamlPath, findings: Findings) -> None:
     """Errors for secrets in a body, however deep."""
     for key, item in body.items() if isinstance(body, dict) else enumerate(body):
         if isinstance(item, dict | list):
@@ -168,7 +168,7 @@ def check_body(body: Any, trail: YamlPath, findings: Findings) -> None:
             check_secret(str(key), item, "body", trail, findings)
 
 
-def read_retries(value: dict[str, Any], trail: YamlPath, findings: Findings) -> int:
+def read_retries(value: YamlMapping, trail: YamlPath, findings: Findings) -> int:
     """How often a request is tried again."""
     retries = value.get("retries", HttpSource.retries)
     if not isinstance(retries, int) or isinstance(retries, bool) or not 0 <= retries <= MOST_RETRIES:
@@ -177,7 +177,7 @@ def read_retries(value: dict[str, Any], trail: YamlPath, findings: Findings) -> 
     return retries
 
 
-def read_rate(value: dict[str, Any], trail: YamlPath, findings: Findings) -> float:
+def read_rate(value: YamlMapping, trail: YamlPath, findings: Findings) -> float:
     """The seconds between two requests."""
     if value.get("rateLimit") is None:
         return 0.0
@@ -188,7 +188,7 @@ def read_rate(value: dict[str, Any], trail: YamlPath, findings: Findings) -> flo
     return RATE_SECONDS[match[2][0]] / int(match[1])
 
 
-def read_pagination(value: Any, source: HttpSource, trail: YamlPath, findings: Findings) -> Pagination | None:
+def read_pagination(value: YamlNode, source: HttpSource, trail: YamlPath, findings: Findings) -> Pagination | None:
     """How pages follow one another; None where that is not said in a way that can be used."""
     errors = count_errors(findings)
     kind = value.get("type") if isinstance(value, dict) else None
@@ -199,7 +199,7 @@ def read_pagination(value: Any, source: HttpSource, trail: YamlPath, findings: F
     for key in value:
         if key not in allowed:
             findings.error(trail, f"input.pagination.{key}: unknown for {kind}; known are {', '.join(allowed)}")
-    param: Any = value.get("param", "" if kind == "link" else kind)
+    param = value.get("param", "" if kind == "link" else kind)
     size, size_param = value.get("size"), value.get("sizeParam")
     numbers = {"size": (size, 1), "start": (value.get("start"), 0), "maxPages": (value.get("maxPages"), 1)}
     for key, (number, least) in numbers.items():
@@ -217,21 +217,22 @@ def read_pagination(value: Any, source: HttpSource, trail: YamlPath, findings: F
         findings.error(trail, "input.pagination.cursor: where the next cursor is, such as $.meta.next, is needed")
     if count_errors(findings) > errors:
         return None
+    # Their kinds are looked at above.
     return Pagination(
         type=kind,
-        param=param,
-        size_param=size_param or "",
-        size=size,
-        start=value.get("start", 1 if kind == "page" else 0),
+        param=cast(str, param),
+        size_param=cast(str, size_param or ""),
+        size=cast(int | None, size),
+        start=cast(int, value.get("start", 1 if kind == "page" else 0)),
         path=read_keys(path, trail, findings) if path is not None else (),
         in_body=value.get("in") == "body",
         until_short=value.get("until") == "short",
         until_missing=value.get("until") == "missing",
-        max_pages=value.get("maxPages", Pagination.max_pages),
+        max_pages=cast(int, value.get("maxPages", Pagination.max_pages)),
     )
 
 
-def check_end(value: dict[str, Any], trail: YamlPath, findings: Findings) -> None:
+def check_end(value: YamlMapping, trail: YamlPath, findings: Findings) -> None:
     """Errors for an end of the pages that is none, or that this type does not have."""
     ends = ("empty", "short", "missing") if value["type"] in {"page", "offset"} else ("missing",)
     until = value.get("until", ends[0])
@@ -241,7 +242,7 @@ def check_end(value: dict[str, Any], trail: YamlPath, findings: Findings) -> Non
         findings.error(trail, "input.pagination.until: short needs size")
 
 
-def read_keys(path: Any, trail: YamlPath, findings: Findings) -> tuple[str, ...]:
+def read_keys(path: YamlNode, trail: YamlPath, findings: Findings) -> tuple[str, ...]:
     """The keys that a JSON path leads along."""
     try:
         found = parse_records_path(str(path))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any
 
 from catalog.document.findings import Findings
 from catalog.document.names import is_one_of
-from catalog.document.yaml_document import YamlPath
+from catalog.document.yaml_document import YamlMapping, YamlNode, YamlPath
 from catalog.inputs.variables import VARIABLE
 from catalog.model.dataset import Property
 from catalog.model.sources import WATERMARK_FORMATS, Incremental
@@ -24,7 +23,7 @@ SECRET_NAME = re.compile(
 
 
 def build_incremental(
-    value: Any,
+    value: YamlNode,
     target_key: str,
     mode: str,
     properties: dict[str, Property],
@@ -73,7 +72,9 @@ def build_incremental(
     return Incremental(str(name), target, lag, written, start)
 
 
-def find_marked(name: Any, properties: dict[str, Property], trail: YamlPath, findings: Findings) -> Property | None:
+def find_marked(
+    name: YamlNode, properties: dict[str, Property], trail: YamlPath, findings: Findings
+) -> Property | None:
     """The property whose highest value is gone on from; None where there is none that has such a value."""
     if not is_one_of(name, properties):
         findings.error(trail, f"input.incremental.property: there is no property {name!r}")
@@ -87,7 +88,7 @@ def find_marked(name: Any, properties: dict[str, Property], trail: YamlPath, fin
     return properties[name]
 
 
-def read_lag(value: Any, kind: str, trail: YamlPath, findings: Findings) -> float | None:
+def read_lag(value: YamlNode, kind: str, trail: YamlPath, findings: Findings) -> float | None:
     """How far before the mark is asked again, in seconds or in what the property counts; None where it is no such."""
     lag = read_span(value, plain=kind not in TIMESTAMPS)
     if lag is None or (lag and kind == "string"):
@@ -99,7 +100,7 @@ def read_lag(value: Any, kind: str, trail: YamlPath, findings: Findings) -> floa
     return lag
 
 
-def read_span(value: Any, *, plain: bool = False) -> float | None:
+def read_span(value: YamlNode, *, plain: bool = False) -> float | None:
     """A length of time in seconds, from a number of them or from such as 90s, 15m, 1h or 2d; None for all else.
 
     `plain`: a number of anything, with no unit.
@@ -111,7 +112,7 @@ def read_span(value: Any, *, plain: bool = False) -> float | None:
     return span if math.isfinite(span) else None
 
 
-def read_timeout(value: dict[str, Any], default: float, trail: YamlPath, findings: Findings) -> float:
+def read_timeout(value: YamlMapping, default: float, trail: YamlPath, findings: Findings) -> float:
     """The seconds that something may take."""
     if "timeout" not in value:
         return default

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from open_data_contract_standard.model import OpenDataContractStandard, Server
 
 from catalog.document.findings import Findings
 from catalog.document.names import is_one_of
-from catalog.document.yaml_document import YamlPath
+from catalog.document.yaml_document import YamlMapping, YamlNode, YamlPath
 from catalog.inputs.bucket import build_bucket_input
 from catalog.inputs.database import DATABASE_KEYS, DRIVERS, build_database_input
 from catalog.inputs.events import build_events_input
@@ -22,7 +21,7 @@ from catalog.model.dataset import Input, Property
 from catalog.sql.query import QueryTextError, find_tables, parse_query
 
 MODES = ("snapshot", "upsert", "append")
-InputBuilder = Callable[[dict[str, Any], Input, Server, YamlPath, Findings, Permits], Input | None]
+InputBuilder = Callable[[YamlMapping, Input, Server, YamlPath, Findings, Permits], Input | None]
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ def server_types() -> dict[str, ServerInput]:
 
 
 def build_input(
-    value: Any,
+    value: YamlNode,
     trail: YamlPath,
     contract: OpenDataContractStandard,
     properties: dict[str, Property],
@@ -104,7 +103,7 @@ def build_input(
 
 
 def read_common(
-    value: dict[str, Any], properties: dict[str, Property], trail: YamlPath, findings: Findings
+    value: YamlMapping, properties: dict[str, Property], trail: YamlPath, findings: Findings
 ) -> Input | None:
     """What inputs of all kinds say, of no kind yet; None where it cannot be used."""
     pushed = value.get("events") is True
@@ -120,11 +119,11 @@ def read_common(
     if not isinstance(nulls, list) or not all(isinstance(token, str) for token in nulls):
         findings.error(trail, 'input.nullValues: must be a list of texts such as ["", "NA"]')
         return None
-    return Input(kind="", mode=mode, null_values=tuple(nulls), order_by=order_by)
+    return Input(kind="", mode=mode, null_values=tuple(map(str, nulls)), order_by=order_by)
 
 
 def find_server(
-    value: dict[str, Any], contract: OpenDataContractStandard, trail: YamlPath, findings: Findings
+    value: YamlMapping, contract: OpenDataContractStandard, trail: YamlPath, findings: Findings
 ) -> tuple[Server, InputBuilder] | None:
     """The server that the input names, and what builds inputs of its type; None where there is none."""
     servers: dict[str, Server] = {str(server.server): server for server in contract.servers or []}
@@ -147,7 +146,7 @@ def find_server(
     return server, read.build
 
 
-def build_query_input(value: dict[str, Any], common: Input, trail: YamlPath, findings: Findings) -> Input | None:
+def build_query_input(value: YamlMapping, common: Input, trail: YamlPath, findings: Findings) -> Input | None:
     """The input of a derived dataset: a Postgres query over other datasets."""
     query = str(value["query"]).strip().rstrip(";").rstrip()
     try:

@@ -10,7 +10,6 @@ import os
 import re
 import socket
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import psycopg
 import sqlalchemy as sa
@@ -98,9 +97,9 @@ def own_addresses(settings: Settings) -> set[DatabaseAddress]:
     return database_addresses
 
 
-def read_url(url: sa.URL) -> dict[str, Any]:
+def read_url(url: sa.URL) -> dict[str, object]:
     """The parts of a URL of SQLAlchemy by libpq's names; what stands behind the ? wins, as it does for the driver."""
-    facts: dict[str, Any] = {"host": url.host, "port": url.port, "dbname": url.database, "user": url.username}
+    facts: dict[str, object] = {"host": url.host, "port": url.port, "dbname": url.database, "user": url.username}
     listed = {name: ",".join([value] if isinstance(value, str) else value) for name, value in url.query.items()}
     hosts = listed.get("host", "")
     if ":" in hosts and "port" not in listed and not hosts.startswith("/"):
@@ -110,7 +109,7 @@ def read_url(url: sa.URL) -> dict[str, Any]:
     return facts | listed
 
 
-def addresses_of(facts: Mapping[str, Any]) -> set[DatabaseAddress]:
+def addresses_of(facts: Mapping[str, object]) -> set[DatabaseAddress]:
     """Host, port and database of each server that a connection may be made to."""
     user = str(facts.get("user") or os.environ.get("PGUSER", ""))
     database = str(facts.get("dbname") or os.environ.get("PGDATABASE", user))
@@ -124,7 +123,7 @@ def addresses_of(facts: Mapping[str, Any]) -> set[DatabaseAddress]:
     return database_addresses
 
 
-def split(value: Any) -> list[str]:
+def split(value: object) -> list[str]:
     """The members of a list that commas separate."""
     return [part.strip() for part in str(value).split(",")]
 

@@ -48,7 +48,7 @@ def compare_roles(old: Mapping[str, Document], new: Mapping[str, Document]) -> I
                 yield Step.PATCH, f"role {name} changed"
 
 
-def find_custom(part: Document, name: str) -> Any:
+def find_custom(part: Document, name: str) -> object:
     """The value of a custom property; None where there is none."""
     custom_properties: Iterable[Document] = part.get("customProperties") or []
     return next((custom.get("value") for custom in custom_properties if custom.get("property") == name), None)

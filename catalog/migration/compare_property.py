@@ -80,7 +80,7 @@ def compare_types(old: PropertyType, new: PropertyType) -> Iterator[Difference]:
     yield (Step.MINOR if same and is_wider(old.postgres, new.postgres) else Step.MAJOR), change
 
 
-def describe_schema(schema: Mapping[str, Any]) -> str:
+def describe_schema(schema: Mapping[str, object]) -> str:
     """A JSON type in a word or two."""
     return " ".join(str(schema[key]) for key in ("type", "format") if key in schema)
 
@@ -139,7 +139,7 @@ LOOSER: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 
-def find_bound(end: str, rules: Mapping[str, Any], kind: PropertyType) -> Bound:
+def find_bound(end: str, rules: Mapping[str, object], kind: PropertyType) -> Bound:
     """The stricter of the inclusive and the exclusive bound at one end; whole numbers know only inclusive ones."""
     upper = end == "maximum"
     found = Bound()
@@ -181,13 +181,13 @@ def show_bound(bound: Bound) -> str:
     return f"{bound.value} (exclusive)" if bound.exclusive else str(bound.value)
 
 
-def show(argument: Any) -> str:
+def show(argument: object) -> str:
     """A rule's argument, short enough for one line."""
     text = ", ".join(map(str, argument)) if isinstance(argument, tuple | list) else str(argument)
     return text if len(text) <= 80 else text[:79] + "…"
 
 
-def parse_value(kind: PropertyType, value: Any) -> Any:
+def parse_value(kind: PropertyType, value: object) -> object:
     """A contract's value as one of the property's type; as it stands where it is none."""
     text = str(value).lower() if isinstance(value, bool) else str(value)
     try:

@@ -16,6 +16,7 @@ from catalog.model.roles import Role
 from catalog.model.service_levels import Sla
 from catalog.model.sources import BucketSource, DatabaseSource, HttpSource, Incremental
 from catalog.types.property_types import PropertyType
+from runtime.json_types import Json
 
 POSTGRES_NAME_BYTES = 63
 CLASSIFIED = ("confidential", "restricted")  # what takes a scope of its own to be seen
@@ -50,7 +51,7 @@ class Gate:
     query: str | None
     property: str | None
     operator: str  # an ODCS comparison: mustBe, mustBeGreaterThan, …
-    bound: Any
+    bound: object
     unit: str  # "rows" or "percent"
     severity: str  # "error" withholds the load, "warning" only reports
     dimension: str | None
@@ -124,13 +125,13 @@ class Property:
     unique: bool
     rules: tuple[Rule, ...]
     description: str
-    examples: tuple[Any, ...]
+    examples: tuple[Json, ...]
     classification: str
     transform: str | None
     raw_columns: tuple[str, ...]  # what it reads of the raw record
     indexed: bool
     options: Mapping[str, Any]
-    enum: tuple[Any, ...] = ()
+    enum: tuple[Json, ...] = ()
     deprecated: bool = False
     masking: str = "omit"  # what is shown to whoever may not see it: nothing, or "null" in its place
     masked: bool = False  # only in views: shown, but always as null

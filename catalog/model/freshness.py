@@ -29,12 +29,12 @@ class LedgerState:
     revision: int
     newest_at: datetime | None  # of the property that the contract's latency names
     looked_at: datetime | None  # when a load last ended well
-    refreshed: Any = None  # of a derived dataset, its last load that ended well: cause, landed, position
+    refreshed: object = None  # of a derived dataset, its last load that ended well: cause, landed, position
 
 
 def evaluate_datasets(
     catalog: Catalog, facts: Mapping[tuple[str, int, str], LedgerState], now: datetime
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, dict[str, object]]:
     """How fresh each migrated dataset is, by its address: one answer for command line, API and metrics."""
     looked = find_looks(catalog, facts)
     return {
@@ -73,7 +73,7 @@ def find_looks(catalog: Catalog, facts: Mapping[tuple[str, int, str], LedgerStat
 
 def evaluate_freshness(
     catalog: Catalog, dataset: Dataset, looked_at: datetime | None, newest: datetime | None, now: datetime
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Whether the dataset keeps its contract's latency: `fresh` is null where nothing is promised.
 
     Where the contract names an element, its newest moment says how old the dataset is; else the last load that ended

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from catalog.model.dataset import Dataset, is_derived
 
@@ -35,7 +35,7 @@ class Replay:
         """What the ledger calls the load."""
         return "replay"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """As the ledger keeps it."""
         return {"replay": {} if self.load_id is None else {"load": self.load_id}}
 
@@ -50,7 +50,7 @@ class PublishHeld:
         """What the ledger calls the load: its batch came from the input."""
         return FromSource().kind(dataset)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """As the ledger keeps it."""
         return {"publish": self.load_id}
 
@@ -66,7 +66,7 @@ class Erase:
         """What the ledger calls the load."""
         return "prune"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """As the ledger keeps it."""
         return {"erase": {"key": list(self.key)} if self.key is not None else {"key_sha256": self.key_sha256}}
 
@@ -82,7 +82,7 @@ class Prune:
         """What the ledger calls the load."""
         return "prune"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """As the ledger keeps it."""
         return {"prune": {"element": self.element, "before": self.before.isoformat()}}
 
@@ -92,7 +92,7 @@ BatchRequest: TypeAlias = FromSource | Replay | PublishHeld
 LoadRequest: TypeAlias = BatchRequest | Withdrawal
 
 
-def read_request(document: Mapping[str, Any] | None) -> LoadRequest:
+def read_request(document: Mapping[str, object] | None) -> LoadRequest:
     """The request that the ledger keeps; ValueError where this version of Decant knows none of that form."""
     match document or {}:
         case {"replay": {"load": int(load_id)}}:

@@ -15,6 +15,7 @@ from sqlalchemy.orm import registry
 
 from catalog.model.dataset import Dataset, Product, shorten_name
 from catalog.model.readable_datasets import Readings
+from runtime.postgres.sql_types import SqlExpression
 
 STAGING_SCHEMA = "decant_staging"
 REVISION = "_revision"  # which publication wrote the record
@@ -141,7 +142,7 @@ def name_relations(dataset: Dataset) -> Iterator[tuple[str, str]]:
             yield f"index{what} for {', '.join(column.name for column in index.columns[:1])}", str(index.name)
 
 
-def search_vector(dataset: Dataset, table: Any) -> sa.ColumnElement[Any]:
+def search_vector(dataset: Dataset, table: Any) -> SqlExpression:
     """The words of a record's searchable texts, as the index holds them and as a search must ask for them.
 
     Of each text only so much is looked at as never passes what Postgres can index of one record.

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import sqlalchemy as sa
 
 from catalog.storage.dataset_tables import DatasetTables
 from catalog.storage.heads import is_head_of
 from catalog.storage.ledger_tables import TIMESTAMP, DatasetHead
+from runtime.postgres.sql_types import SqlExpression
 
 
-def newest_timestamp(tables: DatasetTables) -> sa.ColumnElement[Any]:
+def newest_timestamp(tables: DatasetTables) -> SqlExpression:
     """SQL for the greatest value of the property, in UTC; null where none is named. A date counts until its end."""
     name = tables.dataset.freshness_property
     if name is None:
         return sa.cast(sa.null(), TIMESTAMP)
     column = tables.current.c[tables.dataset.properties[name].column]
-    greatest: sa.ColumnElement[Any] = sa.func.max(column)
+    greatest: SqlExpression = sa.func.max(column)
     if isinstance(column.type, sa.Date):
         greatest = sa.cast(greatest, sa.TIMESTAMP()) + sa.text("interval '1 day' - interval '1 microsecond'")
     if not (isinstance(column.type, sa.DateTime) and column.type.timezone):

@@ -100,7 +100,7 @@ def require_direct(connection: psycopg.Connection) -> None:
 def refuse_poolers(engine: sa.Engine) -> None:
     """Has every new connection of the engine looked at: PoolerError where it leads through a pooler."""
 
-    def connect(dialect: Any, _record: Any, arguments: Any, options: Any) -> psycopg.Connection:
+    def connect(dialect: Any, _record: object, arguments: Any, options: Any) -> psycopg.Connection:
         try:
             connection: psycopg.Connection = dialect.connect(*arguments, **options)
         except psycopg.OperationalError as error:

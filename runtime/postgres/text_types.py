@@ -46,7 +46,7 @@ class PlainJson(sa.TypeDecorator[Any]):
         """The value as it is written."""
         return map_texts(value, plain)
 
-    def coerce_compared_value(self, op: Any, value: Any) -> Any:
+    def coerce_compared_value(self, op: Any, value: object) -> Any:
         """What it is compared with is JSON's business."""
         return self.impl_instance.coerce_compared_value(op, value)
 
@@ -57,14 +57,14 @@ class KeptJson(sa.TypeDecorator[Any]):
     impl = JSONB(none_as_null=True)
     cache_ok = True
 
-    def process_bind_param(self, value: Any, dialect: sa.Dialect) -> Any:
+    def process_bind_param(self, value: object, dialect: sa.Dialect) -> object:
         """The value as it is written."""
         return map_texts(value, keep_text)
 
-    def process_result_value(self, value: Any, dialect: sa.Dialect) -> Any:
+    def process_result_value(self, value: object, dialect: sa.Dialect) -> object:
         """The value as it was given."""
         return map_texts(value, restore_text)
 
-    def coerce_compared_value(self, op: Any, value: Any) -> Any:
+    def coerce_compared_value(self, op: Any, value: object) -> Any:
         """What it is compared with is JSON's business."""
         return self.impl_instance.coerce_compared_value(op, value)

@@ -38,7 +38,7 @@ def check_issuer(url: str) -> str:
     return check_address(url)
 
 
-def read_json(value: Any, empty: str = "[]") -> Any:
+def read_json(value: object, empty: str = "[]") -> Any:
     """What a text holds as JSON, `empty` where it is empty; anything else as it is."""
     return json.loads(value or empty) if isinstance(value, str) else value
 
@@ -62,12 +62,12 @@ def check_rate(text: str) -> str:
     return text
 
 
-def split_list(value: Any) -> Any:
+def split_list(value: object) -> Any:
     """The members of a text that commas separate; anything else as it is."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
-def split_by_product(value: Any) -> Any:
+def split_by_product(value: object) -> object:
     """The lists of a text such as `one=A,B;*=C` by product; anything else as it is."""
     if not isinstance(value, str):
         return value
