@@ -10,13 +10,12 @@ closes it only where it is known to be no older.
 
 from __future__ import annotations
 
-from typing import Any
-
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
 from catalog.model.dataset import Dataset, Property
 from catalog.storage.dataset_tables import LINE, DatasetTables
+from runtime.postgres.sql_types import SqlExpression
 
 
 def order_property(dataset: Dataset) -> Property | None:
@@ -38,13 +37,15 @@ def order_column(tables: DatasetTables) -> str | None:
     return prop.column if prop else None
 
 
-def compare(tables: DatasetTables, staged: Any, column: str) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
+def compare(
+    tables: DatasetTables, staged: sa.FromClause, column: str
+) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
     """Whether the staged record is older than the current one, and whether neither is."""
     return compare_values(staged.c[column], tables.current.c[column])
 
 
 def compare_values(
-    mine: sa.ColumnElement[Any], theirs: sa.ColumnElement[Any]
+    mine: SqlExpression, theirs: SqlExpression
 ) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
     """Whether my value is less than the other one, no value being less than any, and whether they are the same."""
     if isinstance(mine.type, sa.Text):
@@ -54,7 +55,7 @@ def compare_values(
     return older, mine.is_not_distinct_from(theirs)
 
 
-def note_order(tables: DatasetTables, table: Any) -> sa.ColumnElement[Any]:
+def note_order(tables: DatasetTables, table: sa.FromClause) -> SqlExpression:
     """SQL for the value of a record as quarantine keeps it; null where none decides."""
     prop = order_property(tables.dataset)
     if prop is None:
@@ -63,7 +64,7 @@ def note_order(tables: DatasetTables, table: Any) -> sa.ColumnElement[Any]:
 
 
 def supersedes(
-    tables: DatasetTables, value: sa.ColumnElement[Any], rejects: Any, equal: sa.ColumnElement[bool]
+    tables: DatasetTables, value: SqlExpression, rejects: sa.FromClause, equal: sa.ColumnElement[bool]
 ) -> sa.ColumnElement[bool]:
     """Whether a good record with this value is newer than a rejected one of its key; `equal` says it of equal values.
 

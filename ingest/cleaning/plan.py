@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from catalog.model.dataset import Dataset, Input
 from ingest.cleaning.nested_sql import compile_parts, has_parts, join_lists, point_to
@@ -223,7 +222,7 @@ def reads_json(dataset: Dataset) -> bool:
 
 def digest_cleaning(dataset: Dataset) -> str:
     """The SHA-256 of all that decides a load's outcome, and of nothing else: words may change freely."""
-    facts: dict[str, Any] = {
+    facts: dict[str, object] = {
         "statement": compile_cleaning(
             dataset, tuple(sorted(needed_columns(dataset))), is_json=reads_json(dataset)
         ).read_nothing(),
@@ -240,7 +239,7 @@ def digest_cleaning(dataset: Dataset) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def describe_input(source: Input) -> dict[str, Any]:
+def describe_input(source: Input) -> dict[str, object]:
     """What of an input decides about its records: where they lie does not, and secrets are none of it."""
     return {
         "kind": source.kind,

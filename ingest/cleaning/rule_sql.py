@@ -108,7 +108,7 @@ def compile_format(name: str, value: str) -> str:
     return " OR ".join(part for part in broken if part) or "FALSE"
 
 
-def literal(argument: Any, prop: Property) -> str:
+def literal(argument: object, prop: Property) -> str:
     """A contract's value as a SQL literal of the property's type."""
     if prop.type.item or prop.logical_type in {"object", "array"}:
         return quote_text(str(argument))

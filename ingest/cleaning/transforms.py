@@ -58,7 +58,7 @@ def check_expression(engine: duckdb.DuckDBPyConnection, expression: str, columns
         check_part(part, known)
 
 
-def read_expression(engine: duckdb.DuckDBPyConnection, statement: str) -> Any:
+def read_expression(engine: duckdb.DuckDBPyConnection, statement: str) -> object:
     """The one expression that a SELECT gives, as DuckDB reads it."""
     row = engine.execute("SELECT json_serialize_sql(?)", [statement]).fetchone()
     read: dict[str, Any] = json.loads(row[0]) if row else {"error": True}
@@ -73,19 +73,19 @@ def read_expression(engine: duckdb.DuckDBPyConnection, statement: str) -> Any:
     return drop_places(nodes[0]["select_list"][0])
 
 
-def first_line(message: Any) -> str:
+def first_line(message: object) -> str:
     """The first line of what DuckDB says."""
     return next(iter(str(message or "").splitlines()), "")
 
 
-def drop_places(part: Any) -> Any:
+def drop_places(part: object) -> object:
     """A tree without where its parts stand in the text."""
     if isinstance(part, dict):
         return {key: drop_places(value) for key, value in part.items() if key != "query_location"}
     return [drop_places(value) for value in part] if isinstance(part, list) else part
 
 
-def walk(part: Any) -> Iterator[dict[str, Any]]:
+def walk(part: object) -> Iterator[dict[str, object]]:
     """Every node of a tree."""
     if isinstance(part, dict):
         yield part

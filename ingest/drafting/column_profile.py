@@ -6,7 +6,6 @@ import itertools
 import json
 import re
 from dataclasses import dataclass, replace
-from typing import Any
 
 import duckdb
 
@@ -60,7 +59,7 @@ class Profile:
     outlier: str | None = None  # the first of them
     own_words: tuple[str, ...] = ()  # for no value in this column only: elsewhere they may be values
     doubtful: tuple[str, ...] = ()  # words that may stand for no value, and are kept as text
-    examples: tuple[Any, ...] = ()
+    examples: tuple[object, ...] = ()
     note: str | None = None
 
     @property

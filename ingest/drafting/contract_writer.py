@@ -8,7 +8,6 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -110,10 +109,10 @@ def write_contract(sample: Sample, settings: Settings, notes: Iterable[str]) -> 
     return "".join(f"# {' '.join(comment.split())}\n" for comment in comments) + body
 
 
-def write_input(sample: Sample) -> dict[str, Any]:
+def write_input(sample: Sample) -> dict[str, object]:
     """How the file is read; what is the default is left out."""
     file_format = sample.file_format
-    value: dict[str, Any] = {
+    value: dict[str, object] = {
         "server": "files",
         "path": sample.file.name,
         "format": file_format.format,
@@ -131,7 +130,7 @@ def write_input(sample: Sample) -> dict[str, Any]:
     return value
 
 
-def write_properties(sample: Sample) -> Iterable[dict[str, Any]]:
+def write_properties(sample: Sample) -> Iterable[dict[str, object]]:
     """Each property as the contract writes it, the made-up key first."""
     if sample.digest:
         yield {
@@ -142,7 +141,7 @@ def write_properties(sample: Sample) -> Iterable[dict[str, Any]]:
             "transformLogic": sample.digest,
         }
     for name, profile in zip(sample.names, sample.profiles, strict=True):
-        part: dict[str, Any] = {"name": name, "logicalType": profile.candidate.logical}
+        part: dict[str, object] = {"name": name, "logicalType": profile.candidate.logical}
         if profile.candidate.physical:
             part["physicalType"] = profile.candidate.physical
         if profile.candidate.options:
@@ -185,13 +184,13 @@ class BriefDumper(yaml.SafeDumper):
         super().increase_indent(flow, False)
 
 
-def represent_mapping(dumper: yaml.SafeDumper, value: dict[str, Any]) -> yaml.Node:
+def represent_mapping(dumper: yaml.SafeDumper, value: dict[str, object]) -> yaml.Node:
     """A mapping, in one line where it is short."""
     short = len(json.dumps(value)) <= LINE_CHARACTERS
     return dumper.represent_mapping("tag:yaml.org,2002:map", value.items(), flow_style=short)
 
 
-def represent_list(dumper: yaml.SafeDumper, value: list[Any]) -> yaml.Node:
+def represent_list(dumper: yaml.SafeDumper, value: list[object]) -> yaml.Node:
     """A list, in one line where it holds plain values."""
     plain = not any(isinstance(item, dict | list) for item in value)
     return dumper.represent_sequence("tag:yaml.org,2002:seq", value, flow_style=plain)
@@ -201,7 +200,7 @@ BriefDumper.add_representer(dict, represent_mapping)
 BriefDumper.add_representer(list, represent_list)
 
 
-def dump(document: dict[str, Any]) -> str:
+def dump(document: dict[str, object]) -> str:
     """The document as YAML, in the given order, without aliases."""
     # By way of JSON: lists that are shared would be written as aliases, which contracts may not hold.
     plain = json.loads(json.dumps(document))

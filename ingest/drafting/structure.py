@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from ingest.cleaning.plan import RECORD, point_to, quote_text
 from ingest.cleaning.raw_texts import trim
@@ -27,7 +26,7 @@ class Source:
     kept: str | None = None  # SQL for the text with the blanks around it, where a load keeps them in texts
 
 
-def walk(structure: dict[str, Any], path: tuple[str, ...], *, typed: bool) -> Iterator[Source]:
+def walk(structure: dict[str, object], path: tuple[str, ...], *, typed: bool) -> Iterator[Source]:
     """The leaves of a structure of JSON objects; `typed` ones keep the blanks around their texts."""
     for key, kind in structure.items():
         place = (*path, key)

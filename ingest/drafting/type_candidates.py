@@ -131,7 +131,7 @@ def choose_number(digits: Digits, number: Candidate, *, is_json: bool) -> tuple[
     return (TEXT, "has more digits than a number keeps: left as text") if lost else (number, None)
 
 
-def show_example(candidate: Candidate, value: str, text: str) -> Any:
+def show_example(candidate: Candidate, value: str, text: str) -> object:
     """An example as JSON would show it."""
     if candidate.logical == "integer":
         return text if candidate.kind.json_as_text else int(text)

@@ -13,7 +13,6 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import httpcore
 
@@ -75,7 +74,7 @@ class TimedStream(httpcore.NetworkStream):
         secure = self.stream.start_tls(ssl_context, server_hostname, self.deadline.shorten(timeout))
         return TimedStream(secure, self.deadline)
 
-    def get_extra_info(self, info: str) -> Any:
+    def get_extra_info(self, info: str) -> object:
         """What the connection tells about itself."""
         return self.stream.get_extra_info(info)
 

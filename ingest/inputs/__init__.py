@@ -46,7 +46,7 @@ def open_batch(context: InputContext) -> AbstractContextManager[RawBatch]:
     return find_reader(context.source.kind).open(context)
 
 
-def find_position(context: InputContext) -> dict[str, Any] | None:
+def find_position(context: InputContext) -> dict[str, object] | None:
     """The position that a load would reach now, found cheaply; None where nothing is new, or none can be looked at.
 
     A load that was withheld or failed leaves the position where it was: who polls remembers what was tried.

@@ -63,7 +63,7 @@ def open_bucket_batch(context: InputContext) -> Iterator[RawBatch]:
     )
 
 
-def find_new_objects(context: InputContext) -> dict[str, Any] | None:
+def find_new_objects(context: InputContext) -> dict[str, object] | None:
     """The position that a load would reach now; None where nothing is new. Costs a listing, no reading."""
     store = open_store(context.source, context.permits)
     return find_next(context.source, inspect_objects(store, context.source), context.state)

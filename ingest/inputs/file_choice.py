@@ -41,7 +41,9 @@ def choose_files(source: Input, fingerprints: Mapping[str, Any], state: Mapping[
     return Choice((new_data[0],), {"files": known}, may_be_empty=False, more=len(new_data) > 1)
 
 
-def find_next(source: Input, fingerprints: Mapping[str, Any], state: Mapping[str, Any]) -> dict[str, Any] | None:
+def find_next(
+    source: Input, fingerprints: Mapping[str, object], state: Mapping[str, object]
+) -> dict[str, object] | None:
     """The position that a load would reach now; None where there is nothing that was not loaded before."""
     choice = choose_files(source, fingerprints, state)
     return choice.position if choice.names and choice.position != dict(state) else None

@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from catalog.inputs.permits import Permits
 from catalog.model.dataset import Input
@@ -52,7 +51,7 @@ def open_file_batch(context: InputContext) -> Iterator[RawBatch]:
     )
 
 
-def find_new_files(context: InputContext) -> dict[str, Any] | None:
+def find_new_files(context: InputContext) -> dict[str, object] | None:
     """The position that a load would reach now; None where nothing is new. Costs a look at each file, no reading."""
     with refuse_unreadable(context.source):
         return find_next(context.source, inspect_files(context.source, context.permits), context.state)

@@ -43,7 +43,7 @@ class Watermark:
     raw: RawWatermark | None = None  # the source's own mark, where it is known: it comes before the value
     asked: RawWatermark | None = None  # that one with the lag taken off
 
-    def position(self, found: Sequence[RawWatermark] = ()) -> dict[str, Any]:
+    def position(self, found: Sequence[RawWatermark] = ()) -> dict[str, object]:
         """What the ledger keeps behind a batch that held these marks, the greatest first."""
         watermarks = list(dict.fromkeys(found))[:WATERMARKS_KEPT]
         if self.raw is not None:
@@ -116,7 +116,7 @@ def name_source(source: Input, incremental: Incremental) -> str:
     return f"{incremental.target} of {address}"
 
 
-def find_highest(context: InputContext, incremental: Incremental) -> Any | None:
+def find_highest(context: InputContext, incremental: Incremental) -> object | None:
     """The highest published value that has come already."""
     prop = context.dataset.properties[incremental.property]
     column = context.tables.of(context.dataset).current.c[prop.column]
@@ -132,7 +132,7 @@ def find_highest(context: InputContext, incremental: Incremental) -> Any | None:
 
 
 def choose_watermark(
-    context: InputContext, incremental: Incremental, state: Mapping[str, Any], highest: Any | None
+    context: InputContext, incremental: Incremental, state: Mapping[str, Any], highest: object | None
 ) -> RawWatermark | None:
     """The greatest of the marks that the ledger keeps which is no greater than what is published."""
     prop = context.dataset.properties[incremental.property]
@@ -157,7 +157,7 @@ def choose_watermark(
     return None
 
 
-def read_value(context: InputContext, text: str) -> Any:
+def read_value(context: InputContext, text: str) -> object:
     """A text as a value of the property; SourceError where it is none."""
     name = context.source.incremental.property if context.source.incremental else ""
     try:
@@ -166,6 +166,6 @@ def read_value(context: InputContext, text: str) -> Any:
         raise SourceError(f"{text!r} is no {name} to start from: {error}.") from None
 
 
-def in_zone(value: Any, zone: str) -> Any:
+def in_zone(value: object, zone: str) -> object:
     """A moment on the clock of its source."""
     return value.astimezone(ZoneInfo(zone)) if isinstance(value, datetime) and value.tzinfo else value

@@ -10,7 +10,7 @@ from typing import Any
 LATEST_ZONE = timedelta(hours=12)  # the last clock on earth is so far behind UTC
 
 
-def step_back(value: Any, lag: float) -> Any:
+def step_back(value: object, lag: float) -> Any:
     """The value with the lag taken off: seconds of a moment, a number of a number."""
     try:
         match value:
@@ -31,7 +31,7 @@ def step_back(value: Any, lag: float) -> Any:
     return value
 
 
-def write_value(value: Any, written: str | None = None) -> str:
+def write_value(value: object, written: str | None = None) -> str:
     """A value as text: moments in UTC, numbers with all their digits."""
     if isinstance(value, date) and written in {"epoch", "epochMillis"}:
         timestamp = value if isinstance(value, datetime) else datetime.combine(value, time())

@@ -47,7 +47,7 @@ class RawWatermark:
         """The mark for a person."""
         return self.value if self.value is not None else str(self.raw)
 
-    def note(self) -> dict[str, Any]:
+    def note(self) -> dict[str, object]:
         """The mark as the ledger keeps it."""
         kind, text = write_raw(self.raw)
         return {"type": kind, "raw": text, "value": self.value}
@@ -63,7 +63,7 @@ class RawWatermark:
         return RawWatermark(step_back(self.raw, lag))
 
 
-def write_raw(raw: Any) -> tuple[str, str]:
+def write_raw(raw: object) -> tuple[str, str]:
     """The name of a value's type, and the value as text."""
     match raw:
         case datetime():
@@ -144,14 +144,14 @@ def is_plain(dataset: Dataset, name: str, column: str | None = None) -> bool:
 
 
 def filter_watermarks(
-    watermarks: Iterable[tuple[Any, str]],
+    watermarks: Iterable[tuple[object, str]],
     dataset: Dataset,
     name: str,
     settings: Settings,
     folder: Path,
     *,
     plain: bool,
-) -> list[tuple[RawWatermark, Any]]:
+) -> list[tuple[RawWatermark, object]]:
     """Those of the marks that are values of the property and have come already, in the order in which they are given.
 
     Each is given with the text that its records have of it, and comes with the property's value where it is `plain`:
@@ -171,7 +171,7 @@ def filter_watermarks(
     ]
 
 
-def find_values(texts: Sequence[str], prop: Property, settings: Settings, folder: Path) -> list[Any]:
+def find_values(texts: Sequence[str], prop: Property, settings: Settings, folder: Path) -> list[object]:
     """What the cleaning makes of these texts: the property's values, None where a text is none."""
     if not texts:
         return []
@@ -195,7 +195,7 @@ def can_be_kept(text: str) -> bool:
     return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
-def is_ahead(value: Any) -> bool:
+def is_ahead(value: object) -> bool:
     """Whether a value is a moment that has not come yet."""
     now = datetime.now(UTC)
     if isinstance(value, datetime):

@@ -21,6 +21,7 @@ from catalog.model.dataset import Dataset, Property
 from catalog.storage.dataset_tables import CatalogTables, DatasetTables
 from catalog.storage.ledger_tables import DatasetHead, Profile
 from runtime.logs import log
+from runtime.postgres.sql_types import SqlExpression, SqlQuery
 
 LOGGER = logging.getLogger("decant.profiles")
 MOST_FREQUENT = 10  # values shown of a property
@@ -153,7 +154,7 @@ def keep_profile(engine: sa.Engine, dataset_id: int, facts: dict[str, Any]) -> b
         return connection.execute(statement.returning(Profile.dataset_id)).first() is not None
 
 
-def compile_profile(table: sa.Table, prop: Property) -> sa.Select[Any]:
+def compile_profile(table: sa.Table, prop: Property) -> SqlQuery:
     """The statement of one JSON object: what a property holds in all records of the table."""
     column = table.c[prop.column]
     counted = sa.select(column.label("value"), sa.func.count().label("records")).group_by(column).cte("counted")
@@ -184,12 +185,12 @@ def pick(expression: Any) -> Any:
     return sa.select(expression).scalar_subquery()
 
 
-def show(prop: Property, value: Any) -> Any:
+def show(prop: Property, value: object) -> object:
     """A value as records show it: text where JSON readers would lose digits."""
     return sa.cast(value, sa.Text) if prop.type.json_as_text else value
 
 
-def most_frequent(counted: Any, prop: Property) -> Any:
+def most_frequent(counted: sa.FromClause, prop: Property) -> SqlExpression:
     """The values that most records have, with how many; empty where no value comes twice."""
     top = (
         sa.select(counted.c.value, counted.c.records)
@@ -199,11 +200,12 @@ def most_frequent(counted: Any, prop: Property) -> Any:
         .subquery("top")
     )
     entry = sa.func.jsonb_build_object("value", show(prop, top.c.value), "records", top.c.records)
-    ordered: Any = aggregate_order_by(entry, top.c.records.desc(), top.c.value)
-    return pick(sa.func.coalesce(sa.func.jsonb_agg(ordered), sa.literal_column("'[]'::jsonb")))
+    ordered: SqlExpression = aggregate_order_by(entry, top.c.records.desc(), top.c.value)
+    found: SqlExpression = pick(sa.func.coalesce(sa.func.jsonb_agg(ordered), sa.literal_column("'[]'::jsonb")))
+    return found
 
 
-def histogram(counted: Any, prop: Property) -> Any:
+def histogram(counted: sa.FromClause, prop: Property) -> SqlExpression:
     """Buckets of equal width from the minimum to the maximum, empty ones too; null where there is one value or none.
 
     Bounds are numbers, or moments for dates and timestamps; each bucket holds its lower bound, the last both.
@@ -212,7 +214,7 @@ def histogram(counted: Any, prop: Property) -> Any:
     value = (
         sa.extract("epoch", sa.cast(counted.c.value, sa.TIMESTAMP(timezone=True))) if timestamp else counted.c.value
     )
-    number: Any = sa.cast(value, sa.Double)
+    number: SqlExpression = sa.cast(value, sa.Double)
     placed = sa.select(number.label("value"), counted.c.records).where(counted.c.value.is_not(None)).cte("placed")
     span = sa.select(sa.func.min(placed.c.value).label("low"), sa.func.max(placed.c.value).label("high")).cte("span")
     index = sa.func.least(sa.func.width_bucket(placed.c.value, span.c.low, span.c.high, BUCKETS), BUCKETS)
@@ -224,7 +226,7 @@ def histogram(counted: Any, prop: Property) -> Any:
     )
     places = sa.func.generate_series(1, BUCKETS).table_valued("place", name="places").render_derived()
 
-    def bound(number: Any) -> Any:
+    def bound(number: SqlExpression) -> SqlExpression:
         edge = span.c.low + number * ((span.c.high - span.c.low) / BUCKETS)
         return sa.func.to_timestamp(edge) if timestamp else edge
 
@@ -233,6 +235,6 @@ def histogram(counted: Any, prop: Property) -> Any:
     entry = sa.func.jsonb_build_object(
         "from", bound(places.c.place - 1), "to", upper, "records", sa.func.coalesce(filled.c.records, 0)
     )
-    ordered: Any = aggregate_order_by(entry, places.c.place)
+    ordered: SqlExpression = aggregate_order_by(entry, places.c.place)
     rows = span.join(places, span.c.low < span.c.high).outerjoin(filled, filled.c.place == places.c.place)
     return sa.select(sa.func.jsonb_agg(ordered)).select_from(rows).scalar_subquery()

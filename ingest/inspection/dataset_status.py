@@ -19,7 +19,7 @@ from catalog.storage.ledger_tables import DatasetHead, Event, InputState, Load, 
 
 def read_status(
     engine: sa.Engine, catalog: Catalog, tables: CatalogTables, datasets: Iterable[Dataset], now: datetime
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """Each dataset's head, last load, freshness, next load, and what waits or does not fit."""
     with engine.connect() as connection:
         heads = {
@@ -61,7 +61,7 @@ def read_ledger_state(connection: sa.Connection) -> dict[str, dict[int, Any]]:
     """What the ledger knows of each dataset by its id."""
     count = sa.func.count()
 
-    def by_dataset(statement: Any) -> dict[int, Any]:
+    def by_dataset(statement: Any) -> dict[int, object]:
         return {row[0]: row[1] for row in connection.execute(statement)}
 
     rejects = sa.select(RejectedRecord.dataset_id, count).where(RejectedRecord.state == "open")
@@ -84,7 +84,7 @@ def read_ledger_state(connection: sa.Connection) -> dict[str, dict[int, Any]]:
     }
 
 
-def describe_load(load: Any) -> dict[str, Any]:
+def describe_load(load: Any) -> dict[str, object]:
     """The last load of a dataset."""
     return {
         "last_load": load.status if load else None,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import sqlglot
 from sqlglot import expressions as exp
@@ -140,6 +139,6 @@ def name_source(source: Input | None) -> str | None:
     return {"events": "pushed records", "query": "query"}.get(source.kind) or source.path or source.kind
 
 
-def to_json(traced: Lineage) -> dict[str, Any]:
+def to_json(traced: Lineage) -> dict[str, object]:
     """The lineage as JSON shows it."""
     return asdict(traced)

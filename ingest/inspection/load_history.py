@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from catalog.model.dataset import Dataset
 from catalog.storage.ledger_tables import DatasetHead, Load, QualityResult, RejectedRecord
 from ingest.errors import IngestError
+from runtime.postgres.sql_types import SqlQuery
 
 COUNTS = ("raw", "accepted", "rejected", "duplicates", "inserted", "updated", "deleted", "unchanged")
 SAMPLED_REJECTS = 10_000  # of one load, to count its reasons
@@ -17,7 +18,7 @@ SAMPLED_REJECTS = 10_000  # of one load, to count its reasons
 
 def list_loads(
     engine: sa.Engine, datasets: Iterable[Dataset], status: str | None = None, limit: int = 20
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """The latest loads of these datasets, newest first."""
     addresses = [(dataset.product, dataset.major, dataset.name) for dataset in datasets]
     where = sa.tuple_(DatasetHead.product, DatasetHead.major, DatasetHead.dataset).in_(addresses)
@@ -28,7 +29,7 @@ def list_loads(
         return [describe(row) for row in connection.execute(statement)]
 
 
-def read_load(engine: sa.Engine, load_id: int) -> dict[str, Any]:
+def read_load(engine: sa.Engine, load_id: int) -> dict[str, object]:
     """Everything that the ledger knows of one load; IngestError where there is none."""
     with engine.connect() as connection:
         row = connection.execute(select_loads().where(Load.id == load_id)).one_or_none()
@@ -62,14 +63,14 @@ def read_load(engine: sa.Engine, load_id: int) -> dict[str, Any]:
         }
 
 
-def select_loads() -> sa.Select[Any]:
+def select_loads() -> SqlQuery:
     """Loads with the address of their dataset."""
     return sa.select(
         Load.__table__, DatasetHead.product, DatasetHead.major, DatasetHead.dataset.label("dataset_name")
     ).join(DatasetHead, DatasetHead.id == Load.dataset_id)
 
 
-def describe(row: Any) -> dict[str, Any]:
+def describe(row: Any) -> dict[str, object]:
     """One load in a list."""
     seconds = (row.finished_at - row.started_at).total_seconds() if row.finished_at else None
     return {
@@ -87,7 +88,7 @@ def describe(row: Any) -> dict[str, Any]:
     }
 
 
-def count_reasons(connection: sa.Connection, load_id: int) -> list[dict[str, Any]]:
+def count_reasons(connection: sa.Connection, load_id: int) -> list[dict[str, object]]:
     """The reasons for rejection of a load's records that still lie in quarantine, most frequent first."""
     newest = (
         sa.select(RejectedRecord.file, RejectedRecord.line, RejectedRecord.reasons)

@@ -73,7 +73,7 @@ def land_part(
     return LandedPart(part.name, sha256, path, size, part.file_format)
 
 
-def note_parts(landed: LandedBatch) -> list[dict[str, Any]]:
+def note_parts(landed: LandedBatch) -> list[dict[str, object]]:
     """The parts as the ledger keeps them."""
     return [
         {

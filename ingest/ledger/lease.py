@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -18,6 +17,7 @@ from catalog.model.dataset import Dataset
 from catalog.storage.heads import is_head_of
 from catalog.storage.ledger_tables import DatasetHead, Load
 from ingest.errors import DatasetBusyError, IngestError
+from runtime.postgres.sql_types import SqlExpression
 
 LEASE_SECONDS = 600
 RENEWAL_SECONDS = LEASE_SECONDS / 5
@@ -35,7 +35,7 @@ HOLDERS = sa.text(
 )
 
 
-def lease_end() -> sa.ColumnElement[Any]:
+def lease_end() -> SqlExpression:
     """When a lease that is taken now runs out."""
     return sa.func.now() + sa.cast(f"{LEASE_SECONDS} seconds", sa.Interval)
 

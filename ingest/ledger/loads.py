@@ -211,7 +211,7 @@ def note_landed(engine: sa.Engine, ticket: Ticket, note: LandedNote, batch_sha25
         )
 
 
-def move_input(connection: sa.Connection, dataset_id: int, position: dict[str, Any] | None) -> None:
+def move_input(connection: sa.Connection, dataset_id: int, position: dict[str, object] | None) -> None:
     """Moves the input on; only ever inside the transaction that ends a load well."""
     values = {"position": position, "last_success": sa.func.now()}
     statement = insert(InputState).values(dataset_id=dataset_id, **values)
@@ -251,7 +251,7 @@ def close_load(engine: sa.Engine, ticket: Ticket, failure: IngestError | None) -
 
 
 def end_unchanged(
-    engine: sa.Engine, ticket: Ticket, batch_sha256: str, cleaning_sha256: str, position: dict[str, Any] | None
+    engine: sa.Engine, ticket: Ticket, batch_sha256: str, cleaning_sha256: str, position: dict[str, object] | None
 ) -> None:
     """Ends a load that brings nothing new: its batch and cleaning are those of the latest publication."""
     with engine.begin() as connection:

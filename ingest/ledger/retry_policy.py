@@ -24,7 +24,7 @@ def choose_delay(attempt: int, first_seconds: float = FIRST_DELAY_SECONDS) -> fl
 
 def end_attempt(
     code: str, message: str, attempt: int, *, transient: bool, after: float | None = None
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """What the ledger says of a load whose attempt failed: `queued` while it may be tried again, else `failed`.
 
     `after` are the seconds that the source asks to be left alone: the next attempt is no sooner, within a day.

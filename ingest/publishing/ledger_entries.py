@@ -84,7 +84,7 @@ def finish_load(connection: sa.Connection, candidate: Candidate, outcome: Outcom
         connection.execute(sa.insert(QualityResult), rows)
 
 
-def describe_parts(candidate: Candidate) -> list[dict[str, Any]]:
+def describe_parts(candidate: Candidate) -> list[dict[str, object]]:
     """The parts as the ledger keeps them; with the first one stands what batches have had so far."""
     parts = [asdict(part) for part in candidate.parsed.parts]
     if parts:

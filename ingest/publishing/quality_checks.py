@@ -25,6 +25,7 @@ from catalog.storage.product_roles import become, find_usable_role
 from catalog.types.property_types import PropertyType
 from catalog.types.value_parsers import InvalidValueError
 from runtime.postgres.driver_messages import describe_postgres
+from runtime.postgres.sql_types import SqlExpression
 
 GATE_TIMEOUT = "30s"
 # Functions and types are PostgreSQL's own, and a backslash in a text is a backslash.
@@ -169,7 +170,7 @@ def run_in_savepoint(connection: sa.Connection, statement: str, role: str | None
     return read_number(rows[0][0])
 
 
-def read_number(value: Any) -> float | None:
+def read_number(value: object) -> float | None:
     """What a rule measured; true counts as 1. ValueError for anything that no bound can be held against."""
     if value is None:
         return None
@@ -193,7 +194,7 @@ def compile_gate(readings: Readings, tables: DatasetTables, gate: Gate) -> str:
     return str(statement.compile(dialect=DIALECT, compile_kwargs={"literal_binds": True}))
 
 
-def count_metric(tables: DatasetTables, gate: Gate) -> sa.ColumnElement[Any]:
+def count_metric(tables: DatasetTables, gate: Gate) -> SqlExpression:
     """The number of records that a library metric speaks of."""
     current = tables.current
     if gate.metric == "rowCount":
@@ -222,7 +223,7 @@ def count_metric(tables: DatasetTables, gate: Gate) -> sa.ColumnElement[Any]:
     return sa.func.count().filter(broken)
 
 
-def write_value(kind: PropertyType, value: Any) -> str | None:
+def write_value(kind: PropertyType, value: object) -> str | None:
     """An allowed value as Postgres reads it; None for null, and where no record can ever have it."""
     if value is None:
         return None
@@ -236,7 +237,7 @@ def write_value(kind: PropertyType, value: Any) -> str | None:
     return text
 
 
-def compare(measured: float | None, operator: str, bound: Any) -> bool:
+def compare(measured: float | None, operator: str, bound: object) -> bool:
     """Whether a measurement keeps its bound; `mustBeBetween` includes both ends."""
     if measured is None:
         return False

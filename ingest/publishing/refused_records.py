@@ -146,7 +146,7 @@ def describe(driver: psycopg.Connection, tables: DatasetTables, line: int, error
     return Refused(line, ",".join(row[index] or "" for index in key), f"Postgres refuses it: {said}", None)
 
 
-def read_order(tables: DatasetTables, row: Mapping[str, str | None]) -> dict[str, Any] | None:
+def read_order(tables: DatasetTables, row: Mapping[str, str | None]) -> dict[str, object] | None:
     """The value by which a record is newer than another, as quarantine keeps it; None where none decides."""
     prop = order_property(tables.dataset)
     return {"by": name_order(prop), "value": row[prop.column]} if prop else None

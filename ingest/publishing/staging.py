@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
@@ -12,6 +11,7 @@ from sqlalchemy.schema import CreateTable, DropTable
 from catalog.storage.dataset_tables import STAGING_SCHEMA, DatasetTables
 from ingest.ledger.running_load import RunningLoad
 from runtime.postgres.copy import copy_file
+from runtime.postgres.sql_types import SqlExpression
 
 
 def stage(load: RunningLoad, file: Path) -> None:
@@ -48,7 +48,7 @@ def restore_indexes(connection: sa.Connection, tables: DatasetTables) -> None:
     connection.execute(sa.select(sa.func.decant.restore_indexes(regclass(connection, tables.current))))
 
 
-def regclass(connection: sa.Connection, table: sa.Table) -> sa.ColumnElement[Any]:
+def regclass(connection: sa.Connection, table: sa.Table) -> SqlExpression:
     """The table as an argument of a function."""
     return sa.cast(quote_table(connection, table).replace("%%", "%"), postgresql.REGCLASS)
 

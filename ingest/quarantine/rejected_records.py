@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB, insert
@@ -19,6 +18,7 @@ from ingest.cleaning.newest import note_order
 from ingest.readers.record_writer import ParsedPart, show_text
 from runtime.plain_text import keep_text
 from runtime.postgres.copy import copy_file, driver_of
+from runtime.postgres.sql_types import SqlQuery
 
 RAW_BATCH_LINES = 10_000
 REASONS_SHOWN = 20
@@ -130,7 +130,7 @@ def reject_repeats(
     add_reasons(connection, found.where(sa.or_(*conflicts)))
 
 
-def add_reasons(connection: sa.Connection, found: sa.Select[Any]) -> None:
+def add_reasons(connection: sa.Connection, found: SqlQuery) -> None:
     """Adds (line, key, value, reasons) to the load's rejected ones, beside the reasons that a line has already."""
     statement = insert(REJECTS).from_select(["line", "key", "order_value", "reasons"], found)
     connection.execute(
@@ -140,7 +140,7 @@ def add_reasons(connection: sa.Connection, found: sa.Select[Any]) -> None:
     )
 
 
-def key_of(tables: DatasetTables, table: Any) -> sa.ColumnElement[str]:
+def key_of(tables: DatasetTables, table: sa.FromClause) -> sa.ColumnElement[str]:
     """SQL for a record's key as text, its parts joined by commas."""
     return sa.func.concat_ws(",", *(sa.cast(table.c[column], sa.Text) for column in tables.key()))
 

@@ -29,6 +29,7 @@ from ingest.readers.record_writer import ParsedPart
 from ingest.readers.replayed_rejects import RejectsReader
 from runtime.plain_text import keep_text
 from runtime.postgres.copy import copy_file
+from runtime.postgres.sql_types import SqlExpression
 
 REPLAYED = sa.Table(
     "poured",
@@ -110,8 +111,8 @@ def leave_newer(
     current = tables.current
     seen = seen_in(open_now, latest)
     if replay_plan.load_id is not None:
-        origin: sa.ColumnElement[Any] = sa.literal(replay_plan.load_id, sa.BigInteger)
-        origin_line: sa.ColumnElement[Any] = staged.c[LINE]
+        origin: SqlExpression = sa.literal(replay_plan.load_id, sa.BigInteger)
+        origin_line: SqlExpression = staged.c[LINE]
         effective = origin
         source: Any = staged
         dismissed: sa.ColumnElement[bool] = sa.false()
@@ -158,7 +159,7 @@ def is_rejected_in(
     )
 
 
-def seen_in(rejects: Any, latest: LatestBatch | None) -> sa.ColumnElement[bool]:
+def seen_in(rejects: sa.FromClause, latest: LatestBatch | None) -> sa.ColumnElement[bool]:
     """Whether a rejected record came in the latest batch, or came again there: loads of a dataset do not overlap."""
     if latest is None:
         return sa.false()
@@ -171,9 +172,7 @@ def appends(tables: DatasetTables) -> bool:
     return tables.dataset.input is not None and tables.dataset.input.mode == "append"
 
 
-def is_newer_line(
-    tables: DatasetTables, staged: sa.Table, origin_line: sa.ColumnElement[Any]
-) -> sa.ColumnElement[bool]:
+def is_newer_line(tables: DatasetTables, staged: sa.Table, origin_line: SqlExpression) -> sa.ColumnElement[bool]:
     """Whether the current record is newer than the staged one within one and the same batch."""
     later = tables.current.c[LINE] > origin_line
     order = tables.dataset.input.order_by if tables.dataset.input else None

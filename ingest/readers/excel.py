@@ -11,7 +11,6 @@ import datetime as dt
 from collections.abc import Iterable, Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import orjson
 import python_calamine as calamine
@@ -104,7 +103,11 @@ class OpenSheet:
     """A sheet while it is read."""
 
     def __init__(
-        self, facts: SheetSummary, columns: tuple[str, ...], rows: Iterator[tuple[int, list[Any]]], first_column: int
+        self,
+        facts: SheetSummary,
+        columns: tuple[str, ...],
+        rows: Iterator[tuple[int, list[object]]],
+        first_column: int,
     ) -> None:
         self.facts = facts
         self.columns = columns
@@ -112,7 +115,7 @@ class OpenSheet:
         self.first_column = first_column
         self.keys = number_twins(columns)
 
-    def write(self, line: int, values: list[Any], needed: tuple[str, ...]) -> tuple[bytes, str | None]:
+    def write(self, line: int, values: list[object], needed: tuple[str, ...]) -> tuple[bytes, str | None]:
         """A row as an object; as what shows it, and what is wrong with it, where it is no record."""
         keys = self.keys
         if len(values) > len(keys) and any(value is not None for value in values[len(keys) :]):
@@ -134,7 +137,7 @@ class OpenSheet:
 
 def read_rows(
     sheet: calamine.CalamineSheet, facts: SheetSummary, first_column: int
-) -> Iterator[tuple[int, list[Any]]]:
+) -> Iterator[tuple[int, list[object]]]:
     """Each row that holds something, with its number in the sheet."""
     serials = [(column - first_column, cells, cells.shows_timestamps) for column, cells in facts.serials.items()]
     last = 0
@@ -152,7 +155,7 @@ def read_rows(
     yield from ((line, []) for line in sorted(facts.formulas) if line > last)
 
 
-def as_json(cell: Any) -> Any:
+def as_json(cell: object) -> object:
     """A cell's value as JSON has it."""
     if isinstance(cell, bool):
         return cell
@@ -167,6 +170,6 @@ def as_json(cell: Any) -> Any:
     return cell
 
 
-def name_columns(header: list[Any], first_column: int) -> tuple[str, ...]:
+def name_columns(header: list[object], first_column: int) -> tuple[str, ...]:
     """The header's names; a column without one is called by its letters."""
     return name_headers((str(value) if value is not None else "" for value in header), first_column)

@@ -29,7 +29,7 @@ class MalformedJsonError(ValueError):
     """The text is no raw record; the message says why, after the words "the record"."""
 
 
-def read_object(raw: bytes) -> dict[str, Any]:
+def read_object(raw: bytes) -> dict[str, object]:
     """The record; MalformedJsonError where it is no JSON object, or one that readers disagree about."""
     if len(raw) > RECORD_LIMIT_BYTES:
         raise MalformedJsonError(f"is longer than {RECORD_LIMIT_BYTES:,} bytes")
@@ -49,7 +49,7 @@ def read_object(raw: bytes) -> dict[str, Any]:
     return record
 
 
-def read_plain(raws: Sequence[bytes]) -> list[dict[str, Any]] | None:
+def read_plain(raws: Sequence[bytes]) -> list[dict[str, object]] | None:
     """The records, where it is certain at little cost that each text is one, to be taken as it is; else None.
 
     Each text stands in brackets of its own, on a line of its own: a text that is none, or more than one, cannot be
@@ -153,7 +153,7 @@ def find_twice(raw: bytes) -> str | None:
     """A key that one of the objects has twice; None where there is none."""
     found: list[str] = []
 
-    def look(pairs: list[tuple[str, Any]]) -> None:
+    def look(pairs: list[tuple[str, object]]) -> None:
         seen: set[str] = set()
         for key, _ in pairs:
             if key in seen:

@@ -210,7 +210,7 @@ class Erasure:
         delete_exports(self.settings.exports_folder, self.tables.dataset)
 
 
-def parse_key(dataset: Dataset, key: list[str]) -> list[Any]:
+def parse_key(dataset: Dataset, key: list[str]) -> list[object]:
     """The key's values; IngestError where they cannot be this dataset's."""
     if len(key) != len(dataset.key):
         raise IngestError(f"The key of {dataset.address} has {len(dataset.key)} part(s): {','.join(dataset.key)}.")

@@ -26,6 +26,7 @@ from catalog.storage.heads import is_head_of
 from catalog.storage.ledger_tables import IDEMPOTENCY_HOURS, DatasetHead, Load, Revision
 from ingest.landing.landing_zone import locate
 from ingest.ledger.failures import explain_failure, is_outage
+from runtime.postgres.sql_types import SqlExpression
 from runtime.settings.settings import Settings
 
 ROWS_AT_ONCE = 10_000
@@ -189,7 +190,7 @@ def delete_history(engine: sa.Engine, tables: DatasetTables, oldest: int) -> int
     """How many rows of history went: those that no kept revision has."""
     history = tables.history
     # A row's place counts within its table, and each partition is one of its own.
-    key: tuple[sa.ColumnElement[Any], ...] = (sa.literal_column("tableoid"), sa.literal_column("ctid"))
+    key: tuple[SqlExpression, ...] = (sa.literal_column("tableoid"), sa.literal_column("ctid"))
     some = sa.select(*key).select_from(history).where(history.c[UNTIL] <= oldest).limit(ROWS_AT_ONCE)
     total = 0
     while True:
@@ -203,7 +204,7 @@ def delete_history(engine: sa.Engine, tables: DatasetTables, oldest: int) -> int
             return total
 
 
-def repeat(engine: sa.Engine, statement: str, facts: dict[str, Any]) -> int:
+def repeat(engine: sa.Engine, statement: str, facts: dict[str, object]) -> int:
     """How many rows a statement deleted, some at a time."""
     total = 0
     while True:
@@ -216,7 +217,7 @@ def repeat(engine: sa.Engine, statement: str, facts: dict[str, Any]) -> int:
             return total
 
 
-def delete_batches(engine: sa.Engine, settings: Settings, facts: dict[str, Any], pruned: Pruned) -> None:
+def delete_batches(engine: sa.Engine, settings: Settings, facts: dict[str, object], pruned: Pruned) -> None:
     """Lets go of raw batches that no kept revision, no quarantine and no unfinished load needs."""
     with engine.connect() as connection:
         loads = list(connection.scalars(sa.text(FORGOTTEN_BATCHES), facts))

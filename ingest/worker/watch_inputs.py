@@ -7,7 +7,6 @@ import logging
 import time
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
@@ -139,7 +138,7 @@ def has_new_data(loader: Loader, dataset: Dataset) -> bool:
     return position is not None and json.loads(json.dumps(position)) not in tried
 
 
-def read_progress(engine: sa.Engine, dataset: Dataset) -> tuple[dict[str, Any], list[Any]]:
+def read_progress(engine: sa.Engine, dataset: Dataset) -> tuple[dict[str, object], list[object]]:
     """Where the input stood when a load last ended well, and the positions that the latest load did not get past."""
     heads = sa.select(DatasetHead.id).where(is_head_of(dataset))
     with engine.connect() as connection:

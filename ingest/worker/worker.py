@@ -262,7 +262,7 @@ async def in_thread(call: Callable[[], T]) -> T:
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
 
-    def finish(method: Callable[[Any], None], value: Any) -> None:
+    def finish(method: Callable[[Any], None], value: object) -> None:
         if not future.done():
             method(value)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import sqlite3
-from typing import Any
 from urllib.parse import quote
 
 import sqlalchemy as sa
@@ -19,7 +18,7 @@ from ingest.inputs.variables import VariableExpander
 
 CONNECT_TIMEOUT = 10  # seconds
 # How a driver is told the time that a connection may take, and to leave nothing behind in a shared session.
-CONNECT_ARGUMENTS: dict[str, dict[str, Any]] = {
+CONNECT_ARGUMENTS: dict[str, dict[str, object]] = {
     "psycopg": {
         "connect_timeout": CONNECT_TIMEOUT,
         "application_name": "decant",
@@ -67,7 +66,7 @@ def missing_driver(source: DatabaseSource, url: sa.URL, error: Exception) -> Sou
     )
 
 
-def keep_bytes(connection: sqlite3.Connection, record: Any) -> None:
+def keep_bytes(connection: sqlite3.Connection, record: object) -> None:
     """Lets texts of SQLite be what they are: one that is not UTF-8 is its record's fault alone."""
     connection.text_factory = lambda content: content.decode("utf-8", "surrogateescape")
 

@@ -9,7 +9,6 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
@@ -77,20 +76,21 @@ def translate(source: DatabaseSource, error: DBAPIError, seconds: float) -> Sour
     return SourceError(f"Reading {source.address} failed: the database refuses the query{code}.")
 
 
-def mysql_number(driver: Any) -> int | None:
+def mysql_number(driver: BaseException | None) -> int | None:
     """The number of an error of MySQL or MariaDB; None of others."""
     arguments = getattr(driver, "args", ())
     is_mysql = type(driver).__module__.split(".")[0] in {"pymysql", "MySQLdb"}
     return arguments[0] if is_mysql and arguments and isinstance(arguments[0], int) else None
 
 
-def find_words(driver: Any, state: str, number: int | None) -> str | None:
+def find_words(driver: BaseException | None, state: str, number: int | None) -> str | None:
     """The driver's words about the names in a query; None where it says nothing of them."""
     said = None
     if number is None and state[:2] == "42":
         said = getattr(getattr(driver, "diag", None), "message_primary", None)
     elif number in MYSQL_NAMING:  # which have a state as well, and no words beside their message
-        said = TO_WHOM.sub("", str(driver.args[1])) if len(driver.args) > 1 else None
+        arguments: tuple[object, ...] = getattr(driver, "args", ())
+        said = TO_WHOM.sub("", str(arguments[1])) if len(arguments) > 1 else None
     elif type(driver).__module__ == "sqlite3" and SQLITE_NAMING.search(str(driver)):
         said = str(driver)
     return " ".join(said.split())[:SHOWN_LETTERS] if said else None

@@ -28,6 +28,7 @@ from ingest.inputs.database.watermarks import choose_rows, read_watermarks
 from ingest.inputs.incremental import find_watermark
 from ingest.inputs.raw_batch import InputContext, RawBatch, RawPart
 from ingest.inputs.variables import VariableExpander
+from runtime.postgres.sql_types import SqlExpression, SqlQuery
 
 BLOCK_ROWS = 2_000
 # A colon before a word is a parameter to SQLAlchemy, unless there is a backslash before it.
@@ -86,7 +87,7 @@ def name_rows(source: DatabaseSource) -> Any:
     return sa.table(source.table or "", schema=source.schema)
 
 
-def choose_read(dataset: Dataset, header: Header, dialect: str) -> list[sa.ColumnElement[Any]]:
+def choose_read(dataset: Dataset, header: Header, dialect: str) -> list[SqlExpression]:
     """What is read of the rows: all as it is, but for columns that Postgres would write otherwise than is meant."""
     if dialect != "postgresql":
         return [sa.literal_column("*")]
@@ -97,7 +98,7 @@ def choose_read(dataset: Dataset, header: Header, dialect: str) -> list[sa.Colum
     return [write_as(name, text or "{column}") for name, text in zip(header.names, written, strict=True)]
 
 
-def write_as(name: str, text: str) -> sa.ColumnElement[Any]:
+def write_as(name: str, text: str) -> SqlExpression:
     """A column, by SQL over {column}, under its own name."""
     quoted = '"' + name.replace('"', '""') + '"'  # without the doubled % of a dialect: the whole text gets that
     return sa.literal_column(text.replace("{column}", quoted)).label(sa.sql.quoted_name(name, quote=True))
@@ -133,7 +134,7 @@ def choose_order(dataset: Dataset) -> list[str]:
 def read_blocks(
     connection: sa.Connection,
     source: DatabaseSource,
-    query: sa.Select[Any],
+    query: SqlQuery,
     names: tuple[str, ...],
     writers: list[Writer],
 ) -> Generator[bytes, None, None]:
@@ -160,9 +161,9 @@ def as_bytes(text: str | bytes) -> bytes:
     return text.encode() if isinstance(text, str) else text
 
 
-def read_header(connection: sa.Connection, source: DatabaseSource, rows: Any) -> Header:
+def read_header(connection: sa.Connection, source: DatabaseSource, rows: sa.FromClause) -> Header:
     """The columns; SourceError where two have one name: one would hide the other."""
-    query: sa.Select[Any] = sa.select(sa.literal_column("*")).select_from(rows).where(sa.false())
+    query: SqlQuery = sa.select(sa.literal_column("*")).select_from(rows).where(sa.false())
     with explain(source), closing(connection.execute(query)) as result:
         names = tuple(result.keys())
         codes = tuple(column[1] for column in result.cursor.description)

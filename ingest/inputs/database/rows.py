@@ -24,13 +24,13 @@ MYSQL_BIT = 16
 MIDNIGHT = datetime(1970, 1, 1)  # noqa: DTZ001 - of any day, on any clock
 
 
-def write_rows(names: Sequence[str], rows: Iterable[Sequence[Any]], writers: Sequence[Writer] = ()) -> bytes:
+def write_rows(names: Sequence[str], rows: Iterable[Sequence[object]], writers: Sequence[Writer] = ()) -> bytes:
     """One JSON object in a line for each row; what is no UTF-8 stays so, and is the fault of its row alone."""
     chosen = writers or [plain] * len(names)
     return b"".join(encode(write_row(names, row, chosen)) + b"\n" for row in rows)
 
 
-def write_row(names: Sequence[str], row: Sequence[Any], writers: Sequence[Writer]) -> str:
+def write_row(names: Sequence[str], row: Sequence[object], writers: Sequence[Writer]) -> str:
     """One row as JSON: numbers with all their digits, null apart from the empty text."""
     return simplejson.dumps(
         {name: write(value) for name, value, write in zip(names, row, writers, strict=True)},
@@ -49,10 +49,10 @@ def encode(text: str) -> bytes:
         return text.encode("utf-8", "backslashreplace")
 
 
-def choose_writer(kind: str | None, code: Any = None, *, mysql: bool = False) -> Writer:
+def choose_writer(kind: str | None, code: object = None, *, mysql: bool = False) -> Writer:
     """How the values of a column are written that a property of this type reads; `code` is the driver's type."""
 
-    def write(value: Any) -> Any:
+    def write(value: object) -> object:
         if isinstance(value, datetime) and value.tzinfo is None and mysql and code == MYSQL_TIMESTAMP:
             value = value.replace(tzinfo=UTC)  # the session's zone; a DATETIME has none
         if isinstance(value, bytes | bytearray | memoryview):
@@ -62,7 +62,7 @@ def choose_writer(kind: str | None, code: Any = None, *, mysql: bool = False) ->
     return write
 
 
-def read_bits(value: bytes, kind: str | None, *, is_bit: bool) -> Any:
+def read_bits(value: bytes, kind: str | None, *, is_bit: bool) -> object:
     """Bytes as the number, the truth or the UUID that they stand for; other numbers than 0 and 1 are no truth."""
     number = int.from_bytes(value, "big")
     if kind == "boolean" and value and number in (0, 1):
@@ -72,7 +72,7 @@ def read_bits(value: bytes, kind: str | None, *, is_bit: bool) -> Any:
     return UUID(bytes=value) if kind == "uuid" and len(value) == 16 else value
 
 
-def fit(value: Any, kind: str | None) -> Any:
+def fit(value: object, kind: str | None) -> object:
     """The value in the type of its property, where that loses nothing."""
     match value:
         case timedelta() if kind == "time" and timedelta(0) <= value < timedelta(days=1):
@@ -86,7 +86,7 @@ def fit(value: Any, kind: str | None) -> Any:
     return value
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> object:
     """A value as JSON has it; what JSON has no word for is a text, which the contract's rules judge."""
     match value:
         case None | bool() | int() | str():
@@ -113,7 +113,7 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def write_text(value: Any) -> str:
+def write_text(value: object) -> str:
     """A written value as the text that a property is read from."""
     if isinstance(value, simplejson.RawJSON):
         return str(value.encoded_json)

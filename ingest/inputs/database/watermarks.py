@@ -16,26 +16,27 @@ from ingest.inputs.database.rows import Writer, write_text
 from ingest.inputs.incremental import Watermark, in_zone
 from ingest.inputs.raw_batch import InputContext
 from ingest.inputs.raw_marks import WATERMARKS_KEPT, RawWatermark, filter_watermarks, is_plain
+from runtime.postgres.sql_types import SqlExpression, SqlQuery
 
 ROWS_AT_ONCE = 1_000  # the greatest marks that are looked at, most of which are one and the same now and then
 MOST_ROUNDS = 100
 
 
-def choose_rows(query: sa.Select[Any], watermark: Watermark, dataset: Dataset, dialect: str) -> sa.Select[Any]:
+def choose_rows(query: SqlQuery, watermark: Watermark, dataset: Dataset, dialect: str) -> SqlQuery:
     """The rows from the mark on, and those without one: they cannot be told from news by it."""
-    column: sa.ColumnElement[Any] = sa.column(watermark.incremental.target)
+    column: SqlExpression = sa.column(watermark.incremental.target)
     if watermark.asked is None and watermark.value is None:
         return query
     value = watermark.asked.raw if watermark.asked is not None else write_value(watermark, dataset, dialect)
     return query.where(sa.or_(column >= bind(value), column.is_(None)))
 
 
-def bind(value: Any) -> sa.BindParameter[Any]:
+def bind(value: object) -> sa.BindParameter[Any]:
     """The value as the driver takes it, in whatever type the column has."""
     return sa.bindparam(None, value, type_=sa.types.NullType())
 
 
-def write_value(watermark: Watermark, dataset: Dataset, dialect: str) -> Any:
+def write_value(watermark: Watermark, dataset: Dataset, dialect: str) -> object:
     """A value of the property as the source's column may hold it, where no mark of its own is known."""
     value = watermark.value
     if watermark.incremental.format is not None:
@@ -55,7 +56,7 @@ def write_value(watermark: Watermark, dataset: Dataset, dialect: str) -> Any:
 def read_watermarks(
     connection: sa.Connection,
     source: DatabaseSource,
-    query: sa.Select[Any],
+    query: SqlQuery,
     context: InputContext,
     watermark: Watermark,
     write: Writer,
@@ -65,7 +66,7 @@ def read_watermarks(
     `write` is how the mark's column is written into the batch.
     """
     incremental = watermark.incremental
-    column: sa.ColumnElement[Any] = sa.column(incremental.target)
+    column: SqlExpression = sa.column(incremental.target)
     rows = query.with_only_columns(*choose_columns(column, connection.dialect.name)).where(column.isnot(None))
     found: list[RawWatermark] = []
     last: Any = None
@@ -93,7 +94,7 @@ def read_watermarks(
     return found[:WATERMARKS_KEPT]
 
 
-def choose_columns(column: sa.ColumnElement[Any], dialect: str) -> list[sa.ColumnElement[Any]]:
+def choose_columns(column: SqlExpression, dialect: str) -> list[SqlExpression]:
     """The mark as the source takes it back; for Postgres also the text that its record has."""
     if dialect != "postgresql":
         return [column]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 from urllib.parse import quote, urlencode
 
 import httpx
@@ -41,7 +40,7 @@ def find_address(source: HttpSource, expander: VariableExpander) -> httpx.URL:
         raise SourceError(f"{source.address} is no address.") from None
 
 
-def add_params(url: httpx.URL, params: list[tuple[str, Any]]) -> httpx.URL:
+def add_params(url: httpx.URL, params: list[tuple[str, object]]) -> httpx.URL:
     """The address with some more parameters behind those that it has."""
     if not params:
         return url

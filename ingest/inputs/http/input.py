@@ -99,7 +99,7 @@ class PageFetcher:
         self.been: set[str] = set()  # what led to a page
         self.seen: set[bytes] = set()  # digests of pages
 
-    def position(self) -> dict[str, Any] | None:
+    def position(self) -> dict[str, object] | None:
         """Where the input stands behind this batch: the highest mark before it, and what an unchanged answer is."""
         found = self.watermark.position(self.record_writer.watermarks()) if self.watermark else {}
         # Of several pages, the first one may be the same while others are not.
@@ -199,7 +199,7 @@ class PageFetcher:
             self.ask({}), url=add_params(url, [(name, self.expander.expand(text)) for name, text in lacking])
         )
 
-    def first_extra(self) -> dict[str, Any]:
+    def first_extra(self) -> dict[str, object]:
         """What the first request says beside the contract's own parameters."""
         pagination = self.source.pagination
         extra = self.size_extra()
@@ -208,12 +208,12 @@ class PageFetcher:
             self.been.add(str(pagination.start))
         return extra
 
-    def size_extra(self) -> dict[str, Any]:
+    def size_extra(self) -> dict[str, object]:
         """How many records a page shall have, where that is said."""
         pagination = self.source.pagination
         return {pagination.size_param: pagination.size} if pagination and pagination.size_param else {}
 
-    def ask(self, extra: Mapping[str, Any], state: Mapping[str, Any] | None = None) -> ApiRequest:
+    def ask(self, extra: Mapping[str, object], state: Mapping[str, Any] | None = None) -> ApiRequest:
         """The contract's request with some more parameters; with `state`, only for what has changed since."""
         source = self.source
         marked = {}

@@ -109,7 +109,7 @@ class PageRecordWriter(RecordWriter):
         ]
 
 
-def write_json(value: Any) -> str | None:
+def write_json(value: object) -> str | None:
     """A value of JSON as text; None where it is no text and no number."""
     if isinstance(value, str):
         return value
