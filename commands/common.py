@@ -43,6 +43,6 @@ def open_urls(settings: Settings) -> Iterator[DatabaseUrls]:
         yield urls
 
 
-def given(**options: Any) -> dict[str, Any]:
+def given(**options: Any) -> dict[str, object]:
     """The options that were given."""
     return {name: value for name, value in options.items() if value is not None}

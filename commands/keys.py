@@ -160,7 +160,7 @@ def on_database(use: Callable[[Any], Awaitable[T]]) -> T:
         return asyncio.run(run(urls.write))
 
 
-def show_new(facts: dict[str, Any], *, as_json: bool) -> None:
+def show_new(facts: dict[str, object], *, as_json: bool) -> None:
     """Shows a key, this once."""
     if as_json:
         typer.echo(json.dumps(facts))

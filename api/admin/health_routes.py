@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
@@ -84,6 +83,6 @@ async def metrics(request: Request) -> Response:
     return Response(body, 200, {"Cache-Control": "no-store"}, CONTENT_TYPE_LATEST)
 
 
-def as_text(row: Sequence[Any]) -> list[Any]:
+def as_text(row: Sequence[object]) -> list[object]:
     """A row whose texts the read connections leave as bytes."""
     return [value.decode() if isinstance(value, bytes) else value for value in row]

@@ -6,7 +6,6 @@ import hashlib
 import json
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
@@ -170,7 +169,7 @@ async def known_caller(request: Request) -> tuple[Context, Principal]:
     return context, principal
 
 
-def created(context: Context, facts: dict[str, Any]) -> Response:
+def created(context: Context, facts: dict[str, object]) -> Response:
     """201 with a new key."""
     location = address_of(context.settings, f"/keys/{facts['id']}")
     return JSONResponse({"data": facts}, 201, NO_STORE | {"Location": location})

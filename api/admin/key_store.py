@@ -75,7 +75,7 @@ class Once:
     body_sha256: str
 
 
-async def make_key(connection: Connection, peppers: Peppers, draft: KeyDraft, once: Once) -> dict[str, Any]:
+async def make_key(connection: Connection, peppers: Peppers, draft: KeyDraft, once: Once) -> dict[str, object]:
     """The new key's facts with its text as `key`.
 
     A repeated request gets the same: the key is made again out of a nonce, which is forgotten with the request.
@@ -85,7 +85,7 @@ async def make_key(connection: Connection, peppers: Peppers, draft: KeyDraft, on
         answer = await find_answer(connection, known) if once.key is not None else None
         if answer is not None:
             text, _ = draft_row(draft, peppers, answer["nonce"])
-            facts: dict[str, Any] = answer["facts"]
+            facts: dict[str, object] = answer["facts"]
             if not text.startswith(f"dcnt_{facts['id']}_"):
                 # The pepper has changed since: what was shown then cannot be shown again.
                 raise Problem("idempotency_key_reused", "The key of the first request cannot be shown again.")
@@ -99,7 +99,7 @@ async def make_key(connection: Connection, peppers: Peppers, draft: KeyDraft, on
 
 async def insert_key(
     connection: Connection, peppers: Peppers, draft: KeyDraft, nonce: str | None, once: Once
-) -> tuple[str, dict[str, Any]]:
+) -> tuple[str, dict[str, object]]:
     """The text and the facts of a new key, on record."""
     text, row = draft_row(draft, peppers, nonce)
     facts = await fetch_key(connection, INSERT, row | {"scopes": Jsonb(row["scopes"])})
@@ -119,7 +119,7 @@ class Rotation:
     line_days: int  # after which the line of a key ends for its holder; 0 for never
 
 
-async def rotate_key(connection: Connection, peppers: Peppers, rotation: Rotation, once: Once) -> dict[str, Any]:
+async def rotate_key(connection: Connection, peppers: Peppers, rotation: Rotation, once: Once) -> dict[str, object]:
     """The facts and the text of the key that takes the place of another, which stays valid for the overlap.
 
     It has the same name, scopes and limit and, unless said otherwise, span of life; whoever rotates their own key
@@ -182,18 +182,18 @@ async def list_keys(
     return [row[1] for row in rows[:limit]], behind
 
 
-async def get_key(connection: Connection, key_id: str) -> dict[str, Any] | None:
+async def get_key(connection: Connection, key_id: str) -> dict[str, object] | None:
     """The facts of one key."""
     return await fetch_key(connection, GET, {"id": key_id})
 
 
-async def fetch_key(connection: Connection, statement: str, values: dict[str, Any]) -> dict[str, Any] | None:
+async def fetch_key(connection: Connection, statement: str, values: dict[str, object]) -> dict[str, object] | None:
     """The one JSON object that a statement gives."""
     row = await (await connection.execute(statement.encode(), values)).fetchone()
     return row[0] if row else None
 
 
-async def note(connection: Connection, principal: str, operation: str, facts: dict[str, Any]) -> None:
+async def note(connection: Connection, principal: str, operation: str, facts: dict[str, object]) -> None:
     """Writes an audit entry."""
     entry = {"principal": principal, "operation": operation, "product": None, "dataset": None, "records": None}
     await connection.execute(NOTE_AUDIT, entry | {"facts": Jsonb(facts)})

@@ -146,7 +146,7 @@ async def queue_loads(pool: ConnectionPool, wanted: LoadOrder) -> dict[str, Any]
         raise translate_error(error) from error
 
 
-async def queue_one(connection: Any, wanted: LoadOrder, dataset: Dataset) -> dict[str, Any]:
+async def queue_one(connection: Any, wanted: LoadOrder, dataset: Dataset) -> dict[str, object]:
     """A queued load, on record."""
     request = wanted.request.to_json()
     facts = {

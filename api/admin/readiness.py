@@ -9,13 +9,13 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from api.query.view import Views
 from catalog.model.catalog import Catalog
 from catalog.model.dataset import Dataset
 from runtime.logs import log
+from runtime.postgres.sql_types import SqlType
 
 LOG = logging.getLogger("decant.health")
 DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
@@ -67,6 +67,6 @@ def needed_columns(views: Views, dataset: Dataset) -> list[tuple[str, str, str, 
     ]
 
 
-def write_type(kind: sa.types.TypeEngine[Any]) -> str:
+def write_type(kind: SqlType) -> str:
     """A type's name in Postgres."""
     return str(kind.compile(dialect=DIALECT))

@@ -13,7 +13,6 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -107,7 +106,7 @@ class KeyDraft:
     line: str | None = None  # the first key of those that took each other's place
 
 
-def draft_row(draft: KeyDraft, peppers: Peppers, nonce: str | None = None) -> tuple[str, dict[str, Any]]:
+def draft_row(draft: KeyDraft, peppers: Peppers, nonce: str | None = None) -> tuple[str, dict[str, object]]:
     """The text of a new key, which is shown this once, and the row that is kept of it.
 
     With a nonce the same key can be made again as long as somebody remembers that: for requests that are repeated.

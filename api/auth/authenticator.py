@@ -36,7 +36,7 @@ class Principal:
     is_token: bool = False
     line: str | None = None  # of a key: the first of those that took each other's place
     # Schema of a product -> what the principal may see of it; kept, since every request asks.
-    cache: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    cache: dict[object, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def client(self) -> str | None:

@@ -89,6 +89,6 @@ def count_rules(access: RuleAccess, rules: list[dict[str, Any]]) -> dict[str, in
     return {"kept": len(told) - len(severities), "broken": broken, "warnings": len(severities) - broken}
 
 
-def pick_rules(access: RuleAccess, rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def pick_rules(access: RuleAccess, rules: list[dict[str, Any]]) -> list[dict[str, object]]:
     """The measurements of one load that may be told, without what they read."""
     return [rule for rule in rules if access.may_see_measured(rule["rule"], rule.pop("reads"))]

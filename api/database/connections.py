@@ -129,7 +129,7 @@ class ReadConnections:
         return self.turns.length
 
     async def fetch(
-        self, statement: Statement, values: Mapping[str, Any], *, costly: bool = False
+        self, statement: Statement, values: Mapping[str, object], *, costly: bool = False
     ) -> list[bytes | None] | None:
         """The one row of a statement; raises DatabaseError or a subclass on failure.
 
@@ -149,7 +149,7 @@ class ReadConnections:
         except errors.Error as error:
             raise translate_error(error) from error
 
-    async def try_fetch(self, statement: Statement, values: list[Any], costly: bool) -> list[bytes | None] | None:
+    async def try_fetch(self, statement: Statement, values: list[object], costly: bool) -> list[bytes | None] | None:
         """One attempt, with the driver's own errors."""
         caller = CALLING.get()
         await self.turns.acquire(caller.name, costly, self.timeout_seconds)
@@ -228,7 +228,7 @@ class ReadConnections:
             self.open -= 1
             await self.pool.putconn(self.free.pop().connection)
 
-    def encode(self, value: Any) -> Any:
+    def encode(self, value: object) -> object:
         """A value in the text form that Postgres reads."""
         if value is None:
             return None

@@ -44,5 +44,5 @@ async def find_answer(connection: AsyncConnection, known: dict[str, Any]) -> dic
         return None
     if row[0] != known["body_sha256"]:
         raise Problem("idempotency_key_reused")
-    answer: dict[str, Any] = row[1]
+    answer: dict[str, object] = row[1]
     return answer

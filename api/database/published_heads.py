@@ -242,7 +242,7 @@ async def receive_notifications(connection: AsyncConnection, seconds: float) -> 
     return sorted(map(int, numbers)) or None
 
 
-async def fetch(connection: AsyncConnection, statement: bytes, values: tuple[Any, ...] = ()) -> list[Any]:
+async def fetch(connection: AsyncConnection, statement: bytes, values: tuple[object, ...] = ()) -> list[Any]:
     """The rows of a statement; DatabaseUnavailableError before the first migration."""
     try:
         return await (await connection.execute(statement, values or None)).fetchall()

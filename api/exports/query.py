@@ -21,6 +21,7 @@ from api.sql.json_page import columns_of, document_of
 from api.sql.keyset import order_by, order_of
 from api.sql.selection import Age, conditions_of, tables_of
 from catalog.model.dataset import Property
+from runtime.postgres.sql_types import SqlExpression, SqlQuery
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def read_format(name: str, value: str, draft: Draft) -> None:
     draft.facts["form"] = formats[value]
 
 
-def compile_export(view: View, query: ExportQuery, media_type: ExportFormat, *, age: Age) -> sa.Select[Any]:
+def compile_export(view: View, query: ExportQuery, media_type: ExportFormat, *, age: Age) -> SqlQuery:
     """The statement of all records, in order: a text `line` of each for NDJSON, otherwise a column per property."""
     dataset = view.dataset
     order = columns_of(dataset, order_of(dataset, query.sort))
@@ -85,7 +86,7 @@ def compile_export(view: View, query: ExportQuery, media_type: ExportFormat, *, 
     return sa.select(*shown).select_from(rows).order_by(*ordering)
 
 
-def exported(rows: Any, prop: Property, media_type: ExportFormat) -> sa.ColumnElement[Any]:
+def exported(rows: sa.FromClause, prop: Property, media_type: ExportFormat) -> SqlExpression:
     """A property as a column of a file; arrays become JSON where cells hold no lists."""
     column = sa.cast(sa.null(), prop.type.sqlalchemy) if prop.masked else rows.c[prop.column]
     if prop.type.item is not None and not media_type.lists:

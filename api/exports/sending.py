@@ -224,7 +224,7 @@ class Sending:
                     writing.exception()
 
 
-def write_piece(writer: Writer, encode: Callable[[Any], Any], batch: Any) -> bytes:
+def write_piece(writer: Writer, encode: Callable[[Any], Any], batch: object) -> bytes:
     """The bytes of a batch, in their coding."""
     return bytes(encode(writer.write(batch)))
 

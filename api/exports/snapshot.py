@@ -31,6 +31,7 @@ from api.sql.statement_text import render_literals
 from catalog.storage.ledger_tables import DatasetHead
 from runtime.errors import DatabaseUnavailableError
 from runtime.postgres.database import translate_state
+from runtime.postgres.sql_types import SqlQuery
 from runtime.settings.settings import Settings
 
 BATCH_BYTES = 1024 * 1024
@@ -90,7 +91,7 @@ class SharedDatabase:
         self.lock = threading.Lock()
         self.known: adbc_driver_manager.AdbcDatabase | None = None
 
-    def connect(self) -> Any:
+    def connect(self) -> object:
         """A new connection, in a transaction.
 
         The driver prepares and describes each statement in two steps. A pooler may lead them to two server
@@ -184,13 +185,13 @@ class translated:  # noqa: N801 - reads as a phrase
     def __enter__(self) -> None:
         """Begins."""
 
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Ends; the driver's text stays behind in the cause."""
         if isinstance(error, adbc.Error | pa.ArrowException | OSError):
             raise translate_state(getattr(error, "sqlstate", None)) from error
 
 
-def compile_head(view: View) -> sa.Select[Any]:
+def compile_head(view: View) -> SqlQuery:
     """The statement of the dataset's current and oldest revision."""
     head = DatasetHead.__table__
     return sa.select(head.c.revision, head.c.oldest_revision).where(*is_head(head.c, view.dataset))

@@ -7,7 +7,6 @@ import json
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -114,7 +113,7 @@ class Problem(Exception):  # noqa: N818 - the field's word for an error answer
         self.reason = reason  # for the log alone: what was wrong with a credential
         super().__init__(f"{code}: {self.detail}")
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         """How it comes back from another process."""
         make = partial(Problem, errors=self.errors, headers=self.headers, reason=self.reason)
         return make, (self.code, self.detail)

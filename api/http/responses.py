@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Any
 
 from fastapi import Request
 from starlette.responses import Response
@@ -80,7 +79,7 @@ def tag_of_bytes(body: bytes, media_type: MediaType, coding: str) -> str:
 
 
 def answer_json(
-    request: Request, value: Any, headers: dict[str, str] | None = None, cache: str = PRIVATE
+    request: Request, value: object, headers: dict[str, str] | None = None, cache: str = PRIVATE
 ) -> Response:
     """A value as JSON."""
     choose_media_type(request.headers.get("accept", ""), (JSON,))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -97,7 +96,7 @@ async def get_dataset(request: Request) -> Response:
 
 def describe_product(
     context: Context, product: Product, access: Access, statuses: DatasetStatuses, rule_access_of: RuleAccessOf
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """What the catalogue says of a product."""
     return {
         "product": product.id,
@@ -122,7 +121,7 @@ def describe_dataset(
     access: Access,
     statuses: DatasetStatuses,
     rule_access_of: RuleAccessOf,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """What the catalogue says of a dataset; nothing that counts all records to whoever sees only some.
 
     `rule_access_of` makes what decides on the rules that are counted.
@@ -146,7 +145,9 @@ def describe_dataset(
     return facts
 
 
-def describe_freshness(status: DatasetStatus, product: Product, dataset: Dataset, access: Access) -> dict[str, Any]:
+def describe_freshness(
+    status: DatasetStatus, product: Product, dataset: Dataset, access: Access
+) -> dict[str, object]:
     """Whether the contract's latency is kept: `fresh` is null where nothing is promised, or may be told."""
     freshness = status.freshness
     facts = {"fresh": None, "latency_seconds": freshness.get("latency_seconds"), "current_at": None}
@@ -159,7 +160,7 @@ def describe_freshness(status: DatasetStatus, product: Product, dataset: Dataset
     return facts if row_filtered else facts | {"newest_at": write_timestamp(freshness.get("newest"))}
 
 
-def describe_quality(status: DatasetStatus, access: RuleAccess) -> dict[str, Any]:
+def describe_quality(status: DatasetStatus, access: RuleAccess) -> dict[str, object]:
     """Quality at a glance: how the last load ended, and how many of the rules that may be told were kept."""
     load = status.last_load or {}
     return {
@@ -171,7 +172,7 @@ def describe_quality(status: DatasetStatus, access: RuleAccess) -> dict[str, Any
     }
 
 
-def describe_view(context: Context, view: View, questions: Iterable[str]) -> dict[str, Any]:
+def describe_view(context: Context, view: View, questions: Iterable[str]) -> dict[str, object]:
     """What one dataset's own page adds: key, scopes and properties as the caller sees them, where to go on."""
     dataset = view.dataset
     paths = questions if view.row_filtered else (*questions, *COUNTING)

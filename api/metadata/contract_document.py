@@ -123,7 +123,7 @@ def name_any(names: Iterable[str]) -> re.Pattern[str]:
 def drop_entries(part: Part, mentions: Callable[[str], bool], spoken: Sequence[str]) -> None:
     """Takes the entries out of a dataset whose text mentions what is hidden; `spoken` are lists of them."""
 
-    def tells(value: Any) -> bool:
+    def tells(value: object) -> bool:
         return mentions(yaml.safe_dump(value, allow_unicode=True))
 
     for owner in (part, *part["properties"]):

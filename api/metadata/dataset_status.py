@@ -51,7 +51,7 @@ class DatasetStatus:
     published_at: datetime | None
     freshness: dict[str, Any]
     last_load: dict[str, Any] | None  # {status, finished_at, raw, rejected}
-    rules: list[dict[str, Any]]  # of the load that measured any last: {rule, passed, severity, reads}
+    rules: list[dict[str, object]]  # of the load that measured any last: {rule, passed, severity, reads}
 
 
 NOTHING = DatasetStatus(0, 0, None, {}, None, [])

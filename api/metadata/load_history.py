@@ -70,6 +70,6 @@ async def list_quality(
     return b",".join(shown), behind
 
 
-def address_of(dataset: Dataset) -> dict[str, Any]:
+def address_of(dataset: Dataset) -> dict[str, object]:
     """What finds the dataset in the ledger."""
     return {"product": dataset.product, "major": dataset.major, "dataset": dataset.name}

@@ -22,6 +22,7 @@ from api.sql.statement_text import render
 from catalog.model.dataset import Dataset
 from catalog.storage.dataset_tables import LINE, LOAD, REVISION, UNTIL
 from catalog.storage.ledger_tables import Event, Load, Revision
+from runtime.postgres.sql_types import SqlExpression
 from runtime.settings.settings import Settings
 
 VERSIONS_MAXIMUM = 100  # of one record, the latest first
@@ -44,7 +45,7 @@ def provenance_of(request: Request) -> Provenance:
     return provenance
 
 
-async def read_provenance(sources: Provenance, view: View, key: list[Any]) -> dict[str, Any]:
+async def read_provenance(sources: Provenance, view: View, key: list[Any]) -> dict[str, object]:
     """Everything that is known of a record's origin; `record_not_found` where no revision that is kept has it."""
     statement = view.statement("provenance", lambda: compile_provenance(view))
     values = {f"k{index}": value for index, value in enumerate(key)}
@@ -92,13 +93,13 @@ def compile_provenance(view: View) -> Statement:
     newest = found.c.revision.desc()
     versions = sa.select(found).order_by(newest).limit(sa.literal_column(str(VERSIONS_MAXIMUM))).subquery("_versions")
     entry = sa.func.jsonb_build_object(*version_members(versions))
-    shown: Any = sa.func.jsonb_agg(aggregate_order_by(entry, versions.c.revision.desc()))
+    shown: SqlExpression = sa.func.jsonb_agg(aggregate_order_by(entry, versions.c.revision.desc()))
     loads: Any = Load.__table__
     listed = sa.select(sa.cast(shown, sa.Text)).select_from(versions.outerjoin(loads, loads.c.id == versions.c.load))
     return render(with_heads([view], [listed.scalar_subquery().label("versions")]))
 
 
-def version_members(versions: Any) -> list[Any]:
+def version_members(versions: sa.FromClause) -> list[SqlExpression]:
     """The names and values of one version's JSON object."""
     loads: Any = Load.__table__
     revisions: Any = Revision.__table__
@@ -116,7 +117,7 @@ def version_members(versions: Any) -> list[Any]:
         .limit(sa.literal_column("1"))
         .scalar_subquery()
     )
-    members: list[Any] = []
+    members: list[SqlExpression] = []
     for name, value in (
         ("revision", versions.c.revision),
         ("until", versions.c.until),
@@ -144,7 +145,7 @@ LOAD_MEMBERS = (
 )
 
 
-def describe_load(settings: Settings, version: dict[str, Any]) -> dict[str, Any]:
+def describe_load(settings: Settings, version: dict[str, Any]) -> dict[str, object]:
     """The load that brought a version."""
     shown = (name for name in LOAD_MEMBERS if name not in {"landed", "parts", "request"})
     facts = {name: version[name] for name in shown}
@@ -153,7 +154,7 @@ def describe_load(settings: Settings, version: dict[str, Any]) -> dict[str, Any]
     return {"id": version["load"], **facts, "replay": replayed, "url": url}
 
 
-def find_origin(version: dict[str, Any]) -> dict[str, Any]:
+def find_origin(version: dict[str, Any]) -> dict[str, object]:
     """The file of the batch that the record stood in, and its line there; both null where nobody knows."""
     line = version["line"]
     spans = [part for part in version["parts"] or [] if line is not None and part["offset"] < line]

@@ -25,7 +25,9 @@ LOADS = "SELECT status, count(*) FROM decant.loads GROUP BY status ORDER BY stat
 LABELS = ("product", "major", "dataset")
 
 
-def render_metrics(datasets: list[Any], loads: list[Any], fresh: Mapping[DatasetKey, Mapping[str, Any]]) -> bytes:
+def render_metrics(
+    datasets: list[object], loads: list[object], fresh: Mapping[DatasetKey, Mapping[str, object]]
+) -> bytes:
     """Everything, as Prometheus reads it; the ledger's rows come from LEDGER and LOADS."""
     folder = os.environ.get(FOLDER_VARIABLE)
     registry = CollectorRegistry()

@@ -10,7 +10,6 @@ import logging
 import time
 from contextlib import suppress
 from datetime import UTC, date, datetime
-from typing import Any
 
 import psycopg
 from psycopg import AsyncConnection
@@ -110,9 +109,9 @@ class UsageLog:
                 later[3] = max(later[3], sums[3])
 
 
-def columns_of(taken: dict[UsageKey, list[float]]) -> dict[str, list[Any]]:
+def columns_of(taken: dict[UsageKey, list[float]]) -> dict[str, list[object]]:
     """The sums as columns, each place once a day: a request counts for the day of the last of its sum."""
-    columns: dict[str, list[Any]] = {
+    columns: dict[str, list[object]] = {
         name: []
         for name in (
             "principals", "days", "products", "majors", "datasets", "operations", "requests", "refused", "bytes",
@@ -129,7 +128,7 @@ def columns_of(taken: dict[UsageKey, list[float]]) -> dict[str, list[Any]]:
 
 async def read_usage(
     connection: AsyncConnection, principal: str | None, first: date, last: date
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """What a principal, or everybody, asked for in these days; at most 10,000 rows, the latest days first."""
     row = await (await connection.execute(READ, {"principal": principal, "first": first, "last": last})).fetchone()
     return row[0] if row else []

@@ -118,7 +118,7 @@ class EventStore:
         raise AssertionError  # the last attempt returned or raised
 
 
-async def keep_once(connection: AsyncConnection, push: Push) -> dict[str, Any]:
+async def keep_once(connection: AsyncConnection, push: Push) -> dict[str, object]:
     """One attempt, inside a transaction."""
     known = {
         "principal": push.principal,

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 OUTCOMES = ("waiting", "retrying", "published", "unchanged", "duplicate", "rejected", "withheld")
 
@@ -37,13 +36,13 @@ class LoadState:
 class Rejection:
     """Why a record was rejected, and where it stands in quarantine."""
 
-    reasons: list[dict[str, Any]]
+    reasons: list[dict[str, object]]
     state: str
 
 
 def evaluate_outcome(
     load: LoadState | None, line: int | None, rejection: Rejection | None, written: Collection[int] | None
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """The outcome and its facts; `written` are the lines of the load that the tables hold, None where unknown."""
     if load is None:
         return {"outcome": "waiting"}
@@ -61,7 +60,7 @@ def evaluate_outcome(
     return {"outcome": "unchanged", **facts, "revision": load.standing}
 
 
-def count_outcomes(events: Collection[Mapping[str, Any]]) -> dict[str, int]:
+def count_outcomes(events: Collection[Mapping[str, object]]) -> dict[str, int]:
     """How many records came to each outcome; those that none came to are left out."""
     found = [event["outcome"] for event in events]
     return {outcome: found.count(outcome) for outcome in OUTCOMES if outcome in found}

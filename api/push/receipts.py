@@ -61,7 +61,7 @@ WHERE re.receipt_id = %s AND e.load_id = ANY(%s)
 class Described:
     """A receipt as it is answered, and behind which place the next page begins."""
 
-    data: dict[str, Any]
+    data: dict[str, object]
     next: int | None
 
 

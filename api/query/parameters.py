@@ -35,7 +35,7 @@ class RecordQuery:
     """What a request for records asks for."""
 
     filters: tuple[Filter, ...] = ()
-    values: tuple[Any, ...] = ()
+    values: tuple[object, ...] = ()
     sort: tuple[tuple[str, bool], ...] = ()  # (property, descending)
     properties: tuple[str, ...] | None = None
     limit: int = LIMIT_DEFAULT
@@ -60,7 +60,7 @@ class Draft:
     """A query while its parameters are read."""
 
     def __init__(self) -> None:
-        self.conditions: list[tuple[Filter, Any]] = []
+        self.conditions: list[tuple[Filter, object]] = []
         self.facts: dict[str, Any] = {}
 
     @property
@@ -69,7 +69,7 @@ class Draft:
         return tuple(condition for condition, _ in self.conditions)
 
     @property
-    def values(self) -> tuple[Any, ...]:
+    def values(self) -> tuple[object, ...]:
         """The filters' values."""
         return tuple(value for _, value in self.conditions)
 

@@ -34,7 +34,9 @@ class Question:
     seen: int = 0  # the caller names this revision of the dataset: an older head is read again
     media_type: MediaType | None = None  # that the address names; otherwise the Accept header decides
     companions: tuple[View, ...] = ()  # other datasets that are read, as the caller sees them
-    tags: dict[Any, str] = field(default_factory=dict, compare=False, repr=False)  # entity tags of its latest answers
+    tags: dict[object, str] = field(
+        default_factory=dict, compare=False, repr=False
+    )  # entity tags of its latest answers
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from catalog.model.dataset import Property
+from runtime.postgres.sql_types import SqlExpression
 
 LINE_END = "\r\n"
 QUOTED = sa.literal_column("""E'[",\\r\\n]|^$'""", sa.Text)
@@ -29,14 +30,14 @@ def csv_header(properties: Sequence[Property]) -> str:
     return line.getvalue()
 
 
-def csv_line(source: Any, properties: Sequence[Property]) -> sa.ColumnElement[str]:
+def csv_line(source: sa.FromClause, properties: Sequence[Property]) -> sa.ColumnElement[str]:
     """The line of one record with its line end, from the columns of `source`."""
     cells = [csv_cell(source.c[prop.column], prop) for prop in properties]
     line = sa.func.concat_ws(sa.literal_column("','"), *cells)
     return sa.func.concat(line, sa.literal_column("E'\\r\\n'"))
 
 
-def csv_cell(column: Any, prop: Property) -> sa.ColumnElement[str]:
+def csv_cell(column: SqlExpression, prop: Property) -> sa.ColumnElement[str]:
     """One field of the line; never null, since `concat_ws` would leave it out."""
     nothing = sa.literal_column("''", sa.Text)
     if prop.masked:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
@@ -11,10 +10,11 @@ from sqlalchemy.dialects import postgresql
 from api.sql.keyset import Order
 from api.sql.rendering import DOCUMENT, NUMBER
 from catalog.model.dataset import Dataset, Property
+from runtime.postgres.sql_types import SqlExpression
 
 
 def document_of(
-    source: Any, properties: Sequence[Property], extra: Sequence[sa.ColumnElement[Any]] = ()
+    source: sa.FromClause, properties: Sequence[Property], extra: Sequence[SqlExpression] = ()
 ) -> sa.ColumnElement[str]:
     """A record as JSON text, from the columns of `source`."""
     # A whole row of a lateral select becomes one ROW(…) with names: the fastest way to JSON that Postgres has.
@@ -24,7 +24,7 @@ def document_of(
     return sa.select(row).select_from(document).scalar_subquery()
 
 
-def shown(source: Any, prop: Property) -> sa.ColumnElement[Any]:
+def shown(source: sa.FromClause, prop: Property) -> SqlExpression:
     """A property as the JSON shows it: text where JSON readers would lose digits, null where it is masked."""
     if prop.masked:
         return sa.cast(sa.null(), sa.Text).label(prop.name)
@@ -40,9 +40,9 @@ def columns_of(dataset: Dataset, order: Order) -> list[tuple[str, bool]]:
 
 def page_body(
     page: sa.Subquery,
-    limit: Any,
-    position: Callable[[Any], Sequence[Any]],
-    text: Callable[[Any], Any],
+    limit: SqlExpression,
+    position: Callable[[sa.FromClause], Sequence[SqlExpression]],
+    text: Callable[[sa.FromClause], SqlExpression],
     separator: str = "','",
 ) -> sa.Subquery:
     """A page's rows as one row: how many were found, their texts up to `limit`, and the place of the last as JSON.
@@ -62,7 +62,7 @@ def page_body(
         .select_from(numbered)
         .subquery("_rows")
     )
-    between: Any = sa.literal_column(separator)
+    between: SqlExpression = sa.literal_column(separator)
     return sa.select(
         sa.func.count().label("found"),
         sa.func.string_agg(rows.c.text, between).filter(rows.c[NUMBER] <= limit).label("records"),

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import sqlalchemy as sa
-
 from catalog.model.dataset import Dataset
+from runtime.postgres.sql_types import SqlExpression
 
 Order = tuple[tuple[str, bool], ...]  # (property, descending)
 
@@ -17,7 +14,7 @@ def order_of(dataset: Dataset, sort: Order) -> Order:
     return sort + tuple((name, False) for name in dataset.key if name not in named)
 
 
-def order_by(column: sa.ColumnElement[Any], descending: bool, *, nullable: bool = True) -> sa.ColumnElement[Any]:
+def order_by(column: SqlExpression, descending: bool, *, nullable: bool = True) -> SqlExpression:
     """Nulls come last in both directions; saying so where there are none would keep an index from being used."""
     if not descending:
         return column.asc()

@@ -33,7 +33,7 @@ class Step:
     """One column of an order, and the value at which a walk stands."""
 
     column: Any
-    value: Any
+    value: object
     descending: bool
     is_null: bool  # whether the walk stands at a null
     nullable: bool
@@ -48,12 +48,12 @@ def key_values(key: Sequence[KeyPart]) -> dict[str, Any]:
     return {f"k{index}": part.text for index, part in enumerate(key)} | digests
 
 
-def is_keyed(dataset: Dataset, table: Any, truncated: Sequence[bool]) -> list[sa.ColumnElement[bool]]:
+def is_keyed(dataset: Dataset, table: sa.FromClause, truncated: Sequence[bool]) -> list[sa.ColumnElement[bool]]:
     """The conditions that a record has the key of the cursor."""
     conditions: list[sa.ColumnElement[bool]] = []
     for index, (name, is_truncated) in enumerate(zip(dataset.key, truncated, strict=True)):
         column = table.c[dataset.properties[name].column]
-        value: Any = sa.bindparam(f"k{index}", type_=dataset.properties[name].type.sqlalchemy)
+        value: object = sa.bindparam(f"k{index}", type_=dataset.properties[name].type.sqlalchemy)
         if not is_truncated:
             conditions.append(column == value)
             continue
@@ -107,7 +107,12 @@ def is_cursor_record_found(cursor_record: sa.CTE | None) -> list[sa.ColumnElemen
 
 
 def compile_after(
-    table: Any, dataset: Dataset, order: Order, after: After, cursor_record: sa.CTE | None, part: Part = None
+    table: sa.FromClause,
+    dataset: Dataset,
+    order: Order,
+    after: After,
+    cursor_record: sa.CTE | None,
+    part: Part = None,
 ) -> sa.ColumnElement[bool]:
     """The condition that a record of the part comes after the cursor's."""
     nulls = after.nulls
@@ -115,7 +120,7 @@ def compile_after(
     for (name, descending), is_null in zip(order, nulls, strict=True):
         prop = dataset.properties[name]
         in_key = name in dataset.key
-        value: Any = sa.null()
+        value: object = sa.null()
         if in_key and after.whole:
             value = sa.bindparam(f"k{dataset.key.index(name)}", type_=prop.type.sqlalchemy)
         elif cursor_record is not None and not is_null:

@@ -12,12 +12,12 @@ what was read was published; so the answer and what it is an answer from are of 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import sqlalchemy as sa
 
 from api.query.condition import SEARCH, Filter
 from catalog.types.filter_operators import find_operator
+from runtime.postgres.sql_types import SqlExpression
 
 # Names of our own begin with _, as no property's and no table's does: the row `document` would be taken for the
 # column of that name.
@@ -25,7 +25,7 @@ NUMBER = "_n"
 DOCUMENT = '"_document"'
 
 
-def constant(value: str | int) -> sa.ColumnElement[Any]:
+def constant(value: str | int) -> SqlExpression:
     """A literal for what does not come from the caller: statements without parameters keep their plans."""
     if isinstance(value, int):
         return sa.literal_column(str(value), sa.BigInteger)

@@ -18,6 +18,7 @@ from catalog.model.dataset import Dataset
 from catalog.model.roles import RowPredicate
 from catalog.storage.dataset_tables import REVISION, UNTIL
 from catalog.storage.ledger_tables import DatasetHead, Revision
+from runtime.postgres.sql_types import SqlExpression, SqlQuery
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ def conditions_of(
     *,
     age: Age = HEAD,
     index: int = 0,
-    source: Any = None,
+    source: sa.FromClause | None = None,
 ) -> list[sa.ColumnElement[bool]]:
     """Everything that a row of one table, current or history, must meet to be among a view's records.
 
@@ -71,7 +72,7 @@ def conditions_of(
     return conditions
 
 
-def compile_predicate(view: View, predicate: RowPredicate, rows: Any) -> sa.ColumnElement[bool]:
+def compile_predicate(view: View, predicate: RowPredicate, rows: sa.FromClause) -> sa.ColumnElement[bool]:
     """What limits a view to some records, as a condition on `rows`."""
 
     def name_column(name: str) -> str:
@@ -117,17 +118,17 @@ def revision_rows(
 
 
 def with_heads(
-    views: Sequence[View], payload: Sequence[Any], source: Any = None, *, age: Age = HEAD
-) -> sa.Select[Any]:
+    views: Sequence[View], payload: Sequence[SqlExpression], source: sa.FromClause | None = None, *, age: Age = HEAD
+) -> SqlQuery:
     """A statement of one row: the heads of the datasets that it reads, then the payload."""
-    facts: list[Any] = []
-    conditions: list[Any] = []
-    froms: list[Any] = [] if source is None else [source]
+    facts: list[SqlExpression] = []
+    conditions: list[sa.ColumnElement[bool]] = []
+    froms: list[sa.FromClause] = [] if source is None else [source]
     for index, view in enumerate(views):
         head = DatasetHead.__table__.alias(f"_head_{index}")
         conditions += is_head(head.c, view.dataset)
         froms.append(head)
-        published: Any = head.c.published_at
+        published: SqlExpression = head.c.published_at
         if age.pinned:
             revisions = Revision.__table__
             published = (
@@ -137,7 +138,8 @@ def with_heads(
             )
         timestamp = sa.cast(sa.func.floor(sa.func.date_part(sa.literal_column("'epoch'"), published)), sa.BigInteger)
         facts += [head.c.revision, head.c.oldest_revision, sa.func.coalesce(timestamp, sa.literal_column("0"))]
-    return sa.select(postgresql.array(facts).label("heads"), *payload).select_from(*froms).where(*conditions)
+    columns: list[SqlExpression] = [postgresql.array(facts).label("heads"), *payload]
+    return sa.select(*columns).select_from(*froms).where(*conditions)
 
 
 def is_head(columns: Any, dataset: Dataset) -> list[sa.ColumnElement[bool]]:

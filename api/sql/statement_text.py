@@ -14,6 +14,7 @@ from psycopg import sql as psycopg_sql
 from sqlalchemy.dialects.postgresql import psycopg as driver
 
 from api.database.statement import Statement
+from runtime.postgres.sql_types import SqlQuery
 
 DELIMITER = "\0"  # Postgres takes it in no name and in no text
 
@@ -45,12 +46,12 @@ class MarkingDialect(driver.PGDialect_psycopg):
 DIALECT: sa.Dialect = MarkingDialect(paramstyle="named")  # type: ignore[no-untyped-call]
 
 
-def split_at_parameters(statement: sa.Select[Any]) -> list[str]:
+def split_at_parameters(statement: SqlQuery) -> list[str]:
     """The statement's text, and at every second place the name of a parameter."""
     return str(statement.compile(dialect=DIALECT)).split(DELIMITER)
 
 
-def render(statement: sa.Select[Any], *, keep_plan: bool = False) -> Statement:
+def render(statement: SqlQuery, *, keep_plan: bool = False) -> Statement:
     """The statement with its parameters numbered, and their names in order."""
     parts = split_at_parameters(statement)
     names = tuple(dict.fromkeys(parts[1::2]))
@@ -59,7 +60,7 @@ def render(statement: sa.Select[Any], *, keep_plan: bool = False) -> Statement:
     return Statement(text.encode(), names, keep_plan)
 
 
-def render_literals(statement: sa.Select[Any], values: Mapping[str, Any]) -> str:
+def render_literals(statement: SqlQuery, values: Mapping[str, object]) -> str:
     """The statement with its values quoted in their places: COPY, through which exports run, takes no parameters.
 
     Each stands in brackets: a cast binds closer than a sign, and no type holds its lowest integer without the sign.

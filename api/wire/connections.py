@@ -55,7 +55,7 @@ class Connections:
         self.bytes_of_all = settings.send_bytes
         self.trusted = [ipaddress.ip_network(text) for text in settings.trusted_proxies]
         self.open: dict[Any, None] = {}  # the oldest first
-        self.idle: dict[Any, None] = {}  # between requests, the longest first
+        self.idle: dict[object, None] = {}  # between requests, the longest first
         self.pending: dict[Any, None] = {}  # with bytes that their readers have not taken
         self.by_address: Counter[str] = Counter()
         self.turned_away = 0  # that are still being told so

@@ -105,7 +105,7 @@ def show_reason(reason: dict[str, Any]) -> str:
     return escape(f"{count_noun(reason['records'], 'record')}, {what}; first {place}: {sample['message']}")
 
 
-def show_facts(facts: dict[str, Any] | None) -> str:
+def show_facts(facts: dict[str, object] | None) -> str:
     """A small JSON object in a line."""
     return ", ".join(
         f"{name} {show_facts(fact)}" if isinstance(fact, dict) else f"{name}={fact}"

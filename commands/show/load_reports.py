@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -79,7 +78,7 @@ def reports_as_json(reports: Iterable[LoadReport]) -> str:
     return json.dumps([describe_report(report) for report in reports], indent=2, default=str)
 
 
-def describe_report(report: LoadReport) -> dict[str, Any]:
+def describe_report(report: LoadReport) -> dict[str, object]:
     """One load for a script."""
     facts = asdict(report) | {"status": report.status}
     if report.outcome and report.outcome.status == "unchanged" and not report.outcome.raw:

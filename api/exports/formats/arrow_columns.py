@@ -33,7 +33,7 @@ def typed_schema(properties: Sequence[Property], schema: pa.Schema) -> pa.Schema
     return pa.schema(fields)
 
 
-def decimal_of(kind: PropertyType) -> Any:
+def decimal_of(kind: PropertyType) -> pa.DataType:
     """The Arrow type of exact decimals."""
     numeric: Any = kind.sqlalchemy
     return pa.decimal128(numeric.precision, numeric.scale)
@@ -57,7 +57,7 @@ def csv_lines(batch: pa.RecordBatch, properties: Sequence[Property]) -> memoryvi
     return text_of(pc.binary_join_element_wise(*cells, ",", null_handling="replace", null_replacement=""))
 
 
-def csv_cells(column: Any, prop: Property) -> Any:
+def csv_cells(column: pa.Array, prop: Property) -> pa.Array:
     """One column as the text of cells; an empty text is `""`, and null is still null."""
     if pa.types.is_timestamp(column.type):
         return csv_timestamps(column)
@@ -68,7 +68,7 @@ def csv_cells(column: Any, prop: Property) -> Any:
     return column if prop.type.decimal else csv_texts(column)
 
 
-def csv_texts(column: Any) -> Any:
+def csv_texts(column: pa.Array) -> pa.Array:
     """Texts as cells. Most columns need no quotes: one look at all their bytes says so, without one at each value."""
     data = bytes(text_of(column))
     # What begins with a mark must contain it, and so must what is quoted for it.
@@ -87,13 +87,13 @@ def csv_texts(column: Any) -> Any:
     return column
 
 
-def find_any(found: Sequence[Any]) -> Any:
+def find_any(found: Sequence[pa.Array]) -> pa.Array | None:
     """Where any of these is true; None where none is anywhere."""
     hits = [one for one in found if pc.any(one).as_py()]
     return reduce(pc.or_, hits) if hits else None
 
 
-def csv_timestamps(column: Any) -> Any:
+def csv_timestamps(column: pa.Array) -> pa.Array:
     """Moments in RFC 3339 as the JSON has them: with a fraction only where there is one."""
     zone = "+00:00" if column.type.tz else ""
     exact = column.view(pa.timestamp("us"))
@@ -106,17 +106,17 @@ def csv_timestamps(column: Any) -> Any:
     return append(text, zone) if zone else text
 
 
-def write_timestamps(column: Any) -> Any:
+def write_timestamps(column: pa.Array) -> pa.Array:
     """Moments as text, with the T between day and time."""
     return pc.binary_replace_slice(pc.cast(column, pa.string()), 10, 11, "T")
 
 
-def append(column: Any, text: str) -> Any:
+def append(column: pa.Array, text: str) -> pa.Array:
     """Texts with another text at the end of each: an empty slice there takes a third of the time of a join."""
     return pc.binary_replace_slice(column, END, END, text)
 
 
-def text_of(lines: Any) -> memoryview:
+def text_of(lines: pa.Array) -> memoryview:
     """The bytes of an array of texts, without a copy and without one object for each."""
     _, offsets, data = lines.buffers()
     if len(lines) == 0 or data is None:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xlsxwriter
 from xlsxwriter.exceptions import FileCreateError
+from xlsxwriter.format import Format
 from xlsxwriter.worksheet import Worksheet
 
 from api.exports.formats.export_format import Batches, FiledFormat
@@ -35,11 +36,11 @@ class PlainSheet(Worksheet):  # type: ignore[misc]
     """
 
     @staticmethod
-    def _escape_control_characters(data: Any) -> Any:
+    def _escape_control_characters(data: object) -> object:
         # Numbers and booleans come here, too.
         return ESCAPED.sub(lambda match: f"_x{ord(match[0]):04X}_", data) if isinstance(data, str) else data
 
-    def _xml_rich_inline_string(self, string: str, attributes: Any) -> None:
+    def _xml_rich_inline_string(self, string: str, attributes: object) -> None:
         self._xml_inline_string(string, False, attributes)
 
 
@@ -84,12 +85,12 @@ def write_sheet(path: Path, batches: Batches, properties: Sequence[Property], fo
                         raise refuse_text(properties[column], row + 1)
 
 
-def format_of(workbook: Any, prop: Property) -> Any:
+def format_of(workbook: xlsxwriter.Workbook, prop: Property) -> Format | None:
     """How a column's numbers are shown."""
     return workbook.add_format({"num_format": prop.type.excel}) if prop.type.excel else None
 
 
-def cells_of(column: Any, prop: Property) -> list[Any]:
+def cells_of(column: pa.Array, prop: Property) -> list[object]:
     """The values of a column: times of day as text, exact decimals as numbers where Excel holds all their digits."""
     if prop.type.decimal:
         digits = (sum(map(str.isdigit, text)) if text else 0 for text in column.to_pylist())
@@ -99,11 +100,11 @@ def cells_of(column: Any, prop: Property) -> list[Any]:
         ]
     if pa.types.is_time(column.type):
         column = pc.cast(column, pa.string())
-    values: list[Any] = column.to_pylist()
+    values: list[object] = column.to_pylist()
     return values
 
 
-def write_cell(sheet: Any, row: int, column: int, value: Any, shown: Any) -> int:
+def write_cell(sheet: Worksheet, row: int, column: int, value: Any, shown: Format | None) -> int:
     """0 where the whole value is written; what Excel cannot hold as a number or a date is written as text."""
     if value is None:
         return 0
