@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -27,6 +27,9 @@ def one_of(column: str, words: tuple[str, ...]) -> sa.CheckConstraint:
 
 class Model(DeclarativeBase):
     """What the ledger's tables have in common."""
+
+    if TYPE_CHECKING:
+        __table__: ClassVar[sa.Table]  # each is mapped to a table, to no join
 
     metadata = sa.MetaData(
         schema=SCHEMA,

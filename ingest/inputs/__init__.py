@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
 
 from ingest.inputs.bucket import find_new_objects, open_bucket_batch
 from ingest.inputs.database.input import open_database_batch
@@ -14,6 +13,7 @@ from ingest.inputs.files import find_new_files, open_file_batch
 from ingest.inputs.http.input import open_http_batch
 from ingest.inputs.query import open_query_batch
 from ingest.inputs.raw_batch import InputContext, RawBatch
+from ingest.ledger.landed_note import Position
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class InputReader:
     kind: str  # one of catalog.model.input_kinds
     open: Callable[[InputContext], AbstractContextManager[RawBatch]]
     # What a watched input would bring: the position that a load would reach now, None where nothing is new.
-    look: Callable[[InputContext], dict[str, Any] | None] | None = None
+    look: Callable[[InputContext], Position | None] | None = None
 
 
 INPUT_READERS: list[InputReader] = [
@@ -46,7 +46,7 @@ def open_batch(context: InputContext) -> AbstractContextManager[RawBatch]:
     return find_reader(context.source.kind).open(context)
 
 
-def find_position(context: InputContext) -> dict[str, object] | None:
+def find_position(context: InputContext) -> Position | None:
     """The position that a load would reach now, found cheaply; None where nothing is new, or none can be looked at.
 
     A load that was withheld or failed leaves the position where it was: who polls remembers what was tried.

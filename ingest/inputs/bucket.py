@@ -31,6 +31,7 @@ from ingest.inputs.file_choice import choose_files, find_next
 from ingest.inputs.file_patterns import fixed_prefix, has_magic, match_path, split_path
 from ingest.inputs.raw_batch import InputContext, RawBatch, RawPart
 from ingest.inputs.variables import VariableExpander
+from ingest.ledger.landed_note import Position
 
 CHUNK_BYTES = 1 << 20
 CONNECT_TIMEOUT = timedelta(seconds=10)
@@ -63,7 +64,7 @@ def open_bucket_batch(context: InputContext) -> Iterator[RawBatch]:
     )
 
 
-def find_new_objects(context: InputContext) -> dict[str, object] | None:
+def find_new_objects(context: InputContext) -> Position | None:
     """The position that a load would reach now; None where nothing is new. Costs a listing, no reading."""
     store = open_store(context.source, context.permits)
     return find_next(context.source, inspect_objects(store, context.source), context.state)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from catalog.model.dataset import Input
 from ingest.inputs.file_patterns import has_magic
+from ingest.ledger.landed_note import Position
 
 GONE_NAMES_KEPT = 10_000  # of files that are no longer there, the last by name: one that comes back is known
 
@@ -21,12 +21,12 @@ class Choice:
     """The names that make the next batch, in order."""
 
     names: tuple[str, ...]
-    position: dict[str, Any]
+    position: Position
     may_be_empty: bool
     more: bool
 
 
-def choose_files(source: Input, fingerprints: Mapping[str, Any], state: Mapping[str, Any]) -> Choice:
+def choose_files(source: Input, fingerprints: Mapping[str, object], state: Position) -> Choice:
     """The next batch of what lies there; `fingerprints` tells of each file what changes when its content does."""
     if source.mode == "snapshot" or not has_magic(source.path or ""):
         return Choice(tuple(sorted(fingerprints)), {"files": dict(fingerprints)}, may_be_empty=False, more=False)
@@ -41,9 +41,7 @@ def choose_files(source: Input, fingerprints: Mapping[str, Any], state: Mapping[
     return Choice((new_data[0],), {"files": known}, may_be_empty=False, more=len(new_data) > 1)
 
 
-def find_next(
-    source: Input, fingerprints: Mapping[str, object], state: Mapping[str, object]
-) -> dict[str, object] | None:
+def find_next(source: Input, fingerprints: Mapping[str, object], state: Position) -> dict[str, object] | None:
     """The position that a load would reach now; None where there is nothing that was not loaded before."""
     choice = choose_files(source, fingerprints, state)
     return choice.position if choice.names and choice.position != dict(state) else None

@@ -21,6 +21,7 @@ from ingest.errors import PathOutsideRootError, SourceError, SourceMissingError
 from ingest.inputs.file_choice import choose_files, find_next
 from ingest.inputs.file_patterns import ANY_DEPTH, has_magic, match_name, split_path
 from ingest.inputs.raw_batch import InputContext, RawBatch, RawPart
+from ingest.ledger.landed_note import Position
 from ingest.readers.columns import show_name
 
 CHUNK_BYTES = 1 << 20
@@ -51,7 +52,7 @@ def open_file_batch(context: InputContext) -> Iterator[RawBatch]:
     )
 
 
-def find_new_files(context: InputContext) -> dict[str, object] | None:
+def find_new_files(context: InputContext) -> Position | None:
     """The position that a load would reach now; None where nothing is new. Costs a look at each file, no reading."""
     with refuse_unreadable(context.source):
         return find_next(context.source, inspect_files(context.source, context.permits), context.state)

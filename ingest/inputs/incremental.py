@@ -12,7 +12,7 @@ marks were kept so, the highest published value of the property says where to go
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -27,6 +27,7 @@ from ingest.errors import SourceError
 from ingest.inputs.mark_values import step_back, write_value
 from ingest.inputs.raw_batch import InputContext
 from ingest.inputs.raw_marks import WATERMARKS_KEPT, RawWatermark, is_plain, read_watermark
+from ingest.ledger.landed_note import Position
 
 # How far a moment's form in its source may be from ours: of any zone, or with its day alone.
 UNKNOWN_OFFSET = timedelta(days=1)
@@ -43,7 +44,7 @@ class Watermark:
     raw: RawWatermark | None = None  # the source's own mark, where it is known: it comes before the value
     asked: RawWatermark | None = None  # that one with the lag taken off
 
-    def position(self, found: Sequence[RawWatermark] = ()) -> dict[str, object]:
+    def position(self, found: Sequence[RawWatermark] = ()) -> Position:
         """What the ledger keeps behind a batch that held these marks, the greatest first."""
         watermarks = list(dict.fromkeys(found))[:WATERMARKS_KEPT]
         if self.raw is not None:
@@ -55,7 +56,7 @@ class Watermark:
         notes = [
             watermark.note() | ({"published": True} if watermark == self.raw else {}) for watermark in watermarks
         ]
-        facts: dict[str, Any] = {"property": self.incremental.property}
+        facts: Position = {"property": self.incremental.property}
         if not watermarks:
             return facts | {"mark": None if self.highest is None else write_value(self.highest)}
         return facts | {"mark": watermarks[0].shown, "source": self.source, "marks": notes}
@@ -132,7 +133,7 @@ def find_highest(context: InputContext, incremental: Incremental) -> object | No
 
 
 def choose_watermark(
-    context: InputContext, incremental: Incremental, state: Mapping[str, Any], highest: object | None
+    context: InputContext, incremental: Incremental, state: Position, highest: object | None
 ) -> RawWatermark | None:
     """The greatest of the marks that the ledger keeps which is no greater than what is published."""
     prop = context.dataset.properties[incremental.property]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -16,6 +15,7 @@ from catalog.model.dataset import Dataset, Input
 from catalog.storage.dataset_tables import CatalogTables
 from ingest.errors import SourceError
 from ingest.landing.raw import RawBatch, RawPart
+from ingest.ledger.landed_note import Position
 from runtime.private_files import make_private_folder
 from runtime.settings.settings import Settings
 
@@ -31,7 +31,7 @@ class InputContext:
     tables: CatalogTables
     engine: sa.Engine
     load_id: int
-    state: Mapping[str, Any] = field(default_factory=dict)  # the position that was published last
+    state: Position = field(default_factory=dict)  # the position that was published last
     cleaning_sha256: str = ""  # what will be made of the records: the same answer may be worth another look
 
     @property

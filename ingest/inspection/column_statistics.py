@@ -161,14 +161,14 @@ def compile_profile(table: sa.Table, prop: Property) -> SqlQuery:
     value, records = counted.c.value, counted.c.records
     there = value.is_not(None)
     nulls = sa.func.coalesce(sa.func.sum(records).filter(~there), 0)
-    members: list[Any] = [
+    members: list[SqlExpression | str] = [
         "nulls",
         pick(sa.cast(nulls, sa.BigInteger)),
         "distinct",
         pick(sa.func.count().filter(there)),
     ]
     if not isinstance(prop.type.sqlalchemy, (postgresql.JSONB, sa.ARRAY)):
-        showable: Any = sa.true()
+        showable: sa.ColumnElement[bool] = sa.true()
         if isinstance(prop.type.sqlalchemy, sa.Text):
             showable = pick(sa.func.coalesce(sa.func.max(sa.func.length(value)), 0)) <= LONGEST_SHOWN
         if not isinstance(prop.type.sqlalchemy, UNRANKED):
@@ -180,7 +180,7 @@ def compile_profile(table: sa.Table, prop: Property) -> SqlQuery:
     return sa.select(sa.func.jsonb_build_object(*members))
 
 
-def pick(expression: Any) -> Any:
+def pick(expression: SqlExpression) -> SqlExpression:
     """One figure of all groups."""
     return sa.select(expression).scalar_subquery()
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from catalog.model.dataset import Dataset
 from catalog.storage.ledger_tables import DatasetHead, Load, QualityResult, RejectedRecord
 from ingest.errors import IngestError
-from runtime.postgres.sql_types import SqlQuery
+from runtime.postgres.sql_types import SqlQuery, SqlRow
 
 COUNTS = ("raw", "accepted", "rejected", "duplicates", "inserted", "updated", "deleted", "unchanged")
 SAMPLED_REJECTS = 10_000  # of one load, to count its reasons
@@ -70,7 +70,7 @@ def select_loads() -> SqlQuery:
     ).join(DatasetHead, DatasetHead.id == Load.dataset_id)
 
 
-def describe(row: Any) -> dict[str, object]:
+def describe(row: SqlRow) -> dict[str, object]:
     """One load in a list."""
     seconds = (row.finished_at - row.started_at).total_seconds() if row.finished_at else None
     return {

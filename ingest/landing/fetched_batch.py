@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ingest.landing.landed_batch import LandedBatch
-from ingest.ledger.loads import LandedNote
+from ingest.ledger.landed_note import LandedNote
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,15 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from catalog.model.dataset import FileFormat
 from ingest.errors import SourceMissingError, SourceTooLargeError
 from ingest.landing.landed_batch import LandedBatch, LandedPart
 from ingest.landing.raw import RawBatch, RawPart
+from ingest.ledger.landed_note import PartNote
 from runtime.private_files import make_private_folder
 
 
@@ -73,20 +73,20 @@ def land_part(
     return LandedPart(part.name, sha256, path, size, part.file_format)
 
 
-def note_parts(landed: LandedBatch) -> list[dict[str, object]]:
+def note_parts(landed: LandedBatch) -> list[PartNote]:
     """The parts as the ledger keeps them."""
     return [
         {
             "name": part.name,
             "sha256": part.sha256,
             "size": part.size,
-            "form": part.file_format and asdict(part.file_format),
+            "form": asdict(part.file_format) if part.file_format else None,
         }
         for part in landed.parts
     ]
 
 
-def recall(folder: Path, parts: Iterable[Mapping[str, Any]]) -> LandedBatch:
+def recall(folder: Path, parts: Iterable[PartNote]) -> LandedBatch:
     """A batch that was landed before, from what the ledger keeps of it; SourceMissingError where it is gone."""
     found = []
     for part in parts:

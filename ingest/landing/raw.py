@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from catalog.model.dataset import FileFormat
+from ingest.ledger.landed_note import Position
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class RawBatch:
     parts: Iterator[RawPart]
     size: int | None = None  # bytes, where known beforehand
     # Asked when all parts have been read: only then an API's cursor or ETag is known.
-    position: Callable[[], dict[str, Any] | None] = lambda: None
+    position: Callable[[], Position | None] = lambda: None
     may_be_empty: bool = False  # an incremental input without news is no empty file
     more: bool = False  # whether another batch waits behind this one
     notes: Callable[[], list[str]] = list  # what the owner should know, asked when all parts have been read

@@ -14,20 +14,12 @@ from catalog.storage.dataset_tables import STAGING_SCHEMA
 from catalog.storage.ledger_tables import DatasetHead, InputState, Load
 from ingest.errors import IngestError, LoadOverError, LoadSupersededError
 from ingest.ledger.events import release_events
+from ingest.ledger.landed_note import LandedNote, PartNote, Position
 from ingest.ledger.lease import lease_end
 from ingest.ledger.lease import renew_lease as renew
 from ingest.ledger.retry_policy import MAX_ATTEMPTS, end_attempt
+from runtime.json_types import JsonObject
 from runtime.telemetry import current_trace_id
-
-
-@dataclass(frozen=True)
-class LandedNote:
-    """A raw batch that lies in the landing zone, as the ledger remembers it."""
-
-    source: str
-    parts: list[dict[str, Any]]
-    position: dict[str, Any] | None
-    may_be_empty: bool = False
 
 
 @dataclass
@@ -40,10 +32,10 @@ class Ticket:
     head_revision: int
     head_records: int
     latest: tuple[str | None, str | None]  # batch and cleaning digests of the latest published batch
-    state: dict[str, Any]  # the input's position that was published last
+    state: Position  # the input's position that was published last
     request: LoadRequest
     landed: LandedNote | None  # what an earlier attempt has brought to the landing zone
-    outdated: list[dict[str, Any]] = field(default_factory=list)  # parts that it brought, and will not use
+    outdated: list[PartNote] = field(default_factory=list)  # parts that it brought, and will not use
     attempt: int = 1
     queued: bool = False  # whether the load was queued: nobody sits before it, and a worker may try again
     more: bool = False  # whether the input holds another batch behind this one
@@ -122,7 +114,7 @@ class Attempt(NamedTuple):
     """One more try at a load: what the ledger knows of those before it."""
 
     landed: dict[str, Any]
-    request: dict[str, Any] | None
+    request: JsonObject | None
     number: int
     failed_before: bool
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -29,7 +28,7 @@ def end_attempt(
 
     `after` are the seconds that the source asks to be left alone: the next attempt is no sooner, within a day.
     """
-    facts: dict[str, Any] = {"error_code": code, "error": message, "lease_until": None}
+    facts: dict[str, object] = {"error_code": code, "error": message, "lease_until": None}
     if transient and attempt < MAX_ATTEMPTS:
         seconds = max(choose_delay(attempt), min(after or 0.0, LONGEST_AFTER_SECONDS))
         delay = sa.cast(f"{seconds:.1f} seconds", sa.Interval)

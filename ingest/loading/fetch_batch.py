@@ -11,7 +11,8 @@ from ingest.inputs.raw_batch import InputContext, RawBatch
 from ingest.landing.fetched_batch import FetchedBatch
 from ingest.landing.landed_batch import LandedBatch
 from ingest.landing.landing_zone import land, note_parts, recall
-from ingest.ledger.loads import LandedNote, note_landed
+from ingest.ledger.landed_note import LandedNote
+from ingest.ledger.loads import note_landed
 from ingest.ledger.running_load import RunningLoad
 from ingest.quarantine.replay_batch import open_replay_batch, recall_note
 from ingest.retention.prune import remove_unneeded

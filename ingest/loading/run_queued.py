@@ -75,7 +75,7 @@ def conclude(engine: sa.Engine, dataset: Dataset, report: LoadReport) -> str:
         if report.more:
             insert_load(connection, row.dataset_id, "ingest", cause={"more": report.load_id})
         wake_workers(connection)
-    facts: dict[str, Any] = {"load_id": report.load_id, "dataset": dataset.address}
+    facts: dict[str, object] = {"load_id": report.load_id, "dataset": dataset.address}
     if report.outcome is not None:
         names = ("raw", "accepted", "rejected", "duplicates", "inserted", "updated", "deleted")
         counts = {name: getattr(report.outcome, name) for name in names} if report.outcome.raw else {}

@@ -40,6 +40,7 @@ from ingest.quarantine.replay_merge import (
 )
 from ingest.quarantine.superseding import supersede_confirmed, supersede_written
 from runtime.postgres.copy import copy_file
+from runtime.postgres.sql_types import SqlRow
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,9 @@ def sift(connection: sa.Connection, load: RunningLoad, candidate: Candidate) -> 
     return Sifted(staged, rejected, replayed_late, outdated, late)
 
 
-def apply(connection: sa.Connection, load: RunningLoad, candidate: Candidate, sifted: Sifted, head: Any) -> Outcome:
+def apply(
+    connection: sa.Connection, load: RunningLoad, candidate: Candidate, sifted: Sifted, head: SqlRow
+) -> Outcome:
     """Writes the difference to the current revision, measures the outcome, and says how the load would end."""
     tables, revision, raw = load.tables, head.revision + 1, candidate.parsed.raw
     # What something newer speaks for is counted with the duplicates: another record has its key.

@@ -180,7 +180,7 @@ def keep_rejects(
     One that lies there from an earlier load, open or dismissed, with the same raw text, is only seen again, and
     perhaps for other reasons; in a batch that is withheld nothing counts as seen yet.
     """
-    table = RejectedRecord.__table__.fullname  # type: ignore[attr-defined]
+    table = RejectedRecord.__table__.fullname
     spans = [{"name": keep_text(part.name), "start": part.offset} for part in parts]
     facts = {"dataset_id": dataset_id, "load_id": load_id, "parts": json.dumps(spans)}
     seen_again = "old.last_seen" if withheld else "now()"

@@ -22,10 +22,11 @@ from catalog.storage.ledger_tables import DatasetHead, Load, RejectedRecord
 from ingest.cleaning.plan import reads_json
 from ingest.errors import SourceError
 from ingest.landing.raw import RawBatch, RawPart
-from ingest.ledger.loads import LandedNote
+from ingest.ledger.landed_note import LandedNote
 from ingest.ledger.running_load import RunningLoad
 from ingest.readers.replayed_rejects import FORMAT
 from runtime.plain_text import map_texts, restore_text
+from runtime.postgres.sql_types import SqlRow
 
 BATCH_ROWS = 2_000
 REPLACED = "\N{REPLACEMENT CHARACTER}"
@@ -175,7 +176,7 @@ def find_load(connection: sa.Connection, dataset: Dataset, dataset_id: int, load
     return row
 
 
-def note_of(row: Any, load_id: int) -> LandedNote:
+def note_of(row: SqlRow, load_id: int) -> LandedNote:
     """What the ledger keeps of the load's raw batch."""
     if row.landed is None:
         raise SourceError(f"The raw batch of load {load_id} is no longer kept.")

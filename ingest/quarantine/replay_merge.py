@@ -107,14 +107,14 @@ def leave_newer(
     good order or not at all. Where `orderBy` decides between batches, it decides here, and loads only between equals.
     """
     latest = find_latest_batch(connection, dataset_id)
-    open_now: Any = RejectedRecord.__table__
+    open_now = RejectedRecord.__table__
     current = tables.current
     seen = seen_in(open_now, latest)
     if replay_plan.load_id is not None:
         origin: SqlExpression = sa.literal(replay_plan.load_id, sa.BigInteger)
         origin_line: SqlExpression = staged.c[LINE]
         effective = origin
-        source: Any = staged
+        source: sa.FromClause = staged
         dismissed: sa.ColumnElement[bool] = sa.false()
     else:
         origin, origin_line = REPLAYED.c.load_id, REPLAYED.c.origin_line
@@ -150,7 +150,7 @@ def is_rejected_in(
     latest: LatestBatch, tables: DatasetTables, staged: sa.Table, dataset_id: int
 ) -> sa.ColumnElement[bool]:
     """Whether the latest batch names the staged record's key, in a record that was rejected."""
-    others: Any = RejectedRecord.__table__.alias("others")
+    others = RejectedRecord.__table__.alias("others")
     return sa.exists().where(
         others.c.dataset_id == dataset_id,
         others.c.state == "open",

@@ -6,7 +6,6 @@ The temporary table `confirmed` holds the good records of a batch whose keys lie
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -42,7 +41,7 @@ def supersede_confirmed(
     connection.execute(sa.schema.CreateTable(CONFIRMED, if_not_exists=True))
     connection.execute(sa.text("TRUNCATE confirmed"))
     copy_file(connection, "confirmed", confirmed)
-    records: Any = RejectedRecord.__table__
+    records = RejectedRecord.__table__
     late = sa.literal(outdated, ARRAY(sa.BigInteger))
     good = ~sa.exists().where(REJECTS.c.line == CONFIRMED.c.line)
     value = sa.case((good, CONFIRMED.c.value))  # what Postgres refused is no value there
@@ -59,7 +58,7 @@ def supersede_confirmed(
 def supersede_written(connection: sa.Connection, ticket: Ticket, tables: DatasetTables, revision: int) -> None:
     """Closes open rejected records whose key a replay wrote from a later load than theirs, or newer by orderBy."""
     current = tables.current
-    records: Any = RejectedRecord.__table__
+    records = RejectedRecord.__table__
     column = order_column(tables)
     later = current.c[LOAD] > records.c.load_id
     newer = supersedes(tables, current.c[column], records, later) if column is not None else later

@@ -6,7 +6,6 @@ import csv
 import hashlib
 import re
 from dataclasses import asdict
-from typing import Any
 
 import duckdb
 import sqlalchemy as sa
@@ -74,7 +73,7 @@ class Erasure:
 
     def find_lines(self) -> None:
         """Where the ledger and the tables say that the key came from."""
-        rejects: Any = RejectedRecord.__table__
+        rejects = RejectedRecord.__table__
         queries = [
             sa.select(table.c[LOAD], table.c[LINE]).where(self.match(table))
             for table in (self.tables.current, self.tables.history)

@@ -9,3 +9,4 @@ import sqlalchemy as sa
 SqlExpression: TypeAlias = sa.ColumnElement[Any]
 SqlQuery: TypeAlias = sa.Select[Any]
 SqlType: TypeAlias = sa.types.TypeEngine[Any]
+SqlRow: TypeAlias = sa.Row[Any]

@@ -80,7 +80,7 @@ def open_database_batch(context: InputContext) -> Iterator[RawBatch]:
         engine.dispose()
 
 
-def name_rows(source: DatabaseSource) -> Any:
+def name_rows(source: DatabaseSource) -> sa.FromClause:
     """What is read, as a place for FROM."""
     if source.sql is not None:
         return sa.text(COLON.sub(r"\\:", source.sql) + "\n").columns().subquery("_rows")

@@ -19,7 +19,7 @@ IDENTITIES = (
 )
 NO_FILE = "/dev/null/none"  # a name that no file can have
 # A file-based engine that reads no file but the database itself.
-DUCKDB_ARGUMENTS: dict[str, Any] = {
+DUCKDB_ARGUMENTS: dict[str, object] = {
     "read_only": True,
     "config": {"enable_external_access": "false", "lock_configuration": "true"},
 }

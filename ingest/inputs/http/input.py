@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import httpx
 
@@ -31,6 +31,7 @@ from ingest.inputs.incremental import Watermark, find_watermark
 from ingest.inputs.raw_batch import InputContext, RawBatch, RawPart
 from ingest.inputs.variables import VariableExpander
 from ingest.landing.unpacking import UnpackLimit
+from ingest.ledger.landed_note import Position
 
 COPY_BYTES = 1 << 20
 COLUMNS_SHOWN = 500
@@ -99,7 +100,7 @@ class PageFetcher:
         self.been: set[str] = set()  # what led to a page
         self.seen: set[bytes] = set()  # digests of pages
 
-    def position(self) -> dict[str, object] | None:
+    def position(self) -> Position | None:
         """Where the input stands behind this batch: the highest mark before it, and what an unchanged answer is."""
         found = self.watermark.position(self.record_writer.watermarks()) if self.watermark else {}
         # Of several pages, the first one may be the same while others are not.
@@ -179,7 +180,7 @@ class PageFetcher:
         self.been.add(target)
         if pagination.type == "link":
             return self.follow_link(page.url, target)
-        extra: dict[str, Any] = {pagination.param: target if pagination.type == "cursor" else self.offset}
+        extra: dict[str, object] = {pagination.param: target if pagination.type == "cursor" else self.offset}
         return self.ask(self.size_extra() | extra)
 
     def follow_link(self, base: httpx.URL, target: str) -> ApiRequest:
@@ -213,7 +214,7 @@ class PageFetcher:
         pagination = self.source.pagination
         return {pagination.size_param: pagination.size} if pagination and pagination.size_param else {}
 
-    def ask(self, extra: Mapping[str, object], state: Mapping[str, Any] | None = None) -> ApiRequest:
+    def ask(self, extra: Mapping[str, object], state: Position | None = None) -> ApiRequest:
         """The contract's request with some more parameters; with `state`, only for what has changed since."""
         source = self.source
         marked = {}
