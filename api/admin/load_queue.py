@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
 
 from api.database.connections import ReadConnections
@@ -146,7 +147,7 @@ async def queue_loads(pool: ConnectionPool, wanted: LoadOrder) -> dict[str, Any]
         raise translate_error(error) from error
 
 
-async def queue_one(connection: Any, wanted: LoadOrder, dataset: Dataset) -> dict[str, object]:
+async def queue_one(connection: AsyncConnection, wanted: LoadOrder, dataset: Dataset) -> dict[str, object]:
     """A queued load, on record."""
     request = wanted.request.to_json()
     facts = {

@@ -7,8 +7,8 @@ counts is what a process needs: the columns of its datasets, and their types.
 from __future__ import annotations
 
 import logging
-from typing import Any
 
+from psycopg import AsyncConnection
 from sqlalchemy.dialects import postgresql
 
 from api.query.view import Views
@@ -35,7 +35,7 @@ WHERE NOT EXISTS (
 """
 
 
-async def find_obstacle(connection: Any, catalog: Catalog, views: Views) -> str | None:
+async def find_obstacle(connection: AsyncConnection, catalog: Catalog, views: Views) -> str | None:
     """Why the process cannot serve; None where it can. Anybody may ask: which dataset it is, only the log tells."""
     rows = await (await connection.execute(CONTRACTS)).fetchall()
     known = {(row[0].decode(), row[1], row[2].decode()): row[3].decode() for row in rows}

@@ -14,10 +14,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import psycopg
 from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
 
 from api.auth.caller import CALLING, ITSELF
 from api.database.connections import ReadConnections
@@ -160,7 +160,7 @@ class Heads:
         if not self.take(await fetch(connection, NAMED, (ids,))):
             await self.read(connection)
 
-    def take(self, rows: Iterable[tuple[Any, ...]]) -> bool:
+    def take(self, rows: Iterable[TupleRow]) -> bool:
         """Whether the heads that were read are of the known epoch: then they are known now."""
         for in_recovery, epoch, _, number, product, major, dataset, *facts in rows:
             if text_of(epoch or "") != self.epoch:
@@ -242,7 +242,7 @@ async def receive_notifications(connection: AsyncConnection, seconds: float) -> 
     return sorted(map(int, numbers)) or None
 
 
-async def fetch(connection: AsyncConnection, statement: bytes, values: tuple[object, ...] = ()) -> list[Any]:
+async def fetch(connection: AsyncConnection, statement: bytes, values: tuple[object, ...] = ()) -> list[TupleRow]:
     """The rows of a statement; DatabaseUnavailableError before the first migration."""
     try:
         return await (await connection.execute(statement, values or None)).fetchall()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+
+from psycopg.rows import TupleRow
 
 from api.database.connections import ReadConnections
 from runtime.postgres.database import translate_error
@@ -13,17 +15,19 @@ def timestamp(column: str) -> str:
     return f"""to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""
 
 
-def split_page(rows: list[Any], limit: int) -> tuple[bytes, int | None]:
+def split_page(rows: list[TupleRow], limit: int) -> tuple[bytes, int | None]:
     """The texts of a page's rows, and the last one's id where there are more."""
     behind = rows[limit - 1][0] if len(rows) > limit else None
     return b",".join(row[1] for row in rows[:limit]), behind
 
 
-async def fetch(read_connections: ReadConnections, statement: str, values: Any) -> list[Any]:
+async def fetch(
+    read_connections: ReadConnections, statement: str, values: Mapping[str, object] | Sequence[object]
+) -> list[TupleRow]:
     """The rows of a statement on the read login; texts as bytes."""
     try:
         async with read_connections.connection() as connection:
-            rows: list[Any] = await (await connection.execute(statement.encode(), values)).fetchall()
+            rows: list[TupleRow] = await (await connection.execute(statement.encode(), values)).fetchall()
             return rows
     except Exception as error:
         raise translate_error(error) from error

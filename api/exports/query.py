@@ -79,7 +79,7 @@ def compile_export(view: View, query: ExportQuery, media_type: ExportFormat, *, 
         for table in tables_of(view, age=age)
     ]
     rows = (branches[0] if len(branches) == 1 else sa.union_all(*branches)).subquery("_found")
-    shown: Sequence[Any] = [exported(rows, prop, media_type) for prop in properties]
+    shown: Sequence[SqlExpression] = [exported(rows, prop, media_type) for prop in properties]
     if media_type.lines:
         shown = [sa.func.concat(document_of(rows, properties), sa.literal_column("E'\\n'")).label("line")]
     ordering = [order_by(rows.c[name], descending) for name, descending in order]

@@ -94,16 +94,16 @@ def compile_provenance(view: View) -> Statement:
     versions = sa.select(found).order_by(newest).limit(sa.literal_column(str(VERSIONS_MAXIMUM))).subquery("_versions")
     entry = sa.func.jsonb_build_object(*version_members(versions))
     shown: SqlExpression = sa.func.jsonb_agg(aggregate_order_by(entry, versions.c.revision.desc()))
-    loads: Any = Load.__table__
+    loads = Load.__table__
     listed = sa.select(sa.cast(shown, sa.Text)).select_from(versions.outerjoin(loads, loads.c.id == versions.c.load))
     return render(with_heads([view], [listed.scalar_subquery().label("versions")]))
 
 
 def version_members(versions: sa.FromClause) -> list[SqlExpression]:
     """The names and values of one version's JSON object."""
-    loads: Any = Load.__table__
-    revisions: Any = Revision.__table__
-    events: Any = Event.__table__
+    loads = Load.__table__
+    revisions = Revision.__table__
+    events = Event.__table__
     published = (
         sa.select(revisions.c.published_at)
         .where(revisions.c.dataset_id == loads.c.dataset_id, revisions.c.revision == versions.c.revision)

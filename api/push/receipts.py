@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from psycopg import AsyncConnection, sql
-from psycopg.rows import dict_row
+from psycopg.rows import DictRow, dict_row
 
 from api.database.connections import ReadConnections
 from api.http.problems import Problem
@@ -106,7 +106,7 @@ async def describe_receipt(
 
 async def evaluate_events(
     connection: AsyncConnection, tables: DatasetTables, receipt_id: uuid.UUID, oldest_revision: int
-) -> list[dict[str, Any]]:
+) -> list[DictRow]:
     """Every record of the receipt, in its order, with its outcome."""
     events = await fetch(connection, FIND_EVENTS, (receipt_id,))
     taken = sorted({event["load_id"] for event in events if event["load_id"] is not None})
@@ -133,7 +133,7 @@ async def evaluate_events(
 
 
 async def find_rejections(
-    connection: AsyncConnection, receipt_id: uuid.UUID, loads: dict[int, dict[str, Any]]
+    connection: AsyncConnection, receipt_id: uuid.UUID, loads: dict[int, DictRow]
 ) -> dict[tuple[int, int], Rejection]:
     """Why records were rejected, by load and line."""
     with_rejects = [taken for taken, row in loads.items() if row["rejected"]]
@@ -141,7 +141,10 @@ async def find_rejections(
         return {}
     taken_by = {row["id"]: taken for taken, row in loads.items()}
     rows = await fetch(connection, FIND_REJECTED, ([*with_rejects, *(loads[taken]["id"] for taken in with_rejects)],))
-    found = {(taken_by.get(row["load_id"], row["load_id"]), row["line"]): row for row in rows}
+    found: dict[tuple[int, int], DictRow] = {}
+    for row in rows:
+        load_id: int = row["load_id"]
+        found[taken_by.get(load_id, load_id), row["line"]] = row
     if len(found) < sum(loads[taken]["rejected"] for taken in with_rejects):
         for row in await fetch(connection, FIND_SEEN_AGAIN, (receipt_id, with_rejects)):
             found.setdefault((row["load_id"], row["line"]), row)
@@ -164,7 +167,7 @@ async def find_written(
     return lines
 
 
-async def fetch(connection: AsyncConnection, statement: Any, values: Any) -> list[dict[str, Any]]:
+async def fetch(connection: AsyncConnection, statement: Any, values: Any) -> list[DictRow]:
     """The rows that a statement gives, by their columns' names."""
     async with connection.cursor(row_factory=dict_row) as cursor:
         return await (await cursor.execute(statement, values)).fetchall()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -43,7 +42,7 @@ def csv_cell(column: SqlExpression, prop: Property) -> sa.ColumnElement[str]:
     if prop.masked:
         return nothing
     # Arrays as JSON has them: how Postgres writes them, few can read.
-    text: Any = sa.cast(sa.func.to_json(column) if prop.type.item else column, sa.Text)
+    text: SqlExpression = sa.cast(sa.func.to_json(column) if prop.type.item else column, sa.Text)
     if prop.type.family == "moment":
         # As the JSON has it: RFC 3339.
         text = sa.func.btrim(sa.cast(sa.func.to_json(column), sa.Text), sa.literal_column("'\"'"))

@@ -13,6 +13,7 @@ from api.query.view import View
 from api.sql.keyset import NULLS, VALUES, Order, Part
 from api.sql.selection import Age, conditions_of, tables_of
 from catalog.model.dataset import Dataset
+from runtime.postgres.sql_types import SqlExpression
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class After:
 class Step:
     """One column of an order, and the value at which a walk stands."""
 
-    column: Any
+    column: SqlExpression
     value: object
     descending: bool
     is_null: bool  # whether the walk stands at a null

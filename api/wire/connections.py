@@ -12,7 +12,7 @@ import ipaddress
 import resource
 import termios
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 from starlette.types import Scope
 
@@ -44,6 +44,23 @@ def connections_limit(settings: Settings) -> int:
     return min(wanted, max(files - spare, LEAST_CONNECTIONS))
 
 
+class HeldConnection(Protocol):
+    """What the connections of a process have to say of themselves."""
+
+    client: tuple[str, int] | None
+    transport: asyncio.Transport
+    address: str  # of the peer
+    caller: str  # who the last answer was for
+    turned_away: bool  # whether it was never let in, and is being told so
+    sent: int  # bytes of bodies that were written
+    taken: int  # of them, those that the reader had when it was last looked at
+    stalled_since: float
+
+    @property
+    def waits_for_client(self) -> bool:
+        """Whether its peer is the one to go on."""
+
+
 class Connections:
     """All connections of this process; each is a BoundedProtocol."""
 
@@ -54,14 +71,14 @@ class Connections:
         self.bytes_of_caller = settings.send_caller_bytes
         self.bytes_of_all = settings.send_bytes
         self.trusted = [ipaddress.ip_network(text) for text in settings.trusted_proxies]
-        self.open: dict[Any, None] = {}  # the oldest first
-        self.idle: dict[object, None] = {}  # between requests, the longest first
-        self.pending: dict[Any, None] = {}  # with bytes that their readers have not taken
+        self.open: dict[HeldConnection, None] = {}  # the oldest first
+        self.idle: dict[HeldConnection, None] = {}  # between requests, the longest first
+        self.pending: dict[HeldConnection, None] = {}  # with bytes that their readers have not taken
         self.by_address: Counter[str] = Counter()
         self.turned_away = 0  # that are still being told so
         self.sweeping: TimerHandle | None = None
 
-    def admit(self, connection: Any) -> bool:
+    def admit(self, connection: HeldConnection) -> bool:
         """Takes a connection in, where need be in the place of another one; False where it must go."""
         connection.address = address = name_address((connection.client or ("",))[0])
         if len(self.open) >= self.limit and not self.make_room(address):
@@ -72,7 +89,7 @@ class Connections:
             self.sweeping = self.loop.call_later(SWEEP_SECONDS, self.sweep)
         return True
 
-    def leave(self, connection: Any) -> None:
+    def leave(self, connection: HeldConnection) -> None:
         """Forgets a connection that has ended."""
         self.idle.pop(connection, None)
         self.pending.pop(connection, None)
@@ -104,7 +121,7 @@ class Connections:
         self.end(chosen, "connection_share")
         return True
 
-    def end(self, connection: Any, reason: str) -> None:
+    def end(self, connection: HeldConnection, reason: str) -> None:
         """Ends a connection at once, with what it has not taken."""
         self.leave(connection)
         if reason == IDLE:
@@ -124,7 +141,7 @@ class Connections:
                 del self.pending[connection]
         return found
 
-    def may_send(self, connection: Any, scope: Scope, length: int) -> bool:
+    def may_send(self, connection: HeldConnection, scope: Scope, length: int) -> bool:
         """Whether an answer of this length may be sent; room is made by ending who takes nothing.
 
         A caller's first answer always may, however long it is: no setting makes a page unreachable.
@@ -145,7 +162,7 @@ class Connections:
             self.end(stalled, "reader_stalled")
         return True
 
-    def note_pending(self, connection: Any, scope: Scope) -> None:
+    def note_pending(self, connection: HeldConnection, scope: Scope) -> None:
         """Notes that bytes wait for a connection's reader."""
         connection.caller = caller_name(scope, self.trusted)
         self.pending[connection] = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from typing import Any
+from typing import Any, Protocol
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
@@ -12,10 +12,23 @@ COUNTED_FROM_BYTES = 16_384  # what is shorter, the system takes, or the sweep f
 NO_BODY = frozenset({204, 304})
 
 
+class Sender(Protocol):
+    """What an answer asks of its connection; uvicorn's type of a scope is not Starlette's."""
+
+    def note_sent(self, scope: Any, size: int) -> None:
+        """Counts bytes of a body that were written."""
+
+    def may_send(self, scope: Any, length: int) -> bool:
+        """Whether a body of this length may be sent."""
+
+    def linger(self) -> None:
+        """Ends the connection once its reader has the answer."""
+
+
 class Cycle(RequestResponseCycle):
     """Sends an answer as its connection can take it."""
 
-    connection: Any  # the BoundedProtocol that it belongs to
+    connection: Sender  # that it belongs to
     until_close = False  # whether the end of the connection is the end of the body
     lingers = False  # whether the connection ends with the answer, though the body is still coming
     turned_away = False  # whether a short refusal stands in the place of the answer
