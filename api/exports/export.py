@@ -76,7 +76,9 @@ def export_operation(dataset: Dataset, filters: list[JsonObject]) -> JsonObject:
     }
     shared = [p for p in page_parameters(dataset) if p["name"] in {"sort", "properties", "q"}]
     names = {"type": "string", "enum": [media_type.name for media_type in FORMATS]}
-    headers: JsonObject = {"Location": {"description": "The same export at its revision.", "schema": {"type": "string"}}}
+    headers: JsonObject = {
+        "Location": {"description": "The same export at its revision.", "schema": {"type": "string"}}
+    }
     return {
         "operationId": operation_id("export", dataset),
         "summary": f"All of {dataset.name} as a file",
