@@ -103,27 +103,27 @@ def run_loads(
     from ingest.ledger.progress import Progress
     from ingest.loading.load_report import report_unopened
     from ingest.loading.loader import Loader
-    from runtime.postgres.database import make_engine
+    from runtime.postgres.database import keep_engine
 
-    engine = make_engine(urls.ingest)
-    loader = Loader(settings, catalog, build_tables(catalog.products.values()), engine)
     reports = []
-    with make_bars(out) as bars:
-        for dataset in datasets:
-            more = True
-            while more:
-                bar = LoadBar(bars, dataset.name) if out.is_terminal and not silent else None
-                try:
-                    reports.append(loader.run(dataset, bar or Progress()))
-                except Exception as error:
-                    # The others have their turn all the same.
-                    reports.append(report_unopened(dataset, error))
-                if bar:
-                    bar.finish(reports[-1])
-                elif not silent:
-                    show_line(reports[-1], out)
-                more = reports[-1].more
-    # Without its profile, what was published is published all the same.
-    with out.status("profiling what was published") if not silent else nullcontext(), suppress(DBAPIError):
-        refresh_profiles(engine, loader.tables, datasets)
+    with keep_engine(urls.ingest) as engine:
+        loader = Loader(settings, catalog, build_tables(catalog.products.values()), engine)
+        with make_bars(out) as bars:
+            for dataset in datasets:
+                more = True
+                while more:
+                    bar = LoadBar(bars, dataset.name) if out.is_terminal and not silent else None
+                    try:
+                        reports.append(loader.run(dataset, bar or Progress()))
+                    except Exception as error:
+                        # The others have their turn all the same.
+                        reports.append(report_unopened(dataset, error))
+                    if bar:
+                        bar.finish(reports[-1])
+                    elif not silent:
+                        show_line(reports[-1], out)
+                    more = reports[-1].more
+        # Without its profile, what was published is published all the same.
+        with out.status("profiling what was published") if not silent else nullcontext(), suppress(DBAPIError):
+            refresh_profiles(engine, loader.tables, datasets)
     return reports

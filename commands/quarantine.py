@@ -131,11 +131,10 @@ def run_request(
     from ingest.ledger.audit import find_dataset_id, record_audit, who_runs_this
     from ingest.loading.loader import Loader
     from ingest.quarantine.replay_batch import dataset_of, recall_note
-    from runtime.postgres.database import make_engine
+    from runtime.postgres.database import keep_engine
 
     settings, catalog = load_contracts()
-    with open_urls(settings) as urls:
-        engine = make_engine(urls.ingest)
+    with open_urls(settings) as urls, keep_engine(urls.ingest) as engine:
         dataset = find_one(catalog, address or dataset_of(engine, catalog, load or 0))
         dataset_id = find_dataset_id(engine, dataset)
         recall_note(engine, dataset, dataset_id, request)  # what cannot be done is refused before it is on record

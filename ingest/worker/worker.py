@@ -62,8 +62,8 @@ class Worker:
     def __init__(self, settings: Settings, catalog: Catalog, url: str) -> None:
         self.settings = settings
         self.url = url
-        self.engine = make_engine(url)
-        self.dispatcher = Dispatcher(make_engine(url, keep=True), catalog)
+        self.engine = make_engine(url, keep=True)
+        self.dispatcher = Dispatcher(self.engine, catalog)
         self.loader = Loader(settings, catalog, build_tables(catalog.products.values()), self.engine)
         self.stopping = threading.Event()  # no new loads
         self.lost = threading.Event()  # the database is gone
@@ -113,8 +113,8 @@ class Worker:
                     log(LOGGER, "queue_lost", logging.ERROR, error=type(error).__name__)
 
     def close(self) -> None:
-        """Closes the connections that are kept between sweeps."""
-        self.dispatcher.engine.dispose()
+        """Closes the connections that are kept between sweeps and loads."""
+        self.engine.dispose()
 
     async def run_once(self) -> None:
         """Works until nothing is due."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -118,7 +119,9 @@ class Lab:
         self.check_own()
         if self.prepared is None or self.prepared[0] is not self.catalog:
             tables = build_tables(self.catalog.products.values())
-            self.prepared = (self.catalog, tables, make_engine(self.urls.ingest))
+            engine = make_engine(self.urls.ingest, keep=True)
+            weakref.finalize(self, engine.dispose)
+            self.prepared = (self.catalog, tables, engine)
         return Loader(self.settings, *self.prepared)
 
     def ingest(self, address: str, content: str | bytes | None = None, name: str = "people.csv") -> LoadReport:
