@@ -56,8 +56,9 @@ def server() -> Iterator[EmbeddedPostgres]:
         with run_embedded(folder / "postgres") as running:
             with psycopg.connect(running.url(), autocommit=True) as connection:
                 create_roles(connection)
-                # No test outlasts a loss of power: to wait for the disk was half of a test's time.
-                for name in ("fsync", "full_page_writes"):
+                # No test outlasts a loss of power: to wait for the disk was half of a test's time. None lasts until
+                # the server tidies up by itself either, which would go round all databases that tests begin with.
+                for name in ("fsync", "full_page_writes", "autovacuum"):
                     connection.execute(f"ALTER SYSTEM SET {name} = off".encode())
                 connection.execute("SELECT pg_reload_conf()")
             yield running

@@ -63,10 +63,15 @@ class Databases:
 
         def make(*contracts: str, **settings: Any) -> Lab:
             if contracts not in self.templates:
-                template = self.create(self.find_base(folder))
-                Lab.build(folder, self.urls(template), *contracts, **settings).migrate()
+                base = self.find_base(folder)  # builds a product in the folder, and so comes first
+                template = self.create(base)
+                lab = Lab.build(folder, self.urls(template), *contracts, **settings)
+                lab.migrate()
                 written = {p.name: p.read_text() for p in (folder / "home" / "migrations").glob("*.py")}
                 self.templates[contracts] = (template, written)
+                made.append(self.create(template))
+                lab.urls = self.urls(made[-1])
+                return lab
             template, scripts = self.templates[contracts]
             made.append(self.create(template))
             lab = Lab.build(folder, self.urls(made[-1]), *contracts, **settings)

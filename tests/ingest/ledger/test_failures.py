@@ -54,6 +54,10 @@ FOREIGN: dict[str, tuple[BaseException, str]] = {
     "Ctrl-C": (KeyboardInterrupt(), "interrupted"),
     "SIGTERM": (SystemExit(143), "interrupted"),
 }
+# One kind of each code, and as many as there are steps.
+CHOSEN = (
+    "disk full", "permission", "memory", "DuckDB", "type", "unicode", "HTTP", "too long", "deadlock", "Ctrl-C"
+)  # fmt: skip
 # Where it is raised: every step of a load, by a function that it calls.
 STEPS = (
     "open_batch", "land", "note_landed", "parse_batch", "note_unread", "compile_cleaning", "clean_batch",
@@ -121,10 +125,15 @@ def latest(lab: Lab, dataset: str = "people") -> tuple[Any, ...]:
     )[0]
 
 
+@pytest.mark.parametrize(
+    "kinds", [CHOSEN, pytest.param(tuple(FOREIGN), marks=pytest.mark.slow)], ids=["each code", "every kind"]
+)
 def test_whatever_is_raised_at_any_step_closes_the_load_and_stops_no_other(
-    town: Lab, versions: Iterator[int], monkeypatch: pytest.MonkeyPatch
+    town: Lab, versions: Iterator[int], monkeypatch: pytest.MonkeyPatch, kinds: tuple[str, ...]
 ) -> None:
-    for index, (kind, (error, code)) in enumerate(FOREIGN.items()):
+    assert {FOREIGN[kind][1] for kind in kinds} == {code for _, code in FOREIGN.values()}
+    for index, kind in enumerate(kinds):
+        error, code = FOREIGN[kind]
         step = STEPS[index % len(STEPS)]
         place = f"{kind} at {step}"
         number = write_next(town, versions)
