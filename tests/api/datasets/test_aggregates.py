@@ -7,7 +7,7 @@ import io
 import random
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -17,17 +17,10 @@ import httpx
 import pytest
 
 from tests.support.lab import Lab, walk
+from tests.support.shops import make_shop
 
-SALES = """
-apiVersion: v3.1.0
-kind: DataContract
-id: shop
-name: Shop
-version: 1.0.0
-status: active
-servers:
-  - {server: here, type: local, path: "${DECANT_DATA}", format: csv}
-schema:
+SALES = make_shop(
+    """
   - name: sales
     customProperties:
       - {property: input, value: {server: here, path: sales.csv, mode: snapshot, nullValues: [""]}}
@@ -42,9 +35,8 @@ schema:
       - {name: weight, logicalType: number}
       - {name: paid, logicalType: boolean}
       - {name: margin, logicalType: number, classification: restricted}
-roles:
-  - {role: "shop:read", access: read, customProperties: [{property: anonymous, value: true}]}
 """
+)
 AGGREGATE = "/data/shop/v1/sales/aggregate"
 FIELDS = ["id", "place", "sold_at", "day", "pieces", "price", "weight", "paid", "margin"]
 
@@ -87,17 +79,6 @@ def load_shop(make_lab: Callable[..., Lab]) -> Lab:
     lab = make_lab(SALES)
     lab.ingest("shop.sales", write_sales(make_sales(400)), "sales.csv")
     return lab
-
-
-@pytest.fixture
-def shop(product: Callable[..., Lab]) -> Lab:
-    return product(load_shop)
-
-
-@pytest.fixture
-def client(shop: Lab) -> Iterator[httpx.Client]:
-    with shop.serve() as client:
-        yield client
 
 
 def ask(client: httpx.Client, query: str) -> list[dict[str, Any]]:

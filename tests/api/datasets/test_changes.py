@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -15,17 +15,10 @@ import pytest
 from tests.support.documents import read_example
 from tests.support.lab import Lab, walk
 from tests.support.pushing import make_key
+from tests.support.shops import make_shop
 
-STOCK = """
-apiVersion: v3.1.0
-kind: DataContract
-id: shop
-name: Shop
-version: 1.0.0
-status: active
-servers:
-  - {server: here, type: local, path: "${DECANT_DATA}", format: csv}
-schema:
+STOCK = make_shop(
+    """
   - name: stock
     customProperties:
       - {property: input, value: {server: here, path: stock.csv, mode: snapshot, nullValues: [""]}}
@@ -35,9 +28,8 @@ schema:
       - {name: article, logicalType: integer, primaryKey: true, primaryKeyPosition: 2}
       - {name: pieces, logicalType: integer}
       - {name: cost, logicalType: number, classification: restricted}
-roles:
-  - {role: "shop:read", access: read, customProperties: [{property: anonymous, value: true}]}
 """
+)
 DATASET = "/data/shop/v1/stock"
 Stock = dict[tuple[str, int], int | None]
 
@@ -45,12 +37,6 @@ Stock = dict[tuple[str, int], int | None]
 @pytest.fixture
 def shop(make_lab: Callable[..., Lab]) -> Lab:
     return make_lab(STOCK)
-
-
-@pytest.fixture
-def client(shop: Lab) -> Iterator[httpx.Client]:
-    with shop.serve() as client:
-        yield client
 
 
 def load(shop: Lab, stock: Stock, cost: float = 1.5) -> None:

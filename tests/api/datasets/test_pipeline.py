@@ -8,7 +8,7 @@ import io
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -21,17 +21,10 @@ from api.auth.api_keys import create_key
 from runtime.postgres.database import make_engine
 from runtime.settings.secret import read_secret
 from tests.support.lab import Lab, walk
+from tests.support.shops import make_shop
 
-SHOP = """
-apiVersion: v3.1.0
-kind: DataContract
-id: shop
-name: Shop
-version: 1.0.0
-status: active
-servers:
-  - {server: here, type: local, path: "${DECANT_DATA}", format: csv}
-schema:
+SHOP = make_shop(
+    """
   - name: makers
     customProperties:
       - {property: input, value: {server: here, path: makers.csv, mode: snapshot, nullValues: [""]}}
@@ -49,9 +42,8 @@ schema:
       - {name: label, logicalType: string}
       - {name: maker, logicalType: string, relationships: [{type: foreignKey, to: makers.code,
          customProperties: [{property: enforced, value: false}]}]}
-roles:
-  - {role: "shop:read", access: read, customProperties: [{property: anonymous, value: true}]}
 """
+)
 RECORDS = "/data/shop/v1/things/records"
 WAIT_SECONDS = 10.0
 LABELS = ["plain", 'say "hi"', "a,b", "two\nlines", "=1+1", "", "ünï"]
@@ -72,17 +64,6 @@ def load_shop(make_lab: Callable[..., Lab]) -> Lab:
     lab = make_lab(SHOP)
     load(lab, 60)
     return lab
-
-
-@pytest.fixture
-def shop(product: Callable[..., Lab]) -> Lab:
-    return product(load_shop)
-
-
-@pytest.fixture
-def client(shop: Lab) -> Iterator[httpx.Client]:
-    with shop.serve() as client:
-        yield client
 
 
 def headers_of(lab: Lab, *scopes: str) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from operator import itemgetter
 from typing import Any
 from urllib.parse import quote
@@ -15,17 +15,10 @@ from hypothesis import strategies as st
 
 from tests.support.examples import examples
 from tests.support.lab import PEOPLE, Lab, walk
+from tests.support.shops import make_shop
 
-THINGS = """
-apiVersion: v3.1.0
-kind: DataContract
-id: shop
-name: Shop
-version: 1.2.0
-status: active
-servers:
-  - {server: here, type: local, path: "${DECANT_DATA}", format: csv}
-schema:
+THINGS = make_shop(
+    """
   - name: things
     customProperties:
       - {property: input, value: {server: here, path: things.csv, mode: snapshot, nullValues: ["NULL"]}}
@@ -43,9 +36,9 @@ schema:
       - {name: limit, logicalType: integer}
       - {name: extra, logicalType: object}
       - {name: secret, logicalType: string, classification: restricted}
-roles:
-  - {role: "shop:read", access: read, customProperties: [{property: anonymous, value: true}]}
-"""
+""",
+    version="1.2.0",
+)
 HEADER = "area,code,size,price,weight,sold,day,seen,serial,limit,extra,secret\n"
 RECORDS = "/data/shop/v1/things/records"
 
@@ -79,17 +72,6 @@ def load_shop(make_lab: Callable[..., Lab]) -> Lab:
     lab = make_lab(THINGS)
     lab.ingest("shop.things", as_csv(make_rows(300)), "things.csv")
     return lab
-
-
-@pytest.fixture
-def shop(product: Callable[..., Lab]) -> Lab:
-    return product(load_shop)
-
-
-@pytest.fixture
-def client(shop: Lab) -> Iterator[httpx.Client]:
-    with shop.serve() as client:
-        yield client
 
 
 @pytest.fixture

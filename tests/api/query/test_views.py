@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -16,17 +16,9 @@ from runtime.errors import MigrationError
 from runtime.postgres.database import make_engine
 from tests.support.keys import key_of
 from tests.support.lab import Lab, walk
+from tests.support.shops import make_shop
 
-CONTRACT = """
-apiVersion: v3.1.0
-kind: DataContract
-id: shop
-name: Shop
-version: 1.0.0
-status: active
-servers:
-  - {server: here, type: local, path: "${DECANT_DATA}", format: csv}
-schema:
+DATASETS = """
   - name: kinds
     customProperties:
       - {property: input, value: {server: here, path: kinds.csv, mode: snapshot}}
@@ -60,7 +52,8 @@ schema:
     properties:
       - {name: id, logicalType: integer, primaryKey: true}
       - {name: word, logicalType: string}
-roles:
+"""
+ROLES = """
   - role: partner_a
     access: read
     customProperties:
@@ -71,6 +64,7 @@ roles:
       - {property: rows, value: {items: "kind = 'b' and note not like '%x%'", kinds: true}}
   - {role: everything, access: read}
 """
+CONTRACT = make_shop(DATASETS, roles=ROLES)
 ITEMS = "/data/shop/v1/items"
 
 
@@ -90,17 +84,6 @@ def load_shop(make_lab: Callable[..., Lab]) -> Lab:
     assert lab.ingest("shop.items", items(kinds), "items.csv").status == "published"
     refresh_profiles(make_engine(lab.urls.ingest), lab.loader().tables, lab.catalog.datasets())
     return lab
-
-
-@pytest.fixture
-def shop(product: Callable[..., Lab]) -> Lab:
-    return product(load_shop)
-
-
-@pytest.fixture
-def client(shop: Lab) -> Iterator[httpx.Client]:
-    with shop.serve() as client:
-        yield client
 
 
 @pytest.fixture
