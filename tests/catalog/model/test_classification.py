@@ -12,14 +12,11 @@ from catalog.contract.load import lint_contracts
 from catalog.model.catalog import Catalog
 from runtime.errors import Finding
 from runtime.settings.settings import load_settings
+from tests.support.contract_heads import begin
 
-STAFF = """
-apiVersion: v3.1.0
-kind: DataContract
-id: staff
-version: 1.0.0
-status: active
-customProperties: [{property: grants, value: [reports@1]}]
+STAFF = (
+    begin("staff", grants="reports@1")
+    + """
 schema:
   - name: people
     properties:
@@ -28,12 +25,10 @@ schema:
       - {name: salary, logicalType: integer, classification: restricted}
       - {name: room, logicalType: integer}
 """
-TOWN = """
-apiVersion: v3.1.0
-kind: DataContract
-id: town
-version: 1.0.0
-status: active
+)
+TOWN = (
+    begin("town")
+    + """
 schema:
   - name: streets
     properties:
@@ -41,6 +36,7 @@ schema:
       - {name: owner, logicalType: string, classification: confidential}
 roles: [{role: guest, access: read, customProperties: [{property: anonymous, value: true}]}]
 """
+)
 Lint = Callable[..., tuple[Catalog, list[Finding]]]
 
 

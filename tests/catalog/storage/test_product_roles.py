@@ -13,17 +13,14 @@ from psycopg import sql
 from catalog.migration.migrate import migrate
 from catalog.storage.product_roles import become, find_usable_role, match_roles, name_role
 from runtime.postgres.database import make_engine
+from tests.support.contract_heads import begin
 from tests.support.lab import Lab
 
 MakeLab = Callable[..., Lab]
 
-STAFF = """
-apiVersion: v3.1.0
-kind: DataContract
-id: staff
-version: 1.0.0
-status: active
-customProperties: [{property: grants, value: [reports@1]}]
+STAFF = (
+    begin("staff", grants="reports@1")
+    + """
 schema:
   - name: salaries
     properties:
@@ -34,12 +31,10 @@ schema:
     properties:
       - {name: id, logicalType: integer, primaryKey: true}
 """
-TOWN = """
-apiVersion: v3.1.0
-kind: DataContract
-id: town
-version: 1.0.0
-status: active
+)
+TOWN = (
+    begin("town")
+    + """
 schema:
   - name: streets
     properties:
@@ -54,12 +49,10 @@ roles:
     access: read
     customProperties: [{property: anonymous, value: true}, {property: rows, value: {streets: true}}]
 """
-REPORTS = """
-apiVersion: v3.1.0
-kind: DataContract
-id: reports
-version: 1.0.0
-status: active
+)
+REPORTS = (
+    begin("reports")
+    + """
 schema:
   - name: pay
     customProperties:
@@ -70,6 +63,7 @@ schema:
       - {name: id, logicalType: integer, primaryKey: true}
       - {name: n, logicalType: integer}
 """
+)
 
 
 def readable(lab: Lab, role: str) -> set[str]:

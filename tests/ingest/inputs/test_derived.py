@@ -6,15 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.support.contract_heads import begin
 from tests.support.lab import Lab
 
-SHOP = """
-apiVersion: v3.1.0
-kind: DataContract
-id: shop
-version: 1.0.0
-status: active
-customProperties: [{property: grants, value: [report]}]
+SHOP = (
+    begin("shop", grants="report")
+    + """
 servers:
   - {server: here, type: local, path: "${DECANT_DATA}", format: csv}
 schema:
@@ -28,12 +25,10 @@ schema:
       - {name: 'Price %', physicalName: price_percent, logicalType: number, physicalType: "numeric(9,2)"}
       - {name: sold, logicalType: timestamp}
 """
-REPORT = """
-apiVersion: v3.1.0
-kind: DataContract
-id: report
-version: 1.0.0
-status: active
+)
+REPORT = (
+    begin("report")
+    + """
 schema:
   - name: days
     customProperties:
@@ -58,6 +53,7 @@ schema:
       - {name: total, logicalType: number, physicalType: "numeric(9,2)"}
       - {name: items, logicalType: integer}
 """
+)
 ITEMS = "id,Price %,sold\n1,2.50,2026-01-01T23:30:00Z\n2,3.50,2026-01-02T00:30:00Z\n3,4,2026-01-02T10:00:00Z\n"
 
 MakeLab = Callable[..., Lab]

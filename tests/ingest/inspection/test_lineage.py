@@ -14,14 +14,11 @@ from catalog.model.catalog import Catalog
 from commands.show.lineage import show_lineage
 from ingest.inspection.lineage import Lineage, Origin, to_json, trace_lineage
 from runtime.settings.settings import load_settings
+from tests.support.contract_heads import begin
 
-SALES = """
-apiVersion: v3.1.0
-kind: DataContract
-id: shop
-version: 1.0.0
-status: active
-customProperties: [{property: grants, value: [report]}]
+SALES = (
+    begin("shop", grants="report")
+    + """
 servers:
   - {server: here, type: local, path: data, format: csv}
 schema:
@@ -39,12 +36,10 @@ schema:
     properties:
       - {name: id, logicalType: integer, primaryKey: true}
 """
-REPORT = """
-apiVersion: v3.1.0
-kind: DataContract
-id: report
-version: 1.0.0
-status: active
+)
+REPORT = (
+    begin("report")
+    + """
 schema:
   - name: days
     customProperties:
@@ -66,6 +61,7 @@ schema:
       - {name: day, logicalType: date, primaryKey: true}
       - {name: total, logicalType: number}
 """
+)
 
 
 @pytest.fixture
