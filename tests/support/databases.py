@@ -60,6 +60,7 @@ class Databases:
     def labs(self, folder: Path) -> Iterator[Callable[..., Lab]]:
         """Builds products of contracts in a folder, each on a database that goes with the context."""
         made = []
+        kept = []  # until the end: a test may hold no more of a product than what loads it
 
         def make(*contracts: str, **settings: Any) -> Lab:
             if contracts not in self.templates:
@@ -71,6 +72,7 @@ class Databases:
                 self.templates[contracts] = (template, written)
                 made.append(self.create(template))
                 lab.urls = self.urls(made[-1])
+                kept.append(lab)
                 return lab
             template, scripts = self.templates[contracts]
             made.append(self.create(template))
@@ -79,8 +81,11 @@ class Databases:
             (folder / "home" / "migrations").mkdir(parents=True, exist_ok=True)
             for name, text in scripts.items():
                 (folder / "home" / "migrations" / name).write_text(text)
+            kept.append(lab)
             return lab
 
         yield make
+        for lab in kept:
+            lab.close()
         for name in made:
             self.drop(name)

@@ -91,8 +91,13 @@ class Lab:
     def share(self, until: ExitStack) -> None:
         """From here on tests only read it: what would change it for the others is refused."""
         if self.prepared is not None:
-            self.prepared[2].dispose()
+            self.close()
         self.shared = until
+
+    def close(self) -> None:
+        """Closes the connections of loads."""
+        if self.prepared is not None:
+            self.prepared[2].dispose()
 
     def check_own(self) -> None:
         """Fails where other tests read the same product."""
