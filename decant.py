@@ -1,4 +1,4 @@
-"""The command line: the only place that knows all commands."""
+"""The command line: the only module that registers all commands."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LOGGER = logging.getLogger("decant.command")
 
 
 def show_version(wanted: bool) -> None:
-    """Prints the version and ends, where it is asked for."""
+    """Prints the version and exits, where it is requested."""
     if wanted:
         from runtime.version import read_version
 
@@ -32,10 +32,10 @@ def show_version(wanted: bool) -> None:
 
 def make_app() -> typer.Typer:
     """The commands and their groups, in the order in which `--help` lists them."""
-    app = make_group("Data contracts in, a served data product out.")
+    app = make_group("Load, publish and serve datasets from data contracts.")
     app.callback()(choose_options)
-    contract_app = make_group("Work on contracts.")
-    keys_app = make_group("API keys.")
+    contract_app = make_group("Check, compare and draft contracts.")
+    keys_app = make_group("Manage API keys.")
     for command in (
         demo.demo,
         contracts.migrate,
@@ -72,7 +72,7 @@ def choose_options(
         bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Data contracts in, a served data product out."""
+    """Load, publish and serve datasets from data contracts."""
 
 
 def make_group(help_text: str) -> typer.Typer:
@@ -81,8 +81,8 @@ def make_group(help_text: str) -> typer.Typer:
 
 
 def main() -> None:
-    """Runs a command; what goes wrong in a known way is one message and exit status 1."""
-    # A service manager's SIGTERM ends things in order, as Ctrl-C does.
+    """Runs a command; a known error is one message and exit status 1."""
+    # A service manager's SIGTERM shuts down in order, as Ctrl-C does.
     signal.signal(signal.SIGTERM, end_in_order)
     keep_private()
     open_logs(logging.WARNING)
@@ -96,9 +96,9 @@ def main() -> None:
 
 
 def translate(error: Exception) -> Exception:
-    """The error as one of ours where a database driver raised it."""
+    """The error as an error of Decant, where a database driver raised it."""
     if "runtime.postgres.database" not in sys.modules:
-        return error  # no driver is loaded, and help is there at once
+        return error  # no driver is loaded, so that help prints fast
     from runtime.postgres.database import translate_errors
 
     try:
@@ -109,14 +109,14 @@ def translate(error: Exception) -> Exception:
 
 
 def report(error: Exception) -> None:
-    """Tells of an error: in a sentence where it is a known one, else in the log."""
+    """Reports an error: a known one as a message, any other one in the log."""
     if not isinstance(error, CatalogError | IngestError):
-        # The log's formatter escapes what an exception's text may hold; Python's own would not.
+        # The log's formatter escapes control characters in an exception's text; Python's own does not.
         LOGGER.error("command_crashed", exc_info=error)
         return
     err.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
     if isinstance(error, DatabaseError) and error.__cause__ is not None:
-        # The owner of the database may know what Postgres said; the API's callers never do.
+        # The owner of the database may see the message of Postgres; callers of the API never do.
         err.print(f"[dim]{escape(str(error.__cause__).splitlines()[0])}[/]", highlight=False, soft_wrap=True)
 
 

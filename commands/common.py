@@ -1,4 +1,4 @@
-"""What every command starts from: settings, contracts, the database, where it prints."""
+"""What every command uses: settings, contracts, the database, consoles."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from runtime.postgres.database import DatabaseUrls
     from runtime.settings.settings import Settings
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document, for scripts.")]
-Address = Annotated[str | None, typer.Argument(help="PRODUCT[@MAJOR][.DATASET]; everything where left out.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, for scripts.")]
+Address = Annotated[str | None, typer.Argument(help="PRODUCT[@MAJOR][.DATASET]; default: all datasets.")]
 
 out = PlainConsole()
 err = PlainConsole(stderr=True)

@@ -1,4 +1,4 @@
-"""Where commands print: whatever a file, a driver or a server said, the terminal shows it and obeys none of it."""
+"""Consoles of commands: control characters in texts from outside are shown escaped, and never executed."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from runtime.plain_text import UNSHOWN, escape_character, plain
 
 
 class PlainConsole(Console):
-    """A console that shows control characters as escapes, and very long texts cut."""
+    """A console that shows control characters as escapes, and truncates very long texts."""
 
     def render_str(self, text: str, **options: Any) -> Any:
-        """A text as it is printed; here, so that columns are as wide as what stands in them."""
+        """A text as it is printed; escaped here, so that column widths fit the escaped text."""
         return super().render_str(plain(text), **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """What is printed, piece by piece: everything passes here, also what was no plain text before."""
+        """The printed segments: all output passes here, renderables that are not plain text included."""
         for segment in super().render(renderable, options):
             if segment.control or not UNSHOWN.search(segment.text):
                 yield segment

@@ -21,19 +21,22 @@ if TYPE_CHECKING:
 
 
 def migrate(
-    plan: Annotated[bool, typer.Option("--plan", help="Only show what would change.")] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="Show the changes without making them.")] = False,
     revise: Annotated[
         bool | None,
         typer.Option(
-            "--revise/--no-revise", help="Write scripts for changed contracts; default: for yours, not ours."
+            "--revise/--no-revise",
+            help="Write scripts for changed contracts; default: for your own, not for shipped ones.",
         ),
     ] = None,
-    allow_data_loss: Annotated[bool, typer.Option(help="Let a contract drop or retype columns.")] = False,
+    allow_data_loss: Annotated[
+        bool, typer.Option(help="Allow a contract to drop columns or change their type.")
+    ] = False,
     rebuild_scripts: Annotated[
-        bool, typer.Option("--rebuild-scripts", help="Take scripts that HOME/migrations lost from the database.")
+        bool, typer.Option("--rebuild-scripts", help="Restore missing scripts of HOME/migrations from the database.")
     ] = False,
 ) -> None:
-    """Bring the database to the contracts."""
+    """Migrate the database to the contracts."""
     from catalog.migration.migrate import migrate as run_migration
     from catalog.migration.migrate import plan_migration
 
@@ -60,14 +63,18 @@ def migrate(
     for warning in report.warnings:
         out.print(f"[yellow]warning:[/] {escape(warning)}", highlight=False, soft_wrap=True)
     if not report.applied:
-        out.print("The database fits already: nothing to change." if report.steps else "Nothing to change.")
+        out.print(
+            "The database matches the contracts already: nothing to change." if report.steps else "Nothing to change."
+        )
 
 
 def lint(
-    path: Annotated[Path | None, typer.Argument(help="A contract or a folder of them.")] = None,
+    path: Annotated[
+        Path | None, typer.Argument(help="A contract, or a folder of contracts; default: DECANT_CONTRACTS.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check contracts; every error of every file at once."""
+    """Check contracts and list all findings of all files."""
     from commands.show.findings import show_findings
     from ingest.cleaning.lint import lint as lint_all
     from runtime.settings.settings import load_settings
@@ -82,18 +89,20 @@ def lint(
 
 
 def diff(
-    old: Annotated[Path, typer.Argument(help="The contract as it was.")],
-    new: Annotated[Path, typer.Argument(help="The contract as it is to be.")],
+    old: Annotated[Path, typer.Argument(help="The contract before the change.")],
+    new: Annotated[Path, typer.Argument(help="The contract after the change.")],
     as_json: AsJson = False,
 ) -> None:
-    """List what changed between two contracts and the version step that it demands; fails where NEW moved by less."""
+    """List the changes between two contracts and the version step that they need; fail where NEW moved by less."""
     from catalog.migration.compare_contracts import compare_contracts
     from runtime.settings.settings import load_settings
 
     settings = load_settings()
     before, after = (read_valid_contract(file, settings) for file in (old, new))
     if before.id != after.id:
-        raise CatalogError(f"{old} is of {before.id}, {new} of {after.id}: two products have no steps between them.")
+        raise CatalogError(
+            f"{old} is a contract of {before.id}, {new} of {after.id}: only versions of one product are compared."
+        )
     comparison = compare_contracts(before, after)
     if as_json:
         changes = [asdict(change) | {"step": change.step.word} for change in comparison.changes]
@@ -110,13 +119,13 @@ def diff(
     else:
         out.print(f"{after.id} " + "\n".join(comparison.lines()), highlight=False, markup=False, soft_wrap=True)
         if comparison.problem:
-            out.print(f"[bold red]refused:[/] {escape(comparison.problem)}", highlight=False, soft_wrap=True)
+            out.print(f"[bold red]error:[/] {escape(comparison.problem)}", highlight=False, soft_wrap=True)
     if comparison.problem:
         raise typer.Exit(1)
 
 
 def read_valid_contract(file: Path, settings: Settings) -> Product:
-    """The product of one contract file; ContractError with all that is wrong with it."""
+    """The product of one contract file; ContractError lists every error of the file."""
     from catalog.contract.load import read_contract
 
     product, findings = read_contract(file, settings)
@@ -126,13 +135,17 @@ def read_valid_contract(file: Path, settings: Settings) -> Product:
 
 
 def init(
-    file: Annotated[Path, typer.Argument(help="A sample: CSV, TSV, NDJSON, JSON, Parquet or XLSX, packed or not.")],
+    file: Annotated[
+        Path, typer.Argument(help="A sample: CSV, TSV, NDJSON, JSON, Parquet or XLSX, compressed or not.")
+    ],
     out_file: Annotated[
-        Path | None, typer.Option("--out", help="Where to write the contract; shown where left out.")
+        Path | None, typer.Option("--out", help="File to write the contract to; default: print it.")
     ] = None,
     header: Annotated[
         bool | None,
-        typer.Option("--header/--no-header", help="Whether the first line names the columns."),
+        typer.Option(
+            "--header/--no-header", help="Whether the first line holds the column names; default: detected."
+        ),
     ] = None,
 ) -> None:
     """Write a first contract from a sample file: types, null tokens, key, examples."""
@@ -140,7 +153,7 @@ def init(
     from runtime.settings.settings import load_settings
 
     if out_file is not None and out_file.exists():
-        raise CatalogError(f"{out_file} is there already: choose another name, or move it away.")
+        raise CatalogError(f"{out_file} exists already: choose another name, or move the file.")
     draft = draft_contract(file, load_settings(), header=header)
     if out_file is None:
         typer.echo(draft.text, nl=False)
@@ -148,13 +161,13 @@ def init(
         out_file.parent.mkdir(parents=True, exist_ok=True)
         out_file.write_text(draft.text, encoding="utf-8")
         err.print(f"written  {out_file}", highlight=False, soft_wrap=True)
-    # Beside the contract, so that the contract alone can be piped.
+    # On stderr, so that the contract alone can be piped.
     for line in describe_draft(draft):
         err.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def describe_draft(draft: Draft) -> Iterator[str]:
-    """What the author of a drafted contract should know, line by line."""
+    """What the author of a drafted contract should know, one line each."""
     yield f"records  {draft.records:,} read" + "".join(
         f", {count:,} {word}"
         for count, word in ((draft.malformed, "malformed"), (draft.rejected, "to be rejected"))
@@ -162,8 +175,8 @@ def describe_draft(draft: Draft) -> Iterator[str]:
     )
     if draft.made_up_key:
         yield (
-            "key      none found: no column, nor up to three together, tell the records apart."
-            f" {draft.key[0]} is made of the whole record; replace it if you know better"
+            "key      none found: no combination of up to three columns is unique."
+            f" {draft.key[0]} is a digest of the whole record; replace it where a better key is known"
         )
     else:
         yield f"key      {', '.join(draft.key)}"

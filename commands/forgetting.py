@@ -1,4 +1,4 @@
-"""Retention commands: `prune` deletes what is past its retention, `erase` deletes one key."""
+"""Retention commands: `prune` deletes what is older than its retention, `erase` deletes one key."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def prune(address: Address = None, as_json: AsJson = False) -> None:
-    """Forget history, rejected records, events and raw batches that are older than the contract keeps them."""
+    """Delete history, rejected records, events and raw batches that are older than the contract's retention."""
     from catalog.storage.dataset_tables import build_tables
     from ingest.loading.loader import Loader
     from ingest.loading.prune_datasets import prune_datasets
@@ -34,7 +34,7 @@ def prune(address: Address = None, as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps([asdict(pruned) for pruned in found], indent=2))
     elif not found:
-        out.print("No contract here says how long anything is kept (slaProperties: retention).")
+        out.print("No contract here sets a retention (slaProperties: retention).")
     else:
         show_pruned(found)
     if any(pruned.error for pruned in found):
@@ -56,17 +56,17 @@ def show_pruned(found: list[Pruned]) -> None:
             f"{pruned.events:,} events" if pruned.events else "",
             f"{pruned.batches:,} raw batches ({pruned.bytes / 1e6:.1f} MB)" if pruned.batches else "",
         ]
-        gone = ", ".join(part for part in parts if part) or "nothing to forget"
+        gone = ", ".join(part for part in parts if part) or "nothing to delete"
         out.print(f"{pruned.dataset}: {gone}; readable from revision {pruned.oldest_revision:,}", highlight=False)
 
 
 def erase(
     address: DatasetAddress,
-    key: Annotated[str, typer.Argument(help="The record's key; parts of a composite one joined by commas.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    key: Annotated[str, typer.Argument(help="The record's key; a composite key as parts separated by commas.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Erase one key: current, history, quarantine, pushed events and raw batches. It cannot be undone."""
+    """Erase one key from current records, history, quarantine, pushed events and raw batches. It cannot be undone."""
     from catalog.model.load_request import Erase
     from catalog.storage.dataset_tables import build_tables
     from commands.show.load_reports import reports_as_json, show_reports

@@ -22,17 +22,17 @@ SPAN = re.compile(r"([0-9]{1,5})\s*(s|min|h|d)")
 UNITS = {"s": "seconds", "min": "minutes", "h": "hours", "d": "days"}
 LISTED = 1000
 T = TypeVar("T")
-KeyId = Annotated[str, typer.Argument(metavar="ID", help="The key's id: what stands between dcnt_ and the next _.")]
+KeyId = Annotated[str, typer.Argument(metavar="ID", help="The key's id: the part between dcnt_ and the next _.")]
 
 
 def create(
-    name: Annotated[str, typer.Argument(help="Whose key it is.")],
-    scope: Annotated[list[str], typer.Option(help="For example nyc-flights:read; may be given several times.")],
+    name: Annotated[str, typer.Argument(help="Name of the key's holder.")],
+    scope: Annotated[list[str], typer.Option(help="A scope of the key, such as nyc-flights:read; can be repeated.")],
     days: Annotated[int | None, typer.Option(min=1, help="Days until it expires; default: never.")] = None,
     rate: Annotated[str | None, typer.Option(help="Its own rate limit, such as 600/minute.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make an API key; it is shown this once."""
+    """Create an API key and show it, once."""
     from api.admin.key_store import Once, make_key
     from api.auth.api_keys import KeyDraft, read_peppers
 
@@ -52,7 +52,8 @@ def create(
 
 
 def list_(
-    state: Annotated[str, typer.Option(help="active, revoked, expired or all.")] = "active", as_json: AsJson = False
+    state: Annotated[str, typer.Option(help="State of the keys: active, revoked, expired or all.")] = "active",
+    as_json: AsJson = False,
 ) -> None:
     """List the API keys, newest first; never their secrets."""
     from api.admin.key_store import STATES, list_keys
@@ -85,17 +86,17 @@ def list_(
 
 def rotate(
     key_id: KeyId,
-    overlap: Annotated[str, typer.Option(help="How long the old one stays valid: 1d, 12h, 30min, 0s.")] = "1d",
+    overlap: Annotated[str, typer.Option(help="How long the old key stays valid: 1d, 12h, 30min, 0s.")] = "1d",
     as_json: AsJson = False,
 ) -> None:
-    """Make a key in the place of another; both are valid for a while."""
+    """Create a key that replaces another one; both are valid for an overlap."""
     from api.admin.key_store import Once, Rotation, rotate_key
     from api.auth.api_keys import read_peppers
     from runtime.settings.settings import load_settings
 
     match = SPAN.fullmatch(overlap.strip())
     if match is None:
-        raise CatalogError(f"--overlap: {overlap!r} is no span such as 1d, 12h, 30min or 0s.")
+        raise CatalogError(f"--overlap: {overlap!r} is not a duration such as 1d, 12h, 30min or 0s.")
     span = timedelta(**{UNITS[match[2]]: int(match[1])})
     settings = load_settings()
     peppers, once = read_peppers(settings), Once(find_operator(), "keys rotate", None, "")
@@ -107,10 +108,10 @@ def rotate(
 def revoke(
     key_id: KeyId,
     only: Annotated[
-        bool, typer.Option("--only", help="Leave those that took its place, or whose place it took.")
+        bool, typer.Option("--only", help="Keep valid the keys that it replaced, and those that replaced it.")
     ] = False,
 ) -> None:
-    """End a key and its line for good; they are refused everywhere within five seconds."""
+    """Revoke a key and its line (keys that it replaced or that replaced it), everywhere within five seconds."""
     from api.admin.key_store import Once, revoke_key
 
     once = Once(find_operator(), "keys revoke", None, "")
@@ -121,7 +122,7 @@ def revoke(
 
 
 def require_known(catalog: Catalog, scopes: list[str]) -> None:
-    """CatalogError for a scope that means nothing here."""
+    """CatalogError for a scope that no contract here defines."""
     from api.auth.api_keys import known_scopes
     from api.http.problems import closest
 
@@ -134,14 +135,14 @@ def require_known(catalog: Catalog, scopes: list[str]) -> None:
 
 
 def find_operator() -> str:
-    """Who runs the command, for the record."""
+    """Who runs the command, for the audit log."""
     from ingest.ledger.audit import who_runs_this
 
     return who_runs_this()
 
 
 def on_database(use: Callable[[Any], Awaitable[T]]) -> T:
-    """What `use` makes of a connection on the write login; a problem is a message here."""
+    """The result of `use` with a connection of the write login; a problem becomes a CatalogError."""
     import asyncio
 
     from api.http.problems import Problem
@@ -161,7 +162,7 @@ def on_database(use: Callable[[Any], Awaitable[T]]) -> T:
 
 
 def show_new(facts: dict[str, object], *, as_json: bool) -> None:
-    """Shows a key, this once."""
+    """Shows a new key, once."""
     if as_json:
         typer.echo(json.dumps(facts))
     else:

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 
 def ingest(address: Address = None, as_json: AsJson = False) -> None:
-    """Load what the inputs hold now."""
+    """Load the current content of the inputs."""
     from commands.show.load_reports import reports_as_json, show_reports
 
     settings, catalog = load_contracts()
     datasets = catalog.find(address)
     if not address:
-        # Without a name: whatever has an input. With one, a dataset without an input says so.
+        # Without an address, datasets without an input are left out; with one, they are reported.
         datasets = [dataset for dataset in datasets if dataset.input is not None]
     with open_urls(settings) as urls:
         reports = run_loads(settings, urls, catalog, datasets, silent=as_json)
@@ -41,7 +41,7 @@ def ingest(address: Address = None, as_json: AsJson = False) -> None:
 
 
 def status(address: Address = None, as_json: AsJson = False) -> None:
-    """Show how every dataset stands: its last load, whether it is fresh, what waits or does not fit."""
+    """Show the state of every dataset: last load, freshness, queued loads, waiting events, missing parents."""
     from catalog.storage.dataset_tables import build_tables
     from commands.show.dataset_status import show_status
     from ingest.inspection.dataset_status import read_status
@@ -62,12 +62,14 @@ def loads(
     address: Annotated[
         str | None, typer.Argument(metavar="[ADDRESS|show]", help="PRODUCT[@MAJOR][.DATASET], or `show`.")
     ] = None,
-    number: Annotated[int | None, typer.Argument(metavar="N", help="With `show`: which load.")] = None,
-    state: Annotated[str | None, typer.Option("--status", help=f"One of {', '.join(LOAD_STATUSES)}.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many, newest first.")] = 20,
+    number: Annotated[int | None, typer.Argument(metavar="N", help="With `show`: the load's number.")] = None,
+    state: Annotated[
+        str | None, typer.Option("--status", help=f"Only loads of this status: {', '.join(LOAD_STATUSES)}.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Number of loads, newest first.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """List the latest loads, or `show N`: everything about one of them."""
+    """List the latest loads; `show N` shows everything about load N."""
     from commands.show.load_history import show_load, show_loads
     from ingest.inspection.load_history import list_loads, read_load
     from runtime.postgres.database import make_read_engine
@@ -93,7 +95,7 @@ def loads(
 def run_loads(
     settings: Settings, urls: DatabaseUrls, catalog: Catalog, datasets: list[Dataset], *, silent: bool = False
 ) -> list[LoadReport]:
-    """Loads the datasets one after the other: a bar for each where somebody watches, else a line as each ends."""
+    """Loads the datasets one after the other: a bar for each in a terminal, otherwise a line as each ends."""
     from sqlalchemy.exc import DBAPIError
 
     from catalog.storage.dataset_tables import build_tables
@@ -116,14 +118,14 @@ def run_loads(
                     try:
                         reports.append(loader.run(dataset, bar or Progress()))
                     except Exception as error:
-                        # The others have their turn all the same.
+                        # The other datasets are loaded all the same.
                         reports.append(report_unopened(dataset, error))
                     if bar:
                         bar.finish(reports[-1])
                     elif not silent:
                         show_line(reports[-1], out)
                     more = reports[-1].more
-        # Without its profile, what was published is published all the same.
-        with out.status("profiling what was published") if not silent else nullcontext(), suppress(DBAPIError):
+        # A failed profile does not undo a publication.
+        with out.status("profiling published datasets") if not silent else nullcontext(), suppress(DBAPIError):
             refresh_profiles(engine, loader.tables, datasets)
     return reports

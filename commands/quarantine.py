@@ -23,20 +23,20 @@ if TYPE_CHECKING:
     from catalog.model.load_request import LoadRequest
 
 DatasetAddress = Annotated[str, typer.Argument(metavar="PRODUCT.DATASET", help="PRODUCT[@MAJOR].DATASET.")]
-Reason = Annotated[str | None, typer.Option(help="A rule, a property, or `property: rule`.")]
-OfLoad = Annotated[int | None, typer.Option("--load", min=1, help="Only those that this load rejected.")]
+Reason = Annotated[str | None, typer.Option(help="Only this reason: a rule, a property, or `property: rule`.")]
+OfLoad = Annotated[int | None, typer.Option("--load", min=1, help="Only records that this load rejected.")]
 
-SHOWN_CHARACTERS = 60  # of a value in a table
+SHOWN_CHARACTERS = 60  # the longest value in a table
 
 
 def rejects(
     address: DatasetAddress,
     reason: Reason = None,
     load: OfLoad = None,
-    state: Annotated[str, typer.Option(help=f"{', '.join(REJECT_STATES)} or all.")] = "open",
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many reasons, most records first.")] = 20,
+    state: Annotated[str, typer.Option(help=f"State of the records: {', '.join(REJECT_STATES)} or all.")] = "open",
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Number of reasons, most records first.")] = 20,
     export: Annotated[
-        Path | None, typer.Option(help="Write every record as NDJSON into this file; - is the output.")
+        Path | None, typer.Option(help="Write all records as NDJSON to this file; - is standard output.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -70,13 +70,13 @@ def replay(
     address: Annotated[
         str | None, typer.Argument(metavar="[PRODUCT.DATASET]", help="PRODUCT[@MAJOR].DATASET.")
     ] = None,
-    load: Annotated[int | None, typer.Option(min=1, help="Pour this load's whole raw batch again.")] = None,
+    load: Annotated[int | None, typer.Option(min=1, help="Replay the whole raw batch of this load.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Pour rejected records again, after the contract or the parents were mended; newer records stay as they are."""
+    """Replay rejected records after the contract or the parents were corrected; newer records are not replaced."""
     if (address is None) == (load is None):
         raise CatalogError(
-            "`decant replay PRODUCT.DATASET` pours its rejected records, `--load N` a whole raw batch."
+            "`decant replay PRODUCT.DATASET` replays its rejected records, `--load N` a whole raw batch."
         )
     from catalog.model.load_request import Replay
 
@@ -84,15 +84,17 @@ def replay(
 
 
 def publish(
-    load: Annotated[int, typer.Argument(min=1, help="The load that a gate held back.")],
-    anyway: Annotated[bool, typer.Option("--anyway", help="Yes: publish what the gates would not.")] = False,
+    load: Annotated[int, typer.Argument(min=1, help="Number of the withheld load.")],
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Confirm the publication despite the failed gates.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Publish a withheld load, on record: the gates are measured, and hold nothing back."""
+    """Publish a withheld load, with an entry in the audit log; gates are measured, but do not withhold it."""
     if not anyway:
         raise CatalogError(
-            f"A gate held load {load} back (`decant loads show {load}` says which)."
-            " To publish it nevertheless, on record, add --anyway."
+            f"A gate withheld load {load} (`decant loads show {load}` names the gate)."
+            " To publish it with an entry in the audit log, add --anyway."
         )
     from catalog.model.load_request import PublishHeld
 
@@ -104,15 +106,15 @@ def dismiss(
     reason: Reason = None,
     record: Annotated[int | None, typer.Option("--id", min=1, help="Only this record.")] = None,
     load: OfLoad = None,
-    everything: Annotated[bool, typer.Option("--all", help="Every open record of the dataset.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="All open records of the dataset.")] = False,
 ) -> None:
-    """Close rejected records that will never be mended: they stay on record, and are poured no more."""
+    """Close rejected records that will not be corrected: they stay in quarantine, and are not replayed."""
     from ingest.ledger.audit import find_dataset_id, who_runs_this
     from ingest.quarantine.review import Choice, dismiss_rejects
     from runtime.postgres.database import make_engine
 
     if not everything and reason is None and record is None and load is None:
-        raise CatalogError("Say which: --reason, --id or --load; --all dismisses every open record.")
+        raise CatalogError("Choose records with --reason, --id or --load; --all dismisses all open records.")
     settings, catalog = load_contracts()
     dataset = find_one(catalog, address)
     with open_urls(settings) as urls:
@@ -125,7 +127,7 @@ def dismiss(
 def run_request(
     address: str | None, load: int | None, request: LoadRequest, operation: str, *, as_json: bool
 ) -> None:
-    """Queues what was asked for, on record, and runs it at once."""
+    """Queues the request, with an entry in the audit log, and runs it at once."""
     from catalog.storage.dataset_tables import build_tables
     from commands.show.load_reports import reports_as_json, show_reports
     from ingest.ledger.audit import find_dataset_id, record_audit, who_runs_this
@@ -137,7 +139,7 @@ def run_request(
     with open_urls(settings) as urls, keep_engine(urls.ingest) as engine:
         dataset = find_one(catalog, address or dataset_of(engine, catalog, load or 0))
         dataset_id = find_dataset_id(engine, dataset)
-        recall_note(engine, dataset, dataset_id, request)  # what cannot be done is refused before it is on record
+        recall_note(engine, dataset, dataset_id, request)  # an impossible request is rejected before it is recorded
         by = who_runs_this()
         loader = Loader(settings, catalog, build_tables(catalog.products.values()), engine)
         report = loader.run(dataset, request=request, requested_by=by)
@@ -163,7 +165,7 @@ def find_one(catalog: Catalog, address: str) -> Dataset:
 
 
 def write_lines(lines: Any, target: Path) -> None:
-    """Writes lines into a file, which is there only when it is whole, or to the output."""
+    """Writes lines to standard output, or to a file that appears only when it is complete."""
     if str(target) == "-":
         for line in lines:
             sys.stdout.write((plain(line, None) if sys.stdout.isatty() else line) + "\n")
@@ -184,7 +186,7 @@ def write_lines(lines: Any, target: Path) -> None:
 
 
 def truncate(text: str) -> str:
-    """A value for a table: what is left out of it is seen to be."""
+    """A value for a table: an ellipsis marks a truncated one."""
     return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
 
 

@@ -1,4 +1,4 @@
-"""`decant restored`: says that the database, or the home, comes from a backup."""
+"""`decant restored`: records that the database, or the home folder, was restored from a backup."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from commands.common import load_contracts, open_urls, out
 
 def restored(
     reason: Annotated[
-        str, typer.Option(help="Why, for the record.")
-    ] = "an operator said that the database was restored",
+        str, typer.Option(help="The reason, for the record of epochs.")
+    ] = "an operator reported that the database was restored",
 ) -> None:
-    """Begin a new epoch after a restore: consumers who name revisions of before are told to start again."""
+    """Begin a new epoch after a restore: consumers with revisions of an earlier epoch are told to start again."""
     from catalog.storage.epoch import read_epochs, renew_epoch
     from catalog.storage.high_water import note_heads
     from ingest.landing.restored import find_missing_batches
@@ -31,7 +31,7 @@ def restored(
             missing = find_missing_batches(connection, settings, catalog)
     out.print(f"Epoch {epoch} begins; {before} has ended.", highlight=False)
     out.print(
-        "Entity tags, cursors and changes of before are refused with 410 (epoch_ended), and consumers start again.",
+        "Earlier entity tags, cursors and positions are rejected with 410 (epoch_ended): consumers start again.",
         highlight=False,
         soft_wrap=True,
     )
@@ -43,4 +43,4 @@ def restored(
             markup=False,
             soft_wrap=True,
         )
-    out.print("Erasures made since the backup are undone by it: repeat them with `decant erase`.", soft_wrap=True)
+    out.print("The restore undid erasures made since the backup: repeat them with `decant erase`.", soft_wrap=True)

@@ -19,7 +19,7 @@ OPENAPI_FILE = Path("openapi/openapi.json")
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on; default: DECANT_HOST or 127.0.0.1.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; default: DECANT_PORT or 8000.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that serve; they share one port.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Number of processes; they share one port.")] = 1,
 ) -> None:
     """Serve the datasets over HTTP."""
     from api.server import run_server, run_workers
@@ -52,9 +52,9 @@ def make_app() -> FastAPI:
 
 
 def openapi(
-    write: Annotated[bool, typer.Option("--write", help="Write the file.")] = False,
-    check: Annotated[bool, typer.Option("--check", help="Fail where the file is not up to date.")] = False,
-    path: Annotated[Path, typer.Option(help="The file.")] = OPENAPI_FILE,
+    write: Annotated[bool, typer.Option("--write", help="Write the document to the file.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Fail if the file is not up to date.")] = False,
+    path: Annotated[Path, typer.Option(help="File of the document.")] = OPENAPI_FILE,
 ) -> None:
     """Print, write or check the OpenAPI document."""
     from api.openapi import build_document, is_current, render_document, write_document
@@ -64,7 +64,7 @@ def openapi(
         write_document(catalog, path)
     elif check:
         if not is_current(catalog, path):
-            err.print(f"{path} is not what the contracts say: run `decant openapi --write`.")
+            err.print(f"{path} does not match the contracts: run `decant openapi --write`.")
             raise typer.Exit(1)
     else:
         sys.stdout.write(render_document(build_document(catalog)))

@@ -11,11 +11,11 @@ from commands.common import err, given, load_contracts, open_urls
 
 def worker(
     concurrency: Annotated[
-        int | None, typer.Option(min=1, help="Loads at a time; default: DECANT_WORKER_CONCURRENCY or 2.")
+        int | None, typer.Option(min=1, help="Concurrent loads; default: DECANT_WORKER_CONCURRENCY or 2.")
     ] = None,
-    once: Annotated[bool, typer.Option("--once", help="Run what is due now, then end.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Run the loads that are due now, then exit.")] = False,
 ) -> None:
-    """Run what schedules, events, watched inputs and the queue ask for."""
+    """Run the loads of schedules, pushed events, watched inputs and the queue."""
     from ingest.worker.supervisor import keep_working, work_once
     from runtime.logs import open_logs
 

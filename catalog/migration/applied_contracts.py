@@ -42,7 +42,7 @@ class ContractStep:
         """The step and its changes in words, one line each."""
         head, *changes = self.comparison.lines()
         free = "" if self.promised else " (nothing was published yet, or only a draft: any version will do)"
-        refused = [f"  refused: {self.problem}"] if self.problem else []
+        refused = [f"  error: {self.problem}"] if self.problem else []
         return [f"{self.product.id} {head}{free}", *changes, *refused]
 
 

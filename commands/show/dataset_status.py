@@ -1,4 +1,4 @@
-"""How datasets stand, in a terminal."""
+"""The status of datasets, in a terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from commands.show.tables import COLORS, count_noun, show_table
 
 
 def show_status(rows: list[dict[str, Any]], now: datetime, console: Console) -> None:
-    """The status as a table, and a line for each thing that somebody should look at."""
+    """The status as a table, and a line for each thing that needs attention."""
     columns: dict[str, Callable[[dict[str, Any]], str]] = {
         "dataset": lambda row: escape(row["dataset"]),
         "revision": lambda row: str(row["revision"] if row["revision"] is not None else "not migrated"),
@@ -42,7 +42,7 @@ def show_status(rows: list[dict[str, Any]], now: datetime, console: Console) -> 
 
 
 def show_last_load(row: dict[str, Any], now: datetime) -> str:
-    """How the last load ended, and how long ago."""
+    """The outcome of the last load, and its age."""
     if row["last_load"] is None:
         return "none"
     color = COLORS.get(row["last_load"], "white")

@@ -10,7 +10,7 @@ from runtime.errors import Finding
 
 
 def show_findings(findings: list[Finding], datasets: int, console: Console) -> None:
-    """Each finding on its line, and a closing one."""
+    """A line for each finding, and a last line of totals."""
     for finding in findings:
         color = "red" if finding.severity == "error" else "yellow"
         console.print(f"[{color}]{finding.severity}[/] {escape(str(finding))}", highlight=False, soft_wrap=True)

@@ -23,6 +23,6 @@ def show_lineage(traced: Lineage, console: Console) -> None:
 
 
 def add_origins(branch: Tree, origins: tuple[Origin, ...]) -> None:
-    """Adds what a branch comes from, and what that comes from."""
+    """Adds the origins of a branch, recursively."""
     for origin in origins:
         add_origins(branch.add(Text(f"← {origin.shown}")), origin.origins)

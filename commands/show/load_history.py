@@ -15,7 +15,7 @@ from ingest.inspection.load_history import COUNTS
 
 
 def show_loads(rows: list[dict[str, Any]], now: datetime, console: Console) -> None:
-    """The loads as a table; what failed says why below it."""
+    """The loads as a table, and below it the errors of failed loads."""
     if not rows:
         console.print("No loads.")
         return
@@ -39,12 +39,12 @@ def show_loads(rows: list[dict[str, Any]], now: datetime, console: Console) -> N
 
 
 def show_count(number: int | None) -> str:
-    """A count; nothing where nothing was counted."""
+    """A count; empty where there is none."""
     return "" if number is None else f"{number:,}"
 
 
 def show_load(load: dict[str, Any], console: Console) -> None:
-    """Everything about one load, a fact on each line."""
+    """Everything about one load, one field on each line."""
     color = COLORS.get(load["status"], "white")
 
     def print_field(name: str, text: str | None) -> None:
@@ -57,11 +57,11 @@ def show_load(load: dict[str, Any], console: Console) -> None:
     print_field("started", show_time(load["started_at"]) if load["status"] != "queued" else None)
     print_field("ended", show_time(load["finished_at"]))
     print_field("attempt", str(load["attempt"]) if load["attempt"] > 1 else None)
-    print_field("again", show_time(load["retry_at"]))
+    print_field("retry at", show_time(load["retry_at"]))
     print_field("scheduled", show_time(load["scheduled_at"]))
-    print_field("asked by", escape(load["requested_by"] or ""))
-    print_field("asked for", escape(show_facts(load["request"])))
-    print_field("because of", escape(show_facts(load["cause"])))
+    print_field("requested by", escape(load["requested_by"] or ""))
+    print_field("request", escape(show_facts(load["request"])))
+    print_field("cause", escape(show_facts(load["cause"])))
     print_field("source", escape(load["source"] or ""))
     if load["parts"] and load["parts"] != [load["source"]]:
         shown = load["parts"][:10]
@@ -84,13 +84,13 @@ def show_load(load: dict[str, Any], console: Console) -> None:
 
 
 def show_gate(gate: dict[str, Any]) -> str:
-    """A rule as it was measured."""
+    """The measurement of a rule."""
     word = (
-        "[green]kept[/]"
+        "[green]passed[/]"
         if gate["passed"]
-        else "[red]broken[/]"
+        else "[red]failed[/]"
         if gate["severity"] == "error"
-        else "[yellow]broken[/]"
+        else "[yellow]failed[/]"
     )
     measured = "no value" if gate["measured"] is None else f"{gate['measured']:g}"
     text = gate["error"] or f"measured {measured}, must be {gate['bound']}"

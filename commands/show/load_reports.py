@@ -1,4 +1,4 @@
-"""What a person sees of ingestion in a terminal, and what a script reads of it."""
+"""Reports of loads: for a terminal, and as JSON for scripts."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ingest.publishing.candidate import Outcome
 
 
 def show_reports(reports: Iterable[LoadReport], console: Console) -> None:
-    """One line for each load, and below it whatever its owner should know."""
+    """One line for each load, and below it errors, notes and failed gates."""
     rows, notes = [], []
     for report in reports:
         outcome = report.outcome
         color = COLORS.get(report.status, "white")
-        # The product stands in the address of every line below; here its datasets are enough.
+        # The lines below name the product; here the dataset's name is enough.
         row = {"dataset": report.dataset.partition(".")[2], "outcome": f"[{color}]{report.status}[/]"}
         counts = [""] * len(COUNTED)
         if outcome and outcome.raw:
@@ -34,7 +34,7 @@ def show_reports(reports: Iterable[LoadReport], console: Console) -> None:
 
 
 def show_line(report: LoadReport, console: Console) -> None:
-    """One load as it ends, for a log: a line, and one for each thing that its owner should know."""
+    """One load as it ends, for a log: a line, and one for each error, note and failed gate."""
     outcome = report.outcome
     words = [report.dataset, report.status]
     if outcome and outcome.raw:
@@ -48,7 +48,7 @@ def show_line(report: LoadReport, console: Console) -> None:
 
 
 def show_changes(outcome: Outcome) -> str:
-    """What became new, changed or was deleted: `+12 ~3 -1`."""
+    """Counts of inserted, updated and deleted records: `+12 ~3 -1`."""
     signs = (("+", outcome.inserted), ("~", outcome.updated), ("-", outcome.deleted))
     return " ".join(f"{sign}{number:,}" for sign, number in signs if number)
 
@@ -68,13 +68,13 @@ def explain(report: LoadReport) -> Iterable[str]:
         if not measurement.passed:
             held = measurement.withholds and report.status == "withheld"
             color = "red" if held else "yellow"
-            # What its owner published anyway was not held back.
-            word = "withheld by" if held else "passed over" if measurement.withholds else "warning"
+            # A load that its owner published anyway was not withheld.
+            word = "withheld by" if held else "overridden" if measurement.withholds else "warning"
             yield f"[{color}]{name}: {word}:[/] {escape(str(measurement))}"
 
 
 def reports_as_json(reports: Iterable[LoadReport]) -> str:
-    """The same for scripts. A load that looked no further than its raw batch has counted nothing."""
+    """The reports as JSON. A load that only compared its raw batch has no counts."""
     return json.dumps([describe_report(report) for report in reports], indent=2, default=str)
 
 

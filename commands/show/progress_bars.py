@@ -14,16 +14,16 @@ from ingest.loading.load_report import LoadReport
 
 STEP_WORDS = {
     "land": "landing",
-    "cut": "cutting records",
-    "clean": "cleaning and judging",
+    "cut": "parsing records",
+    "clean": "cleaning and checking",
     "stage": "staging",
     "publish": "publishing",
-    "vacuum": "tidying",
+    "vacuum": "vacuuming",
 }
 
 
 class LoadBar(Progress):
-    """A bar for one load, which runs anew for each of its steps."""
+    """A bar for one load, which restarts for each step."""
 
     def __init__(self, bars: Bars, dataset: str) -> None:
         self.bars = bars
@@ -41,7 +41,7 @@ class LoadBar(Progress):
         self.bars.update(self.task, total=total, completed=0, step=STEP_WORDS.get(step, step), refresh=True)
 
     def advance(self, amount: int) -> None:
-        """Moves the bar: bytes while landing, records while cutting."""
+        """Moves the bar: bytes while landing, records while parsing."""
         self.done_so_far += amount
         rate = self.done_so_far / max(time.monotonic() - self.started_at, 0.001)
         if self.step == "land":
@@ -57,7 +57,7 @@ class LoadBar(Progress):
         self.bars.update(self.task, amount=amount)
 
     def finish(self, report: LoadReport) -> None:
-        """Leaves the outcome where the bar was."""
+        """Replaces the bar by the outcome."""
         color = COLORS.get(report.status, "white")
         outcome = report.outcome
         amount = ""

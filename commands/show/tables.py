@@ -10,11 +10,11 @@ from rich.table import Table
 COLORS = {"published": "green", "unchanged": "cyan", "withheld": "yellow", "failed": "red", "running": "blue"}
 COUNTED = ("records", "accepted", "rejected", "duplicates", "changes")
 RIGHT = {*COUNTED, "revision", "load", "seconds", "open rejects"}
-WIDE = 240  # columns, where nobody's window ends
+WIDE = 240  # columns, where no window limits them
 
 
 def show_table(rows: Sequence[dict[str, str]], console: Console, keep: Sequence[str] = ()) -> None:
-    """The rows as a table. A column in which nothing stands is left out; outside a terminal no cell is cut."""
+    """The rows as a table. Empty columns are left out; outside a terminal no cell is truncated."""
     names = [name for name in (rows[0] if rows else ()) if name in keep or any(row[name] for row in rows)]
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in names:

@@ -1,4 +1,4 @@
-"""What settings must be beside valid values: together, in production, and against the environment's variables."""
+"""Checks of settings beyond single values: combinations, production, and unknown variables."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ SERVICE_LINK = re.compile(r"DECANT_(SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_(TCP|UDP
 
 
 def check_issuers(issuers: Sequence[TokenIssuer], *, in_production: bool) -> None:
-    """SettingsError where two issuers are one, or where anybody on the way could put in keys of their own."""
+    """SettingsError for a duplicate issuer, or for an address without TLS in production."""
     names = [issuer.issuer for issuer in issuers]
     for name in names:
         if names.count(name) > 1:
-            raise SettingsError(f"DECANT_TOKEN_ISSUERS: {name} is there twice.")
+            raise SettingsError(f"DECANT_TOKEN_ISSUERS: {name} is listed twice.")
     for issuer in issuers if in_production else ():
         for address in issuer.addresses():
             if not address.lower().startswith("https://"):
@@ -45,11 +45,13 @@ def check_pepper_versions(versions: Collection[int]) -> None:
 def check_production(
     secret: SecretStr | None, peppers: Mapping[int, SecretStr], database_url: SecretStr | None
 ) -> None:
-    """SettingsError where a secret is weak, or the database would be the one for development."""
+    """SettingsError where a secret is short, or the database is the embedded one of development."""
     if secret is None or len(secret.get_secret_value()) < SECRET_BYTES:
         raise SettingsError(f"DECANT_SECRET must hold at least {SECRET_BYTES} characters in production.")
     if any(len(text.get_secret_value()) < SECRET_BYTES for text in peppers.values()):
-        raise SettingsError(f"DECANT_PEPPERS must hold at least {SECRET_BYTES} characters each in production.")
+        raise SettingsError(
+            f"Each secret of DECANT_PEPPERS must hold at least {SECRET_BYTES} characters in production."
+        )
     if database_url is None or not database_url.get_secret_value():
         raise SettingsError(
             "DECANT_DATABASE_URL must be set in production: the embedded Postgres is for development."
@@ -57,16 +59,16 @@ def check_production(
 
 
 def find_unknown(fields: Collection[str]) -> Iterator[str]:
-    """What is wrong with each variable DECANT_… of the environment that none of the fields is read from."""
+    """An error for each variable DECANT_… of the environment that belongs to none of the fields."""
     known = {f"{OWN_PREFIX}{name.upper()}" for name in fields}
     for name in sorted(os.environ):
         if name.upper().startswith(OWN_PREFIX) and name.upper() not in known and not SERVICE_LINK.fullmatch(name):
             near = find_near(name, known)
-            yield f"{name}: there is no such setting" + (f"; did you mean {near}?" if near else ".")
+            yield f"{name}: unknown setting" + (f"; did you mean {near}?" if near else ".")
 
 
 def explain_errors(error: ValidationError) -> Iterator[str]:
-    """One line for each bad variable, with the place in it where it holds JSON."""
+    """One line for each invalid variable, with the path of the value where it holds JSON."""
     for detail in error.errors():
         name, *place = map(str, detail["loc"])
         yield ": ".join(filter(None, (f"DECANT_{name.upper()}", ".".join(place), detail["msg"])))

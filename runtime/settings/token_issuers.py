@@ -1,4 +1,4 @@
-"""Who may sign access tokens, as the settings have it."""
+"""Issuers of access tokens, as configured."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from runtime.settings.values import check_address, check_issuer
 
-# What public keys verify. HMAC is not among them: whoever could check a token could make one.
+# Algorithms with public keys. HMAC is left out: its verifiers could sign tokens.
 Algorithm = Literal[
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"
 ]
@@ -19,24 +19,24 @@ SCOPE = r"^[\x21\x23-\x5B\x5D-\x7E]+$"  # RFC 6749, appendix A.4
 
 
 class TokenIssuer(BaseModel):
-    """Who may sign access tokens, for which audience, and where its keys are."""
+    """An issuer of access tokens, its audience, and the address of its keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     issuer: Annotated[str, AfterValidator(check_issuer)]
     audience: Annotated[str, Field(min_length=1)]
-    jwks_url: Address | None = None  # not set: as the issuer's own metadata say
+    jwks_url: Address | None = None  # not set: from the issuer's metadata
     algorithms: Annotated[tuple[Algorithm, ...], Field(min_length=1)] = ("RS256", "PS256", "ES256", "EdDSA")
-    # Only for people who log in through Swagger UI; anybody may read these there.
+    # Only for logins through Swagger UI, where everybody can read them.
     authorization_url: Address | None = None
     token_url: Address | None = None
-    client_id: str = ""  # as whom the page asks the issuer
-    scopes: tuple[Annotated[str, Field(pattern=SCOPE)], ...] = ()  # what a login may ask for, beside what is seen
+    client_id: str = ""  # the page's client id at the issuer
+    scopes: tuple[Annotated[str, Field(pattern=SCOPE)], ...] = ()  # that a login may request, beside the visible ones
 
-    # What its tokens may carry; `*` stands for any text in a scope of a product, never for an operator's scope.
+    # Scopes that its tokens may carry; `*` matches any text in a scope of a product, never an operator's scope.
     grants: tuple[Annotated[str, Field(pattern=SCOPE)], ...] = ("*",)
-    longest_life_seconds: Annotated[int, Field(ge=60)] = 86_400  # of a token, from now and from its `iat`
+    longest_life_seconds: Annotated[int, Field(ge=60)] = 86_400  # of a token, counted from now and from its `iat`
 
     def addresses(self) -> Iterator[str]:
-        """Every address that is set."""
+        """All addresses that are set."""
         yield from filter(None, (self.issuer, self.jwks_url, self.authorization_url, self.token_url))

@@ -1,4 +1,4 @@
-"""Values of settings as texts: read, and checked one by one. Pure."""
+"""Values of settings: parsed from texts and checked one by one. Pure."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def check_address(url: str) -> str:
-    """The URL, where it is an absolute one of http or https that carries no credential."""
+    """The URL; ValueError unless it is an absolute http or https URL without credentials."""
     parts = urlsplit(url)
-    # urlsplit drops line breaks and tabs, and takes spaces.
+    # urlsplit drops line breaks and tabs, and accepts spaces.
     plain = url.isascii() and url.isprintable() and " " not in url
     if not plain or parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
         raise ValueError("not an address that starts with https://")
     if parts.username is not None or "#" in url:
-        raise ValueError("an address without credentials and without #")
+        raise ValueError("an address must not have credentials or #")
     return url
 
 
 def check_issuer(url: str) -> str:
-    """The identifier of an issuer: an address without a query (RFC 8414)."""
+    """The identifier of an issuer; ValueError unless it is an address without a query (RFC 8414)."""
     if "?" in url:
-        raise ValueError("an issuer has no query")
+        raise ValueError("an issuer must not have a query")
     return check_address(url)
 
 
 def read_json(value: object, empty: str = "[]") -> Any:
-    """What a text holds as JSON, `empty` where it is empty; anything else as it is."""
+    """The JSON value of a text, `empty` where the text is empty; other values unchanged."""
     return json.loads(value or empty) if isinstance(value, str) else value
 
 
 def check_contact(text: str) -> str:
-    """A contact as RFC 9116 has it: a URI of mail, telephone or a page."""
+    """A contact as RFC 9116 defines it: a URI of mail, telephone or a page."""
     if not re.fullmatch(r"(?:mailto:|tel:|https://)[\x21-\x7e]+", text):
-        raise ValueError("a contact begins with mailto:, https:// or tel:")
+        raise ValueError("a contact must begin with mailto:, https:// or tel:")
     return text
 
 
@@ -63,19 +63,19 @@ def check_rate(text: str) -> str:
 
 
 def split_list(value: object) -> Any:
-    """The members of a text that commas separate; anything else as it is."""
+    """The members of a text, separated by commas; other values unchanged."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
 def split_by_product(value: object) -> object:
-    """The lists of a text such as `one=A,B;*=C` by product; anything else as it is."""
+    """The lists of a text such as `one=A,B;*=C` by product; other values unchanged."""
     if not isinstance(value, str):
         return value
     lists: dict[str, list[str]] = {}
     for part in filter(None, map(str.strip, value.split(";"))):
         product, equals, members = part.partition("=")
         if not equals or not PRODUCT_NAME.fullmatch(product.strip()):
-            raise ValueError(f"{part!r} does not look like product=one,other, or *=one for every product")
+            raise ValueError(f"{part!r} is not of the form product=one,other, or *=one for every product")
         lists.setdefault(product.strip(), []).extend(split_list(members))
     return lists
 
@@ -84,19 +84,19 @@ def check_variables(lists: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, .
     """The names of variables by product; none of them is Decant's own."""
     for name in (name for names in lists.values() for name in names):
         if not VARIABLE_NAME.fullmatch(name):
-            raise ValueError(f"{name!r} is no name of a variable")
+            raise ValueError(f"{name!r} is not a valid name of a variable")
         if name.upper().startswith(OWN_PREFIX):
             raise ValueError(
-                f"{name} is Decant's own: contracts see {DATA_VARIABLE} alone, and need no leave for that"
+                f"{name} is Decant's own: contracts may read {DATA_VARIABLE} alone, which needs no permit"
             )
     return lists
 
 
 def check_roots(lists: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-    """The folders by product; each from the root of the file system, so that it means the same everywhere."""
+    """The folders by product; each an absolute path, so that the working folder does not matter."""
     for folder in (folder for folders in lists.values() for folder in folders):
         if not Path(folder).is_absolute():
-            raise ValueError(f"{folder!r} must be a whole path such as /srv/data")
+            raise ValueError(f"{folder!r} must be an absolute path such as /srv/data")
     return lists
 
 
@@ -107,6 +107,6 @@ def check_buckets(lists: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...
             read_location(place)
         except ValueError as error:
             raise ValueError(
-                f"{place!r} must be such as s3://bucket/folder, or https://host/bucket/folder: {error}"
+                f"{place!r} is not of the form s3://bucket/folder or https://host/bucket/folder: {error}"
             ) from None
     return lists

@@ -37,7 +37,7 @@ def test_a_diff_lists_the_changes_and_fails_where_the_version_moved_too_little(c
         "people 1.0.0 → 1.0.0: major step",
         "  major  people.name: maxLength is 10 instead of 20",
         "  patch  contract: other words: name",
-        "refused: the version stayed at 1.0.0, but the changes are a major step: write version 2.0.0 as a second"
+        "error: the version stayed at 1.0.0, but the changes are a major step: write version 2.0.0 as a second"
         " contract file beside this one: both are served",
     ]
     facts = json.loads(run("contract", "diff", old, new, "--json").stdout)
@@ -55,7 +55,7 @@ def test_a_diff_whose_version_moved_far_enough_succeeds(contracts: tuple[Path, P
 def test_a_diff_of_what_is_no_contract_or_another_product_says_so(contracts: tuple[Path, Path]) -> None:
     old, new = contracts
     new.write_text(PEOPLE.replace("id: people", "id: cats"))
-    assert "two products have no steps between them" in run("contract", "diff", old, new).stderr
+    assert "only versions of one product are compared" in run("contract", "diff", old, new).stderr
     new.write_text(PEOPLE.replace("primaryKey: true", "primaryKey: false"))
     refused = run("contract", "diff", old, new)
     assert (refused.returncode, "has no primaryKey" in refused.stderr) == (1, True)
@@ -103,6 +103,6 @@ def test_a_first_contract_is_written_and_never_over_another(tmp_path: Path, monk
         elsewhere.chdir(tmp_path)
         assert run("contract", "lint", contract).returncode == 0
     again = run("contract", "init", sample, "--out", contract)
-    assert (again.returncode, "is there already" in again.stderr) == (1, True)
+    assert (again.returncode, "exists already" in again.stderr) == (1, True)
     # Without a place to write to, the contract alone is on standard output.
     assert run("contract", "init", sample).stdout == contract.read_text()

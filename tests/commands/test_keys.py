@@ -34,7 +34,7 @@ def test_what_is_wrong_is_said_in_a_line(lab: Lab) -> None:
         (("create", "x", "--scope", "people:reed"), "did you mean people:read?"),
         (("create", "x", "--scope", "people:read", "--rate", "often"), "is no rate"),
         (("rotate", "nosuchkey"), "There is no such key."),
-        (("rotate", "nosuchkey", "--overlap", "soon"), "is no span"),
+        (("rotate", "nosuchkey", "--overlap", "soon"), "is not a duration"),
         (("revoke", "nosuchkey"), "There is no such key."),
         (("list", "--state", "odd"), "--state must be one of"),
     ):

@@ -78,7 +78,7 @@ def test_loads_are_listed_and_one_is_told_whole(town: Lab) -> None:
     for line in (
         "4 raw, 2 accepted, 1 rejected, 1 duplicates",
         "people.csv",
-        "gate         kept maxRejected",
+        "gate         passed maxRejected",
         "1 record, name: required; first people.csv, line 3",
         "1 record, age: type; first people.csv, line 3",
     ):
@@ -128,6 +128,6 @@ def test_in_a_terminal_a_bar_moves_and_ends_with_rate_and_rejected_records(town:
     os.close(ours)
     assert process.wait(60) == 0
     text = seen.decode()
-    assert "cutting records" in text
+    assert "parsing records" in text
     assert "/s, 1 rejected" in text
     assert "49,994" in text

@@ -36,7 +36,7 @@ def test_an_owner_looks_at_rejected_records_dismisses_some_and_pours_the_others_
     assert len(target.read_text().splitlines()) == 3
     refused = run(lab, "dismiss", "people.people", DECANT_DATABASE_URL=url)
     assert refused.returncode == 1
-    assert "Say which" in refused.stderr
+    assert "Choose records" in refused.stderr
     dismissed = run(lab, "dismiss", "people.people", "--reason", "type", DECANT_DATABASE_URL=url)
     assert "1 dismissed" in dismissed.stdout, dismissed.stderr
     lab = mend(lab)

@@ -90,8 +90,7 @@ class Lab:
 
     def share(self, until: ExitStack) -> None:
         """From here on tests only read it: what would change it for the others is refused."""
-        if self.prepared is not None:
-            self.close()
+        self.close()
         self.shared = until
 
     def close(self) -> None:

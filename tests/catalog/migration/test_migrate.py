@@ -154,7 +154,7 @@ def test_the_plan_shows_changes_the_step_and_what_would_be_lost_and_changes_noth
     assert lines[0] == "people 0.1.0 → 0.1.0: major step"
     assert "  major  people.born: property removed" in lines
     assert "  minor  people.town: optional property added" in lines
-    assert any("refused: the version stayed at 0.1.0" in line for line in lines)
+    assert any("error: the version stayed at 0.1.0" in line for line in lines)
     assert "people_v0: would lose data: column people.born dropped" in lines
     assert any("add column" in line for line in lines)
     assert "born" in columns(lab)

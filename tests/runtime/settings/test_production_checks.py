@@ -124,7 +124,7 @@ def test_a_login_that_needs_no_password_over_the_network_is_refused_by_its_name(
     for place, (name, user) in enumerate(zip(LOGINS, ("decant", *ROLES), strict=True)):
         with passwords_needed(lab.urls, user):
             assert [accepts_anyone(url) for url in vars(safe).values()] == [n == place for n in range(4)]
-            with pytest.raises(SettingsError, match=f"lets the {name} login in with any password"):
+            with pytest.raises(SettingsError, match=f"accepts the {name} login with any password"):
                 require_safe(safe)
 
 
@@ -178,7 +178,7 @@ def test_the_demo_s_key_is_refused_as_long_as_it_is_valid(lab: Lab) -> None:
     make(DEMO_MAKER, now - timedelta(hours=1))
     require_safe(lab.urls)
     make(DEMO_MAKER, now + timedelta(hours=1))
-    with pytest.raises(SettingsError, match="demo's key is valid here"):
+    with pytest.raises(SettingsError, match="demo's key is valid in this database"):
         require_safe(lab.urls)
     lab.rows("UPDATE decant.api_keys SET revoked_at = now() WHERE created_by = %s RETURNING 1", DEMO_MAKER)
     require_safe(lab.urls)
@@ -203,7 +203,7 @@ def serve(lab: Lab, urls: DatabaseUrls, **more: str) -> subprocess.Popen[str]:
     ("more", "message"),
     [
         ({"DECANT_SECRET": ""}, "DECANT_SECRET must hold at least 32 characters"),
-        ({}, "lets the owner login in with any password"),
+        ({}, "accepts the owner login with any password"),
     ],
 )
 def test_the_command_does_not_start_in_production_with(
