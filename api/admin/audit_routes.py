@@ -48,7 +48,7 @@ async def get_audit(request: Request) -> Response:
 
 @router.api_route("/operations/usage", methods=READ)
 async def get_usage(request: Request) -> Response:
-    """What everybody asked for, by day, dataset and operation."""
+    """Usage of all callers by day, dataset and operation."""
     context = context_of(request)
     require_scope(await context.authenticate(request), "ops:read")
     refuse_unknown(request, ("principal", "from", "to"))

@@ -27,7 +27,7 @@ READY_TIMEOUT_SECONDS = 2.0
 
 @router.api_route("/livez", methods=["GET", "HEAD"])
 async def livez() -> Response:
-    """200 as long as the process answers."""
+    """200 while the process responds."""
     return JSONResponse({"status": "ok"}, headers={"Cache-Control": "no-store"})
 
 

@@ -61,7 +61,7 @@ async def rotate_own_key(request: Request) -> Response:
     """A new key in the place of the caller's own; it may do the same."""
     context, principal = await known_caller(request)
     if principal.is_token:
-        raise Problem("not_found", "A token is renewed by its issuer.")
+        raise Problem("not_found", "Only API keys can be rotated; a token is renewed by its issuer.")
     return await rotate(request, context, principal, principal.id or "")
 
 
@@ -74,9 +74,9 @@ async def get_keys(request: Request) -> Response:
     given = request.query_params
     state, before, limit = given.get("state", "all"), given.get("before"), given.get("limit", "100")
     if state not in STATES:
-        raise parameter_problem("invalid_value", "state", "no key stands like this", STATES)
+        raise parameter_problem("invalid_value", "state", "unknown state", STATES)
     if not (limit.isascii() and limit.isdigit() and len(limit) <= 4 and 1 <= int(limit) <= 1000):
-        raise parameter_problem("limit_out_of_range", "limit", "must be a whole number from 1 to 1000")
+        raise parameter_problem("limit_out_of_range", "limit", "must be an integer from 1 to 1000")
     if before is not None and not KEY_ID.fullmatch(before):
         raise parameter_problem("invalid_value", "before", "expected the id of a key")
     async with connected(context) as connection:
@@ -109,7 +109,7 @@ async def get_one_key(request: Request) -> Response:
     async with connected(context) as connection:
         facts = await get_key(connection, read_id(request))
     if facts is None:
-        raise Problem("not_found", "There is no such key.")
+        raise Problem("not_found", "The key does not exist.")
     return JSONResponse({"data": facts}, 200, NO_STORE)
 
 
@@ -130,7 +130,7 @@ async def delete_key(request: Request) -> Response:
     key_id = read_id(request)
     only = request.query_params.get("only", "false")
     if only not in {"true", "false"}:
-        raise parameter_problem("invalid_value", "only", "is true or false", ("true", "false"))
+        raise parameter_problem("invalid_value", "only", "must be true or false", ("true", "false"))
     once = Once(principal.id or "", "DELETE /keys", None, "")
     async with connected(context) as connection:
         revoked = await revoke_key(connection, key_id, once, only=only == "true")
@@ -146,7 +146,7 @@ async def rotate(request: Request, context: Context, principal: Principal, key_i
     asked = parse_object(await read_json(request), ("overlap_seconds", "expires_at")) if has_body else {}
     overlap = asked.get("overlap_seconds", OVERLAP_SECONDS)
     if type(overlap) is not int or not 0 <= overlap <= OVERLAP_MAXIMUM:
-        raise member_problem("overlap_seconds", f"a whole number from 0 to {OVERLAP_MAXIMUM:,}")
+        raise member_problem("overlap_seconds", f"must be an integer from 0 to {OVERLAP_MAXIMUM:,}")
     once = Once(principal.id or "", "POST /keys/rotate", None, "")
     async with connected(context) as connection:
         rotation = Rotation(
@@ -179,7 +179,7 @@ def read_id(request: Request) -> str:
     """The id of the key that an address names."""
     key_id: str = request.path_params["key_id"]
     if not KEY_ID.fullmatch(key_id):
-        raise Problem("not_found", "There is no such key.")
+        raise Problem("not_found", "The key does not exist.")
     return key_id
 
 
@@ -187,17 +187,17 @@ def read_draft(context: Context, principal: Principal, asked: JsonObject) -> Key
     """The key that a body asks for."""
     name, scopes, rate = asked.get("name"), asked.get("scopes"), asked.get("rate_limit")
     if not isinstance(name, str) or not 0 < len(name.strip()) <= NAME_CHARACTERS or not name.isprintable():
-        raise member_problem("name", f"1 to {NAME_CHARACTERS} printable characters are needed")
+        raise member_problem("name", f"must have 1 to {NAME_CHARACTERS} printable characters")
     if not isinstance(scopes, list) or not 0 < len(scopes) <= SCOPES_MAXIMUM:
-        raise member_problem("scopes", f"a list of 1 to {SCOPES_MAXIMUM} scopes is needed")
+        raise member_problem("scopes", f"must be a list of 1 to {SCOPES_MAXIMUM} scopes")
     known = known_scopes(context.catalog)
     for scope in scopes:
         if not isinstance(scope, str) or scope not in known:
             near = closest(scope, known) if isinstance(scope, str) else []
-            unknown: JsonObject = {"pointer": "/scopes", "message": "no such scope"}
+            unknown: JsonObject = {"pointer": "/scopes", "message": "unknown scope"}
             if near:
                 unknown["allowed"] = near
-            raise Problem("invalid_value", f"scopes: there is no scope {json.dumps(scope)[:200]}", errors=[unknown])
+            raise Problem("invalid_value", f"scopes: unknown scope {json.dumps(scope)[:200]}", errors=[unknown])
     if rate is not None:
         try:
             parse_rate(str(rate))
@@ -221,5 +221,5 @@ def read_timestamp(name: str, value: Json) -> datetime | None:
     except (ValueError, OverflowError):
         timestamp = None
     if timestamp is None or timestamp <= datetime.now(UTC):
-        raise member_problem(name, "a moment to come, such as 2030-01-31T00:00:00Z")
+        raise member_problem(name, "must be a future time such as 2030-01-31T00:00:00Z")
     return timestamp

@@ -131,7 +131,7 @@ async def rotate_key(connection: Connection, peppers: Peppers, rotation: Rotatio
         began, now = await (await connection.execute(LOCK_LINE, {"id": key_id})).fetchone() or (None, None)
         row = await (await connection.execute(LOCK, {"id": key_id})).fetchone()
         if row is None or began is None or now is None:
-            raise Problem("not_found", "There is no such key.")
+            raise Problem("not_found", "The key does not exist.")
         name, scopes, rate_limit, line, created_at, ends, replaced_by, over = row
         if over or replaced_by is not None:
             raise Problem("key_not_active")
@@ -141,7 +141,10 @@ async def rotate_key(connection: Connection, peppers: Peppers, rotation: Rotatio
         if rotation.line_days and once.principal == key_id:
             last = began + timedelta(days=rotation.line_days)
             if last <= now:
-                raise Problem("key_not_active", "Keys like this one can no longer be renewed: ask for a new one.")
+                raise Problem(
+                    "key_not_active",
+                    "Keys of this line can no longer be rotated: ask an administrator for a new key.",
+                )
             expires_at = min(expires_at or last, last)
         draft = KeyDraft(name, tuple(scopes), expires_at, rate_limit, once.principal, line)
         text, facts = await insert_key(connection, peppers, draft, None, once)
@@ -165,7 +168,7 @@ async def revoke_key(connection: Connection, key_id: str, once: Once, *, only: b
     """
     async with connection.transaction():
         if await (await connection.execute(LOCK_LINE, {"id": key_id})).fetchone() is None:
-            raise Problem("not_found", "There is no such key.")
+            raise Problem("not_found", "The key does not exist.")
         rows = await (await connection.execute(REVOKE, {"id": key_id, "only": only})).fetchall()
         revoked = sorted(row[0] for row in rows)
         await note(connection, once.principal, once.operation, {"key": key_id, "revoked": revoked})

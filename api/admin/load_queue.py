@@ -118,7 +118,7 @@ async def get_load(read_connections: ReadConnections, load_id: int, loads_url: s
     except Exception as error:
         raise translate_error(error) from error
     if row is None:
-        raise Problem("not_found", f"There is no load {load_id}.")
+        raise Problem("not_found", f"Load {load_id} does not exist.")
     found: bytes = row[0]
     return found
 

@@ -25,17 +25,17 @@ def choose(given: str | None, name: str, allowed: Collection[str]) -> str | None
     if given is None or given in allowed:
         return given
     near = closest(given, allowed) or sorted(set(allowed))[:20]
-    raise parameter_problem("invalid_value", name, "is not known", near)
+    raise parameter_problem("invalid_value", name, "unknown value", near)
 
 
 def find_loadable(context: Context, asked: JsonObject) -> list[Dataset]:
     """The datasets to load, in order: the one named, or those of the product that have a source of their own."""
     name, major, dataset = asked.get("product"), asked.get("major"), asked.get("dataset")
     if not isinstance(name, str):
-        raise member_problem("product", "the id of a product is needed")
+        raise member_problem("product", "must be the id of a product")
     majors = {product.major: product for product in context.catalog.products.values() if product.id == name}
     if not majors:
-        raise member_problem("product", "there is no such product")
+        raise member_problem("product", "unknown product")
     if major is None:
         major = context.catalog.newest_major(name)
     product = majors.get(major) if type(major) is int else None
@@ -45,10 +45,10 @@ def find_loadable(context: Context, asked: JsonObject) -> list[Dataset]:
         ordered = [d for d in context.catalog.datasets() if (d.product, d.major) == (product.id, product.major)]
         found = [d for d in ordered if d.input is not None and d.input.fed.scheduled]
         if not found:
-            raise member_problem("product", "no dataset of it has a source of its own")
+            raise member_problem("product", "no dataset of the product has a source of its own")
         return found
     if not isinstance(dataset, str) or dataset not in product.datasets:
-        raise member_problem("dataset", "the product has no such dataset")
+        raise member_problem("dataset", "unknown dataset of the product")
     if product.datasets[dataset].input is None:
-        raise member_problem("dataset", "it has no input in its contract")
+        raise member_problem("dataset", "the dataset has no input in its contract")
     return [product.datasets[dataset]]

@@ -72,14 +72,14 @@ async def post_replays(request: Request) -> Response:
     context, by, key, body = await read_asked(request)
     asked = parse_object(body, ("product", "major", "dataset", "load"))
     if asked.get("dataset") is None:
-        raise member_problem("dataset", "the name of a dataset is needed")
+        raise member_problem("dataset", "must be the name of a dataset")
     (dataset,) = find_loadable(context, asked)
     given = asked.get("load")
     load = given if type(given) is int and 0 < given < 2**63 else None
     if given is not None:
         found = await find_load(context, load) if load is not None else None
         if found is None or found[:3] != (dataset.product, dataset.major, dataset.name):
-            raise member_problem("load", "the dataset has no such load")
+            raise member_problem("load", "unknown load of the dataset")
     wanted = LoadOrder(by, [dataset], key, body, "POST /operations/replays", Replay(load))
     return await answer_queued(context, wanted)
 
@@ -89,12 +89,12 @@ async def post_publication(request: Request) -> Response:
     """202 and a queued load that publishes what a gate held back, on record."""
     context, by, key, body = await read_asked(request)
     if parse_object(body, ("anyway",)).get("anyway") is not True:
-        raise member_problem("anyway", "must be true: the load was held back by a gate")
+        raise member_problem("anyway", "must be true: a gate withheld the load")
     text = request.path_params["load"]
     found = await find_load(context, int(text)) if text.isascii() and text.isdigit() and len(text) < 19 else None
     dataset = find_dataset(context, found) if found else None
     if found is None or dataset is None:
-        raise Problem("not_found", "There is no such load.")
+        raise Problem("not_found", "The load does not exist.")
     if found[3] != "withheld":
         raise Problem("invalid_value", f"Load {text} was not withheld; it is {found[3]}.")
     operation = f"POST /operations/loads/{text}/publish"

@@ -19,8 +19,8 @@ from runtime.postgres.sql_types import SqlType
 
 LOG = logging.getLogger("decant.health")
 DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
-OUTDATED = "the database follows another contract; run `decant migrate`"
-CHANGED = "the database has changed in a way that this process cannot read; start it with the migrated contracts"
+OUTDATED = "the database was migrated to another contract; run `decant migrate`"
+CHANGED = "the database was migrated to contracts that this process does not have; restart it with them"
 CONTRACTS = "SELECT product, major, dataset, contract_sha256 FROM decant.datasets"
 # Of the columns that are needed, those that are not there as such. A type's length or scale changes no statement.
 MISSING = """

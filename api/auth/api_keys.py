@@ -161,7 +161,9 @@ def check_scopes(scopes: Sequence[str]) -> None:
     """ValueError for a scope that means nothing anywhere, or for none at all."""
     unknown = [scope for scope in scopes if not SCOPE_TEXT.fullmatch(scope)]
     if unknown or not scopes:
-        raise ValueError(f"{', '.join(unknown) or 'no scope'}: scopes look like nyc-flights:read or ops:read")
+        raise ValueError(
+            f"{', '.join(unknown) or 'no scope'}: invalid scope; scopes are of the form nyc-flights:read or ops:read"
+        )
 
 
 def known_scopes(catalog: Catalog) -> list[str]:

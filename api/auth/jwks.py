@@ -84,7 +84,7 @@ class IssuerKeys:
             fetched = self.usable()
         if fetched is None:
             wait = max(1, math.ceil(self.tried_at + FLOOR_SECONDS - self.ticks()))
-            detail = "The issuer of the token cannot be reached at the moment: try again."
+            detail = "The issuer of the token is temporarily unavailable: retry."
             raise Problem("unavailable", detail, headers={"Retry-After": str(wait)})
         return fetched
 
@@ -147,9 +147,9 @@ def read_metadata(content: bytes, issuer: str) -> str:
     metadata = read_object(content)
     url = metadata.get("jwks_uri")
     if metadata.get("issuer") != issuer or not isinstance(url, str):
-        raise UnusableAnswerError("the metadata are another issuer's, or have no jwks_uri")
+        raise UnusableAnswerError("the metadata name another issuer, or have no jwks_uri")
     if not check_address(url).lower().startswith("https://") and issuer.lower().startswith("https://"):
-        raise UnusableAnswerError("jwks_uri is not encrypted")
+        raise UnusableAnswerError("jwks_uri does not use https")
     return url
 
 
@@ -178,7 +178,7 @@ def read_keys(content: bytes, algorithms: Collection[str]) -> frozenset[SigningK
     """The usable keys of a JSON Web Key Set; those of other kinds and purposes are left out (RFC 7517, 5)."""
     members = read_object(content).get("keys")
     if not isinstance(members, list):
-        raise UnusableAnswerError("no key set")
+        raise UnusableAnswerError("not a key set")
     return frozenset(filter(None, (read_key(member, algorithms) for member in members)))
 
 

@@ -122,9 +122,9 @@ def read_object(content: bytes) -> JsonObject:
     try:
         value = json.loads(content.decode(), object_pairs_hook=take_members, parse_constant=refuse_constant)
     except RecursionError:
-        raise ValueError("JSON nested too deep") from None
+        raise ValueError("JSON is nested too deep") from None
     if not isinstance(value, dict):
-        raise ValueError("no JSON object")
+        raise ValueError("not a JSON object")
     return value
 
 
@@ -132,10 +132,10 @@ def take_members(pairs: list[tuple[str, Json]]) -> JsonObject:
     """The members of an object. Of two with one name, another reader may take the other."""
     members = dict(pairs)
     if len(members) < len(pairs):
-        raise ValueError("a name comes twice")
+        raise ValueError("duplicate member name")
     return members
 
 
 def refuse_constant(name: str) -> NoReturn:
     """Refuses NaN and Infinity, which are no JSON: no moment is later than NaN."""
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")

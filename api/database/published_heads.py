@@ -107,7 +107,7 @@ class Heads:
             await self.refresh()
             head = await self.of(dataset)
         if head.revision < revision and self.from_replica and await self.primary_has(dataset, revision):
-            raise DatabaseUnavailableError("What can be read here is older than what was asked for.")
+            raise DatabaseUnavailableError("The database that serves reads does not have the requested revision yet.")
         return head
 
     async def primary_has(self, dataset: Dataset, revision: int) -> bool:

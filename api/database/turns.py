@@ -76,7 +76,7 @@ class Turns:
         """Waits for a turn; BusyError for whoever waits in vain, or would be one of too many."""
         queue = self.waiting.get((caller, costly)) or deque()
         if self.length >= WAITING_MAXIMUM or len(queue) >= WAITING_MAXIMUM // WAITING_SHARE:
-            raise BusyError(f"Too many wait for {self.what}.")
+            raise BusyError(f"Too many requests wait for {self.what}.")
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         queue.append(future)
         self.waiting[caller, costly] = queue
@@ -91,7 +91,7 @@ class Turns:
             if isinstance(error, TimeoutError):
                 own = self.held[caller] >= self.each or (costly and self.held_costly[caller] >= self.each_costly)
                 whose = "your own requests" if own else "others"
-                raise BusyError(f"All {self.what} that there are for this are busy with {whose}.") from None
+                raise BusyError(f"All {self.what} available for this are in use by {whose}.") from None
             raise
 
     def wake(self) -> None:

@@ -72,7 +72,7 @@ class Aggregate(WholeAnswer):
         except DatabaseError as error:
             if isinstance(error.__cause__, InvalidParameterValue):
                 # Postgres has a list of time zones of its own.
-                raise parameter_problem("invalid_value", "timezone", "no such time zone") from error
+                raise parameter_problem("invalid_value", "timezone", "unknown time zone") from error
             raise
         revisions = pin.revisions if pin.fixed else read.revisions
         found, groups, _ = read.payload
@@ -145,19 +145,18 @@ def aggregate_operation(dataset: Dataset, filters: list[JsonObject]) -> JsonObje
     shared = [p for p in page_parameters(dataset) if p["name"] in {"limit", "cursor", "at", "epoch", "q"}]
     return {
         "operationId": operation_id("aggregate", dataset),
-        "summary": f"Counts, sums and their like of {dataset.name}",
-        "description": "Of all records, or of groups of them. Filters are those of the records.",
+        "summary": f"Aggregates of {dataset.name}",
+        "description": "Counts, sums and other measures of all records or of groups. Filters are the same as"
+        " for records.",
         "parameters": [
             list_parameter(
                 "group_by",
                 "Properties, or time buckets of them (`year`, `quarter`, `month`, `week`, `day`, `hour`, `minute`).",
                 groups or list(dataset.key[:1]),
             ),
-            list_parameter(
-                "measure", f"What to measure: {', '.join(MEASURES)}; all but `count` of a property.", measures
-            ),
-            list_parameter("sort", "Names of groups and measures, `-` before one for descending.", ["-count"]),
-            parameter("timezone", "Where days begin.", {"type": "string", "default": "UTC"}),
+            list_parameter("measure", f"Measures: {', '.join(MEASURES)}; all but `count` need a property.", measures),
+            list_parameter("sort", "Names of groups and measures; a leading `-` sorts descending.", ["-count"]),
+            parameter("timezone", "Time zone of the buckets.", {"type": "string", "default": "UTC"}),
             *shared,
             *filters,
         ],

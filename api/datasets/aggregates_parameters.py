@@ -102,11 +102,11 @@ class AggregateValidator:
         query = AggregateQuery(filters=draft.filters, values=draft.values, **draft.facts)
         names = [group.name for group in query.groups] + [measure.name for measure in query.measures]
         if len(set(names)) < len(names):
-            raise parameter_problem("duplicate_parameter", "measure", "two columns would have the same name")
+            raise parameter_problem("duplicate_parameter", "measure", "duplicate name of a column")
         for name, _ in query.sort:
             if name not in names:
                 near = closest(name, names) or names
-                raise parameter_problem("invalid_value", "sort", f"{name!r} is neither group nor measure", near)
+                raise parameter_problem("invalid_value", "sort", f"{name!r} is neither a group nor a measure", near)
         return query
 
     def read_groups(self, name: str, members: list[str], draft: Draft) -> None:
@@ -119,10 +119,10 @@ class AggregateValidator:
             if bucket is not None:
                 offered = prop.type.buckets
                 if bucket not in offered:
-                    said = f"{prop.name} is no time" if not offered else f"there is no bucket {bucket!r} of it"
+                    said = f"{prop.name} is not a date or time" if not offered else f"unknown bucket {bucket!r}"
                     raise parameter_problem("invalid_value", name, said, offered)
             elif not EQUAL.applies(prop.type):
-                raise parameter_problem("invalid_value", name, f"{prop.name} cannot be grouped by")
+                raise parameter_problem("invalid_value", name, f"{prop.name} cannot be used as a group")
             groups.append(Group(prop.name, bucket))
         draft.facts["groups"] = tuple(dict.fromkeys(groups))
 
@@ -132,12 +132,12 @@ class AggregateValidator:
         for part in self.split(name, members):
             function, _, inner = part.partition(":")
             if function not in MEASURES:
-                raise parameter_problem("invalid_value", name, f"there is no {function!r}", MEASURES)
+                raise parameter_problem("invalid_value", name, f"unknown function {function!r}", MEASURES)
             if not inner and function != "count":
-                raise parameter_problem("invalid_value", name, f"{function} of what? Write {function}:property")
+                raise parameter_problem("invalid_value", name, f"{function} needs a property: {function}:property")
             prop = self.validator.find(name, inner) if inner else None
             if prop is not None and not is_measured(function, prop):
-                raise parameter_problem("invalid_value", name, f"{prop.name} has no {function}")
+                raise parameter_problem("invalid_value", name, f"{function} is not available for {prop.name}")
             measures.append(Measure(function, prop.name if prop else None))
         draft.facts["measures"] = tuple(dict.fromkeys(measures))
 
@@ -145,14 +145,14 @@ class AggregateValidator:
         """`-count,carrier`: names of groups and measures; judged when these are known."""
         order = [(part.removeprefix("-"), part.startswith("-")) for part in self.split(name, members)]
         if len({part for part, _ in order}) < len(order):
-            raise parameter_problem("duplicate_parameter", name, "a name stands here twice")
+            raise parameter_problem("duplicate_parameter", name, "duplicate name")
         draft.facts["sort"] = tuple(order)
 
     def split(self, name: str, members: list[str]) -> list[str]:
         """The members of a list that names properties, of which there are not too many."""
         parts = split_names(members, self.validator.usable)
         if len(parts) > PARTS_MAXIMUM:
-            raise Problem("query_too_complex", f"{name} takes at most {PARTS_MAXIMUM} members.")
+            raise Problem("query_too_complex", f"{name} has at most {PARTS_MAXIMUM} members.")
         return parts
 
 
@@ -168,7 +168,7 @@ def is_measured(function: str, prop: Property) -> bool:
 def read_timezone(name: str, value: str, draft: Draft) -> None:
     """The zone in which days begin, such as Europe/Amsterdam."""
     if value not in timezones():
-        raise parameter_problem("invalid_value", name, "no such time zone", closest(value, timezones()))
+        raise parameter_problem("invalid_value", name, "unknown time zone", closest(value, timezones()))
     draft.facts["timezone"] = value
 
 

@@ -126,7 +126,7 @@ def shown_as_text(dataset: Dataset, part: Group | Measure) -> bool:
 
 
 def is_whole_sum(dataset: Dataset, part: Group | Measure) -> bool:
-    """Whether it is a sum of whole numbers, which may be larger than each of them."""
+    """Whether it is a sum of integers, which may be larger than each of them."""
     if part.of is None or not isinstance(part, Measure) or part.function != "sum":
         return False
     return dataset.properties[part.of].logical_type == "integer"

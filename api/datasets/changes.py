@@ -67,7 +67,9 @@ class Changes(WholeAnswer):
         }
         draft = read_draft(target.query_string, readers)
         if "since" not in draft.facts:
-            raise parameter_problem("invalid_value", "since", "a revision is needed; 0 gives everything as inserted")
+            raise parameter_problem(
+                "invalid_value", "since", "must be a revision; 0 returns every record as inserted"
+            )
         query = ChangesQuery(**draft.facts)
         digest = digest_query("changes", view.dataset.address, view.seen, query.since, query.properties)
         check_room(view, target)
@@ -127,7 +129,7 @@ def check_since(since: int, until: int, oldest: int) -> None:
     if since > until:
         raise parameter_problem("invalid_value", "since", f"the newest revision is {until}")
     if 0 < since < oldest:
-        hint = f"History reaches back to revision {oldest} only: begin a new copy with since=0."
+        hint = f"The kept history begins at revision {oldest}: begin a new copy with since=0."
         raise Problem("revision_gone", hint)
 
 
@@ -152,7 +154,10 @@ def changes_operation(dataset: Dataset) -> JsonObject:
         "properties": {
             "change": {"type": "string", "enum": ["inserted", "updated", "deleted"]},
             "key": {"type": "object", "description": f"The record's {', '.join(dataset.key)}."},
-            "record": {"oneOf": [record, {"type": "null"}], "description": "The record now; null where it is gone."},
+            "record": {
+                "oneOf": [record, {"type": "null"}],
+                "description": "The current record; null if it was deleted.",
+            },
         },
     }
     schema = {
@@ -160,28 +165,28 @@ def changes_operation(dataset: Dataset) -> JsonObject:
         "required": ["data", "revision", "since", "next", "next_since", "next_epoch"],
         "properties": {
             "data": {"type": "array", "items": change},
-            "revision": {"type": "integer", "description": "Up to which revision the walk goes."},
-            "since": {"type": "integer", "description": "The revision that was asked for."},
+            "revision": {"type": "integer", "description": "The last revision that the walk covers."},
+            "since": {"type": "integer", "description": "The requested revision."},
             "next": NEXT,
             "next_since": {
                 "type": ["integer", "null"],
-                "description": "On the last page: from where the next walk goes on.",
+                "description": "On the last page: the value of `since` for the next walk.",
             },
             "next_epoch": {
                 "type": ["string", "null"],
-                "description": "On the last page: the epoch of `next_since`, to be sent with it as `epoch`.",
+                "description": "On the last page: the epoch of `next_since`; send it as `epoch`.",
             },
         },
     }
     since = parameter(
         "since",
-        "The revision of the caller's copy; 0 gives every record as inserted.",
+        "The revision of the caller's copy; 0 returns every record as inserted.",
         {"type": "integer", "minimum": 0, "examples": [0]},
     )
     shared = [p for p in page_parameters(dataset) if p["name"] in {"limit", "cursor", "epoch", "properties"}]
     return {
         "operationId": operation_id("list_changes", dataset),
-        "summary": f"What changed in {dataset.name}",
+        "summary": f"Changes of {dataset.name}",
         "description": "Inserted, updated and deleted records after a revision, in the order of the key.",
         "parameters": [since | {"required": True}, *shared],
         "responses": {

@@ -67,7 +67,9 @@ class RecordReader:
         head = await self.heads.at_least(view.dataset, wanted)
         heads = (head, *[await self.heads.of(other.dataset) for other in question.companions])
         if head.revision < least:
-            raise DatabaseUnavailableError("What can be read here is older than what was seen before.")
+            raise DatabaseUnavailableError(
+                "The database that serves reads is behind a revision that was served before."
+            )
         if question.pins:
             self.check_pins(view, question, heads)
             return Pin(question.pins, heads, self.heads.epoch, fixed=True)
@@ -89,7 +91,9 @@ class RecordReader:
         for revision, head in zip(question.pins, heads, strict=True):
             if revision > head.revision:
                 # We made the cursor, so the revision exists: what is read here lags behind.
-                raise DatabaseUnavailableError("What can be read here is older than the cursor.")
+                raise DatabaseUnavailableError(
+                    "The database that serves reads does not have the revision of the cursor yet."
+                )
             if 0 < revision < head.oldest_revision:
                 raise gone(head)
 
@@ -110,7 +114,7 @@ class RecordReader:
         row = await self.read_connections.fetch(statement, {"at": at})
         found = [int(value) if value is not None else 0 for value in row or []]
         if not found or not found[0]:
-            raise Problem("revision_gone", "Nothing had been published at that time.")
+            raise Problem("revision_gone", "The dataset had no publication at that time.")
         if found[0] < heads[0].oldest_revision:
             raise gone(heads[0])
         return tuple(found)
@@ -154,7 +158,9 @@ class RecordReader:
         """Nothing comes back where the pinned revisions were there, and still there, when they were read."""
         for revision, head, oldest in zip(pin.revisions, read.revisions, read.oldest, strict=True):
             if revision > head:
-                raise DatabaseUnavailableError("What can be read here is older than what was seen before.")
+                raise DatabaseUnavailableError(
+                    "The database that serves reads is behind a revision that was served before."
+                )
             if 0 < revision < oldest:
                 raise Problem("revision_gone", f"The oldest revision that can be read is {oldest}.")
 

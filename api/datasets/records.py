@@ -71,7 +71,7 @@ class Page(WholeAnswer):
         page: PageQuery = question.query
         query = page.query
         if query.expand and media_type is CSV:
-            raise parameter_problem("invalid_value", "expand", "needs JSON: a line of CSV has no place for it")
+            raise parameter_problem("invalid_value", "expand", "needs JSON: CSV has no column for it")
         if media_type is not JSON:
             check_link(view, page.target, 1 + len(query.expand), len(query.sort))
         values = page_values(page)
@@ -238,7 +238,7 @@ def page_operation(dataset: Dataset, filters: list[JsonObject]) -> JsonObject:
         "operationId": operation_id("list", dataset),
         "summary": f"A page of {dataset.name}",
         "description": f"{dataset.description}\n\nOrdered by its key "
-        f"({', '.join(dataset.key)}) unless `sort` says otherwise.".strip(),
+        f"({', '.join(dataset.key)}) unless `sort` is sent.".strip(),
         "parameters": [*page_parameters(dataset), *filters],
         "responses": {
             "200": page_answer(schema_name(dataset)),

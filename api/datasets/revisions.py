@@ -48,7 +48,7 @@ class Revisions(WholeAnswer):
             if name not in PARAMETERS:
                 raise parameter_problem("unknown_parameter", name, "unknown parameter", closest(name, PARAMETERS))
             if name in draft.facts:
-                raise parameter_problem("duplicate_parameter", name, "stands here twice")
+                raise parameter_problem("duplicate_parameter", name, "is repeated")
             if name == "limit":
                 read_limit(name, value, draft)
             elif value.isascii() and value.isdigit() and len(value) <= REVISION_DIGITS:
@@ -108,14 +108,14 @@ def revisions_operation(dataset: Dataset) -> JsonObject:
         "properties": {"data": {"type": "array", "items": one}, "revision": REVISION, "next": NEXT},
     }
     earlier = {"type": "integer", "minimum": 0, "maximum": 10**REVISION_DIGITS - 1}
-    before = parameter("before", "Only older ones; `next` carries it.", earlier)
+    before = parameter("before", "Only older revisions; `next` contains it.", earlier)
     return {
         "operationId": operation_id("list_revisions", dataset),
-        "summary": f"What was published of {dataset.name}, and when",
-        "description": "Newest first: when each revision came, how many records it has, and what it changed.",
+        "summary": f"Revisions of {dataset.name}",
+        "description": "Newest first: time of publication, record count and changes of each revision.",
         "parameters": [before, *[p for p in page_parameters(dataset) if p["name"] == "limit"]],
         "responses": {
-            "200": answer("A page of publications.", schema, link=True),
+            "200": answer("A page of revisions.", schema, link=True),
             "304": UNCHANGED,
             **problem_answers(401, 404, 406, 410, 422, 429, 503, 504),
         },

@@ -68,7 +68,9 @@ class WholeAnswer(ABC):
             asked.timings.record("database")
             if not pin.fixed and finished.revision < asked.least:
                 # One address may lead to several databases, of which one lags.
-                raise DatabaseUnavailableError("What can be read here is older than what was seen before.")
+                raise DatabaseUnavailableError(
+                    "The database that serves reads is behind a revision that was served before."
+                )
         if anything or is_unmodified(asked.headers, finished.headers):
             kept = [pair for pair in finished.headers if pair[0] in KEPT_FIELDS]
             return 304, [*kept, *asked.common], b""

@@ -77,15 +77,15 @@ def export_operation(dataset: Dataset, filters: list[JsonObject]) -> JsonObject:
     shared = [p for p in page_parameters(dataset) if p["name"] in {"sort", "properties", "q"}]
     names = {"type": "string", "enum": [media_type.name for media_type in FORMATS]}
     headers: JsonObject = {
-        "Location": {"description": "The same export at its revision.", "schema": {"type": "string"}}
+        "Location": {"description": "The URL of the same export at its revision.", "schema": {"type": "string"}}
     }
     return {
         "operationId": operation_id("export", dataset),
-        "summary": f"All of {dataset.name} as a file",
-        "description": "Every record that the filters leave, of one revision. Without filter and `at` the answer"
-        " leads to the address of the current revision. Parquet and Excel files are kept, and served in ranges.",
+        "summary": f"Export {dataset.name} as a file",
+        "description": "All records of one revision that match the filters. Without filter and `at` the response"
+        " redirects to the URL of the current revision. Parquet and Excel files are cached, and served in ranges.",
         "parameters": [
-            parameter("format", "The form; without it `Accept` decides.", names),
+            parameter("format", "The format of the file; by default `Accept` decides.", names),
             *shared,
             at_parameter(),
             epoch_parameter(),
@@ -93,9 +93,9 @@ def export_operation(dataset: Dataset, filters: list[JsonObject]) -> JsonObject:
         ],
         "responses": {
             "200": {"description": "The records.", "content": content},
-            "206": {"description": "The ranges of a file that were asked for.", "content": content},
+            "206": {"description": "The requested ranges of the file.", "content": content},
             "304": UNCHANGED,
-            "307": {"description": "The export at the current revision.", "headers": headers},
+            "307": {"description": "Redirect to the export at the current revision.", "headers": headers},
             **problem_answers(401, 404, 406, 410, 416, 422, 429, 503, 504),
         },
     }

@@ -64,7 +64,7 @@ def read_format(name: str, value: str, draft: Draft) -> None:
     """`csv`, `ndjson`, `parquet`, `arrow` or `xlsx`."""
     formats = {media_type.name: media_type for media_type in FORMATS}
     if value not in formats:
-        raise parameter_problem("invalid_value", name, "no such format", formats)
+        raise parameter_problem("invalid_value", name, "unknown format", formats)
     draft.facts["form"] = formats[value]
 
 

@@ -167,7 +167,7 @@ class Sending:
             if status == 416:
                 raise Problem("range_not_satisfiable", headers={"Content-Range": f"bytes */{kept.facts.st_size}"})
             if status == 400:
-                raise Problem("bad_request", "The Range header cannot be read.")
+                raise Problem("bad_request", "The Range header is malformed.")
             await send(message)
 
         scope = keep_ranges(self.asked.scope, self.asked.headers, kept.facts.st_size)
@@ -198,7 +198,7 @@ class Sending:
                     await self.check_kept(files)
                 return kept
             await self.check_kept(files)
-        raise DatabaseUnavailableError("The file was removed when it was to be sent.")
+        raise DatabaseUnavailableError("The file was removed before it could be sent.")
 
     async def check_kept(self, files: ExportFiles) -> None:
         """Nothing comes back where the revision can still be read; otherwise none of its files stays."""

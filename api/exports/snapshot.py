@@ -131,7 +131,9 @@ class Running:
                 head, oldest = cursor.fetchone()
             if pin.revision > head:
                 # One address may lead to several databases, of which one lags.
-                raise DatabaseUnavailableError("What can be read here is older than what was asked for.")
+                raise DatabaseUnavailableError(
+                    "The database that serves reads does not have the requested revision yet."
+                )
             if pin.revision < oldest:
                 raise Problem("revision_gone", f"The oldest revision that can be read is {oldest}.")
             statement = compile_export(view, query, media_type, age=age_of(pin, [head]))

@@ -76,7 +76,7 @@ async def read_body(request: Request, limit: int, held: HeldBytes | None = None)
                 if len(chunk) == PIECE_BYTES:
                     await asyncio.sleep(0)
     except ClientDisconnect:
-        raise Problem("bad_request", "The body ended too early.") from None
+        raise Problem("bad_request", "The body is incomplete.") from None
     unpack.end()
     return b"".join(chunks)
 
@@ -89,7 +89,7 @@ def refuse_large(limit: int) -> NoReturn:
 def refuse_bomb(request: Request) -> NoReturn:
     """The problem with a small body that unpacks to a very large one."""
     note_event("bomb_refused", address=caller_address(request))
-    message = f"The body unpacks to more than {RATIO_LIMIT} times its size."
+    message = f"The body decompresses to more than {RATIO_LIMIT} times its size."
     raise Problem("body_too_large", message, headers={"Connection": "close"})
 
 
@@ -113,15 +113,15 @@ class Gzip:
     def pieces(self, chunk: bytes) -> Iterator[bytes]:
         """What a chunk unpacks to, in pieces that are never longer than PIECE_BYTES."""
         if self.decoder.eof and chunk:
-            raise Problem("bad_request", "There is more behind the end of the gzip body.")
+            raise Problem("bad_request", "The gzip body is followed by more bytes.")
         more = bool(chunk)
         while more:
             try:
                 piece = self.decoder.decompress(chunk, PIECE_BYTES)
             except zlib.error:
-                raise Problem("bad_request", "The body is no gzip.") from None
+                raise Problem("bad_request", "The body is not valid gzip.") from None
             if self.decoder.unused_data:
-                raise Problem("bad_request", "There is more behind the end of the gzip body.")
+                raise Problem("bad_request", "The gzip body is followed by more bytes.")
             chunk = self.decoder.unconsumed_tail
             # What the decoder still holds comes with the next call, though it has been given everything.
             more = bool(chunk) or (len(piece) == PIECE_BYTES and not self.decoder.eof)
@@ -130,7 +130,7 @@ class Gzip:
     def end(self) -> None:
         """A problem for a body that was cut off."""
         if not self.decoder.eof:
-            raise Problem("bad_request", "The gzip body ended too early.")
+            raise Problem("bad_request", "The gzip body is incomplete.")
 
 
 def choose_unpacking(coding: str) -> Plain | Gzip:
@@ -140,6 +140,6 @@ def choose_unpacking(coding: str) -> Plain | Gzip:
         return Gzip()
     if word in {"identity", ""}:
         return Plain()
-    problem = unsupported(f"the content coding {word} is not taken")
+    problem = unsupported(f"the content coding {word} is not supported")
     problem.headers["Accept-Encoding"] = "gzip, identity"
     raise problem

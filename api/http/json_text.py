@@ -55,7 +55,7 @@ class JsonText:
         if raw.count("{") + raw.count("[") > DEPTH_LIMIT and depth_of(raw) > DEPTH_LIMIT:
             raise too_deep(pointer)
         if "\\u" in raw and NO_TEXT.search(PAIR.sub("", raw.replace("\\\\", ""))):
-            raise self.refuse("invalid_text", "a text holds a NUL character or half a surrogate pair", pointer)
+            raise self.refuse("invalid_text", "a text contains a NUL character or half a surrogate pair", pointer)
         return value, end
 
     def read_whole(self) -> tuple[Json, str]:
@@ -98,7 +98,7 @@ class JsonText:
             at = self.skip(self.skip(at) + 1)
             value, end = self.read(at, f"{self.pointer}/{name}")
             if name in members:
-                raise self.refuse("invalid_event", f"{name!r} is there twice", self.pointer)
+                raise self.refuse("invalid_event", f"duplicate member {name!r}", self.pointer)
             members[name] = (value, self.text[at:end])
             at = self.skip(end)
             if self.text[at] == ",":
@@ -108,7 +108,7 @@ class JsonText:
     def end_here(self, at: int) -> None:
         """A problem for anything but blanks behind the end."""
         if (rest := self.skip(at)) < len(self.text):
-            self.fail("there is more behind the end", rest, self.pointer)
+            self.fail("unexpected text after the end", rest, self.pointer)
 
     def fail(self, message: str, at: int, pointer: str) -> NoReturn:
         """The problem with a text that is no JSON."""
@@ -129,7 +129,7 @@ def refuse_record(code: str, message: str, pointer: str) -> Problem:
 
 def too_deep(pointer: str) -> Problem:
     """The problem with brackets within brackets within brackets."""
-    return refuse_record("invalid_json", f"is nested over {DEPTH_LIMIT} deep", pointer)
+    return refuse_record("invalid_json", f"is nested more than {DEPTH_LIMIT} levels deep", pointer)
 
 
 def depth_of(raw: str) -> int:
@@ -156,18 +156,18 @@ def check_number(text: str) -> bytes:
     """
     number = float(text)
     if math.isinf(number) or (number == 0 and text.lower().partition("e")[0].strip("-0.")):
-        raise NumberError(f"{text[:40]} is beyond what a number can be")
+        raise NumberError(f"{text[:40]} is too large for a number")
     return text.encode()
 
 
 def check_integer(text: str) -> bytes:
-    """The same for a whole number: a double holds any that is not very long."""
+    """The same for an integer: a double holds any that is not very long."""
     return text.encode() if len(text) < SAFE_DIGITS else check_number(text)
 
 
 def refuse_constant(text: str) -> NoReturn:
     """NaN and its like are no JSON."""
-    raise NumberError(f"{text} is no JSON number")
+    raise NumberError(f"{text} is not a JSON number")
 
 
 SCAN = json.JSONDecoder(

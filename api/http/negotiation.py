@@ -51,7 +51,7 @@ def choose_media_type(accept: str, media_types: Sequence[MediaType]) -> MediaTyp
     best, index = max(rated)
     if best <= 0:
         offered = ", ".join(media_type.bare_type for media_type in media_types)
-        raise Problem("not_acceptable", f"Offered here: {offered}.")
+        raise Problem("not_acceptable", f"Available: {offered}.")
     return media_types[-index]
 
 

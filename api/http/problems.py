@@ -28,7 +28,7 @@ RETRY_AFTER_SECONDS = 1
 
 @dataclass(frozen=True)
 class ProblemKind:
-    """What one code always means."""
+    """The status, title and meaning of a code."""
 
     status: int
     title: str
@@ -36,66 +36,82 @@ class ProblemKind:
 
 
 KINDS: dict[str, ProblemKind] = {
-    "bad_request": ProblemKind(400, "Bad request", "The request cannot be read."),
-    "invalid_json": ProblemKind(400, "Invalid JSON", "The body is no JSON, or is nested over 32 deep."),
-    "invalid_idempotency_key": ProblemKind(
-        400, "Invalid Idempotency-Key", "It is one quoted string of up to 255 printable characters."
+    "bad_request": ProblemKind(400, "Bad request", "The request is malformed."),
+    "invalid_json": ProblemKind(
+        400, "Invalid JSON", "The body is not valid JSON, or is nested more than 32 levels deep."
     ),
-    "key_in_url": ProblemKind(400, "Credential in the URL", "Keys and tokens belong in a header: URLs are logged."),
-    "unauthorized": ProblemKind(401, "Credential needed", "No valid credential was sent for what is not open."),
-    "insufficient_scope": ProblemKind(403, "Scope missing", "The credential is valid but lacks the scope."),
-    "not_found": ProblemKind(404, "Not found", "There is nothing at this address for this caller."),
+    "invalid_idempotency_key": ProblemKind(
+        400, "Invalid Idempotency-Key", "The value must be one quoted string of up to 255 printable characters."
+    ),
+    "key_in_url": ProblemKind(400, "Credential in the URL", "Send keys and tokens in a header: URLs are logged."),
+    "unauthorized": ProblemKind(401, "Credential needed", "The resource needs a valid credential."),
+    "insufficient_scope": ProblemKind(403, "Scope missing", "The credential is valid but lacks a required scope."),
+    "not_found": ProblemKind(404, "Not found", "The resource does not exist, or is not visible to this caller."),
     "record_not_found": ProblemKind(404, "Record not found", "No record of this revision has this key."),
-    "method_not_allowed": ProblemKind(405, "Method not allowed", "The Allow header lists what the address takes."),
-    "not_acceptable": ProblemKind(406, "Not acceptable", "The Accept header wants no form that is offered here."),
-    "request_timeout": ProblemKind(408, "Request too slow", "The request did not come whole in time."),
-    "key_not_active": ProblemKind(409, "Key not active", "The key is over, or was rotated before."),
+    "method_not_allowed": ProblemKind(405, "Method not allowed", "The Allow header lists the allowed methods."),
+    "not_acceptable": ProblemKind(
+        406, "Not acceptable", "The Accept header names none of the media types offered here."
+    ),
+    "request_timeout": ProblemKind(408, "Request too slow", "The request was not received completely in time."),
+    "key_not_active": ProblemKind(409, "Key not active", "The key is expired, revoked, or already rotated."),
     "request_in_flight": ProblemKind(
-        409, "Request in flight", "The first request with this Idempotency-Key is not answered yet: try again."
+        409, "Request in flight", "The first request with this Idempotency-Key is still being processed: retry."
     ),
     "epoch_ended": ProblemKind(
         410,
         "Epoch ended",
-        "The database was restored from a backup: revisions named before mean other records. Start again.",
+        "The database was restored from a backup: earlier revision numbers are no longer valid. Start again.",
     ),
-    "revision_gone": ProblemKind(410, "Revision gone", "History no longer reaches this revision: start again."),
+    "revision_gone": ProblemKind(410, "Revision gone", "The revision is older than the kept history: start again."),
     "product_retired": ProblemKind(410, "Product retired", "The contract of this product is retired."),
-    "body_too_large": ProblemKind(413, "Body too large", "The body is longer, or holds more, than is taken at once."),
-    "uri_too_long": ProblemKind(414, "Address too long", "The address of the request is longer than is taken."),
+    "body_too_large": ProblemKind(413, "Body too large", "The body exceeds a limit on bytes, records or values."),
+    "uri_too_long": ProblemKind(414, "URL too long", "The URL of the request exceeds the limit."),
     "unsupported_media_type": ProblemKind(
-        415, "Unsupported media type", "The Accept-Post or Accept-Encoding header lists what is taken."
+        415, "Unsupported media type", "The Accept-Post or Accept-Encoding header lists the supported types."
     ),
     "range_not_satisfiable": ProblemKind(
-        416, "No such range", "The file is shorter than the range that was asked for."
+        416, "Range not satisfiable", "The requested range starts after the end of the file."
     ),
     "unknown_parameter": ProblemKind(422, "Unknown parameter", "The dataset has no such parameter or property."),
-    "duplicate_parameter": ProblemKind(422, "Doubled parameter", "A parameter that takes one value came twice."),
-    "invalid_value": ProblemKind(422, "Invalid value", "A value is not of its parameter's type."),
+    "duplicate_parameter": ProblemKind(
+        422, "Duplicate parameter", "A parameter that takes one value was sent twice."
+    ),
+    "invalid_value": ProblemKind(422, "Invalid value", "A value does not match its parameter's type."),
     "invalid_text": ProblemKind(422, "Invalid text", "Text must be UTF-8 without NUL characters."),
-    "invalid_number": ProblemKind(422, "Invalid number", "JSON has no NaN or Infinity, and no 1e400 fits a number."),
-    "invalid_event": ProblemKind(422, "Invalid event", "A record is no JSON object, or breaks CloudEvents 1.0."),
+    "invalid_number": ProblemKind(
+        422, "Invalid number", "Numbers must be finite: NaN, Infinity and 1e400 are rejected."
+    ),
+    "invalid_event": ProblemKind(422, "Invalid event", "A record is not a JSON object, or violates CloudEvents 1.0."),
     "idempotency_key_reused": ProblemKind(
-        422, "Idempotency-Key reused", "The same Idempotency-Key came before with another body."
+        422, "Idempotency-Key reused", "This Idempotency-Key was used before with another body."
     ),
-    "limit_out_of_range": ProblemKind(422, "Limit out of range", "`limit` is a whole number from 1 to 1000."),
-    "query_too_complex": ProblemKind(422, "Query too complex", "Too many filters or values, or a long pattern."),
+    "limit_out_of_range": ProblemKind(422, "Limit out of range", "`limit` must be an integer from 1 to 1000."),
+    "query_too_complex": ProblemKind(
+        422, "Query too complex", "The query has too many filters or values, or too long a pattern."
+    ),
     "query_too_expensive": ProblemKind(
-        422, "Query too expensive", "The query needs more temporary space than it may use: filter more."
+        422, "Query too expensive", "The query exceeds its limit of temporary space: add filters."
     ),
-    "invalid_cursor": ProblemKind(422, "Invalid cursor", "The cursor was not made for this query, or was changed."),
-    "rate_limited": ProblemKind(429, "Too many requests", "The caller's rate limit is used up for now: wait."),
-    "headers_too_large": ProblemKind(431, "Headers too large", "The headers are longer than is taken."),
-    "internal_error": ProblemKind(500, "Internal error", "Something broke here; the trace id leads to it."),
-    "not_implemented": ProblemKind(501, "Not implemented", "The method or transfer coding is known to nobody here."),
-    "overloaded": ProblemKind(503, "Too busy", "The service holds all that it can for this caller: try again."),
-    "unavailable": ProblemKind(503, "Unavailable", "The database cannot be reached at the moment: try again."),
-    "query_timeout": ProblemKind(504, "Query timeout", "The query took too long: filter more, or sort by an index."),
-    "version_not_supported": ProblemKind(505, "HTTP version not supported", "The service speaks HTTP/1.1 and 1.0."),
+    "invalid_cursor": ProblemKind(422, "Invalid cursor", "The cursor belongs to another query, or was altered."),
+    "rate_limited": ProblemKind(
+        429, "Too many requests", "The caller exceeded its rate limit: retry after the time in Retry-After."
+    ),
+    "headers_too_large": ProblemKind(431, "Headers too large", "The headers exceed the size limit."),
+    "internal_error": ProblemKind(
+        500, "Internal error", "An unexpected error occurred; the trace id identifies it in the logs."
+    ),
+    "not_implemented": ProblemKind(501, "Not implemented", "The method or transfer coding is not supported."),
+    "overloaded": ProblemKind(503, "Overloaded", "The service is at its limit of concurrent work: retry."),
+    "unavailable": ProblemKind(503, "Unavailable", "The database is temporarily unavailable: retry."),
+    "query_timeout": ProblemKind(
+        504, "Query timeout", "The query exceeded its time limit: add filters, or sort by an indexed property."
+    ),
+    "version_not_supported": ProblemKind(505, "HTTP version not supported", "The service supports HTTP/1.1 and 1.0."),
 }
 
 
 class Problem(Exception):  # noqa: N818 - the field's word for an error answer
-    """An error that a client can cause; becomes the documented answer."""
+    """An error that a client can cause; rendered as problem details."""
 
     def __init__(
         self,
@@ -110,17 +126,17 @@ class Problem(Exception):  # noqa: N818 - the field's word for an error answer
         self.detail = detail or KINDS[code].meaning
         self.errors = errors
         self.headers = headers or {}
-        self.reason = reason  # for the log alone: what was wrong with a credential
+        self.reason = reason  # why a credential was rejected; only for the log
         super().__init__(f"{code}: {self.detail}")
 
     def __reduce__(self) -> tuple[object, ...]:
-        """How it comes back from another process."""
+        """Supports pickling, for problems raised in another process."""
         make = partial(Problem, errors=self.errors, headers=self.headers, reason=self.reason)
         return make, (self.code, self.detail)
 
 
 def parameter_problem(code: str, parameter: str, message: str, allowed: Iterable[str] = ()) -> Problem:
-    """A problem with one query parameter; `allowed` names what could have stood there."""
+    """A problem with one query parameter; `allowed` lists the accepted values."""
     error: JsonObject = {"parameter": parameter, "message": message}
     if allowed := list(allowed):
         error["allowed"] = allowed
@@ -128,14 +144,14 @@ def parameter_problem(code: str, parameter: str, message: str, allowed: Iterable
 
 
 def closest(name: str, known: Iterable[str]) -> list[str]:
-    """The names that `name` may have been meant to be, best first."""
+    """The known names closest to `name`, best first."""
     names = list(known)
     folded = {candidate.lower(): candidate for candidate in names}
     return [folded[match] for match in difflib.get_close_matches(name.lower(), folded, n=3, cutoff=0.6)]
 
 
 def write_problem(settings: Settings, problem: Problem, path: str, trace_id: str) -> bytes:
-    """The body of a problem with what was asked for at a path of the service."""
+    """The body of a problem for a request to a path of the service."""
     kind = KINDS[problem.code]
     body: JsonObject = {
         "type": problem_type(settings, problem.code),
@@ -152,7 +168,7 @@ def write_problem(settings: Settings, problem: Problem, path: str, trace_id: str
 
 
 def render_problem(request: Request, problem: Problem) -> Response:
-    """The answer that a problem becomes."""
+    """The response for a problem."""
     kind = KINDS[problem.code]
     headers = {"Cache-Control": "no-store", **problem.headers}
     if kind.status in {409, 503, 504}:
@@ -163,20 +179,20 @@ def render_problem(request: Request, problem: Problem) -> Response:
 
 
 def render_unexpected(request: Request) -> Response:
-    """The answer where something broke."""
-    # uvicorn ends the connection of whatever broke: callers are told, so as not to ask on it again.
+    """The response for an unexpected error."""
+    # uvicorn closes the connection after an unexpected error: callers are told not to reuse it.
     return render_problem(request, Problem("internal_error", headers={"Connection": "close"}))
 
 
 def allowed_methods(request: Request) -> set[str]:
-    """What the address takes, of all routes that lead there."""
+    """The methods of all routes that match the path."""
     methods = {"OPTIONS"}
     included = (getattr(route, "original_router", None) for route in request.app.router.routes)
     routes = [route for router in included if router is not None for route in router.routes]
     found = [
         route for route in (*request.app.router.routes, *routes) if route.matches(request.scope)[0] is not Match.NONE
     ]
-    # What a route names outright is no other's example: `/keys/self` is no key's id.
+    # A literal path takes precedence over a template: `/keys/self` is no key's id.
     outright = [route for route in found if "{" not in getattr(route, "path", "{")]
     for route in outright or found:
         methods |= getattr(route, "methods", None) or set()
@@ -184,12 +200,12 @@ def allowed_methods(request: Request) -> set[str]:
 
 
 def explain_unavailable(error: DatabaseUnavailableError) -> Problem:
-    """The problem of what cannot be had now; what is busy is said, what the database said is not."""
+    """The problem for an unavailable database; only the message of a BusyError is shown to callers."""
     return Problem("unavailable", str(error) if isinstance(error, BusyError) else None)
 
 
 def install_problems(app: FastAPI, guard_unrouted_path: Callable[[Request], Awaitable[None]]) -> None:
-    """Makes every error of the service a problem, the framework's own too.
+    """Renders every error of the service as a problem, errors of the framework included.
 
     `guard_unrouted_path` may raise another problem for a request that no route takes.
     """

@@ -53,7 +53,7 @@ def decode_part(part: bytes) -> str:
     except UnicodeDecodeError:
         raise Problem("invalid_text", "The query string is not UTF-8.") from None
     if "\0" in text:
-        raise Problem("invalid_text", "The query string holds a NUL character.")
+        raise Problem("invalid_text", "The query string contains a NUL character.")
     return text
 
 
@@ -64,18 +64,18 @@ def refuse_parameters(request: Request, known: tuple[str, ...]) -> None:
         if name not in known:
             raise parameter_problem("unknown_parameter", name, "unknown parameter", closest(name, known))
         if names.count(name) > 1:
-            raise parameter_problem("duplicate_parameter", name, "came twice")
+            raise parameter_problem("duplicate_parameter", name, "is repeated")
 
 
 def read_count(request: Request, name: str, default: int, most: int, code: str) -> int:
-    """A whole number from the query; the smallest `limit` is 1."""
+    """An integer from the query; the smallest `limit` is 1."""
     text = request.query_params.get(name)
     if text is None:
         return default
     if not (text.isascii() and text.isdigit() and len(text) < 11 and (name != "limit" or int(text))):
-        raise parameter_problem(code, name, "is no such number")
+        raise parameter_problem(code, name, "must be an integer, at least 1 for limit")
     if int(text) > most:
-        raise parameter_problem(code, name, f"is over {most}")
+        raise parameter_problem(code, name, f"must be at most {most}")
     return int(text)
 
 

@@ -40,6 +40,6 @@ def parse_object(body: bytes, known: Sequence[str]) -> JsonObject:
         raise Problem("invalid_value", "The body must be a JSON object.")
     for name in found:
         if name not in known:
-            message = f"unknown; known are {', '.join(known)}"
+            message = f"unknown member; known members: {', '.join(known)}"
             raise Problem("invalid_value", f"{name}: {message}", errors=[{"pointer": f"/{name}", "message": message}])
     return found

@@ -124,5 +124,5 @@ def refuse_unknown(request: Request, known: tuple[str, ...] = ()) -> None:
         if name not in known:
             raise parameter_problem("unknown_parameter", name, "unknown parameter", closest(name, known))
         if name in seen:
-            raise parameter_problem("duplicate_parameter", name, "stands here twice")
+            raise parameter_problem("duplicate_parameter", name, "is repeated")
         seen.add(name)

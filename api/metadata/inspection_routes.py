@@ -40,7 +40,7 @@ async def get_profile(request: Request) -> Response:
     refuse_unknown(request)
     found = await read_profile(context.read_connections, view.dataset)
     if found is None:
-        raise Problem("not_found", "The dataset has no profile yet: it is made after a publication.")
+        raise Problem("not_found", "The dataset has no profile yet: a profile is made after a publication.")
     seen = [member for member in found["properties"] if member["property"] in view.properties]
     members = [member for member in seen if member["property"] not in view.closed]
     head = {name: found[name] for name in ("revision", "record_count", "made_at")}
@@ -67,7 +67,7 @@ async def get_loads(request: Request) -> Response:
     before, limit = read_page(request)
     status = request.query_params.get("status")
     if status is not None and status not in LOAD_STATUSES:
-        raise parameter_problem("invalid_value", "status", "no load stands like this", LOAD_STATUSES)
+        raise parameter_problem("invalid_value", "status", "unknown status", LOAD_STATUSES)
     members, behind = await list_loads(context.read_connections, view.dataset, status, before, limit)
     return answer_list(request, members, behind, context.settings)
 
@@ -126,7 +126,7 @@ def read_page(request: Request) -> tuple[int | None, int]:
     given = request.query_params
     before, limit = given.get("before"), given.get("limit", str(LIMIT_DEFAULT))
     if not (limit.isascii() and limit.isdigit() and len(limit) <= 4 and 1 <= int(limit) <= LIMIT_MAXIMUM):
-        message = f"must be a whole number from 1 to {LIMIT_MAXIMUM}"
+        message = f"must be an integer from 1 to {LIMIT_MAXIMUM}"
         raise parameter_problem("limit_out_of_range", "limit", message)
     if before is not None and not (before.isascii() and before.isdigit() and len(before) <= ID_DIGITS):
         raise parameter_problem("invalid_value", "before", "expected the id of a load such as 42")

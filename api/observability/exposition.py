@@ -52,10 +52,12 @@ class Ledger:
         """A gauge for each figure."""
         revision = gauge("decant_dataset_revision", "The current revision.")
         records = gauge("decant_dataset_records", "Records of the current revision.")
-        current = gauge("decant_dataset_current_timestamp_seconds", "As of when the dataset is known to be current.")
-        limit = gauge("decant_dataset_freshness_limit_seconds", "How far behind the contract lets it fall.")
-        kept = gauge("decant_dataset_fresh", "Whether it keeps that limit: 1 or 0.")
-        rejected = gauge("decant_rejected_records", "Rejected records that wait for somebody.")
+        current = gauge(
+            "decant_dataset_current_timestamp_seconds", "Time up to which the dataset is known to be current."
+        )
+        limit = gauge("decant_dataset_freshness_limit_seconds", "Maximum age that the contract allows.")
+        kept = gauge("decant_dataset_fresh", "Whether the dataset meets this limit: 1 or 0.")
+        rejected = gauge("decant_rejected_records", "Rejected records that are open.")
         for product, major, dataset, *figures in self.datasets:
             key = [product, str(major), dataset]
             revision.add_metric(key, figures[0])

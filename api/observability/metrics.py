@@ -16,10 +16,15 @@ UNKNOWN = "unknown"
 NO_SNIFFING = (b"x-content-type-options", b"nosniff")  # what is no page is never run as one
 
 REQUESTS = Counter("decant_requests", "Requests answered.", ("kind", "status"))
-DURATION = Histogram("decant_request_seconds", "Seconds until the answer had left.", ("kind",), buckets=SECONDS)
-LOOKUPS = Counter("decant_cache_lookups", "Looks into the cache of finished answers.", ("outcome",))
-CACHE_BYTES = Gauge("decant_cache_bytes", "Bytes of finished answers.", multiprocess_mode="livesum")
-READ_CONNECTIONS = Gauge("decant_read_connections_in_use", "Read connections at work.", multiprocess_mode="livesum")
+DURATION = Histogram(
+    "decant_request_seconds",
+    "Duration of requests until the response was sent, in seconds.",
+    ("kind",),
+    buckets=SECONDS,
+)
+LOOKUPS = Counter("decant_cache_lookups", "Lookups in the cache of answers.", ("outcome",))
+CACHE_BYTES = Gauge("decant_cache_bytes", "Size of the cached answers, in bytes.", multiprocess_mode="livesum")
+READ_CONNECTIONS = Gauge("decant_read_connections_in_use", "Read connections in use.", multiprocess_mode="livesum")
 WAITING = Gauge("decant_reads_waiting", "Reads that wait for a connection.", multiprocess_mode="livesum")
 HIT, MISS = LOOKUPS.labels("hit"), LOOKUPS.labels("miss")
 

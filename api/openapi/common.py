@@ -31,15 +31,15 @@ def anybody() -> list[JsonObject]:
 def catalogue_paths() -> Iterator[tuple[str, PathItem]]:
     """What there is to read."""
     product = path_parameter("product", "The product's id.", "nyc-flights")
-    major = path_parameter("major", "Its major version.", "1")
+    major = path_parameter("major", "The major version of the product.", "1")
     dataset = path_parameter("dataset", "The dataset's name.", "flights")
     in_json: JsonObject = {"application/json": {"schema": THING}}
     yield (
         "/data",
         catalogue_operation(
             "list_products",
-            "What products and datasets there are",
-            "Those that you may read.",
+            "List products and datasets",
+            "Products and datasets that you may read.",
             [],
             {"application/json": {"schema": THINGS}},
         ),
@@ -47,7 +47,11 @@ def catalogue_paths() -> Iterator[tuple[str, PathItem]]:
     yield (
         "/data/{product}/v{major}",
         catalogue_operation(
-            "get_product", "One product", "Its description, owner, promises and datasets.", [product, major], in_json
+            "get_product",
+            "One product",
+            "Its description, owner, service levels and datasets.",
+            [product, major],
+            in_json,
         ),
     )
     yield (
@@ -55,7 +59,7 @@ def catalogue_paths() -> Iterator[tuple[str, PathItem]]:
         catalogue_operation(
             "get_contract",
             "The contract of a product",
-            "As YAML or JSON (ODCS), without what you may not know of.",
+            "As YAML or JSON (ODCS), without parts that you may not see.",
             [product, major],
             {media_type: {"schema": {"type": "object"}} for media_type in ("application/yaml", "application/json")},
         ),
@@ -90,11 +94,11 @@ def catalogue_operation(
 
 
 def health_paths() -> Iterator[tuple[str, PathItem]]:
-    """For machines that watch the service."""
+    """For monitoring of the service."""
     content: JsonObject = {"application/json": {"schema": HEALTH}}
     for path, name, description in (
-        ("/livez", "livez", "200 as long as the process answers."),
-        ("/readyz", "readyz", "200 when requests can be served, else 503."),
+        ("/livez", "livez", "200 while the process responds."),
+        ("/readyz", "readyz", "200 if requests can be served, otherwise 503."),
     ):
         answers: JsonObject = {"200": {"description": "Yes.", "content": content}}
         if name == "readyz":
@@ -116,9 +120,9 @@ def metrics_operation() -> JsonObject:
     return {
         "tags": ["health"],
         "operationId": "metrics",
-        "summary": "Figures for Prometheus",
-        "description": "Requests, latencies, cache, connections, datasets, loads; summed over the processes"
-        " that serve together. Needs the scope `ops:read`, unless the service says otherwise.",
+        "summary": "Metrics for Prometheus",
+        "description": "Requests, latencies, cache, connections, datasets, loads; summed over all"
+        " processes of the service. Needs the scope `ops:read`, unless the service opens it.",
         "security": anybody(),
         "responses": {"200": text, **problem_answers(401, 403, 429, 503)},
     }

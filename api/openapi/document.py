@@ -123,8 +123,8 @@ def settle_operations(paths: Paths, issuers: Sequence[TokenIssuer]) -> JsonObjec
 def build_common() -> Parts:
     """What every document has."""
     tags: list[JsonObject] = [
-        {"name": "catalogue", "description": "What datasets there are."},
-        {"name": "health", "description": "For machines that watch the service."},
+        {"name": "catalogue", "description": "Available products and datasets."},
+        {"name": "health", "description": "For monitoring of the service."},
         TAG,
         KEYS_TAG,
     ]

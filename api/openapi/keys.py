@@ -12,21 +12,21 @@ from runtime.json_types import JsonObject
 
 TAG: JsonObject = {
     "name": "keys",
-    "description": "API keys: everyone's own, and all of them for whoever has `keys:admin`.",
+    "description": "API keys: your own, and all keys with the scope `keys:admin`.",
 }
 BOOLEAN: JsonObject = {"type": "boolean", "default": False}
 DAY: JsonObject = {"type": "string", "format": "date"}
 LIMIT: JsonObject = {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}
-RATE = "Such as `600/minute`; the service's own where it is null."
+RATE = "Such as `600/minute`; null for the default of the service."
 COLUMNS: JsonObject = {
     "id": TEXT, "name": TEXT, "scopes": {"type": "array", "items": TEXT},
     "rate_limit": MAYBE_TEXT | {"description": RATE},
     "created_at": TIMESTAMP, "created_by": MAYBE_TEXT, "expires_at": TIMESTAMP, "revoked_at": TIMESTAMP,
     "last_used_at": TIMESTAMP,
-    "replaced_by": MAYBE_TEXT | {"description": "The key that a rotation made in its place."},
+    "replaced_by": MAYBE_TEXT | {"description": "The key that replaced it."},
     "state": {"type": "string", "enum": [state for state in STATES if state != "all"]},
 }  # fmt: skip
-MADE = COLUMNS | {"key": TEXT | {"description": "The key itself; it is shown this once."}}
+MADE = COLUMNS | {"key": TEXT | {"description": "The key itself; it is shown only once."}}
 
 
 def key_paths() -> Iterator[tuple[str, PathItem]]:
@@ -36,26 +36,26 @@ def key_paths() -> Iterator[tuple[str, PathItem]]:
     yield from own_key_paths(days)
     yield "/keys", {"get": list_operation(), "post": create_operation()}
     yield "/keys/{key_id}", {"get": get_operation(name), "delete": revoke_operation(name)}
-    yield "/keys/{key_id}/rotate", {"post": rotation("rotate_key", "A new key in the place of another", [name])}
+    yield "/keys/{key_id}/rotate", {"post": rotation("rotate_key", "Rotate a key", [name])}
     yield "/operations/audit", {"get": audit_operation()}
     yield "/operations/usage", {"get": usage_operation(days)}
 
 
 def own_key_paths(days: list[JsonObject]) -> Iterator[tuple[str, PathItem]]:
     """What everybody may do with the credential that they have."""
-    yield "/keys/self", {"get": own("get_own_key", "What your credential may do", one_of_callers())}
-    usage = own("get_own_usage", "What you asked for, by day", rows_of(usage_schema()))
+    yield "/keys/self", {"get": own("get_own_key", "Show your credential", one_of_callers())}
+    usage = own("get_own_usage", "Your usage by day", rows_of(usage_schema()))
     yield "/keys/self/usage", {"get": usage | {"parameters": days}}
-    yield "/keys/self/rotate", {"post": rotation("rotate_own_key", "A new key in the place of your own", [])}
+    yield "/keys/self/rotate", {"post": rotation("rotate_own_key", "Rotate your key", [])}
 
 
 def list_operation() -> JsonObject:
     """The keys, in pages."""
     states: JsonObject = {"type": "string", "enum": list(STATES), "default": "all"}
     parameters = [
-        parameter("state", "Only keys that stand like this.", states),
+        parameter("state", "Only keys in this state.", states),
         parameter("limit", "How many.", LIMIT),
-        parameter("before", "Only older ones than this key; `next` carries it.", TEXT),
+        parameter("before", "Only keys older than this one; `next` contains it.", TEXT),
     ]
     return tagged("list_keys", "All keys", "Newest first. Needs `keys:admin`.", parameters, 200, page_of(COLUMNS))
 
@@ -73,9 +73,9 @@ def create_operation() -> JsonObject:
             "rate_limit": MAYBE_TEXT | {"examples": ["600/minute"]},
         },
     }
-    description = "It is shown this once. Whoever has `keys:admin` may give any scope. Needs `keys:admin`."
+    description = "The key is shown only once. It may have any scope. Needs `keys:admin`."
     problems = (400, 409, 413, 415)
-    made = tagged("create_key", "Make a key", description, [idempotency_parameter()], 201, one(MADE), *problems)
+    made = tagged("create_key", "Create a key", description, [idempotency_parameter()], 201, one(MADE), *problems)
     return made | body_of(wanted)
 
 
@@ -87,10 +87,10 @@ def get_operation(name: JsonObject) -> JsonObject:
 def revoke_operation(name: JsonObject) -> JsonObject:
     """The end of a key and of its line."""
     description = (
-        "It and its line (the keys that took each other's place) are refused everywhere within five seconds,"
-        " for good. With `only=true`, the others of the line stay valid. Needs `keys:admin`."
+        "The key and its line (keys that replaced each other) are rejected everywhere within five seconds. It"
+        " cannot be undone. With `only=true`, the other keys of the line stay valid. Needs `keys:admin`."
     )
-    only = parameter("only", "Whether the others of its line stay.", BOOLEAN)
+    only = parameter("only", "Whether the other keys of its line stay valid.", BOOLEAN)
     return tagged("revoke_key", "Revoke a key", description, [name, only], 204, None, 404)
 
 
@@ -125,8 +125,8 @@ def rotation(name: str, summary: str, parameters: list[JsonObject]) -> JsonObjec
         },
     }
     description = (
-        "It has the same name, scopes and limit, and lives as long as the old one was meant to, unless `expires_at`"
-        " says otherwise. The old one stays valid for the overlap."
+        "The new key has the same name, scopes and rate limit, and the lifetime of the old key unless `expires_at` is"
+        " set. The old key stays valid for the overlap."
     )
     made = one(MADE | {"replaces": TEXT})
     body: JsonObject = {"requestBody": {"required": False, "content": {"application/json": {"schema": wanted}}}}
@@ -141,23 +141,23 @@ def audit_operation() -> JsonObject:
         "facts": {"type": ["object", "null"], "additionalProperties": True},
     }  # fmt: skip
     parameters = [
-        parameter("principal", "Only of this principal.", TEXT),
+        parameter("principal", "Only this principal.", TEXT),
         parameter("operation", "Only this operation.", TEXT | {"examples": ["POST /keys"]}),
         parameter("limit", "How many.", LIMIT),
-        parameter("before", "Only entries with a smaller id; `next` carries it.", INTEGER),
+        parameter("before", "Only entries with a smaller id; `next` contains it.", INTEGER),
     ]
     description = (
-        "Keys made, rotated and revoked, loads asked for, gates overruled, records erased. Needs `ops:read`."
+        "Created, rotated and revoked keys, requested loads, overridden gates, erased records. Needs `ops:read`."
     )
-    return tagged("list_audit", "What was done", description, parameters, 200, page_of(entry)) | {
+    return tagged("list_audit", "List the audit log", description, parameters, 200, page_of(entry)) | {
         "tags": ["operations"]
     }
 
 
 def usage_operation(days: list[JsonObject]) -> JsonObject:
     """What everybody asked for."""
-    parameters = [parameter("principal", "Only of this principal.", TEXT), *days]
-    summary = "What everybody asked for, by day"
+    parameters = [parameter("principal", "Only this principal.", TEXT), *days]
+    summary = "Usage of all callers by day"
     usage = tagged("list_usage", summary, "Needs `ops:read`.", parameters, 200, rows_of(usage_schema()))
     return usage | {"tags": ["operations"]}
 
@@ -187,7 +187,10 @@ def rows_of(row: JsonObject) -> JsonObject:
 def page_of(properties: JsonObject) -> JsonObject:
     """A page of a list."""
     thing: JsonObject = {"type": "object", "required": list(properties), "properties": properties}
-    following: JsonObject = {"type": ["string", "null"], "description": "The next page; null at the end."}
+    following: JsonObject = {
+        "type": ["string", "null"],
+        "description": "The URL of the next page; null on the last page.",
+    }
     members: JsonObject = {"data": {"type": "array", "items": thing}, "next": following}
     return {"type": "object", "required": ["data", "next"], "properties": members}
 
@@ -197,7 +200,7 @@ def usage_schema() -> JsonObject:
     properties: JsonObject = {
         "principal": TEXT, "day": DAY, "product": MAYBE_TEXT, "major": {"type": ["integer", "null"]},
         "dataset": MAYBE_TEXT, "operation": TEXT, "requests": INTEGER,
-        "refused": INTEGER | {"description": "Of these, answered with an error."},
-        "bytes": INTEGER | {"description": "Of the answers' bodies."},
+        "refused": INTEGER | {"description": "Requests answered with an error."},
+        "bytes": INTEGER | {"description": "Bytes of response bodies."},
     }  # fmt: skip
     return {"type": "object", "required": list(properties), "properties": properties}

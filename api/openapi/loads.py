@@ -12,7 +12,7 @@ from runtime.json_types import Json, JsonObject
 
 TAG: JsonObject = {
     "name": "operations",
-    "description": "Running and watching ingestion; for keys with an `ops:` scope.",
+    "description": "Run and monitor ingestion; needs an `ops:` scope.",
 }
 TEXT: JsonObject = {"type": "string"}
 INTEGER: JsonObject = {"type": "integer"}
@@ -34,21 +34,21 @@ def list_operation() -> JsonObject:
         parameter("product", "Only loads of this product.", {"type": "string"}),
         parameter("major", "Only loads of this major version.", {"type": "integer"}),
         parameter("dataset", "Only loads of datasets of this name.", {"type": "string"}),
-        parameter("status", "Only loads that stand like this.", {"type": "string", "enum": list(LOAD_STATUSES)}),
+        parameter("status", "Only loads with this status.", {"type": "string", "enum": list(LOAD_STATUSES)}),
         parameter("limit", "How many.", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}),
-        parameter("before", "Only loads with a smaller id; `next` carries it.", {"type": "integer", "minimum": 0}),
+        parameter("before", "Only loads with a smaller id; `next` contains it.", {"type": "integer", "minimum": 0}),
     ]
     page: JsonObject = {
         "type": "object",
         "required": ["data", "next"],
         "properties": {
             "data": {"type": "array", "items": {"$ref": "#/components/schemas/Load"}},
-            "next": {"type": ["string", "null"], "description": "The next page; null at the end."},
+            "next": {"type": ["string", "null"], "description": "The URL of the next page; null on the last page."},
         },
     }
     return operation(
         "list_loads",
-        "The latest loads",
+        "List loads",
         "Newest first. Needs the scope `ops:read`.",
         filters,
         {"200": json_answer("A page of loads.", page), **problem_answers(401, 403, 422, 429, 503)},
@@ -59,10 +59,10 @@ def queue_operation() -> JsonObject:
     """Loads asked for."""
     queued = operation(
         "queue_loads",
-        "Load datasets now",
-        "Queues a load for a worker: of the dataset named, or of each of the product's datasets that has a"
-        " source of its own. Needs the scope `ops:write`. The same `Idempotency-Key` and body get the same"
-        " answer for a day.",
+        "Queue loads",
+        "Queues a load for a worker: of the given dataset, or of all datasets of the product that have a"
+        " source of their own. Needs the scope `ops:write`. The same `Idempotency-Key` and body get the same"
+        " response for a day.",
         [idempotency_parameter()],
         {
             "202": json_answer("The loads, queued.", queued_schema(), location=True),
@@ -82,7 +82,7 @@ def get_operation() -> JsonObject:
     return operation(
         "get_load",
         "One load",
-        "Its steps, gates as measured, reasons for rejection, notes, parts and the revisions that it read."
+        "Its steps, measured gates, reasons for rejection, notes, parts and the revisions that it read."
         " Needs the scope `ops:read`.",
         [path_parameter("load", "The load's id.", "1")],
         {"200": json_answer("The load.", one), **problem_answers(401, 403, 404, 422, 429, 503)},
@@ -118,7 +118,7 @@ def idempotency_parameter() -> JsonObject:
     return {
         "name": "Idempotency-Key",
         "in": "header",
-        "description": "A quoted string of your choice: the same request again is answered as the first was.",
+        "description": "A quoted string of your choice: a repeated request gets the response of the first one.",
         "schema": {"type": "string"},
     }
 
@@ -131,8 +131,14 @@ def request_schema() -> JsonObject:
         "additionalProperties": False,
         "properties": {
             "product": {"type": "string", "description": "The product's id."},
-            "major": {"type": "integer", "description": "Its major version; the newest active one by default."},
-            "dataset": {"type": "string", "description": "One dataset; all with a source of their own by default."},
+            "major": {
+                "type": "integer",
+                "description": "The major version of the product; by default the newest active one.",
+            },
+            "dataset": {
+                "type": "string",
+                "description": "One dataset; by default all that have a source of their own.",
+            },
         },
     }
 
@@ -150,26 +156,26 @@ LOAD: dict[str, tuple[JsonObject, str, Json]] = {
     "id": (INTEGER, "The load's number.", 7),
     "product": (TEXT, "The product's id.", "nyc-flights"),
     "major": (INTEGER, "The product's major version.", 1),
-    "dataset": (TEXT, "The dataset that it brings records into.", "flights"),
-    "kind": (TEXT | {"enum": list(LOAD_KINDS)}, "What it does.", "ingest"),
-    "status": (TEXT | {"enum": list(LOAD_STATUSES)}, "How it stands, or ended.", "published"),
+    "dataset": (TEXT, "The dataset that is loaded.", "flights"),
+    "kind": (TEXT | {"enum": list(LOAD_KINDS)}, "The kind of the load.", "ingest"),
+    "status": (TEXT | {"enum": list(LOAD_STATUSES)}, "The status of the load.", "published"),
     "revision": (MAYBE_INTEGER, "The revision that it published.", 42),
-    "raw": (MAYBE_INTEGER, "Raw records in its batch; null where it looked no further than the bytes.", 336776),
-    "accepted": (MAYBE_INTEGER, "Records that kept the contract.", 336742),
-    "rejected": (MAYBE_INTEGER, "Records that broke it.", 34),
-    "duplicates": (MAYBE_INTEGER, "Records whose key came again in the batch, newer.", 0),
-    "inserted": (MAYBE_INTEGER, "Records that were new.", 336742),
-    "updated": (MAYBE_INTEGER, "Records that were changed.", 0),
-    "deleted": (MAYBE_INTEGER, "Records that the batch no longer had.", 0),
-    "unchanged": (MAYBE_INTEGER, "Records that were there already.", 0),
-    "attempt": (INTEGER, "How often it was tried.", 1),
-    "started_at": (TIMESTAMP, "When its latest attempt began; of a queued load, when it was queued.", EARLY),
-    "finished_at": (TIMESTAMP, "When it ended.", EARLY),
-    "retry_at": (TIMESTAMP, "When it is tried again, where it failed in passing.", EARLY),
-    "error_code": (MAYBE_TEXT, "Why it failed, for programs.", "source_missing"),
-    "error": (MAYBE_TEXT, "Why it failed, in words.", "There is no file 'flights.csv.zip'."),
-    "requested_by": (MAYBE_TEXT, "Who asked for it, where somebody did.", "key 4f2c9a"),
-    "url": (TEXT, "Where everything about it stands.", "/operations/loads/7"),
+    "raw": (MAYBE_INTEGER, "Raw records in the batch; null if only the bytes were compared.", 336776),
+    "accepted": (MAYBE_INTEGER, "Records that passed the contract's rules.", 336742),
+    "rejected": (MAYBE_INTEGER, "Records that broke a rule of the contract.", 34),
+    "duplicates": (MAYBE_INTEGER, "Records replaced by a newer record with the same key.", 0),
+    "inserted": (MAYBE_INTEGER, "Inserted records.", 336742),
+    "updated": (MAYBE_INTEGER, "Updated records.", 0),
+    "deleted": (MAYBE_INTEGER, "Records that the batch no longer contains.", 0),
+    "unchanged": (MAYBE_INTEGER, "Records that were present already.", 0),
+    "attempt": (INTEGER, "Number of attempts.", 1),
+    "started_at": (TIMESTAMP, "Start of the latest attempt; for a queued load, the time when it was queued.", EARLY),
+    "finished_at": (TIMESTAMP, "End of the load.", EARLY),
+    "retry_at": (TIMESTAMP, "Time of the next attempt, after a temporary failure.", EARLY),
+    "error_code": (MAYBE_TEXT, "Error code of a failed load.", "source_missing"),
+    "error": (MAYBE_TEXT, "Error message of a failed load.", "There is no file 'flights.csv.zip'."),
+    "requested_by": (MAYBE_TEXT, "Who requested the load; null for an automatic one.", "key 4f2c9a"),
+    "url": (TEXT, "The URL of the load's details.", "/operations/loads/7"),
 }
 
 
@@ -177,7 +183,8 @@ def load_schema() -> JsonObject:
     """One attempt to bring one raw batch into one dataset."""
     return {
         "type": "object",
-        "description": "One attempt to bring one raw batch into one dataset; read alone, it says more.",
+        "description": "One attempt to bring one raw batch into one dataset. The URL of a single load returns"
+        " more members.",
         "required": list(LOAD),
         "properties": {
             name: {**schema, "description": description, "examples": [example]}

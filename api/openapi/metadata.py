@@ -10,7 +10,7 @@ from catalog.model.dataset import Dataset
 from catalog.storage.statuses import LOAD_STATUSES
 from runtime.json_types import JsonObject
 
-NEXT: JsonObject = {"type": ["string", "null"], "description": "The next page; null at the end."}
+NEXT: JsonObject = {"type": ["string", "null"], "description": "The URL of the next page; null on the last page."}
 NUMBER_OR_TEXT: JsonObject = {"type": ["number", "string", "null"]}
 SHOWN_OF_LOADS = (
     "id", "kind", "status", "revision", "raw", "accepted", "rejected", "duplicates", "inserted", "updated", "deleted",
@@ -38,10 +38,13 @@ def inspection_paths(dataset: Dataset, common: JsonObject, *, row_filtered: bool
 def ledger_answers(description: str, schema: JsonObject, *, revision: bool = False) -> JsonObject:
     """The answers of an operation that reads the ledger."""
     headers: JsonObject = {
-        "ETag": {"description": "What the answer is of; send it as `If-None-Match`.", "schema": {"type": "string"}}
+        "ETag": {
+            "description": "The entity tag of the response; send it as `If-None-Match`.",
+            "schema": {"type": "string"},
+        }
     }
     if revision:
-        headers["Decant-Revision"] = {"description": "Of which revision it is.", "schema": {"type": "integer"}}
+        headers["Decant-Revision"] = {"description": "The revision that it describes.", "schema": {"type": "integer"}}
     content: JsonObject = {"application/json": {"schema": schema}}
     found: JsonObject = {"200": {"description": description, "headers": headers, "content": content}}
     return found | {"304": UNCHANGED, **problem_answers(401, 404, 406, 410, 422, 429, 503)}
@@ -59,7 +62,7 @@ def list_parameters() -> list[JsonObject]:
     before: JsonObject = {"type": "integer", "minimum": 0, "maximum": 10**18 - 1}
     return [
         parameter("limit", "How many.", limit),
-        parameter("before", "Only loads with a smaller id; `next` carries it.", before),
+        parameter("before", "Only loads with a smaller id; `next` contains it.", before),
     ]
 
 
@@ -70,16 +73,17 @@ def profile_operation(dataset: Dataset) -> JsonObject:
         "required": ["data", "revision", "record_count", "made_at"],
         "properties": {
             "data": {"type": "array", "items": {"$ref": "#/components/schemas/PropertyProfile"}},
-            "revision": {"type": "integer", "description": "Of which revision it is."},
-            "record_count": {"type": "integer", "description": "How many records that has."},
+            "revision": {"type": "integer", "description": "The revision that it describes."},
+            "record_count": {"type": "integer", "description": "The record count of the revision."},
             "made_at": {"type": "string", "format": "date-time"},
         },
     }
     return {
         "operationId": operation_id("get_profile", dataset),
-        "summary": f"What {dataset.name} holds, in figures",
+        "summary": f"Profile of {dataset.name}",
         "description": "Nulls, distinct values, bounds, the most frequent values and a histogram of each property,"
-        " exact and over all records. Made after a publication: for a while it may be of the revision before.",
+        " exact and over all records. The profile is made after a publication: for a short time it"
+        " can describe the previous revision.",
         "parameters": [],
         "responses": ledger_answers("The profile.", schema, revision=True),
     }
@@ -89,11 +93,12 @@ def quality_operation(dataset: Dataset) -> JsonObject:
     """What the rules measured."""
     return {
         "operationId": operation_id("list_quality", dataset),
-        "summary": f"What the quality rules of {dataset.name} measured",
-        "description": "At each load that came so far, newest first; a broken rule of severity `error` withheld it.",
+        "summary": f"Quality of {dataset.name}",
+        "description": "Measurements of the quality rules by load, newest first; a broken rule of severity `error`"
+        " withholds the load.",
         "parameters": list_parameters(),
         "responses": ledger_answers(
-            "A page of loads as measured.", page_of({"$ref": "#/components/schemas/Measured"})
+            "A page of loads with their measurements.", page_of({"$ref": "#/components/schemas/Measured"})
         ),
     }
 
@@ -105,11 +110,11 @@ def loads_operation(dataset: Dataset) -> JsonObject:
         "required": list(SHOWN_OF_LOADS),
         "properties": {name: LOAD[name][0] | {"description": LOAD[name][1]} for name in SHOWN_OF_LOADS},
     }
-    status = parameter("status", "Only loads that stand like this.", {"type": "string", "enum": list(LOAD_STATUSES)})
+    status = parameter("status", "Only loads with this status.", {"type": "string", "enum": list(LOAD_STATUSES)})
     return {
         "operationId": operation_id("list_loads", dataset),
-        "summary": f"What was tried to load {dataset.name}",
-        "description": "Every attempt, newest first, with what became of its raw records.",
+        "summary": f"Loads of {dataset.name}",
+        "description": "All loads, newest first, with the outcome of their raw records.",
         "parameters": [*list_parameters(), status],
         "responses": ledger_answers("A page of loads.", page_of(schema)),
     }
@@ -125,9 +130,9 @@ def provenance_operation(dataset: Dataset) -> JsonObject:
     }
     return {
         "operationId": operation_id("get_provenance", dataset),
-        "summary": f"Where a record of {dataset.name} came from",
-        "description": "The load, file and line that brought it, its raw text, how its properties are made, and the"
-        " revisions of it before.",
+        "summary": f"Provenance of a record of {dataset.name}",
+        "description": "The load, file and line of the record, its raw text, the origin of its properties, and its"
+        " earlier versions.",
         "security": [{"bearer": scopes}, {"header": scopes}],
         "parameters": [key_parameter(dataset)],
         "responses": ledger_answers("Its origin.", schema, revision=True) | problem_answers(403),
@@ -144,7 +149,7 @@ def property_profile() -> JsonObject:
     }
     bound: JsonObject = {
         "type": ["number", "string"],
-        "description": "A number, or a moment for dates and times.",
+        "description": "A number; a time for dates and times.",
     }
     bucket: JsonObject = {
         "type": "object",
@@ -156,14 +161,15 @@ def property_profile() -> JsonObject:
         "required": ["property", "nulls", "distinct"],
         "properties": {
             "property": TEXT,
-            "nulls": number | {"description": "How many records have no value."},
-            "distinct": number | {"description": "How many different values there are."},
-            "minimum": NUMBER_OR_TEXT | {"description": "Null where texts are too long to be shown."},
+            "nulls": number | {"description": "Number of records without a value."},
+            "distinct": number | {"description": "Number of distinct values."},
+            "minimum": NUMBER_OR_TEXT | {"description": "Null if texts are too long to be shown."},
             "maximum": NUMBER_OR_TEXT,
             "most_frequent": {"type": ["array", "null"], "items": frequent},
             "histogram": {
                 "type": ["array", "null"],
-                "description": "Twenty buckets of equal width; each holds its lower bound, the last one both.",
+                "description": "Twenty buckets of equal width; each includes its lower bound, the last one"
+                " both bounds.",
                 "items": bucket,
             },
         },
@@ -202,14 +208,14 @@ def provenance() -> JsonObject:
     properties: JsonObject = {
         "key": thing,
         "read_at_revision": INTEGER,
-        "revision": INTEGER | {"description": "The revision that wrote the record as it is."},
+        "revision": INTEGER | {"description": "The revision that wrote this version of the record."},
         "published_at": TIMESTAMP,
-        "deleted_in_revision": MAYBE_INTEGER | {"description": "Since when it is no longer there."},
-        "load": thing | {"description": "The load that brought it."},
+        "deleted_in_revision": MAYBE_INTEGER | {"description": "The revision that deleted the record."},
+        "load": thing | {"description": "The load of the record."},
         "file": MAYBE_TEXT | {"description": "The file, page or table of the raw batch."},
-        "line": MAYBE_INTEGER | {"description": "Its line there."},
-        "raw": MAYBE_TEXT | {"description": "The raw record; null where the raw batch cannot be read from here."},
-        "properties": {"type": "array", "items": thing, "description": "How each property is made."},
-        "earlier": {"type": "array", "items": thing, "description": "What it was before, latest first, up to 99."},
+        "line": MAYBE_INTEGER | {"description": "The line of the record in the file."},
+        "raw": MAYBE_TEXT | {"description": "The raw record; null if the raw batch cannot be read by this service."},
+        "properties": {"type": "array", "items": thing, "description": "The origin of each property."},
+        "earlier": {"type": "array", "items": thing, "description": "Up to 99 earlier versions, newest first."},
     }
     return {"type": "object", "required": list(properties), "properties": properties}

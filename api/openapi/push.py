@@ -12,17 +12,17 @@ from runtime.json_types import JsonObject
 
 NOTE = f"""The raw records are kept on disk before the answer, and published with the next load.
 
-One JSON object or an array of them, NDJSON, or CloudEvents 1.0: structured, batched, or binary with `ce-` headers.
-Either all records of a body are taken or none is; at most {RECORDS_LIMIT:,} at once; gzip is taken too.
+One JSON object, an array of objects, NDJSON, or CloudEvents 1.0: structured, batched, or binary with `ce-` headers.
+A body is accepted or rejected as a whole; it has at most {RECORDS_LIMIT:,} records; gzip is supported.
 
-A CloudEvent that comes again, known by its `source` and `id`, is kept once and counted as `repeated`; the first one
-counts, whatever the repeat says. For other records send an `Idempotency-Key`."""
+A repeated CloudEvent, identified by its `source` and `id`, is stored once and counted as `repeated`; the content of
+the first one is kept. For other records send an `Idempotency-Key`."""
 RECEIPT_NOTE = f"""The outcome of each record is one of {", ".join(f"`{outcome}`" for outcome in OUTCOMES)}.
 
-`published` names the revision that wrote the record; `unchanged`: nothing was written, since the dataset holds it
+`published` names the revision that wrote the record; `unchanged`: nothing was written, since the dataset has it
 already, or a newer one with its key; `duplicate`: a newer record with its key came in the same load; `rejected` gives
-every broken rule; `withheld`: a quality gate holds the load back, its owner decides;
-`retrying`: the load is tried again."""
+every broken rule; `withheld`: a quality gate withheld the load, its owner decides;
+`retrying`: the load is retried."""
 
 TEXT: JsonObject = {"type": "string"}
 NUMBER: JsonObject = {"type": "integer"}
@@ -41,13 +41,13 @@ def acknowledgement_schema() -> JsonObject:
     """What a push is answered with."""
     return {
         "type": "object",
-        "description": "The records are kept; what becomes of them is told at `status_url`.",
+        "description": "The records are stored; `status_url` returns their outcomes.",
         "required": ["receipt", "records", "repeated", "status_url"],
         "properties": {
             "receipt": {"type": "string", "format": "uuid"},
-            "records": NUMBER | {"description": "How many records the body held."},
-            "repeated": NUMBER | {"description": "How many of them had come before."},
-            "status_url": TEXT | {"description": "Where the receipt is."},
+            "records": NUMBER | {"description": "Number of records in the body."},
+            "repeated": NUMBER | {"description": "Number of records that were pushed before."},
+            "status_url": TEXT | {"description": "The URL of the receipt."},
         },
     }
 
@@ -58,19 +58,19 @@ def outcome_schema() -> JsonObject:
         "type": "object",
         "required": ["position", "outcome"],
         "properties": {
-            "position": NUMBER | {"description": "The record's place in the body, from 1."},
-            "source": TEXT | {"description": "Of a CloudEvent: its source."},
-            "id": TEXT | {"description": "Of a CloudEvent: its id."},
+            "position": NUMBER | {"description": "The position of the record in the body, from 1."},
+            "source": TEXT | {"description": "The source of a CloudEvent."},
+            "id": TEXT | {"description": "The id of a CloudEvent."},
             "outcome": {"type": "string", "enum": list(OUTCOMES)},
-            "load": NUMBER | {"description": "The load that took it."},
-            "line": NUMBER | {"description": "Its line in that load."},
-            "revision": {"type": ["integer", "null"], "description": "The revision that holds it."},
+            "load": NUMBER | {"description": "The load of the record."},
+            "line": NUMBER | {"description": "The line of the record in the load."},
+            "revision": {"type": ["integer", "null"], "description": "The revision that contains the record."},
             "reasons": {
                 "type": "array",
-                "description": "Every rule that it broke.",
+                "description": "All rules that the record broke.",
                 "items": {"type": "object", "additionalProperties": True},
             },
-            "state": TEXT | {"description": "Where it stands in quarantine: open, replayed, superseded, dismissed."},
+            "state": TEXT | {"description": "The state of a rejected record: open, replayed, superseded, dismissed."},
         },
     }
 
@@ -85,17 +85,17 @@ def receipt_schema() -> JsonObject:
             "received_at": {"type": "string", "format": "date-time"},
             "records": NUMBER,
             "repeated": NUMBER,
-            "forgotten": NUMBER | {"description": "Records that are kept no longer."},
+            "forgotten": NUMBER | {"description": "Records that are no longer kept."},
             "finished": {"type": "boolean", "description": "Whether every outcome is final."},
             "outcomes": {
                 "type": "object",
-                "description": "How many records came to each outcome.",
+                "description": "Number of records by outcome.",
                 "additionalProperties": NUMBER,
             },
             "events": {"type": "array", "items": {"$ref": "#/components/schemas/PushedOutcome"}},
         },
     }
-    following: JsonObject = {"type": ["string", "null"], "description": "The address of the next page."}
+    following: JsonObject = {"type": ["string", "null"], "description": "The URL of the next page."}
     return {"type": "object", "required": ["data", "next"], "properties": {"data": data, "next": following}}
 
 
@@ -104,7 +104,7 @@ def raw_schema(dataset: Dataset) -> JsonObject:
     plain = [prop for prop in dataset.properties.values() if not prop.transform]
     return {
         "type": "object",
-        "description": "A raw record. What breaks the contract is told in the receipt, not here.",
+        "description": "A raw record. The receipt, not this response, reports broken rules of the contract.",
         "properties": {prop.name: {"description": prop.description or prop.name} for prop in plain},
         "additionalProperties": True,
     }
@@ -124,7 +124,7 @@ def cloud_event_schema(record: JsonObject) -> JsonObject:
             "source": name,
             "type": name,
             "time": maybe_text | {"format": "date-time"},
-            "datacontenttype": maybe_text | {"description": "JSON, or what is written as JSON."},
+            "datacontenttype": maybe_text | {"description": "A JSON media type."},
             "data": record,
             "data_base64": {"type": "string", "contentEncoding": "base64"},
         },
@@ -149,11 +149,11 @@ def push_operation(dataset: Dataset) -> JsonObject:
         "name": "Idempotency-Key",
         "in": "header",
         "required": False,
-        "description": "A quoted string of your own for this request: sent again within 24 hours with the same body,"
-        " it gets the same answer and keeps nothing twice.",
+        "description": "A quoted string of your choice: a request repeated within 24 hours with the same body"
+        " gets the same response, and its records are stored once.",
         "schema": {"type": "string", "examples": ['"8e03978e-40d5-43dd-bc93-6894a57f9324"']},
     }
-    location: JsonObject = {"description": "Where the receipt is.", "schema": {"type": "string"}}
+    location: JsonObject = {"description": "The URL of the receipt.", "schema": {"type": "string"}}
     return {
         "operationId": operation_id("push", dataset),
         "summary": f"Push raw records to {dataset.name}",
@@ -162,7 +162,7 @@ def push_operation(dataset: Dataset) -> JsonObject:
         "requestBody": {"required": True, "content": pushed_forms(dataset)},
         "responses": {
             "202": {
-                "description": "The records are kept.",
+                "description": "The records are stored.",
                 "headers": {"Location": location},
                 "content": {JSON: {"schema": {"$ref": "#/components/schemas/Acknowledgement"}}},
             },
@@ -177,7 +177,7 @@ def pushed_forms(dataset: Dataset) -> JsonObject:
     event = cloud_event_schema(record)
     bodies: dict[str, JsonObject] = {
         JSON: {"oneOf": [record, {"type": "array", "minItems": 1, "items": record}]},
-        NDJSON[0]: {"type": "string", "description": "One record in each line."},
+        NDJSON[0]: {"type": "string", "description": "One record per line."},
         CLOUD_EVENT: event,
         CLOUD_EVENTS: {"type": "array", "items": event},
     }
@@ -189,16 +189,16 @@ def receipt_operation(dataset: Dataset) -> JsonObject:
     whole: JsonObject = {"type": "integer", "minimum": 0}
     return {
         "operationId": operation_id("get_receipt", dataset),
-        "summary": f"What became of records pushed to {dataset.name}",
-        "description": f"For whoever pushed them, and for `ops:read`. {RECEIPT_NOTE}",
+        "summary": f"Receipt of records pushed to {dataset.name}",
+        "description": f"For the caller that pushed them, and for `ops:read`. {RECEIPT_NOTE}",
         "parameters": [
             path_parameter("receipt", "The receipt's id.", "0b1f9a52-6d0b-4c3e-9a0c-3f6f7c1f0e11"),
-            parameter("limit", "How many records a page holds.", whole | {"minimum": 1, "maximum": 1000}),
-            parameter("after", "The place behind which the page begins.", whole),
+            parameter("limit", "Records per page.", whole | {"minimum": 1, "maximum": 1000}),
+            parameter("after", "The position after which the page begins.", whole),
         ],
         "responses": {
             "200": {
-                "description": "What became of the records so far.",
+                "description": "The current outcomes of the records.",
                 "content": {JSON: {"schema": {"$ref": "#/components/schemas/Receipt"}}},
             },
             **problem_answers(401, 404, 410, 422, 429, 503, 504),

@@ -31,7 +31,8 @@ def quarantine_paths() -> Iterator[tuple[str, PathItem]]:
             "product": TEXT,
             "major": INTEGER,
             "dataset": TEXT,
-            "load": INTEGER | {"description": "Pour this load's whole raw batch again; else open rejected records."},
+            "load": INTEGER
+            | {"description": "Replay the whole raw batch of this load; by default open rejected records."},
         },
     }
     anyway: JsonObject = {
@@ -46,8 +47,8 @@ def quarantine_paths() -> Iterator[tuple[str, PathItem]]:
         {
             "post": operation(
                 "queue_replay",
-                "Pour rejected records again",
-                "After the contract or the parents' data were mended. Needs the scope `ops:write`.",
+                "Replay rejected records",
+                "After the contract or the parents' data were corrected. Needs the scope `ops:write`.",
                 [idempotency_parameter()],
                 {"202": queued, **refused},
             )
@@ -59,8 +60,8 @@ def quarantine_paths() -> Iterator[tuple[str, PathItem]]:
         {
             "post": operation(
                 "publish_anyway",
-                "Publish what a gate held back",
-                "Goes on record with the credential that asked for it. Needs the scope `ops:write`.",
+                "Publish a withheld load",
+                "The audit log names the credential of the request. Needs the scope `ops:write`.",
                 [path_parameter("load", "The withheld load's id.", "1"), idempotency_parameter()],
                 {"202": queued, **refused},
             )
@@ -88,23 +89,23 @@ def list_rejects() -> JsonObject:
         "required": ["data", "next"],
         "properties": {
             "data": {"type": "array", "items": {"type": "object", "required": list(reject), "properties": reject}},
-            "next": {"type": ["string", "null"], "description": "The next page; null at the end."},
+            "next": {"type": ["string", "null"], "description": "The URL of the next page; null on the last page."},
         },
     }
     states: JsonObject = {"type": "string", "enum": [*REJECT_STATES, "all"], "default": "open"}
     return operation(
         "list_rejects",
         "Rejected records",
-        "With every reason and the raw text, the latest first. Needs the scope `ops:read`.",
+        "With all reasons and the raw text, newest first. Needs the scope `ops:read`.",
         [
-            parameter("product", "Only of this product.", {"type": "string"}),
-            parameter("major", "Only of this major version.", {"type": "integer"}),
-            parameter("dataset", "Only of datasets of this name.", {"type": "string"}),
-            parameter("state", "Only those that stand like this.", states),
-            parameter("reason", "Only those with this broken rule, or a broken rule of this property.", TEXT),
-            parameter("load", "Only those of this load.", INTEGER),
+            parameter("product", "Only records of this product.", {"type": "string"}),
+            parameter("major", "Only records of this major version.", {"type": "integer"}),
+            parameter("dataset", "Only records of datasets with this name.", {"type": "string"}),
+            parameter("state", "Only records in this state.", states),
+            parameter("reason", "Only records with this broken rule, or a broken rule of this property.", TEXT),
+            parameter("load", "Only records of this load.", INTEGER),
             parameter("limit", "How many.", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}),
-            parameter("before", "Only those with a smaller id; `next` carries it.", INTEGER),
+            parameter("before", "Only records with a smaller id; `next` contains it.", INTEGER),
         ],
         {"200": json_answer("A page of rejected records.", page), **problem_answers(401, 403, 422, 429, 503)},
     )

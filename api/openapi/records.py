@@ -14,7 +14,7 @@ def record_schema(dataset: Dataset) -> JsonObject:
     if links:
         properties[EXPANDED] = {
             "type": "object",
-            "description": "The related records that `expand` asked for; null where there is none.",
+            "description": "The related records that `expand` names; null if there is none.",
             "examples": [{next(iter(links)): None}],
             "properties": {name: {"type": ["object", "null"]} for name in links},
         }
@@ -30,7 +30,7 @@ def property_schema(prop: Property) -> JsonObject:
     """A property as it is answered; null where it may be."""
     schema = dict(prop.type.json_schema)
     if prop.masked:
-        return {"type": "null", "description": f"{prop.description} Not shown to this caller.".strip()}
+        return {"type": "null", "description": f"{prop.description} Not visible to this caller.".strip()}
     if not prop.required:
         schema["type"] = [schema["type"], "null"]
     if prop.enum and not prop.type.json_as_text:
@@ -54,17 +54,17 @@ def page_schema(dataset: Dataset) -> JsonObject:
             "revision": {"type": "integer", "description": "The revision that was read.", "examples": [1]},
             "next": {
                 "type": ["string", "null"],
-                "description": "The address of the next page of the same revision; null at the end of the walk.",
+                "description": "The URL of the next page of the same revision; null on the last page.",
             },
             "count": {
                 "type": "object",
-                "description": "How many records there are in all; where it was asked for.",
+                "description": "Total number of matching records; only if `count` was sent.",
                 "required": ["value", "exact"],
                 "properties": {
                     "value": {"type": "integer", "minimum": 0},
                     "exact": {
                         "type": "boolean",
-                        "description": "False where it was capped or estimated.",
+                        "description": "False if the total was capped or estimated.",
                     },
                 },
             },

@@ -13,7 +13,7 @@ from runtime.settings.token_issuers import TokenIssuer
 SCOPE_DESCRIPTIONS = {
     "ops:read": "watch ingestion",
     "ops:write": "run ingestion",
-    "keys:admin": "make and revoke keys",
+    "keys:admin": "create and revoke keys",
 }
 
 

@@ -18,28 +18,29 @@ def page_parameters(dataset: Dataset) -> Iterator[JsonObject]:
     # Objects and arrays have no order, and no name may stand twice.
     sorted_by = [*[p.name for p in usable if p.type.ordered][:1], *dataset.key][:2]
     limit: JsonObject = {"type": "integer", "minimum": 1, "maximum": LIMIT_MAXIMUM, "default": LIMIT_DEFAULT}
-    yield parameter("limit", "How many records a page holds.", limit)
+    yield parameter("limit", "Records per page.", limit)
     yield list_parameter(
         "sort",
-        "Properties, `-` before one for descending; nulls come last in both directions.",
+        "Properties; a leading `-` sorts descending. Nulls are last in both directions.",
         [f"-{sorted_by[0]}", *sorted_by[1:]],
     )
     yield properties_parameter([dataset.key[0], *some])
     yield parameter(
         "cursor",
-        "Where a walk goes on: taken from `next`, valid for the same query.",
+        "The position of a walk: taken from `next`, valid for the same query.",
         {"type": "string", "minLength": 1},
     )
     yield at_parameter()
     yield epoch_parameter()
     yield parameter(
         "count",
-        "Adds a total: `exact` counts up to 100,000 records, `estimated` fewer and then goes by a sample.",
+        "Adds a total: `exact` counts up to 100,000 records, `estimated` counts fewer and then"
+        " estimates from a sample.",
         {"type": "string", "enum": list(COUNTS)},
     )
     yield from expand_parameter(dataset)
     if dataset.searched:
-        description = f"Words to search for in {', '.join(dataset.searched)}, as in a search field."
+        description = f"Words to search for in {', '.join(dataset.searched)}, with the syntax of web search engines."
         yield parameter("q", description, {"type": "string", "maxLength": PATTERN_MAXIMUM_CHARACTERS})
 
 
@@ -60,7 +61,7 @@ def at_parameter() -> JsonObject:
     """`at`, which reads an older revision."""
     return parameter(
         "at",
-        "An older revision: its number, or a moment (RFC 3339) for the one that was current then.",
+        "An older revision: its number, or a time (RFC 3339) at which it was current.",
         {"type": "string", "examples": ["1"]},
     )
 
@@ -69,7 +70,7 @@ def epoch_parameter() -> JsonObject:
     """`epoch`, which protects the revisions that a caller names."""
     return parameter(
         "epoch",
-        "The `Decant-Epoch` in which the revision that is named was read: 410 where the database was restored since.",
+        "The `Decant-Epoch` of the named revision: 410 if the database was restored since then.",
         {"type": "string", "pattern": "^[0-9a-f]{8}$", "examples": ["5d41402a"]},
     )
 
@@ -78,7 +79,7 @@ def key_parameter(dataset: Dataset) -> JsonObject:
     """The record's key as the last part of the path."""
     description = f"The record's {', '.join(dataset.key)}."
     if len(dataset.key) > 1:
-        description += " Its parts are joined by commas; a comma within a part is written %2C."
+        description += " Its parts are separated by commas; a comma within a part is encoded as %2C."
     keyed = [dataset.properties[name] for name in dataset.key]
     example = ",".join(str(prop.examples[0]) for prop in keyed if prop.examples)
     schema = {"type": "string"} | ({"examples": [example]} if all(prop.examples for prop in keyed) else {})

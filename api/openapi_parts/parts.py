@@ -15,9 +15,9 @@ Paths: TypeAlias = dict[str, PathItem]
 PROBLEM: JsonObject = {"$ref": "#/components/schemas/Problem"}
 RESPONSES = "#/components/responses/"
 
-NEXT: JsonObject = {"type": ["string", "null"], "description": "The address of the next page; null at the end."}
+NEXT: JsonObject = {"type": ["string", "null"], "description": "The URL of the next page; null on the last page."}
 REVISION: JsonObject = {"type": "integer", "description": "The revision that was read.", "examples": [1]}
-UNCHANGED: JsonObject = {"description": "The caller's `If-None-Match` names what would be answered."}
+UNCHANGED: JsonObject = {"description": "The entity tag in `If-None-Match` is current."}
 # A list is one parameter with commas; one that is repeated is taken as well.
 EXPLODED: JsonObject = {"style": "form", "explode": False}
 
@@ -47,14 +47,14 @@ def answer(
     """A JSON answer with its headers; `texts` are media types in which it is one text."""
     headers: JsonObject = {
         "Decant-Revision": {"description": "The revision that was read.", "schema": {"type": "integer"}},
-        "Decant-Epoch": {"description": "The epoch in which that revision counts.", "schema": {"type": "string"}},
+        "Decant-Epoch": {"description": "The epoch of the revision.", "schema": {"type": "string"}},
         "ETag": {
-            "description": "What the answer is of; send it as `If-None-Match`.",
+            "description": "The entity tag of the response; send it as `If-None-Match`.",
             "schema": {"type": "string"},
         },
     }
     if link:
-        text = 'The next page, as rel="next" (RFC 8288); left out where its address is over 3,000 bytes long.'
+        text = 'The next page, as rel="next" (RFC 8288); left out if its URL is longer than 3,000 bytes.'
         headers["Link"] = {"description": text, "schema": {"type": "string"}}
     content: JsonObject = {"application/json": {"schema": schema}}
     content |= {media_type: {"schema": {"type": "string"}} for media_type in texts}
@@ -86,7 +86,7 @@ def problem_schema() -> JsonObject:
     """An error (RFC 9457)."""
     return {
         "type": "object",
-        "description": "What went wrong, and what would have been right (RFC 9457).",
+        "description": "The error, and the accepted values (RFC 9457).",
         "required": ["type", "title", "status", "detail", "instance", "code", "trace_id"],
         "properties": {
             "type": {
@@ -97,16 +97,16 @@ def problem_schema() -> JsonObject:
             "title": {"type": "string"},
             "status": {"type": "integer"},
             "detail": {"type": "string"},
-            "instance": {"type": "string", "description": "The path that was asked for."},
-            "code": {"type": "string", "enum": list(KINDS), "description": "The kind of problem, for programs."},
-            "trace_id": {"type": "string", "description": "Leads to what the service noted about this request."},
+            "instance": {"type": "string", "description": "The path of the request."},
+            "code": {"type": "string", "enum": list(KINDS), "description": "The code of the problem."},
+            "trace_id": {"type": "string", "description": "Identifies the request in logs and traces."},
             "errors": {
                 "type": "array",
                 "items": {
                     "type": "object",
                     "properties": {
                         "parameter": {"type": "string"},
-                        "pointer": {"type": "string", "description": "A JSON pointer to the record of a body."},
+                        "pointer": {"type": "string", "description": "A JSON pointer to the record in the body."},
                         "message": {"type": "string"},
                         "allowed": {"type": "array", "items": {"type": "string"}},
                     },

@@ -49,7 +49,7 @@ def read_media_type(content_type: str, headers: Sequence[tuple[str, str]]) -> Pu
     media_type = media_type.strip().lower()
     charset = re.search(r'(?i)charset\s*=\s*"?([^\s";]+)', parameters)
     if media_type not in MEDIA_TYPES or (charset and charset[1].lower() not in {"utf-8", "utf8", "us-ascii"}):
-        raise unsupported(f"{content_type or 'a body without Content-Type'} is not taken here")
+        raise unsupported(f"{content_type or 'a body without Content-Type'} is not supported here")
     attributes = {
         name.lower().removeprefix(HEADER_PREFIX): decode_header(name, value)
         for name, value in headers
@@ -58,7 +58,7 @@ def read_media_type(content_type: str, headers: Sequence[tuple[str, str]]) -> Pu
     if not attributes or media_type in {CLOUD_EVENT, CLOUD_EVENTS}:
         return PushMediaType(media_type, {})
     if media_type != JSON:
-        raise unsupported(f"a CloudEvent in headers has a body of {JSON}")
+        raise unsupported(f"a CloudEvent in binary mode needs a body of {JSON}")
     return PushMediaType(media_type, attributes)
 
 
@@ -69,7 +69,7 @@ def decode_header(name: str, value: str) -> str:
     except UnicodeDecodeError:
         raise Problem("invalid_text", f"The header {name} is not UTF-8.") from None
     if "\0" in text:
-        raise Problem("invalid_text", f"The header {name} holds a NUL character.")
+        raise Problem("invalid_text", f"The header {name} contains a NUL character.")
     return text
 
 
@@ -87,7 +87,7 @@ def parse_records(media_type: PushMediaType, body: bytes) -> tuple[PushedRecord,
         records.append(record)
     # An empty batch is a good one to CloudEvents; else somebody forgot something.
     if not records and media_type.media_type != CLOUD_EVENTS:
-        raise Problem("invalid_event", "The body holds no record.")
+        raise Problem("invalid_event", "The body has no record.")
     return tuple(records)
 
 
@@ -111,7 +111,7 @@ def read_records(media_type: PushMediaType, text: str) -> Iterator[PushedRecord]
     elif media_type.media_type == CLOUD_EVENTS:
         if not begins(text, "["):
             json_text.read_whole()
-            raise refuse_record("invalid_event", "a batch of CloudEvents is a JSON array", "")
+            raise refuse_record("invalid_event", "a batch of CloudEvents must be a JSON array", "")
         for value, raw, pointer in json_text.read_items():
             yield open_envelope(value, raw, pointer)
     elif begins(text, "["):
@@ -144,7 +144,7 @@ def read_data(text: JsonText, pointer: str) -> str:
 def take_object(value: Json, raw: str, pointer: str, location: str = "") -> str:
     """The raw text of an object, on one line."""
     if not isinstance(value, dict):
-        message = "a record is a JSON object"
+        message = "a record must be a JSON object"
         raise refuse_record("invalid_event", f"{location}: {message}" if location else message, pointer)
     return one_line(raw)
 
@@ -159,10 +159,10 @@ def open_envelope(value: Json, raw: str, pointer: str) -> PushedRecord:
             raise refuse_record("invalid_event", "has both data and data_base64", pointer)
         return PushedRecord(decode_data(members["data_base64"][0], pointer), source, event_id)
     if "data" not in members:
-        raise refuse_record("invalid_event", "has no data: the record is missing", pointer)
+        raise refuse_record("invalid_event", "has no data", pointer)
     data, raw_data = members["data"]
     if not isinstance(data, dict):
-        raise refuse_record("invalid_event", "its data is no JSON object: a record is one", f"{pointer}/data")
+        raise refuse_record("invalid_event", "its data must be a JSON object", f"{pointer}/data")
     return PushedRecord(one_line(raw_data), source, event_id)
 
 
@@ -192,7 +192,7 @@ def identify(attributes: Mapping[str, Json], pointer: str) -> tuple[str, str]:
         names[name] = value
     time = attributes.get("time")
     if time is not None and not is_timestamp(time):
-        raise refuse_record("invalid_event", "time must be a moment as in RFC 3339", pointer)
+        raise refuse_record("invalid_event", "time must be a timestamp of RFC 3339", pointer)
     content = attributes.get("datacontenttype", JSON)
     if content is not None and not is_json(content):
         raise refuse_record("invalid_event", f"datacontenttype must be {JSON}: records are JSON objects", pointer)

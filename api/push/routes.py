@@ -77,5 +77,5 @@ def require_pushed(dataset: Dataset) -> None:
     """`not_found` for a dataset that is fed in another way."""
     if not takes_events(dataset):
         raise Problem(
-            "not_found", f"{dataset.name} takes no pushed records: its contract does not say `events: true`."
+            "not_found", f"{dataset.name} does not accept pushed records: its contract does not set `events: true`."
         )

@@ -74,10 +74,10 @@ def decode_cursor(text: str, secret: bytes, query: str) -> Cursor:
         raise InvalidCursorError("not a cursor") from None
     signature, payload = raw[:SIGNATURE_BYTES], raw[SIGNATURE_BYTES:]
     if not hmac.compare_digest(signature, sign(payload, secret)):
-        raise InvalidCursorError("changed or cut off")
+        raise InvalidCursorError("altered or truncated")
     epoch, revisions, owner, *position = json.loads(payload)
     if owner != query:
-        raise InvalidCursorError("made for another query: keep every other parameter as it was")
+        raise InvalidCursorError("made for another query: repeat all other parameters unchanged")
     return Cursor(epoch, tuple(revisions), owner, tuple(position))
 
 

@@ -40,8 +40,8 @@ def check_room(view: View, target: Target, datasets: int = 1, sorted_by: int = 0
     if longest > limit:
         raise Problem(
             "uri_too_long",
-            f"The address of the next page, with its cursor, may have {longest} bytes, of which {limit} are taken:"
-            f" ask with {longest - limit} bytes less.",
+            f"The URL of the next page, with its cursor, can have {longest} bytes; the limit is {limit}:"
+            f" shorten the query by {longest - limit} bytes.",
         )
 
 
@@ -51,8 +51,8 @@ def check_link(view: View, target: Target, datasets: int, sorted_by: int) -> Non
     if longest > LINK_LIMIT_BYTES:
         raise Problem(
             "uri_too_long",
-            f"Only a header can name the next page here, and holds {LINK_LIMIT_BYTES} bytes of {longest}:"
-            " ask for JSON, or for an export.",
+            f"This format names the next page in a header of up to {LINK_LIMIT_BYTES} bytes, and its URL can have"
+            f" {longest}: request JSON or an export.",
         )
 
 
@@ -66,7 +66,7 @@ def longest_next(view: View, target: Target, datasets: int, sorted_by: int) -> i
 def check_position_found(placed: bytes | None) -> None:
     """Nothing comes back where the record of a cursor was found in its revision."""
     if placed != b"t":
-        raise Problem("revision_gone", "The record at which the cursor stands is no longer kept: start again.")
+        raise Problem("revision_gone", "The record at the position of the cursor is no longer kept: start again.")
 
 
 def text_parts(dataset: Dataset) -> tuple[bool, ...]:

@@ -130,9 +130,9 @@ class Validator:
         for part in split_names(members, self.usable):
             prop = self.find(name, part.removeprefix("-"))
             if not prop.type.ordered:
-                raise parameter_problem("invalid_value", name, f"{prop.name} has no order")
+                raise parameter_problem("invalid_value", name, f"{prop.name} cannot be sorted")
             if prop.name in {other for other, _ in order}:
-                raise parameter_problem("duplicate_parameter", name, f"{prop.name} stands here twice")
+                raise parameter_problem("duplicate_parameter", name, f"{prop.name} is repeated")
             order.append((prop.name, part.startswith("-")))
         draft.facts["sort"] = tuple(order)
 
@@ -147,7 +147,7 @@ class Validator:
         for part in split_names(members, self.expandable):
             if part not in self.expandable:
                 near = closest(part, self.expandable) or self.expandable
-                raise parameter_problem("invalid_value", name, f"{part!r} refers to no dataset", near)
+                raise parameter_problem("invalid_value", name, f"{part!r} is not a relationship", near)
             wanted.add(part)
         draft.facts["expand"] = tuple(known for known in self.expandable if known in wanted)
 
@@ -160,9 +160,7 @@ def find_property(parameter: str, name: str, known: Mapping[str, Property]) -> P
     """The property of that name; a problem with the closest one otherwise."""
     prop = known.get(name)
     if prop is None:
-        raise parameter_problem(
-            "unknown_parameter", parameter, f"there is no property {name!r}", closest(name, known)
-        )
+        raise parameter_problem("unknown_parameter", parameter, f"unknown property {name!r}", closest(name, known))
     return prop
 
 
@@ -181,20 +179,20 @@ def read_draft(query_string: bytes, readers: Mapping[str, Reader]) -> Draft:
         if isinstance(reader, ListReader):
             reader.read(name, [member for raw in raws for member in split_list(raw)], draft)
         elif len(raws) > 1:
-            raise parameter_problem("duplicate_parameter", name, "stands here twice")
+            raise parameter_problem("duplicate_parameter", name, "is repeated")
         else:
             reader(name, decode_part(raws[0]), draft)
     if len(draft.conditions) > FILTERS_MAXIMUM:
-        raise Problem("query_too_complex", f"At most {FILTERS_MAXIMUM} filters are taken.")
+        raise Problem("query_too_complex", f"A query has at most {FILTERS_MAXIMUM} filters.")
     # In one order, whatever the caller's: the same question is one statement and one cache entry.
     draft.conditions.sort(key=lambda pair: (pair[0].property, pair[0].operator))
     return draft
 
 
 def read_limit(name: str, value: str, draft: Draft) -> None:
-    """How many records a page holds."""
+    """Records per page."""
     if not (value.isascii() and value.isdigit() and len(value) <= 4 and 1 <= int(value) <= LIMIT_MAXIMUM):
-        raise parameter_problem("limit_out_of_range", name, f"must be a whole number from 1 to {LIMIT_MAXIMUM}")
+        raise parameter_problem("limit_out_of_range", name, f"must be an integer from 1 to {LIMIT_MAXIMUM}")
     draft.facts["limit"] = int(value)
 
 
@@ -211,7 +209,9 @@ def read_at(name: str, value: str, draft: Draft) -> None:
     try:
         draft.facts["at"] = parse_timestamp(value)
     except InvalidValueError as error:
-        raise parameter_problem("invalid_value", name, f"a revision such as 42, or a moment: {error}") from None
+        raise parameter_problem(
+            "invalid_value", name, f"expected a revision such as 42, or a time: {error}"
+        ) from None
 
 
 def read_epoch(name: str, value: str, draft: Draft) -> None:
@@ -224,7 +224,7 @@ def read_epoch(name: str, value: str, draft: Draft) -> None:
 def read_count(name: str, value: str, draft: Draft) -> None:
     """Whether a total is wanted, and how exact."""
     if value not in COUNTS:
-        raise parameter_problem("invalid_value", name, "is exact or estimated", COUNTS)
+        raise parameter_problem("invalid_value", name, "must be exact or estimated", COUNTS)
     draft.facts["count"] = value
 
 

@@ -22,7 +22,7 @@ def parse_key(view: View, raw: str) -> list[Json]:
     except UnicodeDecodeError:
         raise Problem("invalid_text", "The key is not UTF-8.") from None
     if any("\0" in part for part in parts):
-        raise Problem("invalid_text", "The key holds a NUL character.")
+        raise Problem("invalid_text", "The key contains a NUL character.")
     names = view.dataset.key
     if len(parts) != len(names):
         raise Problem("record_not_found", f"The key has {len(names)} part(s): {','.join(names)}.")

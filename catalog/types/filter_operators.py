@@ -77,7 +77,7 @@ def parse_list(kind: PropertyType, members: Sequence[str]) -> list[Any]:
         try:
             found.append(kind.parse(text))
         except InvalidValueError as error:
-            hint = "; a comma that separates values is not encoded (%2C belongs to its value)" if "," in text else ""
+            hint = "; encode a comma within a value as %2C, but not a separating comma" if "," in text else ""
             raise InvalidValueError(f"{error}{hint}") from None
     return found
 
@@ -128,10 +128,10 @@ def list_type(kind: PropertyType) -> sa.types.TypeEngine[Any]:
 EQUAL = Operator("eq", "equal to", is_compared, lambda column, value: column == value, keeps_plan=True)
 OPERATORS: list[Operator] = [
     EQUAL,
-    Operator("ne", "not equal to (a record without a value is not found)", is_compared, lambda c, v: c != v),
+    Operator("ne", "not equal to (records without a value do not match)", is_compared, lambda c, v: c != v),
     Operator(
         "in",
-        "one of several, separated by commas; a comma within a value is written %2C",
+        "one of several values, separated by commas; a comma within a value is encoded as %2C",
         is_ranged,
         lambda column, value: column == sa.any_(value),
         parse=parse_list,
@@ -141,7 +141,7 @@ OPERATORS: list[Operator] = [
     ),
     Operator(
         "has",
-        "an array that holds this value",
+        "an array that contains this value",
         lambda kind: kind.item is not None,
         # Contains, rather than `= ANY`: only this is answered by an index.
         lambda column, value: column.contains(value),
@@ -154,7 +154,7 @@ OPERATORS: list[Operator] = [
     Operator("lte", "less than or equal to", is_ranged, lambda column, value: column <= value),
     Operator(
         "null",
-        "true: has no value; false: has one",
+        "true: has no value; false: has a value",
         lambda kind: True,
         lambda column, value: column.is_(None) == value,
         parse=parse_truth,
@@ -163,7 +163,7 @@ OPERATORS: list[Operator] = [
     ),
     Operator(
         "like",
-        "matches a pattern in which * stands for any text",
+        "matches a pattern in which * matches any text",
         lambda kind: kind.family == "text",
         lambda column, value: column.like(value),
         parse=parse_pattern,
@@ -171,7 +171,7 @@ OPERATORS: list[Operator] = [
     ),
     Operator(
         "ilike",
-        "the same, without regard to case",
+        "the same, case-insensitive",
         lambda kind: kind.family == "text",
         lambda column, value: column.ilike(value),
         parse=parse_pattern,

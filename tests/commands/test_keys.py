@@ -33,9 +33,9 @@ def test_what_is_wrong_is_said_in_a_line(lab: Lab) -> None:
     for arguments, message in (
         (("create", "x", "--scope", "people:reed"), "did you mean people:read?"),
         (("create", "x", "--scope", "people:read", "--rate", "often"), "is no rate"),
-        (("rotate", "nosuchkey"), "There is no such key."),
+        (("rotate", "nosuchkey"), "The key does not exist."),
         (("rotate", "nosuchkey", "--overlap", "soon"), "is not a duration"),
-        (("revoke", "nosuchkey"), "There is no such key."),
+        (("revoke", "nosuchkey"), "The key does not exist."),
         (("list", "--state", "odd"), "--state must be one of"),
     ):
         found = run(lab, "keys", *arguments)

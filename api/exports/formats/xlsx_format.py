@@ -75,7 +75,9 @@ def write_sheet(path: Path, batches: Batches, properties: Sequence[Property], fo
         row = 0
         while (batch := batches.next_batch()) is not None:
             if row + batch.num_rows > EXCEL_RECORDS:
-                most = f"An Excel sheet holds {EXCEL_RECORDS:,} records: filter, or take another format."
+                most = (
+                    f"An Excel sheet holds at most {EXCEL_RECORDS:,} records: add filters, or choose another format."
+                )
                 raise Problem("query_too_complex", most)
             columns = [cells_of(column, prop) for column, prop in zip(batch.columns, properties, strict=True)]
             for values in zip(*columns, strict=True):

@@ -89,7 +89,7 @@ def test_what_a_process_needs_decides_whether_it_is_ready(lab: Lab) -> None:
                 assert (answer.status_code, answer.json()) == (200, {"status": "ok"}), change
             else:
                 assert (answer.status_code, answer.headers["retry-after"]) == (503, "1"), change
-                assert "this process cannot read" in answer.json()["reason"]
+                assert "this process does not have" in answer.json()["reason"]
                 assert "people" not in answer.text
             owner.execute(undoing.encode())
             assert old.get("/readyz").status_code == 200, undoing

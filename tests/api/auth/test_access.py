@@ -109,7 +109,7 @@ def test_the_secret_of_a_key_is_not_stored(closed: Lab) -> None:
 
 def test_scopes_that_mean_nothing_are_refused(closed: Lab) -> None:
     for scope in ("people", "people:delete", "ops:all", ""):
-        with pytest.raises(ValueError, match="scopes look like"):
+        with pytest.raises(ValueError, match="scopes are of the form"):
             make_key(closed, scope)
 
 

@@ -1,4 +1,4 @@
-"""Whole numbers beyond 2^53: where they are taken, and that no answer loses a digit of them."""
+"""Integers beyond 2^53: where they are taken, and that no answer loses a digit of them."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def test_a_body_that_cannot_be_taken_is_the_same_problem_wherever_it_is_parsed(s
     problem = asyncio.run(run())
     assert (problem.code, problem.errors) == (
         "invalid_event",
-        [{"pointer": "/1", "message": "a record is a JSON object"}],
+        [{"pointer": "/1", "message": "a record must be a JSON object"}],
     )
 
 

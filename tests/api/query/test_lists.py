@@ -88,7 +88,7 @@ REFUSED = [
     ("size[in]=1%2C2", "invalid_value", "%2C"),
     ("size[in]=1,", "invalid_value", "whole number"),
     ("&".join(["size[in]=1"] * 201), "query_too_complex", "200"),
-    ("sort=name&sort=-name", "duplicate_parameter", "twice"),
+    ("sort=name&sort=-name", "duplicate_parameter", "repeated"),
     ("name[in]=%FF,a", "invalid_text", "UTF-8"),
     ("name[in]=a,%00", "invalid_text", "NUL"),
 ]
