@@ -85,6 +85,7 @@ def demo_text(url: str, key: str) -> str:
     return f"""
 Decant is serving {url}
 
+  portal          {url}/
   Swagger UI      {url}/docs
   catalogue       {url}/data
   OpenAPI 3.1     {url}/openapi.json

@@ -1,9 +1,10 @@
-"""Fetches the programs that only tests run - PgBouncer, nginx, MariaDB - from Debian's packages, without installing.
+"""Fetches the programs that only tests run, such as PgBouncer and nginx, from Debian's packages, without installing.
 
     python scripts/debian_tools.py [PROGRAM ...]
 
 apt-get downloads the packages and the libraries that are missing here, and they are unpacked into a cache folder.
 Nothing is configured, no service is started, and root is not needed. What is installed already is used as it is.
+Chromium runs only where it is installed: as root it is installed, otherwise it is asked for.
 """
 
 from __future__ import annotations
@@ -19,7 +20,14 @@ from pathlib import Path
 
 FETCH_TIMEOUT_SECONDS = 600
 # The package of each program.
-PACKAGES = {"pgbouncer": "pgbouncer", "nginx": "nginx", "mariadbd": "mariadb-server-core"}
+PACKAGES = {
+    "pgbouncer": "pgbouncer",
+    "nginx": "nginx",
+    "mariadbd": "mariadb-server-core",
+    "chromium": "chromium",
+}
+# What finds its parts in places of its own only where it is installed; elsewhere, root installs it.
+INSTALLED = frozenset({"chromium"})
 PROGRAM_FOLDERS = ("usr/sbin", "usr/bin")
 
 
@@ -48,6 +56,9 @@ def find_tool(program: str) -> Tool:
     path = os.pathsep.join(["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"])
     if (installed := shutil.which(program, path=path)) is not None:
         return Tool(Path(installed), Path("/"), {})
+    if program in INSTALLED and os.geteuid() == 0:
+        install_package(PACKAGES[program])
+        return find_tool(program)
     cache = cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
     root = cache / program
@@ -61,6 +72,16 @@ def find_tool(program: str) -> Tool:
             libraries = sorted({str(path.parent) for path in root.glob("usr/lib/**/*.so*")} | {str(root / "usr/lib")})
             return Tool(root / folder / program, root, {"LD_LIBRARY_PATH": os.pathsep.join(libraries)})
     raise ToolMissingError(f"The package {PACKAGES[program]} has no program {program}.")
+
+
+def install_package(package: str) -> None:
+    """Installs a package; ToolMissingError where that fails."""
+    cache = cache_folder()
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        run_quietly(["apt-get", "-qq", "update"], cache)
+        run_quietly(["apt-get", "-qq", "install", "--yes", "--no-install-recommends", package], cache)
 
 
 def fetch_packages(package: str, root: Path) -> None:

@@ -1,0 +1,80 @@
+"""Pages in a real browser: nothing is broken, blocked, too wide or out of reach, with script and without."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.support.browser import SCHEMES, WIDTHS, watch
+from tests.support.lab import Lab
+from tests.support.portal import load_shop
+
+ORDERS = "/browse/shop/v1/orders"
+PAGES = (
+    "/",
+    "/browse",
+    "/browse/shop/v1",
+    ORDERS,
+    f"{ORDERS}/properties/price",
+    f"{ORDERS}/properties/customer",
+    "/browse/nothing/v1",
+    f"{ORDERS}/properties/nothing",
+)
+REQUESTS_MAXIMUM = 6
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_every_page_is_whole_in_reach_and_within_its_window(
+    product: Callable[[Any], Lab], chromium: Browser, width: int, scheme: str
+) -> None:
+    with product(load_shop).serve() as client:
+        options = {"viewport": {"width": width, "height": 800}, "color_scheme": scheme}
+        with watch(chromium, str(client.base_url).rstrip("/"), **options) as watched:
+            for path in PAGES:
+                watched.open(path)
+                refused = [fault for fault in watched.faults if "status of 40" not in fault]
+                assert (path, refused) == (path, [])
+                assert (path, watched.overflow()) == (path, 0)
+                assert (path, watched.barriers()) == (path, [])
+                assert len(watched.requests) <= REQUESTS_MAXIMUM
+
+
+def test_pages_can_be_read_without_script(product: Callable[[Any], Lab], chromium: Browser) -> None:
+    with product(load_shop).serve() as client:
+        origin = str(client.base_url).rstrip("/")
+        with watch(chromium, origin, java_script_enabled=False) as plain, watch(chromium, origin) as scripted:
+            for path in PAGES[:6]:
+                plain.open(path)
+                scripted.open(path)
+                assert plain.page.locator("h1").inner_text() == scripted.page.locator("h1").inner_text()
+                assert plain.page.locator("table").count() == scripted.page.locator("table").count()
+
+
+def test_the_keyboard_reaches_the_content_and_what_scrolls(product: Callable[[Any], Lab], chromium: Browser) -> None:
+    with (
+        product(load_shop).serve() as client,
+        watch(chromium, str(client.base_url).rstrip("/"), viewport={"width": 320, "height": 800}) as watched,
+    ):
+        watched.open(ORDERS)
+        keyboard = watched.page.keyboard
+        keyboard.press("Tab")
+        assert watched.page.evaluate("document.activeElement.textContent") == "Skip to content"
+        keyboard.press("Enter")
+        assert watched.page.url.endswith("#main")
+        labels = set()
+        for _ in range(60):
+            keyboard.press("Tab")
+            labels.add(watched.page.evaluate("document.activeElement.getAttribute('aria-label')"))
+        assert {"Properties", "The first records"} <= labels
+
+
+def test_ages_are_relative_and_the_moment_stays_in_reach(product: Callable[[Any], Lab], chromium: Browser) -> None:
+    with product(load_shop).serve() as client, watch(chromium, str(client.base_url).rstrip("/")) as watched:
+        watched.open(ORDERS)
+        found = watched.page.locator("dl.status time").first
+        assert "UTC" in (found.get_attribute("title") or "")
+        assert "UTC" not in found.inner_text()
