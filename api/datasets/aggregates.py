@@ -108,7 +108,7 @@ def digest_aggregate(view: View, query: AggregateQuery) -> str:
         "aggregate",
         view.dataset.address,
         view.seen,
-        [(group.of, group.bucket) for group in query.groups],
+        [(group.of, group.bucket, *([group.width] if group.width else [])) for group in query.groups],
         [(measure.function, measure.of) for measure in query.measures],
         [(f.property, f.operator) for f in query.filters],
         query.values,
@@ -125,6 +125,7 @@ def aggregate_operation(dataset: Dataset, filters: list[JsonObject]) -> JsonObje
     number = next((p for p in properties if p.type.is_number and p.name not in dataset.key), None)
     plain = next((p for p in properties if p.name not in dataset.key and EQUAL.applies(p.type)), None)
     groups = [p.name for p in (plain,) if p] + ([f"month({timestamp.name})"] if timestamp else [])
+    groups += [f"bin({number.name},10)"] if number else []
     measures = ["count"] + ([f"avg:{number.name}"] if number else [])
     schema = {
         "type": "object",
@@ -151,7 +152,8 @@ def aggregate_operation(dataset: Dataset, filters: list[JsonObject]) -> JsonObje
         "parameters": [
             list_parameter(
                 "group_by",
-                "Properties, or time buckets of them (`year`, `quarter`, `month`, `week`, `day`, `hour`, `minute`).",
+                "Properties, time buckets of them (`year`, `quarter`, `month`, `week`, `day`, `hour`, `minute`), or"
+                " bins of numbers: `bin(PROPERTY,WIDTH)`, whose value is the lower edge, a multiple of the width.",
                 groups or list(dataset.key[:1]),
             ),
             list_parameter("measure", f"Measures: {', '.join(MEASURES)}; all but `count` need a property.", measures),

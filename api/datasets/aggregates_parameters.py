@@ -1,13 +1,16 @@
 """The query string of an aggregate -> AggregateQuery. Pure.
 
-`group_by=carrier,month(scheduled_departure)&measure=count,avg:departure_delay`, with the filters of the records.
+`group_by=carrier,month(scheduled_departure),bin(distance,250)&measure=count,avg:departure_delay`, with the filters of
+the records.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from functools import cache
 from typing import Any
 from zoneinfo import available_timezones
@@ -35,18 +38,25 @@ ORDERED_MEASURES = ("min", "max")
 MEASURES = ("count", "distinct", *ORDERED_MEASURES, *NUMERIC_MEASURES)
 PARTS_MAXIMUM = 20
 GROUP_TEXT = re.compile(r"(?:([a-z]+)\((.+)\)|(.+))")
+BIN = "bin"
+BIN_TEXT = re.compile(r"(-?bin)\((.+),([^,]*)\)")
+# As many digits as the widest column of numbers has; more would only make the arithmetic dear.
+WIDTH_TEXT = re.compile(r"[0-9]{1,38}(?:\.[0-9]{1,38})?")
 
 
 @dataclass(frozen=True)
 class Group:
-    """One thing to group by: a property, or the time bucket of one."""
+    """One thing to group by: a property, the time bucket of one, or its bins of equal width."""
 
     of: str
     bucket: str | None = None
+    width: str | None = None  # of a bin: digits, and a point where there is a fraction
 
     @property
     def name(self) -> str:
         """What it is called in the answer."""
+        if self.width:
+            return f"{BIN}({self.of},{self.width})"
         return f"{self.bucket}_{self.of}" if self.bucket else self.of
 
 
@@ -110,9 +120,12 @@ class AggregateValidator:
         return query
 
     def read_groups(self, name: str, members: list[str], draft: Draft) -> None:
-        """`carrier,month(scheduled_departure)`."""
+        """`carrier,month(scheduled_departure),bin(distance,250)`."""
         groups = []
         for part in self.split(name, members):
+            if part.startswith(f"{BIN}(") and part not in self.validator.usable:
+                groups.append(self.read_bin(name, part))
+                continue
             found = GROUP_TEXT.fullmatch(part)
             bucket, inner, plain = found.groups() if found else (None, None, part)
             prop = self.validator.find(name, inner or plain)
@@ -125,6 +138,23 @@ class AggregateValidator:
                 raise parameter_problem("invalid_value", name, f"{prop.name} cannot be used as a group")
             groups.append(Group(prop.name, bucket))
         draft.facts["groups"] = tuple(dict.fromkeys(groups))
+
+    def read_bin(self, name: str, part: str) -> Group:
+        """`bin(distance,250)`."""
+        found = BIN_TEXT.fullmatch(part)
+        if found is None:
+            raise parameter_problem("invalid_value", name, "a bin has a property and a width, as bin(distance,250)")
+        prop = self.validator.find(name, found[2])
+        if not prop.type.is_number:
+            raise parameter_problem("invalid_value", name, f"{prop.name} is no number")
+        width = write_width(found[3])
+        if width is None:
+            raise parameter_problem("invalid_value", name, f"{found[3]!r} is no width above 0, such as 250 or 0.5")
+        if prop.logical_type == "integer" and "." in width:
+            raise parameter_problem(
+                "invalid_value", name, f"{prop.name} holds whole numbers: so is the width of its bins"
+            )
+        return Group(prop.name, BIN, width)
 
     def read_measures(self, name: str, members: list[str], draft: Draft) -> None:
         """`count,avg:departure_delay`."""
@@ -143,17 +173,48 @@ class AggregateValidator:
 
     def read_sort(self, name: str, members: list[str], draft: Draft) -> None:
         """`-count,carrier`: names of groups and measures; judged when these are known."""
-        order = [(part.removeprefix("-"), part.startswith("-")) for part in self.split(name, members)]
+        order = [(name_sorted(part), part.startswith("-")) for part in self.split(name, members)]
         if len({part for part, _ in order}) < len(order):
             raise parameter_problem("duplicate_parameter", name, "duplicate name")
         draft.facts["sort"] = tuple(order)
 
     def split(self, name: str, members: list[str]) -> list[str]:
         """The members of a list that names properties, of which there are not too many."""
-        parts = split_names(members, self.validator.usable)
+        parts = join_bins(split_names(members, self.validator.usable), self.validator.usable)
         if len(parts) > PARTS_MAXIMUM:
             raise Problem("query_too_complex", f"{name} has at most {PARTS_MAXIMUM} members.")
         return parts
+
+
+def join_bins(parts: Iterable[str], known: Container[str]) -> list[str]:
+    """The members of a list with the bins whole: the comma within `bin(distance,250)` separates no members."""
+    joined: list[str] = []
+    is_open = False
+    for part in parts:
+        if is_open:
+            joined[-1] += f",{part}"
+            is_open = False
+            continue
+        joined.append(part)
+        begun = part.removeprefix("-").startswith(f"{BIN}(") and not BIN_TEXT.fullmatch(part)
+        is_open = begun and part.removeprefix("-") not in known
+    return joined
+
+
+def write_width(text: str) -> str | None:
+    """The width of bins in its shortest form, so that one width makes one question; None where it is none."""
+    if not WIDTH_TEXT.fullmatch(text) or not Decimal(text):
+        return None
+    whole, _, fraction = text.partition(".")
+    whole, fraction = whole.lstrip("0") or "0", fraction.rstrip("0")
+    return f"{whole}.{fraction}" if fraction else whole
+
+
+def name_sorted(part: str) -> str:
+    """The name of the group or measure that a member of `sort` means."""
+    found = BIN_TEXT.fullmatch(part)
+    width = write_width(found[3]) if found else None
+    return f"{BIN}({found[2]},{width})" if found and width else part.removeprefix("-")
 
 
 def is_measured(function: str, prop: Property) -> bool:

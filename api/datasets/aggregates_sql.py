@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +15,12 @@ from api.query.condition import Filter
 from api.query.view import View
 from api.sql.json_page import page_body
 from api.sql.keyset import order_by
-from api.sql.rendering import DOCUMENT
+from api.sql.rendering import constant
 from api.sql.selection import Age, revision_rows, with_heads
 from api.sql.statement_text import render
 from catalog.model.dataset import Dataset
 from catalog.types.parametrized_types import SAFE_INTEGER
+from catalog.types.property_types import PropertyType
 
 PERCENTILES = {"median": "0.5", "p95": "0.95"}
 
@@ -47,18 +50,17 @@ def compile_aggregate(view: View, shape: AggregateShape) -> Statement:
     """
     grouped = group_rows(view, shape)
     limit, fetch, offset = (sa.bindparam(name, type_=sa.Integer) for name in ("limit", "fetch", "offset"))
-    ordering = [order_by(grouped.c[name], descending) for name, descending in shape.order]
-    page = sa.select(grouped).order_by(*ordering).limit(fetch).offset(offset)
     parts: list[Group | Measure] = [*shape.groups, *shape.measures]
-    texts = {part.name for part in parts if shown_as_text(view.dataset, part)}
-    sums = {part.name for part in parts if is_whole_sum(view.dataset, part)} - texts
-    body = page_body(
-        page.subquery("_page"),
-        limit,
-        lambda row: [],
-        lambda row: write_group(row, [part.name for part in parts], texts, sums),
-    )
+    columns = {part.name: label_of(index) for index, part in enumerate(parts)}
+    ordering = [order_by(grouped.c[columns[name]], descending) for name, descending in shape.order]
+    page = sa.select(grouped).order_by(*ordering).limit(fetch).offset(offset)
+    body = page_body(page.subquery("_page"), limit, lambda row: [], lambda row: write_group(view.dataset, row, parts))
     return render(with_heads([view], list(body.c), body, age=shape.age))
+
+
+def label_of(index: int) -> str:
+    """What the statement calls a column of the groups: Postgres would cut the names of the answer at 63 bytes."""
+    return f"_{index}"
 
 
 def group_rows(view: View, shape: AggregateShape) -> sa.Subquery:
@@ -68,8 +70,7 @@ def group_rows(view: View, shape: AggregateShape) -> sa.Subquery:
     rows = revision_rows(view, shape.filters, wanted, age=shape.age)
     keys = [compile_group(view.dataset, rows, group) for group in shape.groups]
     measures = [compile_measure(view.dataset, rows, measure) for measure in shape.measures]
-    labelled = [key.label(group.name) for key, group in zip(keys, shape.groups, strict=True)]
-    labelled += [found.label(measure.name) for found, measure in zip(measures, shape.measures, strict=True)]
+    labelled = [column.label(label_of(index)) for index, column in enumerate((*keys, *measures))]
     # By position: the same parameter written twice would be two expressions to Postgres.
     positions: list[Any] = [sa.literal_column(str(index)) for index in range(1, len(keys) + 1)]
     return sa.select(*labelled).select_from(rows).group_by(*positions).subquery("_grouped")
@@ -81,12 +82,28 @@ def compile_group(dataset: Dataset, rows: Any, group: Group) -> sa.ColumnElement
     column = rows.c[prop.column]
     if group.bucket is None:
         return column  # type: ignore[no-any-return]
+    if group.width is not None:
+        return compile_bin(prop.type, column, group.width)
     bucket = sa.literal_column(f"'{group.bucket}'", sa.Text)
     if prop.type.zoned:
         zone = sa.bindparam("timezone", type_=sa.Text)
         return sa.func.date_trunc(bucket, column, zone, type_=prop.type.sqlalchemy)
     timestamp = sa.cast(column, sa.TIMESTAMP())
     return sa.cast(sa.func.date_trunc(bucket, timestamp), prop.type.sqlalchemy)
+
+
+def compile_bin(kind: PropertyType, column: sa.ColumnElement[Any], width: str) -> sa.ColumnElement[Any]:
+    """The lower edge of the bin that a value lies in: the greatest multiple of the width that is not above it."""
+    # A float is what its text says, as the answer shows it: 0.3 lies in the bin of 0.3, though its bits are below.
+    # A cast without the text keeps 15 digits only.
+    exact = sa.cast(sa.cast(column, sa.Text), sa.Numeric()) if kind.floating else sa.cast(column, sa.Numeric())
+    wide = sa.literal_column(f"CAST('{width}' AS NUMERIC)", sa.Numeric())
+    # The remainder is exact where a quotient is rounded. It has the sign of the value.
+    rest = sa.func.mod(exact, wide, type_=sa.Numeric())
+    below = sa.case((rest < sa.literal_column("0"), wide), else_=sa.literal_column("0"))
+    edge = exact - rest - below
+    # The edges of whole numbers may lie below what their column holds.
+    return sa.cast(edge, kind.sqlalchemy) if kind.floating else edge
 
 
 def compile_measure(dataset: Dataset, rows: Any, measure: Measure) -> sa.ColumnElement[Any]:
@@ -125,25 +142,25 @@ def shown_as_text(dataset: Dataset, part: Group | Measure) -> bool:
     return dataset.properties[part.of].type.json_as_text
 
 
-def is_whole_sum(dataset: Dataset, part: Group | Measure) -> bool:
-    """Whether it is a sum of integers, which may be larger than each of them."""
-    if part.of is None or not isinstance(part, Measure) or part.function != "sum":
-        return False
-    return dataset.properties[part.of].logical_type == "integer"
+def may_be_large(dataset: Dataset, part: Group | Measure) -> bool:
+    """Whether it is made of whole numbers and may be larger than each of them: a sum, or the edge of a bin."""
+    made = part.function == "sum" if isinstance(part, Measure) else part.width is not None
+    return made and part.of is not None and dataset.properties[part.of].logical_type == "integer"
 
 
-def write_group(row: Any, names: list[str], texts: set[str], sums: set[str]) -> sa.ColumnElement[str]:
+def write_group(dataset: Dataset, row: Any, parts: Sequence[Group | Measure]) -> sa.ColumnElement[str]:
     """A group as JSON text."""
-    columns = []
-    for name in names:
-        shown: Any = row.c[name]
-        if name in texts:
-            shown = sa.cast(shown, sa.Text)
-        elif name in sums:
+    pieces: list[sa.ColumnElement[Any]] = []
+    for index, part in enumerate(parts):
+        shown: Any = row.c[label_of(index)]
+        written: sa.ColumnElement[Any] = sa.func.to_json(shown)
+        if shown_as_text(dataset, part):
+            written = sa.func.to_json(sa.cast(shown, sa.Text))
+        elif may_be_large(dataset, part):
             # A number as long as JSON readers keep all its digits.
             wide = sa.func.abs(shown) > sa.literal_column(str(SAFE_INTEGER))
-            shown = sa.case((wide, sa.func.to_json(sa.cast(shown, sa.Text))), else_=sa.func.to_json(shown))
-        columns.append(shown.label(name))
-    document = sa.select(*columns).correlate(row).subquery("_document")
-    text = sa.cast(sa.func.row_to_json(sa.literal_column(DOCUMENT)), sa.Text)
-    return sa.select(text).select_from(document).scalar_subquery()
+            written = sa.case((wide, sa.func.to_json(sa.cast(shown, sa.Text))), else_=written)
+        name = json.dumps(part.name, ensure_ascii=False)
+        value = sa.func.coalesce(sa.cast(written, sa.Text), constant("null"))
+        pieces += [constant(f"{',' if index else '{'}{name}:"), value]
+    return sa.func.concat(*pieces, constant("}"))
