@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from api.database.statement import Statement
@@ -14,9 +15,7 @@ from api.datasets.whole_answer import WholeAnswer
 from api.http.negotiation import JSON, MediaType
 from api.http.problems import Problem, parameter_problem
 from api.openapi_parts.names import operation_id, schema_name
-from api.openapi_parts.parameters import (
-    page_parameters,
-)
+from api.openapi_parts.parameters import at_parameter, page_parameters
 from api.openapi_parts.parts import NEXT, UNCHANGED, answer, parameter, problem_answers
 from api.query.cursor import KeyPart, digest_query, open_key, seal_key
 from api.query.pagination import check_position_found, check_room, next_page, open_cursor, text_parts
@@ -25,6 +24,7 @@ from api.query.parameters import (
     REVISION_DIGITS,
     Draft,
     Reader,
+    read_at,
     read_cursor,
     read_draft,
     read_epoch,
@@ -45,11 +45,12 @@ class ChangesQuery:
     properties: tuple[str, ...] | None = None
     limit: int = LIMIT_DEFAULT
     cursor: str | None = None
+    at: int | datetime | None = None
     epoch: str | None = None
 
 
 class Changes(WholeAnswer):
-    """A page of changes; a walk over them is pinned to the revision that was current when it began."""
+    """A page of changes; a walk over them is pinned to the revision that `at` names, or that was current first."""
 
     name = "changes"
     path = "/changes"
@@ -63,6 +64,7 @@ class Changes(WholeAnswer):
             "properties": view.validator.readers["properties"],
             "limit": read_limit,
             "cursor": read_cursor,
+            "at": read_at,
             "epoch": read_epoch,
         }
         draft = read_draft(target.query_string, readers)
@@ -71,12 +73,14 @@ class Changes(WholeAnswer):
                 "invalid_value", "since", "must be a revision; 0 returns every record as inserted"
             )
         query = ChangesQuery(**draft.facts)
-        digest = digest_query("changes", view.dataset.address, view.seen, query.since, query.properties)
+        bound = () if query.at is None else (query.at,)
+        digest = digest_query("changes", view.dataset.address, view.seen, query.since, query.properties, *bound)
         check_room(view, target)
         cursor = None if query.cursor is None else open_cursor(view, query.cursor, digest)
         return Question(
             query=(query, digest, cursor, target),
             canonical=repr((digest, query.limit, target)).encode(),
+            at=None if cursor else query.at,
             pins=cursor.revisions if cursor else (),
             epoch=cursor.epoch if cursor else query.epoch,
             seen=query.since,
@@ -91,13 +95,14 @@ class Changes(WholeAnswer):
     ) -> Answer:
         """The changes, and where more of them are; on the last page, from where the next walk goes on."""
         query, digest, cursor, target = question.query
-        check_since(query.since, pin.revision, pin.heads[0].oldest_revision)
+        check_order(query.since, pin)
+        check_kept(query.since, pin.heads[0].oldest_revision)
         after = open_key(cursor.position) if cursor else ()
         statement = changes_statement(view, query, after)
         values = changes_values(query, after) | pinned_values(pin) | {"revision_1": query.since}
         read = await reader.read(view, self.name, statement, values)
         # What was pruned meanwhile is no longer known to have been there.
-        check_since(query.since, pin.revision, read.oldest[0])
+        check_kept(query.since, read.oldest[0])
         reader.check_read(read, pin)
         found, changes, last, *placed = read.payload
         if placed:
@@ -124,10 +129,16 @@ def read_since(name: str, value: str, draft: Draft) -> None:
     draft.facts["since"] = int(value)
 
 
-def check_since(since: int, until: int, oldest: int) -> None:
+def check_order(since: int, pin: Pin) -> None:
+    """Nothing comes back where the revision of the caller's copy is none that comes later than the walk's."""
+    if since > pin.heads[0].revision:
+        raise parameter_problem("invalid_value", "since", f"the newest revision is {pin.heads[0].revision}")
+    if since > pin.revision:
+        raise parameter_problem("invalid_value", "at", f"revision {pin.revision} comes before since={since}")
+
+
+def check_kept(since: int, oldest: int) -> None:
     """Nothing comes back where it can be told what changed; from nothing at all it always can."""
-    if since > until:
-        raise parameter_problem("invalid_value", "since", f"the newest revision is {until}")
     if 0 < since < oldest:
         hint = f"The kept history begins at revision {oldest}: begin a new copy with since=0."
         raise Problem("revision_gone", hint)
@@ -156,7 +167,7 @@ def changes_operation(dataset: Dataset) -> JsonObject:
             "key": {"type": "object", "description": f"The record's {', '.join(dataset.key)}."},
             "record": {
                 "oneOf": [record, {"type": "null"}],
-                "description": "The current record; null if it was deleted.",
+                "description": "The record at that revision; null if it was deleted.",
             },
         },
     }
@@ -183,12 +194,16 @@ def changes_operation(dataset: Dataset) -> JsonObject:
         "The revision of the caller's copy; 0 returns every record as inserted.",
         {"type": "integer", "minimum": 0, "examples": [0]},
     )
+    at = at_parameter() | {
+        "description": "Up to which revision: its number, or a moment (RFC 3339) for the one that was current then;"
+        " the newest where left out."
+    }
     shared = [p for p in page_parameters(dataset) if p["name"] in {"limit", "cursor", "epoch", "properties"}]
     return {
         "operationId": operation_id("list_changes", dataset),
         "summary": f"Changes of {dataset.name}",
         "description": "Inserted, updated and deleted records after a revision, in the order of the key.",
-        "parameters": [since | {"required": True}, *shared],
+        "parameters": [since | {"required": True}, at, *shared],
         "responses": {
             "200": answer("A page of changes.", schema, link=True),
             "304": UNCHANGED,

@@ -102,23 +102,68 @@ def test_changes_are_the_difference_of_any_two_revisions(client: httpx.Client, s
     head = shop.rows("SELECT revision FROM decant.datasets WHERE dataset = 'stock'")[0][0]
     revisions = [records_at(client, revision) for revision in range(head + 1)]
     for since in range(head + 1):
-        changes = walk(client, f"{DATASET}/changes?since={since}&limit={source.choice([1, 3, 1000])}")
-        keys = [(c["key"]["place"], c["key"]["article"]) for c in changes]
-        assert keys == sorted(set(keys)), "each key once, in order"
-        expected: dict[tuple[Any, ...], tuple[str, Any]] = {}
-        for key in revisions[since].keys() | revisions[head].keys():
-            before, after = revisions[since].get(key), revisions[head].get(key)
-            if after is None:
-                expected[key] = ("deleted", None)
-            elif before is None:
-                expected[key] = ("inserted", after)
-            elif before != after:
-                expected[key] = ("updated", after)
-        found = {key: (c["change"], c["record"]) for key, c in zip(keys, changes, strict=True)}
-        # What was changed and changed back is told as an update, which harms no copy.
-        for key in found.keys() - expected.keys():
-            assert found[key] == ("updated", revisions[head][key])
-        assert {key: found[key] for key in expected} == expected
+        for until in (source.randrange(max(since, 1), head + 1), head):
+            pinned = source.choice(["", f"&at={until}"]) if until == head else f"&at={until}"
+            limit = source.choice([1, 3, 1000])
+            changes = walk(client, f"{DATASET}/changes?since={since}{pinned}&limit={limit}")
+            check_difference(changes, revisions[since], revisions[until])
+
+
+def check_difference(changes: list[dict[str, Any]], older: dict[Any, Any], newer: dict[Any, Any]) -> None:
+    """Fails unless the changes make the newer records of the older ones, with no more than is needed."""
+    keys = [(c["key"]["place"], c["key"]["article"]) for c in changes]
+    assert keys == sorted(set(keys)), "each key once, in order"
+    expected: dict[tuple[Any, ...], tuple[str, Any]] = {}
+    for key in older.keys() | newer.keys():
+        before, after = older.get(key), newer.get(key)
+        if after is None:
+            expected[key] = ("deleted", None)
+        elif before is None:
+            expected[key] = ("inserted", after)
+        elif before != after:
+            expected[key] = ("updated", after)
+    found = {key: (c["change"], c["record"]) for key, c in zip(keys, changes, strict=True)}
+    # What was changed and changed back is told as an update, which harms no copy.
+    for key in found.keys() - expected.keys():
+        assert found[key] == ("updated", newer[key])
+    assert {key: found[key] for key in expected} == expected
+
+
+def test_a_walk_up_to_a_moment_ends_there_whatever_comes(client: httpx.Client, shop: Lab) -> None:
+    for pieces in (1, 2, 3):
+        load(shop, {("Ghent", article): pieces for article in range(6 + pieces)})
+    moment = shop.rows("SELECT published_at FROM decant.revisions WHERE revision = 2")[0][0].isoformat()
+    first = client.get(f"{DATASET}/changes", params={"since": 1, "at": moment, "limit": 5})
+    assert first.headers["Decant-Revision"] == "2"
+    load(shop, {("Ghent", 1): 9})
+    last = client.get(first.json()["next"])
+    facts = last.json()
+    assert [c["record"]["pieces"] for c in first.json()["data"] + facts["data"]] == [2] * 8
+    assert (facts["revision"], facts["since"], facts["next"], facts["next_since"]) == (2, 1, None, 2)
+    assert facts["next_epoch"] == last.headers["Decant-Epoch"]
+    onward = client.get(f"{DATASET}/changes?since={facts['next_since']}&epoch={facts['next_epoch']}&at=3").json()
+    assert [c["change"] for c in onward["data"]] == ["updated"] * 8 + ["inserted"]
+    # A cursor belongs to one end of the walk.
+    cursor = first.json()["next"].partition("cursor=")[2]
+    assert client.get(f"{DATASET}/changes?since=1&at=3&cursor={cursor}").json()["code"] == "invalid_cursor"
+
+
+def test_a_walk_that_would_end_before_it_begins_is_refused(client: httpx.Client, shop: Lab) -> None:
+    for pieces in (1, 2, 3):
+        load(shop, {("Ghent", 1): pieces})
+    client.headers["Decant-Min-Revision"] = "3"
+    answer = client.get(f"{DATASET}/changes?since=3&at=2")
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_value")
+    assert answer.json()["errors"][0] == {"parameter": "at", "message": "revision 2 comes before since=3"}
+    assert client.get(f"{DATASET}/changes?since=2&at=2").json()["data"] == []
+    for query, code in (
+        ("since=4&at=2", "invalid_value"),
+        ("since=1&at=4", "invalid_value"),
+        ("since=0&at=0", "revision_gone"),
+        ("since=0&at=2013-01-01", "invalid_value"),
+        ("since=0&at=2013-01-01T00:00:00Z", "revision_gone"),
+    ):
+        assert client.get(f"{DATASET}/changes?{query}").json()["code"] == code
 
 
 def test_a_walk_over_changes_ends_where_it_began(client: httpx.Client, shop: Lab) -> None:
