@@ -12,8 +12,8 @@ from commands.quarantine import DatasetAddress
 
 def lineage(address: DatasetAddress, as_json: AsJson = False) -> None:
     """Show where each property comes from: raw columns, files, addresses, other datasets."""
+    from catalog.model.lineage import to_json, trace_lineage
     from commands.show.lineage import show_lineage
-    from ingest.inspection.lineage import to_json, trace_lineage
 
     _, catalog = load_contracts()
     traced = [trace_lineage(catalog, dataset) for dataset in catalog.find(address)]

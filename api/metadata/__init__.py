@@ -1,1 +1,1 @@
-"""Catalogue, contracts, status, loads, quality, profiles, provenance."""
+"""Catalogue, contracts, status, loads, quality, profiles, lineage, provenance."""

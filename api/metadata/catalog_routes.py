@@ -21,6 +21,7 @@ from api.query.view import View
 from catalog.model.dataset import Dataset, Product
 from catalog.types.filter_operators import operators_of
 
+LINEAGE = "/lineage"
 COUNTING = ("/profile", "/quality", "/loads")  # not for callers who see some records only
 
 router = APIRouter()
@@ -175,7 +176,7 @@ def describe_quality(status: DatasetStatus, access: RuleAccess) -> dict[str, obj
 def describe_view(context: Context, view: View, questions: Iterable[str]) -> dict[str, object]:
     """What one dataset's own page adds: key, scopes and properties as the caller sees them, where to go on."""
     dataset = view.dataset
-    paths = questions if view.row_filtered else (*questions, *COUNTING)
+    paths = (*questions, LINEAGE, *(() if view.row_filtered else COUNTING))
     product = context.catalog.product_of(dataset)
     scopes = [role.scope for role in product.roles if role.access == "read" and not role.anonymous]
     return {

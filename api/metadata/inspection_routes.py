@@ -1,4 +1,4 @@
-"""Inspection endpoints of a dataset: profile, quality results, loads, record provenance."""
+"""Inspection endpoints of a dataset: profile, quality results, loads, lineage, record provenance."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from api.datasets.endpoint import Endpoint
 from api.datasets.records import Record
 from api.http.problems import Problem, parameter_problem
 from api.http.responses import READ, answer_json, answer_list, refuse_unknown
+from api.metadata.lineage import LineageOfCaller, lineages_of
 from api.metadata.load_history import list_loads, list_quality, read_profile
 from api.metadata.provenance import provenance_of, read_provenance
 from api.query.record_key import parse_key, read_key_part
@@ -70,6 +71,16 @@ async def get_loads(request: Request) -> Response:
         raise parameter_problem("invalid_value", "status", "unknown status", LOAD_STATUSES)
     members, behind = await list_loads(context.read_connections, view.dataset, status, before, limit)
     return answer_list(request, members, behind, context.settings)
+
+
+@router.api_route(f"{DATASET}/lineage", methods=READ)
+async def get_lineage(request: Request) -> Response:
+    """What each property comes from, and what uses it; it counts nothing, so who sees some records has it too."""
+    context, principal, view = await find_view(request)
+    refuse_unknown(request)
+    lineages = lineages_of(request)
+    await lineages.prepare(view.dataset)
+    return answer_json(request, {"data": LineageOfCaller(context, lineages, principal, view).describe()})
 
 
 class ProvenanceEndpoint:

@@ -1,4 +1,4 @@
-"""The operations that tell of a dataset beside its records: profile, quality, loads, a record's provenance."""
+"""The operations that tell of a dataset beside its records: profile, quality, loads, lineage, provenance."""
 
 from __future__ import annotations
 
@@ -20,12 +20,21 @@ SHOWN_OF_LOADS = (
 
 def inspection_schemas() -> JsonObject:
     """What all datasets' operations share."""
-    return {"PropertyProfile": property_profile(), "Measured": measured(), "Provenance": provenance()}
+    return {
+        "PropertyProfile": property_profile(),
+        "Measured": measured(),
+        "Origin": origin(),
+        "Lineage": lineage(),
+        "Provenance": provenance(),
+    }
 
 
 def inspection_paths(dataset: Dataset, common: JsonObject, *, row_filtered: bool = False) -> Paths:
     """The paths; `row_filtered`: without those that count all records."""
-    paths = {f"{dataset.path}/records/{{key}}/provenance": {"get": common | provenance_operation(dataset)}}
+    paths = {
+        f"{dataset.path}/records/{{key}}/provenance": {"get": common | provenance_operation(dataset)},
+        f"{dataset.path}/lineage": {"get": common | lineage_operation(dataset)},
+    }
     if not row_filtered:
         paths |= {
             f"{dataset.path}/profile": {"get": common | profile_operation(dataset)},
@@ -120,6 +129,23 @@ def loads_operation(dataset: Dataset) -> JsonObject:
     }
 
 
+def lineage_operation(dataset: Dataset) -> JsonObject:
+    """Where properties come from."""
+    schema: JsonObject = {
+        "type": "object",
+        "required": ["data"],
+        "properties": {"data": {"$ref": "#/components/schemas/Lineage"}},
+    }
+    return {
+        "operationId": operation_id("get_lineage", dataset),
+        "summary": f"Where the properties of {dataset.name} come from",
+        "description": "The properties of other datasets that each property is made of, and those that are made of"
+        " it, as far as the caller sees them. Raw data, transforms and queries are shown to `ops:read`.",
+        "parameters": [],
+        "responses": ledger_answers("The lineage.", schema),
+    }
+
+
 def provenance_operation(dataset: Dataset) -> JsonObject:
     """Where a record came from."""
     scopes = [f"{dataset.product}:read", "ops:read"]
@@ -200,6 +226,54 @@ def measured() -> JsonObject:
         "rules": {"type": "array", "items": rule},
     }
     return {"type": "object", "required": list(properties), "properties": properties}
+
+
+def origin() -> JsonObject:
+    """One thing that a property comes from."""
+    properties: JsonObject = {
+        "kind": {
+            "type": "string",
+            "enum": ["property", "records", "column", "stated"],
+            "description": "A property of a dataset, the records of one, a raw column, or what the contract says.",
+        },
+        "place": TEXT | {"description": "The dataset, or the raw data; empty where the contract only says a name."},
+        "name": MAYBE_TEXT | {"description": "The property or column; null where whole records count."},
+        "url": TEXT | {"description": "The lineage of the dataset."},
+        "origins": {
+            "type": "array",
+            "items": {"$ref": "#/components/schemas/Origin"},
+            "description": "What it comes from in turn; empty where that stands at another place of the same tree.",
+        },
+    }
+    return {"type": "object", "required": ["kind", "place", "name"], "properties": properties}
+
+
+def lineage() -> JsonObject:
+    """The lineage of a dataset."""
+    user: JsonObject = {
+        "type": "object",
+        "required": ["place", "name", "url"],
+        "properties": {"place": TEXT, "name": TEXT, "url": TEXT},
+    }
+    used_by: JsonObject = {"type": "array", "items": user}
+    prop: JsonObject = {
+        "type": "object",
+        "required": ["name", "origins", "used_by"],
+        "properties": {
+            "name": TEXT,
+            "transform": MAYBE_TEXT | {"description": "The expression that makes it; only for `ops:read`."},
+            "origins": {"type": "array", "items": {"$ref": "#/components/schemas/Origin"}},
+            "used_by": used_by | {"description": "The properties of other datasets that are made of it."},
+        },
+    }
+    properties: JsonObject = {
+        "dataset": TEXT,
+        "source": MAYBE_TEXT | {"description": "What feeds the dataset; only for `ops:read`."},
+        "query": MAYBE_TEXT | {"description": "The query that it is derived by; only for `ops:read`."},
+        "properties": {"type": "array", "items": prop},
+        "used_by": used_by | {"description": "The properties that are made of its records, not of their values."},
+    }
+    return {"type": "object", "required": ["dataset", "properties", "used_by"], "properties": properties}
 
 
 def provenance() -> JsonObject:

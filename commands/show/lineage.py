@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
-from ingest.inspection.lineage import Lineage, Origin
+from catalog.model.lineage import Lineage, Origin
 
 
 def show_lineage(traced: Lineage, console: Console) -> None:

@@ -1,1 +1,1 @@
-"""Status, history, lineage, statistics."""
+"""Status, history, statistics."""

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from catalog.contract.load import load_catalog
 from catalog.model.catalog import Catalog
+from catalog.model.lineage import Lineage, Origin, to_json, trace_lineage
 from commands.show.lineage import show_lineage
-from ingest.inspection.lineage import Lineage, Origin, to_json, trace_lineage
 from runtime.settings.settings import load_settings
 from tests.support.contract_heads import begin
 

@@ -5,8 +5,8 @@ Values are followed, not conditions: what a query only filters or joins by is no
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 
 import sqlglot
 from sqlglot import expressions as exp
@@ -59,22 +59,49 @@ class Lineage:
     properties: tuple[PropertyLineage, ...]
 
 
+class Origins:
+    """What the properties of a catalog's datasets directly come from; each is looked for once."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.known = {(dataset.schema, dataset.name): dataset for dataset in catalog.datasets()}
+        self.by_address = {dataset.address: dataset for dataset in self.known.values()}
+        self.found: dict[tuple[str, str], tuple[Origin, ...]] = {}
+
+    def of(self, dataset: Dataset, prop: Property) -> tuple[Origin, ...]:
+        """What a property comes from, without what that comes from."""
+        key = (dataset.address, prop.name)
+        if key not in self.found:
+            self.found[key] = tuple(find_origins(self.known, dataset, prop))
+        return self.found[key]
+
+    def trace(self, dataset: Dataset, prop: Property) -> tuple[Origin, ...]:
+        """What a property comes from, back to raw columns."""
+        return tuple(replace(origin, origins=self.behind(origin)) for origin in self.of(dataset, prop))
+
+    def behind(self, origin: Origin) -> tuple[Origin, ...]:
+        """What an origin comes from."""
+        if origin.kind != "property" or origin.name is None:
+            return ()
+        source = self.by_address[origin.place]
+        return self.trace(source, source.properties[origin.name])
+
+
 def trace_lineage(catalog: Catalog, dataset: Dataset) -> Lineage:
     """The lineage of a dataset, through every derived dataset back to raw columns."""
-    known = {(other.schema, other.name): other for other in catalog.datasets()}
+    origins = Origins(catalog)
     return Lineage(
         dataset=dataset.address,
         source=name_source(dataset.input),
         query=dataset.input.query if dataset.input else None,
         properties=tuple(
-            PropertyLineage(prop.name, prop.transform, tuple(trace_property(known, dataset, prop)))
+            PropertyLineage(prop.name, prop.transform, origins.trace(dataset, prop))
             for prop in dataset.properties.values()
         ),
     )
 
 
-def trace_property(known: dict[tuple[str, str], Dataset], dataset: Dataset, prop: Property) -> Iterator[Origin]:
-    """What a property comes from."""
+def find_origins(known: Mapping[tuple[str, str], Dataset], dataset: Dataset, prop: Property) -> Iterator[Origin]:
+    """What a property directly comes from."""
     source = dataset.input
     if source is not None and source.query:
         for column in prop.raw_columns:
@@ -85,7 +112,7 @@ def trace_property(known: dict[tuple[str, str], Dataset], dataset: Dataset, prop
     yield from (Origin("stated", "", name) for name in prop.source_objects)
 
 
-def trace_column(known: dict[tuple[str, str], Dataset], dataset: Dataset, column: str) -> Iterator[Origin]:
+def trace_column(known: Mapping[tuple[str, str], Dataset], dataset: Dataset, column: str) -> Iterator[Origin]:
     """What a column of a query's result comes from; the records of all that is read where no value tells."""
     reads = {read: find_read(dataset, read) for read in (dataset.input.reads if dataset.input else ())}
     tables = {f"t{number}": known[index] for number, index in enumerate(reads.values()) if index in known}
@@ -94,10 +121,8 @@ def trace_column(known: dict[tuple[str, str], Dataset], dataset: Dataset, column
     # In one order: the parser's own changes from run to run.
     for table, name in sorted(find_leaves(dataset, column, tables, names)):
         source = tables.get(table)
-        prop = source.properties.get(name) if source else None
-        if source and prop and (source.address, name) not in found:
-            origins = tuple(trace_property(known, source, prop))
-            found[source.address, name] = Origin("property", source.address, name, origins)
+        if source and name in source.properties:
+            found.setdefault((source.address, name), Origin("property", source.address, name))
     yield from found.values()
     if not found:
         yield from (Origin("records", source.address, None) for source in tables.values())
