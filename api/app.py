@@ -37,6 +37,7 @@ from api.http.problems import install_problems
 from api.kinds import KINDS
 from api.metadata import catalog_routes
 from api.metadata import inspection_routes as inspection
+from api.metadata.catalog_search import CatalogSearch
 from api.metadata.lineage import Lineages
 from api.metadata.provenance import Provenance, RawLookup
 from api.observability.metrics import show_state
@@ -117,6 +118,7 @@ class Service:
         state.exports = ExportResources(ExportSource(self.read_url, settings), self.export_files)
         state.intake = Intake(EventStore(self.write_pool), bodies, self.parser)
         state.provenance = Provenance(settings, reader, self.raw_lookup)
+        state.catalog_search = CatalogSearch(catalog)
         state.lineages = Lineages(catalog)
         state.documents = self.documents
 

@@ -245,7 +245,7 @@ def test_every_request_of_the_tour_is_answered_as_it_says(flights: Lab) -> None:
 
 def test_every_request_of_the_reference_is_answered(flights: Lab) -> None:
     requests = [command for command, _ in find_requests(read("docs/reference/api.md"))]
-    assert len(requests) == 2
+    assert len(requests) == 3
     with flights.serve() as client:
         client.follow_redirects = True
         for command in requests:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -15,6 +17,14 @@ from api.datasets.resources import dataset_resources
 from api.http.addresses import address_of
 from api.http.negotiation import JSON, YAML, choose_media_type
 from api.http.responses import READ, answer, answer_json, refuse_unknown
+from api.metadata.catalog_search import (
+    Listed,
+    count_facets,
+    describe_matched,
+    list_candidates,
+    parse_catalog_query,
+    search_of,
+)
 from api.metadata.contract_document import show_contract, write_yaml
 from api.metadata.dataset_status import NOTHING, DatasetStatus, read_dataset_statuses, read_timestamp, write_timestamp
 from api.query.view import View
@@ -31,16 +41,29 @@ RuleAccessOf = Callable[..., RuleAccess]  # of a dataset and the names that are 
 
 @router.api_route("/data", methods=READ)
 async def list_products(request: Request) -> Response:
-    """The products and datasets that the caller may see."""
+    """The products and datasets that the caller may see, or those of them that a search leaves."""
     context = context_of(request)
     principal = await context.authenticate(request)
-    refuse_unknown(request)
+    query = parse_catalog_query(request.scope["query_string"])
     statuses = await read_dataset_statuses(context.read_connections, context.catalog)
     products = visible_products(context.catalog, principal)
     rule_access_of = partial(RuleAccess, context.catalog, principal)
-    return answer_json(
-        request, {"data": [describe_product(context, *each, statuses, rule_access_of) for each in products]}
-    )
+
+    def fresh_of(product: Product, dataset: Dataset, access: Access) -> bool | None:
+        status = statuses.get(dataset.address, NOTHING)
+        fresh: bool | None = describe_freshness(status, product, dataset, access)["fresh"]
+        return fresh
+
+    search = search_of(request)
+    if query.text is not None:
+        await search.prepare()
+    candidates = list_candidates(search, query, products, fresh_of)
+    shown: dict[str, list[Listed]] = defaultdict(list)
+    for each in candidates:
+        if each.fits(query.chosen):
+            shown[each.product.schema].append(each)
+    data = [describe_listed(context, listed, statuses, rule_access_of) for listed in shown.values()]
+    return answer_json(request, {"data": data, "facets": count_facets(candidates, query)})
 
 
 @router.api_route("/data/{product}/v{major}", methods=READ)
@@ -95,10 +118,30 @@ async def get_dataset(request: Request) -> Response:
     return answer_json(request, body, dataset_resources(request).headers.lifecycle_of(product))
 
 
+def describe_listed(
+    context: Context, listed: Sequence[Listed], statuses: DatasetStatuses, rule_access_of: RuleAccessOf
+) -> dict[str, Any]:
+    """What the catalogue says of a product, with those of its datasets that are listed, in their order."""
+    product, access = listed[0].product, listed[0].access
+    datasets = [each.dataset for each in listed if each.dataset is not None]
+    facts = describe_product(context, product, access, statuses, rule_access_of, datasets)
+    for described, each in zip(facts["datasets"], listed, strict=False):
+        if each.found is not None:
+            described["matched"] = describe_matched(each.found)
+    return facts
+
+
 def describe_product(
-    context: Context, product: Product, access: Access, statuses: DatasetStatuses, rule_access_of: RuleAccessOf
-) -> dict[str, object]:
-    """What the catalogue says of a product."""
+    context: Context,
+    product: Product,
+    access: Access,
+    statuses: DatasetStatuses,
+    rule_access_of: RuleAccessOf,
+    datasets: Iterable[Dataset] | None = None,
+) -> dict[str, Any]:
+    """What the catalogue says of a product, with all datasets that are seen or with these."""
+    if datasets is None:
+        datasets = [dataset for dataset in product.datasets.values() if access.sees(dataset.name)]
     return {
         "product": product.id,
         "major": product.major,
@@ -108,9 +151,7 @@ def describe_product(
         "status": product.status,
         "url": address_of(context.settings, f"/data/{product.id}/v{product.major}"),
         "datasets": [
-            describe_dataset(context, product, dataset, access, statuses, rule_access_of)
-            for dataset in product.datasets.values()
-            if access.sees(dataset.name)
+            describe_dataset(context, product, dataset, access, statuses, rule_access_of) for dataset in datasets
         ],
     }
 

@@ -4,14 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from api.openapi_parts.parts import UNCHANGED, PathItem, path_parameter, problem_answers
+from api.auth.permissions import SERVED
+from api.metadata.catalog_search import FACETS, FRESH
+from api.openapi_parts.parts import EXPLODED, UNCHANGED, PathItem, parameter, path_parameter, problem_answers
+from catalog.types.filter_operators import PATTERN_MAXIMUM_CHARACTERS
 from runtime.json_types import JsonObject
 
 THING: JsonObject = {"type": "object", "required": ["data"], "properties": {"data": {"type": "object"}}}
-THINGS: JsonObject = {
+FACETS_FOUND: JsonObject = {
     "type": "object",
-    "required": ["data"],
-    "properties": {"data": {"type": "array", "items": {"type": "object"}}},
+    "required": list(FACETS),
+    "properties": {
+        facet: {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["value", "count"],
+                "properties": {
+                    "value": {"type": "boolean" if facet == "fresh" else "string"},
+                    "count": {"type": "integer", "minimum": 1},
+                },
+            },
+        }
+        for facet in FACETS
+    },
+}
+CATALOGUE: JsonObject = {
+    "type": "object",
+    "required": ["data", "facets"],
+    "properties": {"data": {"type": "array", "items": {"type": "object"}}, "facets": FACETS_FOUND},
 }
 HEALTH: JsonObject = {"type": "object", "required": ["status"], "properties": {"status": {"type": "string"}}}
 
@@ -39,9 +60,11 @@ def catalogue_paths() -> Iterator[tuple[str, PathItem]]:
         catalogue_operation(
             "list_products",
             "List products and datasets",
-            "Products and datasets that you may read.",
-            [],
-            {"application/json": {"schema": THINGS}},
+            "Products and datasets that you may read. With `q` the best matches come first, and `matched` of each"
+            " dataset says where the words were found. `facets` counts datasets by value, regardless of the facet's"
+            " own parameter.",
+            search_parameters(),
+            {"application/json": {"schema": CATALOGUE}},
         ),
     )
     yield (
@@ -74,6 +97,31 @@ def catalogue_paths() -> Iterator[tuple[str, PathItem]]:
             in_json,
         ),
     )
+
+
+def search_parameters() -> list[JsonObject]:
+    """What narrows the catalogue."""
+    words: JsonObject = {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": PATTERN_MAXIMUM_CHARACTERS,
+        "examples": ["delay"],
+    }
+    offered = {"status": list(SERVED), "fresh": list(FRESH)}
+    about = {
+        "product": "Ids of products.",
+        "tag": "Tags of the dataset or its product.",
+        "status": "Of the product.",
+        "fresh": "Whether the promised latency is kept.",
+    }
+    found = [parameter("q", "Words that names, descriptions, tags or properties begin with, all of them.", words)]
+    for facet in FACETS:
+        item: JsonObject = (
+            {"type": "string", "enum": offered[facet]} if facet in offered else {"type": "string", "minLength": 1}
+        )
+        schema: JsonObject = {"type": "array", "minItems": 1, "items": item}
+        found.append(parameter(facet, f"{about[facet]} One of several is enough.", schema) | EXPLODED)
+    return found
 
 
 def catalogue_operation(
