@@ -51,8 +51,8 @@ async def list_products(request: Request) -> Response:
 
     def fresh_of(product: Product, dataset: Dataset, access: Access) -> bool | None:
         status = statuses.get(dataset.address, NOTHING)
-        fresh: bool | None = describe_freshness(status, product, dataset, access)["fresh"]
-        return fresh
+        fresh = describe_freshness(status, product, dataset, access)["fresh"]
+        return fresh if isinstance(fresh, bool) else None
 
     search = search_of(request)
     if query.text is not None:

@@ -27,7 +27,7 @@ from api.http.server_timing import KEPT, Timings
 OWN_FACTS = ("path_params", "endpoint", "route", "router")
 PROBLEM_FIELDS = ("www-authenticate", "retry-after")
 Parameters = list[tuple[str, str]]
-UNSPOILED = "[](),:*"  # as people write filters
+UNSPOILED = "[]():*"  # as people write filters; a comma that is written separates
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,11 @@ class Asking:
 
     async def get(self, path: str, *parameters: tuple[str, str]) -> Reply:
         """The answer to a question; Problem where there is none."""
-        reply = await self.send(path, list(parameters))
+        return await self.get_raw(path, write_query(list(parameters)))
+
+    async def get_raw(self, path: str, query: str) -> Reply:
+        """The same, of a query string as it stands in an address: an encoded comma is not one that separates."""
+        reply = await self.send(path, query)
         self.replies.append(reply)
         return reply
 
@@ -77,19 +81,19 @@ class Asking:
         except Problem as problem:
             if KINDS[problem.code].status not in {404, 410}:
                 raise
-            self.replies.append(Reply(write_address(path, list(parameters)), problem.code, None, b"null"))
+            address = write_address(path, write_query(list(parameters)))
+            self.replies.append(Reply(address, problem.code, None, b"null"))
             return None
 
-    async def send(self, path: str, parameters: Parameters) -> Reply:
+    async def send(self, path: str, query: str) -> Reply:
         """Sends a question through the service's routes."""
         raw_path = quote(path, safe="/,:").encode()
-        query = write_query(parameters).encode()
         scope: dict[str, Any] = {name: value for name, value in self.request.scope.items() if name not in OWN_FACTS}
         scope |= {
             "method": "GET",
             "path": path,
             "raw_path": raw_path,
-            "query_string": query,
+            "query_string": query.encode(),
             "headers": [(b"accept", JSON.bare_type.encode())],
             IDENTIFIED: self.principal,
             KEPT: Timings(),
@@ -103,7 +107,7 @@ class Asking:
             raise Problem(told["code"], told.get("detail"), errors=told.get("errors"), headers=kept)
         revision = answer.headers.get("decant-revision", "")
         tag = answer.headers.get("etag", "")
-        return Reply(write_address(path, parameters), tag, int(revision) if revision else None, body)
+        return Reply(write_address(path, query), tag, int(revision) if revision else None, body)
 
 
 class Answer:
@@ -132,7 +136,6 @@ def write_query(parameters: Parameters) -> str:
     return urlencode(parameters, safe=UNSPOILED)
 
 
-def write_address(path: str, parameters: Parameters) -> str:
+def write_address(path: str, query: str) -> str:
     """Path and query of a question."""
-    query = write_query(parameters)
     return quote(path, safe="/,:") + (f"?{query}" if query else "")

@@ -2,28 +2,71 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
 from api.http.query_string import split_query
 from api.portal.asking import Asking
 from api.portal.content import Content
 from api.portal.page import Page
 from api.portal.pages.catalogue import entries_of
 
-FACETS = ("product", "tag", "status", "fresh")
+TITLES = {"product": "Product", "tag": "Tag", "status": "Status", "fresh": "Freshness"}
+FRESH = {True: "fresh", False: "late"}
+CHOICES_SHOWN = 12
+PATH = "/browse"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One value of a facet: how many datasets have it, and the address that narrows to it, or widens again."""
+
+    text: str
+    count: int
+    chosen: bool
+    address: str
+
+
+@dataclass(frozen=True)
+class Facet:
+    """What datasets have in common."""
+
+    title: str
+    choices: list[Choice]
 
 
 async def build_browse(asking: Asking) -> Content:
     """The page: the catalogue, narrowed by the same parameters as the API's."""
-    given = [(name, value) for name, value in split_query(asking.request.scope["query_string"]) if value]
-    reply = await asking.get("/data", *given)
+    query_string: bytes = asking.request.scope["query_string"]
+    given = [(name, value) for name, value in split_query(query_string) if value]
+    filled = [part for part in query_string.decode("ascii", "replace").split("&") if part.partition("=")[2]]
+    reply = await asking.get_raw("/data", "&".join(filled))  # an empty field of the form is no question
     search = next((value for name, value in given if name == "q"), "")
-    values = {"entries": list(entries_of(reply.data)), "given": given, "facets": facets_of(reply.value, given)}
+    values = {"entries": list(entries_of(reply.data)), "facets": facets_of(reply.value["facets"], given)}
     title = f"{search} – search" if search else "Browse"
     return Content("browse.html", title, values, alternate=reply.address, search=search, indexed=not given)
 
 
-def facets_of(answer: dict, given: list[tuple[str, str]]) -> list:  # type: ignore[type-arg]
-    """TODO."""
-    return []
+def facets_of(facets: dict[str, list[dict[str, Any]]], given: list[tuple[str, str]]) -> list[Facet]:
+    """The facets that have anything to choose, each with its most frequent values and those that are chosen."""
+    found = []
+    for name, title in TITLES.items():
+        chosen = [member for each, value in given if each == name for member in value.split(",")]
+        others = [(each, value) for each, value in given if each != name]
+        choices = []
+        for offered in facets.get(name, []):
+            value = offered["value"]
+            text = str(value).lower() if isinstance(value, bool) else value
+            is_chosen = text in chosen
+            members = [each for each in chosen if each != text] if is_chosen else [*chosen, text]
+            query = urlencode([*others, *((name, each) for each in members)])
+            shown = FRESH[value] if isinstance(value, bool) else text
+            choices.append(Choice(shown, offered["count"], is_chosen, PATH + (f"?{query}" if query else "")))
+        kept = [choice for index, choice in enumerate(choices) if index < CHOICES_SHOWN or choice.chosen]
+        if len(kept) > 1 or any(choice.chosen for choice in kept):
+            found.append(Facet(title, kept))
+    return found
 
 
-BROWSE = Page("portal browse", "/browse", build_browse)
+BROWSE = Page("portal browse", PATH, build_browse)

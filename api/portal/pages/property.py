@@ -28,9 +28,10 @@ async def build_property(asking: Asking) -> Content:
     if prop is None:
         raise Problem("not_found", "The dataset has no such property.")
     product_path = "/data/{product}/v{major}".format(**parts)
-    product, contract, profile, quality = await asyncio.gather(
+    product, contract, lineage, profile, quality = await asyncio.gather(
         asking.get(product_path),
         asking.get(f"{product_path}/contract"),
+        asking.get(f"{path}/lineage"),
         find_whole(asking, dataset, f"{path}/profile"),
         find_whole(asking, dataset, f"{path}/quality", ("limit", str(LOADS_SHOWN))),
     )
@@ -47,6 +48,7 @@ async def build_property(asking: Asking) -> Content:
         "figures": figures,
         "profile": profile.value if profile else None,
         "chart": await draw_chart(specification) if specification else None,
+        "lineage": next((each for each in lineage.data["properties"] if each["name"] == prop["name"]), None),
         "history": history_of(prop["name"], dataset, quality),
     }
     title = f"{prop['name']} – {dataset['dataset']}"

@@ -16,6 +16,8 @@ ORDERS = "/browse/shop/v1/orders"
 PAGES = (
     "/",
     "/browse",
+    "/browse?q=customer",
+    "/browse?q=nothing+like+it",
     "/browse/shop/v1",
     ORDERS,
     f"{ORDERS}/properties/price",
@@ -52,6 +54,18 @@ def test_pages_can_be_read_without_script(product: Callable[[Any], Lab], chromiu
                 scripted.open(path)
                 assert plain.page.locator("h1").inner_text() == scripted.page.locator("h1").inner_text()
                 assert plain.page.locator("table").count() == scripted.page.locator("table").count()
+
+
+def test_search_needs_no_script(product: Callable[[Any], Lab], chromium: Browser) -> None:
+    with product(load_shop).serve() as client:
+        origin = str(client.base_url).rstrip("/")
+        with watch(chromium, origin, java_script_enabled=False) as watched:
+            watched.open("/")
+            watched.page.get_by_label("Search datasets and properties").fill("custom")
+            watched.page.keyboard.press("Enter")
+            watched.page.wait_for_url("**/browse?q=custom")
+            watched.page.get_by_role("link", name="customer", exact=True).click()
+            assert watched.page.url == f"{origin}{ORDERS}/properties/customer"
 
 
 def test_the_keyboard_reaches_the_content_and_what_scrolls(product: Callable[[Any], Lab], chromium: Browser) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from api.auth.api_keys import create_key
 from runtime.postgres.database import make_engine
-from runtime.settings.settings import read_secret
+from runtime.settings.secret import read_secret
 from tests.support.lab import Lab
 from tests.support.portal import load_shop
 
@@ -18,7 +18,7 @@ ORDERS = "/browse/shop/v1/orders"
 PAGES = ("/", "/browse", "/browse/shop/v1", ORDERS, f"{ORDERS}/properties/price", f"{ORDERS}/properties/customer")
 OURS = {
     *("html", "head", "meta", "title", "link", "script", "body", "header", "main", "footer", "nav", "section"),
-    *("a", "div", "span", "p", "h1", "h2", "h3", "ol", "ul", "li", "dl", "dt", "dd", "code", "pre", "strong", "em"),
+    *("a", "aside", "div", "span", "p", "h1", "h2", "h3", "ol", "ul", "li", "dl", "dt", "dd", "code", "pre", "strong", "em"),
     *("form", "label", "input", "button", "details", "summary", "time", "figure"),
     *("table", "thead", "tbody", "tr", "th", "td", "svg", "path", "rect", "g", "line", "text"),
 }
