@@ -18,7 +18,26 @@ ORDERS = "/browse/shop/v1/orders"
 PAGES = ("/", "/browse", "/browse/shop/v1", ORDERS, f"{ORDERS}/properties/price", f"{ORDERS}/properties/customer")
 OURS = {
     *("html", "head", "meta", "title", "link", "script", "body", "header", "main", "footer", "nav", "section"),
-    *("a", "aside", "div", "span", "p", "h1", "h2", "h3", "ol", "ul", "li", "dl", "dt", "dd", "code", "pre", "strong", "em"),
+    *(
+        "a",
+        "aside",
+        "div",
+        "span",
+        "p",
+        "h1",
+        "h2",
+        "h3",
+        "ol",
+        "ul",
+        "li",
+        "dl",
+        "dt",
+        "dd",
+        "code",
+        "pre",
+        "strong",
+        "em",
+    ),
     *("form", "label", "input", "button", "details", "summary", "time", "figure"),
     *("table", "thead", "tbody", "tr", "th", "td", "svg", "path", "rect", "g", "line", "text"),
 }
