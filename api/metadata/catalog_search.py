@@ -56,7 +56,8 @@ class CatalogSearch:
 
     async def prepare(self) -> None:
         """Makes the index beside the event loop, where it is not made yet: of a large catalogue it takes its time."""
-        await asyncio.to_thread(lambda: self.index)
+        if "index" not in vars(self):
+            await asyncio.to_thread(lambda: self.index)
 
     @cached_property
     def index(self) -> SearchIndex:

@@ -38,6 +38,8 @@ class Lineages:
 
     async def prepare(self, dataset: Dataset) -> None:
         """Finds all that the lineage of a dataset is made of. Queries are parsed for it, which takes its time."""
+        if dataset.address in self.prepared:
+            return
         async with self.turn:
             if dataset.address not in self.prepared:
                 await asyncio.to_thread(self.find_all, dataset)
