@@ -7,6 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
+class Elsewhere(Exception):  # noqa: N818 - no error: the page has another address
+    """The page stands at another path."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.path = path
+
+
 @dataclass(frozen=True)
 class Content:
     """A template and its values."""

@@ -56,6 +56,10 @@ class Figures:
             for index, height in enumerate(heights)
         ]
 
+    def show(self, part: dict[str, Any]) -> str:
+        """An interval in words."""
+        return f"{show_bound(part['from'])} to {show_bound(part['to'])}"
+
     @property
     def spoken(self) -> str:
         """What the drawing shows, for those who do not see it."""

@@ -7,16 +7,17 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from fastapi import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from api.context import context_of
 from api.database.answer_cache import Finished
 from api.datasets.resources import dataset_resources
+from api.http.addresses import public_path
 from api.http.conditional import build_digest, matches
 from api.http.negotiation import COMPRESSED_FROM_BYTES, choose_coding, encode_body
 from api.http.problems import KINDS, Problem, render_problem
 from api.portal.asking import Asking
-from api.portal.content import Content
+from api.portal.content import Content, Elsewhere
 from api.portal.rendering import render
 
 # No other host, no inline script or style, no frame.
@@ -49,6 +50,8 @@ async def answer_page(request: Request, build: Build) -> Response:
         principal = await context.authenticate(request)
         asking = Asking(request, principal)
         content = await build(asking)
+    except Elsewhere as elsewhere:
+        return RedirectResponse(public_path(context.settings, elsewhere.path), 302, HEADERS | {"Vary": VARY})
     except Problem as problem:
         return show_problem(request, problem)
     coding = choose_coding(request.headers.get("accept-encoding", ""))

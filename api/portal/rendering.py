@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote_plus
 
 from fastapi import Request
 from jinja2 import Environment, FileSystemLoader, Undefined
@@ -61,6 +61,7 @@ def environment() -> Environment:
         "figure": write_figure,
         "share": write_share,
         "bound": show_bound,
+        "decoded": unquote_plus,
         "when": write_time,
         "markdown": write_markdown,
         "segment": lambda text: quote(str(text), safe=""),

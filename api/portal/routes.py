@@ -21,6 +21,7 @@ from api.portal.discovery.document import Document, answer_document
 from api.portal.page import HEADERS, Page, answer_page
 from api.portal.pages.browse import BROWSE
 from api.portal.pages.dataset import DATASET
+from api.portal.pages.explore import EXPLORE
 from api.portal.pages.home import HOME
 from api.portal.pages.product import PRODUCT
 from api.portal.pages.property import PROPERTY
@@ -31,6 +32,7 @@ PAGES: tuple[Page, ...] = (
     PRODUCT,
     DATASET,
     PROPERTY,
+    EXPLORE,
 )
 DOCUMENTS: tuple[Document, ...] = (
     API_CATALOG,

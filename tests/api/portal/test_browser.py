@@ -22,6 +22,10 @@ PAGES = (
     ORDERS,
     f"{ORDERS}/properties/price",
     f"{ORDERS}/properties/customer",
+    f"{ORDERS}/explore",
+    f"{ORDERS}/explore?kind=a&group_by=month(ordered_at),kind&measure=avg:price",
+    f"{ORDERS}/explore?group_by=bin(price,10)",
+    f"{ORDERS}/explore?nonsense=1",
     "/browse/nothing/v1",
     f"{ORDERS}/properties/nothing",
 )

@@ -15,7 +15,15 @@ from tests.support.lab import Lab
 from tests.support.portal import load_shop
 
 ORDERS = "/browse/shop/v1/orders"
-PAGES = ("/", "/browse", "/browse/shop/v1", ORDERS, f"{ORDERS}/properties/price", f"{ORDERS}/properties/customer")
+PAGES = (
+    "/",
+    "/browse",
+    "/browse/shop/v1",
+    ORDERS,
+    f"{ORDERS}/properties/price",
+    f"{ORDERS}/properties/customer",
+    f"{ORDERS}/explore",
+)
 OURS = {
     *("html", "head", "meta", "title", "link", "script", "body", "header", "main", "footer", "nav", "section"),
     *(
@@ -38,7 +46,20 @@ OURS = {
         "strong",
         "em",
     ),
-    *("form", "label", "input", "button", "details", "summary", "time", "figure"),
+    *(
+        "form",
+        "fieldset",
+        "legend",
+        "select",
+        "option",
+        "label",
+        "input",
+        "button",
+        "details",
+        "summary",
+        "time",
+        "figure",
+    ),
     *("table", "thead", "tbody", "tr", "th", "td", "svg", "path", "rect", "g", "line", "text"),
 }
 Product = Callable[[Callable[..., Lab]], Lab]

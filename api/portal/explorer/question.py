@@ -1,0 +1,148 @@
+"""What an address of the explorer asks: parameters of the API as they stand in it, and a view. Pure.
+
+Values stay percent-encoded: a comma that is encoded belongs to a value, one that is not separates two.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import quote, unquote_plus
+
+VIEWS = ("table", "bar", "line", "histogram", "heat")
+VIEW = "view"
+AGGREGATE = frozenset({"group_by", "measure", "timezone"})
+OF_RECORDS = frozenset({"properties", "expand", "count"})
+OF_WALKS = frozenset({"cursor", "limit"})  # leave an address whose question changes
+# The order of an address; filters come first, as they are written.
+ORDER = (
+    "q",
+    "group_by",
+    "measure",
+    "sort",
+    "properties",
+    "timezone",
+    "limit",
+    "count",
+    "at",
+    "epoch",
+    "cursor",
+    VIEW,
+)
+SAFE = "[]():-._~"
+OPERATOR = re.compile(r"(.*)\[([a-z]+)\]")
+BIN = re.compile(r"bin\((.+),[^,]+\)")
+BUCKET = re.compile(r"([a-z]+)\((.+)\)")
+
+Part = tuple[str, str]  # decoded name, encoded value
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A filter as people read it."""
+
+    text: str
+    part: Part
+
+
+@dataclass(frozen=True)
+class Exploration:
+    """The parameters of an address."""
+
+    parts: tuple[Part, ...] = ()
+
+    @classmethod
+    def read(cls, query_string: str) -> Exploration:
+        """The parameters of a query string; empty ones are none."""
+        found = []
+        for part in query_string.split("&"):
+            name, _, value = part.partition("=")
+            if name and value:
+                found.append((unquote_plus(name), value))
+        return cls(tuple(sorted(found, key=lambda part: ORDER.index(part[0]) + 1 if part[0] in ORDER else 0)))
+
+    @property
+    def is_aggregate(self) -> bool:
+        """Whether groups or measures are asked for, rather than records."""
+        return any(name in AGGREGATE for name, _ in self.parts)
+
+    @property
+    def query(self) -> str:
+        """The query string of the API's question: without the view."""
+        return write_parts(part for part in self.parts if part[0] != VIEW)
+
+    @property
+    def address(self) -> str:
+        """The query string of the explorer's address."""
+        return write_parts(self.parts)
+
+    @property
+    def filters(self) -> list[Condition]:
+        """The conditions, a text search included."""
+        found = []
+        for part in self.parts:
+            name, value = part
+            if name in ORDER and name != "q":
+                continue
+            shown = unquote_plus(value)
+            operator = OPERATOR.fullmatch(name)
+            if name == "q":
+                found.append(Condition(f"contains “{shown}”", part))
+            elif operator:
+                found.append(Condition(f"{operator[1]} {SIGNS.get(operator[2], operator[2])} {shown}", part))
+            else:
+                found.append(Condition(f"{name} = {shown}", part))
+        return found
+
+    @property
+    def filter_query(self) -> str:
+        """The filters alone, for exports."""
+        return write_parts(condition.part for condition in self.filters)
+
+    def values(self, name: str) -> list[str]:
+        """The decoded members of a list parameter; commas within parentheses belong to a member."""
+        text = ",".join(value for each, value in self.parts if each == name)
+        return [unquote_plus(member) for member in re.split(r",(?![^(]*\))", text) if member]
+
+    def value(self, name: str) -> str | None:
+        """The decoded value of a parameter that has one."""
+        return next((unquote_plus(value) for each, value in self.parts if each == name), None)
+
+    def without(self, *parts: Part) -> Exploration:
+        """The same without these parameters, on its first page."""
+        kept = [part for part in self.parts if part not in parts and part[0] not in OF_WALKS]
+        return Exploration(tuple(kept))
+
+    def set(self, name: str, value: str | None) -> Exploration:
+        """The same with another encoded value of a parameter; None leaves it out."""
+        kept = [
+            part for part in self.parts if part[0] != name and (part[0] not in OF_WALKS or name in OF_WALKS | {VIEW})
+        ]
+        return Exploration.read(write_parts([*kept, *([(name, value)] if value else [])]))
+
+    def add(self, name: str, value: str) -> Exploration:
+        """The same with one more parameter, on its first page."""
+        return Exploration.read(write_parts([*self.without().parts, (name, value)]))
+
+
+SIGNS = {"ne": "≠", "gt": ">", "gte": "≥", "lt": "<", "lte": "≤", "in": "in", "eq": "=", "null": "is null:"}
+
+
+def write_parts(parts: Iterable[Part]) -> str:
+    """Parameters as a query string."""
+    return "&".join(f"{quote(name, safe=SAFE)}={value}" for name, value in parts)
+
+
+def encode_value(text: str, *, several: bool = False) -> str:
+    """A value as it stands in an address; of a list, commas separate."""
+    return quote(text, safe=SAFE + ("," if several else ""))
+
+
+def group_property(group: str) -> str:
+    """The property that something is grouped by: distance, of bin(distance,250) and of month(distance)."""
+    found = BIN.fullmatch(group)
+    if found:
+        return found[1]
+    bucket = BUCKET.fullmatch(group)
+    return bucket[2] if bucket else group

@@ -1,0 +1,195 @@
+"""The explorer: a question that people put together, its answer as a table and a chart, and ways to take it along."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from api.datasets.aggregates_parameters import MEASURES
+from api.exports.formats import FORMATS
+from api.http.problems import KINDS, Problem
+from api.portal.asking import Asking, Reply
+from api.portal.charts.aggregate import chart_of_groups, default_view, is_time
+from api.portal.charts.drawing import draw_chart
+from api.portal.content import Content, Elsewhere
+from api.portal.explorer.changes import apply_form, remove_member
+from api.portal.explorer.question import VIEW, VIEWS, Exploration, encode_value
+from api.portal.explorer.snippets import write_snippets
+from api.portal.figures import Figures, figures_of
+from api.portal.page import Page
+from api.portal.pages.catalogue import product_page
+from api.portal.pages.dataset import FORMAT_NAMES, PATH, find_whole
+
+EXPLAINED = frozenset({404, 406, 410, 422, 504})  # problems that stand beside the form, to be corrected there
+VALUES_SHOWN = 8
+
+
+@dataclass(frozen=True)
+class Link:
+    """Something to choose: its text, its address, and whether it is chosen."""
+
+    text: str
+    href: str
+    chosen: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the answer, with the link that sorts by it."""
+
+    name: str
+    sort: Link | None
+
+
+async def build_explore(asking: Asking) -> Content:
+    """The page. An address that a form made becomes the plain address of its question."""
+    parts = asking.request.path_params
+    path = PATH.format(**parts)
+    dataset = (await asking.get(path)).data
+    product = (await asking.get("/data/{product}/v{major}".format(**parts))).data
+    page = f"{product_page(product)}/{dataset['dataset']}"
+    given: str = asking.request.scope["query_string"].decode("ascii", "replace")
+    question = apply_form(Exploration.read(given))
+    if question.address != given:
+        raise Elsewhere(f"{page}/explore" + (f"?{question.address}" if question.address else ""))
+    profile, (reply, problem) = await asyncio.gather(
+        find_whole(asking, dataset, f"{path}/profile"), ask(asking, path, question, dataset["revision"])
+    )
+    groups, view = question.values("group_by"), question.value(VIEW) or default_view(question.values("group_by"))
+    rows = reply.data if reply else []
+    names, measures = split_columns(question, rows)
+    chart = chart_of_groups(view, groups, names, measures[0], rows) if question.is_aggregate and measures else None
+
+    def href(asked: Exploration) -> str:
+        return f"{page}/explore" + (f"?{asked.address}" if asked.address else "")
+
+    address = f"{asking.origin}{path}/{'aggregate' if question.is_aggregate else 'records'}"
+    exported = f"{asking.origin}{path}/export?format=parquet" + prefixed("&", question.filter_query)
+    values = {
+        "path": path,
+        "page_path": page,
+        "product": product,
+        "dataset": dataset,
+        "question": question,
+        "problem": problem,
+        "rows": rows,
+        "columns": [
+            Column(name, sort_link(question, name, dataset, href)) for name in columns_of(question, dataset, rows)
+        ],
+        "chart": await draw_chart(chart) if chart else None,
+        "views": [Link(each, href(question.set(VIEW, each)), each == view) for each in views_of(question, groups)],
+        "chips": chips_of(question, href),
+        "facets": facets_of(question, dataset, profile, href),
+        "revision": reply.revision if reply else dataset["revision"],
+        "live": href(question.set("at", None)),
+        "pinned": href(question.set("at", str(reply.revision if reply else dataset["revision"]))),
+        "is_pinned": question.value("at") is not None,
+        "following": following(question, reply, href),
+        "snippets": write_snippets(address + prefixed("?", question.query), exported, is_open=dataset["open"]),
+        "formats": [(kind.name, FORMAT_NAMES.get(kind.name, kind.name)) for kind in FORMATS],
+        "measures": MEASURES,
+        "operators": sorted({op for prop in dataset["properties"] for op in prop["operators"]}),
+    }
+    return Content("explore.html", f"Explore {dataset['dataset']}", values, alternate=address, indexed=False)
+
+
+async def ask(asking: Asking, path: str, question: Exploration, revision: int) -> tuple[Reply | None, Problem | None]:
+    """The answer at the revision that the page began with; what is wrong with the question, where it is that."""
+    query = question.query
+    if question.value("at") is None and revision:
+        query += ("&" if query else "") + f"at={revision}"
+    try:
+        return await asking.get_raw(f"{path}/{'aggregate' if question.is_aggregate else 'records'}", query), None
+    except Problem as problem:
+        if KINDS[problem.code].status not in EXPLAINED:
+            raise
+        return None, problem
+
+
+def split_columns(question: Exploration, rows: list[dict[str, Any]]) -> tuple[list[str], list[str]]:
+    """The names of groups and of measures in the rows of an aggregate."""
+    names = list(rows[0]) if rows else []
+    count = len(question.values("group_by"))
+    return names[:count], names[count:]
+
+
+def columns_of(question: Exploration, dataset: dict[str, Any], rows: list[dict[str, Any]]) -> list[str]:
+    """The columns of the table."""
+    if rows:
+        return [name for name in rows[0] if name != "expanded"]
+    return [] if question.is_aggregate else [prop["name"] for prop in dataset["properties"]]
+
+
+def sort_link(question: Exploration, name: str, dataset: dict[str, Any], href: Any) -> Link | None:
+    """The link that sorts by a column, upwards first; None where it has no order."""
+    ordered = {prop["name"] for prop in dataset["properties"] if "eq" in prop["operators"]}
+    if not question.is_aggregate and name not in ordered:
+        return None
+    current = question.values("sort")
+    mark = "" if name not in current else "ascending"
+    mark = "descending" if f"-{name}" in current else mark
+    wanted = f"-{name}" if mark == "ascending" else name
+    if question.is_aggregate and not mark:
+        wanted = f"-{name}"  # of measures the greatest is looked for first
+    return Link(name, href(question.set("sort", encode_value(wanted))), bool(mark), mark)
+
+
+def views_of(question: Exploration, groups: list[str]) -> list[str]:
+    """The views that an answer can have."""
+    if not question.is_aggregate or not groups:
+        return []
+    fitting = {"line": is_time(groups[0]), "histogram": groups[0].startswith("bin("), "heat": len(groups) > 1}
+    return [view for view in VIEWS if fitting.get(view, True)]
+
+
+def chips_of(question: Exploration, href: Any) -> list[Link]:
+    """What the question holds; each link takes one part out."""
+    chips = [Link(condition.text, href(question.without(condition.part))) for condition in question.filters]
+    for name, word in (("group_by", "by"), ("measure", "measure")):
+        for index, member in enumerate(question.values(name)):
+            chips.append(Link(f"{word} {member}", href(remove_member(question, name, index))))
+    return chips
+
+
+def facets_of(
+    question: Exploration, dataset: dict[str, Any], profile: Reply | None, href: Any
+) -> list[tuple[str, Figures, list[Link]]]:
+    """For each property the values or intervals of its profile, each with the link that filters by it."""
+    found = []
+    for name, figures in figures_of(profile.value if profile else None).items():
+        prop = next((each for each in dataset["properties"] if each["name"] == name), None)
+        if prop is None or "eq" not in prop["operators"] or not figures.parts:
+            continue
+        links = []
+        for part in sorted(figures.parts, key=lambda part: -part["records"])[:VALUES_SHOWN]:
+            if figures.is_histogram:
+                low, high = (str(part[end]) for end in ("from", "to"))
+                asked = question.add(f"{name}[gte]", encode_value(low)).add(f"{name}[lt]", encode_value(high))
+                links.append(Link(figures.show(part), href(asked), note=f"{part['records']:,}"))
+            else:
+                value = str(part["value"]).lower() if isinstance(part["value"], bool) else str(part["value"])
+                links.append(Link(value, href(question.add(name, encode_value(value))), note=f"{part['records']:,}"))
+        found.append((name, figures, links))
+    return found
+
+
+def following(question: Exploration, reply: Reply | None, href: Any) -> str | None:
+    """The address of the next page of the same revision."""
+    next_url = reply.value.get("next") if reply else None
+    if not next_url:
+        return None
+    asked = Exploration.read(urlsplit(next_url).query)
+    view = question.value(VIEW)
+    found: str = href(asked.set(VIEW, view) if view else asked)
+    return found
+
+
+def prefixed(sign: str, query: str) -> str:
+    """A query string behind a sign; nothing where it is empty."""
+    return sign + query if query else ""
+
+
+EXPLORE = Page("portal explore", "/browse/{product}/v{major}/{dataset}/explore", build_explore)

@@ -1,0 +1,159 @@
+"""The explorer: addresses, what they show, and what they hand on."""
+
+from __future__ import annotations
+
+import html
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.portal.explorer.changes import apply_form, remove_member
+from api.portal.explorer.question import Exploration, encode_value
+from tests.support.lab import Lab
+from tests.support.portal import load_shop
+
+EXPLORE = "/browse/shop/v1/orders/explore"
+API = "/data/shop/v1/orders"
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=20)
+# Questions of many kinds, as they stand in addresses.
+QUESTIONS = (
+    "",
+    "kind=a",
+    "customer[ilike]=Customer%25&sort=-price",
+    "price[gte]=10&price[lt]=20.5&properties=id,price",
+    "kind[in]=a,%3Cc%3E",
+    "group_by=kind",
+    "group_by=kind&measure=count,sum:price&sort=-sum_price",
+    "group_by=month(ordered_at)&measure=avg:price",
+    "group_by=bin(price,10)",
+    "kind[ne]=b&group_by=kind,month(ordered_at)",
+    "q=customer&limit=5",
+    "customer[null]=true",
+)
+
+
+@pytest.fixture
+def client(product: Callable[[Any], Lab]) -> Any:
+    """A client of the shop."""
+    with product(load_shop).serve() as found:
+        yield found
+
+
+def cells(text: str) -> list[list[str]]:
+    """The cells of the answer's table."""
+    body = re.search(r'aria-label="The answer">.*?<tbody>(.*?)</tbody>', text, re.S)
+    rows = re.findall(r"<tr>(.*?)</tr>", body[1], re.S) if body else []
+    return [
+        [html.unescape(re.sub(r"<[^>]+>", "", cell)) for cell in re.findall(r"<td>(.*?)</td>", row)] for row in rows
+    ]
+
+
+def shown(value: Any) -> str:
+    """A value of an answer as a page shows it."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+@pytest.mark.parametrize("query", QUESTIONS)
+def test_a_page_shows_exactly_what_the_question_that_it_names_answers(client: httpx.Client, query: str) -> None:
+    page = client.get(f"{EXPLORE}?{query}" if query else EXPLORE)
+    assert page.status_code == 200
+    asked = [html.unescape(each) for each in re.findall(r"<code>GET ([^<]+)</code>", page.text)]
+    [address] = [each for each in asked if each.startswith((f"{API}/records", f"{API}/aggregate"))]
+    assert "at=2" in address
+    answer = client.get(address).json()
+    assert cells(page.text) == [
+        [shown(value).replace("\u202e", "\\u202e") for value in row.values()] for row in answer["data"]
+    ]
+
+
+def test_a_walk_stays_in_its_revision_and_sees_each_record_once(client: httpx.Client) -> None:
+    address, found = f"{EXPLORE}?limit=20", []
+    for _ in range(10):
+        page = client.get(address)
+        found += [row[0] for row in cells(page.text)]
+        following = re.search(r'class="button" href="([^"]*explore[^"]*cursor=[^"]*)"', page.text)
+        if following is None:
+            break
+        address = html.unescape(following[1])
+        assert "at=2" in address
+    assert len(found) == len(set(found)) == 60
+
+
+def test_a_form_leads_to_the_plain_address_of_its_question(client: httpx.Client) -> None:
+    form = {"kind": "a", "add_property": "price", "add_operator": "gte", "add_value": "10", "add_group": ""}
+    moved = client.get(EXPLORE, params=form)
+    assert (moved.status_code, moved.headers["location"]) == (302, f"{EXPLORE}?kind=a&price[gte]=10")
+    form = {"add_group": "price", "add_bucket": "10", "add_measure": "sum", "add_of": "price"}
+    moved = client.get(EXPLORE, params=form)
+    assert moved.headers["location"] == f"{EXPLORE}?group_by=bin(price,10)&measure=sum:price"
+    assert client.get(moved.headers["location"]).status_code == 200
+
+
+def test_what_is_wrong_is_said_beside_the_form(client: httpx.Client) -> None:
+    for query in ("nonsense=1", "price[gte]=x", "group_by=nothing", "at=99", "cursor=x"):
+        page = client.get(f"{EXPLORE}?{query}")
+        assert page.status_code == 200
+        assert 'role="alert"' in page.text
+        assert "Add filter" in page.text
+    assert client.get("/browse/shop/v1/nothing/explore").status_code in {401, 404}
+
+
+def test_explored_pages_are_kept_from_search_engines(client: httpx.Client) -> None:
+    assert '<meta name="robots" content="noindex, nofollow">' in client.get(EXPLORE).text
+    assert "Disallow: /*/explore" in client.get("/robots.txt").text
+
+
+@pytest.mark.parametrize(
+    "query", ["", "kind=a&price[lt]=20", "group_by=kind&measure=sum:price", "kind[in]=a,%3Cc%3E"]
+)
+def test_snippets_run_as_they_stand(client: httpx.Client, query: str, tmp_path: Any) -> None:
+    text = client.get(f"{EXPLORE}?{query}" if query else EXPLORE).text
+    found = re.findall(r"<summary>(\w+)</summary><pre tabindex=\"0\"><code>(.*?)</code></pre>", text, re.S)
+    snippets = {name: html.unescape(code) for name, code in found}
+    assert set(snippets) == {"curl", "Python", "JavaScript", "DuckDB"}
+    kind = "aggregate" if "group_by" in query else "records"
+    whole = client.get(f"{API}/{kind}?{query}&limit=1000").json()["data"]
+
+    def run(*command: str) -> str:
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert run(sys.executable, "-c", snippets["Python"]).split()[0] == str(len(whole))
+    if shutil.which("node"):
+        (tmp_path / "ask.mjs").write_text(snippets["JavaScript"])
+        assert run("node", "ask.mjs").split()[0] == str(len(whole))
+    assert '"data":[' in run("sh", "-c", snippets["curl"])
+    records = client.get(f"{API}/records?{'' if 'group_by' in query else query}&limit=1000").json()["data"]
+    assert f"[({len(records)},)]" in run(sys.executable, "-c", snippets["DuckDB"])
+
+
+@given(st.lists(st.tuples(TEXTS, TEXTS), max_size=5))
+def test_an_address_says_the_same_however_often_it_is_read(parts: list[tuple[str, str]]) -> None:
+    question = Exploration()
+    for name, value in parts:
+        question = question.add(name, encode_value(value))
+    again = Exploration.read(question.address)
+    assert again.address == question.address
+    assert sorted(again.parts) == sorted(question.parts)
+
+
+@given(st.lists(TEXTS.filter(lambda text: "(" not in text and ")" not in text), min_size=1, max_size=4, unique=True))
+def test_members_of_a_list_come_and_go_alone(names: list[str]) -> None:
+    question = Exploration()
+    for name in names:
+        question = apply_form(question.add("add_group", encode_value(name)))
+    assert question.values("group_by") == names
+    for left in range(len(names) - 1, -1, -1):
+        question = remove_member(question, "group_by", 0)
+        assert question.values("group_by") == names[len(names) - left :]
