@@ -91,7 +91,7 @@ class Turns:
             if isinstance(error, TimeoutError):
                 own = self.held[caller] >= self.each or (costly and self.held_costly[caller] >= self.each_costly)
                 whose = "your own requests" if own else "others"
-                raise BusyError(f"All {self.what} available for this are in use by {whose}.") from None
+                raise BusyError(f"All {self.what} are in use by {whose}.") from None
             raise
 
     def wake(self) -> None:

@@ -20,6 +20,7 @@ from api.auth.identify import IDENTIFIED
 from api.context import Context, context_of
 from api.http.addresses import origin_of
 from api.http.negotiation import JSON
+from api.http.paths import decode_path
 from api.http.problems import KINDS, Problem
 from api.http.server_timing import KEPT, Timings
 
@@ -68,16 +69,19 @@ class Asking:
         """The answer to a question; Problem where there is none."""
         return await self.get_raw(path, write_query(list(parameters)))
 
-    async def get_raw(self, path: str, query: str) -> Reply:
-        """The same, of a query string as it stands in an address: an encoded comma is not one that separates."""
-        reply = await self.send(path, query)
+    async def get_raw(self, path: str, query: str, *, encoded: bool = False) -> Reply:
+        """The same, of a query string as it stands in an address: an encoded comma is not one that separates.
+
+        With `encoded`, the path is one that stands in an address too, such as that of a record's key.
+        """
+        reply = await self.send(path, query, encoded=encoded)
         self.replies.append(reply)
         return reply
 
-    async def find(self, path: str, *parameters: tuple[str, str]) -> Reply | None:
+    async def find(self, path: str, *parameters: tuple[str, str], encoded: bool = False) -> Reply | None:
         """The same; None where there is nothing to be found, or nothing yet."""
         try:
-            return await self.get(path, *parameters)
+            return await self.get_raw(path, write_query(list(parameters)), encoded=encoded)
         except Problem as problem:
             if KINDS[problem.code].status not in {404, 410}:
                 raise
@@ -85,14 +89,14 @@ class Asking:
             self.replies.append(Reply(address, problem.code, None, b"null"))
             return None
 
-    async def send(self, path: str, query: str) -> Reply:
+    async def send(self, path: str, query: str, *, encoded: bool = False) -> Reply:
         """Sends a question through the service's routes."""
-        raw_path = quote(path, safe="/,:").encode()
+        raw = path if encoded else quote(path, safe="/,:")
         scope: dict[str, Any] = {name: value for name, value in self.request.scope.items() if name not in OWN_FACTS}
         scope |= {
             "method": "GET",
-            "path": path,
-            "raw_path": raw_path,
+            "path": decode_path(raw.encode()),
+            "raw_path": raw.encode(),
             "query_string": query.encode(),
             "headers": [(b"accept", JSON.bare_type.encode())],
             IDENTIFIED: self.principal,
@@ -107,7 +111,7 @@ class Asking:
             raise Problem(told["code"], told.get("detail"), errors=told.get("errors"), headers=kept)
         revision = answer.headers.get("decant-revision", "")
         tag = answer.headers.get("etag", "")
-        return Reply(write_address(path, query), tag, int(revision) if revision else None, body)
+        return Reply(raw + (f"?{query}" if query else ""), tag, int(revision) if revision else None, body)
 
 
 class Answer:

@@ -20,6 +20,7 @@ from api.portal.asking import Reply
 from api.portal.assets import asset_path
 from api.portal.content import Content
 from api.portal.figures import show_bound
+from api.portal.record_path import record_path
 from runtime.plain_text import plain
 from runtime.version import read_version
 
@@ -62,6 +63,7 @@ def environment() -> Environment:
         "share": write_share,
         "bound": show_bound,
         "decoded": unquote_plus,
+        "record_path": record_path,
         "when": write_time,
         "markdown": write_markdown,
         "segment": lambda text: quote(str(text), safe=""),

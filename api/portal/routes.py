@@ -21,10 +21,12 @@ from api.portal.discovery.document import Document, answer_document
 from api.portal.page import HEADERS, Page, answer_page
 from api.portal.pages.browse import BROWSE
 from api.portal.pages.dataset import DATASET
+from api.portal.pages.diff import DIFF
 from api.portal.pages.explore import EXPLORE
 from api.portal.pages.home import HOME
 from api.portal.pages.product import PRODUCT
 from api.portal.pages.property import PROPERTY
+from api.portal.pages.record import RECORD
 
 PAGES: tuple[Page, ...] = (
     HOME,
@@ -33,6 +35,8 @@ PAGES: tuple[Page, ...] = (
     DATASET,
     PROPERTY,
     EXPLORE,
+    RECORD,
+    DIFF,
 )
 DOCUMENTS: tuple[Document, ...] = (
     API_CATALOG,

@@ -44,9 +44,9 @@ class Watched:
         return [f"{each['id']}: {[node['target'] for node in each['nodes']][:3]}" for each in found]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """The browser."""
+    """The browser; ended with the module, since no other test can run an event loop meanwhile."""
     tool = get_tool("chromium")
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(

@@ -52,14 +52,21 @@ roles:
 HEAD = "id,customer,price,kind,ordered_at,odd </title> name\n"
 
 
+def shop_file(*changed: str) -> str:
+    """The file of the second revision, with these lines in the place of those with their ids."""
+    hostile = f'0,"{SCRIPT}",1.00,<c>,2026-02-01T00:00:00Z,"{TURNED}"'
+    rows = [f"{n},Customer {n % 7},{n}.50,{'ab'[n % 2]},2026-01-{n % 28 + 1:02d}T10:00:00Z,x" for n in range(2, 60)]
+    lines = {line.partition(",")[0]: line for line in (hostile, *rows, "61,,2.00,a,,")}
+    return HEAD + "\n".join((lines | {line.partition(",")[0]: line for line in changed}).values()) + "\n"
+
+
 def load_shop(make_lab: Callable[..., Lab]) -> Lab:
     """Two revisions of the open shop, with a check that warns, and a product that nobody sees without a key."""
     closed = PEOPLE.replace(", customProperties: [{property: anonymous, value: true}]", "")
     lab = make_lab(SHOP, closed)
-    rows = [f"{n},Customer {n % 7},{n}.50,{'ab'[n % 2]},2026-01-{n % 28 + 1:02d}T10:00:00Z,x" for n in range(1, 60)]
-    hostile = f'0,"{SCRIPT}",1.00,<c>,2026-02-01T00:00:00Z,"{TURNED}"'
-    lab.ingest("shop.orders", HEAD + "\n".join([hostile, *rows]) + "\n", "orders.csv")
-    lab.ingest("shop.orders", HEAD + "\n".join([hostile, *rows[1:], "61,,2.00,a,,"]) + "\n", "orders.csv")
+    first = shop_file().replace("61,,2.00,a,,\n", "1,Customer 1,1.50,b,2026-01-02T10:00:00Z,x\n")
+    lab.ingest("shop.orders", first, "orders.csv")
+    lab.ingest("shop.orders", shop_file(), "orders.csv")
     lab.ingest("people.people", "id,name,age,born\n1,Hedwig,30,1990-01-31\n")
     refresh_profiles(make_engine(lab.urls.ingest), lab.loader().tables, lab.catalog.datasets())
     return lab

@@ -59,6 +59,8 @@ ROUTES = [
     Asked("GET", "/browse/people/v1/people", READ),
     Asked("GET", "/browse/people/v1/people/properties/age", READ),
     Asked("GET", "/browse/people/v1/people/explore", READ),
+    Asked("GET", "/browse/people/v1/people/records/1", READ),
+    Asked("GET", "/browse/people/v1/people/diff", READ),
     Asked("GET", "/operations/loads", OPS),
     Asked("GET", "/operations/loads/1", OPS),
     Asked("GET", "/operations/rejects", OPS),

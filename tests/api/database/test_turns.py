@@ -96,7 +96,7 @@ def test_whoever_waits_in_vain_is_told_for_whom() -> None:
         tasks = [asyncio.create_task(hold(turns, name, until, seen)) for name in "ab"]
         await asyncio.sleep(0)
         for name, words in (("a", "your own requests"), ("c", "others")):
-            with calling(name), pytest.raises(BusyError, match=f"exports .* busy with {words}"):
+            with calling(name), pytest.raises(BusyError, match=f"exports are in use by {words}"):
                 async with turns.turn(0.01):
                     pass
         until.set()

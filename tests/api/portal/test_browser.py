@@ -26,6 +26,10 @@ PAGES = (
     f"{ORDERS}/explore?kind=a&group_by=month(ordered_at),kind&measure=avg:price",
     f"{ORDERS}/explore?group_by=bin(price,10)",
     f"{ORDERS}/explore?nonsense=1",
+    f"{ORDERS}/records/5",
+    f"{ORDERS}/records/0",
+    f"{ORDERS}/diff",
+    f"{ORDERS}/diff?since=9&at=1",
     "/browse/nothing/v1",
     f"{ORDERS}/properties/nothing",
 )

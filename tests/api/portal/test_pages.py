@@ -12,17 +12,13 @@ from api.auth.api_keys import create_key
 from runtime.postgres.database import make_engine
 from runtime.settings.secret import read_secret
 from tests.support.lab import Lab
-from tests.support.portal import load_shop
+from tests.support.portal import load_shop, shop_file
 
 ORDERS = "/browse/shop/v1/orders"
 PAGES = (
-    "/",
-    "/browse",
-    "/browse/shop/v1",
-    ORDERS,
-    f"{ORDERS}/properties/price",
-    f"{ORDERS}/properties/customer",
-    f"{ORDERS}/explore",
+    *("/", "/browse", "/browse/shop/v1", ORDERS, f"{ORDERS}/explore"),
+    *(f"{ORDERS}/properties/price", f"{ORDERS}/properties/customer"),
+    *(f"{ORDERS}/records/0", f"{ORDERS}/diff"),
 )
 OURS = {
     *("html", "head", "meta", "title", "link", "script", "body", "header", "main", "footer", "nav", "section"),
@@ -204,3 +200,42 @@ def test_pages_are_small(product: Product) -> None:
             found = re.search(pattern, text)
             assert found
             assert len(client.get(found[0]).content) < most * 3
+
+
+def changed_file() -> str:
+    """The file of a third revision: order 5 is changed, and order 7 is gone."""
+    text = shop_file("5,Changed,5.50,b,2026-01-06T10:00:00Z,x")
+    return "".join(line for line in text.splitlines(keepends=True) if not line.startswith("7,"))
+
+
+def test_a_record_shows_its_earlier_versions(make_lab: Callable[..., Lab]) -> None:
+    lab = load_shop(make_lab)
+    lab.ingest("shop.orders", changed_file(), "orders.csv")
+    with lab.serve() as client:
+        text = client.get(f"{ORDERS}/records/5").text
+        assert "Changed" in text
+        earlier = text[text.index("Earlier versions") :]
+        assert "Customer 5" in earlier
+        assert "records/5?at=2" in earlier
+        assert "Customer 5" in client.get(f"{ORDERS}/records/5?at=2").text
+        assert client.get(f"{ORDERS}/records/7").status_code == 404
+        assert client.get(f"{ORDERS}/records/7?at=2").status_code == 200
+        assert client.get(f"{ORDERS}/records/x").status_code == 404
+        # Where a record came from is told to operators alone.
+        assert "Where it came from" not in text
+        operator = client.get(f"{ORDERS}/records/5", headers=key(lab, "shop:read", "ops:read"))
+        assert "Where it came from" in operator.text
+
+
+def test_a_comparison_shows_what_changed_cell_by_cell(make_lab: Callable[..., Lab]) -> None:
+    lab = load_shop(make_lab)
+    lab.ingest("shop.orders", changed_file(), "orders.csv")
+    with lab.serve() as client:
+        changes = client.get(f"{ORDERS}/diff?since=2&at=3").text
+        row = changes[changes.index(">updated<") :]
+        assert re.search(r"<code>customer</code></td><td>Customer 5</td><td>Changed</td>", row)
+        assert ">deleted<" in changes
+        empty = client.get(f"{ORDERS}/diff?since=3&at=3").text
+        assert "Nothing that you may see is different" in empty
+        wrong = client.get(f"{ORDERS}/diff?since=9")
+        assert (wrong.status_code, 'role="alert"' in wrong.text) == (200, True)
