@@ -231,7 +231,7 @@ def test_each_request_gets_its_own_answer_and_nothing_hidden_gets_one(address: t
             more, over = [], True
         assert over
         assert [status for status, _ in more] == ([] if case.closed else [200])
-        assert not [body for _, body in (*answers, *more) if b"hidden" in body]
+        assert not [body for _, body in (*answers, *more) if b"/hidden" in body]
 
 
 @pytest.mark.parametrize("size", [1, 7])
