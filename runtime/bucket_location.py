@@ -40,7 +40,7 @@ def read_location(text: str) -> BucketLocation:
         return BucketLocation("", (check_bucket(bucket), *check_parts(folder, "the folder")))
     store, parts = read_endpoint(text)
     if not parts:
-        raise ValueError(f"{text!r} names no bucket")
+        raise ValueError(f"{text!r} does not name a bucket")
     return BucketLocation(store, parts)
 
 
@@ -67,18 +67,18 @@ def read_endpoint(text: str) -> tuple[str, tuple[str, ...]]:
     """The store at an address, alike however it is spelt, and the parts of its path."""
     found = ENDPOINT.fullmatch(text)
     if found is None:
-        raise ValueError("the store's address must be such as https://host, without a login, a query or escapes")
+        raise ValueError("the store's address must be of the form https://host, without a login, a query or escapes")
     scheme = found["scheme"].lower()
     port = int(found["port"] or DEFAULT_PORTS[scheme])
     if not 0 < port < 2**16:
-        raise ValueError("the store's address has a port that there cannot be")
+        raise ValueError("the store's address has an invalid port")
     return f"{scheme}://{found['host'].lower()}:{port}", check_parts(found["path"], "the store's address")
 
 
 def check_bucket(name: str) -> str:
     """The bucket's name; ValueError where it could be anything else."""
     if not BUCKET.fullmatch(name) or ".." in name:
-        raise ValueError("the bucket's name must be of letters, digits, '.', '-' and '_'")
+        raise ValueError("the bucket's name must consist of letters, digits, '.', '-' and '_'")
     return name
 
 
@@ -86,9 +86,9 @@ def check_parts(path: str, what: str, *, patterns: bool = False) -> tuple[str, .
     """The parts of a path; ValueError where one leads up, plainly or escaped, or is a pattern where none may be."""
     parts = tuple(part for part in path.split("/") if part)
     if not patterns and MAGIC.search(path):
-        raise ValueError(f"{what} may hold no pattern")
+        raise ValueError(f"{what} must not contain a pattern")
     if any(leads_elsewhere(part) for part in parts):
-        raise ValueError(f"{what} leads out of where it begins: '.' and '..' are no names")
+        raise ValueError(f"{what} must not contain '.' or '..' as a name")
     return parts
 
 

@@ -37,7 +37,9 @@ def check_queries(products: Products, *, alone: bool = False) -> tuple[Products,
         first = circle.circle[0]
         product = products[first.product, first.major]
         line = product.dataset_lines.get(first.name, 1)
-        findings.append(Finding(product.file, line, first.name, f"datasets need each other in a circle: {circle}"))
+        findings.append(
+            Finding(product.file, line, first.name, f"datasets depend on each other in a cycle: {circle}")
+        )
         return products, findings
     products, inherited = inherit_classifications(products, readings, ordered)
     return products, [*findings, *inherited]
@@ -53,20 +55,20 @@ def check_query(
     for name in source.reads:
         table_key = find_read(dataset, name)
         if table_key == (dataset.schema, dataset.name):
-            yield "input.query: reads the dataset that it makes", "error"
+            yield "input.query: must not read its own dataset", "error"
         else:
             for problem, severity in check_read(dataset, name, readings, known, alone=alone):
                 yield f"input.query: {problem}", severity
     if not source.reads:
-        yield "input.query: reads no dataset", "error"
+        yield "input.query: must read a dataset", "error"
     outputs = output_columns(parse_query(source.query))
     if outputs is None:
         return
     needed = dict.fromkeys(column for prop in dataset.properties.values() for column in prop.raw_columns)
     if missing := [column for column in needed if column not in outputs]:
-        yield f"input.query: gives no column {', '.join(missing)}; it gives {', '.join(outputs)}", "error"
+        yield f"input.query: lacks the columns {', '.join(missing)}; it returns {', '.join(outputs)}", "error"
     for name in sorted({name for name in outputs if outputs.count(name) > 1}):
-        yield f"input.query: gives two columns named {name}", "error"
+        yield f"input.query: returns two columns named {name}", "error"
 
 
 def check_rules(
@@ -104,9 +106,9 @@ def check_read(
         yield str(error), "error"
         return
     if found is None and alone and table_key[0] not in readings.by_schema:
-        yield f"{name!r} is not among the contracts looked at", "warning"
+        yield f"unknown product {name!r}", "warning"
     elif found is None:
-        yield f"there is no dataset {name.removeprefix('.')!r}{suggest(dataset, name, known)}", "error"
+        yield f"unknown dataset {name.removeprefix('.')!r}{suggest(dataset, name, known)}", "error"
 
 
 def suggest(dataset: Dataset, name: str, known: Mapping[tuple[str, str], Dataset]) -> str:

@@ -47,7 +47,9 @@ def lint_contracts(settings: Settings, path: Path | None = None) -> tuple[Catalo
             continue
         if product.schema in schemas:
             findings.append(
-                Finding(file, 1, "id", f"its schema {product.schema!r} is also that of {schemas[product.schema]}")
+                Finding(
+                    file, 1, "id", f"its schema {product.schema!r} is also the schema of {schemas[product.schema]}"
+                )
             )
             continue
         schemas[product.schema] = file
@@ -62,7 +64,7 @@ def find_contract_files(path: Path, findings: list[Finding]) -> list[Path]:
         return [path]
     files = sorted(p for p in path.glob("*") if p.is_file() and p.name.endswith(CONTRACT_SUFFIXES))
     if not files:
-        message = "holds no contract (a file that ends in .yaml): start with `decant contract init FILE`"
+        message = "contains no contract (a file that ends in .yaml): create one with `decant contract init FILE`"
         findings.append(Finding(path, 1, "", f"{message}, or set DECANT_CONTRACTS"))
     return files
 
@@ -78,12 +80,12 @@ def read_contract(file: Path, settings: Settings, *, unsound: bool = False) -> t
                 file,
                 1,
                 "",
-                "is not a contract: a mapping with apiVersion, kind, id, version, status is expected",
+                "is not a contract: must be a mapping with apiVersion, kind, id, version, status",
             )
         ]
     version = document.data.get("apiVersion")
     if version not in ACCEPTED_VERSIONS:
-        message = f"{version!r} is not accepted; one of {', '.join(ACCEPTED_VERSIONS)} is"
+        message = f"{version!r} is not supported; supported are {', '.join(ACCEPTED_VERSIONS)}"
         return None, [Finding(file, document.line_of(("apiVersion",)), "apiVersion", message)]
     findings = list(check_schema(document))
     try:
@@ -134,7 +136,9 @@ def check_schema(document: Document) -> Iterator[Finding]:
         ):
             # A part that fails for another reason has "evaluated" none of its properties, good ones either.
             continue
-        message = error.message if len(error.message) < 300 else f"does not fit the standard ({error.validator})"
+        message = (
+            error.message if len(error.message) < 300 else f"does not conform to the standard ({error.validator})"
+        )
         finding = Finding(document.file, document.line_of(trail), show_trail(trail), message)
         if finding not in seen:
             seen.add(finding)

@@ -24,6 +24,6 @@ def check_names(datasets: Mapping[str, Dataset], places: Mapping[str, int], find
         if other != (dataset, what):
             findings.error(
                 ("schema", places[dataset.name], "name"),
-                f"its {what} would be called {name!r}, as is the {other[1]} of {other[0].name!r}:"
-                " give one of them another name, or the column or table another physicalName",
+                f"its {what} would be named {name!r}, as the {other[1]} of {other[0].name!r} is: rename one"
+                f" of them, or give the column or table another physicalName",
             )

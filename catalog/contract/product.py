@@ -103,7 +103,7 @@ def find_owner(contract: OpenDataContractStandard, findings: Findings) -> Owner:
     major = int(match[1]) if match else 0
     product_id = re.sub(r"[^A-Za-z0-9._-]+", "-", contract.id or "").strip("-")
     if not product_id:
-        findings.error(("id",), "must hold a letter or a digit")
+        findings.error(("id",), "must contain a letter or a digit")
     schema = name_schema(product_id, major)
     if problem := refuse_product(product_id, schema):
         findings.error(("id",), problem)
@@ -122,10 +122,10 @@ def build_datasets(
         if dataset is None:
             continue
         if dataset.name in datasets:
-            findings.error((*trail, "name"), f"there is another dataset {dataset.name!r}")
+            findings.error((*trail, "name"), f"duplicate dataset {dataset.name!r}")
         for table in (dataset.table, shorten_name(f"{dataset.table}_history")):
             if table in tables:
-                findings.error((*trail, "name"), f"its table {table!r} is also that of {tables[table]!r}")
+                findings.error((*trail, "name"), f"its table {table!r} is also the table of {tables[table]!r}")
             tables[table] = dataset.name
         datasets[dataset.name] = dataset
     return datasets
@@ -151,7 +151,7 @@ def build_dataset(
     key = find_key(part, properties, trail, findings)
     foreign_keys = tuple(find_foreign_keys(part, contract, trail, findings))
     if foreign_keys and EXPANDED in properties:
-        findings.warning((*trail, "name"), f"a property is called {EXPANDED!r}, so `expand=` is not offered")
+        findings.warning((*trail, "name"), f"a property is named {EXPANDED!r}, so `expand=` is not available")
     source = build_input(custom.get("input"), (*trail, "customProperties"), contract, properties, findings, permits)
     most = DEFAULT_MAX_REJECTED_EVENTS if source and source.fed.pushed else DEFAULT_MAX_REJECTED
     return Dataset(
@@ -182,11 +182,11 @@ def find_table(part: SchemaObject, trail: YamlPath, findings: Findings) -> str |
     if not DATASET_NAME.fullmatch(name):
         findings.error(
             (*trail, "name"),
-            f"{name!r} must start with a letter and hold only letters, digits, '_', '.', '-'",
+            f"{name!r} must start with a letter and contain only letters, digits, '_', '.', '-'",
         )
         return None
     if name == CONTRACT_PAGE:
-        findings.error((*trail, "name"), f"{name!r} is taken: the contract itself stands at that address")
+        findings.error((*trail, "name"), f"{name!r} is reserved: it is the address of the contract itself")
     table = shorten_name(part.physicalName or name)
     if problem := refuse_table(table):
         findings.error((*trail, "physicalName" if part.physicalName else "name"), problem)
@@ -198,7 +198,7 @@ def read_language(custom: YamlMapping, trail: YamlPath, findings: Findings) -> s
     language = custom.get("searchLanguage", "simple")
     if language not in SEARCH_LANGUAGES:
         known = ", ".join(SEARCH_LANGUAGES)
-        findings.error((*trail, "customProperties"), f"searchLanguage: {language!r} is none of {known}")
+        findings.error((*trail, "customProperties"), f"searchLanguage: {language!r} is not one of {known}")
         return "simple"
     return str(language)
 
@@ -225,7 +225,7 @@ def build_properties(
         if built is None:
             continue
         if built.name in properties or built.column in columns:
-            findings.error((*path, "name"), f"there is another property {built.name!r}")
+            findings.error((*path, "name"), f"duplicate property {built.name!r}")
         properties[built.name] = built
         columns[built.column] = built.name
     return properties
@@ -237,7 +237,7 @@ def find_key(
     """The names of the key's properties in their order; an error where there is none or one cannot be a key."""
     keyed = [(p.primaryKeyPosition or 0, i, p) for i, p in enumerate(part.properties or []) if p.primaryKey]
     if not keyed:
-        findings.error(trail, "has no primaryKey: a record must be findable by its key. Mark one or more properties")
+        findings.error(trail, "has no primaryKey: set primaryKey on one or more properties")
     for _, index, child in keyed:
         path = (*trail, "properties", index)
         built = properties.get(child.name or "")
@@ -246,7 +246,7 @@ def find_key(
         if built.classification in CLASSIFIED:
             findings.error(
                 (*path, "classification"),
-                "a key property cannot be classified: the key is part of every address",
+                "a key property cannot be classified: the key is part of URLs",
             )
         if not built.type.ordered:
             findings.error((*path, "logicalType"), f"a {built.type.name} cannot be a key")

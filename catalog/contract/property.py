@@ -75,7 +75,7 @@ def read_indexed(custom: YamlMapping, kind: PropertyType, trail: YamlPath, findi
     if custom.get("indexed") is not True:
         return False
     if not kind.ordered and kind.item is None:
-        findings.warning((*trail, "customProperties"), f"indexed: not applied to what is {kind.name}")
+        findings.warning((*trail, "customProperties"), f"indexed: not applied to the type {kind.name}")
         return False
     return True
 
@@ -87,7 +87,7 @@ def read_trim(custom: YamlMapping, trail: YamlPath, findings: Findings) -> bool 
     value = custom["trim"]
     if isinstance(value, bool):
         return value
-    findings.error((*trail, "customProperties"), f"trim: {value!r} is neither true nor false")
+    findings.error((*trail, "customProperties"), f"trim: {value!r} is not true or false")
     return None
 
 
@@ -98,7 +98,7 @@ def read_masking(custom: YamlMapping, trail: YamlPath, findings: Findings) -> st
     value = custom["masking"]
     if value in {None, "null", "omit"}:  # YAML's own null is a way to write it
         return value or "null"
-    findings.error((*trail, "customProperties"), f"masking: {value!r} is neither omit nor null")
+    findings.error((*trail, "customProperties"), f"masking: {value!r} is not omit or null")
     return "omit"
 
 
@@ -107,7 +107,7 @@ def read_searchable(custom: YamlMapping, kind: PropertyType, trail: YamlPath, fi
     if custom.get("searchable") is not True:
         return False
     if kind.name != "string":
-        findings.error((*trail, "customProperties"), "searchable: only text can be searched")
+        findings.error((*trail, "customProperties"), "searchable: only applies to text")
         return False
     return True
 
@@ -170,7 +170,7 @@ def build_part(part: SchemaProperty, name: str, trail: YamlPath, findings: Findi
     """What an object or an array holds under a name."""
     for word in COLUMN_WORDS:
         if getattr(part, word):
-            findings.warning((*trail, word), "means nothing within an object or an array: not applied")
+            findings.warning((*trail, word), "has no effect within an object or an array: not applied")
     return build_value(part, name, trail, findings)
 
 
@@ -180,9 +180,9 @@ def build_children(part: SchemaProperty, logical: str, trail: YamlPath, findings
     for index, child in enumerate(part.properties or [] if logical == "object" else []):
         path = (*trail, "properties", index)
         if not child.name or "\0" in child.name:
-            findings.error((*path, "name"), "a name is needed")
+            findings.error((*path, "name"), "must have a name")
         elif child.name in seen:
-            findings.error((*path, "name"), f"{child.name!r} stands here twice")
+            findings.error((*path, "name"), f"{child.name!r} is repeated")
         else:
             seen.add(child.name)
             yield build_part(child, child.name, path, findings)

@@ -86,7 +86,9 @@ class GateReader:
             return  # shown in the documentation; never counted as passed
         metric = rule.metric or rule.rule
         if kind == "library" and metric not in METRICS:
-            self.findings.warning((*self.trail, "metric"), f"{metric!r} is not measured; {', '.join(METRICS)} are")
+            self.findings.warning(
+                (*self.trail, "metric"), f"{metric!r} is not supported; supported are {', '.join(METRICS)}"
+            )
             return
         problem = self.check_query(rule.query or "") if kind == "sql" else self.check_metric(rule, str(metric))
         if problem is not None:
@@ -126,12 +128,10 @@ class GateReader:
         bound = getattr(rule, given[0])
         numbers = bound if isinstance(bound, list) else [bound]
         if not numbers or not all(isinstance(n, int | float) and math.isfinite(n) for n in numbers):
-            self.tell(
-                (*self.trail, given[0]), f"{bound!r} is not a number, which is all that rules are compared with"
-            )
+            self.tell((*self.trail, given[0]), f"{bound!r} is not a number: rules compare with numbers only")
             return None
         if len(numbers) == 2 and numbers[0] > numbers[1]:
-            self.findings.error((*self.trail, given[0]), f"{bound!r}: the smaller number comes first")
+            self.findings.error((*self.trail, given[0]), f"{bound!r}: must have the smaller number first")
             return None
         return given[0]
 
@@ -139,9 +139,9 @@ class GateReader:
         """Why a rule's SQL cannot be run, or None; empty where that is said already."""
         for word in PLACEHOLDER.findall(query):
             if word in PROPERTY_WORDS and self.property is None:
-                return f"{{{word}}} stands for a property, but the rule is one of the whole dataset"
+                return f"{{{word}}} is the name of a property, but the rule belongs to the whole dataset"
             if word not in OBJECT_WORDS + PROPERTY_WORDS:
-                return f"{{{word}}} stands for nothing here; {{object}} and {{property}} do"
+                return f"{{{word}}} is not known here; known are {{object}} and {{property}}"
         try:
             parse_query(fill_placeholders(query, "x", "x", "x"), deterministic=False)
         except QueryTextError as error:
@@ -156,12 +156,12 @@ class GateReader:
         arguments = rule.arguments or {}
         unit = (rule.unit or "").lower()
         if unit not in ROW_UNITS | PERCENT_UNITS:
-            return f"unit: {rule.unit!r} is not measured; rows and percent are"
+            return f"unit: {rule.unit!r} is not supported; supported are rows and percent"
         if metric == "rowCount":
             if unit in PERCENT_UNITS:
-                return "unit: the number of rows has no percentage"
+                return "unit: percent does not apply to the number of rows"
         elif not self.property and not arguments.get("properties"):
-            return f"{metric} needs a property: write it there, or name it in arguments.properties"
+            return f"{metric} needs a property: move the rule to it, or name it in arguments.properties"
         known = ARGUMENTS.get(metric, ())
         for name in arguments:
             if name not in (*known, "properties"):
@@ -179,9 +179,9 @@ class GateReader:
         if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
             return "arguments.properties must be a list of names"
         if unknown := [name for name in names if name not in self.properties]:
-            return f"arguments.properties: there is no {', '.join(unknown)}"
+            return f"arguments.properties: unknown property {', '.join(unknown)}"
         if metric not in {"duplicateValues", "rowCount"} and len(names) > 1:
-            return f"{metric} is measured on one property at a time"
+            return f"{metric} needs exactly one property"
         return None
 
     def check_arguments(self, metric: str, arguments: Mapping[str, object]) -> str | None:
@@ -196,5 +196,5 @@ class GateReader:
         if not arguments.get("validValues") and not pattern:
             return "invalidValues needs arguments: validValues or pattern"
         if pattern and (not isinstance(pattern, str) or FOREIGN_PATTERN.search(pattern)):
-            return f"arguments.pattern: {pattern!r} cannot run in linear time, or means another thing in Postgres"
+            return f"arguments.pattern: {pattern!r} cannot run in linear time, or differs in Postgres"
         return None

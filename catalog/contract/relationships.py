@@ -43,9 +43,7 @@ def read_relationship(
     targets = relationship.to if isinstance(relationship.to, list) else [relationship.to or ""]
     parts = [read_target(target, contract) for target in targets]
     if len(targets) != len(sources) or any(len(p) != 2 for p in parts) or len({p[0] for p in parts}) != 1:
-        findings.warning(
-            (*trail, "to"), f"{relationship.to!r} is not DATASET.PROPERTY of this contract: not followed"
-        )
+        findings.warning((*trail, "to"), f"{relationship.to!r} is not of the form DATASET.PROPERTY: not applied")
         return
     custom = read_custom_properties(
         relationship.customProperties, (*trail, "customProperties"), findings, "relationship"
@@ -84,13 +82,13 @@ def find_problems(dataset: Dataset, key: ForeignKey, datasets: Mapping[str, Data
     """What is wrong with one foreign key."""
     parent = datasets.get(key.dataset)
     if parent is None:
-        yield f"there is no dataset {key.dataset}{suggest(key.dataset, datasets)}"
+        yield f"unknown dataset {key.dataset}{suggest(key.dataset, datasets)}"
         return
     for name, target in zip(key.properties, key.targets, strict=True):
         if name not in dataset.properties:
             yield f"{dataset.name} has no property {name}{suggest(name, dataset.properties)}"
         elif target not in parent.properties:
-            yield f"there is no {target}{suggest(target, parent.properties)}"
+            yield f"unknown property {target}{suggest(target, parent.properties)}"
 
 
 def suggest(name: str, known: Mapping[str, object]) -> str:

@@ -47,7 +47,7 @@ def build_roles(
         if role is None:
             continue
         if role.scope in roles:
-            findings.error(("roles", index), f"there is another role {part.role!r}")
+            findings.error(("roles", index), f"duplicate role {part.role!r}")
         roles[role.scope] = role
     for access in ("read", "write"):
         scope = f"{product}:{access}"
@@ -61,28 +61,28 @@ def build_role(
     """One role, None where it gives no access."""
     scope = name_scope(part.role or "", product)
     if scope is None:
-        findings.error((*trail, "role"), "must hold a letter or a digit")
+        findings.error((*trail, "role"), "must contain a letter or a digit")
         return None
     access = (part.access or "read").strip().lower()
     if access not in {"read", "write"}:
-        findings.warning((*trail, "access"), f"{part.access!r} gives no access here; read and write do")
+        findings.warning((*trail, "access"), f"{part.access!r} is not supported; supported are read and write")
         return None
     if scope == f"{product}:{'write' if access == 'read' else 'read'}":
-        findings.error((*trail, "access"), f"{part.role!r} cannot be for {access}ing")
+        findings.error((*trail, "access"), f"{part.role!r} cannot be the name of a role for {access}ing")
         return None
     custom_properties = read_custom_properties(part.customProperties, (*trail, "customProperties"), findings, "role")
     anonymous = custom_properties.get("anonymous", False)
     if not isinstance(anonymous, bool):
-        findings.error((*trail, "customProperties"), f"anonymous: {anonymous!r} is neither true nor false")
+        findings.error((*trail, "customProperties"), f"anonymous: {anonymous!r} is not true or false")
         anonymous = False
     if anonymous and access == "write":
-        findings.warning(trail, "anonymous: not applied, nobody writes without a credential")
+        findings.warning(trail, "anonymous: not applied, since writing needs a credential")
         anonymous = False
     limit = read_limit(custom_properties["rateLimit"], trail, findings) if "rateLimit" in custom_properties else None
     rows = None
     if "rows" in custom_properties:
         if access == "write":
-            findings.error(trail, "rows: limits what is read, not what is written")
+            findings.error(trail, "rows: only applies to reading")
         rows = read_rows(custom_properties["rows"], datasets, trail, findings)
     return Role(scope, access, anonymous, rows, limit)
 
@@ -121,7 +121,7 @@ def read_rows(
         if dataset is None:
             close = difflib.get_close_matches(str(name), list(datasets), n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
-            findings.error(index, f"rows: there is no dataset {str(name)!r}{hint}")
+            findings.error(index, f"rows: unknown dataset {str(name)!r}{hint}")
         elif text is True:
             rows[dataset.name] = None
         elif not isinstance(text, str):
@@ -148,17 +148,17 @@ def parse_predicate(text: str, dataset: Dataset) -> RowPredicate:
     names: list[str] = []
     for node in list(where.this.walk()):
         if not isinstance(node, ALLOWED):
-            raise PredicateError(f"{node.sql('postgres')}: only comparisons of properties with constants are taken")
+            raise PredicateError(f"{node.sql('postgres')}: only comparisons of properties with constants are allowed")
         if isinstance(node, exp.DataType) and (node.this not in TYPES or node.args.get("kind")):
             raise PredicateError(f"{node.sql('postgres')} is not a type that contracts may use")
         if isinstance(node, exp.In) and (node.args.get("query") or node.args.get("unnest")):
-            raise PredicateError("IN takes a list of constants")
+            raise PredicateError("IN needs a list of constants")
         if isinstance(node, exp.Column):
             names.append(find_property(node, dataset))
             node.set("this", exp.to_identifier(f"_p{len(names) - 1}_", quoted=True))
     pieces = PLACEHOLDER.split(where.this.this.sql("postgres"))
     if len(pieces) != 2 * len(names) + 1:
-        raise PredicateError("holds a text that cannot be told from a name")
+        raise PredicateError("contains a text that cannot be distinguished from a name")
     parts = [(names[int(piece)], True) if index % 2 else (piece, False) for index, piece in enumerate(pieces)]
     return RowPredicate(tuple(part for part in parts if part[0]))
 
@@ -167,11 +167,9 @@ def find_property(column: exp.Column, dataset: Dataset) -> str:
     """The property that a column of a predicate names."""
     identifier = column.this
     if column.args.get("table") or not isinstance(identifier, exp.Identifier):
-        raise PredicateError(f"{column.sql('postgres')}: write the property's name alone")
+        raise PredicateError(f"{column.sql('postgres')}: use the property's name without a prefix")
     for name in (identifier.name, identifier.name.lower()):
         if name in dataset.properties:
             return name
     close = difflib.get_close_matches(identifier.name, list(dataset.properties), n=1)
-    raise PredicateError(
-        f"there is no property {identifier.name!r}" + (f"; did you mean {close[0]!r}?" if close else "")
-    )
+    raise PredicateError(f"unknown property {identifier.name!r}" + (f"; did you mean {close[0]!r}?" if close else ""))

@@ -63,7 +63,7 @@ def find_type(
     if not understood:
         findings.warning(
             (*trail, "physicalType"),
-            f"{part.physicalType!r} is not a type of ours for {logical}{f' of {item}' if item else ''}:"
+            f"{part.physicalType!r} is not supported for {logical}{f' of {item}' if item else ''}:"
             f" {kind.postgres} is used",
         )
     if logical == "boolean" and {"trueValues", "falseValues"} & set(options):
@@ -80,11 +80,11 @@ def check_zone(logical: str, options: YamlMapping, path: YamlPath, findings: Fin
     """Whether `defaultTimezone` is absent or a zone that we know."""
     if "defaultTimezone" not in options:
         if logical == "time" and options.get("timezone"):
-            findings.warning((*path, "timezone"), "a time keeps no time zone: not applied")
+            findings.warning((*path, "timezone"), "a time has no time zone: not applied")
         return True
     path, zone = (*path, "defaultTimezone"), options["defaultTimezone"]
     if logical == "time" or (logical == "timestamp" and options.get("timezone") is False):
-        findings.warning(path, f"a {logical} without a time zone has no default for it: not applied")
+        findings.warning(path, f"a {logical} without a time zone has no default time zone: not applied")
     known = find_zones()
     if isinstance(zone, str) and (zone in {"UTC", "Etc/UTC", "Z"} or not known or zone in known):
         return True
@@ -110,12 +110,12 @@ def read_words(
         words = [write_word(word) for word in (given if isinstance(given, list) else [given])]
         if not words or not all(words):
             findings.error(
-                (*path, name), "trueValues and falseValues belong together: a word or a list of words each"
+                (*path, name), "trueValues and falseValues are needed together, each a word or a list of words"
             )
             return None
         lists.append(tuple(word for word in words if word))
     if both := {word.lower() for word in lists[0]} & {word.lower() for word in lists[1]}:
-        findings.error((*path, "falseValues"), f"{', '.join(sorted(both))} would mean both true and false")
+        findings.error((*path, "falseValues"), f"{', '.join(sorted(both))} are both true and false")
         return None
     return lists[0], lists[1]
 
@@ -136,7 +136,7 @@ def find_rules(
     for option, argument in (part.logicalTypeOptions or {}).items():
         if option not in known:
             if part.logicalType not in CHECKED_BY_STANDARD:
-                findings.warning((*path, option), f"means nothing for {part.logicalType or logical}: not applied")
+                findings.warning((*path, option), f"has no effect on {part.logicalType or logical}: not applied")
         elif option == "format":
             yield from find_format(kind, argument, (*path, option), findings)
         elif option == "dimensions":
@@ -189,7 +189,7 @@ def check_argument(kind: PropertyType, option: str, argument: YamlNode) -> str |
     if option in BOUNDS and normalise_bound(kind, argument) is None:
         return f"{argument!r} is not {'a number' if kind.is_number else kind.expected}"
     if option in COUNTS and (not isinstance(argument, int) or isinstance(argument, bool) or argument < 0):
-        return f"{argument!r} is not a whole number from 0"
+        return f"{argument!r} is not an integer from 0"
     if option == "multipleOf" and (not is_number(argument) or argument <= 0):
         return f"{argument!r} is not a number above 0"
     if option == "pattern" and not isinstance(argument, str):

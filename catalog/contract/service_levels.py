@@ -48,7 +48,8 @@ def build_sla(contract: OpenDataContractStandard, datasets: Mapping[str, Dataset
             read(reader, part, ("slaProperties", index))
         elif near := find_near(part.property or "", READERS):
             findings.error(
-                ("slaProperties", index, "property"), f"{part.property!r} means nothing here; did you mean {near!r}?"
+                ("slaProperties", index, "property"),
+                f"unknown service level {part.property!r}; did you mean {near!r}?",
             )
     return reader.sla
 
@@ -66,7 +67,7 @@ class SlaReader:
         if not part.scheduler and not part.schedule:
             return
         if (part.scheduler or "").lower() != "cron":
-            self.findings.warning((*trail, "scheduler"), f"{part.scheduler!r} is not applied; 'cron' is")
+            self.findings.warning((*trail, "scheduler"), f"{part.scheduler!r} is not supported; supported is 'cron'")
             return
         cron = (part.schedule or "").strip()
         if problem := check_cron(cron):
@@ -86,7 +87,7 @@ class SlaReader:
             return
         elements = list(self.find_timestamps(part, trail))
         if len(elements) > 1:
-            self.findings.warning((*trail, "element"), f"only {'.'.join(elements[0])} is looked at")
+            self.findings.warning((*trail, "element"), f"only {'.'.join(elements[0])} is used")
         self.sla = replace(self.sla, latency=latency, latency_element=elements[0] if elements else None)
 
     def read_retention(self, part: ServiceLevelAgreementProperty, trail: YamlPath) -> None:
@@ -97,7 +98,7 @@ class SlaReader:
         if retention is None:
             return
         if self.sla.retention not in {None, retention}:
-            self.findings.error(trail, "one product has one retention: this one differs from that before it")
+            self.findings.error(trail, "a product has one retention: this one differs from an earlier one")
             return
         elements = dict(self.sla.retention_elements)
         for dataset, prop in self.find_timestamps(part, trail):
@@ -105,7 +106,7 @@ class SlaReader:
             if source is not None and source.mode != "append":
                 self.findings.warning(
                     (*trail, "element"),
-                    f"only history is pruned: records of {dataset} stay, since its input's mode is not append",
+                    f"only history is pruned: records of {dataset} are kept, since its input's mode is not append",
                 )
             elif source is not None:
                 elements[dataset] = prop
@@ -124,7 +125,7 @@ class SlaReader:
     def is_first(self, name: str, before: object, trail: YamlPath) -> bool:
         """Whether nothing was said of it yet; a warning where there was."""
         if before is not None:
-            self.findings.warning(trail, f"a second {name}: not applied")
+            self.findings.warning(trail, f"duplicate {name}: not applied")
         return before is None
 
     def read_duration(self, part: ServiceLevelAgreementProperty, trail: YamlPath) -> timedelta | None:
@@ -133,11 +134,11 @@ class SlaReader:
         if match := ISO_DURATION.fullmatch(text):
             days = sum(int(n) * size for n, size in zip(match.groups(default="0"), ISO_DAYS, strict=True))
         elif unit == "m":
-            self.findings.error((*trail, "unit"), "'m' may be minutes or months: write min or mo")
+            self.findings.error((*trail, "unit"), "'m' is ambiguous: use min or mo")
             return None
         elif unit not in UNIT_DAYS:
-            said = f"{part.unit!r} is no unit of time" if part.unit else "a unit of time is missing"
-            self.findings.error((*trail, "unit") if part.unit else trail, f"{said}; {SHOWN_UNITS} are")
+            said = f"{part.unit!r} is not a unit of time" if part.unit else "a unit of time is missing"
+            self.findings.error((*trail, "unit") if part.unit else trail, f"{said}; units are {SHOWN_UNITS}")
             return None
         else:
             days = read_number(text) * UNIT_DAYS[unit]
@@ -147,7 +148,7 @@ class SlaReader:
             duration = timedelta(0)
         if duration <= timedelta(0) or duration.days > 3_650_000:
             self.findings.error(
-                (*trail, "value"), f"{part.value!r} is no length of time, such as 90 with unit d, or P90D"
+                (*trail, "value"), f"{part.value!r} is not a duration such as 90 with unit d, or P90D"
             )
             return None
         return duration
@@ -158,7 +159,7 @@ class SlaReader:
             timestamp = datetime.fromisoformat(str(part.value))
             return timestamp.astimezone(UTC) if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)
         except (ValueError, OverflowError):
-            self.findings.error((*trail, "value"), f"{part.value!r} is no date such as 2027-01-31")
+            self.findings.error((*trail, "value"), f"{part.value!r} is not a date such as 2027-01-31")
             return None
 
     def find_timestamps(self, part: ServiceLevelAgreementProperty, trail: YamlPath) -> Iterator[tuple[str, str]]:
@@ -173,7 +174,7 @@ class SlaReader:
                 self.note_unknown(element, [f"{dataset}.{p}" for p in self.datasets[dataset].properties], trail)
             elif not prop.type.is_dated:
                 self.findings.error(
-                    (*trail, "element"), f"{element} is a {prop.type.name}: a date or timestamp is needed"
+                    (*trail, "element"), f"{element} is a {prop.type.name}: must be a date or timestamp"
                 )
             else:
                 yield dataset, name
@@ -191,9 +192,7 @@ class SlaReader:
         """A warning that an element is none of this contract's."""
         close = difflib.get_close_matches(element, list(known), n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
-        self.findings.warning(
-            (*trail, "element"), f"there is no {element!r} in this contract: not applied to it{hint}"
-        )
+        self.findings.warning((*trail, "element"), f"unknown element {element!r}: not applied{hint}")
 
 
 READERS: dict[str, Callable[[SlaReader, ServiceLevelAgreementProperty, YamlPath], None]] = {
@@ -221,9 +220,9 @@ def read_number(text: str) -> float:
 def check_cron(cron: str) -> str | None:
     """Why a text is no schedule, or None: five fields, or a name such as @daily, that some moment fits."""
     if not FIVE_FIELDS.fullmatch(cron) and cron not in CRON_NAMES:
-        return f"{cron!r} is no cron expression: five fields such as '0 6 * * *', in UTC, are expected"
+        return f"{cron!r} is not a cron expression: expected five fields such as '0 6 * * *', in UTC"
     try:
         croniter(cron, datetime(2026, 1, 1, tzinfo=UTC)).get_next(datetime)
     except (ValueError, KeyError, TypeError, OverflowError) as error:
-        return f"{cron!r} is no cron expression: {error}"
+        return f"{cron!r} is not a cron expression: {error}"
     return None

@@ -16,7 +16,7 @@ from catalog.document.yaml_document import YamlMapping, YamlNode, YamlPath
 from runtime.near_misses import find_near
 
 GRANTED = re.compile(r"[A-Za-z0-9._-]+(@[0-9]+)?")  # a product, or one major of it
-OTHERS = "What belongs to another tool has a vendor, or a name such as vendor:name"
+OTHERS = "Properties of other tools need a vendor, or a name such as vendor:name"
 # Where a custom property means something -> what it may be called there.
 CUSTOM_PROPERTIES: dict[str, tuple[str, ...]] = {
     "contract": ("grants",),
@@ -44,7 +44,7 @@ def read_custom_properties(
             continue
         if name in CUSTOM_PROPERTIES[owner]:
             if name in values:
-                findings.error(where, f"{name!r} stands here twice")
+                findings.error(where, f"{name!r} is repeated")
             values[name] = custom.value
             continue
         check_unknown_name(name, where, findings, owner)
@@ -57,7 +57,7 @@ def read_grants(custom_properties: YamlMapping, trail: YamlPath, findings: Findi
     if value is None:
         return ()
     if not isinstance(value, list) or not all(isinstance(name, str) and GRANTED.fullmatch(name) for name in value):
-        findings.error(trail, f"grants: {value!r} is no list of products such as [reports, sales@2]")
+        findings.error(trail, f"grants: {value!r} is not a list of products such as [reports, sales@2]")
         return ()
     return tuple(map(str, value))
 
@@ -68,7 +68,7 @@ def read_declassified(custom_properties: YamlMapping, trail: YamlPath, findings:
     if value is None:
         return None
     if not isinstance(value, str) or not value.strip():
-        findings.error(trail, "declassified: say why, in a text")
+        findings.error(trail, "declassified: must be a text that gives the reason")
         return None
     return value.strip()
 
@@ -76,12 +76,12 @@ def read_declassified(custom_properties: YamlMapping, trail: YamlPath, findings:
 def check_unknown_name(name: str, where: YamlPath, findings: Findings, owner: str) -> None:
     """A finding for the name of a custom property that means nothing where it stands, unless it is far from ours."""
     if near := find_near(name, CUSTOM_PROPERTIES[owner]):
-        findings.error(where, f"{name!r} means nothing here; did you mean {near!r}? {OTHERS}")
+        findings.error(where, f"unknown custom property {name!r}; did you mean {near!r}? {OTHERS}")
     elif owner == "role":
         known = ", ".join(CUSTOM_PROPERTIES[owner])
-        findings.error(where, f"{name!r} means nothing on a role; known are {known}. {OTHERS}")
+        findings.error(where, f"unknown custom property {name!r} of a role; known are {known}. {OTHERS}")
     elif owners := [other for other, names in CUSTOM_PROPERTIES.items() if name in names]:
-        findings.warning(where, f"{name!r} means nothing on a {owner}, only on a {' or a '.join(owners)}")
+        findings.warning(where, f"{name!r} has no effect on a {owner}, only on a {' or a '.join(owners)}")
 
 
 def read_share(value: YamlNode, default: float, name: str, trail: YamlPath, findings: Findings) -> float:
@@ -103,7 +103,7 @@ def read_least(value: YamlNode, trail: YamlPath, findings: Findings) -> int | No
     """A least number of records; None where none is given."""
     if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
         return value
-    findings.error((*trail, "customProperties"), f"minRecords: {value!r} is not a whole number from 0 on")
+    findings.error((*trail, "customProperties"), f"minRecords: {value!r} is not an integer of at least 0")
     return None
 
 
@@ -121,4 +121,4 @@ def check_keys(part: SchemaProperty, trail: YamlPath, findings: Findings) -> Non
         if key not in known:
             close = difflib.get_close_matches(str(key), known, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
-            tell(trail, f"a property has no {str(key)!r}{hint}")
+            tell(trail, f"unknown field {str(key)!r} of a property{hint}")

@@ -52,7 +52,7 @@ for tag, pattern, first in (
 
 
 def construct_integer(loader: PlainLoader, node: yaml.ScalarNode) -> int:
-    """A whole number as YAML 1.2 writes it: a leading zero means nothing, a colon is no base 60."""
+    """An integer as YAML 1.2 writes it: a leading zero means nothing, a colon is no base 60."""
     text = str(loader.construct_scalar(node))
     return int(text, 0) if text[:2] in {"0x", "0o"} else int(text)
 
@@ -120,7 +120,9 @@ def read_document(file: Path) -> tuple[Document | None, list[Finding]]:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         return None, [Finding(file, line, "", f"is not YAML: {error.problem}")]
     except (ValueError, LookupError, AttributeError, TypeError, OverflowError):
-        return None, [Finding(file, 1, "", "holds a value that does not fit its tag, or a number that is too long")]
+        return None, [
+            Finding(file, 1, "", "contains a value that does not match its tag, or a number that is too long")
+        ]
 
 
 def check_events(file: Path, events: Any) -> Any:
@@ -132,7 +134,7 @@ def check_events(file: Path, events: Any) -> Any:
                 file,
                 event.start_mark.line + 1,
                 "",
-                "YAML anchors and aliases are not allowed: write the value out",
+                "YAML anchors and aliases are not allowed: repeat the value",
             )
             return
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
@@ -145,9 +147,9 @@ def walk_node(file: Path, node: yaml.Node, trail: YamlPath, lines: dict[YamlPath
     """Notes the line of every part in `lines`; findings for duplicate keys."""
     lines[trail] = node.start_mark.line + 1
     if isinstance(node, yaml.ScalarNode) and (SURROGATE.search(node.value) or "\0" in node.value):
-        yield Finding(file, node.start_mark.line + 1, show_trail(trail), "holds a character that is no text")
+        yield Finding(file, node.start_mark.line + 1, show_trail(trail), "contains a character that is not text")
     if isinstance(node, yaml.ScalarNode) and node.tag in STRICT_TAGS and not STRICT_TAGS[node.tag].match(node.value):
-        message = f"is not YAML: {node.value[:40]!r} does not fit its tag"
+        message = f"is not YAML: {node.value[:40]!r} does not match its tag"
         yield Finding(file, node.start_mark.line + 1, show_trail(trail), message)
     if isinstance(node, yaml.MappingNode):
         seen = set()
@@ -158,7 +160,7 @@ def walk_node(file: Path, node: yaml.Node, trail: YamlPath, lines: dict[YamlPath
                     file,
                     key.start_mark.line + 1,
                     show_trail((*trail, name)),
-                    "the same key stands here twice",
+                    "duplicate key",
                 )
             seen.add(name)
             yield from walk_node(file, value, (*trail, name), lines)

@@ -26,7 +26,7 @@ def build_bucket_input(
     """The input; None where it cannot be used. Variables stay as they are written until the moment of reading."""
     location = LOCATION.fullmatch(str(server.location or ""))
     if location is None:
-        findings.error(trail, f"input.server: location {server.location!r} must be such as s3://bucket/folder")
+        findings.error(trail, f"input.server: location {server.location!r} is not of the form s3://bucket/folder")
         return None
     path = value.get("path")
     if path is not None and (not isinstance(path, str) or not path):
@@ -40,13 +40,13 @@ def build_bucket_input(
             kept = folder[: found.start()].rpartition("/")[0]
             folder, pattern = kept, location["key"].removeprefix(kept).lstrip("/")
     if not pattern:
-        findings.error(trail, "input.path: the object's path below the server's location is needed")
+        findings.error(trail, "input.path: must be set to the object's path below the server's location")
         return None
     if MAGIC.search(folder):
-        findings.error(trail, "input.path: leave it out where the server's location holds a pattern")
+        findings.error(trail, "input.path: must not be set, since the server's location contains a pattern")
         return None
     if server.endpointUrl and not VARIABLE.match(server.endpointUrl) and "://" not in server.endpointUrl:
-        findings.error(trail, f"input.server: endpointUrl {server.endpointUrl!r} must be such as https://host")
+        findings.error(trail, f"input.server: endpointUrl {server.endpointUrl!r} is not of the form https://host")
         return None
     file_format = build_file_format(value | {"path": pattern}, server, trail, findings)
     watch = read_watch(value, trail, findings)

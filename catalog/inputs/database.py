@@ -48,14 +48,14 @@ def build_database_input(
         if key not in COMMON_KEYS + DATABASE_KEYS:
             findings.error(
                 trail,
-                f"input.{key}: says nothing about a database; known are {', '.join(COMMON_KEYS + DATABASE_KEYS)}",
+                f"input.{key}: does not apply to a database; known are {', '.join(COMMON_KEYS + DATABASE_KEYS)}",
             )
     table, sql = value.get("table"), value.get("sql")
     if (table is None) == (sql is None):
         findings.error(trail, "input: a database is read by table, its name, or by sql, one SELECT")
     schema = server.schema_
     if table is not None and (not isinstance(table, str) or not table.strip()):
-        findings.error(trail, "input.table: must be a table's name")
+        findings.error(trail, "input.table: must be the name of a table")
     elif isinstance(table, str) and schema is None and table.count(".") == 1:
         schema, table = table.split(".")
     if sql is not None:
@@ -118,14 +118,14 @@ def read_login(server: Server, trail: YamlPath, findings: Findings) -> dict[str,
     if "url" not in custom_properties and (server.type == "custom" or not server.host):
         findings.error(
             trail,
-            "input.server: a host is needed, or the custom property url with a URL of SQLAlchemy, such as"
+            "input.server: needs a host, or the custom property url with a URL of SQLAlchemy, such as"
             ' "${ORDERS_URL}"',
         )
     password = custom_properties.get("password")
     if (password and not VARIABLE.search(password)) or PLAIN_PASSWORD.search(custom_properties.get("url", "")):
         findings.error(
             trail,
-            "input.server: a password stands in the contract; write ${VARIABLE} and set that in the environment",
+            "input.server: must not contain a password; use ${VARIABLE} and set the environment variable",
         )
     return custom_properties
 

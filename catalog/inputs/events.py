@@ -16,19 +16,17 @@ def build_events_input(value: YamlMapping, common: Input, trail: YamlPath, findi
     """The input, whose raw records are JSON objects; None where it cannot be used."""
     usable = True
     if value["events"] is not True:
-        findings.error(trail, "input.events: can only be true; leave it out where nothing is pushed")
+        findings.error(trail, "input.events: must be true; leave it out if no records are pushed")
         usable = False
     for key in value:
         if key not in EVENT_KEYS:
-            findings.error(
-                trail, f"input.{key}: says nothing where records are pushed; known are {', '.join(EVENT_KEYS)}"
-            )
+            findings.error(trail, f"input.{key}: does not apply to pushed records; known are {', '.join(EVENT_KEYS)}")
             usable = False
     if common.mode not in EVENT_MODES:
         findings.error(
             trail,
-            f"input.mode: pushed records are never the whole dataset, so {common.mode!r} would delete all others;"
-            f" choose one of {', '.join(EVENT_MODES)}",
+            f"input.mode: {common.mode!r} would delete all records that are not pushed again; choose"
+            f" one of {', '.join(EVENT_MODES)}",
         )
         usable = False
     return replace(common, kind="events", file_format=FileFormat(format="ndjson")) if usable else None

@@ -22,7 +22,7 @@ def build_file_input(
     """The input, its folder's variables filled in; None where it cannot be used."""
     path = value.get("path")
     if not isinstance(path, str) or not path:
-        findings.error(trail, "input.path: the file's path below the server's is needed")
+        findings.error(trail, "input.path: must be set to the file's path below the server's folder")
         return None
     file_format = build_file_format(value, server, trail, findings)
     watch = read_watch(value, trail, findings)
@@ -44,7 +44,7 @@ def find_closed(root: str, path: str, permits: Permits) -> list[str]:
         fixed = re.split(r"[^/]*[*?\[]", path, maxsplit=1)[0]
         place = Path(root) / fixed.lstrip("/")
         if not real_path(place).is_relative_to(real_path(root)):
-            return [f"the path {path!r} leads out of the server's folder"]
+            return [f"the path {path!r} is outside the server's folder"]
         problem = permits.refuse_path(place)
         return [problem] if problem else []
     except (OSError, ValueError):

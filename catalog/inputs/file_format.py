@@ -29,27 +29,27 @@ def build_file_format(value: YamlMapping, server: Server, trail: YamlPath, findi
     name = str(value.get("format") or server.format or guess_format(value.get("path"))).lower()
     known = format_names()
     if name not in known:
-        findings.error(trail, f"input.format: {name!r} is not read; {', '.join(known)} are")
+        findings.error(trail, f"input.format: {name!r} is not supported; supported are {', '.join(known)}")
         return None
     format_ = known[name]
     usable = check_keys(value, name, format_, trail, findings)
     own = server.delimiter if format_ == "csv" else None
     delimiter = value.get("delimiter") or own or ("\t" if name == "tsv" else ",")
     if not isinstance(delimiter, str) or len(delimiter.encode()) != 1 or delimiter in '"\r\n\0':
-        findings.error(trail, "input.delimiter: must be one plain character")
+        findings.error(trail, "input.delimiter: must be one ASCII character other than quotes and line breaks")
         usable = False
     encoding = str(value.get("encoding") or "utf-8")
     if not is_readable(encoding, lines=format_ == "csv"):
         findings.error(
             trail,
-            f"input.encoding: {encoding!r} is not read; UTF-8, UTF-16, Latin-1, Windows-1252 and others"
-            " that keep ASCII are",
+            f"input.encoding: {encoding!r} is not supported; supported are UTF-8, UTF-16, Latin-1,"
+            f" Windows-1252 and others that include ASCII",
         )
         usable = False
     columns, records, sheet = value.get("columns"), value.get("records"), value.get("sheet")
     record_key = value.get("recordKey")
     if columns is not None and not is_list_of_names(columns):
-        findings.error(trail, "input.columns: must be a list of the columns' names, each once")
+        findings.error(trail, "input.columns: must be a list of unique column names")
         usable = False
     if sheet is not None and not isinstance(sheet, str):
         findings.error(trail, "input.sheet: must be the name of a sheet")
@@ -75,7 +75,7 @@ def check_keys(value: YamlMapping, name: str, format_: str, trail: YamlPath, fin
     for key in dict.fromkeys(key for spec in FORMATS for key in spec.keys):
         formats = [spec.name for spec in FORMATS if key in spec.keys]
         if value.get(key) is not None and format_ not in formats:
-            findings.error(trail, f"input.{key}: says nothing about {name}; it is for {', '.join(formats)}")
+            findings.error(trail, f"input.{key}: does not apply to {name}, only to {', '.join(formats)}")
             usable = False
     return usable
 
@@ -90,9 +90,11 @@ def check_records(records: YamlNode, key: YamlNode, trail: YamlPath, findings: F
     if key is None:
         return True
     if not isinstance(key, str) or not key:
-        findings.error(trail, "input.recordKey: must be the name that the key of each record gets")
+        findings.error(trail, "input.recordKey: must be the name of the raw column for the key of each record")
     elif path is None or not path.items:
-        findings.error(trail, "input.recordKey: needs records that names an object of records, such as $.items[*]")
+        findings.error(
+            trail, "input.recordKey: needs `records` with the path of an object of records, such as $.items[*]"
+        )
     else:
         return True
     return False

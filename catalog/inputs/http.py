@@ -59,20 +59,21 @@ def build_http_input(
     if not LOCATION.fullmatch(location):
         findings.error(
             trail,
-            f"input.server: location {server.location!r} must be such as https://host/folder; who asks, and with"
-            " which password, belongs into input.headers",
+            f"input.server: location {server.location!r} is not of the form https://host/folder;"
+            f" credentials belong in input.headers",
         )
     if not isinstance(path, str) or not is_below(path):
         findings.error(
-            trail, f"input.path: {path!r} must lead below the server's location; what follows ? belongs into params"
+            trail,
+            f"input.path: {path!r} must be below the server's location; query parameters belong in input.params",
         )
         path = ""
     if path and "?" in location:
-        findings.error(trail, "input.path: leave it out where the server's location holds a ?")
+        findings.error(trail, "input.path: must not be set, since the server's location contains a ?")
     name = value.get("format") or server.format or guess(path or location)
     format_ = build_file_format(value | {"format": name}, server, trail, findings)
     if "watch" in value:
-        findings.error(trail, "input.watch: says nothing about an API; a schedule does")
+        findings.error(trail, "input.watch: does not apply to an API; use a schedule")
     source = HttpSource(
         location=location,
         path=path.strip("/") if path else "",
@@ -90,7 +91,7 @@ def build_http_input(
     if value.get("pagination") is not None:
         source = replace(source, pagination=read_pagination(value["pagination"], source, trail, findings))
         if format_ is not None and format_.format not in PAGED_FORMATS:
-            findings.error(trail, f"input.pagination: pages can be {', '.join(PAGED_FORMATS)}")
+            findings.error(trail, f"input.pagination: needs one of the formats {', '.join(PAGED_FORMATS)}")
     if format_ is None or count_errors(findings) > errors:
         return None
     return replace(common, kind="http", file_format=format_, path=source.path or None, source=source)
@@ -101,7 +102,7 @@ def check_request(source: HttpSource, trail: YamlPath, findings: Findings) -> No
     if source.method not in METHODS:
         findings.error(trail, f"input.method: {source.method!r} is not one of {', '.join(METHODS)}")
     if source.body is not None and source.method != "POST":
-        findings.error(trail, "input.body: only POST has one")
+        findings.error(trail, "input.body: only applies to POST")
     for name, _ in source.headers:
         if not HEADER_NAME.fullmatch(name) or name.lower() in OWN_HEADERS:
             findings.error(trail, f"input.headers: {name!r} cannot be set")
@@ -183,7 +184,7 @@ def read_rate(value: YamlMapping, trail: YamlPath, findings: Findings) -> float:
         return 0.0
     match = RATE.fullmatch(str(value["rateLimit"]).strip())
     if match is None or int(match[1]) == 0:
-        findings.error(trail, "input.rateLimit: must be such as 10/second, 600/minute or 1000/hour")
+        findings.error(trail, "input.rateLimit: must be of the form 10/second, 600/minute or 1000/hour")
         return 0.0
     return RATE_SECONDS[match[2][0]] / int(match[1])
 
@@ -204,17 +205,17 @@ def read_pagination(value: YamlNode, source: HttpSource, trail: YamlPath, findin
     numbers = {"size": (size, 1), "start": (value.get("start"), 0), "maxPages": (value.get("maxPages"), 1)}
     for key, (number, least) in numbers.items():
         if number is not None and (not isinstance(number, int) or isinstance(number, bool) or number < least):
-            findings.error(trail, f"input.pagination.{key}: must be a whole number, at least {least}")
+            findings.error(trail, f"input.pagination.{key}: must be an integer of at least {least}")
     if not isinstance(param, str) or not isinstance(size_param or "", str):
         findings.error(trail, "input.pagination: param and sizeParam must be names")
     if size_param and not size:
-        findings.error(trail, "input.pagination.size: how many records a page shall hold is needed with sizeParam")
+        findings.error(trail, "input.pagination.size: must be set with sizeParam")
     check_end(value, trail, findings)
     if value.get("in", "query") not in {"query", "body"} or (value.get("in") == "body" and source.method != "POST"):
-        findings.error(trail, "input.pagination.in: must be query, or with POST body")
+        findings.error(trail, "input.pagination.in: must be query, or body with POST")
     path = value.get("cursor") if kind == "cursor" else value.get("next")
     if kind == "cursor" and path is None:
-        findings.error(trail, "input.pagination.cursor: where the next cursor is, such as $.meta.next, is needed")
+        findings.error(trail, "input.pagination.cursor: must be the path of the next cursor, such as $.meta.next")
     if count_errors(findings) > errors:
         return None
     # Their kinds are looked at above.
@@ -249,6 +250,6 @@ def read_keys(path: YamlNode, trail: YamlPath, findings: Findings) -> tuple[str,
     except ValueError:
         found = None
     if found is None or found.items or not found.keys:
-        findings.error(trail, f"input.pagination: {path!r} is no path to one value, such as $.meta.next")
+        findings.error(trail, f"input.pagination: {path!r} is not a path to one value such as $.meta.next")
         return ()
     return found.keys

@@ -43,11 +43,11 @@ def build_incremental(
     target = value.get(target_key)
     name = value.get("property", target if target_key == "column" else None)
     if not isinstance(target, str) or not target:
-        findings.error(trail, f"input.incremental.{target_key}: a name is needed")
+        findings.error(trail, f"input.incremental.{target_key}: must be a name")
         return None
     if mode == "snapshot":
         findings.error(
-            trail, "input.incremental: a snapshot of news only would delete all else; mode must be upsert or append"
+            trail, "input.incremental: mode must be upsert or append, since a snapshot would delete all other records"
         )
     prop = find_marked(name, properties, trail, findings)
     if prop is None:
@@ -56,7 +56,8 @@ def build_incremental(
     written = value.get("format")
     if written is not None and (written not in WATERMARK_FORMATS or kind not in TIMESTAMPS):
         findings.error(
-            trail, f"input.incremental.format: must be one of {', '.join(WATERMARK_FORMATS)}, for moments only"
+            trail,
+            f"input.incremental.format: must be one of {', '.join(WATERMARK_FORMATS)}, for dates and times only",
         )
         return None
     lag = read_lag(value.get("lag", 0), kind, trail, findings)
@@ -67,7 +68,7 @@ def build_incremental(
         try:
             prop.type.parse(start)
         except InvalidValueError:
-            findings.error(trail, f"input.incremental.start: {start!r} is no {kind} as {name} is")
+            findings.error(trail, f"input.incremental.start: {start!r} is not a {kind}, the type of {name}")
             return None
     return Incremental(str(name), target, lag, written, start)
 
@@ -77,7 +78,7 @@ def find_marked(
 ) -> Property | None:
     """The property whose highest value is gone on from; None where there is none that has such a value."""
     if not is_one_of(name, properties):
-        findings.error(trail, f"input.incremental.property: there is no property {name!r}")
+        findings.error(trail, f"input.incremental.property: unknown property {name!r}")
         return None
     kind = properties[name].logical_type
     if kind not in MARKED_TYPES:
@@ -93,7 +94,7 @@ def read_lag(value: YamlNode, kind: str, trail: YamlPath, findings: Findings) ->
     lag = read_span(value, plain=kind not in TIMESTAMPS)
     if lag is None or (lag and kind == "string"):
         what = (
-            "how long, such as 1h" if kind in TIMESTAMPS else "a number" if kind != "string" else "left out for texts"
+            "a duration such as 1h" if kind in TIMESTAMPS else "a number" if kind != "string" else "left out for text"
         )
         findings.error(trail, f"input.incremental.lag: must be {what}")
         return None
@@ -127,7 +128,7 @@ def check_secret(name: str, text: str, key: str, trail: YamlPath, findings: Find
     """An error where something that is secret by its name stands in the contract itself."""
     if SECRET_NAME.search(name) and text and not VARIABLE.search(text):
         findings.error(
-            trail, f"input.{key}: {name} looks like a secret; write ${{VARIABLE}} and set that in the environment"
+            trail, f"input.{key}: {name} looks like a secret; use ${{VARIABLE}} and set the environment variable"
         )
 
 

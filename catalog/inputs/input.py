@@ -113,7 +113,7 @@ def read_common(
         return None
     order_by = value.get("orderBy")
     if order_by is not None and not is_one_of(order_by, properties):
-        findings.error(trail, f"input.orderBy: there is no property {order_by!r}")
+        findings.error(trail, f"input.orderBy: unknown property {order_by!r}")
         return None
     nulls = value.get("nullValues", [""])
     if not isinstance(nulls, list) or not all(isinstance(token, str) for token in nulls):
@@ -137,12 +137,14 @@ def find_server(
     read = known_types.get(str(server.type))
     if read is None:
         known = ", ".join(known_types)
-        findings.error(trail, f"input.server: a server of type {server.type!r} is not read yet; {known} are")
+        findings.error(
+            trail, f"input.server: a server of type {server.type!r} is not supported; supported are {known}"
+        )
         return None
     for key in value:
         types = [name for name, each in known_types.items() if key in each.keys]
         if types and server.type not in types:
-            findings.error(trail, f"input.{key}: says nothing about a server of type {server.type}")
+            findings.error(trail, f"input.{key}: does not apply to a server of type {server.type}")
     return server, read.build
 
 

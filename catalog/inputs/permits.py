@@ -33,13 +33,11 @@ class Permits:
             return None
         # Settings are read in any case, so a contract could name them in any case too.
         if name.upper().startswith(OWN_PREFIX):
-            return (
-                f"${{{name}}} is one of Decant's own settings, and of those contracts see ${{{DATA_VARIABLE}}} alone"
-            )
+            return f"${{{name}}} is a setting of Decant: contracts may only use ${{{DATA_VARIABLE}}}"
         if self.settings.env == "development" or name in self.listed(self.settings.input_variables):
             return None
         return (
-            f"the environment variable {name} is not open to this product: list it in DECANT_INPUT_VARIABLES,"
+            f"the environment variable {name} is not permitted for this product: list it in DECANT_INPUT_VARIABLES,"
             f" such as {self.product}={name}"
         )
 
@@ -49,11 +47,11 @@ class Permits:
         home, data = self.home, self.roots[0]
         inner_data = data != home and data.is_relative_to(home)
         if real.is_relative_to(home) and not (inner_data and real.is_relative_to(data)):
-            return f"{str(path)!r} lies in DECANT_HOME, of which contracts see the data folder alone"
+            return f"{str(path)!r} is in DECANT_HOME, where contracts may only read the data folder"
         if any(real.is_relative_to(root) for root in self.roots):
             return None
         return (
-            f"{str(path)!r} is not open to this product: list a folder that holds it in DECANT_INPUT_ROOTS,"
+            f"{str(path)!r} is not permitted for this product: list a folder that contains it in DECANT_INPUT_ROOTS,"
             f" such as {self.product}={real}"
         )
 
@@ -67,14 +65,15 @@ class Permits:
             bucket, folder, endpoint = (expand(text or "") for text in source.filled)
             location = make_location(bucket, folder, endpoint, path)
         except ValueError as error:
-            return f"{written} with the path {path!r} is not read: {error}"
+            return f"{written} with the path {path!r} is not valid: {error}"
         if self.settings.env == "development" or any(listed.holds(location) for listed in self.buckets):
             return None
         plain = (
             f"{SCHEME}bucket/folder" if "${" in written else name_location(*(text or "" for text in source.filled))
         )
         return (
-            f"{written} is not open to this product: list its bucket, or a folder there, in DECANT_INPUT_BUCKETS,"
+            f"{written} is not permitted for this product: list its bucket, or a folder in it, in"
+            f" DECANT_INPUT_BUCKETS,"
             f" such as {self.product}={plain}"
         )
 

@@ -67,15 +67,15 @@ def check_source_url(url: sa.URL, source: DatabaseSource, permits: Permits) -> N
     for name, value in () if whole else url.query.items():
         if name.lower() not in PARAMETERS or (name.lower() == "driver" and not DRIVER_NAME.fullmatch(str(value))):
             raise SourceUrlError(
-                f"has a parameter {name} that cannot be written in a contract: put the whole URL into a variable"
+                f"has a parameter {name} that is not allowed in a contract: put the whole URL into a variable"
             )
     if url.get_backend_name() in FILE_BACKENDS:
         if not url.database or url.database.startswith(("file:", ":")):
             raise SourceUrlError("must be a file that exists")
         if problem := permits.refuse_path(url.database):
-            raise SourceUrlError(f"is not read: {problem}")
+            raise SourceUrlError(f"is not permitted: {problem}")
     elif url.get_backend_name() == "postgresql" and addresses_of(read_url(url)) & own_addresses(permits.settings):
-        raise SourceUrlError("is Decant's own database, which no contract may read")
+        raise SourceUrlError("is Decant's own database, which contracts must not read")
 
 
 def own_addresses(settings: Settings) -> set[DatabaseAddress]:

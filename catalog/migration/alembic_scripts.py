@@ -85,8 +85,8 @@ def require_writable(branch: Branch) -> None:
     """MigrationError where the branch's scripts came with an installed Decant: its next version replaces them."""
     if branch.folder == SHIPPED_VERSIONS and not IN_CHECKOUT:
         raise MigrationError(
-            f"{branch.title}: scripts of what ships with Decant are written in a checkout of it, not where it is"
-            " installed. Copy the contract to a folder of your own, and set DECANT_CONTRACTS to that."
+            f"{branch.title}: scripts of shipped contracts are only written in a checkout of Decant."
+            f" Copy the contract to your own folder, and set DECANT_CONTRACTS to it."
         )
 
 
@@ -109,19 +109,20 @@ def explain_refusals(title: str, settings: Settings) -> Iterator[None]:
         match error.orig:
             case psycopg.errors.LockNotAvailable():
                 message = (
-                    f"somebody else uses its tables, and {settings.lock_timeout_ms / 1000:g} s of waiting were not"
-                    " enough. Run this again when no load runs, or set DECANT_LOCK_TIMEOUT_MS higher"
+                    f"its tables were locked for {settings.lock_timeout_ms / 1000:g} s. Retry when no load"
+                    f" runs, or set DECANT_LOCK_TIMEOUT_MS higher"
                 )
             case psycopg.errors.QueryCanceled():
                 message = f"a statement ran for more than {STATEMENT_TIMEOUT_MS // 60_000} minutes"
             case psycopg.errors.DataError() | psycopg.errors.IntegrityError():
                 message = (
-                    f"its records do not fit: {reason}. Mend or delete them first, or write the new major version as"
+                    f"its records violate the contract: {reason}. Correct or delete them first, or write the"
+                    f" new major version as"
                     " a second contract file beside this one"
                 )
             case _:
                 raise
-        raise MigrationError(f"{title}: {message}. Nothing of it was changed.") from error
+        raise MigrationError(f"{title}: {message}. No change was made.") from error
 
 
 def make_config(settings: Settings, connection: sa.Connection) -> Config:
@@ -176,7 +177,7 @@ def write_revision(scripts: KnownScripts, branch: Branch, connection: sa.Connect
         downgrades=render(plan.downgrades, context),
     )
     if script is None:
-        raise MigrationError("Alembic wrote no script.")
+        raise MigrationError("Alembic did not write a script.")
     scripts.note(script)
     return Path(script.path)
 

@@ -41,7 +41,7 @@ class ContractStep:
     def lines(self) -> list[str]:
         """The step and its changes in words, one line each."""
         head, *changes = self.comparison.lines()
-        free = "" if self.promised else " (nothing was published yet, or only a draft: any version will do)"
+        free = "" if self.promised else " (nothing was published yet, or only a draft: any version is accepted)"
         refused = [f"  error: {self.problem}"] if self.problem else []
         return [f"{self.product.id} {head}{free}", *changes, *refused]
 
@@ -79,7 +79,7 @@ def rename_heads(connection: sa.Connection, step: ContractStep) -> None:
         of_product = (DatasetHead.product == step.product.id, DatasetHead.major == step.product.major)
         if connection.scalar(sa.select(DatasetHead.id).where(*of_product, DatasetHead.dataset == after)):
             raise MigrationError(
-                f"{before} cannot be renamed to {after}: there was a dataset of that name before. Choose another."
+                f"{before} cannot be renamed to {after}: an earlier dataset had that name. Choose another name."
             )
         connection.execute(
             sa.update(DatasetHead).where(*of_product, DatasetHead.dataset == before).values(dataset=after)

@@ -59,7 +59,7 @@ class Comparison:
 
     def lines(self) -> list[str]:
         """The demanded step and each change that demands one, the most demanding first."""
-        step = f"{self.step.word} step" if self.step else "nothing that means anything changed"
+        step = f"{self.step.word} step" if self.step else "no relevant change"
         ordered = sorted(self.changes, key=lambda change: -change.step)
         return [
             f"{self.old_version} → {self.new_version}: {step}",
@@ -102,7 +102,7 @@ def compare_products(old: Product, new: Product) -> list[Change]:
     ]
     found += compare_schemas(old, new)
     if not found and {**old.document, "version": ""} != {**new.document, "version": ""}:
-        found.append(Change(Step.PATCH, None, None, "other words"))
+        found.append(Change(Step.PATCH, None, None, "descriptive text changed"))
     return found
 
 
@@ -120,7 +120,7 @@ def compare_schemas(old: Product, new: Product) -> Iterator[Change]:
             yield Change(Step.MINOR, after, None, "dataset added")
         else:
             if before != after:
-                yield Change(Step.MAJOR, after, None, f"renamed from {before}; its records stay")
+                yield Change(Step.MAJOR, after, None, f"renamed from {before}; its records are kept")
             yield from compare_datasets(
                 old.datasets[before], new.datasets[after], parts[0].get(before, {}), parts[1].get(after, {})
             )
@@ -155,7 +155,7 @@ def compare_datasets(old: Dataset, new: Dataset, old_part: Document, new_part: D
         else:
             renamed[before] = after
             if before != after:
-                found.append(Change(Step.MAJOR, new.name, after, f"renamed from {before}; its values stay"))
+                found.append(Change(Step.MAJOR, new.name, after, f"renamed from {before}; its values are kept"))
             found += [
                 Change(step, new.name, after, message)
                 for step, message in compare_children(
@@ -257,4 +257,4 @@ def compare_words(old: Document, new: Document, told: Iterable[str]) -> Iterator
     """The keys of one part of the text that differ and are not told elsewhere."""
     apart = [key for key in {**old, **new} if old.get(key) != new.get(key) and key not in told]
     if apart:
-        yield Step.PATCH, f"other words: {', '.join(apart)}"
+        yield Step.PATCH, f"descriptive text changed: {', '.join(apart)}"

@@ -43,9 +43,12 @@ def compare_property(old: Property, new: Property) -> Iterator[Difference]:
         yield from compare_nested(old, new)
     yield from compare_flags(old, new)
     if old.column != new.column:
-        yield Step.PATCH, f"its column is {new.column!r} instead of {old.column!r}: the old one's data stays behind"
+        yield (
+            Step.PATCH,
+            f"its column is {new.column!r} instead of {old.column!r}: the data of the old column is not moved",
+        )
     if old.transform != new.transform:
-        yield Step.PATCH, "is derived by another transformLogic"
+        yield Step.PATCH, "has another transformLogic"
     ranks = [CLASSIFICATION_RANKS.get(prop.declared, 3) for prop in (old, new)]
     if ranks[0] != ranks[1]:
         step = Step.MAJOR if ranks[1] > ranks[0] else Step.MINOR
@@ -75,7 +78,7 @@ def compare_types(old: PropertyType, new: PropertyType) -> Iterator[Difference]:
         return
     change = f"becomes {new.postgres} (was {old.postgres})"
     if old.postgres == new.postgres:
-        change = f"is shown as {describe_schema(new.json_schema)} (was {describe_schema(old.json_schema)})"
+        change = f"is served as {describe_schema(new.json_schema)} (was {describe_schema(old.json_schema)})"
     same = old.json_schema["type"] == new.json_schema["type"] and set(operators_of(old)) <= set(operators_of(new))
     yield (Step.MINOR if same and is_wider(old.postgres, new.postgres) else Step.MAJOR), change
 
@@ -140,7 +143,7 @@ LOOSER: dict[str, Callable[[Any, Any], bool]] = {
 
 
 def find_bound(end: str, rules: Mapping[str, object], kind: PropertyType) -> Bound:
-    """The stricter of the inclusive and the exclusive bound at one end; whole numbers know only inclusive ones."""
+    """The stricter of the inclusive and the exclusive bound at one end; integers know only inclusive ones."""
     upper = end == "maximum"
     found = Bound()
     for name, exclusive in ((end, False), ("exclusive" + end.capitalize(), True)):
@@ -206,7 +209,7 @@ def compare_nested(old: Property, new: Property, path: str = "") -> Iterator[Dif
             yield (
                 (Step.MAJOR, f"{place} is described now")
                 if name in after
-                else (Step.MINOR, f"{place} may be anything")
+                else (Step.MINOR, f"{place} allows any value")
             )
         elif name not in after:
             yield Step.MAJOR, f"{place} removed"

@@ -81,11 +81,11 @@ def close_database(connection: sa.Connection) -> list[str]:
     for role in sorted(known.intersection((READ_ROLE, WRITE_ROLE))):
         may = "SELECT has_database_privilege(:role, :name, 'TEMPORARY')"
         if connection.scalar(sa.text(may), {"role": role, "name": facts.name}):
-            left.append(f"{role} may make temporary tables; the database's owner takes that from PUBLIC")
+            left.append(f"{role} can create temporary tables; the database's owner can revoke that from PUBLIC")
         may = "SELECT has_function_privilege(:role, 'lo_create(oid)', 'EXECUTE')"
         if connection.scalar(sa.text(may), {"role": role}):
             functions = ", ".join(LARGE_OBJECT_FUNCTIONS)
-            left.append(f"{role} may make large objects; a superuser takes {functions} from PUBLIC")
+            left.append(f"{role} can create large objects; a superuser can revoke {functions} from PUBLIC")
     return left
 
 

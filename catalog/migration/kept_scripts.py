@@ -40,7 +40,7 @@ def rebuild_scripts(connection: sa.Connection, folder: Path) -> list[Path]:
     for row in connection.execute(sa.select(AppliedScript.name, AppliedScript.source).order_by(AppliedScript.name)):
         path = folder / row.name
         if path.name != row.name or path.parent != folder:
-            raise MigrationError(f"The database keeps a script called {row.name!r}, which is no file's name.")
+            raise MigrationError(f"The database has a script named {row.name!r}, which is not a valid file name.")
         if not path.exists():
             replace_file(path, row.source)
             written.append(path)

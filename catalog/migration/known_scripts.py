@@ -100,8 +100,8 @@ class KnownScripts:
 def explain_command(error: CommandError) -> MigrationError:
     """What Alembic has against the scripts, with what may be the matter."""
     return MigrationError(
-        f"{error}. Are the scripts in HOME/migrations those that made this database? Where they are lost,"
-        " `decant migrate --rebuild-scripts` takes them from the database."
+        f"{error}. Check that the scripts in HOME/migrations belong to this database. If they are"
+        f" lost, `decant migrate --rebuild-scripts` restores them from the database."
     )
 
 

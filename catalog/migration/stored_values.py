@@ -26,8 +26,8 @@ def find_large_integers(connection: sa.Connection, product: Product) -> list[str
         ]
         row = connection.execute(sa.select(*beyond)).one()
         warnings += [
-            f"{dataset.address}: {prop.name} holds whole numbers beyond ±{bounds[1]}, which are rejected from now on:"
-            " `physicalType: bigint` keeps them, as text in JSON"
+            f"{dataset.address}: {prop.name} contains integers beyond ±{bounds[1]}, which are rejected"
+            f" from now on: `physicalType: bigint` accepts them, as text in JSON"
             for (prop, bounds), found in zip(bounded, row, strict=True)
             if found
         ]

@@ -209,7 +209,7 @@ def find_losses(connection: sa.Connection, upgrades: ops.UpgradeOps, keys: list[
     """What a migration would throw away or convert, in words; tables without a record can lose nothing."""
     losses = list(list_losses(upgrades, connection))
     losses += [
-        (change.table.name, f"older revisions in {change.table.name}: their key is another one")
+        (change.table.name, f"older revisions in {change.table.name}: they have another key")
         for change in keys
         if change.is_history and holds_records(connection, change.table.schema, change.table.name)
     ]

@@ -54,7 +54,7 @@ class Catalog:
                 if address.startswith(head) and rest[:1] == "." and rest[1:] in product.datasets:
                     return [product.datasets[rest[1:]]]
         known = ", ".join(sorted(d.address for d in self.datasets())) or "none"
-        raise UnknownDatasetError(f"There is no '{address}'. Known datasets: {known}.")
+        raise UnknownDatasetError(f"Unknown dataset '{address}'. Known datasets: {known}.")
 
     def newest_major(self, name: str) -> int:
         """The newest active major of a product, or its newest where none is active."""

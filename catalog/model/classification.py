@@ -14,7 +14,7 @@ from runtime.errors import Finding
 
 Products = Mapping[tuple[str, int], Product]
 Sources = Mapping[str, Source]  # as the query calls them
-WAYS_OUT = "or say why not: `declassified: <reason>` in its customProperties"
+WAYS_OUT = "or give a reason against it: `declassified: <reason>` in its customProperties"
 
 
 def inherit_classifications(
@@ -48,9 +48,9 @@ def inherit_classifications(
 
 def describe(dataset: Dataset, name: str, word: str, origin: str) -> tuple[str, str]:
     """How bad it is that a property inherits a classification, and what to do about it."""
-    made = f"{name} is {word}, since it is made of {origin}"
+    made = f"{name} is {word}, since it is derived from {origin}"
     if name in dataset.key:
-        return "error", f"{made}, and a key cannot be classified: take another key, {WAYS_OUT}"
+        return "error", f"{made}, and a key cannot be classified: choose another key, {WAYS_OUT}"
     return "warning", f"{made}: write `classification: {word}`, {WAYS_OUT}"
 
 

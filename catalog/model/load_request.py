@@ -109,4 +109,4 @@ def read_request(document: Mapping[str, object] | None) -> LoadRequest:
             return Prune(element, datetime.fromisoformat(before))
         case mapping if not mapping:
             return FromSource()
-    raise ValueError(f"This version knows no load request of the form {sorted(document or ())}.")
+    raise ValueError(f"This version does not support a load request of the form {sorted(document or ())}.")

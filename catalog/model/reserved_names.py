@@ -24,9 +24,9 @@ CONTROLS = frozenset({"Cc", "Cs", "Zl", "Zp"})  # of Unicode: controls, surrogat
 def refuse_product(product: str, schema: str) -> str | None:
     """Why a product cannot have this id; None where it can."""
     if product.lower() in OWN_PRODUCTS:
-        return f"{product!r} is taken: {product}:read would be an operator's scope. Choose another id"
+        return f"{product!r} is reserved: {product}:read would be an operator's scope. Choose another id"
     if schema.startswith("pg_"):
-        return f"its schema would be {schema!r}, and PostgreSQL keeps names that begin with pg_. Choose another id"
+        return f"its schema would be {schema!r}, and PostgreSQL reserves names that begin with pg_. Choose another id"
     return None
 
 
@@ -34,28 +34,31 @@ def refuse_table(table: str) -> str | None:
     """Why a dataset cannot have this table; None where it can."""
     if table.startswith("_"):
         return "names that start with '_' are Decant's own"
-    return f"{table!r} is a table of the migrations. Choose another" if table in OWN_TABLES else None
+    return f"{table!r} is reserved for migrations. Choose another name" if table in OWN_TABLES else None
 
 
 def refuse_property(name: str, column: str) -> str | None:
     """Why a property cannot have this name, or this column; None where it can."""
     if not name or name.startswith("_") or column.startswith("_") or "\0" in name + column:
-        return f"{name!r}: a name is needed, and those that start with '_' are Decant's own"
+        return f"{name!r}: must be a name; names that start with '_' are Decant's own"
     if column in SYSTEM_COLUMNS:
-        return f"{column!r} is a column that PostgreSQL gives every table: give another physicalName"
+        return f"{column!r} is a system column of PostgreSQL: set another physicalName"
     reason = None
     if any(unicodedata.category(sign) in CONTROLS for sign in name):
-        reason = "holds a control character"
+        reason = "contains a control character"
     elif name != name.strip():
-        reason = "begins or ends with a blank"
+        reason = "begins or ends with a space"
     elif name[0] in FIRST_SIGNS:
         reason = f"begins with {name[0]!r}, which {FIRST_SIGNS[name[0]]}"
     elif any(sign in name for sign in BRACKETS):
-        reason = "holds a bracket, which encloses the operator of a filter"
+        reason = "contains a bracket, which encloses the operator of a filter"
     elif BUCKET.fullmatch(name):
-        reason = "looks like a group by time, such as month(day)"
+        reason = "looks like a time bucket such as month(day)"
     elif name.lower() in CREDENTIAL_PARAMETERS:
-        reason = "would be taken for a credential in an address"
+        reason = "would be mistaken for a credential in a URL"
     if reason is None:
         return None
-    return f"{name!r} {reason}: rename it; physicalName may keep the column's name, transformLogic reads the raw one"
+    return (
+        f"{name!r} {reason}: rename it; set physicalName to keep the column's name, and"
+        f" transformLogic to read the raw column"
+    )

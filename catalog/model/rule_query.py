@@ -31,7 +31,7 @@ def find_source(readings: Readings, dataset: Dataset, table: TableRead) -> Sourc
     """What a table of a rule means; ValueError where it may not be read."""
     found = readings.find(dataset, table.schema, table.name, physical=True)
     if found is None:
-        raise QueryTextError(f"there is no dataset {table.read!r}")
+        raise QueryTextError(f"unknown dataset {table.read!r}")
     return found
 
 
@@ -68,7 +68,7 @@ def trace_rule(readings: Readings, dataset: Dataset, query: str, prop: str | Non
     try:
         filled = fill_placeholders(query, dataset.schema, dataset.table, column)
     except KeyError as error:
-        raise QueryTextError(f"{error} stands for nothing") from error
+        raise QueryTextError(f"{error} is not known") from error
     tree = parse_query(filled, deterministic=False)
     sources = {table.read: find_source(readings, dataset, table) for table in find_tables(tree)}
     named = {read: {prop.column: prop.name for prop in list_properties(source)} for read, source in sources.items()}

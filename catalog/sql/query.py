@@ -66,7 +66,7 @@ def parse_query(query: str, *, deterministic: bool = True) -> exp.Query:
     `deterministic`: what gives another result each time, such as the time, is refused too.
     """
     if "\0" in query:
-        raise QueryTextError("holds a NUL character")
+        raise QueryTextError("contains a NUL character")
     try:
         check_numbers(query)
         parsed = sqlglot.parse(query.strip().rstrip(";"), dialect=ContractSql)
@@ -87,7 +87,7 @@ def parse_query(query: str, *, deterministic: bool = True) -> exp.Query:
 
 def first_line(error: Exception) -> str:
     """What the parser has to say."""
-    return next(iter(str(error).splitlines()), "") or "cannot be read: it is nested too deeply"
+    return next(iter(str(error).splitlines()), "") or "cannot be parsed: it is nested too deeply"
 
 
 def check_numbers(query: str) -> None:
@@ -104,9 +104,9 @@ def check_node(node: exp.Expr) -> None:
     """QueryTextError for what is not known to be harmless."""
     match node:
         case exp.Placeholder() | exp.Parameter():
-            raise QueryTextError("holds a placeholder, which nothing fills in")
+            raise QueryTextError("contains a placeholder, which has no value")
         case exp.TableSample():
-            raise QueryTextError("TABLESAMPLE is not taken: it gives another result each time")
+            raise QueryTextError("TABLESAMPLE is not allowed: its result varies")
         case _ if isinstance(node, STRANGE_TEXTS):
             raise QueryTextError(f"{shorten(node)}: write texts in single quotes, without a prefix")
         case exp.Anonymous():
@@ -118,29 +118,29 @@ def check_node(node: exp.Expr) -> None:
         case exp.Column(this=exp.Identifier(this=name, quoted=False)) if (
             not node.table and name.lower() in SERVER_WORDS
         ):
-            raise QueryTextError(f"{name} looks at the server, not at datasets")
+            raise QueryTextError(f"{name} reads the server, not datasets")
         case exp.Table():
             check_table(node)
         case exp.CTE() if node.alias.lower().startswith(CATALOGUE_PREFIX):
             raise QueryTextError(f"{node.alias}: names that start with {CATALOGUE_PREFIX!r} are the server's own")
         case exp.Collate() if not COLLATION.fullmatch(node.expression.name):
-            raise QueryTextError(f"{shorten(node)}: no sort order is called so")
+            raise QueryTextError(f"{shorten(node)}: unknown sort order")
         case exp.Var() if not PLAIN_WORD.fullmatch(node.name):
-            raise QueryTextError(f"{shorten(node)} is not taken")
+            raise QueryTextError(f"{shorten(node)} is not allowed")
         case exp.Literal() if not node.is_string and not PLAIN_NUMBER.fullmatch(node.name):
             raise QueryTextError(f"{shorten(node)} is not a number")
         case exp.Identifier() if not node.name:
-            raise QueryTextError("holds an empty name")
+            raise QueryTextError("contains an empty name")
         case exp.Star() | exp.Cast() if any(v for k, v in node.args.items() if k not in {"this", "to"}):
-            raise QueryTextError(f"{shorten(node)} is not taken")
+            raise QueryTextError(f"{shorten(node)} is not allowed")
     if type(node) not in NODES:
         if isinstance(node, exp.Func):
-            raise QueryTextError(f"{shorten(node)} looks at the server, not at datasets, or is not taken")
-        raise QueryTextError(f"{shorten(node)} is not taken: {node.key} is not among what contracts may use")
+            raise QueryTextError(f"{shorten(node)} reads the server, not datasets, or is not allowed")
+        raise QueryTextError(f"{shorten(node)} is not allowed: contracts must not use {node.key}")
     if not isinstance(node, QUOTED):
         for value in node.args.values():
             if isinstance(value, str) and not KEYWORDS.fullmatch(value):
-                raise QueryTextError(f"{shorten(node)} is not taken")
+                raise QueryTextError(f"{shorten(node)} is not allowed")
 
 
 def check_call(node: exp.Anonymous) -> None:
@@ -149,8 +149,8 @@ def check_call(node: exp.Anonymous) -> None:
     known = name if isinstance(node.this, exp.Identifier) else name.lower()
     if known not in FUNCTIONS | ROW_FUNCTIONS | NONDETERMINISTIC_FUNCTIONS:
         raise QueryTextError(
-            f"{name} is not among the functions that contracts may call: it is none of PostgreSQL's own, or looks at"
-            " the server, not at datasets"
+            f"{name} is not among the functions that contracts may call: it is not a function of"
+            f" PostgreSQL, or reads the server, not datasets"
         )
 
 
@@ -163,7 +163,7 @@ def check_table(node: exp.Table) -> None:
     if isinstance(node.this, exp.Anonymous) and node.args.get("db"):
         raise QueryTextError(f"{shorten(node)}: functions are called without a schema")
     if more := sorted(name for name, part in node.args.items() if part and name not in TABLE_PARTS):
-        raise QueryTextError(f"{shorten(node)}: {', '.join(more)} is not taken")
+        raise QueryTextError(f"{shorten(node)}: {', '.join(more)} is not allowed")
 
 
 def check_deterministic(node: exp.Expr) -> None:
@@ -184,9 +184,7 @@ def check_deterministic(node: exp.Expr) -> None:
     elif isinstance(node, exp.Cast) and is_special(node.this):
         timestamp = node.this.name
     if timestamp is not None:
-        raise QueryTextError(
-            f"{timestamp} gives another result at each refresh: only what the datasets hold may count"
-        )
+        raise QueryTextError(f"{timestamp} has another result at each refresh: a query must depend on datasets only")
 
 
 def is_special(node: exp.Expr) -> bool:

@@ -101,7 +101,7 @@ def map_table(mapper: registry, dataset: Dataset, *, history: bool) -> type[Any]
     name = shorten_name(f"{dataset.table}_history") if history else dataset.table
     key = [dataset.properties[part].column for part in dataset.key]
     columns = [
-        # A key of whole numbers would get a sequence of its own otherwise.
+        # A key of integers would get a sequence of its own otherwise.
         sa.Column(prop.column, prop.type.sqlalchemy, nullable=prop.column not in key, autoincrement=False)
         for prop in dataset.properties.values()
     ]

@@ -45,8 +45,8 @@ class RestoredDatabase:
     def explain(self) -> str:
         """What was found and what follows, in a sentence."""
         return (
-            f"The database was restored from a backup: {self.reason}. Epoch {self.epoch} begins; consumers who name"
-            " revisions of before are told to start again."
+            f"The database was restored from a backup: {self.reason}. Epoch {self.epoch} begins;"
+            f" consumers with revisions of an earlier epoch are told to start again."
         )
 
 
@@ -64,7 +64,7 @@ def check_restored(
     marks = {dataset.address: read_high_water_mark(folder, dataset) for dataset in datasets}
     reason = None
     if epochs[-1] in read_ended(folder):
-        reason = f"epoch {epochs[-1]} was ended, and the database is in it again"
+        reason = f"epoch {epochs[-1]} had ended, but the database is in it again"
     known = [mark for mark in marks.values() if mark is not None and mark.epoch == epochs[-1]]
     reason = reason or find_loss(connection, known, datasets)
     if reason is not None:
@@ -82,7 +82,7 @@ def find_loss(connection: sa.Connection, marks: Sequence[HighWaterMark], dataset
         if head is None:
             continue
         if head.revision < mark.revision:
-            return f"{mark.dataset} stands at revision {head.revision}, and had come to {mark.revision}"
+            return f"{mark.dataset} is at revision {head.revision}, but had reached {mark.revision}"
         published = connection.scalar(
             sa.select(Revision.published_at).where(Revision.dataset_id == head.id, Revision.revision == mark.revision)
         )

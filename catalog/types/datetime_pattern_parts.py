@@ -110,7 +110,7 @@ def read_parts(text: str) -> Parts:
     for found in re.finditer(r"'((?:[^']|'')*)'|([A-Za-z])\2*|(.)", text, re.DOTALL):
         quoted, letter, other = found.group(1), found.group(2), found.group(3)
         if "{" in found.group() or "}" in found.group():
-            raise DatetimePatternError("braces have no meaning, not even in quotes")
+            raise DatetimePatternError("braces are not supported, even in quotes")
         if quoted is not None:
             open_sections[-1].append(literal(quoted.replace("''", "'") or "'"))
         elif letter is not None:
@@ -121,11 +121,11 @@ def read_parts(text: str) -> Parts:
             section = Section(tuple(open_sections.pop()))
             open_sections[-1].append(section)
         elif other in "]#'":
-            raise DatetimePatternError(f"{other!r} has no partner or no meaning: put it in quotes")
+            raise DatetimePatternError(f"{other!r} is unbalanced or unknown: put it in quotes")
         else:
             open_sections[-1].append(literal(other))
     if open_sections[1:]:
-        raise DatetimePatternError("'[' has no partner")
+        raise DatetimePatternError("'[' is not closed")
     return tuple(open_sections[0])
 
 
@@ -141,11 +141,11 @@ def read_letters(letters: str) -> Part:
     if letters in PARTS:
         return PARTS[letters]
     if letters[0] == "S":
-        raise DatetimePatternError(f"{letters}: at most {FRACTION_DIGITS_MAXIMUM} digits of a second are kept")
+        raise DatetimePatternError(f"{letters}: at most {FRACTION_DIGITS_MAXIMUM} digits of a second are supported")
     if letters[0] in MEANT:
         raise DatetimePatternError(f"{letters} is {MEANT[letters[0]]}")
     known = ", ".join(part for part in PARTS if part[0] == letters[0])
-    hint = f"of this letter, {known} can" if known else "put it in quotes if it is meant as it stands"
+    hint = f"supported are {known}" if known else "put it in quotes if it is literal text"
     raise DatetimePatternError(f"{letters} cannot be read; {hint}")
 
 
@@ -155,14 +155,14 @@ def check_parts(parts: Parts, kind: str) -> None:
     fields = [SAME_FIELD.get(part.field, part.field) for part in everything if part.field]
     sections = list(find_sections(parts))
     if twice := next((field for field in fields if fields.count(field) > 1), None):
-        raise DatetimePatternError(f"the {twice} stands in it twice")
+        raise DatetimePatternError(f"the {twice} is repeated")
     if len(sections) > OPTIONAL_SECTIONS_MAXIMUM:
-        raise DatetimePatternError(f"at most {OPTIONAL_SECTIONS_MAXIMUM} optional sections are read")
+        raise DatetimePatternError(f"at most {OPTIONAL_SECTIONS_MAXIMUM} optional sections are supported")
     fixed = {*ECHOED, "short year"}
     if sections and any(part.field in fixed for part in everything):
-        raise DatetimePatternError("optional sections are not read beside yy, E or DDD")
+        raise DatetimePatternError("optional sections are not supported with yy, E or DDD")
     if "offset" in fields and kind != "timestamp":
-        raise DatetimePatternError(f"a {kind} keeps no offset from UTC; timestamp does, unless timezone is false")
+        raise DatetimePatternError(f"a {kind} has no offset from UTC; use timestamp without timezone: false")
     for section in sections:
         inside = {part.field for part in flatten(section.parts)} - {""}
         if "offset" in inside and len(inside) > 1:
@@ -176,7 +176,7 @@ def check_form(form: list[Part], kind: str) -> None:
     for part, following in pairwise(form):
         if part.digits and following.digits and (part.open_ended or part.strptime == "%f"):
             raise DatetimePatternError(
-                f"nothing shows where the {part.field} ends and the {following.field} begins: write fixed widths"
+                f"the end of the {part.field} and the start of the {following.field} are ambiguous: use fixed widths"
             )
     named = {part.field for part in form}
     fields = {SAME_FIELD.get(field, field) for field in named}
@@ -184,14 +184,14 @@ def check_form(form: list[Part], kind: str) -> None:
     if "day of year" in named:
         needed = ["year"]
         if "month" in fields:
-            raise DatetimePatternError("DDD is the day of the year: a month beside it says it twice")
+            raise DatetimePatternError("DDD is the day of the year: it must not be combined with a month")
     if "minute" in fields or "second" in fields or "fraction" in fields:
         needed.append("hour")
     needed += ["minute"] * ("second" in fields) + ["second"] * ("fraction" in fields)
     if missing := next((field for field in needed if field not in fields), None):
-        raise DatetimePatternError(f"the {missing} is missing, or may be")
+        raise DatetimePatternError(f"the {missing} is missing or optional")
     if ("half hour" in named) != ("half" in named):
-        raise DatetimePatternError("h and a belong together: h counts to 12, H to 23")
+        raise DatetimePatternError("h and a are needed together: h counts to 12, H to 23")
 
 
 def flatten(parts: Parts) -> Iterator[Part]:

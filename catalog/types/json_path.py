@@ -29,5 +29,5 @@ def parse_records_path(text: str) -> RecordsPath:
         keys.append(step["name"] or step["quoted"])
         path = step.end()
     if not text.startswith("$") or path != len(rest):
-        raise ValueError(f"{text!r} is no path to records; understood are {RECORDS_PATHS}")
+        raise ValueError(f"{text!r} is not a path to records; supported are {RECORDS_PATHS}")
     return RecordsPath(tuple(keys), items)

@@ -35,7 +35,7 @@ def integer_type(
     duckdb = {"smallint": "SMALLINT", "integer": "INTEGER"}.get(postgres, "BIGINT")
     least, most = bounds or limits
     guard = f"{{value}} BETWEEN {least} AND {most}" if bounds else ""
-    hint = " (physicalType: bigint takes larger ones)" if bounds else ""
+    hint = " (physicalType: bigint accepts larger ones)" if bounds else ""
     return PropertyType(
         name=name,
         family="number",
@@ -46,7 +46,7 @@ def integer_type(
         cast=f"TRY_CAST({{text}} AS {duckdb})",
         conversion=convert_by(full_match("[+-]?[0-9]+"), sure=CANONICAL, guard=guard),
         parse=parse_integer(limits),
-        expected=f"a whole number from {least} to {most}{hint}",
+        expected=f"an integer from {least} to {most}{hint}",
         guard=guard or "TRUE",
         bounds=bounds,
     )
@@ -62,7 +62,7 @@ def numeric_type(precision: int, scale: int, *, whole: bool = False) -> Property
     form = r"[+-]?(?:[0-9]+(?:\.[0-9]{0,S}0*)?|\.[0-9]{1,S}0*)".replace("S", str(scale))
     if whole or scale == 0:
         form = "[+-]?[0-9]+" if whole else r"[+-]?(?:[0-9]+(?:\.0*)?|\.0+)"
-    digits = f"a whole number of at most {precision} digits"
+    digits = f"an integer of at most {precision} digits"
     return PropertyType(
         name="numeric",
         family="number",

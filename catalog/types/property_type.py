@@ -53,7 +53,7 @@ class PropertyType:
     item: PropertyType | None = None  # of a Postgres array
     pattern: DatetimePattern | None = None  # the only form that raw texts may have
     zone: str = "UTC"  # of moments whose text names no offset
-    bounds: tuple[int, int] | None = None  # of whole numbers whose column could hold more
+    bounds: tuple[int, int] | None = None  # of integers whose column could hold more
 
     @property
     def is_number(self) -> bool:
@@ -62,7 +62,7 @@ class PropertyType:
 
     @property
     def is_whole(self) -> bool:
-        """Whether values are whole numbers, of a column that holds no others."""
+        """Whether values are integers, of a column that holds no others."""
         return self.is_number and not self.floating and not self.decimal
 
     @property

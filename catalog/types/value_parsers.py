@@ -33,7 +33,7 @@ class TooManyValuesError(ValueError):
 
 
 def parse_integer(bounds: tuple[int, int]) -> Callable[[str], int]:
-    """A parser of whole numbers within `bounds`."""
+    """A parser of integers within `bounds`."""
 
     def parse(text: str) -> int:
         # Nineteen digits cover every bigint; longer input is refused before int() looks at it.
@@ -42,7 +42,7 @@ def parse_integer(bounds: tuple[int, int]) -> Callable[[str], int]:
         if value is not None and text.startswith("-"):
             value = -value
         if value is None or not bounds[0] <= value <= bounds[1]:
-            raise InvalidValueError(f"expected a whole number from {bounds[0]} to {bounds[1]}")
+            raise InvalidValueError(f"expected an integer from {bounds[0]} to {bounds[1]}")
         return value
 
     return parse
@@ -84,7 +84,7 @@ def fits(value: Decimal, precision: int, scale: int) -> bool:
 def parse_text(text: str) -> str:
     """The text itself; Postgres stores no NUL."""
     if "\0" in text:
-        raise InvalidValueError("text cannot hold a NUL character")
+        raise InvalidValueError("text must not contain a NUL character")
     return text
 
 

@@ -68,7 +68,7 @@ def check_pattern(engine: duckdb.DuckDBPyConnection, pattern: str) -> str | None
     try:
         engine.execute("SELECT regexp_matches('', ?)", [translate_pattern(pattern)])
     except duckdb.Error as error:
-        return f"{pattern!r} cannot run in linear time or is no regular expression ({str(error).splitlines()[0]})"
+        return f"{pattern!r} cannot run in linear time or is not a regular expression ({str(error).splitlines()[0]})"
     return None
 
 

@@ -86,7 +86,7 @@ def out_of_memory(settings: Settings, columns: int) -> OutOfMemoryError:
     """What is said where the memory was not enough."""
     _, memory = choose_limits(settings, columns)
     wide = f" {columns:,} columns take about {DEFAULT_MB + columns * MB_PER_COLUMN:,} MB." * (columns > WIDE_COLUMNS)
-    return OutOfMemoryError(f"Cleaning needs more than {memory}: set DECANT_DUCKDB_MEMORY to more.{wide}")
+    return OutOfMemoryError(f"Cleaning needs more memory than {memory}: increase DECANT_DUCKDB_MEMORY.{wide}")
 
 
 @contextmanager
@@ -133,7 +133,7 @@ def evaluate_rules(engine: duckdb.DuckDBPyConnection, plan: CleaningPlan, parsed
     engine.execute(plan.read_from(str(parsed.records), null_mark=uuid.uuid4().hex))
     (checked,) = count(engine, "SELECT count(*) FROM judged")
     if checked != parsed.raw - parsed.malformed_count:
-        raise CleaningError(f"{parsed.raw - parsed.malformed_count} records were cut, but {checked} were read.")
+        raise CleaningError(f"{parsed.raw - parsed.malformed_count} records were parsed, but {checked} were checked.")
 
 
 def write_files(

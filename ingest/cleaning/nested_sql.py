@@ -36,7 +36,7 @@ def compile_parts(prop: Property, text: str, value: str) -> str:
         quote_text(prop.name),
         "more",
         "NULL",
-        f"only the first {REASONS_MAXIMUM} reasons within it are listed",
+        f"only its first {REASONS_MAXIMUM} reasons are listed",
     )
     first = f"list_append(found[1:{REASONS_MAXIMUM}], {rest})"
     capped = f"CASE WHEN len(found) > {REASONS_MAXIMUM} THEN {first} ELSE found END"
@@ -54,13 +54,13 @@ def compile_nested_rules(prop: Property, json: str, path: str, level: int) -> st
     if prop.logical_type == "object" and has_parts(prop):
         # Of two parts with one name, Postgres keeps the other one than DuckDB finds.
         doubled = f"len(json_keys({json})) > len(list_distinct(json_keys({json})))"
-        singles = [write_reason(doubled, path, "type", "NULL", "a name stands in it twice")]
+        singles = [write_reason(doubled, path, "type", "NULL", "has a duplicate name")]
         told = {child.name for child in prop.children if child.required}
         for rule in prop.rules:
             for name in [n for n in rule.argument if n not in told] if rule.name == "required" else ():
                 lacks = f"NOT json_exists({json}, {quote_text(point_to(name))})"
                 place = f"{path} || {quote_text('.' + name)}"
-                singles.append(write_reason(lacks, place, "required", "NULL", "must be there, even if it is null"))
+                singles.append(write_reason(lacks, place, "required", "NULL", "must be present, even if it is null"))
         lists.append(list_reasons(singles))
     for child in prop.children:
         found = f"json_extract({json}, {quote_text(point_to(child.name))})"

@@ -129,7 +129,7 @@ def describe_rule(rule: Rule) -> str:
         case "pattern":
             return f"must match {rule.argument}"
         case "uniqueItems":
-            return "items must differ"
+            return "items must be unique"
     return f"{rule.name} is {rule.argument}"
 
 
@@ -138,8 +138,8 @@ def describe_format(name: str) -> str:
     if name in TEXT_FORMATS:
         return f"expected {TEXT_FORMATS[name].expected}"
     if name in NUMBER_FORMATS:
-        return f"{name} reaches to {NUMBER_FORMATS[name]:.3g}"
-    return f"{name} is a whole number from {INTEGER_FORMATS[name][0]} to {INTEGER_FORMATS[name][1]}"
+        return f"{name} is at most {NUMBER_FORMATS[name]:.3g}"
+    return f"{name} is an integer from {INTEGER_FORMATS[name][0]} to {INTEGER_FORMATS[name][1]}"
 
 
 def compile_reason(check: Check) -> str:

@@ -48,7 +48,7 @@ class TransformError(ValueError):
 def check_expression(engine: duckdb.DuckDBPyConnection, expression: str, columns: tuple[str, ...]) -> None:
     """TransformError for what is more than an expression over these raw columns."""
     if "\0" in expression:
-        raise TransformError("holds a NUL character")
+        raise TransformError("contains a NUL character")
     # As it stands among others later, and by itself: what closes a bracket that it did not open is no expression.
     parts = [read_expression(engine, text) for text in (f"SELECT ({expression})", f"SELECT {expression}")]
     if parts[0] != parts[1]:
@@ -107,9 +107,9 @@ def check_part(part: dict[str, Any], columns: set[str]) -> None:
         if name.startswith(OWN_PREFIX):
             raise TransformError(f"{name}: names that start with '{OWN_PREFIX}' are Decant's own")
         if name in TIMESTAMP_WORDS and name not in columns:
-            raise TransformError(f"{name} gives another value at each load; use raw columns only")
+            raise TransformError(f"{name} has another value at each load; use raw columns only")
         if name in SERVER_WORDS and name not in columns:
-            raise TransformError(f"{name} looks at the server, not at raw columns")
+            raise TransformError(f"{name} reads the server, not raw columns")
     info = part.get("type_info") if "id" in part else None
     if isinstance(info, dict) and info.get("type") == "UNBOUND_TYPE_INFO":
         name = str(info.get("name"))
@@ -123,11 +123,11 @@ def check_call(part: dict[str, Any]) -> None:
     if str(part.get("schema") or "").lower().startswith(OWN_PREFIX):
         raise TransformError(f"{part['schema']}: names that start with '{OWN_PREFIX}' are Decant's own")
     if name == "age" and len(part.get("children") or []) == 1 and not part.get("schema"):
-        raise TransformError("age of one moment gives another value at each load: use age(a, b)")
+        raise TransformError("age of one timestamp has another value at each load: use age(a, b)")
     if name not in FUNCTIONS:
         raise TransformError(
-            f"{name} is not among the functions that contracts may call: it gives another value at each load, or"
-            " looks elsewhere than at raw columns"
+            f"{name} is not among the functions that contracts may call: its value varies by load, or"
+            f" depends on more than raw columns"
         )
 
 

@@ -51,7 +51,7 @@ def note_gone_keys(engine: sa.Engine, dataset: Dataset, parsed: ParsedBatch, tic
     seen, known = set(parsed.header), find_snapshot(engine, ticket, KEYS)
     gone = [name for name in read if name in known and name not in seen]
     if gone and parsed.raw > parsed.malformed_count and len(seen) < KNOWN_KEYS_LIMIT:
-        ticket.notes.append(f"keys that no record of this batch has, and earlier ones had: {show_names(gone)}")
+        ticket.notes.append(f"keys of earlier batches that no record of this batch has: {show_names(gone)}")
     return {KEYS: tuple(name for name in read if name in seen | known)}
 
 
@@ -67,7 +67,7 @@ def note_emptied(engine: sa.Engine, dataset: Dataset, filled: Mapping[str, float
     known = find_snapshot(engine, ticket, FILLED)
     empty = [name for name in dataset.properties if name in known and not filled[name]]
     if empty:
-        ticket.notes.append(f"properties that no record has a value of, and most had earlier: {show_names(empty)}")
+        ticket.notes.append(f"properties without any value, though most records had one earlier: {show_names(empty)}")
     return {FILLED: tuple(name for name, share in filled.items() if share > MOST or name in empty)}
 
 

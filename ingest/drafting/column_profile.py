@@ -171,7 +171,7 @@ class Profiler:
         ]
         most = max((fit for _, fit in fitting), default=filled)
         best = [candidate for candidate, fit in fitting if fit == most]
-        candidate, note = choose(best) if filled else (TEXT, "holds no value in the sample")
+        candidate, note = choose(best) if filled else (TEXT, "has no value in the sample")
         return Profile(
             source=source,
             candidate=candidate,

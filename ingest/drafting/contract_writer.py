@@ -84,7 +84,7 @@ def write_contract(sample: Sample, settings: Settings, notes: Iterable[str]) -> 
         "name": name.replace("_", " ").capitalize(),
         "version": "0.1.0",
         "status": "active",
-        "description": {"purpose": f"What {sample.file.name} holds. Say here what it is for."},
+        "description": {"purpose": f"Records of {sample.file.name}. Describe their purpose here."},
         "servers": [
             {
                 "server": "files",
@@ -100,9 +100,9 @@ def write_contract(sample: Sample, settings: Settings, notes: Iterable[str]) -> 
         "properties": list(write_properties(sample)),
     }
     comments = [
-        f"A first contract, drafted from {sample.file.name}: {sample.parsed.raw:,} records."
-        " It says what held for them.",
-        "Before 1.0.0 a breaking change asks for a minor version only; 1.0.0 is a promise to those who read.",
+        f"A draft contract, derived from the {sample.parsed.raw:,} records of {sample.file.name}."
+        f" Review its types and rules.",
+        "Before 1.0.0 a breaking change needs only a minor version; from 1.0.0 on it needs a major version.",
         *notes,
     ]
     body = dump({**head, "schema": [dataset]})
@@ -137,7 +137,7 @@ def write_properties(sample: Sample) -> Iterable[dict[str, object]]:
             "name": sample.key[0],
             "logicalType": "string",
             "primaryKey": True,
-            "description": "Made of the whole record, since no column or few together tell records apart.",
+            "description": "A digest of the whole record, since no combination of up to three columns is unique.",
             "transformLogic": sample.digest,
         }
     for name, profile in zip(sample.names, sample.profiles, strict=True):

@@ -36,13 +36,13 @@ def detect_file_format(file: Path, limit: UnpackLimit, *, header: bool | None = 
     `header` says whether the first line names the columns, where the caller knows better.
     """
     if not file.is_file():
-        raise SourceMissingError(f"There is no file {str(file)!r}.")
+        raise SourceMissingError(f"The file {str(file)!r} does not exist.")
     if is_workbook(file):
         return FileFormat(format="xlsx")
     part = as_part(file)
     head = read_head(part, limit)
     if not head.strip():
-        raise SourceError(f"{file.name} is empty: there is nothing to make a contract of.")
+        raise SourceError(f"{file.name} is empty: a contract cannot be drafted.")
     format_ = choose_format(file, head)
     if format_ == "json":
         records = find_records(part, limit)
@@ -118,7 +118,7 @@ def find_records(part: LandedPart, limit: UnpackLimit) -> str | None:
                     return f"$.{'.'.join(steps)}[*]" if steps else None
         except JSONError as error:
             raise SourceError(f"{part.name} is not JSON: {str(error).splitlines()[0]}.") from None
-    raise SourceError(f"{part.name} holds no list of JSON objects: there are no records to make a contract of.")
+    raise SourceError(f"{part.name} has no list of JSON objects: a contract cannot be drafted.")
 
 
 def sniff_encoding(part: LandedPart, limit: UnpackLimit) -> str:

@@ -61,7 +61,7 @@ def draft_contract(file: Path, settings: Settings, *, header: bool | None = None
         batch = LandedBatch("", (as_part(file),))
         parsed = parse_batch(batch, file_format, (), folder, limit, lambda amount: None)
         if parsed.raw == parsed.malformed_count:
-            raise SourceError(f"{file.name} holds no record that is well formed: there is nothing to learn from it.")
+            raise SourceError(f"{file.name} has no well-formed record: a contract cannot be drafted.")
         with open_engine(settings, folder) as engine:
             try:
                 profiler = Profiler(engine, parsed, file_format)
@@ -70,14 +70,14 @@ def draft_contract(file: Path, settings: Settings, *, header: bool | None = None
             except duckdb.OutOfMemoryException as error:
                 raise out_of_memory(settings, 0) from error
         if not profiles:
-            raise SourceError(f"{file.name} has no column with a name: there is nothing to make properties of.")
+            raise SourceError(f"{file.name} has no named column: a contract cannot be drafted.")
         sample = describe(file, file_format, parsed, profiles, key, nulls)
         closed = Permits(settings, "").refuse_path(file.parent)
         # Whoever drafts a contract has chosen this file: the draft is tried as if its folder were open already.
         tried = settings.model_copy(update={"input_roots": {ANY_PRODUCT: (str(file.resolve().parent),)}})
         sample, product, rejected = settle(sample, tried, folder)
     notes = [
-        *([f"the folder {file.resolve().parent} has to be listed in DECANT_INPUT_ROOTS"] if closed else ()),
+        *([f"the folder {file.resolve().parent} must be listed in DECANT_INPUT_ROOTS"] if closed else ()),
         *sample.parsed.notes,
         *note_file_format(file_format, asked=header is not None),
         *(note for n, p in zip(sample.names, sample.profiles, strict=True) for note in note_profile(n, p)),
@@ -118,7 +118,7 @@ def settle(sample: Sample, settings: Settings, folder: Path) -> tuple[Sample, Pr
         texts = {name: note for name, (records, note) in broken.items() if records > known.get(name, 0)}
         (dataset,) = product.datasets.values()
         if not texts and rejected + sample.parsed.malformed_count > dataset.max_rejected * sample.parsed.raw:
-            texts = dict.fromkeys(known, "left as text: the outliers of all columns are more than maxRejected")
+            texts = dict.fromkeys(known, "left as text: the outliers of all columns exceed maxRejected")
         if not texts:
             return sample, product, rejected
         profiles = [
@@ -126,7 +126,7 @@ def settle(sample: Sample, settings: Settings, folder: Path) -> tuple[Sample, Pr
             for name, profile in zip(sample.names, sample.profiles, strict=True)
         ]
         sample = replace(sample, profiles=tuple(profiles))
-    raise SourceError(f"No contract could be found that {sample.file.name} keeps: {'; '.join(texts.values())}.")
+    raise SourceError(f"No contract was found that {sample.file.name} satisfies: {'; '.join(texts.values())}.")
 
 
 def leave_text(profile: Profile, note: str) -> Profile:

@@ -14,7 +14,7 @@ SHOWN_CHARACTERS = 60
 def note_file_format(file_format: FileFormat, *, asked: bool) -> Iterator[str]:
     """What was guessed of the file itself, unless its author has said it."""
     if file_format.columns and not asked:
-        yield "the first line is read as a record, not as names: --header says otherwise"
+        yield "the first line is read as a record, not as column names: use --header if it is a header"
 
 
 def note_profile(name: str, profile: Profile) -> Iterator[str]:
@@ -28,6 +28,9 @@ def note_profile(name: str, profile: Profile) -> Iterator[str]:
     if profile.outliers and profile.outlier is not None:
         kind = profile.candidate.physical or profile.candidate.logical
         shown = repr(profile.outlier[:SHOWN_CHARACTERS])
-        yield f"{name}: {profile.outliers:,} of {profile.filled:,} values are no {kind}, such as {shown}: rejected"
+        yield (
+            f"{name}: {profile.outliers:,} of {profile.filled:,} values are not of type {kind}, such as"
+            f" {shown}: rejected"
+        )
     if profile.doubtful:
-        yield f"{name}: holds {', '.join(profile.doubtful)}: name it in nullValues where it stands for no value"
+        yield f"{name}: holds {', '.join(profile.doubtful)}: list it in nullValues if it means no value"

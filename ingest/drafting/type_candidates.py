@@ -100,7 +100,7 @@ def choose(matching: list[Candidate]) -> tuple[Candidate, str | None]:
     )
     other = next((c for c in matching if swapped and c.options.get("format") == swapped), None)
     if other is not None:
-        return TEXT, f"every value fits {file_format} and {swapped}: choose the one that is meant as a date's format"
+        return TEXT, f"every value fits {file_format} and {swapped}: choose the intended one as the date's format"
     return matching[0], None
 
 
@@ -123,12 +123,12 @@ def choose_number(digits: Digits, number: Candidate, *, is_json: bool) -> tuple[
     # JSON, Parquet and workbooks have numbers of their own, of which each is as short as it can be.
     exact = digits.plain and (lost or (digits.padded if is_json else fixed))
     if not exact:
-        return number, "read as floating-point numbers: name a numeric physicalType where all digits count"
+        return number, "read as floating-point numbers: set a numeric physicalType if all digits matter"
     needed = digits.whole + digits.scale
     for precision in NUMERIC_PRECISIONS:
         if needed <= precision and (found := offer("number", f"numeric({precision},{digits.scale})")):
             return found[0], None
-    return (TEXT, "has more digits than a number keeps: left as text") if lost else (number, None)
+    return (TEXT, "has more digits than a number can hold: left as text") if lost else (number, None)
 
 
 def show_example(candidate: Candidate, value: str, text: str) -> object:

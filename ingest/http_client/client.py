@@ -146,7 +146,7 @@ class ApiClient:
             except BaseException:
                 answer.body.close()
                 raise
-        raise SourceError(f"{request.name} redirects over {MAX_REDIRECTS} times.")
+        raise SourceError(f"{request.name} redirects more than {MAX_REDIRECTS} times.")
 
     def wait_for_turn(self) -> None:
         """Keeps the pace that the contract sets; the time of one answer begins behind that."""
@@ -189,17 +189,17 @@ class ApiClient:
         try:
             target = current.url.join(answer.headers["location"])
         except (httpx.InvalidURL, ValueError):
-            raise SourceError(f"{request.name} redirects to what is no address.") from None
+            raise SourceError(f"{request.name} redirects to an invalid address.") from None
         if target.scheme not in {"http", "https"} or not target.host or target.userinfo:
-            raise SourceError(f"{request.name} redirects to what is no plain web address.")
+            raise SourceError(f"{request.name} redirects to an address that is not plain http or https.")
         if current.url.scheme == "https" and target.scheme == "http":
-            raise SourceError(f"{request.name} redirects from https to http, where anybody can listen.")
+            raise SourceError(f"{request.name} redirects from https to http, which is not encrypted.")
         method, body, headers = current.method, current.body, current.headers
         if answer.status == 303 or (answer.status in {301, 302} and method == "POST"):
             method, body = "GET", None
         if not self.is_own(target):
             if body is not None:
-                raise SourceError(f"{request.name} redirects to another server, which must not get its body.")
+                raise SourceError(f"{request.name} redirects to another server, which must not receive the body.")
             headers = {name: text for name, text in headers.items() if name.lower() in HARMLESS_HEADERS}
         if body is None:
             headers = {name: text for name, text in headers.items() if name.lower() != "content-type"}
@@ -212,15 +212,15 @@ def explain(name: str) -> Iterator[None]:
     try:
         yield
     except httpcore.TimeoutException:
-        raise TransientFailure(f"{name} took too long.") from None
+        raise TransientFailure(f"{name} timed out.") from None
     except httpcore.ConnectError as error:
         if isinstance(error.__context__, ssl.SSLCertVerificationError):
-            raise SourceError(f"{name} shows a certificate that is not valid for it.") from None
+            raise SourceError(f"{name} has an invalid certificate.") from None
         raise TransientFailure(f"{name} cannot be reached.") from None
     except (httpcore.NetworkError, httpcore.RemoteProtocolError, zlib.error, EOFError):
-        raise TransientFailure(f"{name} broke off, or was no good HTTP.") from None
+        raise TransientFailure(f"{name} was interrupted, or is not valid HTTP.") from None
     except (httpcore.LocalProtocolError, httpcore.UnsupportedProtocol, UnicodeError):
-        raise SourceError(f"{name} cannot be sent as it is.") from None
+        raise SourceError(f"{name} is not a valid request.") from None
 
 
 def port_of(url: httpx.URL) -> int:
@@ -235,7 +235,7 @@ def unpack(chunks: Iterable[bytes], encoding: str, limit: int) -> Iterator[bytes
     """
     encoding = encoding.strip().lower()
     if encoding not in {"", "identity", "gzip", "x-gzip"}:
-        raise SourceError(f"The answer is packed as {encoding[:40]!r}, though only gzip was asked for.")
+        raise SourceError(f"The response has the encoding {encoding[:40]!r}, but only gzip was requested.")
     is_packed = encoding.endswith("gzip")
     packed = size = 0
 
@@ -287,7 +287,7 @@ def check_status(request: ApiRequest, answer: Answer) -> None:
     if status in {404, 410}:
         raise SourceMissingError(f"{said}.")
     if status in {401, 403, 407}:
-        raise SourceError(f"{said}: the headers of the input must say who asks, and that one must be allowed to.")
+        raise SourceError(f"{said}: the headers of the input need a credential with access.")
     raise SourceError(f"{said}.")
 
 

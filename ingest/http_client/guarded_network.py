@@ -123,11 +123,12 @@ class CheckedBackend(httpcore.NetworkBackend):
                 continue
             if is_own:
                 raise AddressRefusedError(
-                    f"The contract's own server {host}:{port} is at {kind} now,"
-                    f" and was found at {' or '.join(sorted(allowed))} first."
+                    f"The contract's own server {host}:{port} resolves to {kind} now, but resolved to"
+                    f" {' or '.join(sorted(allowed))} first."
                 )
             raise AddressRefusedError(
-                f"It leads to {host}:{port}, which is {kind}: only the contract's own server may be there."
+                f"It leads to {host}:{port}, which is {kind}: only the contract's own server may have such"
+                f" an address."
             )
 
     def find_allowed(self, host: str, addresses: list[Address]) -> set[str]:
@@ -167,5 +168,5 @@ def describe(address: Address) -> str:
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
         address = address.ipv4_mapped
     if address.is_loopback:
-        return "this machine itself"
-    return "a link-local address" if address.is_link_local else "no public address"
+        return "this machine"
+    return "a link-local address" if address.is_link_local else "a non-public address"

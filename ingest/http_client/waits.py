@@ -68,7 +68,7 @@ def describe_wait(seconds: float) -> str:
     """From when on the server may be asked again, for a person."""
     again = now() + min(timedelta(seconds=min(seconds, 1e9)), LONGEST_SHOWN)
     timestamp = again.strftime("%Y-%m-%d %H:%M:%S UTC")
-    return f"wants to be left alone for {seconds:,.0f} seconds: it may be asked again from {timestamp}"
+    return f"asks for a pause of {seconds:,.0f} seconds: requests are allowed again from {timestamp}"
 
 
 def now() -> datetime:

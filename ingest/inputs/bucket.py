@@ -50,7 +50,7 @@ def open_bucket_batch(context: InputContext) -> Iterator[RawBatch]:
     fingerprints = inspect_objects(store, source)
     choice = choose_files(source, fingerprints, context.state)
     if source.mode == "snapshot" and not choice.names:
-        raise SourceMissingError(f"There is no object {source.path!r} in {source_of(source).address}.")
+        raise SourceMissingError(f"No object matches {source.path!r} in {source_of(source).address}.")
     yield RawBatch(
         source=choice.names[0] if len(choice.names) == 1 else str(source.path),
         parts=(
@@ -92,7 +92,7 @@ def open_store(source: Input, permits: Permits) -> S3Store:
             retry_config={"max_retries": RETRIES, "retry_timeout": RETRY_TIMEOUT},
         )
     except (BaseError, ValueError) as error:
-        raise SourceError(f"{location.address} is no place in an object store.") from error
+        raise SourceError(f"{location.address} is not a location in an object store.") from error
 
 
 def inspect_objects(store: S3Store, source: Input) -> dict[str, list[Any]]:
@@ -121,7 +121,9 @@ def read_object(store: S3Store, source: Input, name: str, etag: str | None, size
             left -= len(chunk)
             yield chunk
     if left:
-        raise SourceUnavailableError(f"The object {name!r} came with {size - left:,} of its {size:,} bytes.")
+        raise SourceUnavailableError(
+            f"The object {name!r} was received incompletely: {size - left:,} of {size:,} bytes."
+        )
 
 
 @contextmanager
@@ -131,22 +133,22 @@ def refuse_unreachable(source: Input, name: str) -> Iterator[None]:
     try:
         yield
     except (NotFoundError, FileNotFoundError):
-        raise SourceMissingError(f"There is no object {name!r} in {location}.") from None
+        raise SourceMissingError(f"The object {name!r} does not exist in {location}.") from None
     except PreconditionError:
-        raise SourceUnavailableError(f"The object {name!r} was replaced while it was read. Try again.") from None
+        raise SourceUnavailableError(f"The object {name!r} was replaced while it was read. Retry.") from None
     except (BaseError, OSError, ValueError) as error:
         if isinstance(error, PermissionDeniedError | UnauthenticatedError) or REFUSED.search(str(error)):
             raise SourceError(
-                f"{location} refuses to be read: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY must be somebody's"
-                " who may."
+                f"{location} denies access: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY must belong to an"
+                f" account with read access."
             ) from None
         raise SourceUnavailableError(
-            f"{location} does not answer, or breaks off: {name!r} could not be read. Try again."
+            f"{location} does not respond, or closed the connection: {name!r} could not be read. Retry."
         ) from None
 
 
 def source_of(source: Input) -> BucketSource:
     """The input's store; SourceError where it has none."""
     if not isinstance(source.source, BucketSource):
-        raise SourceError("The input is no bucket.")
+        raise SourceError("The input is not a bucket.")
     return source.source

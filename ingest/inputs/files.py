@@ -37,7 +37,7 @@ def open_file_batch(context: InputContext) -> Iterator[RawBatch]:
         fingerprints = inspect_files(source, permits, faults)
     choice = choose_files(source, fingerprints, context.state)
     if source.mode == "snapshot" and not choice.names:
-        raise SourceMissingError(f"There is no file {source.path!r} in {source.root!r}.")
+        raise SourceMissingError(f"No file matches {source.path!r} in {source.root!r}.")
     yield RawBatch(
         source=choice.names[0] if len(choice.names) == 1 else str(source.path),
         parts=(
@@ -64,9 +64,9 @@ def refuse_unreadable(source: Input) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise SourceMissingError(f"There is no file {source.path!r} in {source.root!r}.") from None
+        raise SourceMissingError(f"No file matches {source.path!r} in {source.root!r}.") from None
     except (OSError, ValueError, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or "its path is no path"
+        reason = getattr(error, "strerror", None) or "its path is invalid"
         raise SourceError(f"The file {source.path!r} cannot be read: {reason}.") from None
 
 
@@ -81,7 +81,7 @@ def inspect_files(source: Input, permits: Permits, faults: list[str] | None = No
     if not has_magic(pattern):
         return {pattern: fingerprint_of(resolve_path(root, pattern, source, permits), pattern)}
     if ".." in split_path(pattern):
-        raise PathOutsideRootError(f"The path {pattern!r} leads out of {source.root!r}.")
+        raise PathOutsideRootError(f"The path {pattern!r} is outside {source.root!r}.")
     fingerprints = {}
     strict = source.mode == "snapshot"
     told = faults if faults is not None else []
@@ -137,7 +137,7 @@ def resolve_path(root: Path, name: str, source: Input, permits: Permits) -> Path
     """The file's real path; PathOutsideRootError where it, or a link on its way, leads out of what may be read."""
     path = (root / name.lstrip("/")).resolve()
     if not path.is_relative_to(root):
-        raise PathOutsideRootError(f"The path {name!r} leads out of {source.root!r}.")
+        raise PathOutsideRootError(f"The path {name!r} is outside {source.root!r}.")
     if problem := permits.refuse_path(path):
         raise PathOutsideRootError(f"The file {problem}.")
     return path
@@ -148,8 +148,8 @@ def name_fault(name: str, error: Exception) -> SourceError:
     if isinstance(error, SourceError):
         return error
     if isinstance(error, FileNotFoundError):
-        return SourceMissingError(f"The file {show_name(name)} is a link to nothing.")
-    reason = getattr(error, "strerror", None) or "its path is no path"
+        return SourceMissingError(f"The file {show_name(name)} is a broken link.")
+    reason = getattr(error, "strerror", None) or "its path is invalid"
     return SourceError(f"The file {show_name(name)} cannot be read: {reason}.")
 
 
@@ -163,7 +163,7 @@ def fingerprint_of(path: Path, name: str, *, strict: bool = True) -> list[int]:
     found = path.stat()
     # Looked at before it is opened: a pipe would be waited for.
     if not stat.S_ISREG(found.st_mode):
-        raise SourceError(f"{show_name(name)} is no file.")
+        raise SourceError(f"{show_name(name)} is not a file.")
     if not strict and not os.access(path, os.R_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     return [found.st_size, found.st_mtime_ns]
@@ -186,4 +186,4 @@ def read_file(source: Input, name: str, fingerprint: list[int], permits: Permits
                 yield chunk
             found = os.fstat(file.fileno())
     if [found.st_size, found.st_mtime_ns] != fingerprint:
-        raise SourceError(f"The file {name!r} was written to while it was read. Try again when it is whole.")
+        raise SourceError(f"The file {name!r} changed while it was read. Retry when it is complete.")

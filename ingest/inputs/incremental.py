@@ -164,7 +164,7 @@ def read_value(context: InputContext, text: str) -> object:
     try:
         return context.dataset.properties[name].type.parse(text)
     except InvalidValueError as error:
-        raise SourceError(f"{text!r} is no {name} to start from: {error}.") from None
+        raise SourceError(f"{text!r} is not a valid start of {name}: {error}.") from None
 
 
 def in_zone(value: object, zone: str) -> object:

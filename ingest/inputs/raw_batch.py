@@ -38,7 +38,7 @@ class InputContext:
     def source(self) -> Input:
         """The dataset's input; SourceError where it has none."""
         if self.dataset.input is None:
-            raise SourceError(f"{self.dataset.address} has no input in its contract: there is nothing to ingest.")
+            raise SourceError(f"{self.dataset.address} has no input in its contract.")
         return self.dataset.input
 
     @property

@@ -134,7 +134,7 @@ def step_back_text(text: str, lag: float, *, timestamps: bool) -> str:
 
 def no_lag(text: str) -> SourceError:
     """The error of a mark that no lag can be taken off."""
-    return SourceError(f"No lag can be taken off {text[:100]!r}: input.incremental.lag must be left out.")
+    return SourceError(f"A lag cannot be subtracted from {text[:100]!r}: leave out input.incremental.lag.")
 
 
 def is_plain(dataset: Dataset, name: str, column: str | None = None) -> bool:
@@ -187,7 +187,7 @@ def find_values(texts: Sequence[str], prop: Property, settings: Settings, folder
             found = [row[0] for row in engine.execute(query, [list(texts)]).fetchall()]
             return [value.replace(tzinfo=UTC) if zoned and value else value for value in found]
     except duckdb.Error as error:
-        raise SourceError(f"The marks of {prop.name} cannot be read: {describe_duckdb(error)}") from None
+        raise SourceError(f"The watermarks of {prop.name} cannot be read: {describe_duckdb(error)}") from None
 
 
 def can_be_kept(text: str) -> bool:

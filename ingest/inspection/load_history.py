@@ -34,7 +34,7 @@ def read_load(engine: sa.Engine, load_id: int) -> dict[str, object]:
     with engine.connect() as connection:
         row = connection.execute(select_loads().where(Load.id == load_id)).one_or_none()
         if row is None:
-            raise IngestError(f"There is no load {load_id}. `decant loads` lists them.")
+            raise IngestError(f"Load {load_id} does not exist. `decant loads` lists the loads.")
         gates = connection.execute(
             sa.select(QualityResult.__table__)
             .where(QualityResult.load_id == load_id)

@@ -71,9 +71,10 @@ class Allowance:
         self.left -= size
         if self.left < 0:
             raise SourceTooLargeError(
-                f"{self.source} unpacks to over {self.limit.size:,} bytes (DECANT_SOURCE_LIMIT_BYTES)."
+                f"{self.source} decompresses to more than {self.limit.size:,} bytes (DECANT_SOURCE_LIMIT_BYTES)."
                 if self.by_size
-                else f"{self.source} unpacks to over {self.limit.ratio:,} times its size (DECANT_UNPACK_RATIO)."
+                else f"{self.source} decompresses to more than {self.limit.ratio:,} times its size"
+                f" (DECANT_UNPACK_RATIO)."
             )
 
 
@@ -150,7 +151,7 @@ def only_member(archive: zipfile.ZipFile, source: str) -> zipfile.ZipInfo:
         parts = Path(member.filename.replace("\\", "/")).parts
         if stat.S_ISLNK(member.external_attr >> 16) or ".." in parts or member.filename.startswith(("/", "\\")):
             raise UnsafeArchiveError(
-                f"{source}: the archive holds a link or a path that climbs out of it: {member.filename[:200]!r}."
+                f"{source}: the archive contains a link or a path outside the archive: {member.filename[:200]!r}."
             )
         if member.flag_bits & 1:
             raise UnsafeArchiveError(f"{source}: the archive is encrypted.")
@@ -159,7 +160,9 @@ def only_member(archive: zipfile.ZipFile, source: str) -> zipfile.ZipInfo:
         names = ", ".join(repr(member.filename[:200]) for member in plain[:MEMBERS_SHOWN])
         more = ", …" if len(plain) > MEMBERS_SHOWN else ""
         listed = f": {names}{more}" if plain else ""
-        raise UnsafeArchiveError(f"{source}: the archive must hold exactly one file; it holds {len(plain)}{listed}.")
+        raise UnsafeArchiveError(
+            f"{source}: the archive must contain exactly one file; it contains {len(plain)}{listed}."
+        )
     return plain[0]
 
 
@@ -191,7 +194,7 @@ class ZstdStream:
                 if self.frame.eof:
                     self.frame = self.unpacker.decompressobj()
         if not self.ready and self.begun:
-            raise EOFError("it breaks off")
+            raise EOFError("it ends early")
         taken = bytes(self.ready[:size] if size >= 0 else self.ready)
         del self.ready[: len(taken)]
         return taken

@@ -102,7 +102,7 @@ def explain_database(error: psycopg.Error) -> IngestError:
         return DatabaseBusyError()
     state = error.sqlstate or ""
     said = describe_postgres(error)
-    failure = DatabaseRefusedError(f"Postgres refused a statement of the load: {said}; see the log.")
+    failure = DatabaseRefusedError(f"Postgres rejected a statement of the load: {said}; see the log.")
     failure.transient = isinstance(error, OWN_RESOURCES) or state[:2] in {"53", "57", "58"}
     return failure
 
@@ -121,6 +121,8 @@ def explain_system(error: OSError) -> IngestError:
     if error.errno in DISK_FULL:
         return DiskFullError()
     key = f": {error.filename}" if isinstance(error.filename, str) else ""
-    failure = SystemFailureError(f"The system refused: {error.strerror or type(error).__name__}{key}.")
+    failure = SystemFailureError(
+        f"The operating system reported an error: {error.strerror or type(error).__name__}{key}."
+    )
     failure.transient = error.errno in TRANSIENT_ERRNOS or isinstance(error, ConnectionError)
     return failure

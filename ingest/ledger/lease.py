@@ -50,7 +50,7 @@ def lock_dataset(engine: sa.Engine, dataset: Dataset) -> Iterator[int]:
         lock = sa.func.pg_try_advisory_lock(LOCK_CLASS, sa.cast(row.id, sa.Integer))
         alone = connection.execute(sa.select(lock)).scalar_one()
         if not alone and is_awake(connection, row.id):
-            raise DatasetBusyError(f"Another worker is loading {dataset.address}. Try again when it is done.")
+            raise DatasetBusyError(f"Another worker is loading {dataset.address}. Retry when it has ended.")
         connection.commit()
         try:
             yield row.id

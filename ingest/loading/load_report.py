@@ -37,7 +37,7 @@ def report_unopened(dataset: Dataset, error: Exception) -> LoadReport:
     """The report of a load that the ledger has no word of, or not the last: it was not opened, or not closed."""
     code, message = "database_unavailable", str(error)
     if is_outage(error):
-        message = f"{DatabaseUnavailableError()} The next load goes on where this one stopped."
+        message = f"{DatabaseUnavailableError()} The next load continues where this one stopped."
     else:
         failure = explain_failure(error)
         code, message = failure.code, str(failure)

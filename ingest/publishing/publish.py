@@ -31,7 +31,7 @@ def publish(load: RunningLoad, candidate: Candidate) -> Outcome:
         load.ticket.notes.append(
             f"{outdated:,} of the duplicates are older than the current records of their keys, by orderBy"
         )
-    with load.chore("keeping the records for the next load"):
+    with load.chore("storing the records for the next load"):
         snapshot_cache.store(publication)
     return publication.outcome
 
@@ -79,5 +79,5 @@ def vacuum_changed(load: RunningLoad, outcome: Outcome) -> None:
     """Vacuums the tables after a publication that changed much of them."""
     changed = outcome.inserted + outcome.updated + outcome.deleted
     if outcome.status == "published" and changed > VACUUM_SHARE * outcome.record_count:
-        with load.step("vacuum"), load.chore("tidying the tables"):
+        with load.step("vacuum"), load.chore("vacuuming the tables"):
             vacuum(load.engine, load.tables)

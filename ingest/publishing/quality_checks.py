@@ -166,7 +166,7 @@ def run_in_savepoint(connection: sa.Connection, statement: str, role: str | None
                 cursor.execute("ROLLBACK TO SAVEPOINT gate")
                 cursor.execute("RELEASE SAVEPOINT gate")
     if len(rows) != 1 or len(rows[0]) != 1:
-        raise ValueError("the rule's query must give one row with one number")
+        raise ValueError("the rule's query must return one row with one number")
     return read_number(rows[0][0])
 
 
@@ -175,10 +175,10 @@ def read_number(value: object) -> float | None:
     if value is None:
         return None
     if not isinstance(value, int | float | Decimal):
-        raise ValueError(f"the rule's query must give a number, not a {type(value).__name__}")
+        raise ValueError(f"the rule's query must return a number, not a {type(value).__name__}")
     number = float(value)
     if not math.isfinite(number):
-        raise ValueError(f"the rule's query gave {number}, which is no number to compare with")
+        raise ValueError(f"the rule's query returned {number}, which cannot be compared")
     return number
 
 

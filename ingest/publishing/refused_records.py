@@ -143,7 +143,7 @@ def describe(driver: psycopg.Connection, tables: DatasetTables, line: int, error
         message = f"too long for an index, {sizes[longest]:,} bytes: {said}"
         order = read_order(tables, dict(zip(names, row, strict=True)))
         return Refused(line, ",".join(row[index] or "" for index in key), message, by_column[longest], order)
-    return Refused(line, ",".join(row[index] or "" for index in key), f"Postgres refuses it: {said}", None)
+    return Refused(line, ",".join(row[index] or "" for index in key), f"Postgres rejects it: {said}", None)
 
 
 def read_order(tables: DatasetTables, row: Mapping[str, str | None]) -> dict[str, object] | None:

@@ -92,7 +92,7 @@ def reject_orphans(
         reason = sa.func.jsonb_build_array(
             sa.func.jsonb_build_object(
                 "property", shown, "rule", "foreign_key", "value", text,
-                "message", f"there is no such record in {key.dataset}",
+                "message", f"the record does not exist in {key.dataset}",
             )
         )  # fmt: skip
         orphan = sa.and_(

@@ -30,7 +30,7 @@ from runtime.postgres.sql_types import SqlRow
 
 BATCH_ROWS = 2_000
 REPLACED = "\N{REPLACEMENT CHARACTER}"
-LOST = "is no longer known byte by byte; pour its whole batch again, with `replay --load {load}`"
+LOST = "is no longer stored byte by byte; replay its whole batch with `replay --load {load}`"
 
 # The open rejected records with the part of the batch that each came in; what came last, or came again last, is the
 # newest. A malformed one's text may not be all that there was.
@@ -147,7 +147,7 @@ def find_withheld(connection: sa.Connection, dataset: Dataset, dataset_id: int, 
     if later is not None:
         raise SourceError(
             f"Load {later} was published after load {load_id} was withheld: publishing the older batch now would"
-            f" undo it. `replay --load {load_id}` adds what is not newer there."
+            f" undo it. `replay --load {load_id}` adds its records without replacing newer ones."
         )
     return note_of(row, load_id)
 
@@ -156,12 +156,12 @@ def find_replayed(connection: sa.Connection, dataset: Dataset, dataset_id: int, 
     """The batch of a load that is to be poured again, whole."""
     row = find_load(connection, dataset, dataset_id, load_id)
     if row.kind not in {"ingest", "refresh"}:
-        raise SourceError(f"Load {load_id} is a {row.kind} and brought no raw batch of its own.")
+        raise SourceError(f"Load {load_id} is a {row.kind} and has no raw batch of its own.")
     latest = find_latest_batch(connection, dataset_id)
     if takes_whole(dataset) and latest is not None and load_id > latest.load_id:
         raise SourceError(
-            f"Load {load_id} was never published, and what it lacks would stay: in snapshot mode, publish it with"
-            f" `publish --anyway {load_id}`, or ingest again."
+            f"Load {load_id} was never published, and a replay deletes no records: in snapshot mode,"
+            f" use `publish --anyway {load_id}`, or ingest again."
         )
     return note_of(row, load_id)
 
@@ -206,5 +206,5 @@ def dataset_of(engine: sa.Engine, catalog: Catalog, load_id: int) -> str:
             .where(Load.id == load_id)
         ).one_or_none()
     if row is None or (row.product, row.major) not in catalog.products:
-        raise SourceError(f"There is no load {load_id} of a dataset that is known here.")
+        raise SourceError(f"Load {load_id} does not exist, or its dataset is unknown.")
     return f"{row.product}@{row.major}.{row.dataset}"

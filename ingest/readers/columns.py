@@ -57,7 +57,7 @@ def require_columns(columns: tuple[str, ...], needed: Iterable[str], source: str
     if doubled:
         raise MissingColumnsError(
             f"{source} has the columns {show_names(doubled)} more than once: the contract must read the second as"
-            f" {show_names([f'{name} (2)' for name in doubled])} too, to tell them apart."
+            f" {show_names([f'{name} (2)' for name in doubled])} too, to distinguish them."
         )
 
 

@@ -70,7 +70,7 @@ class DelimitedReader:
             if not opened and parser.header:
                 record_writer.open_part(part.name, parser.header)
             if parser.blank_rows:
-                record_writer.note(f"{part.name}: {parser.blank_rows:,} rows of delimiters alone are no records")
+                record_writer.note(f"{part.name}: {parser.blank_rows:,} rows of delimiters alone are skipped")
 
     def note_header(self, source: str, lines: list[bytes], parser: CsvParser, record_writer: RecordWriter) -> None:
         """Tells where a file whose columns the contract names begins with these names all the same."""
@@ -78,7 +78,9 @@ class DelimitedReader:
             return
         first = [show_raw(field, parser.encoding).strip() for field in parser.split(lines[0].rstrip(b"\r")) or ()]
         if [name.casefold() for name in first] == [name.casefold() for name in self.file_format.columns]:
-            record_writer.note(f"{source}: the first record reads like a header; `columns` is for files without one")
+            record_writer.note(
+                f"{source}: the first record looks like a header; `columns` is for files without a header"
+            )
 
     def redact(self, part: LandedPart, dropped: Set[int], kept: list[int]) -> RedactedPart:
         """The same text, with blank lines for the records that go; line breaks in quotes are lines of a record."""
@@ -168,8 +170,8 @@ class CsvParser:
         skipped = 1 if announced else 0
         if announced and announced[1] != self.delimiter:
             raise SourceError(
-                f"The first line says that {show_raw(announced[1])!r} is the delimiter;"
-                f" in the contract it is {show_raw(self.delimiter)!r}."
+                f"The first line sets the delimiter {show_raw(announced[1])!r}; in the contract it is"
+                f" {show_raw(self.delimiter)!r}."
             )
         if skipped == len(lines):
             return None if not ended else self.refuse_header(lines[0])
@@ -190,9 +192,7 @@ class CsvParser:
     def refuse_header(self, raw: bytes) -> int:
         """SourceError: what should be the header is none."""
         found = repr(show_raw(raw[:HEADER_SHOWN_BYTES], self.encoding)) if raw.strip() else "nothing"
-        raise SourceError(
-            f"The first line is not a header: names of columns are expected there, and it holds {found}."
-        )
+        raise SourceError(f"The first line is not a header of column names: it contains {found}.")
 
     def is_plain(self, body: bytes, lines: list[bytes]) -> bool:
         """Whether cutting at each newline and delimiter provably gives the records."""
@@ -249,7 +249,7 @@ class CsvParser:
     def parse(self, line: int, raw: bytes) -> RawRecord:
         """One record, or a malformed one that says what is wrong."""
         if b"\0" in raw:
-            return RawRecord(line, raw, None, "holds a NUL character")
+            return RawRecord(line, raw, None, "contains a NUL character")
         if len(raw) > RECORD_LIMIT_BYTES:
             return RawRecord(line, raw[:MALFORMED_SHOWN_BYTES], None, f"is longer than {RECORD_LIMIT_BYTES:,} bytes")
         try:

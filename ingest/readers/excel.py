@@ -1,6 +1,6 @@
 """XLSX: each row of one sheet becomes a JSON object whose keys are the header's names; its line is its row's number.
 
-Cells without anything are null, dates and times are ISO 8601, whole numbers have no point, errors such as #N/A are
+Cells without anything are null, dates and times are ISO 8601, integers have no point, errors such as #N/A are
 texts. Rows without anything are no records, as blank lines of CSV are none. The raw text of a rejected row is the
 object, which can be read again as NDJSON.
 """
@@ -26,7 +26,7 @@ from ingest.readers.record_writer import JSON_COLUMN, RecordWriter
 from ingest.readers.redaction import RedactedPart, redact_document
 from ingest.readers.serials import write_duration, write_serial
 
-WHOLE_LIMIT = 2.0**63  # larger whole numbers are written with an exponent
+WHOLE_LIMIT = 2.0**63  # larger integers are written with an exponent
 
 
 class WorkbookReader:
@@ -129,8 +129,8 @@ class OpenSheet:
                 cell = f"{name_column(column)}{line}"
                 # What follows the object keeps it from being read as a record some other time.
                 return text + f" {cell}: {formula}".encode(), (
-                    f"has a formula in {cell} whose value is not in the file: open and save the workbook where"
-                    " formulas are computed"
+                    f"has a formula in {cell} whose value is not in the file: open and save the workbook in a"
+                    f" program that computes formulas"
                 )
         return text, None
 

@@ -80,8 +80,7 @@ class SheetSummary:
         height, width = self.rows[1] - self.rows[0] + 1, self.columns[1] - self.columns[0] + 1
         if height * width > self.most_cells:
             raise SourceTooLargeError(
-                self.by_ratio
-                or f"The sheet {self.name!r} spans over {CELLS_LIMIT:,} cells: save it as CSV to have it read."
+                self.by_ratio or f"The sheet {self.name!r} spans more than {CELLS_LIMIT:,} cells: save it as CSV."
             )
 
     def kind_of(self, attributes: bytes) -> CellKind:
@@ -110,12 +109,12 @@ def inspect_sheet(path: Path, source: str, wanted: str | None, limit: UnpackLimi
     if not zipfile.is_zipfile(path):
         with path.open("rb") as file:
             words = name_format(file.read(BLOCK_BYTES))
-        raise SourceError(f"{source} is {words or 'no XLSX workbook'}.")
+        raise SourceError(f"{source} is {words or 'not an XLSX workbook'}.")
     try:
         with zipfile.ZipFile(path) as archive:
             packed_bytes = path.stat().st_size
             if SHEETS not in archive.namelist():
-                raise SourceError(f"{source} is a zip archive, but no XLSX workbook.")
+                raise SourceError(f"{source} is a zip archive, but not an XLSX workbook.")
             measure(archive, source, packed_bytes, limit)
             sheets, since_1904 = list_sheets(archive)
             name = wanted if wanted is not None else choose_sheet(sheets)
@@ -142,8 +141,8 @@ def bound_cells(facts: SheetSummary, source: str, packed_bytes: int, limit: Unpa
     if by_ratio < CELLS_LIMIT:
         facts.most_cells = by_ratio
         facts.by_ratio = (
-            f"The sheet {facts.name!r} of {source} spans over {by_ratio:,} cells, which would unpack to over"
-            f" {limit.ratio:,} times the workbook's size (DECANT_UNPACK_RATIO)."
+            f"The sheet {facts.name!r} of {source} spans more than {by_ratio:,} cells, which would"
+            f" decompress to more than {limit.ratio:,} times the workbook's size (DECANT_UNPACK_RATIO)."
         )
 
 

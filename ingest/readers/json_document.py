@@ -116,8 +116,8 @@ def find_records(stream: ByteStream, location: RecordsLocation) -> Iterator[byte
     yield from descend(scanner, location, 0)
     if scanner.peek() != b"":
         raise SourceError(
-            f"The JSON document has more behind its end, at {scanner.position()}:"
-            " where each line is a record, the format is ndjson."
+            f"The JSON document continues after its end, at {scanner.position()}: use the format ndjson"
+            f" if each line is a record."
         )
 
 
@@ -154,8 +154,8 @@ def list_items(scanner: JsonScanner, location: RecordsLocation) -> Iterator[byte
         for _ in scanner.items():
             if location.key is not None:
                 raise SourceError(
-                    f"The JSON document has a list at {location.where()}, whose items have no keys:"
-                    " `recordKey` of the input is for an object of records."
+                    f"The JSON document has a list at {location.where()}, whose items have no keys: `recordKey`"
+                    f" only applies to an object of records."
                 )
             yield scanner.take()
     elif start == b"{" and path is None:
@@ -164,8 +164,8 @@ def list_items(scanner: JsonScanner, location: RecordsLocation) -> Iterator[byte
             keys += [key] if len(keys) < KEYS_SHOWN else []
             scanner.skip()
         raise SourceError(
-            "The JSON document is no array but an object: `records` of the input must say where in it the records"
-            f" are, such as $.name[*], or $ where it is one itself. Its keys: {show_names(keys)}."
+            "The JSON document is an object, not an array: set `records` of the input to the path of"
+            f" the records, such as $.name[*], or $ if the document is one record. Its keys: {show_names(keys)}."
         )
     elif start == b"{" and path is not None and path.items:
         for name in scanner.raw_members():

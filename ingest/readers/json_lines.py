@@ -60,7 +60,7 @@ def note_document(source: str, lines: list[bytes], record_writer: RecordWriter) 
     first = next((line.strip() for line in lines if line.strip()), b"")
     if first in {b"[", b"{"}:
         record_writer.note(
-            f"{source} begins like one JSON document over many lines: then its format is json, not ndjson"
+            f"{source} looks like one JSON document of several lines: then its format is json, not ndjson"
         )
 
 

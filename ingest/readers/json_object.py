@@ -38,14 +38,14 @@ def read_object(raw: bytes) -> dict[str, object]:
     except orjson.JSONDecodeError as error:
         raise MalformedJsonError(describe_malformed(raw, error)) from None
     if not isinstance(record, dict):
-        raise MalformedJsonError(f"is no JSON object but {KINDS.get(type(record), 'null')}")
+        raise MalformedJsonError(f"is not a JSON object but {KINDS.get(type(record), 'null')}")
     if b"\\u0000" in raw and NUL.search(raw):
-        raise MalformedJsonError("holds a NUL character")
+        raise MalformedJsonError("contains a NUL character")
     if (raw.count(b"{") + raw.count(b"[")) > DEPTH_LIMIT and depth_of(raw) > DEPTH_LIMIT:
-        raise MalformedJsonError(f"is nested over {DEPTH_LIMIT} deep")
+        raise MalformedJsonError(f"is nested more than {DEPTH_LIMIT} levels deep")
     # Each key has its colon: with as many keys left as colons, none was there twice.
     if count_colons(raw) != count_keys(record) and (twice := find_twice(raw)) is not None:
-        raise MalformedJsonError(f"has the key {twice!r} twice")
+        raise MalformedJsonError(f"has the duplicate key {twice!r}")
     return record
 
 
@@ -117,16 +117,16 @@ def keep_digits(raw: bytes) -> bytes:
 def describe_malformed(raw: bytes, error: orjson.JSONDecodeError) -> str:
     """What is wrong with a text that is no JSON, in a person's words where they are better known."""
     if b"\0" in raw:
-        return "holds a NUL character"
+        return "contains a NUL character"
     if error.msg.startswith("depth"):
-        return f"is nested over {DEPTH_LIMIT} deep"
+        return f"is nested more than {DEPTH_LIMIT} levels deep"
     try:
         raw.decode()
     except UnicodeDecodeError as found:
         return f"is not utf-8 (byte {found.start + 1})"
     for match in NO_NUMBER.finditer(raw):
         if not match[0].startswith(b'"'):
-            return f"holds {match[0].decode()}, which is no JSON number"
+            return f"holds {match[0].decode()}, which is not a JSON number"
     return f"is not JSON: {error.msg} (character {error.pos + 1})"
 
 

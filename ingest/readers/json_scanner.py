@@ -56,8 +56,8 @@ class JsonScanner:
 
     def broken(self, what: str) -> SourceError:
         """The error of a document that is broken here."""
-        found = "it breaks off" if self.start >= len(self.buffer) else f"there is {self.show()}"
-        return SourceError(f"The JSON document is broken at {self.position()}: {what} is expected, but {found}.")
+        found = "it ends early" if self.start >= len(self.buffer) else f"there is {self.show()}"
+        return SourceError(f"The JSON document is invalid at {self.position()}: {what} is expected, but {found}.")
 
     def show(self) -> str:
         """What comes next, for a person."""
@@ -149,7 +149,7 @@ class JsonScanner:
             if end < len(self.buffer) or not self.fill():
                 break
             if len(self.buffer) > TEXT_LIMIT_BYTES:
-                raise self.broken("a value that ends")
+                raise self.broken("a complete value")
         if not match or end == self.start:
             raise self.broken("a value")
         text = self.buffer[self.start : end]
@@ -159,7 +159,9 @@ class JsonScanner:
     def read_on_in_text(self) -> None:
         """Reads on where the buffer ends within a text; SourceError where it never ends."""
         if len(self.buffer) - self.start > TEXT_LIMIT_BYTES or not self.fill():
-            raise SourceError(f"The JSON document is broken: the text that begins at {self.position()} does not end.")
+            raise SourceError(
+                f"The JSON document is invalid: the text that begins at {self.position()} is not closed."
+            )
 
     def pieces(self, keep: int) -> Iterator[bytes]:
         """The value in brackets that begins here, piece by piece as it is read; its first `keep` bytes."""
@@ -185,7 +187,7 @@ class JsonScanner:
             if match:
                 self.read_on_in_text()
             elif not self.fill():
-                raise self.broken("the end of what has begun")
+                raise self.broken("the end of an array or object")
             begun = self.start
 
 

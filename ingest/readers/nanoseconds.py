@@ -60,7 +60,7 @@ def find_in(fine: pa.Array, coarse: pa.Array, name: str) -> pa.Array:
         inner = find_in(fine.flatten(), coarse.flatten(), name)
         return pc.list_parent_indices(fine).take(inner).cast(pa.uint64())
     if pa.types.is_map(kind) and any(is_fine(part) for part in (kind.key_type, kind.item_type)):
-        raise SourceError(f"The column {name!r} holds maps with moments in nanoseconds, which are not read.")
+        raise SourceError(f"The column {name!r} has maps with timestamps in nanoseconds, which are not supported.")
     return pa.array([], pa.uint64())
 
 

@@ -31,7 +31,7 @@ FREE_BYTES = 100_000_000  # of JSON; below it, the ratio to the file's size does
 EXACT_DIGITS = 15  # so many digits a double always keeps
 ODD = b"\\u0000"  # in what is no number within a nested value, and in texts that are rejected anyway
 NO_NUMBER = re.compile(rb'"\\u0000(nan|-?inf)"')
-TOO_FINE = "has a moment with nanoseconds, of which only microseconds can be kept"
+TOO_FINE = "has a timestamp with nanoseconds; only microseconds are supported"
 MEMORY_LIMIT = "512MB"
 NUMBERS = {"tinyint", "smallint", "integer", "bigint", "utinyint", "usmallint", "uinteger", "ubigint", "boolean"}
 LOCAL_TIMESTAMPS = {"timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns"}
@@ -101,7 +101,7 @@ class ParquetReader:
                 yield ParquetFile(engine, path)
             except duckdb.OutOfMemoryException as error:
                 raise SourceTooLargeError(
-                    f"{part.name}: some thousand of its rows take more than {MEMORY_LIMIT} of memory."
+                    f"{part.name}: a few thousand of its rows need more than {MEMORY_LIMIT} of memory."
                 ) from error
             except duckdb.Error as error:
                 with path.open("rb") as head:

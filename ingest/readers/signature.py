@@ -14,20 +14,20 @@ TAR_MAGIC_OFFSET = 257  # where a tar archive names itself
 BEGINNINGS: tuple[tuple[bytes, str], ...] = (
     (
         b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
-        "an old Office file (.xls or .doc), which is not read: save it as XLSX or CSV",
+        "an old Office file (.xls or .doc), which is not supported: save it as XLSX or CSV",
     ),
-    (b"\xfd7zXZ\x00", "packed with xz, which is not read: gzip, zstd and zip are"),
-    (b"7z\xbc\xaf\x27\x1c", "a 7z archive, which is not read: gzip, zstd and zip are"),
-    (b"Rar!\x1a\x07", "a RAR archive, which is not read: gzip, zstd and zip are"),
-    (b"\x04\x22\x4d\x18", "packed with lz4, which is not read: gzip, zstd and zip are"),
-    (b"%PDF-", "a PDF document, which is not read"),
-    (b"SQLite format 3\x00", "an SQLite database, which a server of type sqlite reads"),
-    (b"ORC\n", "an ORC file, which is not read"),
-    (b"ARROW1", "an Arrow file, which is not read: save it as Parquet"),
-    (b"Obj\x01", "an Avro file, which is not read"),
-    (b"\x1f\x9d", "packed with compress (.Z), which is not read: gzip, zstd and zip are"),
-    (b"\x1f\x8b", "packed twice: unpack it once"),
-    (b"\x28\xb5\x2f\xfd", "packed twice: unpack it once"),
+    (b"\xfd7zXZ\x00", "compressed with xz, which is not supported: use gzip, zstd or zip"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive, which is not supported: use gzip, zstd or zip"),
+    (b"Rar!\x1a\x07", "a RAR archive, which is not supported: use gzip, zstd or zip"),
+    (b"\x04\x22\x4d\x18", "compressed with lz4, which is not supported: use gzip, zstd or zip"),
+    (b"%PDF-", "a PDF document, which is not supported"),
+    (b"SQLite format 3\x00", "an SQLite database: use a server of type sqlite"),
+    (b"ORC\n", "an ORC file, which is not supported"),
+    (b"ARROW1", "an Arrow file, which is not supported: save it as Parquet"),
+    (b"Obj\x01", "an Avro file, which is not supported"),
+    (b"\x1f\x9d", "compressed with compress (.Z), which is not supported: use gzip, zstd or zip"),
+    (b"\x1f\x8b", "compressed twice: decompress it once"),
+    (b"\x28\xb5\x2f\xfd", "compressed twice: decompress it once"),
 )
 BZIP2 = re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)")
 HTML = re.compile(
@@ -42,14 +42,14 @@ def name_format(head: bytes) -> str | None:
         if head.startswith(beginning):
             return words
     if BZIP2.match(head):
-        return "packed with bzip2, which is not read: gzip, zstd and zip are"
+        return "compressed with bzip2, which is not supported: use gzip, zstd or zip"
     if head[TAR_MAGIC_OFFSET : TAR_MAGIC_OFFSET + 5] == b"ustar":
-        return "a tar archive, which is not read: a zip of one file is"
+        return "a tar archive, which is not supported: use a zip of one file"
     text = head[:LOOKED_AT].removeprefix(b"\xef\xbb\xbf").lstrip()
     if HTML.match(text):
-        return "a page of HTML, which is not read: save its table as CSV or XLSX"
+        return "an HTML page, which is not supported: save its table as CSV or XLSX"
     if XML.match(text):
-        return "an XML document, which is not read"
+        return "an XML document, which is not supported"
     return None
 
 
@@ -57,9 +57,9 @@ def refuse_other_format(source: str, head: bytes, file_format: FileFormat, *, sa
     """SourceError where what should be text is plainly something else."""
     words = name_format(head)
     if words is None and (other := recognize_format(head)):
-        words = f"{other.noun}, and the contract says {file_format.format}"
+        words = f"{other.noun}, but the contract's format is {file_format.format}"
     if words is None and not said_wide and (wide := guess_wide(head)):
-        words = f"{wide} without a byte order mark: say `encoding: {wide}` in the input"
+        words = f"{wide} without a byte order mark: set `encoding: {wide}` in the input"
     if words is not None:
         raise SourceError(f"{source} is {words}.")
 

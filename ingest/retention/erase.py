@@ -69,7 +69,7 @@ class Erasure:
                 batch = recall(self.settings.landing_folder, landed["parts"])
                 self.redact_batch(load_id, batch)
             except (SourceError, CleaningError) as error:
-                self.notes.append(f"the raw batch of load {load_id} could not be looked through: {error}")
+                self.notes.append(f"the raw batch of load {load_id} could not be searched: {error}")
 
     def find_lines(self) -> None:
         """Where the ledger and the tables say that the key came from."""
@@ -137,7 +137,7 @@ class Erasure:
             if part.sha256 not in {new.sha256 for new in kept}:
                 remove_unneeded(self.engine, self.settings.landing_folder, part.sha256, young_seconds=0)
                 if part.path.is_file() and self.is_foreign(part.sha256):
-                    self.notes.append(f"another dataset keeps the same raw bytes ({part.name}): erase it there too")
+                    self.notes.append(f"another dataset has the same raw bytes ({part.name}): erase it there too")
 
     def is_foreign(self, sha256: str) -> bool:
         """Whether a load of another dataset needs a file of the landing zone."""

@@ -30,7 +30,7 @@ def withdraw(load: RunningLoad) -> Outcome:
             case Erase(tuple(key)):
                 outcome = erase(load, list(key))
             case _:
-                raise IngestError("This erasure was done before; its key is no longer known.")
+                raise IngestError("This erasure has ended before; its key is no longer stored.")
         if outcome.status == "published":
             delete_history(load.engine, load.tables, outcome.revision)
     return outcome
@@ -58,8 +58,10 @@ def erase(load: RunningLoad, key: list[str]) -> Outcome:
     )
     notes += erasure.notes
     if derived := derived_from(load.catalog, load.dataset):
-        notes.append(f"datasets made from this one may hold copies until they are refreshed: {', '.join(derived)}")
-    notes.append("not reached: the sources themselves, backups of the database, what was exported before")
+        notes.append(
+            f"datasets derived from this one can contain copies until they are refreshed: {', '.join(derived)}"
+        )
+    notes.append("not covered: the sources, backups of the database, earlier exports")
     return outcome
 
 

@@ -230,7 +230,7 @@ def give_up(connection: sa.Connection, load: Unfinished) -> None:
         .values(
             status="failed",
             error_code="worker_lost",
-            error=f"{load.attempt} workers were lost over this load: it may need more memory than there is.",
+            error=f"{load.attempt} workers ended during this load: it may need more memory than is available.",
             lease_until=None,
             finished_at=sa.func.clock_timestamp(),
         )

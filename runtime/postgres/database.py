@@ -95,13 +95,15 @@ def check_url(url: str) -> str:
     """
     scheme, _, rest = url.partition("://")
     if scheme.partition("+")[0] not in {"postgresql", "postgres"} or not rest:
-        raise SettingsError("DECANT_DATABASE_URL must look like postgresql://user:password@host:5432/database")
+        raise SettingsError("DECANT_DATABASE_URL must be of the form postgresql://user:password@host:5432/database")
     try:
         facts = conninfo_to_dict(f"postgresql://{rest}")
     except psycopg.ProgrammingError:
         facts = {"port": "none"}
     if "@" in str(facts.get("host") or "").lstrip("@") or not PORTS.fullmatch(str(facts.get("port") or "")):
-        raise SettingsError("DECANT_DATABASE_URL cannot be read: percent-encode the signs in its user and password.")
+        raise SettingsError(
+            "DECANT_DATABASE_URL is invalid: percent-encode special characters in its user and password."
+        )
     return f"postgresql://{rest}"
 
 

@@ -120,7 +120,7 @@ def run_embedded(folder: Path, *, share: bool = True) -> Iterator[EmbeddedPostgr
                 os.close(lock)
         time.sleep(POLLING_INTERVAL)
     raise EmbeddedPostgresError(
-        f"Another command holds the embedded Postgres in {site.folder} and did not let this one in for"
+        f"Another command held the lock of the embedded Postgres in {site.folder} for"
         f" {ATTACH_LIMIT:.0f} s. End it, or set DECANT_HOME to another folder.{read_log_end(site)}"
     )
 
@@ -219,7 +219,7 @@ def prepare_data(site: Site, binaries: Path, lock: int) -> None:
         draft.rename(site.data)
     if site.data.stat().st_uid != site.user:
         raise EmbeddedPostgresError(
-            f"{site.data} belongs to another user. Run Decant as that user, or set DECANT_HOME elsewhere."
+            f"{site.data} belongs to another user. Run Decant as that user, or set DECANT_HOME to another folder."
         )
     # Left by a server that was killed, since the lock is ours: Postgres would go by the process number in it.
     (site.data / "postmaster.pid").unlink(missing_ok=True)

@@ -54,8 +54,8 @@ def find_site(folder: Path) -> Site:
         user = pwd.getpwnam(SERVER_USER) if is_root else pwd.getpwuid(os.geteuid())
     except KeyError:
         raise EmbeddedPostgresError(
-            f"Postgres needs a user with a name ({SERVER_USER} where Decant is started by root), and this one"
-            " has none here. Run Decant as another user, or set DECANT_DATABASE_URL."
+            f"Postgres needs a user with a name ({SERVER_USER} if Decant is started by root), and the"
+            f" current user has none. Run Decant as another user, or set DECANT_DATABASE_URL."
         ) from None
     return Site(folder, user.pw_uid, user.pw_gid, drops_root=is_root)
 

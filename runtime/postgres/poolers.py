@@ -32,9 +32,9 @@ SELECT pg_backend_pid(), ARRAY(
 SESSION_NAMES = {"transaction_read_only": "default_transaction_read_only"}  # what a transaction's setting is called
 STARTUP_PARAMETER = "startup parameter"  # what PgBouncer refuses: it could not give it to a server connection
 REFUSED = (
-    "The database address of the login {user} leads through a connection pooler. Migrations, loads and the queue hold"
-    " locks and listen for as long as a connection lasts: DECANT_DATABASE_URL and DECANT_INGEST_DATABASE_URL must be"
-    " addresses of the server itself. DECANT_READ_DATABASE_URL and DECANT_WRITE_DATABASE_URL may lead through one."
+    "The database address of the login {user} leads through a connection pooler. Migrations, loads and"
+    " the queue need sessions for locks and notifications: DECANT_DATABASE_URL and DECANT_INGEST_DATABASE_URL must"
+    " be addresses of the server itself. DECANT_READ_DATABASE_URL and DECANT_WRITE_DATABASE_URL may lead through one."
 )
 
 

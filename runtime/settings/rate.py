@@ -21,7 +21,7 @@ def parse_rate(text: str) -> Rate:
     """The rate that a text such as `600/minute` is; ValueError where it is none."""
     match = RATE_TEXT.fullmatch(text.strip())
     if match is None or not 1 <= int(match[1]) <= QUOTA_MAXIMUM:
-        raise ValueError(f"{text!r} is no rate such as 600/minute (second, minute, hour or day)")
+        raise ValueError(f"{text!r} is not a rate such as 600/minute (second, minute, hour or day)")
     return Rate(int(match[1]), WINDOW_SECONDS[match[2]])
 
 

@@ -32,7 +32,7 @@ def test_keys_are_made_listed_rotated_and_revoked(lab: Lab) -> None:
 def test_what_is_wrong_is_said_in_a_line(lab: Lab) -> None:
     for arguments, message in (
         (("create", "x", "--scope", "people:reed"), "did you mean people:read?"),
-        (("create", "x", "--scope", "people:read", "--rate", "often"), "is no rate"),
+        (("create", "x", "--scope", "people:read", "--rate", "often"), "is not a rate such as 600/minute"),
         (("rotate", "nosuchkey"), "The key does not exist."),
         (("rotate", "nosuchkey", "--overlap", "soon"), "is not a duration"),
         (("revoke", "nosuchkey"), "The key does not exist."),

@@ -90,11 +90,11 @@ def test_loads_are_listed_and_one_is_told_whole(town: Lab) -> None:
 
 def test_a_load_that_is_not_there_and_a_status_that_is_none_are_refused_in_a_sentence(town: Lab) -> None:
     for words, message in (
-        (("loads", "show", "99"), "There is no load 99."),
+        (("loads", "show", "99"), "Load 99 does not exist."),
         (("loads", "show"), "`decant loads show N` shows one load"),
         (("loads", "people", "7"), "`decant loads show N` shows one load"),
         (("loads", "--status", "done"), "--status must be one of queued, running,"),
-        (("loads", "nobody"), "There is no 'nobody'."),
+        (("loads", "nobody"), "Unknown dataset 'nobody'."),
     ):
         refused = run(town, *words)
         assert refused.returncode == 1

@@ -82,4 +82,4 @@ def test_an_owner_publishes_what_a_gate_held_back(make_lab: object) -> None:
     again = run(lab, "publish", number, "--anyway", DECANT_DATABASE_URL=url)
     assert again.returncode == 1
     assert "was published after" in again.stderr
-    assert "no load 99" in run(lab, "replay", "--load", "99", DECANT_DATABASE_URL=url).stderr
+    assert "Load 99 does not exist" in run(lab, "replay", "--load", "99", DECANT_DATABASE_URL=url).stderr

@@ -242,7 +242,7 @@ def test_a_table_of_somebody_else_is_refused_in_queries_and_rules(tmp_path: Path
     for text in (with_query(f"select 1 as id from {table}"), with_rule(f"select count(*) from {table}")):
         found = check(tmp_path, STAFF, text)
         assert len(found) == 1, found
-        assert "there is no dataset" in found[0].message or "staff@1.salaries is not granted" in found[0].message
+        assert "unknown dataset" in found[0].message or "staff@1.salaries is not granted" in found[0].message
     inner = f"select id from own where exists (with x as (select * from {table}) select 1 from x)"
     assert check(tmp_path, STAFF, with_query(inner))
 

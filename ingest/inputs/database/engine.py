@@ -51,7 +51,7 @@ def make_source_engine(source: DatabaseSource, expander: VariableExpander) -> sa
     except (NoSuchModuleError, ImportError) as error:
         raise missing_driver(source, url, error) from None
     except (SQLAlchemyError, TypeError, ValueError):
-        raise SourceError(f"The database {source.server} has an address that SQLAlchemy does not take.") from None
+        raise SourceError(f"The database {source.server} has an address that SQLAlchemy does not accept.") from None
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", keep_bytes)
     return engine
@@ -76,7 +76,7 @@ def make_url(source: DatabaseSource, expander: VariableExpander) -> sa.URL:
     try:
         url = make_source_url(source, expander.expand)
     except (ArgumentError, ValueError):
-        raise SourceError(f"The database {source.server} has a URL that is none of SQLAlchemy's.") from None
+        raise SourceError(f"The database {source.server} has a URL that SQLAlchemy does not support.") from None
     try:
         check_source_url(url, source, expander.permits)
     except SourceUrlError as error:

@@ -63,17 +63,17 @@ def translate(source: DatabaseSource, error: DBAPIError, seconds: float) -> Sour
     number = mysql_number(driver)
     cancelled = state == CANCELLED or number == MYSQL_CANCELLED
     if number in MYSQL_TIMEOUTS or (cancelled and seconds >= source.timeout):
-        return SourceError(f"Reading {source.address} took over {source.timeout:,.0f} seconds.")
+        return SourceError(f"Reading {source.address} took more than {source.timeout:,.0f} seconds.")
     if cancelled:
         return SourceUnavailableError(f"Reading {source.address} was cancelled in the database.")
     if state[:2] in REFUSED or number in MYSQL_REFUSED or (not state and LOGIN_FAILED.search(str(driver))):
-        return SourceError(f"The database {source.server} refuses its login: check user, password and database.")
+        return SourceError(f"The database {source.server} rejects the login: check user, password and database.")
     if said := find_words(driver, state, number):
         return SourceError(f"Reading {source.address} failed: {said}")
     if is_transient(error, state, number):
-        return SourceUnavailableError(f"The database {source.server} does not answer, or broke off.")
+        return SourceUnavailableError(f"The database {source.server} does not respond, or closed the connection.")
     code = f" ({state or f'error {number}'})" if state or number else ""
-    return SourceError(f"Reading {source.address} failed: the database refuses the query{code}.")
+    return SourceError(f"Reading {source.address} failed: the database rejects the query{code}.")
 
 
 def mysql_number(driver: BaseException | None) -> int | None:

@@ -148,7 +148,7 @@ def read_blocks(
         with closing(streaming.execute(query)) as result:
             for block in result.partitions(BLOCK_ROWS):
                 if time.monotonic() > end:
-                    raise SourceError(f"Reading {source.address} took over {source.timeout:,.0f} seconds.")
+                    raise SourceError(f"Reading {source.address} took more than {source.timeout:,.0f} seconds.")
                 if connection.dialect.name == "postgresql":
                     # A line break can only stand between the values of a column that holds JSON as it was written.
                     yield b"".join(as_bytes(row[0]).replace(b"\n", b" ") + b"\n" for row in block)
@@ -169,7 +169,7 @@ def read_header(connection: sa.Connection, source: DatabaseSource, rows: sa.From
         codes = tuple(column[1] for column in result.cursor.description)
     for name in names:
         if names.count(name) > 1:
-            raise SourceError(f"Reading {source.address} gives two columns called {name!r}.")
+            raise SourceError(f"Reading {source.address} returns two columns named {name!r}.")
     return Header(names, codes)
 
 
@@ -181,5 +181,5 @@ def writer_of(name: str, header: Header, writers: Sequence[Writer]) -> Writer:
 def source_of(source: Input) -> DatabaseSource:
     """The input's database; SourceError where it has none."""
     if not isinstance(source.source, DatabaseSource):
-        raise SourceError("The input is no database.")
+        raise SourceError("The input is not a database.")
     return source.source

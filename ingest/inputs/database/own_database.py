@@ -31,7 +31,7 @@ def refuse_own(connection: sa.Connection, own: sa.Engine, source: DatabaseSource
         return
     with own.connect() as ours:
         if set(identify(connection)) & set(identify(ours)):
-            raise SourceError(f"The database {source.server} is Decant's own, which no contract may read.")
+            raise SourceError(f"The database {source.server} is Decant's own, which contracts must not read.")
 
 
 def identify(connection: sa.Connection) -> list[tuple[int, str]]:

@@ -17,7 +17,7 @@ import simplejson
 
 Writer = Callable[[Any], Any]
 WHOLE = ("integer", "smallint", "bigint")
-EXACT_FLOAT = 2**53  # a float beyond it may stand for several whole numbers
+EXACT_FLOAT = 2**53  # a float beyond it may stand for several integers
 # Codes by which PyMySQL and mysqlclient tell columns' types.
 MYSQL_TIMESTAMP = 7
 MYSQL_BIT = 16

@@ -20,7 +20,7 @@ def find_location(source: HttpSource, expander: VariableExpander) -> httpx.URL:
     except (httpx.InvalidURL, ValueError):
         good = False
     if not good:
-        raise SourceError(f"{source.location} is no address such as https://host/folder.")
+        raise SourceError(f"{source.location} is not an address such as https://host/folder.")
     return url
 
 
@@ -31,13 +31,13 @@ def find_address(source: HttpSource, expander: VariableExpander) -> httpx.URL:
         return location
     path = expander.expand(source.path, lambda value: quote(value, safe=""))
     if {".", ".."}.intersection(re.split(r"/|%2F", path.replace("%2e", "."), flags=re.IGNORECASE)):
-        raise SourceError(f"{source.address} leads above the server's address.")
+        raise SourceError(f"{source.address} is above the server's address.")
     try:
         return location.copy_with(
             raw_path=location.raw_path.rstrip(b"/") + b"/" + quote(path, safe="/%:@!$&'()*+,;=~").encode()
         )
     except httpx.InvalidURL:
-        raise SourceError(f"{source.address} is no address.") from None
+        raise SourceError(f"{source.address} is not an address.") from None
 
 
 def add_params(url: httpx.URL, params: list[tuple[str, object]]) -> httpx.URL:

@@ -145,7 +145,7 @@ class PageFetcher:
             self.columns = facts.columns
         elif set(facts.columns or ()) != set(self.columns or ()) and None not in {facts.columns, self.columns}:
             raise SourceError(
-                f"Page {self.pages} of {self.source.address} has other columns than the first one:"
+                f"Page {self.pages} of {self.source.address} has different columns from the first page:"
                 f" {', '.join(facts.columns or ())[:COLUMNS_SHOWN]}."
             )
         if self.source.pagination is None or facts.records == 0:
@@ -154,7 +154,8 @@ class PageFetcher:
         page.body.seek(0)
         if digest in self.seen:
             raise SourceError(
-                f"Page {self.pages} of {self.source.address} is one that came before: it goes in a circle."
+                f"Page {self.pages} of {self.source.address} is identical to an earlier page: pagination is"
+                f" in a loop."
             )
         self.seen.add(digest)
 
@@ -174,9 +175,11 @@ class PageFetcher:
         if target is None:
             return None
         if target in self.been:
-            raise SourceError(f"Page {self.pages} of {self.source.address} leads back to one that came before.")
+            raise SourceError(f"Page {self.pages} of {self.source.address} leads back to an earlier page.")
         if self.pages >= pagination.max_pages:
-            raise SourceError(f"{self.source.address} has over {pagination.max_pages:,} pages (pagination.maxPages).")
+            raise SourceError(
+                f"{self.source.address} has more than {pagination.max_pages:,} pages (pagination.maxPages)."
+            )
         self.been.add(target)
         if pagination.type == "link":
             return self.follow_link(page.url, target)
@@ -191,8 +194,8 @@ class PageFetcher:
             url = httpx.URL("")
         if url.scheme not in {"http", "https"} or url.userinfo or not self.client.is_own(url):
             raise SourceError(
-                f"Page {self.pages} of {self.source.address} says that the next one is at {url.host!r}:"
-                " pages are only read from the server that the contract names, and as encrypted."
+                f"Page {self.pages} of {self.source.address} names a next page at {url.host!r}: pages are"
+                f" only read from the contract's own server, with its encryption."
             )
         # Credentials among the parameters are not repeated by everybody.
         lacking = [(name, text) for name, text in self.source.params if "${" in text and name not in url.params]
@@ -237,9 +240,7 @@ class PageFetcher:
         for name, text in source.headers:
             filled = self.expander.expand(text)
             if not HEADER_TEXT.fullmatch(filled):
-                raise SourceError(
-                    f"The header {name} holds what no header may: line breaks, or letters beyond Latin-1."
-                )
+                raise SourceError(f"The header {name} contains line breaks, or characters beyond Latin-1.")
             headers = {known: value for known, value in headers.items() if known.lower() != name.lower()}
             headers[name] = filled
         if state and state.get("asked") == self.asked:
@@ -270,9 +271,7 @@ class PageFetcher:
         if self.file_format.format == "json" and not charset.lower().startswith(WIDE):
             return None  # JSON is UTF-8, whatever else a server says of it
         if not is_readable(charset, lines=self.file_format.format == "csv"):
-            raise SourceError(
-                f"{self.source.address} says that it is written in {charset[:40]!r}, which is not read."
-            )
+            raise SourceError(f"{self.source.address} has the encoding {charset[:40]!r}, which is not supported.")
         name = codecs.lookup(charset).name
         return None if name in {"ascii", self.file_format.encoding} else replace(self.file_format, encoding=name)
 
@@ -290,7 +289,7 @@ def hide_secrets(expander: VariableExpander) -> Iterator[None]:
 def source_of(source: Input) -> HttpSource:
     """The input's API; SourceError where it has none."""
     if not isinstance(source.source, HttpSource):
-        raise SourceError("The input is no API.")
+        raise SourceError("The input is not an API.")
     return source.source
 
 

@@ -120,7 +120,7 @@ class PageInspector:
         if not text.strip() and file_format.format != "ndjson" and not file_format.columns:
             if lenient:
                 return FoundList(there=False)
-            raise TransientFailure(f"{name} answered nothing, which is no list of records.")
+            raise TransientFailure(f"{name} returned an empty response instead of a list of records.")
         if file_format.format != "json":
             return FoundList(there=True)
         document = read_json(name, text)
@@ -132,9 +132,7 @@ class PageInspector:
             return FoundList(there=True, following=following)
         if pagination.until_missing or (number == 1 and found is None):
             return FoundList(there=False, following=following)
-        raise SourceError(
-            f"{name} holds {describe_kind(found)} at {describe_path(keys)} instead of a list of records."
-        )
+        raise SourceError(f"{name} has {describe_kind(found)} at {describe_path(keys)} instead of a list of records.")
 
     @contextmanager
     def open_plain(self, name: str, answer: Answer, file_format: FileFormat) -> Iterator[IO[bytes]]:
@@ -154,7 +152,7 @@ class PageInspector:
                 except SourceTooLargeError:
                     raise
                 except (SourceError, EOFError, OSError):
-                    raise TransientFailure(f"{name} answered an archive that is damaged.") from None
+                    raise TransientFailure(f"{name} returned a damaged archive.") from None
             plain.seek(0)
             yield plain
 
@@ -184,7 +182,7 @@ def check_whole(name: str, plain: IO[bytes], file_format: FileFormat) -> None:
     start = plain.read(HEAD_BYTES).lstrip().lower()
     size = plain.seek(0, 2)
     if start.startswith((b"<!doctype html", b"<html")):
-        raise SourceError(f"{name} answered a web page instead of {file_format.format}.")
+        raise SourceError(f"{name} returned a web page instead of {file_format.format}.")
     if file_format.format != "json":
         return
     plain.seek(max(0, size - TAIL_BYTES))
@@ -197,7 +195,7 @@ def check_whole(name: str, plain: IO[bytes], file_format: FileFormat) -> None:
         bare = TEXT.sub(b"", plain.read())
         is_truncated = b'"' in bare or sum(map(bare.count, (b"{", b"["))) > sum(map(bare.count, (b"}", b"]")))
     if is_truncated:
-        raise TransientFailure(f"{name} answered JSON that breaks off.")
+        raise TransientFailure(f"{name} returned incomplete JSON.")
 
 
 def read_json(name: str, text: bytes) -> Json:
@@ -209,7 +207,7 @@ def read_json(name: str, text: bytes) -> Json:
         try:
             found = json.loads(text)  # NaN and its like are one record's fault, and fail no page
         except (ValueError, RecursionError):
-            raise SourceError(f"{name} answered what is no JSON.") from None
+            raise SourceError(f"{name} returned invalid JSON.") from None
     return found
 
 
@@ -226,7 +224,7 @@ def descend(name: str, document: Json, keys: tuple[str, ...], missing: object = 
             shown = [str(known)[:KEY_LETTERS] for known in value][:KEYS_SHOWN] if isinstance(value, dict) else []
             keys_there = ", ".join(shown) or "none"
             raise SourceError(
-                f"{name} has changed its shape: no {key!r} at {describe_path(keys[:depth])};"
+                f"{name} has another structure: no {key!r} at {describe_path(keys[:depth])};"
                 f" its keys there are: {keys_there}."
             )
         value = value[key]
@@ -253,4 +251,4 @@ def find_text(document: Json, keys: tuple[str, ...]) -> str | None:
         return None
     if isinstance(value, str | int | float) and not isinstance(value, bool):
         return str(value)
-    raise SourceError(f"The next page is said by what is no text, at $.{'.'.join(keys)}.")
+    raise SourceError(f"The next page is not a text, at $.{'.'.join(keys)}.")

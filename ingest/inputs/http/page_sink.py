@@ -104,8 +104,8 @@ class PageRecordWriter(RecordWriter):
         if not self.nulls:
             return []
         return [
-            f"{self.nulls:,} records have no {self.column}, which news are asked for by: the API will not send them"
-            " again when they change"
+            f"{self.nulls:,} records have no {self.column}, by which changes are requested: the API"
+            f" will not return them again when they change"
         ]
 
 

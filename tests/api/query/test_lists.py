@@ -86,7 +86,7 @@ REFUSED = [
     ("name=a&name=b", "duplicate_parameter", "name"),
     ("limit=1&limit=2", "duplicate_parameter", "limit"),
     ("size[in]=1%2C2", "invalid_value", "%2C"),
-    ("size[in]=1,", "invalid_value", "whole number"),
+    ("size[in]=1,", "invalid_value", "integer"),
     ("&".join(["size[in]=1"] * 201), "query_too_complex", "200"),
     ("sort=name&sort=-name", "duplicate_parameter", "repeated"),
     ("name[in]=%FF,a", "invalid_text", "UTF-8"),

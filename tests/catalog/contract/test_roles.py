@@ -145,17 +145,17 @@ def test_a_text_is_a_predicate_on_every_dataset_and_must_fit_them_all(
     assert not said
     assert set(product.roles[0].rows or ()) == {"items", "kinds"}
     _, said = lint('  - {role: r, access: read, customProperties: [{property: rows, value: "soldOn IS NULL"}]}\n')
-    assert said == ["rows: kinds: there is no property 'soldOn'"]
+    assert said == ["rows: kinds: unknown property 'soldOn'"]
 
 
 def test_what_is_wrong_with_roles_is_said(lint: Callable[[str], tuple[Product, list[str]]]) -> None:
     for roles, message in (
-        ("  - {role: '!', access: read}\n", "must hold a letter or a digit"),
-        ("  - {role: r, access: read}\n  - {role: r, access: read}\n", "there is another role 'r'"),
-        ("  - {role: 'shop:write', access: read}\n", "'shop:write' cannot be for reading"),
+        ("  - {role: '!', access: read}\n", "must contain a letter or a digit"),
+        ("  - {role: r, access: read}\n  - {role: r, access: read}\n", "duplicate role 'r'"),
+        ("  - {role: 'shop:write', access: read}\n", "'shop:write' cannot be the name of a role for reading"),
         (
             "  - {role: r, access: write, customProperties: [{property: rows, value: 'id = 1'}]}\n",
-            "rows: limits what",
+            "rows: only applies to reading",
         ),
         (
             "  - {role: r, access: read, customProperties: [{property: rateLimit, value: often}]}\n",

@@ -104,22 +104,26 @@ def test_lengths_of_time_are_read_in_the_units_of_the_standard(
 @pytest.mark.parametrize(
     ("level", "path", "message"),
     [
-        ("retention, value: 9, unit: moon", "unit", "'moon' is no unit of time; s, min, h, d, w, mo, y are"),
+        ("retention, value: 9, unit: moon", "unit", "'moon' is not a unit of time; units are s, min, h, d, w, mo, y"),
         ("retention, value: 9", "", "a unit of time is missing"),
-        ("retention, value: 9, unit: m", "unit", "write min or mo"),
-        ("retention, value: -9, unit: d", "value", "-9 is no length of time"),
-        ("retention, value: 0, unit: d", "value", "0 is no length of time"),
-        ("retention, value: true, unit: d", "value", "True is no length of time"),
-        ("retention, value: 1e300, unit: d", "value", "1e+300 is no length of time"),
-        ("retention, value: PT, unit: d", "value", "'PT' is no length of time"),
-        ("latency, value: soon, unit: d", "value", "'soon' is no length of time, such as 90 with unit d"),
-        ("latency, value: 2, unit: d, element: sales.id", "element", "sales.id is a integer: a date or timestamp"),
+        ("retention, value: 9, unit: m", "unit", "'m' is ambiguous: use min or mo"),
+        ("retention, value: -9, unit: d", "value", "-9 is not a duration"),
+        ("retention, value: 0, unit: d", "value", "0 is not a duration"),
+        ("retention, value: true, unit: d", "value", "True is not a duration"),
+        ("retention, value: 1e300, unit: d", "value", "1e+300 is not a duration"),
+        ("retention, value: PT, unit: d", "value", "'PT' is not a duration"),
+        ("latency, value: soon, unit: d", "value", "'soon' is not a duration such as 90 with unit d"),
+        (
+            "latency, value: 2, unit: d, element: sales.id",
+            "element",
+            "sales.id is a integer: must be a date or timestamp",
+        ),
         ('frequency, value: 1, scheduler: cron, schedule: "61 * * * *"', "schedule", "out of range"),
         ('frequency, value: 1, scheduler: cron, schedule: "0 0 30 2 *"', "schedule", "failed to find next date"),
         ('frequency, value: 1, scheduler: cron, schedule: "0 0 0 * * *"', "schedule", "five fields"),
         ('frequency, value: 1, scheduler: cron, schedule: "R R * * *"', "schedule", "five fields"),
-        ("frequency, value: 1, scheduler: cron", "schedule", "'' is no cron expression"),
-        ("endOfLife, value: someday", "value", "'someday' is no date"),
+        ("frequency, value: 1, scheduler: cron", "schedule", "'' is not a cron expression"),
+        ("endOfLife, value: someday", "value", "'someday' is not a date"),
     ],
 )
 def test_what_cannot_be_held_is_an_error_with_its_line(read: Read, level: str, path: str, message: str) -> None:
@@ -134,11 +138,11 @@ def test_what_cannot_be_held_is_an_error_with_its_line(read: Read, level: str, p
 @pytest.mark.parametrize(
     ("level", "message"),
     [
-        ("latency, value: 2, unit: d, element: sale.sold_at", "there is no 'sale.sold_at' in this contract"),
+        ("latency, value: 2, unit: d, element: sale.sold_at", "unknown element 'sale.sold_at'"),
         ("latency, value: 2, unit: d, element: sales.sold", "did you mean 'sales.sold_at'?"),
-        ("latency, value: 2, unit: d, element: 'sales.sold_at, stock.items.counted'", "only sales.sold_at is looked"),
-        ("retention, value: 2, unit: d, element: stock.items.counted", "records of stock.items stay"),
-        ("frequency, value: 2, scheduler: airflow, schedule: x", "'airflow' is not applied; 'cron' is"),
+        ("latency, value: 2, unit: d, element: 'sales.sold_at, stock.items.counted'", "only sales.sold_at is used"),
+        ("retention, value: 2, unit: d, element: stock.items.counted", "records of stock.items are kept"),
+        ("frequency, value: 2, scheduler: airflow, schedule: x", "'airflow' is not supported; supported is 'cron'"),
         ('frequency, value: 1, scheduler: cron, schedule: "0 6 * * *", element: sals', "did you mean 'sales'?"),
     ],
 )
@@ -155,6 +159,6 @@ def test_two_promises_of_one_kind_are_told_apart(read: Read) -> None:
     sla, findings = read(week, "{property: latency, value: 1, unit: d}")
     assert sla is not None
     assert sla.latency == timedelta(weeks=1)
-    assert [f.message for f in findings] == ["a second latency: not applied"]
+    assert [f.message for f in findings] == ["duplicate latency: not applied"]
     _, findings = read("{property: retention, value: 1, unit: w}", "{property: retention, value: 8, unit: d}")
     assert [f.severity for f in findings] == ["error"]

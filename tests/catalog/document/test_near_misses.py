@@ -78,7 +78,7 @@ def test_a_custom_property_one_slip_away_is_an_error(tmp_path: Path, place: str)
     wrong = {slip for name in CUSTOM_PROPERTIES[place] for slip in slips(name)} - {*CUSTOM_PROPERTIES[place], ""}
     found = errors(lint(tmp_path, place, *({"property": name, "value": "x"} for name in wrong)))
     for name in wrong:
-        assert any(message.startswith(f"{name!r} means nothing here; did you mean") for message in found), name
+        assert any(message.startswith(f"unknown custom property {name!r}; did you mean") for message in found), name
     # What another tool calls its own is left to it.
     alien: list[dict[str, object]] = [{"property": name, "value": 1, "vendor": "other"} for name in wrong]
     alien += [{"property": f"other:{name}", "value": 1} for name in wrong]
@@ -99,7 +99,7 @@ def test_a_limit_of_a_role_that_says_nothing_is_an_error(tmp_path: Path, name: s
 
 def test_a_limit_stands_there_once(tmp_path: Path) -> None:
     twice = lint(tmp_path, "role", {"property": "rows", "value": "id = 1"}, {"property": "rows", "value": True})
-    assert "'rows' stands here twice" in errors(twice)
+    assert "'rows' is repeated" in errors(twice)
 
 
 def test_a_name_that_means_something_elsewhere_is_pointed_out(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_a_variable_of_decant_one_slip_away_is_told_and_refused_in_production(
     assert {line.partition(":")[0] for line in said} == wrong
     assert all("did you mean DECANT_" in line for line in said if not line.startswith("DECANT_:"))
     load_settings()
-    with pytest.raises(SettingsError, match="DECANT_PORTT: there is no such setting; did you mean DECANT_PORT"):
+    with pytest.raises(SettingsError, match="DECANT_PORTT: unknown setting; did you mean DECANT_PORT"):
         load_settings(**PRODUCTION)
 
 
@@ -145,7 +145,7 @@ def test_what_kubernetes_sets_for_a_service_called_decant_is_no_slip(monkeypatch
         monkeypatch.setenv(f"DECANT_{name}", "x")
     assert load_settings(**PRODUCTION).env == "production"
     monkeypatch.setenv("DECANT_ANYTHING", "x")
-    with pytest.raises(SettingsError, match="DECANT_ANYTHING: there is no such setting"):
+    with pytest.raises(SettingsError, match="DECANT_ANYTHING: unknown setting"):
         load_settings(**PRODUCTION)
 
 

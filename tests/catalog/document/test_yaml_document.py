@@ -33,9 +33,9 @@ def read_well(folder: Path, content: str | bytes) -> Document:
     [
         pytest.param("a: &x 1\nb: 2\n", 1, "", "anchors and aliases", id="an anchor"),
         pytest.param("a: 1\nb: *x\n", 2, "", "anchors and aliases", id="an alias"),
-        pytest.param("a: 1\nb: 2\na: 3\n", 3, "a", "twice", id="a key twice"),
-        pytest.param("a:\n  - b: 1\n    c: 2\n    b: 3\n", 4, "a[0].b", "twice", id="a nested key twice"),
-        pytest.param('1: a\n"1": b\n', 2, "1", "twice", id="a number and its text"),
+        pytest.param("a: 1\nb: 2\na: 3\n", 3, "a", "duplicate key", id="a key twice"),
+        pytest.param("a:\n  - b: 1\n    c: 2\n    b: 3\n", 4, "a[0].b", "duplicate key", id="a nested key twice"),
+        pytest.param('1: a\n"1": b\n', 2, "1", "duplicate key", id="a number and its text"),
         pytest.param("a: 1\nb: [1, 2\n", 3, "", "is not YAML", id="an open bracket"),
         pytest.param("a: 1\n\tb: 2\n", 2, "", "is not YAML", id="a tab"),
         pytest.param("a: 1\n---\nb: 2\n", 2, "", "is not YAML", id="two documents"),

@@ -37,11 +37,11 @@ def test_a_bad_record_does_not_hold_up_the_others_unless_the_contract_says_so(tm
 @pytest.mark.parametrize(
     ("value", "says"),
     [
-        ("{events: true, mode: snapshot}", "would delete all others"),
-        ("{events: false}", "input.events: can only be true"),
-        ("{events: 'yes'}", "input.events: can only be true"),
-        ("{events: true, path: a.csv}", "input.path: says nothing where records are pushed"),
-        ("{events: true, query: select 1}", "input.query: says nothing where records are pushed"),
+        ("{events: true, mode: snapshot}", "would delete all records that are not pushed again; choose one of"),
+        ("{events: false}", "input.events: must be true; leave it out if no records are pushed"),
+        ("{events: 'yes'}", "input.events: must be true; leave it out if no records are pushed"),
+        ("{events: true, path: a.csv}", "input.path: does not apply to pushed records"),
+        ("{events: true, query: select 1}", "input.query: does not apply to pushed records"),
     ],
 )
 def test_what_makes_no_sense_for_pushed_records_is_refused(tmp_path: Path, value: str, says: str) -> None:

@@ -106,24 +106,24 @@ STEPS = [
     (
         "p('code').update(customProperties=[{'property': 'trim', 'value': False}])",
         Step.PATCH,
-        "orders.code: other words: customProperties",
+        "orders.code: descriptive text changed: customProperties",
     ),
     (
         "d('orders').update(customProperties=[{'property': 'trim', 'value': True}])",
         Step.PATCH,
-        "orders: other words: customProperties",
+        "orders: descriptive text changed: customProperties",
     ),
     (
         "p('code').update(name='sku', physicalName='code')",
         Step.MAJOR,
-        "orders.sku: renamed from code; its values stay",
+        "orders.sku: renamed from code; its values are kept",
     ),
     (
         "d('orders').update(name='sales', physicalName='orders')",
         Step.MAJOR,
-        "sales: renamed from orders; its records stay",
+        "sales: renamed from orders; its records are kept",
     ),
-    ("p('code').update(physicalName='sku')", Step.PATCH, "the old one's data stays behind"),
+    ("p('code').update(physicalName='sku')", Step.PATCH, "the data of the old column is not moved"),
     # types
     ("p('code').update(logicalType='integer', logicalTypeOptions={})", Step.MAJOR, "becomes bigint (was text)"),
     ("p('amount').update(physicalType='numeric(12,2)')", Step.MINOR, "becomes numeric(12,2)"),
@@ -140,7 +140,7 @@ STEPS = [
     ("p('amount')['logicalTypeOptions'].update(maximum=10)", Step.MAJOR, "maximum is 10 instead of 1000"),
     ("p('amount')['logicalTypeOptions'].update(maximum=2000)", Step.MINOR, "maximum is 2000 instead of 1000"),
     ("p('amount')['logicalTypeOptions'].update(exclusiveMinimum=0)", Step.MAJOR, "minimum is 0 (exclusive)"),
-    ("p('amount')['logicalTypeOptions'].update(exclusiveMaximum=1001)", Step.PATCH, "other words"),
+    ("p('amount')['logicalTypeOptions'].update(exclusiveMaximum=1001)", Step.PATCH, "descriptive text changed"),
     ("p('pieces')['logicalTypeOptions'].update(minimum=0)", Step.MAJOR, "minimum is 0 instead of open"),
     # lengths, pattern, enum, multipleOf, items
     ("p('code')['logicalTypeOptions'].update(pattern='^[A-Z]*$')", Step.MAJOR, "pattern is"),
@@ -165,7 +165,7 @@ STEPS = [
     ("p('amount').update(required=False)", Step.MINOR, "is no longer required"),
     ("p('code').update(unique=True)", Step.MAJOR, "is unique now"),
     ("p('pieces').update(unique=False)", Step.MINOR, "is no longer unique"),
-    ("p('id').update(required=True)", Step.PATCH, "other words: required"),  # a key is required anyway
+    ("p('id').update(required=True)", Step.PATCH, "descriptive text changed: required"),  # a key is required anyway
     ("p('code').update(deprecated=True)", Step.MINOR, "is deprecated now"),
     ("p('code').update(classification='confidential')", Step.MAJOR, "is classified confidential instead of internal"),
     ("p('state').update(classification='public')", Step.MINOR, "is classified public instead of internal"),
@@ -198,7 +198,7 @@ STEPS = [
     (
         "p('address')['properties'][0].update(description='Five.')",
         Step.PATCH,
-        "orders.address: other words: properties",
+        "orders.address: descriptive text changed: properties",
     ),
     ("p('tags').update(items={'logicalType': 'string'})", Step.MAJOR, "orders.tags: [] is described now"),
     (
@@ -229,13 +229,13 @@ STEPS = [
     ("doc.update(status='retired')", Step.MINOR, "status is retired instead of active"),
     ("doc.update(status='draft')", Step.MAJOR, "status is draft instead of active"),
     # words
-    ("doc['description'].update(purpose='Orders.')", Step.PATCH, "contract: other words: description"),
-    ("d('orders').update(description='Orders.')", Step.PATCH, "orders: other words: description"),
-    ("p('code').update(examples=['AB'])", Step.PATCH, "orders.code: other words: examples"),
+    ("doc['description'].update(purpose='Orders.')", Step.PATCH, "contract: descriptive text changed: description"),
+    ("d('orders').update(description='Orders.')", Step.PATCH, "orders: descriptive text changed: description"),
+    ("p('code').update(examples=['AB'])", Step.PATCH, "orders.code: descriptive text changed: examples"),
     (
         "p('customer')['relationships'][0].update(customProperties=[{'property': 'note', 'value': 1}])",
         Step.PATCH,
-        "contract: other words",
+        "contract: descriptive text changed",
     ),
 ]
 
@@ -257,7 +257,7 @@ def test_what_is_undone_is_a_change_too(change: str, step: Step, sentence: str) 
 def test_a_rename_with_the_same_column_takes_key_and_foreign_keys_along() -> None:
     new = edit("p('id').update(name='number', physicalName='id')")
     assert [str(c) for c in compare_contracts(build(contract()), build(new)).changes] == [
-        "orders.number: renamed from id; its values stay"
+        "orders.number: renamed from id; its values are kept"
     ]
 
 

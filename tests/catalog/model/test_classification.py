@@ -122,14 +122,14 @@ def test_it_goes_on_through_derived_datasets_and_stops_where_the_contract_says_w
     assert not [finding for finding in found if "restricted" in finding.message]
     empty = ", customProperties: [{property: declassified, value: ''}]"
     _, found = lint(STAFF, report(query, empty))
-    assert [finding for finding in found if "declassified: say why" in finding.message]
+    assert [finding for finding in found if "declassified: must be a text that gives the reason" in finding.message]
 
 
 def test_a_key_that_would_inherit_is_refused_with_both_ways_out(lint: Lint) -> None:
     _, found = lint(STAFF, report("select salary as k, id as v from staff_v1.people"))
     (message,) = [finding.message for finding in found if finding.severity == "error"]
-    assert "k is restricted, since it is made of staff@1.people.salary" in message
-    assert "take another key" in message
+    assert "k is restricted, since it is derived from staff@1.people.salary" in message
+    assert "a key cannot be classified: choose another key" in message
     assert "declassified: <reason>" in message
 
 

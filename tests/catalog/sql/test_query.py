@@ -48,21 +48,21 @@ def test_a_query_reads_what_stands_in_its_text_and_is_not_defined_there(query: s
         ("select 1; commit", "one SELECT"),
         ("copy a to '/tmp/x'", "one SELECT"),
         ("not sql at all", "Invalid expression|one SELECT"),
-        ("select now()", "now gives another result"),
-        ("select current_date", "current_date gives another result"),
-        ("select localtime", "localtime gives another result"),
-        ("select 'now'::timestamp", "now gives another result"),
-        ("select date 'today'", "today gives another result"),
-        ("select random()", "random gives another result"),
-        ("select gen_random_uuid()", "gen_random_uuid gives another result"),
+        ("select now()", "now has another result"),
+        ("select current_date", "current_date has another result"),
+        ("select localtime", "localtime has another result"),
+        ("select 'now'::timestamp", "now has another result"),
+        ("select date 'today'", "today has another result"),
+        ("select random()", "random has another result"),
+        ("select gen_random_uuid()", "gen_random_uuid has another result"),
         ("select nextval('s')", "nextval is not among the functions"),
         ("select * from a tablesample system (10)", "TABLESAMPLE"),
-        ("select pg_sleep(10)", "looks at the server"),
-        ("select pg_read_file('/etc/passwd')", "looks at the server"),
-        ("select query_to_xml('select 1', true, true, '')", "looks at the server"),
-        ("select set_config('a', 'b', false)", "looks at the server"),
-        ("select current_user", "looks at the server"),
-        ("select user", "looks at the server"),
+        ("select pg_sleep(10)", "reads the server, not datasets"),
+        ("select pg_read_file('/etc/passwd')", "reads the server, not datasets"),
+        ("select query_to_xml('select 1', true, true, '')", "reads the server, not datasets"),
+        ("select set_config('a', 'b', false)", "reads the server, not datasets"),
+        ("select current_user", "reads the server, not datasets"),
+        ("select user", "reads the server, not datasets"),
         ("select * from here.there.everywhere", "no other database"),
         ("select $1", "placeholder"),
     ],
@@ -130,17 +130,17 @@ def messages(found: list[Finding]) -> list[str]:
 @pytest.mark.parametrize(
     ("query", "message"),
     [
-        ("select id, x from bse", "there is no dataset 'bse'; did you mean base?"),
-        ("select id, x from Base2", "there is no dataset 'base2'"),
-        ("select id, x from derived", "reads the dataset that it makes"),
-        ("select id, x from pg_class", "there is no dataset 'pg_class'"),
-        ("select id, x from decant.loads", "there is no dataset 'decant.loads'"),
-        ("select id, x from information_schema.tables", "there is no dataset 'information_schema.tables'"),
-        ("select id, x from base_history", "there is no dataset 'base_history'; a query reads base"),
-        ("select id, x from other_v2.base", "there is no dataset 'other_v2.base'"),
-        ("select id from base", "gives no column x; it gives id"),
-        ("select id, x, x from base", "gives two columns named x"),
-        ("select 1 as id, 'a' as x", "reads no dataset"),
+        ("select id, x from bse", "unknown dataset 'bse'; did you mean base?"),
+        ("select id, x from Base2", "unknown dataset 'base2'"),
+        ("select id, x from derived", "input.query: must not read its own dataset"),
+        ("select id, x from pg_class", "unknown dataset 'pg_class'"),
+        ("select id, x from decant.loads", "unknown dataset 'decant.loads'"),
+        ("select id, x from information_schema.tables", "unknown dataset 'information_schema.tables'"),
+        ("select id, x from base_history", "unknown dataset 'base_history'; a query reads base"),
+        ("select id, x from other_v2.base", "unknown dataset 'other_v2.base'"),
+        ("select id from base", "lacks the columns x; it returns id"),
+        ("select id, x, x from base", "returns two columns named x"),
+        ("select 1 as id, 'a' as x", "input.query: must read a dataset"),
     ],
 )
 def test_a_query_that_could_never_run_is_refused_with_its_reason(lint: Lint, query: str, message: str) -> None:
@@ -152,7 +152,7 @@ def test_a_query_that_could_never_run_is_refused_with_its_reason(lint: Lint, que
 
 def test_a_dataset_with_capitals_is_found_in_double_quotes(lint: Lint) -> None:
     _, found = lint(product("shop", Base=None, derived="select id, x from Base"))
-    assert messages(found) == ["input.query: there is no dataset 'base'; did you mean \"Base\"?"]
+    assert messages(found) == ["input.query: unknown dataset 'base'; did you mean \"Base\"?"]
     _, found = lint(product("shop", Base=None, derived='select id, x from "Base"'))
     assert found == []
 
@@ -172,12 +172,10 @@ def test_a_circle_is_named_across_products(lint: Lint) -> None:
         product("a", one="select id, x from b_v1.two"),
         product("b", two="select id, x from a_v1.one"),
     )
-    assert messages(found) == ["datasets need each other in a circle: a@1.one → b@1.two → a@1.one"]
+    assert messages(found) == ["datasets depend on each other in a cycle: a@1.one → b@1.two → a@1.one"]
 
 
 def test_a_contract_that_is_looked_at_alone_is_warned_of_what_it_reads_elsewhere(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(product("a", one="select id, x from b_v1.two"))
     _, found = lint_contracts(load_settings(contracts=tmp_path, home=tmp_path), tmp_path / "a.yaml")
-    assert [(f.severity, f.message) for f in found] == [
-        ("warning", "input.query: 'b_v1.two' is not among the contracts looked at")
-    ]
+    assert [(f.severity, f.message) for f in found] == [("warning", "input.query: unknown product 'b_v1.two'")]

@@ -62,13 +62,13 @@ def test_each_index_finds_by_what_the_contract_names_and_goes_on_in_the_order_of
 def test_what_no_index_could_find_by_is_a_warning(make_lab: Callable[..., Lab]) -> None:
     _, findings = lint_contracts(make_lab(SHOP).settings)
     assert [(found.severity, found.path, found.message) for found in findings] == [
-        ("warning", "schema[1].properties[5].customProperties", "indexed: not applied to what is object")
+        ("warning", "schema[1].properties[5].customProperties", "indexed: not applied to the type object")
     ]
 
 
 def test_a_property_called_expanded_leaves_no_place_for_related_records(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(SHOP.replace("name: shelf,", "name: expanded,").replace("things.shelf", "things.expanded"))
     _, findings = lint_contracts(lab.settings)
-    assert "a property is called 'expanded', so `expand=` is not offered" in [found.message for found in findings]
+    assert "a property is named 'expanded', so `expand=` is not available" in [found.message for found in findings]
     assert links_of(lab.dataset("shop.things")) == {}
     assert list(links_of(make_lab(SHOP).dataset("shop.things"))) == ["shelves"]

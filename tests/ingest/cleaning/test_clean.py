@@ -53,7 +53,7 @@ def test_every_broken_rule_of_a_record_is_reported_with_its_value_and_a_message(
         ("colour", "enum", "blue"),
     ]
     assert [reason["message"] for reason in found.rejected[2]] == [
-        "expected a whole number from -9007199254740991 to 9007199254740991 (physicalType: bigint takes larger ones)",
+        "expected an integer from -9007199254740991 to 9007199254740991 (physicalType: bigint accepts larger ones)",
         "must match ^[A-Z]+$",
         "minLength is 3",
         "minimum is 0",

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from tests.support.lab import PEOPLE, Lab
 
 SPARSE = [{"id": 1, "name": "Ann", "age": 30}, {"id": 2, "name": "Ben", "born": "1990-01-31"}]
-GONE = "keys that no record of this batch has, and earlier ones had: "
+GONE = "keys of earlier batches that no record of this batch has: "
 
 
 def bring(lab: Lab, *records: dict[str, object]) -> list[str]:
@@ -44,7 +44,7 @@ def test_a_key_that_is_gone_fails_no_load_and_is_told_of_json_arrays_too(make_la
     assert (renamed.status, renamed.error_code) == ("failed", "source_unreadable")
 
 
-EMPTIED = "properties that no record has a value of, and most had earlier: "
+EMPTIED = "properties without any value, though most records had one earlier: "
 
 
 def emptied(lab: Lab, content: str, name: str = "people.csv") -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -205,7 +206,7 @@ def test_a_person_is_told_what_a_format_expects(cleaner: Cleaner) -> None:
     found = cleaner.clean(dataset, "id,a,b,c,d\n1,x,-1,today,?\n")
     assert [reason["message"] for reason in found.rejected[2]] == [
         "expected an e-mail address such as ada@example.org",
-        "u8 is a whole number from 0 to 255",
+        "u8 is an integer from 0 to 255",
         "expected a date in the form dd.MM.yyyy",
         "expected J for true, N for false",
     ]
@@ -240,7 +241,11 @@ def test_functions_may_be_called_like_methods(cleaner: Cleaner, transform: str, 
 )
 def test_an_expression_that_gives_another_value_each_time_is_refused(cleaner: Cleaner, transform: str) -> None:
     dataset = cleaner.dataset(f"{{name: a, logicalType: string, transformLogic: {quoted(transform)}}}")
-    assert [problem for problem in check_cleaning(dataset) if "another value at each load" in problem]
+    assert [
+        problem
+        for problem in check_cleaning(dataset)
+        if re.search("another value at each load|varies by load", problem)
+    ]
 
 
 def test_a_raw_column_may_be_called_like_the_time(cleaner: Cleaner) -> None:
@@ -281,14 +286,24 @@ REFUSED = [
         "warning",
         "no default",
     ),
-    ("logicalType: time, logicalTypeOptions: {timezone: true}", "timezone", "warning", "keeps no time zone"),
+    (
+        "logicalType: time, logicalTypeOptions: {timezone: true}",
+        "timezone",
+        "warning",
+        "a time has no time zone: not applied",
+    ),
     ("logicalType: string, logicalTypeOptions: {format: iban}", "format", "warning", "not checked"),
-    ("logicalType: boolean, logicalTypeOptions: {trueValues: yes}", "falseValues", "error", "belong together"),
+    (
+        "logicalType: boolean, logicalTypeOptions: {trueValues: yes}",
+        "falseValues",
+        "error",
+        "trueValues and falseValues are needed together, each a word or a list of words",
+    ),
     (
         "logicalType: boolean, logicalTypeOptions: {trueValues: [], falseValues: [no]}",
         "trueValues",
         "error",
-        "belong",
+        "are needed together",
     ),
     (
         "logicalType: boolean, logicalTypeOptions: {trueValues: [J, X], falseValues: [x]}",
@@ -296,7 +311,7 @@ REFUSED = [
         "error",
         "both",
     ),
-    ("logicalType: boolean, logicalTypeOptions: {format: yes/no}", "format", "warning", "means nothing"),
+    ("logicalType: boolean, logicalTypeOptions: {format: yes/no}", "format", "warning", "has no effect"),
     ("logicalType: integer, logicalTypeOptions: {multipleOf: .inf}", "multipleOf", "error", "not a number"),
     ("logicalType: date, logicalTypeOptions: {minimum: soon}", "minimum", "error", "is not a date"),
 ]

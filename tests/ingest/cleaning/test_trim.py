@@ -260,5 +260,5 @@ def test_trim_is_true_or_false(tmp_path: Path, value: Any) -> None:
     document["schema"][0]["customProperties"].append({"property": "trim", "value": value})
     file = tmp_path / "cases.odcs.yaml"
     file.write_text(json.dumps(document))
-    with pytest.raises(ContractError, match=f"trim: {value!r} is neither true nor false"):
+    with pytest.raises(ContractError, match=f"trim: {value!r} is not true or false"):
         load_catalog(load_settings(contracts=file, data=CASES))

@@ -55,7 +55,9 @@ def test_a_few_records_of_many_columns_fit_into_the_memory_of_the_defaults(tmp_p
 
 
 def test_too_little_memory_is_told_with_the_setting_and_what_is_needed(tmp_path: Path) -> None:
-    with pytest.raises(OutOfMemoryError, match=r"more than 40MB: set DECANT_DUCKDB_MEMORY .* 350 columns .* 606 MB"):
+    with pytest.raises(
+        OutOfMemoryError, match=r"more memory than 40MB: increase DECANT_DUCKDB_MEMORY.* 350 columns .* 606 MB"
+    ):
         clean(tmp_path, 30, duckdb_memory="40MB")
 
 

@@ -188,7 +188,7 @@ def test_without_a_key_one_is_made_of_the_whole_record_and_said_to_be(
 ) -> None:
     drafted, _ = draft(tmp_path, "log.csv", "level,text\ninfo,a\ninfo,b\ninfo,\nwarn,b\nwarn,b\n,c\n")
     assert (drafted.made_up_key, drafted.key) == (True, ("record_id",))
-    assert "since no column or few together tell records apart" in drafted.text
+    assert "A digest of the whole record, since no combination of up to three columns is unique" in drafted.text
     _, outcome = load(make_lab, drafted)
     assert (outcome.accepted, outcome.rejected, outcome.duplicates) == (5, 0, 1)
 
@@ -236,7 +236,7 @@ def test_a_column_that_goes_wrong_after_a_thousand_records_is_found_out(tmp_path
     content = "id,value\n" + "".join(f"{index},{index}\n" for index in range(3000)) + "3000,many\n"
     drafted, dataset = draft(tmp_path, "late.csv", content)
     assert types(dataset) == {"id": "integer", "value": "integer"}
-    assert drafted.notes == ("value: 1 of 3,001 values are no integer, such as 'many': rejected",)
+    assert drafted.notes == ("value: 1 of 3,001 values are not of type integer, such as 'many': rejected",)
 
 
 def test_broken_lines_are_counted_and_do_not_decide_anything(tmp_path: Path, make_lab: Callable[..., Lab]) -> None:
@@ -274,7 +274,7 @@ def test_names_that_differ_in_case_alone_stay_apart(tmp_path: Path, make_lab: Ca
         ("blank.csv", "  \n ", "is empty"),
         ("scalar.json", '{"a": [1, 2]}', "no list of JSON objects"),
         ("broken.json", '{"a": [', "is not JSON"),
-        ("only.csv", "a,b\n", "no record"),
+        ("only.csv", "a,b\n", "no well-formed record"),
         ("bad.zip", b"PK\x03\x04nonsense", "archive"),
     ],
 )
@@ -287,7 +287,7 @@ def test_what_no_contract_can_be_made_of_is_refused_in_words(
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(IngestError, match="There is no file"):
+    with pytest.raises(IngestError, match="does not exist"):
         draft_contract(tmp_path / "nothing.csv", load_settings(home=tmp_path))
 
 
@@ -390,5 +390,5 @@ def test_whole_numbers_that_a_json_number_would_cut_are_drafted_as_bigint(tmp_pa
 
 def test_a_sample_that_needs_more_memory_than_there_is_names_the_setting(tmp_path: Path) -> None:
     (tmp_path / "towns.json").write_text('{"towns": [{"id": 1, "name": "Brno"}, {"id": 2, "name": "Graz"}]}')
-    with pytest.raises(OutOfMemoryError, match="needs more than 20MB: set DECANT_DUCKDB_MEMORY to more"):
+    with pytest.raises(OutOfMemoryError, match="needs more memory than 20MB: increase DECANT_DUCKDB_MEMORY"):
         draft_contract(tmp_path / "towns.json", load_settings(home=tmp_path / "home", duckdb_memory="20MB"))

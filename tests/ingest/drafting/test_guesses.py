@@ -29,7 +29,7 @@ def test_a_country_called_na_is_kept_where_na_is_no_number(tmp_path: Path, make_
         ("area", "nullif(\"area\", 'NA')"),
     ]
     assert drafted.notes == (
-        "country: holds NA: name it in nullValues where it stands for no value",
+        "country: holds NA: list it in nullValues if it means no value",
         "gdp: NA is read as no value in 1 of 4 records",
         "area: NA is read as no value in 1 of 4 records",
     )
@@ -45,7 +45,7 @@ def test_a_country_called_na_is_kept_where_na_is_no_number(tmp_path: Path, make_
 def test_only_words_that_mean_nothing_else_are_taken_from_texts(tmp_path: Path, word: str, kept: bool) -> None:
     drafted, dataset = draft(tmp_path, "names.csv", column(["Ann", word, "Bob"]))
     assert (input_of(dataset)["nullValues"] == [""]) == kept
-    said = "holds {}: name it" if kept else "{} is read as no value in 1 of 3 records"
+    said = "holds {}: list it" if kept else "{} is read as no value in 1 of 3 records"
     assert any(said.format(word) in note for note in drafted.notes)
 
 
@@ -57,8 +57,8 @@ def test_outliers_are_named_and_rejected(tmp_path: Path, make_lab: Callable[...,
     drafted, dataset = draft(tmp_path, "out.csv", "id,amount,day,word\n" + "\n".join(rows) + "\n")
     assert types(dataset) == {"id": "integer", "amount": "integer", "day": "date", "word": "string"}
     assert drafted.notes == (
-        r"amount: 2 of 100 values are no integer, such as 'many \x1b[2J': rejected",
-        "day: 1 of 100 values are no date, such as '2024-01-32': rejected",
+        r"amount: 2 of 100 values are not of type integer, such as 'many \x1b[2J': rejected",
+        "day: 1 of 100 values are not of type date, such as '2024-01-32': rejected",
     )
     assert "\x1b" not in drafted.text
     _, outcome = load(make_lab, drafted)
@@ -83,9 +83,9 @@ def test_outliers_of_many_columns_together_do_not_withhold_the_load(tmp_path: Pa
     assert [name for name, kind in types(dataset).items() if kind == "integer"] == ["id"]
     # No number any more, so NA is no word for none either.
     assert "transformLogic" not in properties(dataset)["a"]
-    assert "a: holds NA: name it in nullValues where it stands for no value" in drafted.notes
+    assert "a: holds NA: list it in nullValues if it means no value" in drafted.notes
     assert drafted.rejected == 0
-    assert "a: left as text: the outliers of all columns are more than maxRejected" in drafted.notes
+    assert "a: left as text: the outliers of all columns exceed maxRejected" in drafted.notes
 
 
 def test_years_name_columns_where_the_values_below_are_none(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_years_name_columns_where_the_values_below_are_none(tmp_path: Path) -> N
     assert properties(dataset)["year"]["logicalType"] == "integer"
     drafted, dataset = draft(tmp_path, "people.csv", "Ann,1980,2001\nBob,1990,2015\n")
     assert list(types(dataset)) == ["column_1", "column_2", "column_3"]
-    assert "the first line is read as a record, not as names: --header says otherwise" in drafted.notes
+    assert "the first line is read as a record, not as column names: use --header if it is a header" in drafted.notes
     assert drafted.records == 2
     file = tmp_path / "data" / "numbers.csv"
     file.write_text("1999,2000\n5,6\n")
@@ -125,7 +125,7 @@ def test_decimals_are_exact_where_their_digits_are_meant(
 def test_decimals_that_no_number_keeps_stay_text(tmp_path: Path) -> None:
     drafted, dataset = draft(tmp_path, "values.csv", column([f"1234567890123456789012.{'1' * 20}", "1.5"]))
     assert types(dataset)["value"] == "string"
-    assert drafted.notes == ("value: has more digits than a number keeps: left as text",)
+    assert drafted.notes == ("value: has more digits than a number can hold: left as text",)
 
 
 @pytest.mark.parametrize(

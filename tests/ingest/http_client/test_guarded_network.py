@@ -71,12 +71,12 @@ def connect(source: HttpSource, remote: RemoteApi, tmp_path: Path) -> Callable[.
 @pytest.mark.parametrize(
     ("later", "kind"),
     [
-        (["10.0.0.1"], "no public address"),
+        (["10.0.0.1"], "a non-public address"),
         (["169.254.169.254"], "a link-local address"),
-        (["::1"], "this machine itself"),
-        (["::ffff:127.0.0.2"], "this machine itself"),
-        (["127.0.0.2"], "this machine itself"),
-        ([HERE, "192.168.1.1"], "no public address"),  # one of several is enough
+        (["::1"], "this machine"),
+        (["::ffff:127.0.0.2"], "this machine"),
+        (["127.0.0.2"], "this machine"),
+        ([HERE, "192.168.1.1"], "a non-public address"),  # one of several is enough
     ],
 )
 def test_a_public_servers_name_never_leads_to_a_private_address_later(
@@ -93,8 +93,8 @@ def test_a_public_servers_name_never_leads_to_a_private_address_later(
     with pytest.raises(AddressRefusedError) as refused:
         ask(client, remote.port)
     assert str(refused.value) == (
-        f"The contract's own server api.example:{remote.port} is at {kind} now,"
-        " and was found at a public address first."
+        f"The contract's own server api.example:{remote.port} resolves to {kind} now,"
+        " but resolved to a public address first."
     )
     assert len(remote.asked) == 2
     client.close()
@@ -108,7 +108,7 @@ def test_names_are_checked_again_on_retries_and_on_redirects(
     for reply in (Reply(status=503, headers=closed), Reply(status=302, headers={"Location": "/v2", **closed})):
         remote.play(reply, Reply([{"id": 1}]))
         remote.asked.clear()
-        with pytest.raises(AddressRefusedError, match="is at no public address now"):
+        with pytest.raises(AddressRefusedError, match="resolves to a non-public address now"):
             ask(connect([HERE], ["10.0.0.1"]), remote.port)
         assert len(remote.asked) == 1
 
@@ -117,7 +117,7 @@ def test_a_name_that_is_public_and_private_at_once_leads_nowhere(
     remote: RemoteApi, connect: Callable[..., ApiClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(addresses, "is_public", lambda address: str(address) == "203.0.113.7")
-    with pytest.raises(AddressRefusedError, match="is at this machine itself now"):
+    with pytest.raises(AddressRefusedError, match="resolves to this machine now"):
         ask(connect(["203.0.113.7", HERE]), remote.port)
     assert remote.asked == []
 
@@ -129,7 +129,7 @@ def test_a_server_of_this_machine_stays_usable_and_stays_of_this_machine(
     assert ask(client, remote.port) == b'[{"id": 1}]'
     assert ask(client, remote.port) == b'[{"id": 2}]'
     with pytest.raises(
-        AddressRefusedError, match="is at no public address now, and was found at this machine itself"
+        AddressRefusedError, match="resolves to a non-public address now, but resolved to this machine"
     ):
         ask(client, remote.port)
     assert [asked.headers["host"] for asked in remote.asked] == [f"api.example:{remote.port}"] * 2

@@ -67,7 +67,7 @@ def test_headers_say_how_long_to_wait(
 def test_a_person_reads_from_when_on_to_ask_and_never_later_than_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_waits, "now", lambda: NOW)
     assert describe_wait(3600) == (
-        "wants to be left alone for 3,600 seconds: it may be asked again from 2026-03-01 13:00:00 UTC"
+        "asks for a pause of 3,600 seconds: requests are allowed again from 2026-03-01 13:00:00 UTC"
     )
     assert describe_wait(1e12).endswith("from 2026-03-02 12:00:00 UTC")
 
@@ -83,9 +83,9 @@ def seconds_left(lab: Lab) -> float:
 @pytest.mark.parametrize(
     ("reply", "least", "words"),
     [
-        (Reply(status=429, headers={"Retry-After": "3600"}), 3600, "429 Too Many Requests, and wants to be"),
+        (Reply(status=429, headers={"Retry-After": "3600"}), 3600, "429 Too Many Requests, and asks for a pause"),
         (Reply(status=503, headers={"Retry-After": "Sun, 01 Mar 2026 14:00:00 GMT"}), 7200, "from 2026-03-01 14:00"),
-        (Reply(status=403, headers={"Retry-After": "1800"}), 1800, "answered 403 Forbidden, and wants"),
+        (Reply(status=403, headers={"Retry-After": "1800"}), 1800, "answered 403 Forbidden, and asks for a pause"),
         (
             Reply(status=403, headers={"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1772369999"}),
             3599,
@@ -159,4 +159,4 @@ def test_who_loads_by_hand_is_told_when_to_ask_again(remote: RemoteApi, make_lab
     report = lab.loader().run(lab.dataset("quakes.quakes"))
     assert (report.status, report.error_code) == ("failed", "source_unavailable")
     assert report.error is not None
-    assert report.error.endswith("it may be asked again from 2026-03-01 13:00:00 UTC.")
+    assert report.error.endswith("requests are allowed again from 2026-03-01 13:00:00 UTC.")

@@ -173,7 +173,8 @@ def is_open(where: InputContext) -> bool:
         return bool(read(where))
     except PathOutsideRootError:
         with pytest.raises(
-            PathOutsideRootError, match=r"DECANT_INPUT_BUCKETS, such as lake=http://127|is not read: "
+            PathOutsideRootError,
+            match=r"DECANT_INPUT_BUCKETS, such as lake=http://127|is not valid: ",
         ):
             find_position(where)
         return False
@@ -195,7 +196,10 @@ def test_a_variable_makes_no_other_place_of_a_bucket(
     endpoint: str, monkeypatch: pytest.MonkeyPatch, bucket: str
 ) -> None:
     monkeypatch.setenv("STORE_BUCKET", bucket)
-    with pytest.raises(PathOutsideRootError, match=r"s3://\$\{STORE_BUCKET\} at .* is not read: the bucket's name"):
+    with pytest.raises(
+        PathOutsideRootError,
+        match=r"s3://\$\{STORE_BUCKET\} at .* is not valid: the bucket's name",
+    ):
         read(place(endpoint, "in/a-1.csv", bucket="${STORE_BUCKET}"))
 
 
@@ -226,7 +230,13 @@ def serve_once(answer: bytes, asked: list[bytes] | None = None) -> Iterator[str]
 def test_who_may_not_read_is_told_without_a_word_of_the_keys() -> None:
     body = b"<Error><Code>InvalidAccessKeyId</Code><AWSAccessKeyId>AKIACANARY</AWSAccessKeyId></Error>"
     head = b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
-    with serve_once(head + body) as address, pytest.raises(SourceError, match="refuses to be read") as caught:
+    with (
+        serve_once(head + body) as address,
+        pytest.raises(
+            SourceError,
+            match="denies access",
+        ) as caught,
+    ):
         read(place(address, "in/*.csv"))
     assert "CANARY" not in str(caught.value).upper()
 
@@ -234,7 +244,7 @@ def test_who_may_not_read_is_told_without_a_word_of_the_keys() -> None:
 def test_a_store_that_is_not_there_is_said_so() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"http://127.0.0.1:{free.getsockname()[1]}"
-    with pytest.raises(SourceError, match="does not answer") as caught:
+    with pytest.raises(SourceError, match="does not respond, or closed the connection") as caught:
         read(place(address, "in/*.csv"))
     assert "canary" not in str(caught.value).lower()
 
@@ -273,5 +283,5 @@ def test_an_outage_in_the_middle_of_an_object_fails_and_never_ends_it_early(endp
         where = place(address, "big.bin")
         with open_bucket_batch(where) as batch:
             (part,) = batch.parts
-            with pytest.raises(SourceError, match="breaks off"):
+            with pytest.raises(SourceError, match="closed the connection"):
                 list(part.chunks)

@@ -102,7 +102,7 @@ def test_decants_own_database_is_not_read_however_it_is_reached(
     monkeypatch.setenv("ERP_URL", SPELLINGS[spelling].format(**facts))
     report = lab.loader().run(lab.dataset("shop.keys"))
     assert report.status == "failed"
-    assert report.error == "The database erp is Decant's own, which no contract may read."
+    assert report.error == "The database erp is Decant's own, which contracts must not read."
     assert not any(path.is_file() for path in lab.settings.landing_folder.rglob("*"))
 
 

@@ -117,7 +117,7 @@ def test_a_reason_says_what_was_there_and_what_was_expected(lab: Lab) -> None:
     lab.ingest("people.people", "id,name,age,born\n1,Ann,30,\n2,Ben,old,\n")
     ((found,),) = lab.rows("SELECT reasons FROM decant.rejected_records")
     assert found[0]["value"] == "old"
-    assert "whole number" in found[0]["message"]
+    assert "integer" in found[0]["message"]
 
 
 def test_the_newest_of_records_with_one_key_is_kept_and_the_others_are_counted(lab: Lab) -> None:

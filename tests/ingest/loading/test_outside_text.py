@@ -98,7 +98,7 @@ def test_files_headers_and_values_that_hold_anything_are_loaded_and_replayed_aga
     assert (replayed.outcome.raw, replayed.outcome.accepted, replayed.outcome.rejected) == (5, 1, 4), replayed.error
     assert lab.rows("SELECT id FROM people_v1.people ORDER BY id") == [(1,), (2,)]
     messages = " ".join(r[0][0]["message"] for r in lab.rows("SELECT reasons FROM decant.rejected_records"))
-    assert "no longer known byte by byte" in messages  # of the NUL and the byte that is no text
+    assert "no longer stored byte by byte" in messages  # of the NUL and the byte that is no text
     whole = replay(lab, report.load_id)
     assert whole.outcome.raw == 6
     assert_readable(lab, replayed)

@@ -119,7 +119,7 @@ def test_a_whole_batch_is_replayed_again_without_touching_what_came_later(make_l
     assert lab.rows("SELECT _load, _line FROM people_v1.people WHERE id = 1") == [(first.load_id, 2)]
     again = replay(lab, report.load_id)
     assert again.error_code == "source_unreadable"
-    assert "brought no raw batch" in (again.error or "")
+    assert "and has no raw batch of its own" in (again.error or "")
     missing = replay(lab, 4711)
     assert "has no load 4711" in (missing.error or "")
 

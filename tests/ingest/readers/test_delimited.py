@@ -33,7 +33,7 @@ PROPERTY = settings(
     max_examples=examples(40, 20), deadline=None, database=None, suppress_health_check=list(HealthCheck)
 )
 MALFORMED = {
-    "nul": "the record holds a NUL character",
+    "nul": "the record contains a NUL character",
     "quotes": "the record has broken or unclosed quotes",
     "long": "the record is longer than 1,048,576 bytes",
 }

@@ -40,21 +40,33 @@ OTHERWISE = {
     "bigdec": Present("a number is a double; numeric keeps digits", "published", [3, 3, 0, 0]),
     "comments": Present("no comments", "failed", None, "co2.csv lacks the columns year, mean; it has # Annual means"),
     "equalstext": Present("a quote amid a field", "withheld", [2, 0, 2, 0], "broken or unclosed quotes"),
-    "fixedwidth": Present("no fixed widths; blanks go", "withheld", [3, 2, 1, 0], "expected a whole number"),
-    "floatints": Present("19.0 is no whole number", "withheld", [3, 1, 2, 0], "expected a whole number"),
-    "headerasdata": Present("`columns` says there is no header", "published", [3, 3, 0, 0], "reads like a header"),
+    "fixedwidth": Present("no fixed widths; blanks go", "withheld", [3, 2, 1, 0], "expected an integer"),
+    "floatints": Present("19.0 is no integer", "withheld", [3, 1, 2, 0], "expected an integer"),
+    "headerasdata": Present(
+        "`columns` says there is no header", "published", [3, 3, 0, 0], "the first record looks like a header"
+    ),
     "headeronly": Present("an empty batch may be held back", "withheld or published"),
     "inches": Present("a quote amid a field", "published", [20, 19, 1, 0], "broken or unclosed quotes"),
     "namibia": Present(
         "NA is a null word of the contract", "withheld", [4, 3, 1, 0], '"value": "NA", "message": "a value is'
     ),
-    "ndjsonmess": Present("19.0 is no whole number", "published", [23, 11, 12, 0], "no JSON object but an array"),
+    "ndjsonmess": Present("19.0 is no integer", "published", [23, 11, 12, 0], "not a JSON object but an array"),
     "numbers": Present("plain digits, within what JSON keeps", "published", [26, 5, 21, 0], "9007199254740991"),
     "oracledates": Present("months are Jan, not JAN", "withheld", [3, 1, 2, 0], "in the form dd-MMM-yyyy"),
     "parquetnested": Present("digits of nested decimals are kept", "published", [1, 1, 0, 0]),
-    "parquetns": Present("nanoseconds are no microseconds", "published", [3, 2, 1, 0], "moment with nanoseconds"),
-    "parquetnsutc": Present("nanoseconds in UTC alike", "withheld", [2, 0, 2, 0], "moment with nanoseconds"),
-    "parquettypes": Present("NaN and NUL", "published", [6, 2, 4, 0], "holds NaN, which is no JSON number"),
+    "parquetns": Present(
+        "nanoseconds are no microseconds",
+        "published",
+        [3, 2, 1, 0],
+        "has a timestamp with nanoseconds; only microseconds are supported",
+    ),
+    "parquetnsutc": Present(
+        "nanoseconds in UTC alike",
+        "withheld",
+        [2, 0, 2, 0],
+        "has a timestamp with nanoseconds; only microseconds are supported",
+    ),
+    "parquettypes": Present("NaN and NUL", "published", [6, 2, 4, 0], "holds NaN, which is not a JSON number"),
     "parquetwhite": Present("the empty text is a null word", "published", [3, 3, 0, 0]),
     "preamble": Present("the first line is the header", "failed", None, "rain.csv lacks the columns station"),
     "spacequote": Present("a blank before a quote", "withheld", [3, 1, 2, 0], "broken or unclosed quotes"),
@@ -62,7 +74,9 @@ OTHERWISE = {
     "trailingway": Present("a header is no record", "published", [21, 20, 1, 0], "3 columns where the header has 4"),
     "twins": Present("which of two?", "failed", None, r"columns value more than once.*value \(2\)"),
     "twinsxlsx": Present("which of two?", "failed", None, r"columns value more than once.*value \(2\)"),
-    "typedobject": Present("NaN within an object", "published", [2, 1, 1, 0], "holds NaN, which is no JSON number"),
+    "typedobject": Present(
+        "NaN within an object", "published", [2, 1, 1, 0], "holds NaN, which is not a JSON number"
+    ),
     "whitespace": Present("blanks around texts go, as documented", "published", [5, 4, 0, 1]),
     "xlsxearly": Present("what is no day", "published", [10, 7, 3, 0], "expected a date"),
     "xlsxformula": Present("no value in the file", "withheld", [10, 0, 10, 0], "formula in D2 whose value is not"),
@@ -72,11 +86,11 @@ OTHERWISE = {
 }
 # What must be said where a load ends as expected.
 WORDS = {
-    "blankcommas": "30 rows of delimiters alone are no records",
-    "bz2": "data.csv.bz2 is packed with bzip2",
-    "csvxlsx": "r.xlsx is no XLSX workbook",
+    "blankcommas": "30 rows of delimiters alone are skipped",
+    "bz2": "data.csv.bz2 is compressed with bzip2",
+    "csvxlsx": "r.xlsx is not an XLSX workbook",
     "cutgz": "d.csv.gz.*ended before the end",
-    "htmlxls": "r.xls is a page of HTML",
+    "htmlxls": "r.xls is an HTML page",
     "jsonkeynul": r"d.json.*no 'data' at \$; its keys there are: .*rows",
     "jsonkeysurrogate": r"d.json.*no 'data' at \$; its keys there are: .*rows",
     "oldxls": r"r.xls is an old Office file \(.xls",
@@ -84,7 +98,7 @@ WORDS = {
     "targz": "data.tar.gz is a tar archive",
     "utf16nobom": "sql.csv is utf-16-le without a byte order mark",
     "xlsxmerged": "1 ranges of merged cells",
-    "zipreadme": "data.zip.*holds 2: 'data.csv', 'README.txt'",
+    "zipreadme": "data.zip.*contains 2: 'data.csv', 'README.txt'",
 }
 # Values that no expected.json says, and that must be these.
 SEEN: dict[str, list[dict[str, Any]]] = {

@@ -131,21 +131,21 @@ def test_lines_that_are_no_json_object_are_rejected_one_by_one(make_lab: MakeLab
         (line, raw, "malformed") for line, raw in enumerate(bad, 3)
     ]
     assert [message for *_, message in rejected][1:] == [
-        "the record is no JSON object but an array",
-        "the record holds NaN, which is no JSON number",
-        "the record holds a NUL character",
-        "the record has the key 'id' twice",
+        "the record is not a JSON object but an array",
+        "the record holds NaN, which is not a JSON number",
+        "the record contains a NUL character",
+        "the record has the duplicate key 'id'",
     ]
 
 
 @pytest.mark.parametrize(
     ("content", "records", "message"),
     [
-        ('[{"id": 1, "name": "Ann"}, {"id": 2', None, "breaks off"),
-        ('{"rows": [{"id": 1, "name": "Ann"}]', "$.rows[*]", "it breaks off"),
-        ('[{"id": 1, "name": "Ann"}', None, "it breaks off"),
-        ('[{"id": 1, "name": "Ann"}]]', None, "more behind its end"),
-        ('{"id": 1}\n{"id": 2}\n', "$", "the format is ndjson"),
+        ('[{"id": 1, "name": "Ann"}, {"id": 2', None, "ends early"),
+        ('{"rows": [{"id": 1, "name": "Ann"}]', "$.rows[*]", "it ends early"),
+        ('[{"id": 1, "name": "Ann"}', None, "it ends early"),
+        ('[{"id": 1, "name": "Ann"}]]', None, "use the format ndjson if each line is a record"),
+        ('{"id": 1}\n{"id": 2}\n', "$", "use the format ndjson if each line is a record"),
         ('{"features": [], "type": "x"}', "$.rows[*]", "no 'rows' at $; its keys there are: features, type"),
         ('{"features": [], "type": "x"}', None, "Its keys: features, type"),
         ('[{"id": 1} {"id": 2}]', None, "a comma or the array's end is expected, but there is"),

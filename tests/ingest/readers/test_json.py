@@ -40,19 +40,19 @@ NDJSON = FileFormat(format="ndjson")
         (b'{"a": "\\ud800"}', "is not JSON"),
         (b'{"a": "\xff"}', "is not utf-8 (byte 8)"),
         (b'{"a": "\xed\xa0\x80"}', "is not utf-8"),
-        (b'{"a": "\\u0000"}', "holds a NUL character"),
-        (b'{"a": "\0"}', "holds a NUL character"),
+        (b'{"a": "\\u0000"}', "contains a NUL character"),
+        (b'{"a": "\0"}', "contains a NUL character"),
         (b'{"a": "x\ty"}', "is not JSON"),
-        (b"[1]", "is no JSON object but an array"),
-        (b'"a"', "is no JSON object but a text"),
-        (b"null", "is no JSON object but null"),
-        (b"true", "is no JSON object but true or false"),
-        (b"1.5", "is no JSON object but a number"),
-        (b'{"a": 1, "a": 1}', "has the key 'a' twice"),
-        (b'{"a": {"b": 1, "c": 2, "b" : 1}}', "has the key 'b' twice"),
-        (b'{"a":1,"\\u0061":2}', "has the key 'a' twice"),
-        (b'{"a": ' + b"[" * 101 + b"]" * 101 + b"}", "is nested over 100 deep"),
-        (b'{"a": ' + b"[" * 5000 + b"]" * 5000 + b"}", "is nested over 100 deep"),
+        (b"[1]", "is not a JSON object but an array"),
+        (b'"a"', "is not a JSON object but a text"),
+        (b"null", "is not a JSON object but null"),
+        (b"true", "is not a JSON object but true or false"),
+        (b"1.5", "is not a JSON object but a number"),
+        (b'{"a": 1, "a": 1}', "has the duplicate key 'a'"),
+        (b'{"a": {"b": 1, "c": 2, "b" : 1}}', "has the duplicate key 'b'"),
+        (b'{"a":1,"\\u0061":2}', "has the duplicate key 'a'"),
+        (b'{"a": ' + b"[" * 101 + b"]" * 101 + b"}", "is nested more than 100 levels deep"),
+        (b'{"a": ' + b"[" * 5000 + b"]" * 5000 + b"}", "is nested more than 100 levels deep"),
         (b'{"a": "' + b"x" * RECORD_LIMIT_BYTES + b'"}', "is longer than 1,048,576 bytes"),
     ],
     ids=lambda value: str(value)[:25],
@@ -203,7 +203,7 @@ def test_a_path_is_understood_or_refused() -> None:
     assert parse_records_path("$['a b'].c") == RecordsPath(("a b", "c"), items=False)
     assert parse_records_path("$") == RecordsPath((), items=False)
     for text in ("", "a", "$.", "$..a", "$.a[0]", "$.a[*].b", "$[*][*]", "a[*]", "$x"):
-        with pytest.raises(ValueError, match="is no path to records"):
+        with pytest.raises(ValueError, match="is not a path to records; supported are"):
             parse_records_path(text)
 
 

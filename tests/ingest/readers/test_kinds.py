@@ -195,7 +195,9 @@ def test_texts_that_many_cells_share_count_for_each_of_them(tmp_path: Path) -> N
         shown.write_row(0, 0, ["id", "text"])
     content = target.getvalue()
     assert len(content) < 100_000
-    with pytest.raises(SourceTooLargeError, match=r"table unpacks to over 100 times its size .DECANT_UNPACK_RATIO"):
+    with pytest.raises(
+        SourceTooLargeError, match=r"table decompresses to more than 100 times its size .DECANT_UNPACK_RATIO"
+    ):
         parse(tmp_path, content, XLSX)
     assert parse(tmp_path, content, XLSX, limit=UnpackLimit(1 << 30, 10_000)).raw == 3_000
 
@@ -273,7 +275,7 @@ def test_what_is_no_number_within_a_nested_value_rejects_its_row_alone(
 ) -> None:
     batch = parse(tmp_path, parquet(pa.table({"id": [1, 2], "v": pa.array([value, None], kind)})), PARQUET, "id", "v")
     assert (batch.raw, batch.malformed_count) == (2, 1)
-    assert f"{word}, which is no JSON number" in batch.malformed.read_text()
+    assert f"{word}, which is not a JSON number" in batch.malformed.read_text()
 
 
 def test_parquet_that_becomes_far_too_much_json_is_too_large_unless_that_is_not_read(
@@ -282,6 +284,8 @@ def test_parquet_that_becomes_far_too_much_json_is_too_large_unless_that_is_not_
     table = pa.table({"id": pa.array(range(30_000)), "text": pa.array(["x" * 5_000] * 30_000).dictionary_encode()})
     content = parquet(table)
     assert len(content) < 500_000
-    with pytest.raises(SourceTooLargeError, match=r"table unpacks to over 100 times its size .DECANT_UNPACK_RATIO"):
+    with pytest.raises(
+        SourceTooLargeError, match=r"table decompresses to more than 100 times its size .DECANT_UNPACK_RATIO"
+    ):
         parse(tmp_path, content, PARQUET, "id", "text")
     assert parse(tmp_path, content, PARQUET, "id").raw == 30_000

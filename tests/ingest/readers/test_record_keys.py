@@ -82,12 +82,12 @@ def test_the_key_of_a_record_is_one_of_its_values(items: str, records: list[dict
 @pytest.mark.parametrize(
     ("member", "problem"),
     [
-        ('"b": 7', "is no JSON object but a number"),
-        ('"b": null', "is no JSON object but null"),
-        ('"b": [{"n": 1}]', "is no JSON object but an array"),
-        ('"b": {"code": "b"}', "has the key 'code' twice"),
+        ('"b": 7', "is not a JSON object but a number"),
+        ('"b": null', "is not a JSON object but null"),
+        ('"b": [{"n": 1}]', "is not a JSON object but an array"),
+        ('"b": {"code": "b"}', "has the duplicate key 'code'"),
         ('"b": {"n": NaN}', "holds NaN"),
-        ('"\\u0000": {"n": 1}', "holds a NUL character"),
+        ('"\\u0000": {"n": 1}', "contains a NUL character"),
         ('"\\ud800": {"n": 1}', "is not JSON"),
     ],
 )
@@ -108,13 +108,13 @@ def test_a_list_in_place_of_the_object_is_another_shape() -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ("path: a.json, recordKey: code", "input.recordKey: needs records"),
-        ("path: a.json, records: $.items, recordKey: code", "input.recordKey: needs records"),
+        ("path: a.json, recordKey: code", "input.recordKey: needs `records`"),
+        ("path: a.json, records: $.items, recordKey: code", "input.recordKey: needs `records`"),
         ('path: a.json, records: "$.items[*]", recordKey: 7', "input.recordKey: must be the name"),
         ('path: a.json, records: "$.items[*]", recordKey: ""', "input.recordKey: must be the name"),
         (
             'path: a.csv, format: csv, records: "$.items[*]", recordKey: code',
-            "input.recordKey: says nothing about csv",
+            "input.recordKey: does not apply to csv",
         ),
     ],
 )

@@ -158,7 +158,7 @@ def test_a_sheet_of_two_cells_far_apart_is_too_large_and_takes_no_memory(tmp_pat
         write_workbook(["id"], [1]),
         lambda text: text.replace(b'r="2"', b'r="1048576"').replace(b'r="A2"', b'r="XFD1048576"'),
     )
-    with pytest.raises(SourceTooLargeError, match=r"spans over 2,000,000 cells.*DECANT_UNPACK_RATIO"):
+    with pytest.raises(SourceTooLargeError, match=r"spans more than 2,000,000 cells.*DECANT_UNPACK_RATIO"):
         parse(tmp_path, content, XLSX)
 
 

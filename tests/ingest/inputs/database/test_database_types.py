@@ -51,7 +51,7 @@ KINDS = {
 }
 ID = "123e4567-e89b-12d3-a456-426614174000"
 HEX = ID.replace("-", "")
-WHOLE = "expected a whole number"
+WHOLE = "expected an integer"
 TRUTH = "expected true, false, 1 or 0"
 CLOCK = "expected a time such as 17:30:00"
 
@@ -202,7 +202,7 @@ SQLITE: list[Case] = [
     ("TEXT", "'ä'", "text", "ä"),
     ("TEXT", "CAST(X'ff41' AS TEXT)", "text", Refused("the record is not utf-8")),
     ("TEXT", "CAST(X'eda080' AS TEXT)", "text", Refused("the record is not utf-8")),  # half of a character
-    ("TEXT", "CAST(X'610062' AS TEXT)", "text", Refused("the record holds a NUL character")),
+    ("TEXT", "CAST(X'610062' AS TEXT)", "text", Refused("the record contains a NUL character")),
     ("INTEGER", "CAST(X'ff41' AS TEXT)", "integer", Refused("the record is not utf-8")),
     ("TEXT", "X'ff41'", "text", "\\xff41"),  # bytes, whatever their column says
     ("BLOB", "X'4142'", "text", "\\x4142"),
@@ -327,7 +327,7 @@ def odd(make_lab: Callable[..., Lab], maria: Maria) -> Lab:
 def test_what_mariadb_refuses_is_said_without_its_login(
     odd: Lab, maria: Maria, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refused = "The database erp refuses its login: check user, password and database."
+    refused = "The database erp rejects the login: check user, password and database."
     for change in ({"password": "canary-7f"}, {"username": "canary-7f"}, {"database": "canary-7f"}):
         monkeypatch.setenv("ERP_URL", maria.url.set(**change).render_as_string(hide_password=False))  # type: ignore[arg-type]
         status, code, error = load(odd)
@@ -365,7 +365,7 @@ SLOW = "CREATE OR REPLACE VIEW odd AS SELECT seq AS id, concat('n', sleep(0.01))
     ("kill", "said"),
     [
         ("KILL QUERY", "Reading odd of erp was cancelled in the database."),
-        ("KILL CONNECTION", "The database erp does not answer, or broke off."),
+        ("KILL CONNECTION", "The database erp does not respond, or closed the connection."),
     ],
 )
 def test_a_statement_that_somebody_stops_is_tried_again_and_not_called_slow(
@@ -391,7 +391,7 @@ def test_a_statement_of_mariadb_that_takes_too_long_is_called_slow(odd: Lab, mar
     maria.run("DROP TABLE odd; " + SLOW, "odd")
     for file in odd.settings.contracts.iterdir():
         file.write_text(file.read_text().replace("table: odd", "table: odd, timeout: 1"))
-    assert load(Lab(odd.settings, odd.urls))[2] == "Reading odd of erp took over 1 seconds."
+    assert load(Lab(odd.settings, odd.urls))[2] == "Reading odd of erp took more than 1 seconds."
 
 
 def test_a_statement_of_postgres_that_somebody_cancels_is_not_called_slow(

@@ -81,12 +81,12 @@ KINDS = {
     "offset": "pagination: {type: offset}",
 }
 NO_LISTS = [
-    (b"", "answered nothing"),
-    (b" \n", "answered nothing"),
-    ({"data": "rate limit exceeded"}, "holds a text at $.data"),
-    ({"data": None}, "holds null at $.data"),
-    ({"data": 0}, "holds a number at $.data"),
-    ({"data": False, "next": None}, "holds true or false at $.data"),
+    (b"", "returned an empty response instead of a list of records"),
+    (b" \n", "returned an empty response instead of a list of records"),
+    ({"data": "rate limit exceeded"}, "has a text at $.data"),
+    ({"data": None}, "has null at $.data"),
+    ({"data": 0}, "has a number at $.data"),
+    ({"data": False, "next": None}, "has true or false at $.data"),
     ({"error": "slow down"}, "no 'data' at $; its keys there are: error"),
     ([], "no 'data' at $; its keys there are: none"),
     ("", "no 'data' at $"),
@@ -145,16 +145,16 @@ def test_no_content_is_an_empty_page_where_pages_are_numbered_and_no_page_where_
     remote.answer = lambda asked: Reply(status=204) if asked.params["offset"] == "10" else complete(asked)
     assert walk(tmp_path, LIST + KINDS["offset"])[1] == 10
     remote.answer = pages_of("cursor", Reply(status=204))
-    with pytest.raises(SourceError, match="page 2, answered nothing"):
+    with pytest.raises(SourceError, match="page 2, returned an empty response"):
         walk(tmp_path, LIST + KINDS["cursor"])
 
 
 @pytest.mark.parametrize(
     ("form", "body", "words"),
     [
-        ("csv", b"", "answered nothing"),
-        ("csv", b"Too many requests\n", "Page 2 .* has other columns than the first one: Too many requests"),
-        ("csv", b"id,place\n", "has other columns than the first one: id, place"),
+        ("csv", b"", "returned an empty response instead of a list of records"),
+        ("csv", b"Too many requests\n", "Page 2 .* has different columns from the first page: Too many requests"),
+        ("csv", b"id,place\n", "has different columns from the first page: id, place"),
         ("ndjson", b"<!doctype html><p>Sorry", "a web page instead of ndjson"),
     ],
 )
@@ -236,10 +236,10 @@ def test_answers_are_unpacked_and_decoded_before_they_are_checked(
     [
         (pack(b"<html>Log in"), "a web page instead of json"),
         ("<!doctype html>".encode("utf-16"), "a web page instead of json"),
-        (pack(b'{"data": [{"id": 1}'), "JSON that breaks off"),
-        ('{"data": [{"id": 1}'.encode("utf-16"), "JSON that breaks off"),
-        (pack(b'{"data": []}')[:-9], "an archive that is damaged"),
-        (pack(b'{"data": "none"}'), "holds a text at"),
+        (pack(b'{"data": [{"id": 1}'), "returned incomplete JSON"),
+        ('{"data": [{"id": 1}'.encode("utf-16"), "returned incomplete JSON"),
+        (pack(b'{"data": []}')[:-9], "returned a damaged archive"),
+        (pack(b'{"data": "none"}'), "has a text at"),
     ],
 )
 def test_what_packed_answers_hold_is_checked_too(remote: RemoteApi, tmp_path: Path, body: bytes, words: str) -> None:
