@@ -59,7 +59,7 @@ from runtime.settings.secret import read_secret
 from runtime.settings.settings import Settings
 from runtime.telemetry import exports_spans
 
-# A key may be a path: what stands below a record comes before the record.
+# A key may be a path: routes below a record come before the record.
 QUESTIONS = (inspection.PROVENANCE, *map(make_route, KINDS))
 
 
@@ -172,7 +172,7 @@ def create_app(
             "auto_configure": False,
         },
     )
-    app.state.access_log = None  # whoever runs the service may want one
+    app.state.access_log = None  # optional
     app.state.settings = settings
     install_problems(app, guard_unrouted_path)
     if settings.cors_origins:

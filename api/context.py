@@ -35,11 +35,11 @@ class Context:
     views: Views
 
     async def authenticate(self, request: Request) -> Principal:
-        """Who is calling; a problem for whoever cannot be told, or asks too often."""
+        """The caller; a problem for an unknown one, or one over its rate limit."""
         return await self.identify(request.scope, request.headers)
 
     async def identify(self, scope: Scope, headers: Mapping[str, str]) -> Principal:
-        """Who is calling; a problem for whoever cannot be told, or asks too often."""
+        """The caller; a problem for an unknown one, or one over its rate limit."""
         return await self.callers.identify(scope, headers)
 
 

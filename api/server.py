@@ -73,7 +73,7 @@ def run_workers(
     """
     config = make_config(factory, settings, factory=True, workers=workers)
     with passed_on(settings, urls), closing_socket(config) as socket:
-        # From now on connections wait instead of being refused, whoever of the processes is there to take them.
+        # From now on connections wait instead of being refused, whichever process takes them.
         socket.listen(BACKLOG)
         host, port = socket.getsockname()[:2]
         announce(f"http://{host}:{port}")
@@ -82,7 +82,7 @@ def run_workers(
 
 def make_app(make_lookup: Callable[[Settings], RawLookup] | None = None) -> FastAPI:
     """The service in a process that `run_workers` started; everything comes from the environment."""
-    # Whoever kills the first process means all: one that went on would keep the address from the next service.
+    # Killing the first process is meant for all: one that went on would keep the address from the next service.
     end_with_parent(signal.SIGTERM)
     settings = load_settings()
     lookup = make_lookup(settings) if make_lookup is not None else None
@@ -100,7 +100,7 @@ def build_app(settings: Settings, urls: DatabaseUrls, catalog: Catalog, raw_look
     app = create_app(settings, urls, catalog, raw_lookup)
     if settings.access_log:
         app.state.access_log = AccessLog(sys.stderr)
-    # What stands by now stays: to look for garbage among it, again and again, would only hold requests up.
+    # Objects that exist by now stay: collecting garbage among them repeatedly would only delay requests.
     gc.freeze()
     return app
 
@@ -115,10 +115,10 @@ def make_config(app: Any, settings: Settings, **more: Any) -> ServiceConfig:
         http=BoundedProtocol,
         ws="none",
         access_log=False,
-        log_config=None,  # one format for all lines, set by whoever starts the process
+        log_config=None,  # one format for all lines, set where the process starts
         log_level="warning",
         server_header=False,
-        proxy_headers=False,  # whom to believe is decided in api/auth/rate_limits.py
+        proxy_headers=False,  # trusted proxies are decided in api/auth/rate_limits.py
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         timeout_worker_healthcheck=HEALTH_CHECK_SECONDS,
         **more,

@@ -15,7 +15,7 @@ IngestError                      `code` is what the ledger keeps as a load's err
 ├── SystemFailureError           the operating system refused something else
 ├── DatabaseBusyError            others were in the way in Postgres
 ├── DatabaseRefusedError         Postgres refused a statement
-├── InterruptedLoadError         whoever ran the load was told to stop
+├── InterruptedLoadError         its process was asked to stop
 ├── InternalError                an exception that nothing here knows; its trace is in the log
 ├── DatasetBusyError             another worker is loading the dataset
 ├── LoadOverError                the load has ended already

@@ -1,7 +1,7 @@
 """Where objects lie in a store that speaks S3, read so that two places can be compared part by part. Pure.
 
 What is written is held to characters that an address cannot read in two ways: a bucket called `a/../b` would be
-another bucket once it stands in an address, and a name such as `a b` ends the client's process.
+another bucket once it is in an address, and a name such as `a b` ends the client's process.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class FieldsFormatter(logging.Formatter):
 
 
 def format_field(fact: object) -> str:
-    """One fact as it stands behind its `=`; quoted where it would not be one word."""
+    """One value as written after its `=`; quoted where it would not be one word."""
     if isinstance(fact, datetime):
         return f"{fact:%Y-%m-%dT%H:%M:%SZ}"
     text = f"{fact:.3g}" if isinstance(fact, float) else str(fact)
@@ -51,6 +51,6 @@ def open_logs(level: int = logging.INFO) -> None:
     handler.setFormatter(FieldsFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("decant").setLevel(level)
-    # These tell of an outage again and again, with traces; whoever uses them says once that the database is gone.
+    # These report an outage repeatedly, with traces; their callers log once that the database is gone.
     logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
     logging.getLogger("procrastinate").setLevel(logging.CRITICAL)

@@ -14,13 +14,13 @@ from collections.abc import Callable
 SHOWN_CHARACTERS = 4000
 # Controls but tab and line feed, those that turn the direction of text, line separators, halves of surrogate pairs.
 UNSHOWN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufff9-\ufffb\ud800-\udfff]")
-ESCAPE_MARKER = "\ue0f0"  # of the private use area: before four hexadecimal digits it stands for another character
+ESCAPE_MARKER = "\ue0f0"  # of the private use area: before four hexadecimal digits it encodes another character
 REFUSED = re.compile(f"[\x00\ud800-\udfff{ESCAPE_MARKER}]")
 KEPT = re.compile(f"{ESCAPE_MARKER}([0-9a-f]{{4}})")
 
 
 def plain(text: str, limit: int | None = SHOWN_CHARACTERS) -> str:
-    r"""The text as a person may see it: `\x1b` for an escape, and cut where it is longer than `limit`."""
+    r"""The text as a person may see it: `\x1b` for an escape, and shortened where it is longer than `limit`."""
     total = len(text)
     if limit is not None and total > limit:
         text = f"{text[:limit]}… ({total:,} characters)"

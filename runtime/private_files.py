@@ -1,4 +1,4 @@
-"""Files and folders that are for nobody but whoever runs Decant: they hold records."""
+"""Files and folders that only the user of Decant can read: they hold records."""
 
 from __future__ import annotations
 

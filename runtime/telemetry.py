@@ -35,7 +35,7 @@ class RedactingSpanProcessor(SpanProcessor):
 
 
 def hide_keys(text: str) -> str:
-    """A text without the keys in it: what stands in an address is shown and kept in many places."""
+    """A text without the keys in it: the content of an address is shown and stored in many places."""
     return KEY.sub(HIDDEN, text) if "dcnt_" in text else text
 
 

@@ -40,7 +40,7 @@ async def readyz(request: Request) -> Response:
         async with asyncio.timeout(READY_TIMEOUT_SECONDS), context.read_connections.connection() as connection:
             problem = await find_obstacle(connection, context.catalog, context.views)
     except Exception:
-        # Whatever it is, this process cannot serve; what it was stands in the log of the database.
+        # Whatever it is, this process cannot serve; the cause is in the log of the database.
         problem = "the database cannot be reached"
     headers = {"Cache-Control": "no-store"} | ({"Retry-After": "1"} if problem else {})
     body = {"status": "unavailable", "reason": problem} if problem else {"status": "ok"}
@@ -49,7 +49,7 @@ async def readyz(request: Request) -> Response:
 
 @router.api_route("/.well-known/security.txt", methods=["GET", "HEAD"], include_in_schema=False)
 async def security_txt(request: Request) -> Response:
-    """Whom to tell of weaknesses (RFC 9116), where somebody is named."""
+    """The contact for security reports (RFC 9116), where one is set."""
     settings = context_of(request).settings
     if not settings.security_contact:
         raise Problem("not_found")

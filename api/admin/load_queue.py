@@ -42,7 +42,7 @@ WHERE (%(product)s::text IS NULL OR d.product = %(product)s) AND (%(major)s::int
   AND (%(before)s::bigint IS NULL OR l.id < %(before)s)
 ORDER BY l.id DESC LIMIT %(limit)s
 """
-# Of a load that rejected very many, the first records tell the reasons.
+# Of a load that rejected very many, the first records show the reasons.
 GET = f"""
 SELECT (json_build_object({FACTS})::jsonb || jsonb_build_object(
   'source', l.source, 'parts', l.parts, 'position', l.position, 'request', l.request, 'cause', l.cause,
@@ -124,7 +124,7 @@ async def get_load(read_connections: ReadConnections, load_id: int, loads_url: s
 
 
 async def queue_loads(pool: ConnectionPool, wanted: LoadOrder) -> dict[str, Any]:
-    """What the caller is told, once the loads stand in the ledger; the same again for a repeated request."""
+    """The response, once the loads are in the ledger; the same again for a repeated request."""
     try:
         async with pool.connection() as connection, connection.transaction():
             known = {

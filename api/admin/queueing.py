@@ -27,7 +27,7 @@ class Asked(NamedTuple):
 
 
 async def read_asked(request: Request) -> Asked:
-    """The request; a problem for whoever may not ask, and for what is no request."""
+    """The request; a problem for callers without the right, and for an invalid request."""
     context = context_of(request)
     principal = await context.authenticate(request)
     require_scope(principal, "ops:write")

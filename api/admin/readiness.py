@@ -36,7 +36,7 @@ WHERE NOT EXISTS (
 
 
 async def find_obstacle(connection: AsyncConnection, catalog: Catalog, views: Views) -> str | None:
-    """Why the process cannot serve; None where it can. Anybody may ask: which dataset it is, only the log tells."""
+    """Why the process cannot serve; None where it can. Anybody may ask: only the log names the dataset."""
     rows = await (await connection.execute(CONTRACTS)).fetchall()
     known = {(row[0].decode(), row[1], row[2].decode()): row[3].decode() for row in rows}
     other = []

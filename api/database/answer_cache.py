@@ -44,7 +44,7 @@ class PageCache:
         return found
 
     async def make(self, tag: str, make: Callable[[], Awaitable[Finished]]) -> Finished:
-        """The answer, made now; whoever asks for it meanwhile waits for the same one.
+        """The answer, made now; callers that ask for it meanwhile wait for the same one.
 
         A newer revision may have come: then the answer bears another tag than the one that was asked for.
         """
@@ -56,14 +56,14 @@ class PageCache:
                 return outcome
             if isinstance(outcome, Exception):
                 raise outcome
-            # Whoever made it was called off, or had no turn; the next in line does it.
+            # Its maker was cancelled, or had no turn; the next in line does it.
         future: asyncio.Future[Finished | Exception | None] = asyncio.get_running_loop().create_future()
         self.making[tag] = future
         outcome = None
         try:
             outcome = await make()
         except BusyError:
-            raise  # the share of whoever asked first: the next in line asks in their own name
+            raise  # the first caller's share: the next in line asks in its own name
         except Exception as error:
             outcome = error
             raise

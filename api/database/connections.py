@@ -62,7 +62,7 @@ class ReadConnection:
         if len(self.prepared) >= PREPARED_MAXIMUM:
             await self.deallocate()
         connection = self.connection.pgconn
-        # Named by what it says: whatever stands between us and the server, no name ever means another statement.
+        # Named by its text: behind any proxy of the database, a name never means another statement.
         name = b"decant_" + sha256(statement.text).hexdigest()[:NAME_DIGITS].encode()
         connection.send_prepare(name, statement.text)
         (result,) = await self.connection.wait(generators.execute(connection))

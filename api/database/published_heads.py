@@ -200,7 +200,7 @@ class Heads:
         )
         async with connection:
             await connection.configure({})
-            # A pooler hands what is notified to whoever has that server connection then.
+            # A pooler passes notifications to the client that has that server connection then.
             listening = not connection.pooled and await listen(connection)
             self.since = None  # it may be another database now: that of a backup
             while True:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, eq=False)
 class Statement:
-    """SQL with $1, $2, …, the names of the values that stand for them, and whether one plan serves all values."""
+    """SQL with $1, $2, …, the names of their values, and whether one plan serves all values."""
 
     text: bytes
     names: tuple[str, ...]

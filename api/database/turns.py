@@ -26,7 +26,7 @@ class Turns:
 
     def __init__(self, size: int, *, what: str, each: int | None = None, costly: int | None = None) -> None:
         self.free = size
-        self.what = what  # in the message to whoever waits in vain
+        self.what = what  # in the message when the wait ends without a turn
         self.each = each or max(size - max(size // 4, 1), 1)
         self.costly = costly or max(size // 2, 1)
         self.each_costly = max(self.costly // 4, 1)
@@ -57,7 +57,7 @@ class Turns:
             self.held_costly[caller] += 1
 
     async def acquire(self, caller: str, costly: bool, seconds: float) -> None:
-        """A turn, at once or waited for; BusyError for whoever waits in vain. It ends with `give_back`."""
+        """A turn, at once or waited for; BusyError when the wait is too long. It ends with `give_back`."""
         if self.allows(caller, costly):
             self.take(caller, costly)
         else:
@@ -73,7 +73,7 @@ class Turns:
             self.wake()
 
     async def wait(self, caller: str, costly: bool, seconds: float) -> None:
-        """Waits for a turn; BusyError for whoever waits in vain, or would be one of too many."""
+        """Waits for a turn; BusyError when the wait is too long, or the queue is full."""
         queue = self.waiting.get((caller, costly)) or deque()
         if self.length >= WAITING_MAXIMUM or len(queue) >= WAITING_MAXIMUM // WAITING_SHARE:
             raise BusyError(f"Too many requests wait for {self.what}.")

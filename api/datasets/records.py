@@ -142,7 +142,7 @@ class Record(WholeAnswer):
 
 
 class PageQuery:
-    """A parsed page: what is asked, its digest, where the walk stands, and the address that `next` repeats."""
+    """A parsed page: what is asked, its digest, the position of the walk, and the address that `next` repeats."""
 
     __slots__ = ("cursor", "digest", "key", "query", "target")
 
@@ -154,7 +154,7 @@ class PageQuery:
         self.target = target
 
     def after(self, order: Order) -> After | None:
-        """Where the walk stands, as its statement depends on it: the cursor's bits say which sort values are null."""
+        """The position of the walk, as its statement depends on it: bits of the cursor mark null sort values."""
         if self.cursor is None:
             return None
         nulls = tuple(bool(self.cursor.position[0] >> index & 1) for index in range(len(order)))

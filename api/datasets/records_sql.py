@@ -180,7 +180,7 @@ def find_record(
     index, outer = within
     found = []
     for base in tables_of(view, age=age):
-        # The same dataset may stand in the statement already: a record that refers to its own kind.
+        # The same dataset may be in the statement already: a record that refers to its own kind.
         table = base.alias(f"_record_{index}") if index else base
         keyed = [table.c[dataset.properties[name].column] == value for name, value in key.items()]
         conditions = conditions_of(view, base, age=age, index=index, source=table)
@@ -221,7 +221,7 @@ def count_columns(view: View, shape: PageShape) -> list[sa.ColumnElement[Any]]:
                 .where(*is_head(head.c, view.dataset), revisions.c.revision == pinned_revision(0, shape.age))
             )
         return [known.scalar_subquery().label("total"), sa.true().label("exact")]
-    # An estimate is scaled by the number of all records, which a view of some must not tell.
+    # An estimate is scaled by the number of all records, which a view of some must not reveal.
     # And its sample is of the current revision's records.
     exact = shape.count == "exact" or view.row_filtered or shape.age.pinned
     cap = COUNT_CAP if exact else ESTIMATE_CAP

@@ -1,4 +1,4 @@
-"""Answers that are in memory as a whole: told from what the caller has, kept for others, and sent in one piece."""
+"""Answers that are in memory as a whole: compared with the caller's copy, cached, and sent in one piece."""
 
 from __future__ import annotations
 

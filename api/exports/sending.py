@@ -137,7 +137,7 @@ class Sending:
             await send({"type": "http.response.body", "body": bytes(encode(writer.end())) + finish()})
         finally:
             if not following.done():
-                # Whoever waits in a thread cannot be called off, but what it waits for can.
+                # A waiting thread cannot be cancelled, but what it waits for can.
                 opened.cancel()
                 await asyncio.wait({following})
             if not following.cancelled():
@@ -162,7 +162,7 @@ class Sending:
         response.raw_headers[:] = [pair for pair in response.raw_headers if pair[0] not in replaced] + fields
 
         async def refuse_or_send(message: Message) -> None:
-            # What is wrong with a range is found by the response itself, and told as plain text.
+            # What is wrong with a range is found by the response itself, and reported as plain text.
             status = message.get("status")
             if status == 416:
                 raise Problem("range_not_satisfiable", headers={"Content-Range": f"bytes */{kept.facts.st_size}"})
@@ -218,7 +218,7 @@ class Sending:
                 await asyncio.shield(writing)
             finally:
                 if not writing.done():
-                    # Whoever waits in a thread cannot be called off, but what it waits for can.
+                    # A waiting thread cannot be cancelled, but what it waits for can.
                     opened.cancel()
                     await asyncio.wait({writing})
                     writing.exception()

@@ -66,7 +66,7 @@ class ExportSource:
         media_type: ExportFormat,
         gone: asyncio.Future[None] | None = None,
     ) -> AsyncIterator[Opened]:
-        """The export's batches; whoever leaves early, or is `gone`, has its statement cancelled."""
+        """The export's batches; a reader that leaves early, or is `gone`, has its statement cancelled."""
         async with self.turns.turn(self.wait_seconds):
             running = Running(self.database, self.timeout_seconds)
             try:

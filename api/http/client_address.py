@@ -16,7 +16,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 def client_address(scope: Scope, trusted: Sequence[Network]) -> str:
     """Who is at the other end: the peer, or whom trusted proxies say that they speak for.
 
-    Of X-Forwarded-For the last address counts that is no trusted proxy's: what stands before it, anybody may have
+    Of X-Forwarded-For the last address counts that is no trusted proxy's: what precedes it, anybody may have
     written. IPv6 addresses count by their /64, which one caller has whole.
     """
     host = (scope.get("client") or ("",))[0]
@@ -28,7 +28,7 @@ def client_address(scope: Scope, trusted: Sequence[Network]) -> str:
         for text in reversed(b",".join(lines).decode("latin-1").split(",") if lines else []):
             hop = parse_address(text.strip())
             if hop is None:
-                break  # garbage: what is known for sure stands behind it
+                break  # garbage: the part that is certain follows it
             peer = hop
             if not is_trusted(hop, trusted):
                 break

@@ -28,7 +28,7 @@ class NumberError(ValueError):
 class JsonText:
     """A JSON text that is read value by value; whatever is wrong with it is a Problem that says where.
 
-    `location` says for a person where the text stands, such as "line 7"; without it, lines and columns are counted.
+    `location` is the place of the text for people, such as "line 7"; without it, lines and columns are counted.
     """
 
     def __init__(self, text: str, pointer: str = "", location: str = "") -> None:
@@ -150,9 +150,9 @@ def one_line(raw: str) -> str:
 
 
 def check_number(text: str) -> bytes:
-    """The number as it stands there; NumberError where a double cannot hold it at all.
+    """The number as written; NumberError where a double cannot hold it at all.
 
-    As bytes it is no text to whoever asks for texts, and nothing that the garbage collector would follow.
+    As bytes it is not taken for a text, and nothing that the garbage collector would follow.
     """
     number = float(text)
     if math.isinf(number) or (number == 0 and text.lower().partition("e")[0].strip("-0.")):

@@ -180,7 +180,7 @@ def render_problem(request: Request, problem: Problem) -> Response:
 
 def render_unexpected(request: Request) -> Response:
     """The response for an unexpected error."""
-    # uvicorn closes the connection after an unexpected error: callers are told not to reuse it.
+    # uvicorn closes the connection after an unexpected error: the response tells callers not to reuse it.
     return render_problem(request, Problem("internal_error", headers={"Connection": "close"}))
 
 

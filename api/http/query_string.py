@@ -1,6 +1,6 @@
 """The raw query string of a request: its parameters, and the members of those that are lists. Pure.
 
-Separators count before anything is percent-decoded: a comma that is encoded belongs to the member that it stands in.
+Separators count before anything is percent-decoded: a comma that is encoded belongs to its member.
 A plus sign is a space, as HTML forms send it; an encoded one (`%2B`) is itself.
 """
 

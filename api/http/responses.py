@@ -16,7 +16,7 @@ from api.http.problems import closest, parameter_problem
 from api.http.query_string import split_query
 from runtime.settings.settings import Settings
 
-READ = ["GET", "HEAD"]  # the methods of a route that only tells
+READ = ["GET", "HEAD"]  # the methods of a route that only reads
 NO_STORE = {"Cache-Control": "no-store"}
 PRIVATE = "private, no-cache"
 VARY = "Authorization, X-API-Key, Accept, Accept-Encoding, Decant-Min-Revision"
@@ -118,7 +118,7 @@ def write_page(members: bytes, next_url: str | None) -> bytes:
 
 
 def refuse_unknown(request: Request, known: tuple[str, ...] = ()) -> None:
-    """A problem for a query parameter that is not known here, or that stands there twice."""
+    """A problem for a query parameter that is unknown here, or repeated."""
     seen = set()
     for name, _ in split_query(request.scope["query_string"]):
         if name not in known:

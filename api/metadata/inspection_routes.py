@@ -125,7 +125,7 @@ async def find_view(request: Request) -> tuple[Context, Principal, View]:
 
 
 async def find_whole(request: Request) -> tuple[Context, Principal, View]:
-    """The same, for what is made over all records: it does not exist for whoever sees only some."""
+    """The same, for what is made over all records: it does not exist for callers that see only some."""
     context, principal, view = await find_view(request)
     if view.row_filtered:
         raise Problem("not_found")

@@ -62,7 +62,7 @@ async def list_quality(
     before: int | None,
     limit: int,
 ) -> tuple[bytes, int | None]:
-    """What was measured at each load, likewise; `pick` says which rules of a load are told."""
+    """What was measured at each load, likewise; `pick` chooses the rules of a load that are shown."""
     facts = address_of(dataset) | {"before": before, "limit": limit + 1}
     members, behind = split_page(await fetch(read_connections, QUALITY, facts), limit)
     loads = orjson.loads(b"[" + members + b"]")

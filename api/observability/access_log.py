@@ -56,4 +56,4 @@ class AccessLog:
             self.stream.write("".join(lines))
             self.stream.flush()
         except (OSError, ValueError):
-            return  # whoever read the log is gone: requests are answered all the same
+            return  # the log's reader is gone: requests are still answered

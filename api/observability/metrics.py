@@ -1,6 +1,6 @@
 """Prometheus metrics, aggregated over the processes of a service.
 
-Counters live in the processes. What the ledger knows is asked for at each scrape, once, whoever answers it.
+Counters live in the processes. What the ledger knows is queried once at each scrape, by the process that answers it.
 """
 
 from __future__ import annotations

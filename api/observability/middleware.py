@@ -44,7 +44,7 @@ class Counting:
                 started = True
                 status = message["status"]
                 fields = message["headers"]
-                # What anybody may keep is told of no single request: a cache would repeat it with every answer.
+                # A public answer carries no header of a single request: a cache would repeat it with every answer.
                 if not is_public(fields):
                     fields = [*fields, (b"server-timing", timings.header()), (b"traceresponse", trace.encode())]
                 message["headers"] = [*fields, NO_SNIFFING, *scope.get(FIELDS, ())]

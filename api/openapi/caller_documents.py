@@ -76,7 +76,7 @@ class Documents:
         return await self.get(key, lambda: encode_answer(plain.body, JSON, coding))
 
     async def get(self, key: DocumentKey, make: Callable[[], Encoded]) -> Encoded:
-        """What is kept, or else is made in the thread; whoever asks for it meanwhile waits for the same."""
+        """What is kept, or else is made in the thread; callers that ask for it meanwhile wait for the same."""
         kept = self.kept.get(key)
         if kept is not None:
             self.kept.move_to_end(key)

@@ -1,4 +1,4 @@
-"""The operations that tell of a dataset beside its records: profile, quality, loads, lineage, provenance."""
+"""The operations about a dataset beside its records: profile, quality, loads, lineage, provenance."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def receipt_schema() -> JsonObject:
 
 
 def raw_schema(dataset: Dataset) -> JsonObject:
-    """One raw record, as loosely as it is judged: what breaks the contract is taken, and rejected later."""
+    """One raw record, as loosely as it is accepted: one that breaks the contract is rejected later."""
     plain = [prop for prop in dataset.properties.values() if not prop.transform]
     return {
         "type": "object",
@@ -133,7 +133,7 @@ def cloud_event_schema(record: JsonObject) -> JsonObject:
 
 
 def event_paths(product: Product, dataset: Dataset) -> Paths:
-    """The operations that push records to a dataset and tell what became of them."""
+    """The operations that push records to a dataset and report their outcome."""
     deprecated = {"deprecated": True} if product.status == "deprecated" else {}
     scope = [f"{product.id}:write"]
     common: JsonObject = {"tags": [tag_of(dataset)], "security": [{"bearer": scope}, {"header": scope}], **deprecated}

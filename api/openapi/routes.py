@@ -126,7 +126,7 @@ async def product_openapi(request: Request) -> Response:
 
 
 def login_client(issuers: Sequence[TokenIssuer]) -> str:
-    """As whom Swagger UI asks: it knows one login, that of the first issuer which has one."""
+    """The login of Swagger UI: it supports one, that of the first issuer which has one."""
     return next((issuer.client_id for issuer in issuers if issuer.authorization_url and issuer.token_url), "")
 
 

@@ -54,7 +54,7 @@ def describe_scopes(catalog: Catalog) -> dict[str, str]:
 def settle_security(paths: Paths, *, tokens: bool) -> None:
     """Says of every operation that takes a key which scopes it needs, and offers tokens with them.
 
-    In the document only OAuth 2 has scopes; those of keys stand in `x-scopes` and in the description.
+    In the document only OAuth 2 has scopes; those of keys are in `x-scopes` and in the description.
     """
     for operations in paths.values():
         for operation in operations.values():

@@ -1,4 +1,4 @@
-"""The datasets as one caller sees them, so that a document tells of nothing else."""
+"""The datasets as one caller sees them, so that a document contains nothing else."""
 
 from __future__ import annotations
 

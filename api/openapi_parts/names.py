@@ -11,7 +11,7 @@ import re
 
 from catalog.model.dataset import Dataset
 
-# Names that tell where each of their words ends, and can be read back.
+# Names whose words can be split again without ambiguity.
 PLAIN_PRODUCT = re.compile(r"[a-z][a-z0-9]*(?:-[a-z][a-z0-9]*)*")
 PLAIN_DATASET = re.compile(r"[a-z][a-z0-9]*(?:_[a-z][a-z0-9]*)*")
 MAJOR = re.compile(r"v[0-9]+")  # between product and dataset

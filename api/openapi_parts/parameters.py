@@ -15,7 +15,7 @@ def page_parameters(dataset: Dataset) -> Iterator[JsonObject]:
     """The parameters that every dataset's page has."""
     usable = [p for p in dataset.properties.values() if not p.masked and p.name not in dataset.key]
     some = [p.name for p in usable][:2] or list(dataset.key)
-    # Objects and arrays have no order, and no name may stand twice.
+    # Objects and arrays have no order, and no name may be repeated.
     sorted_by = [*[p.name for p in usable if p.type.ordered][:1], *dataset.key][:2]
     limit: JsonObject = {"type": "integer", "minimum": 1, "maximum": LIMIT_MAXIMUM, "default": LIMIT_DEFAULT}
     yield parameter("limit", "Records per page.", limit)

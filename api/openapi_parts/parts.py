@@ -25,7 +25,7 @@ EXPLODED: JsonObject = {"style": "form", "explode": False}
 def parameter(name: str, description: str, schema: Mapping[str, Json]) -> JsonObject:
     """A query parameter.
 
-    Its example stands in the schema: Swagger UI would send a parameter's own `example` along with every trial.
+    Its example is in the schema: Swagger UI would send a parameter's own `example` along with every trial.
     """
     return {"name": name, "in": "query", "description": description, "schema": schema}
 

@@ -34,7 +34,7 @@ class BodyParser:
         self.process: ProcessPoolExecutor | None = None
 
     async def parse(self, media_type: PushMediaType, body: bytes) -> tuple[PackedRecords, str]:
-        """The records of a body, ready for the database, and the digest that tells it from another."""
+        """The records of a body, ready for the database, and the digest that identifies it."""
         if len(body) < THREAD_FROM_BYTES:
             return parse_body(media_type, body)
         if len(body) >= PROCESS_FROM_BYTES:
@@ -61,7 +61,7 @@ class BodyParser:
 
 
 def parse_body(media_type: PushMediaType, body: bytes) -> tuple[PackedRecords, str]:
-    """The records of a body, ready for the database, and the digest that tells it from another."""
+    """The records of a body, ready for the database, and the digest that identifies it."""
     digest = hashlib.sha256(media_type.media_type.encode())
     for name, value in sorted(media_type.attributes.items()):
         digest.update(f"\n{name}:{value}".encode())

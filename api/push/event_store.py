@@ -100,7 +100,7 @@ class EventStore:
         self.pool = pool
 
     async def keep(self, push: Push) -> dict[str, Any]:
-        """What the sender is told, once everything is on disk; the same again for a repeated request."""
+        """The response to the sender, once everything is on disk; the same again for a repeated request."""
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 async with self.pool.connection() as connection, connection.transaction():
@@ -112,7 +112,7 @@ class EventStore:
                 raise
             except Exception as error:
                 translated = translate_error(error)
-                # Whoever waits for a lock may try again: nothing of the request is there.
+                # A request that waited for a lock may be retried: nothing of it is stored.
                 again = DatabaseUnavailableError() if isinstance(translated, QueryTimeoutError) else translated
                 raise again from error
         raise AssertionError  # the last attempt returned or raised

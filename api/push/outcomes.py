@@ -34,7 +34,7 @@ class LoadState:
 
 @dataclass(frozen=True)
 class Rejection:
-    """Why a record was rejected, and where it stands in quarantine."""
+    """Why a record was rejected, and its place in quarantine."""
 
     reasons: list[dict[str, object]]
     state: str

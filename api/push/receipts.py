@@ -126,7 +126,7 @@ async def evaluate_events(
         load_id, line = event["load_id"], event["line"]
         outcome = evaluate_outcome(facts.get(load_id), line, rejections.get((load_id, line)), written.get(load_id))
         source = decode(event["source"])
-        # An identity that was made up here tells the sender nothing.
+        # An identity that was generated here means nothing to the sender.
         named = {} if source.startswith("receipt:") else {"source": source, "id": decode(event["event_id"])}
         checked.append({"position": event["position"], **named, **outcome})
     return checked

@@ -22,7 +22,7 @@ from runtime.json_types import Json
 
 SIGNATURE_BYTES = 16
 CURSOR_LIMIT_CHARACTERS = 4096
-DIGEST_CHARACTERS = 32  # of the SHA-256 of what is cut
+DIGEST_CHARACTERS = 32  # of the SHA-256 of a shortened value
 KEY_BYTES = 240  # of the texts of a key, as JSON
 TEXT_LEAST_BYTES = 16  # and of each of them, however many there are
 NUMBER_BYTES = 50  # the longest key part that is no text, as JSON: a decimal number of 38 digits

@@ -99,7 +99,7 @@ class Validator:
         }
         if expandable:
             self.readers["expand"] = ListReader(self.read_expand)
-        # A search over what is hidden would tell of it.
+        # A search over hidden properties would reveal them.
         if dataset.searched and all(name in self.usable for name in dataset.searched):
             self.readers["q"] = read_search
         for prop in self.usable.values():
@@ -197,7 +197,7 @@ def read_limit(name: str, value: str, draft: Draft) -> None:
 
 
 def read_cursor(_name: str, value: str, draft: Draft) -> None:
-    """Where a walk goes on; judged where the secret is known."""
+    """The continuation of a walk; checked where the secret is known."""
     draft.facts["cursor"] = value
 
 

@@ -19,7 +19,7 @@ class Target:
 
     path: str  # raw, percent-encoded, beginning at the host or at the public URL
     query_string: bytes
-    key: str = ""  # raw: what stands behind `/records/`
+    key: str = ""  # raw: the path after `/records/`
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """Which revisions are read, of the dataset and its companions, and where their heads stand."""
+    """Which revisions are read, of the dataset and its companions, and the revisions of their heads."""
 
     revisions: tuple[int, ...]
     heads: tuple[Head, ...]

@@ -31,17 +31,17 @@ class After:
 
 @dataclass(frozen=True)
 class Step:
-    """One column of an order, and the value at which a walk stands."""
+    """One column of an order, and the walk's value of it."""
 
     column: SqlExpression
     value: object
     descending: bool
-    is_null: bool  # whether the walk stands at a null
+    is_null: bool  # whether the walk's value is null
     nullable: bool
 
 
 def key_values(key: Sequence[KeyPart]) -> dict[str, Any]:
-    """The values by which a statement finds a cursor's key: k0, k1, …, and d0, d1, … for what is cut.
+    """The values by which a statement finds a cursor's key: k0, k1, …, and d0, d1, … for shortened values.
 
     As Postgres wrote them, so it reads them: the statement says of which type each is.
     """

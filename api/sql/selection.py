@@ -26,7 +26,7 @@ class Age:
     """How old the revisions of a statement are, which decides where it looks for them."""
 
     behind: int  # 0: whatever is current; 1: each is the head or the one before; 2: as old as history is
-    # Where `behind` is 1. They stand in the statement itself: planned once for what they are, it keeps its plan.
+    # Where `behind` is 1. They are in the statement itself: planned once for what they are, it keeps its plan.
     revisions: tuple[int, ...] = ()
 
     @property
@@ -55,7 +55,7 @@ def conditions_of(
     """Everything that a row of one table, current or history, must meet to be among a view's records.
 
     The one function that says so, for every statement and every branch of it. `index` tells the datasets of a
-    statement apart: the revision of the n-th stands in the parameter revision_<n>. `source` is what the statement
+    statement apart: the revision of the n-th is the parameter revision_<n>. `source` is what the statement
     calls the table, where it has another name there.
     """
     rows = table if source is None else source

@@ -1,4 +1,4 @@
-"""Statements of SQLAlchemy -> their text: every name quoted, each parameter where it stands and nowhere else. Pure.
+"""Statements of SQLAlchemy -> their text: every name quoted, each parameter at its place and nowhere else. Pure.
 
 A name may hold what looks like a parameter, such as `price$1` or `%(f0)s`. So no text is searched for parameters:
 each is delimited by a character that no name and no constant can hold, and the text is split there.
@@ -30,7 +30,7 @@ class MarkingCompiler(driver.PGCompiler_psycopg):
     """Puts delimiters around the names of parameters."""
 
     def bindparam_string(self, name: str, *arguments: Any, **options: Any) -> str:
-        """The parameter as it stands in the statement, with its cast."""
+        """The parameter in the statement, with its cast."""
         text = super().bindparam_string(name, *arguments, **options)
         return text.replace(f":{name}", f"{DELIMITER}{name}{DELIMITER}", 1)
 
@@ -63,7 +63,7 @@ def render(statement: SqlQuery, *, keep_plan: bool = False) -> Statement:
 def render_literals(statement: SqlQuery, values: Mapping[str, object]) -> str:
     """The statement with its values quoted in their places: COPY, through which exports run, takes no parameters.
 
-    Each stands in brackets: a cast binds closer than a sign, and no type holds its lowest integer without the sign.
+    Each is in brackets: a cast binds closer than a sign, and no type holds its lowest integer without the sign.
     """
     return "".join(
         f"({psycopg_sql.Literal(values[part]).as_string(None)})" if index % 2 else part

@@ -31,7 +31,7 @@ class BoundedProtocol(Connection):
         super().__init__(config, *args, **kwargs)
         self.head_limit = self.limits.header_limit_bytes + self.limits.url_limit_bytes
         self.unfinished = 0  # bytes of a head that is not complete
-        self.seen = b""  # what came with and since the beginning of a head that is not complete
+        self.seen = b""  # the bytes since the beginning of an incomplete head
         self.foreign = frozenset[bytes]()  # targets in it that may be meant for another protocol
         self.head = 0  # bytes of the headers that were read
         self.body_left = 0

@@ -1,6 +1,6 @@
 """One HTTP connection: request order, timeouts, refusal, and flow control towards its reader.
 
-What stands in a request is the business of `api/wire/bounded_protocol.py`; what all connections share, of
+The content of a request is the task of `api/wire/bounded_protocol.py`; what all connections share, of
 `api/wire/connections.py`.
 """
 
@@ -53,7 +53,7 @@ class Connection(HttpToolsProtocol):
         self.waits_to_go_on = False  # whether the next one begins when the reader has taken what it has
         self.timer: TimerHandle | None = None
         self.timed = IDLE  # what the timer is for
-        self.turned_away = False  # whether it was never let in, and is being told so
+        self.turned_away = False  # whether it was rejected at once, and the rejection is being sent
         self.address = self.caller = ""
         self.sent = 0  # bytes of bodies that were written
         self.taken = 0  # of them, those that the reader had when it was last looked at

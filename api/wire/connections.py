@@ -1,7 +1,7 @@
 """The connections of a process: how many there may be, and how many bytes may wait for their readers.
 
 Both are bounded by callers and in all, so that nobody's slowness costs another's answer. A connection that waits for
-its client is the first to go: idle ones, then those of whoever holds the most.
+its client is the first to go: idle ones, then those of the caller that holds the most.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class HeldConnection(Protocol):
     transport: asyncio.Transport
     address: str  # of the peer
     caller: str  # who the last answer was for
-    turned_away: bool  # whether it was never let in, and is being told so
+    turned_away: bool  # whether it was rejected at once, and the rejection is being sent
     sent: int  # bytes of bodies that were written
     taken: int  # of them, those that the reader had when it was last looked at
     stalled_since: float
@@ -75,7 +75,7 @@ class Connections:
         self.idle: dict[HeldConnection, None] = {}  # between requests, the longest first
         self.pending: dict[HeldConnection, None] = {}  # with bytes that their readers have not taken
         self.by_address: Counter[str] = Counter()
-        self.turned_away = 0  # that are still being told so
+        self.turned_away = 0  # whose rejection is still being sent
         self.sweeping: TimerHandle | None = None
 
     def admit(self, connection: HeldConnection) -> bool:
@@ -105,7 +105,7 @@ class Connections:
     def make_room(self, address: str) -> bool:
         """Ends a connection so that one more of an address has room; False where none is to end for it."""
         if self.idle:
-            # Whoever keeps one open between requests opens another with the next.
+            # A client that keeps one open between requests opens another with the next.
             self.end(next(iter(self.idle)), IDLE)
             return True
         if not self.by_address:
@@ -157,7 +157,7 @@ class Connections:
         while total and total + length > self.bytes_of_all:
             stalled = min(self.pending, key=lambda other: other.stalled_since or self.loop.time())
             if not stalled.stalled_since or self.loop.time() - stalled.stalled_since < 2 * SWEEP_SECONDS:
-                return False  # whoever holds bytes takes them
+                return False  # a reader that takes its bytes
             total -= stalled.transport.get_write_buffer_size()
             self.end(stalled, "reader_stalled")
         return True
@@ -192,7 +192,7 @@ class Connections:
 
 
 def unacknowledged(transport: asyncio.BaseTransport) -> int:
-    """Bytes that the system holds for a reader; 0 where it does not tell.
+    """Bytes that the system holds for a reader; 0 where it is unknown.
 
     The system makes room in large steps: without this, a slow reader would look like one that takes nothing.
     """

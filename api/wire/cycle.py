@@ -31,7 +31,7 @@ class Cycle(RequestResponseCycle):
     connection: Sender  # that it belongs to
     until_close = False  # whether the end of the connection is the end of the body
     lingers = False  # whether the connection ends with the answer, though the body is still coming
-    turned_away = False  # whether a short refusal stands in the place of the answer
+    turned_away = False  # whether a short refusal replaces the answer
 
     async def run_asgi(self, app: Any) -> None:
         """Answers; where the end of the connection is the end of the body, one that is cut off is reset."""
@@ -53,14 +53,14 @@ class Cycle(RequestResponseCycle):
             return
         size = len(message.get("body", b""))
         if self.until_close:
-            self.expected_content_length = size  # nobody was told of any length: what comes is right
+            self.expected_content_length = size  # no length was announced: any body is right
         await super().send(message)
         self.connection.note_sent(self.scope, size)
         if self.lingers and self.response_complete:
             self.connection.linger()
 
     def begin(self, message: Any) -> bool:
-        """Judges how the answer is sent; False where a short refusal was sent in its place."""
+        """Decides how the answer is sent; False where a short refusal was sent in its place."""
         has_body = self.scope["method"] != "HEAD" and message["status"] not in NO_BODY
         length = None
         for name, value in message["headers"]:

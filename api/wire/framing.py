@@ -13,7 +13,7 @@ from functools import lru_cache
 
 Field = tuple[bytes, bytes]
 
-# The fields that decide where a request ends, and whom it is for.
+# The fields that decide where a request ends, and its target.
 WATCHED = frozenset({b"host", b"content-length", b"transfer-encoding", b"upgrade"})
 VERSIONS = ("1.1", "1.0")
 BLANKS = b" \t"
@@ -27,7 +27,7 @@ FOREIGN = re.compile(rb" ([^ \r\n]+) +(?:RTSP|ICE)/")
 
 
 def find_foreign_targets(seen: bytes) -> frozenset[bytes]:
-    """The targets that may be meant for another protocol: the parser does not tell, so they are looked for.
+    """The targets that may be meant for another protocol: the parser does not report them, so they are looked for.
 
     What only looks like a first line, in a header or a body, counts as well: its target could be read in two ways.
     """
@@ -45,7 +45,7 @@ def is_host(value: bytes) -> bool:
 def check_head(method: bytes, version: str, fields: Sequence[Field], *, upgrades: bool) -> str | None:
     """The code of what is wrong with a head, None where nothing is. `fields` are those that are watched, in order.
 
-    `upgrades` tells that the parser takes all behind the head for another protocol.
+    `upgrades` says that the parser takes all behind the head for another protocol.
     """
     if version == "1.1" and len(fields) == 1 and fields[0][0] == b"host" and method != b"CONNECT":
         return None if is_host(fields[0][1]) else "bad_request"  # as most are

@@ -105,7 +105,7 @@ def standard_schema() -> dict[str, object]:
     """The standard's JSON Schema, with its slip mended.
 
     In 3.2.0 the conditions on `logicalType` also hold where there is none, so that a property without a
-    logicalType is told that 'map' is missing.
+    logicalType gets the message that 'map' is missing.
     """
     schema: dict[str, object] = json.loads((files("open_data_contract_standard") / "schema.json").read_text())
 

@@ -92,7 +92,7 @@ def read_trim(custom: YamlMapping, trail: YamlPath, findings: Findings) -> bool 
 
 
 def read_masking(custom: YamlMapping, trail: YamlPath, findings: Findings) -> str:
-    """What is shown of a classified property to whoever may not see it: `omit` nothing, or `null`."""
+    """What callers without its scope see of a classified property: `omit` nothing, or `null`."""
     if "masking" not in custom:
         return "omit"
     value = custom["masking"]
@@ -150,7 +150,7 @@ def build_value(part: SchemaProperty, name: str, trail: YamlPath, findings: Find
 
 
 def build_items(part: SchemaProperty, logical: str, trail: YamlPath, findings: Findings) -> Property | None:
-    """What an array holds, where the contract or the column's type tells; None where neither does."""
+    """What an array holds, where the contract or the column's type says; None where neither does."""
     if logical != "array":
         return None
     given = part.items or SchemaProperty(logicalType="number" if part.logicalType == "vector" else None)
@@ -215,7 +215,7 @@ def describe_value(value: Property) -> JsonObject:
 
 
 def describe_part(part: Property) -> JsonObject:
-    """The JSON Schema of what stands in an object or an array, which is kept as it came."""
+    """The JSON Schema of a value in an object or an array, which is stored unchanged."""
     schema = allow_null(describe_json(part), part)
     if part.enum:
         schema["enum"] = [*part.enum] if part.required else [*part.enum, None]

@@ -20,7 +20,7 @@ from catalog.model.rule_text import OBJECT_WORDS, PLACEHOLDER, PROPERTY_WORDS, f
 from catalog.sql.query import QueryTextError, parse_query
 
 METRICS = ("nullValues", "missingValues", "invalidValues", "duplicateValues", "rowCount")
-# What each metric can be told, beside the columns that it is about.
+# The arguments of each metric, beside its columns.
 ARGUMENTS = {"missingValues": ("missingValues",), "invalidValues": ("validValues", "pattern")}
 OPERATORS = (
     "mustBe",
@@ -152,7 +152,7 @@ class GateReader:
         return None
 
     def check_metric(self, rule: DataQuality, metric: str) -> str | None:
-        """Why a metric of the library cannot be measured, or None; a warning for what it cannot be told."""
+        """Why a metric of the library cannot be measured, or None; a warning for an unknown argument."""
         arguments = rule.arguments or {}
         unit = (rule.unit or "").lower()
         if unit not in ROW_UNITS | PERCENT_UNITS:
@@ -185,7 +185,7 @@ class GateReader:
         return None
 
     def check_arguments(self, metric: str, arguments: Mapping[str, object]) -> str | None:
-        """What is wrong with the values or the pattern that a metric is told."""
+        """What is wrong with the values or the pattern of a metric."""
         for name in ("validValues", "missingValues"):
             values = arguments.get(name)
             if values is not None and name in ARGUMENTS.get(metric, ()) and not isinstance(values, list):

@@ -47,7 +47,7 @@ VECTOR_OPTIONS = (
 )
 # The standard's JSON Schema refuses foreign options of these itself.
 CHECKED_BY_STANDARD = frozenset({*OPTION_NAMES, "vector"} - {"boolean"})
-# These shape the type instead of judging its values.
+# These shape the type instead of checking its values.
 TYPE_OPTIONS = frozenset({"timezone", "defaultTimezone", "trueValues", "falseValues"})
 
 
@@ -103,7 +103,7 @@ def find_zones() -> frozenset[str]:
 def read_words(
     options: YamlMapping, path: YamlPath, findings: Findings
 ) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
-    """The words for true and for false, each one or a list; None and an error where they do not tell them apart."""
+    """The words for true and for false, each one or a list; None and an error where a word is in both."""
     lists = []
     for name in ("trueValues", "falseValues"):
         given = options.get(name)

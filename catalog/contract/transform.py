@@ -58,14 +58,14 @@ def find_receivers(tree: exp.Expression) -> Iterator[str]:
             ):
                 continue
             if isinstance(around, exp.Dot) and around.expression is name:
-                continue  # what comes after a dot is a part of what stands before it
+                continue  # a name after a dot is a part of the name before it
             scopes = [scope for scope in iterate_parents(name) if isinstance(scope, exp.Lambda)]
             if not any(name.name == variable.name for scope in scopes for variable in scope.expressions):
                 yield name.name
 
 
 def iterate_parents(node: exp.Expr) -> Iterator[exp.Expr]:
-    """Everything that the node stands in, from the inside out."""
+    """The node's ancestors, from the inside out."""
     while (around := node.parent) is not None:
         yield around
         node = around

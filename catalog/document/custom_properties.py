@@ -74,7 +74,7 @@ def read_declassified(custom_properties: YamlMapping, trail: YamlPath, findings:
 
 
 def check_unknown_name(name: str, where: YamlPath, findings: Findings, owner: str) -> None:
-    """A finding for the name of a custom property that means nothing where it stands, unless it is far from ours."""
+    """A finding for the name of a custom property that has no meaning at its place, unless it is far from ours."""
     if near := find_near(name, CUSTOM_PROPERTIES[owner]):
         findings.error(where, f"unknown custom property {name!r}; did you mean {near!r}? {OTHERS}")
     elif owner == "role":

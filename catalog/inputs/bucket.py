@@ -59,7 +59,7 @@ def build_bucket_input(
 
 
 def check_location(source: BucketSource, path: str, permits: Permits, trail: YamlPath, findings: Findings) -> None:
-    """An error for objects that may not be read, as far as the variables that are set here tell."""
+    """An error for objects that may not be read, as far as the variables that are set here say."""
     missing: list[str] = []
 
     def expand(text: str) -> str:
@@ -68,6 +68,6 @@ def check_location(source: BucketSource, path: str, permits: Permits, trail: Yam
         return filled
 
     problem = permits.refuse_bucket(source, path, expand)
-    # Half an address is none: the whole one is judged when it is read.
+    # Half an address is none: the whole one is checked when it is read.
     if problem and not missing:
         findings.error(trail, f"input.server: {problem}")

@@ -80,13 +80,13 @@ def build_database_input(
     )
     check_variables(source.filled, permits, trail, findings)
     check_address(source, permits, trail, findings)
-    # A database tells null from the empty text by itself.
+    # A database distinguishes null from the empty text by itself.
     nulls = common.null_values if "nullValues" in value else ()
     return replace(common, kind="database", file_format=FileFormat(format="ndjson"), null_values=nulls, source=source)
 
 
 def check_address(source: DatabaseSource, permits: Permits, trail: YamlPath, findings: Findings) -> None:
-    """An error for a database that may not be read, as far as the variables that are set here tell."""
+    """An error for a database that may not be read, as far as the variables that are set here say."""
     problems: list[str] = []
 
     def expand(text: str) -> str:

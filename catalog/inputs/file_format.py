@@ -22,7 +22,7 @@ WIDE_ENCODINGS = ("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "ut
 
 
 def build_file_format(value: YamlMapping, server: Server, trail: YamlPath, findings: Findings) -> FileFormat | None:
-    """How the raw records are cut, from the input and its server; None where it cannot be done.
+    """How the raw records are parsed, from the input and its server; None where it cannot be done.
 
     The format is the input's, else the server's, else what the file's name ends with, else CSV.
     """

@@ -125,7 +125,7 @@ def guess(path: str) -> str:
 
 
 def read_pairs(value: YamlMapping, key: str, trail: YamlPath, findings: Findings) -> tuple[tuple[str, str], ...]:
-    """Headers or parameters: names and texts. A parameter with a list stands there once for each item."""
+    """Headers or parameters: names and texts. A parameter with a list is repeated for each item."""
     given = value.get(key)
     if given is None:
         return ()

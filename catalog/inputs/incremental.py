@@ -125,7 +125,7 @@ def read_timeout(value: YamlMapping, default: float, trail: YamlPath, findings: 
 
 
 def check_secret(name: str, text: str, key: str, trail: YamlPath, findings: Findings) -> None:
-    """An error where something that is secret by its name stands in the contract itself."""
+    """An error where the contract itself contains something that is secret by its name."""
     if SECRET_NAME.search(name) and text and not VARIABLE.search(text):
         findings.error(
             trail, f"input.{key}: {name} looks like a secret; use ${{VARIABLE}} and set the environment variable"

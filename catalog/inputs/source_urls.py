@@ -1,7 +1,7 @@
 """The addresses of databases that contracts read: put together from their parts, and what they may not be.
 
 No file outside of the product's folders, nothing that the machine knows of other logins, and never Decant's own
-database. The last is found here by its address alone, where that says it; whoever connects asks the database itself.
+database. The last is found here by its address alone, where that says it; each load asks the database itself.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def own_addresses(settings: Settings) -> set[DatabaseAddress]:
 
 
 def read_url(url: sa.URL) -> dict[str, object]:
-    """The parts of a URL of SQLAlchemy by libpq's names; what stands behind the ? wins, as it does for the driver."""
+    """The parts of a URL of SQLAlchemy by libpq's names; the part after the ? wins, as it does for the driver."""
     facts: dict[str, object] = {"host": url.host, "port": url.port, "dbname": url.database, "user": url.username}
     listed = {name: ",".join([value] if isinstance(value, str) else value) for name, value in url.query.items()}
     hosts = listed.get("host", "")

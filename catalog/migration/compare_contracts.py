@@ -183,7 +183,7 @@ def columns_of(dataset: Dataset) -> dict[str, str]:
 
 
 def describe_new(dataset: Dataset, prop: Property) -> Change:
-    """A property that was not there before: whoever sends records must give one that is required."""
+    """A property that was not there before: senders must give one that is required."""
     step = Step.MAJOR if prop.required else Step.MINOR
     return Change(step, dataset.name, prop.name, f"{'required' if prop.required else 'optional'} property added")
 
@@ -191,7 +191,7 @@ def describe_new(dataset: Dataset, prop: Property) -> Change:
 def compare_children(old: Property, new: Property, old_part: Document, new_part: Document) -> Iterator[Difference]:
     """The differences of one property, and of what is nested in it."""
     found = list(compare_property(old, new))
-    # What a rule or a type already tells is not told again as a word.
+    # What a rule or a type already reports is not repeated as descriptive text.
     told = COMPARED_IN_PROPERTY if not found else COMPARED_IN_PROPERTY | (set(new_part) | set(old_part)) - WORDS
     yield from found
     yield from compare_words(old_part, new_part, told)
@@ -254,7 +254,7 @@ def facts_of(gate: Gate) -> str:
 
 
 def compare_words(old: Document, new: Document, told: Iterable[str]) -> Iterator[Difference]:
-    """The keys of one part of the text that differ and are not told elsewhere."""
+    """The keys of one part of the text that differ and are not reported elsewhere."""
     apart = [key for key in {**old, **new} if old.get(key) != new.get(key) and key not in told]
     if apart:
         yield Step.PATCH, f"descriptive text changed: {', '.join(apart)}"

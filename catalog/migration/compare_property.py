@@ -191,7 +191,7 @@ def show(argument: object) -> str:
 
 
 def parse_value(kind: PropertyType, value: object) -> object:
-    """A contract's value as one of the property's type; as it stands where it is none."""
+    """A contract's value as one of the property's type; unchanged where it is none."""
     text = str(value).lower() if isinstance(value, bool) else str(value)
     try:
         return kind.parse(text)
@@ -223,7 +223,7 @@ def compare_nested(old: Property, new: Property, path: str = "") -> Iterator[Dif
 
 
 def list_parts(prop: Property) -> dict[str, Property]:
-    """What a property holds, by name; items, keys and values stand in brackets, which no name has."""
+    """What a property holds, by name; items, keys and values are in brackets, which no name has."""
     parts = {child.name: child for child in prop.children}
     if prop.items is not None:
         parts["[]"] = prop.items

@@ -1,6 +1,6 @@
 """Migration scripts of users' contracts, kept in the database that they made: a lost folder can be written again.
 
-Only the owner's login may write the table: what stands in it is run as Python by the next migration.
+Only the owner's login may write the table: its content is run as Python by the next migration.
 """
 
 from __future__ import annotations

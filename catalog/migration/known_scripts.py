@@ -106,7 +106,7 @@ def explain_command(error: CommandError) -> MigrationError:
 
 
 def current_revisions(connection: sa.Connection) -> set[str]:
-    """The revision of each branch that the database stands at."""
+    """The database's revision of each branch."""
     context = MigrationContext.configure(
         connection, opts={"version_table": VERSION_TABLE, "version_table_schema": SCHEMA}
     )

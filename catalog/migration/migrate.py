@@ -118,7 +118,7 @@ def migrate(
     with translate_errors(), lock_migrations(settings, url) as connection:
         config = make_config(settings, connection)
         before = current_revisions(connection)
-        # First: Alembic moves no branch while it cannot find the script that another one stands at.
+        # First: Alembic moves no branch while it cannot find the current script of another one.
         rebuilt = rebuild_scripts(connection, home_folder(settings)) if rebuild else []
         scripts = KnownScripts(config, connection)
         run = Run(scripts, connection, settings, revise, allow_loss)

@@ -169,7 +169,7 @@ def change_key(
 
 
 def convert_types(operation: ops.MigrateOperation, connection: sa.Connection) -> None:
-    """Gives every change of a type its conversion: Postgres casts hardly anything without being told."""
+    """Gives every change of a type its conversion: Postgres casts hardly anything by itself."""
     children: list[ops.MigrateOperation] = []
     for child in getattr(operation, "ops", []):
         convert_types(child, connection)

@@ -61,7 +61,7 @@ class Gate:
 
 @dataclass(frozen=True)
 class FileFormat:
-    """How raw records are cut out of bytes."""
+    """How bytes are parsed into raw records."""
 
     format: str = "csv"  # one of FORMATS, or one of Decant's own
     delimiter: str = ","
@@ -133,7 +133,7 @@ class Property:
     options: Mapping[str, Any]
     enum: tuple[Json, ...] = ()
     deprecated: bool = False
-    masking: str = "omit"  # what is shown to whoever may not see it: nothing, or "null" in its place
+    masking: str = "omit"  # what callers without its scope see: nothing, or "null" in its place
     masked: bool = False  # only in views: shown, but always as null
     searchable: bool = False  # whether a text search looks into it
     # What the contract says of it; `classification` is also what it inherits from the properties that it is made of.
@@ -169,7 +169,7 @@ class Dataset:
     min_records: int | None = None  # raw records that a batch must have; None: one, in a snapshot
     searched: tuple[str, ...] = ()  # the properties that a text search looks into
     freshness_property: str | None = None  # whose newest moment says how fresh the dataset is
-    search_language: str = "simple"  # the text search configuration that cuts and stems their words
+    search_language: str = "simple"  # the text search configuration that splits and stems their words
 
     @property
     def address(self) -> str:

@@ -14,7 +14,7 @@ class InputKind:
 
     name: str
     scheduled: bool = True  # read when a schedule of its product says so; otherwise fed by what happens elsewhere
-    pushed: bool = False  # records come by themselves; each is told its own outcome
+    pushed: bool = False  # records are sent to Decant; each has its own outcome
     derived: bool = False  # a query over other datasets, refreshed when these are published
     sampled: bool = True  # its batches are comparable: a key that is gone from all records is worth a note
 

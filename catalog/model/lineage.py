@@ -113,7 +113,7 @@ def find_origins(known: Mapping[tuple[str, str], Dataset], dataset: Dataset, pro
 
 
 def trace_column(known: Mapping[tuple[str, str], Dataset], dataset: Dataset, column: str) -> Iterator[Origin]:
-    """What a column of a query's result comes from; the records of all that is read where no value tells."""
+    """What a column of a query's result comes from; the records of all that is read where no value says."""
     reads = {read: find_read(dataset, read) for read in (dataset.input.reads if dataset.input else ())}
     tables = {f"t{number}": known[index] for number, index in enumerate(reads.values()) if index in known}
     names = {read: f"t{number}" for number, read in enumerate(reads)}

@@ -41,7 +41,7 @@ def list_properties(source: Source) -> list[Property]:
 
 
 def find_properties(readings: Readings, dataset: Dataset, gate: Gate) -> frozenset[PropertyRead]:
-    """Every property that a rule looks at; ValueError where that cannot be told.
+    """Every property that a rule looks at; ValueError where that is unknown.
 
     A rule that counts the records of a dataset reads none of its properties, but the dataset: (schema, dataset, "").
     """
@@ -54,7 +54,7 @@ def find_properties(readings: Readings, dataset: Dataset, gate: Gate) -> frozens
 def find_read_properties(
     readings: Readings, dataset: Dataset, query: str, prop: str | None
 ) -> frozenset[PropertyRead]:
-    """Every property that a rule's SQL looks at; ValueError where that cannot be told."""
+    """Every property that a rule's SQL looks at; ValueError where that is unknown."""
     key = (dataset.schema, dataset.name, query, prop)
     if key not in readings.rules:
         readings.rules[key] = trace_rule(readings, dataset, query, prop)

@@ -1,4 +1,4 @@
-"""The words that stand for a table or a column in the SQL of a quality rule. Pure."""
+"""The placeholders for a table or a column in the SQL of a quality rule. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def fill_rule(dataset: Dataset, gate: Gate) -> str:
 
 
 def fill_placeholders(query: str, schema: str, table: str, column: str | None) -> str:
-    """A text with these names in the place of the words that stand for them."""
+    """A text with these names in the place of their placeholders."""
     names = dict.fromkeys(OBJECT_WORDS, f"{quote(schema)}.{quote(table)}")
     if column is not None:
         names |= dict.fromkeys(PROPERTY_WORDS, quote(column))

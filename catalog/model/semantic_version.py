@@ -34,7 +34,7 @@ class Step(IntEnum):
 @total_ordering
 @dataclass(frozen=True)
 class Version:
-    """A semantic version; `suffix` is what stands behind a hyphen, such as rc.1."""
+    """A semantic version; `suffix` is the part after a hyphen, such as rc.1."""
 
     major: int
     minor: int = 0

@@ -21,7 +21,7 @@ ROUNDS = 10  # for what refers to itself; origins only grow, and soon stop growi
 class Flow:
     """What a query does with the columns of the tables that it reads."""
 
-    outputs: tuple[tuple[str | None, Origins], ...]  # each column of the result: its name, where the text tells it
+    outputs: tuple[tuple[str | None, Origins], ...]  # each column of the result: its name, where the text has it
     touched: Origins  # every column that the query looks at
 
     def of(self, column: str) -> Origins:
@@ -126,7 +126,7 @@ class Tracer:
         return found
 
     def add(self, node: exp.Expr, scope: Scope) -> None:
-        """Makes what stands behind FROM known by its name."""
+        """Registers an item of FROM by its name."""
         if isinstance(node, exp.Join):
             self.add(node.this, scope)
             return
@@ -184,7 +184,7 @@ class Tracer:
             self.query(query, scope)
 
     def bind(self, leaf: exp.Expr, scope: Scope) -> None:
-        """Each column of a comparison may stand for any other of it."""
+        """Each column of a comparison may replace any other of it."""
         together = self.value(leaf, scope)
         for column in leaf.find_all(exp.Column):
             for place in scope.all():
@@ -256,6 +256,6 @@ def is_count(node: exp.Expr) -> bool:
 
 
 def name_columns(relation: Relation, node: exp.Expr) -> Relation:
-    """A relation with the names that stand behind its alias: `AS t (a, b)`."""
+    """A relation with the names after its alias: `AS t (a, b)`."""
     names = [str(name.name) for name in node.args["alias"].columns] if node.args.get("alias") else []
     return relation.rename(names) if names else relation

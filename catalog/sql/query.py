@@ -44,7 +44,7 @@ TIMESTAMP_FUNCTIONS = frozenset({"date", "time", "timetz", "timestamp", "timesta
 
 @dataclass(frozen=True)
 class TableRead:
-    """A table as the query names it, and where it stands in the tree."""
+    """A table as the query names it, and its place in the tree."""
 
     schema: str  # empty: the dataset's own product
     name: str
@@ -155,7 +155,7 @@ def check_call(node: exp.Anonymous) -> None:
 
 
 def check_table(node: exp.Table) -> None:
-    """QueryTextError for what stands behind FROM and is neither a table nor a function that gives rows."""
+    """QueryTextError for an item of FROM that is neither a table nor a function that returns rows."""
     if node.args.get("catalog"):
         raise QueryTextError(f"{shorten(node)}: no other database can be read")
     if not isinstance(node.this, exp.Identifier | exp.Anonymous):
@@ -188,7 +188,7 @@ def check_deterministic(node: exp.Expr) -> None:
 
 
 def is_special(node: exp.Expr) -> bool:
-    """Whether a text stands for the time now."""
+    """Whether a text means the current time."""
     return bool(node.is_string) and node.name.strip().lower() in SPECIAL_TIMESTAMPS
 
 
@@ -268,7 +268,7 @@ def quote(name: str) -> str:
 
 
 def output_columns(tree: exp.Query) -> list[str] | None:
-    """The names of the columns that the query gives, None where its text alone does not tell."""
+    """The names of the columns that the query gives, None where its text alone does not say."""
     names = []
     for part in tree.selects:
         name = output_name(part)
@@ -279,7 +279,7 @@ def output_columns(tree: exp.Query) -> list[str] | None:
 
 
 def output_name(part: exp.Expr) -> str | None:
-    """The name of one column of a result, None where the text does not tell."""
+    """The name of one column of a result, None where the text does not say."""
     if part.is_star:
         return None
     while isinstance(part, exp.Cast | exp.Paren):

@@ -17,10 +17,10 @@ def join(parts: Iterable[Origins]) -> Origins:
 
 @dataclass
 class Relation:
-    """The columns of one thing that stands behind FROM."""
+    """The columns of one item of FROM."""
 
     columns: list[tuple[str | None, Origins]]
-    rest: Origins = NOTHING  # of columns whose names the text does not tell
+    rest: Origins = NOTHING  # of columns whose names the text does not have
     bound: dict[str, Origins] = field(default_factory=dict)  # what conditions bind a column to
 
     def whole(self) -> Origins:

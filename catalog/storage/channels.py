@@ -1,4 +1,4 @@
-"""The NOTIFY channels: hints that something changed, which whoever listens looks up. A lost one costs only time."""
+"""The NOTIFY channels: hints that something changed, which listeners look up. A lost one costs only time."""
 
 LOADS_CHANNEL = "decant_loads"  # the ledger has something new for the workers
 REVISIONS_CHANNEL = "decant_revisions"  # a dataset has a new revision, or all have a new epoch

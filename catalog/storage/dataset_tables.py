@@ -170,7 +170,7 @@ def find_indexes(dataset: Dataset, key: list[str]) -> list[list[str]]:
 def make_index(dataset: Dataset, table: str, leading: list[str]) -> sa.Index:
     """An index of a table that finds records by these columns.
 
-    The rest of the key stands behind them, so that a page of what they find needs no sorting.
+    The rest of the key follows them, so that a page of what they find needs no sorting.
     """
     name = shorten_name(f"ix_{table}_{'_and_'.join(leading)}")
     if any(prop.type.item for prop in dataset.properties.values() if prop.column == leading[0]):

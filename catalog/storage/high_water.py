@@ -1,7 +1,7 @@
 """High-water marks of publications, kept in the home folder: a database behind them was restored from a backup.
 
 One small file for each dataset names its newest revision and when it was published. Epochs that were ended are kept
-too: a database that stands in one of them again is of before its end.
+too: a database that is in one of them again is older than its end.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def check_restored(
 ) -> RestoredDatabase | None:
     """Begins a new epoch where the database lacks what this host has seen published; None where it lacks nothing.
 
-    Also notes where the datasets stand now. Runs in the connection's transaction, on the primary only.
+    Also records the current revisions of the datasets. Runs in the connection's transaction, on the primary only.
     """
     if connection.scalar(sa.select(sa.func.pg_is_in_recovery())):
         return None
@@ -114,7 +114,7 @@ def read_heads(
 def note_heads(
     connection: sa.Connection, settings: Settings, datasets: Collection[Dataset], epoch: str | None = None
 ) -> None:
-    """Keeps where the datasets stand now, in the current epoch."""
+    """Records the current revisions of the datasets, in the current epoch."""
     epoch = epoch or read_epochs(connection)[-1]
     folder = settings.high_water_folder
     for dataset, head in read_heads(connection, datasets):
@@ -164,7 +164,7 @@ def write_ended(folder: Path, epochs: Collection[str]) -> None:
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Writes a file in one step: whoever reads it finds all of the text or what was there before."""
+    """Writes a file in one step: a reader finds all of the text or what was there before."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

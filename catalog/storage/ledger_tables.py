@@ -104,13 +104,13 @@ class Load(Model):
     id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(), primary_key=True)
     dataset_id: Mapped[int] = mapped_column(sa.ForeignKey(DatasetHead.id))
     kind: Mapped[str]
-    # The service's login may give no other: whoever asks for a load cannot say that it was published.
+    # The service's login may give no other: a request for a load cannot say that it was published.
     status: Mapped[str] = mapped_column(server_default=sa.text("'queued'"))
     batch_sha256: Mapped[str | None]
     cleaning_sha256: Mapped[str | None]
     source: Mapped[str | None] = mapped_column(PlainText())  # the file, address or query that the raw batch came from
     landed: Mapped[dict[str, Any] | None]  # the raw batch in the landing zone: {source, parts, position, …}
-    parts: Mapped[list[Any] | None]  # of the batch as it was cut: [{name, offset, columns, keys}]
+    parts: Mapped[list[Any] | None]  # of the batch as it was parsed: [{name, offset, columns, keys}]
     request: Mapped[dict[str, Any] | None]  # what was asked for beside the input: a replay, a publication anyway
     requested_by: Mapped[str | None] = mapped_column(PlainText())
     scheduled_at: Mapped[datetime | None]  # the schedule's tick that made it
@@ -207,7 +207,7 @@ class RejectedRecord(Model):
 
 
 class InputState(Model):
-    """Where an incremental input stands; moves only inside the publishing transaction."""
+    """The watermark of an incremental input; moves only inside the publishing transaction."""
 
     __tablename__ = "input_states"
 
@@ -217,7 +217,7 @@ class InputState(Model):
 
 
 class Receipt(Model):
-    """What somebody who pushed events was told: which records came with one request."""
+    """The receipt of pushed events: which records came with one request."""
 
     __tablename__ = "receipts"
 

@@ -75,7 +75,7 @@ def match_roles(connection: sa.Connection, catalog: Catalog) -> list[str]:
     for product in catalog.products.values():
         role = name_role(product.schema)
         wanted = set(want(catalog, product, members))
-        # Others may have been let in by whoever runs the server.
+        # An operator of the server may have admitted others.
         surplus = {fact for fact in by_role.get(role, ()) if fact not in wanted and fact[0] != "member"}
         lacking = wanted.difference(by_role.get(role, ()))
         if (surplus or lacking) and not match_role(connection, role, surplus, lacking, by_membership=by_membership):

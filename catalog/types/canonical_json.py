@@ -1,4 +1,4 @@
-"""DuckDB SQL that tells whether a text is JSON that Postgres stores as jsonb."""
+"""DuckDB SQL that says whether a text is JSON that Postgres stores as jsonb."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Section:
-    """What stands in brackets: it may be missing."""
+    """A section in brackets: it may be missing."""
 
     parts: tuple[Part | Section, ...]
 
@@ -135,7 +135,7 @@ def literal(text: str) -> Part:
 
 
 def read_letters(letters: str) -> Part:
-    """The part that a letter, written once or several times, stands for."""
+    """The part that a letter, written once or several times, means."""
     if letters == "T":
         return literal("T")
     if letters in PARTS:
@@ -234,7 +234,7 @@ def holds_offset(part: Part | Section) -> bool:
 
 
 def formats_of(form: list[Part]) -> list[str]:
-    """The strptime formats of a form; two where Z may stand for the offset."""
+    """The strptime formats of a form; two where Z may be the offset."""
     text = "".join(part.strptime for part in form)
     if any(part.field == "offset" and part.regex.startswith("Z") for part in form):
         # DuckDB's %z reads digits only.

@@ -65,12 +65,12 @@ class DatetimePattern:
         return {"date": f"CAST({local} AS DATE)", "time": f"CAST({local} AS TIME)"}.get(self.kind, local)
 
     def local(self) -> str:
-        """DuckDB SQL for the date and time that the text tells, whatever its offset."""
+        """DuckDB SQL for the date and time in the text, whatever its offset."""
         forms = list(expand(tuple(part for part in self.parts if not holds_offset(part))))
         return self.strptime(forms, drops_offset=True)
 
     def strptime(self, forms: list[list[Part]], *, drops_offset: bool = False) -> str:
-        """DuckDB SQL for the moment that one of these forms tells; none where there is no form."""
+        """DuckDB SQL for the moment in one of these forms; none where there is no form."""
         formats = [text for form in forms for text in formats_of(form)]
         if not formats:
             return ""
@@ -151,7 +151,7 @@ def quote(text: str) -> str:
 
 
 def read_day(said: dict[str, str]) -> date:
-    """The day that the parts of a text tell; ValueError where there is none."""
+    """The day of the parts of a text; ValueError where there is none."""
     year = int(said["year"]) if "year" in said else 2000 + int(said["short_year"])
     if "day_of_year" in said:
         day = date(year, 1, 1) + timedelta(days=int(said["day_of_year"]) - 1)
@@ -167,7 +167,7 @@ def read_day(said: dict[str, str]) -> date:
 
 
 def read_clock(said: dict[str, str]) -> time:
-    """The time of day that the parts of a text tell."""
+    """The time of day of the parts of a text."""
     hour = int(said.get("hour", 0))
     if "half_hour" in said:
         hour = int(said["half_hour"]) % 12 + (12 if said["half"] == "PM" else 0)

@@ -44,7 +44,7 @@ def describe_one(kind: PropertyType, examples: Sequence[Any]) -> Schema:
 
 
 def is_compared(kind: PropertyType) -> bool:
-    """Whether two values can be told apart: all but documents and arrays."""
+    """Whether two values can be compared for equality: all but documents and arrays."""
     return kind.ordered
 
 
@@ -99,7 +99,7 @@ def describe_item(kind: PropertyType, examples: Sequence[Any]) -> Schema:
 
 
 def parse_pattern(kind: PropertyType, members: Sequence[str]) -> str:
-    """A pattern in which * stands for any text, as LIKE has it."""
+    """A pattern in which * matches any text, as LIKE has it."""
     if len(members[0]) > PATTERN_MAXIMUM_CHARACTERS:
         raise TooManyValuesError(f"A pattern has at most {PATTERN_MAXIMUM_CHARACTERS} characters.")
     escaped = members[0].replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

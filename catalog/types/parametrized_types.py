@@ -22,7 +22,7 @@ from catalog.types.property_types import ARRAY, BOOLEAN
 from catalog.types.value_parsers import LOCAL_TEXT, OFFSET, parse_integer, parse_numeric
 
 SAFE_INTEGER = 2**53 - 1  # beyond it, JavaScript and many JSON readers lose digits
-NUMERIC_MAX_PRECISION = 38  # DuckDB's DECIMAL, where values are judged
+NUMERIC_MAX_PRECISION = 38  # DuckDB's DECIMAL, where values are checked
 
 
 def integer_type(
@@ -98,7 +98,7 @@ def array_type(item: PropertyType) -> PropertyType:
     """A Postgres array of scalars. Its raw text is a JSON array; its value is what Postgres reads as an array."""
     value = item.value_of("json_extract_string(item, '$')")
     escaped = f"replace(replace(CAST({value} AS VARCHAR), '\\', '\\\\'), '\"', '\\\"')"
-    # An item that is no value is a reason to reject the record: what stands for it here is never stored.
+    # An item that is no value is a reason to reject the record: its replacement here is never stored.
     written = f"coalesce('\"' || {escaped} || '\"', 'NULL')"
     items = f"list_transform(from_json({{text}}, '[\"JSON\"]'), lambda item: {written})"
     return replace(

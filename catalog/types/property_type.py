@@ -41,7 +41,7 @@ class PropertyType:
     expected: str  # what a reader of an error message should have sent
     guard: str = "TRUE"  # DuckDB SQL over {value}, of the right type: whether Postgres can hold it
     json_as_text: bool = False  # numbers that JSON readers would corrupt leave as strings
-    ordered: bool = True  # whether records can be sorted by it, and two values told apart
+    ordered: bool = True  # whether records can be sorted by it, and two values compared
     ranged: bool = True  # whether its order means something: ranges, least and greatest values
     zoned: bool = False  # moments of all zones; their buckets begin in the zone that is asked for
     floating: bool = False  # sums depend on the order of the records
@@ -111,7 +111,7 @@ def in_years(kind: str) -> str:
 
 def within_years(timestamp: str) -> str:
     """DuckDB SQL: the moment, null outside of the years 1 to 9999."""
-    # Whoever lies well inside need not be looked at twice: asking a calendar takes its time.
+    # A value well inside needs no second check: a calendar is slow.
     inside = "{value} >= TIMESTAMP '0001-01-03' AND {value} < TIMESTAMP '9999-12-30'"
     outside = in_years("TIMESTAMPTZ").replace("{value}", timestamp)
     return f"CASE WHEN {inside} THEN {timestamp} WHEN {outside} THEN {timestamp} END"

@@ -1,6 +1,6 @@
 """One entry per kind of value: Postgres type, DuckDB type, JSON Schema, capabilities, and how text becomes it.
 
-`catalog/types/type_choice.py` says which entry a property has. Two judges of text live side by side, on purpose:
+`catalog/types/type_choice.py` says which entry a property has. Two checks of text exist side by side, on purpose:
 `value_of` (DuckDB SQL, for raw records) and `parse` (Python, for filter values).
 """
 

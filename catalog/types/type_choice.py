@@ -31,7 +31,7 @@ from catalog.types.property_types import (
 SMALLINT = (-(2**15), 2**15 - 1)
 INTEGER = (-(2**31), 2**31 - 1)
 BIGINT = (-(2**63), 2**63 - 1)
-# JSON readers keep every digit of a plain integer: whoever needs more says so, and gets text.
+# JSON readers keep every digit of a plain integer: a property that needs more has another type, and gets text.
 INTEGER_TYPE = integer_type("integer", "bigint", BIGINT, (-SAFE_INTEGER, SAFE_INTEGER))
 BIGINT_TYPE = integer_type("integer", "bigint", BIGINT)
 LOGICAL_TYPES: dict[str, PropertyType] = {

@@ -123,7 +123,7 @@ def parse_timestamp(text: str) -> datetime:
             return timestamp.astimezone(UTC) if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         pass
-    # A plus sign in a URL means a space; whoever forgot to encode it is told so by the example.
+    # A plus sign in a URL means a space; the example shows that it must be encoded.
     raise InvalidValueError("expected a timestamp such as 2013-01-31T17:30:00Z (encode + as %2B)")
 
 

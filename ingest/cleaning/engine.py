@@ -53,7 +53,7 @@ class CleanBatch:
 def open_engine(
     settings: Settings, folder: Path, snapshot: Path | None = None, *, careful: bool = False, columns: int = 0
 ) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A DuckDB connection that sees nothing but `folder` and the file `snapshot`, and cannot be told otherwise.
+    """A DuckDB connection that sees nothing but `folder` and the file `snapshot`, and whose configuration is locked.
 
     A `careful` one computes what expressions share in each of them: otherwise DuckDB takes it out of them, and out
     of the TRY that keeps an error to its record. `columns` are those of what it is to clean.
@@ -198,7 +198,7 @@ def declare_columns(prop: Property, *, is_json: bool) -> str:
 
 
 def candidate(plan: CleaningPlan) -> str:
-    """SQL for the values of a rejected record that Postgres still has to judge: its foreign keys."""
+    """SQL for the values of a rejected record that Postgres still has to check: its foreign keys."""
     properties = plan.dataset.properties
     names = dict.fromkeys(name for key in plan.dataset.foreign_keys if key.enforced for name in key.properties)
     if not names:

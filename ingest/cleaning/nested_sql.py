@@ -44,7 +44,7 @@ def compile_parts(prop: Property, text: str, value: str) -> str:
 
 
 def bind(expression: str, name: str, body: str) -> str:
-    """SQL for `body`, in which `name` stands for what the expression gives: computed once."""
+    """SQL for `body`, in which `name` is the value of the expression: computed once."""
     return f"list_transform([{expression}], lambda {name}: {body})[1]"
 
 

@@ -57,7 +57,7 @@ class CleaningPlan:
 
     dataset: Dataset
     width: int  # raw columns
-    keys: tuple[str, ...] | None  # of a JSON object, where each raw record is one; they stand for its columns
+    keys: tuple[str, ...] | None  # of a JSON object, where each raw record is one; they are its columns
     delimiter: str
     before: str
     after: str

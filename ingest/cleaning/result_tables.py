@@ -1,6 +1,6 @@
 """The result tables of cleaning in DuckDB: accepted, new or changed, and missing records.
 
-`judged` holds every record that was cut. Where the records of the current revision are known
+`judged` holds every record that was parsed. Where the records of the current revision are known
 (ingest.cleaning.published_snapshot), those that are repeated unchanged are told apart here, and Postgres is only
 asked about the rest.
 """

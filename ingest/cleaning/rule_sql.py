@@ -120,7 +120,7 @@ def literal(argument: object, prop: Property) -> str:
 
 
 def describe_rule(rule: Rule) -> str:
-    """What a person is told about a broken rule."""
+    """The message about a broken rule."""
     match rule.name:
         case "enum":
             return "must be one of " + ", ".join(str(item) for item in rule.argument[:SHOWN_ENUM_VALUES])
@@ -134,7 +134,7 @@ def describe_rule(rule: Rule) -> str:
 
 
 def describe_format(name: str) -> str:
-    """What a person is told about a broken format."""
+    """The message about a broken format."""
     if name in TEXT_FORMATS:
         return f"expected {TEXT_FORMATS[name].expected}"
     if name in NUMBER_FORMATS:

@@ -79,7 +79,7 @@ def first_line(message: object) -> str:
 
 
 def drop_places(part: object) -> object:
-    """A tree without where its parts stand in the text."""
+    """A tree without the positions of its parts in the text."""
     if isinstance(part, dict):
         return {key: drop_places(value) for key, value in part.items() if key != "query_location"}
     return [drop_places(value) for value in part] if isinstance(part, list) else part

@@ -1,7 +1,7 @@
 """Schema drift at the source: reports or refuses raw columns that no property reads; reports missing ones.
 
-What is gone is judged against what published batches have had so far. It fails no load by itself: a source may have
-good reasons to lack something, and only its owner knows them.
+Missing ones are those that published batches had and this one lacks. They fail no load by themselves: a source may
+have good reasons to lack something, and only its owner knows them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def note_unread(dataset: Dataset, parsed: ParsedBatch, ticket: Ticket) -> None:
     needed = needed_columns(dataset)
     if parsed.is_json and JSON_COLUMN in needed:
         return  # an expression over the whole record may read anything
-    # Before names are cut to what is shown of them: sources may repeat what they were sent.
+    # Before names are shortened to what is shown of them: sources may repeat what they were sent.
     unread = [ticket.hide(name) for name in parsed.header if name not in needed]
     if not unread:
         return

@@ -1,4 +1,4 @@
-"""What the columns of a sample hold: types by the rules that records are judged by, null tokens, keys, examples."""
+"""What the columns of a sample hold: types by the rules that records are checked by, null tokens, keys, examples."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ingest.drafting.type_candidates import (
 )
 from ingest.readers.record_writer import ParsedBatch
 
-# Words that stand for no value where all the rest of a column is something else than text.
+# Words that mean no value where all the rest of a column is something else than text.
 NULL_WORDS = (
     *("NA", "N/A", "n/a", "na", "#N/A", "NULL", "Null", "null", "\\N", "None", "none"),
     *("NaN", "nan", "-", "--", "?", "."),
@@ -58,7 +58,7 @@ class Profile:
     outliers: int = 0  # values that do not fit the type
     outlier: str | None = None  # the first of them
     own_words: tuple[str, ...] = ()  # for no value in this column only: elsewhere they may be values
-    doubtful: tuple[str, ...] = ()  # words that may stand for no value, and are kept as text
+    doubtful: tuple[str, ...] = ()  # words that may mean no value, and are kept as text
     examples: tuple[object, ...] = ()
     note: str | None = None
 
@@ -74,7 +74,7 @@ class Profile:
 
 
 class Profiler:
-    """Looks at one cut batch, which lies in the table `sample` of a DuckDB connection."""
+    """Looks at one parsed batch, which is in the table `sample` of a DuckDB connection."""
 
     def __init__(self, engine: duckdb.DuckDBPyConnection, parsed: ParsedBatch, file_format: FileFormat) -> None:
         self.engine = engine
@@ -201,7 +201,7 @@ class Profiler:
         return replace(profile, examples=tuple(dict.fromkeys(show_example(profile.candidate, *row) for row in rows)))
 
     def find_key(self, profiles: list[Profile]) -> list[Profile]:
-        """The columns that tell records apart: one, or few together; none where there are none."""
+        """The columns whose values are unique: one, or few together; none where there are none."""
         usable = [p for p in profiles if p.required and p.candidate.logical not in {"number", "object", "array"}]
         single = [p for p in usable if p.unique]
         if single:

@@ -19,12 +19,12 @@ from ingest.readers.record_writer import JSON_COLUMN, ParsedBatch
 from runtime.settings.settings import Settings
 
 LINE_CHARACTERS = 110
-UNBROKEN_CHARACTERS = 10_000  # what stands in one line stays there
+UNBROKEN_CHARACTERS = 10_000  # a value in one line stays there
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A sample that has been cut and looked at."""
+    """A sample that has been parsed and looked at."""
 
     file: Path
     file_format: FileFormat
@@ -163,7 +163,7 @@ def write_properties(sample: Sample) -> Iterable[dict[str, object]]:
 
 
 def bare_stem(file: Path) -> str:
-    """The file's name without what tells its format."""
+    """The file's name without the extension of its format."""
     return file.name.lstrip(".").split(".")[0] or "sample"
 
 
@@ -231,7 +231,7 @@ def write_nulls(expression: str, words: Iterable[str]) -> str:
 
 
 def write_digest(profiles: list[Profile], *, is_json: bool) -> str:
-    """An expression that tells records apart which no column does."""
+    """An expression for a key where no column is unique."""
     if is_json:
         return f"md5(CAST({JSON_COLUMN} AS VARCHAR))"
     columns = ", ".join(f"coalesce({quote_name(profile.source.path[0])}, '')" for profile in profiles)

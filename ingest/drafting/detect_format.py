@@ -31,7 +31,7 @@ DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}.*")
 
 
 def detect_file_format(file: Path, limit: UnpackLimit, *, header: bool | None = None) -> FileFormat:
-    """How the file's records are cut; SourceError where it is none of the formats that are read.
+    """How the file's records are parsed; SourceError where it is none of the formats that are read.
 
     `header` says whether the first line names the columns, where the caller knows better.
     """
@@ -129,7 +129,7 @@ def sniff_encoding(part: LandedPart, limit: UnpackLimit) -> str:
             text = block.decode("utf-8", "replace")
             broken += text.count("\ufffd")
             right += sum(1 for character in text if character > "\x7f" and character != "\ufffd")
-            # A character cut in two by the end of a block counts as broken: at most two a block.
+            # A character split by the end of a block counts as broken: at most two a block.
             broken = max(0, broken - 2) if len(block) == DECODED_BLOCK_BYTES else broken
     return "cp1252" if broken > right else "utf-8"
 
@@ -141,7 +141,7 @@ def whole_lines(text: str) -> list[str]:
 
 
 def sniff_delimiter(lines: list[str]) -> str:
-    """The delimiter that cuts most lines into the same number of columns; a comma where none does."""
+    """The delimiter that splits most lines into the same number of columns; a comma where none does."""
 
     def score(delimiter: str) -> tuple[float, int]:
         with suppress(csv.Error):

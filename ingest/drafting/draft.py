@@ -1,6 +1,6 @@
 """A first contract from a sample file: what is proposed holds for the sample, but for outliers that are named.
 
-The sample is cut by the reader that loads will use, its columns are judged by the rules that records are judged by,
+The sample is parsed by the reader that loads will use, its columns are checked by the rules of records,
 and the finished contract is tried on the whole sample; what other records would be rejected for is taken back.
 """
 
@@ -45,7 +45,7 @@ class Draft:
     malformed: int
     rejected: int  # well-formed records that the contract rejects
     key: tuple[str, ...]
-    made_up_key: bool  # no column, nor few together, tell the records apart
+    made_up_key: bool  # no column, nor few together, are unique
     notes: tuple[str, ...]
 
 
@@ -73,7 +73,7 @@ def draft_contract(file: Path, settings: Settings, *, header: bool | None = None
             raise SourceError(f"{file.name} has no named column: a contract cannot be drafted.")
         sample = describe(file, file_format, parsed, profiles, key, nulls)
         closed = Permits(settings, "").refuse_path(file.parent)
-        # Whoever drafts a contract has chosen this file: the draft is tried as if its folder were open already.
+        # The command's user has chosen this file: the draft is tried as if its folder were open already.
         tried = settings.model_copy(update={"input_roots": {ANY_PRODUCT: (str(file.resolve().parent),)}})
         sample, product, rejected = settle(sample, tried, folder)
     notes = [

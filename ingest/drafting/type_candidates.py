@@ -1,4 +1,4 @@
-"""The types that a sample's column may turn out to have, each judged as the contract's type will be."""
+"""The types that a sample's column may turn out to have, each checked as the contract's type will be."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CLOCK_FORMATS = ("HH:mm", "HH:mm:ss", "H:mm", "h:mm a", "hh:mm:ss a")
 
 @dataclass(frozen=True)
 class Candidate:
-    """One type that a column may have: as a contract writes it, and as records are judged by it."""
+    """One type that a column may have: as a contract writes it, and as records are checked by it."""
 
     logical: str
     kind: PropertyType
@@ -89,7 +89,7 @@ TEXT = offer("string")[0]
 
 
 def choose(matching: list[Candidate]) -> tuple[Candidate, str | None]:
-    """The first of the types that fit; text where a day and a month cannot be told apart."""
+    """The first of the types that fit; text where a day and a month cannot be distinguished."""
     if not matching:
         return TEXT, None
     file_format = matching[0].options.get("format", "")

@@ -66,7 +66,7 @@ class ApiRequest:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back, whole and unpacked."""
+    """The response, whole and decompressed."""
 
     status: int
     headers: httpx.Headers
@@ -184,7 +184,7 @@ class ApiClient:
     def follow(self, request: ApiRequest, current: ApiRequest, answer: Answer) -> ApiRequest:
         """The request that a redirect leads to; SourceError where it may not be followed.
 
-        Whether its host is a public one is judged where the connection is made.
+        Whether its host is a public one is checked where the connection is made.
         """
         try:
             target = current.url.join(answer.headers["location"])

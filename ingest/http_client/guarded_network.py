@@ -1,6 +1,6 @@
 """SSRF guard: connections only to the contract's own server and to public addresses.
 
-For each connection a name is resolved once, its addresses are judged, and one of those is connected to: a name that
+For each connection a name is resolved once, its addresses are checked, and one of those is connected to: a name that
 means something else a moment later leads nowhere. The contract's own server may be anywhere, and stays where it was
 found first: a public name leads to public addresses only, that of this machine never to another network. Certificates
 are still checked against the name. Every connection ends at its deadline, however slowly the other side drips.
@@ -75,7 +75,7 @@ class TimedStream(httpcore.NetworkStream):
         return TimedStream(secure, self.deadline)
 
     def get_extra_info(self, info: str) -> object:
-        """What the connection tells about itself."""
+        """Information about the connection."""
         return self.stream.get_extra_info(info)
 
 

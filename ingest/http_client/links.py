@@ -17,7 +17,7 @@ UNQUOTED = re.compile(r"[^\s;,]*")  # more than a token: servers leave the quote
 
 @dataclass(frozen=True)
 class Link:
-    """One link; of a parameter that stands twice, the first counts."""
+    """One link; of a repeated parameter, the first counts."""
 
     target: str
     params: dict[str, str]  # names in small letters
@@ -85,7 +85,7 @@ def read_value(field: str, offset: int) -> tuple[str, int]:
 
 
 def pass_over(field: str, offset: int) -> int:
-    """The place of the next comma that stands in no quotes."""
+    """The place of the next comma outside quotes."""
     while offset < len(field) and field[offset] != ",":
         quoted = QUOTED.match(field, offset)
         offset = quoted.end() if quoted else offset + 1

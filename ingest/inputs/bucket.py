@@ -1,4 +1,4 @@
-"""Objects in an S3-compatible store: the same patterns, batches and positions as files, told apart by their ETags.
+"""Objects in an S3-compatible store: the same patterns, batches and positions as files, distinguished by their ETags.
 
 Who may read is only ever said by the environment, as every tool for such stores does it: AWS_ACCESS_KEY_ID,
 AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION, AWS_SKIP_SIGNATURE, or the machine's own role. Plain HTTP is

@@ -27,7 +27,7 @@ class Choice:
 
 
 def choose_files(source: Input, fingerprints: Mapping[str, object], state: Position) -> Choice:
-    """The next batch of what lies there; `fingerprints` tells of each file what changes when its content does."""
+    """The next batch of the files there; `fingerprints` has a value for each file that changes with its content."""
     if source.mode == "snapshot" or not has_magic(source.path or ""):
         return Choice(tuple(sorted(fingerprints)), {"files": dict(fingerprints)}, may_be_empty=False, more=False)
     known = dict(state.get("files", {}))

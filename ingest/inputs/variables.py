@@ -21,7 +21,7 @@ from runtime.settings.values import DATA_VARIABLE
 
 HIDDEN = "***"
 SHORTEST_HIDDEN = 4  # characters; what is shorter gives nothing away, and hiding it would garble every message
-BEGINNING = 16  # characters of a longer value that are hidden too: messages cut what they show
+BEGINNING = 16  # characters of a longer value that are hidden too: messages shorten what they show
 
 
 class VariableExpander:
@@ -62,7 +62,7 @@ class VariableExpander:
 
 
 def make_secret_expander(dataset: Dataset, settings: Settings) -> VariableExpander:
-    """A filler that hides every variable which an API of the dataset is sent, whoever reads its answer, and when.
+    """A filler that hides every variable which an API of the dataset is sent, for every reader of its answers.
 
     Databases are not sent theirs as data: a user's name would be hidden in the names of columns.
     """
@@ -77,7 +77,7 @@ def make_secret_expander(dataset: Dataset, settings: Settings) -> VariableExpand
 
 
 def hide_beginning(text: str, value: str) -> str:
-    """The text without a value's beginning, as much of it as stands there."""
+    """The text without a value's beginning, as much of it as is there."""
     begin = re.compile(re.escape(value[:BEGINNING]), re.IGNORECASE)
     shown, end = "", 0
     for match in begin.finditer(text):

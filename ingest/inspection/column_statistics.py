@@ -70,7 +70,7 @@ class Failures:
             LOGGER.debug("profile_failed", exc_info=error)
 
 
-# Of each engine by the dataset's id: whoever profiles again and again does so over one engine.
+# Of each engine by the dataset's id: repeated profiles use one engine.
 FAILURES: WeakKeyDictionary[sa.Engine, dict[int, Failures]] = WeakKeyDictionary()
 
 

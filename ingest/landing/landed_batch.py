@@ -16,7 +16,7 @@ class LandedPart:
     sha256: str
     path: Path
     size: int  # bytes, as it came
-    file_format: FileFormat | None = None  # how it is cut, where not as the input says
+    file_format: FileFormat | None = None  # how it is parsed, where not as the input says
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,12 @@ class RawPart:
     name: str  # what a person would call it: rejected records are found by it
     chunks: Iterator[bytes]
     size: int | None = None  # bytes, where known beforehand
-    file_format: FileFormat | None = None  # how it is cut, where not as the input says
+    file_format: FileFormat | None = None  # how it is parsed, where not as the input says
 
 
 @dataclass(frozen=True)
 class RawBatch:
-    """One read of an input: its parts in order, read once, and where the input stands behind them."""
+    """One read of an input: its parts in order, read once, and the input's position after them."""
 
     source: str  # what a person would call it: a file's name, an address, a query
     parts: Iterator[RawPart]

@@ -51,7 +51,7 @@ SOURCE_LIBRARIES: dict[str, type[SourceError]] = {
 
 
 def driver_error(error: BaseException) -> BaseException:
-    """The driver's own error, where SQLAlchemy or our translation stands around it."""
+    """The driver's own error, where SQLAlchemy or our translation wraps it."""
     if isinstance(error, sa.exc.DBAPIError) and error.orig is not None:
         return error.orig
     if isinstance(error, CatalogError) and error.__cause__ is not None:
@@ -108,7 +108,7 @@ def explain_database(error: psycopg.Error) -> IngestError:
 
 
 def explain_duckdb(error: duckdb.Error) -> IngestError:
-    """What went wrong in DuckDB, which only reads what was cut and writes what was judged."""
+    """What went wrong in DuckDB, which only reads parsed records and writes checked ones."""
     if NO_SPACE in str(error):
         return DiskFullError()
     if isinstance(error, duckdb.OutOfMemoryException):

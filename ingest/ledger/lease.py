@@ -55,21 +55,21 @@ def lock_dataset(engine: sa.Engine, dataset: Dataset) -> Iterator[int]:
         try:
             yield row.id
         finally:
-            # Closing the connection does it, too, but some time later: whoever loads next need not wait for that.
+            # Closing the connection does it, too, but some time later: the next load need not wait for that.
             if alone:
                 with suppress(sa.exc.DBAPIError):
                     connection.execute(sa.select(sa.func.pg_advisory_unlock(LOCK_CLASS, sa.cast(row.id, sa.Integer))))
 
 
 def is_awake(connection: sa.Connection, dataset_id: int) -> bool:
-    """Whether whoever holds the dataset's lock still works: a lease that runs, or no load but a fresh session."""
+    """Whether the holder of the dataset's lock still works: a lease that runs, or no load but a fresh session."""
     lease = sa.select(sa.func.max(Load.lease_until) > sa.func.now()).where(
         Load.dataset_id == dataset_id, Load.status == "running"
     )
     running: bool | None = connection.execute(lease).scalar_one()
     if running is not None:
         return running
-    # Before its load is open and after it is over, a holder has no lease: then its session tells.
+    # Before its load is open and after it is over, a holder has no lease: then its session counts.
     return held_datasets(connection).get(dataset_id, LEASE_SECONDS) < LEASE_SECONDS
 
 

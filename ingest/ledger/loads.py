@@ -193,7 +193,7 @@ def find_unfinished(connection: sa.Connection, dataset_id: int, kind: str) -> in
 
 
 def note_landed(engine: sa.Engine, ticket: Ticket, note: LandedNote, batch_sha256: str) -> None:
-    """Remembers what was brought: whoever takes the load up again need not ask the input a second time."""
+    """Remembers what was brought: a worker that takes the load over need not read the input a second time."""
     with engine.begin() as connection:
         lock_head(connection, ticket.dataset_id, ticket.fencing_token, shared=True)
         connection.execute(

@@ -1,4 +1,4 @@
-"""The task queue: one kind of job, "run load N". A job is a hint; what it is about stands in the ledger.
+"""The task queue: one kind of job, "run load N". A job is a hint; its subject is in the ledger.
 
 Whoever wants a load writes it into the ledger as `queued` and wakes the workers. Only they make jobs, for what the
 ledger says is due: a job that is lost, doubled or late changes nothing.
@@ -52,7 +52,7 @@ def insert_load(
 
 
 def wake_workers(connection: sa.Connection) -> None:
-    """Tells the workers, once the transaction is committed, to look into the ledger."""
+    """Notifies the workers, once the transaction is committed, to look into the ledger."""
     connection.execute(sa.select(sa.func.pg_notify(LOADS_CHANNEL, "")))
 
 

@@ -40,7 +40,7 @@ def load_batch(load: RunningLoad) -> Outcome:
 
 def is_repeated(load: RunningLoad, batch: FetchedBatch) -> bool:
     """Whether the batch is the one that was published last, cleaned alike, with nothing rejected since."""
-    # Each pushed record is told its own outcome, be its bytes those of another one.
+    # Each pushed record has its own outcome, even if its bytes are those of another one.
     if takes_events(load.dataset) or not isinstance(load.ticket.request, FromSource):
         return False
     return load.ticket.latest == batch.digests and is_at_rest(load.engine, load.ticket.dataset_id)
@@ -82,7 +82,7 @@ def clean_parsed(load: RunningLoad, parsed: ParsedBatch) -> Iterator[tuple[Clean
     with ExitStack() as stack:
         with load.step("clean"):
             plan = compile_cleaning(load.dataset, parsed.header, find_native(load.dataset), is_json=parsed.is_json)
-            # A batch that is poured again keeps the load that brought it.
+            # A replayed batch keeps the load that brought it.
             replayed = ticket.request.load_id if isinstance(ticket.request, Replay) else None
             revision_and_load = (ticket.head_revision + 1, replayed or ticket.load_id)
             clean = stack.enter_context(

@@ -1,4 +1,4 @@
-"""How one load went, for whoever asked for it."""
+"""The result of one load, for its caller."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from runtime.plain_text import plain
 
 @dataclass(frozen=True)
 class LoadReport:
-    """How one load went, for whoever asked for it."""
+    """The result of one load, for its caller."""
 
     dataset: str
     load_id: int | None  # None where it could not even be opened

@@ -92,7 +92,7 @@ class Loader:
     ) -> tuple[Outcome | None, IngestError | None]:
         """Runs the load that the ticket is for and closes it, whatever is raised in it.
 
-        A database that is gone cannot be told: its exception is passed on, and the load is taken up by the next one.
+        A lost database cannot record it: its exception is passed on, and the load is taken up by the next one.
         """
         outcome: Outcome | None = None
         failure: IngestError | None = None

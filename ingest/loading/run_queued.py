@@ -1,4 +1,4 @@
-"""Runs a load that the ledger has queued. Whatever happens stands in the ledger afterwards, and in the log."""
+"""Runs a load that the ledger has queued. Its outcome is in the ledger afterwards, and in the log."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def conclude(engine: sa.Engine, dataset: Dataset, report: LoadReport) -> str:
 
 
 def note_crash(engine: sa.Engine, load_id: int, dataset: Dataset, error: Exception) -> str | None:
-    """How a load stands that could not be opened."""
+    """The state of a load that could not be opened."""
     log_crash(dataset, load_id, error)
     failure = explain_failure(error)
     try:

@@ -28,7 +28,7 @@ class Candidate:
     parsed: ParsedBatch
     clean: CleanBatch
     pick_raw: RawPicker  # the raw text of lines of the batch
-    replay: ReplayPlan | None  # what is poured again: newer records stay as they are
+    replay: ReplayPlan | None  # the replay: newer records stay unchanged
     confirmed: Path | None  # the keys brought in good order that open rejected records have
     direct: bool  # whether it is copied into current, which was empty when the batch was cleaned
     seen: Mapping[str, tuple[str, ...]]  # what batches have had so far: ingest.cleaning.unread

@@ -39,7 +39,7 @@ def move_head(connection: sa.Connection, ticket: Ticket, outcome: Outcome, *, ol
 
 
 def announce_revision(connection: sa.Connection, ticket: Ticket, revision: int) -> None:
-    """Tells whoever serves the dataset, once the transaction is committed, to look at its head."""
+    """Notifies the services of the dataset, once the transaction is committed, to look at its head."""
     connection.execute(sa.select(sa.func.pg_notify(REVISIONS_CHANNEL, f"{ticket.dataset_id}:{revision}")))
 
 
@@ -85,7 +85,7 @@ def finish_load(connection: sa.Connection, candidate: Candidate, outcome: Outcom
 
 
 def describe_parts(candidate: Candidate) -> list[dict[str, object]]:
-    """The parts as the ledger keeps them; with the first one stands what batches have had so far."""
+    """The parts as the ledger keeps them; the first one has what batches have had so far."""
     parts = [asdict(part) for part in candidate.parsed.parts]
     if parts:
         parts[0] |= {kind: names for kind, names in candidate.seen.items() if names}

@@ -30,7 +30,7 @@ from runtime.postgres.sql_types import SqlExpression
 GATE_TIMEOUT = "30s"
 # Functions and types are PostgreSQL's own, and a backslash in a text is a backslash.
 GATE_SETTINGS = {"search_path": "pg_catalog, pg_temp", "standard_conforming_strings": "on"}
-# Its text is run without parameters: a percent sign and a backslash stand for themselves.
+# Its text is run without parameters: a percent sign and a backslash are literal.
 DIALECT: sa.Dialect = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
 DIALECT._backslash_escapes = False  # type: ignore[attr-defined]
 COMPARISONS = {
@@ -56,7 +56,7 @@ class Measurement:
     severity: str = "error"
     dimension: str | None = None
     error: str | None = None
-    # The properties that it looked at, as (schema, dataset, property): whoever may see all of them is told.
+    # The properties that it looked at, as (schema, dataset, property): callers that may see all of them see the rule.
     reads: tuple[tuple[str, str, str], ...] = ()
 
     @property
@@ -157,7 +157,7 @@ def run_in_savepoint(connection: sa.Connection, statement: str, role: str | None
             cursor.execute("SET LOCAL transaction_read_only = on")
             become(cursor, role, {**GATE_SETTINGS, "statement_timeout": GATE_TIMEOUT})
             # Prepared on purpose: the extended protocol takes one statement only, so no `; COMMIT` slips in.
-            # In brackets too, where nothing but a query can stand: no COMMIT by itself.
+            # In brackets too, where only a query is valid: no COMMIT by itself.
             query = f"SELECT * FROM ({statement.strip().rstrip(';')}\n) AS measured"
             cursor.execute(query.encode(), prepare=True)
             rows = cursor.fetchmany(2)
@@ -207,7 +207,7 @@ def count_metric(tables: DatasetTables, gate: Gate) -> SqlExpression:
         case "nullValues":
             broken: sa.ColumnElement[bool] = column.is_(None)
         case "missingValues":
-            # A null is always missing, whatever else stands for it.
+            # A null is always missing, whatever else means it.
             words = [str(word) for word in gate.arguments.get("missingValues", [""]) if word is not None]
             broken = sa.or_(column.is_(None), text.in_(words))
         case "duplicateValues":

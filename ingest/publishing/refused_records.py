@@ -1,6 +1,6 @@
 """The good records that Postgres refuses all the same, found one by one where a batch as a whole is refused.
 
-Most of what a column cannot hold is known beforehand and judged by the cleaning statement. What is left is decided by
+Most of what a column cannot hold is known before and checked by the cleaning statement. What is left is decided by
 Postgres alone: whether a value fits into an index depends on how well it is compressed. So a batch that it refuses is
 tried again by halves, in temporary tables that are made like the dataset's own, until every offending record stands
 alone; these are rejected with what Postgres says, and the others go on.

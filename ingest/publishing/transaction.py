@@ -164,7 +164,7 @@ def check_relations(
         return []
     for key in enforced:
         parent = catalog.by_dataset[dataset.schema, key.dataset]
-        # The parent's head, held: what was judged stays true until this publication is committed.
+        # The parent's head, held: what was checked stays true until this publication is committed.
         connection.execute(
             sa.select(DatasetHead.id)
             .where(DatasetHead.product == dataset.product, DatasetHead.major == dataset.major)
@@ -199,7 +199,7 @@ def write_withheld(connection: sa.Connection, candidate: Candidate, closed: Gate
 
 
 def write_rejects(connection: sa.Connection, candidate: Candidate, *, withheld: bool = False) -> None:
-    """Keeps the load's rejected records; those that were poured again lie in quarantine already."""
+    """Keeps the load's rejected records; replayed ones are in quarantine already."""
     if candidate.replays_rejects:
         return
     origin = candidate.replay.load_id if candidate.replay is not None else None

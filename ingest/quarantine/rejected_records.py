@@ -24,7 +24,7 @@ RAW_BATCH_LINES = 10_000
 REASONS_SHOWN = 20
 REJECT_COLUMNS = "line, key, raw, reasons, candidate, order_value"
 
-# One load's rejected records, on its own connection. `candidate` holds the values that Postgres still judges,
+# One load's rejected records, on its own connection. `candidate` holds the values that Postgres still checks,
 # `order_value` the one that says which of two records is newer.
 REJECTS = sa.Table(
     "rejects",

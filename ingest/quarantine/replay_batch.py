@@ -1,7 +1,7 @@
 """Replays: of rejected records, of a whole raw batch, and forced publication of a withheld one.
 
 A replay is an upsert that leaves alone whatever is newer than what it pours. A record that comes through keeps its
-place: `_load` and `_line` say which load brought it and where, however often it was poured.
+place: `_load` and `_line` say which load brought it and where, however often it was replayed.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def open_replay_batch(load: RunningLoad) -> Iterator[RawBatch]:
 
 
 def rejects_file_format(file_format: FileFormat) -> FileFormat:
-    """How a batch of rejected records is cut."""
+    """How a batch of rejected records is parsed."""
     return FileFormat(format=FORMAT, delimiter=file_format.delimiter)
 
 
@@ -123,7 +123,7 @@ def takes_whole(dataset: Dataset) -> bool:
 def recall_note(engine: sa.Engine, dataset: Dataset, dataset_id: int, request: LoadRequest) -> LandedNote | None:
     """The batch of the earlier load that a request names; None where it names none.
 
-    SourceError where that cannot be poured again, saying why.
+    SourceError with the reason where that cannot be replayed.
     """
     with engine.connect() as connection:
         match request:
@@ -153,7 +153,7 @@ def find_withheld(connection: sa.Connection, dataset: Dataset, dataset_id: int, 
 
 
 def find_replayed(connection: sa.Connection, dataset: Dataset, dataset_id: int, load_id: int) -> LandedNote:
-    """The batch of a load that is to be poured again, whole."""
+    """The batch of a load that is to be replayed, whole."""
     row = find_load(connection, dataset, dataset_id, load_id)
     if row.kind not in {"ingest", "refresh"}:
         raise SourceError(f"Load {load_id} is a {row.kind} and has no raw batch of its own.")

@@ -1,6 +1,6 @@
 """Replay merge: how a replay is merged in the publishing transaction, and how what it replays is closed.
 
-The temporary table `poured` pairs each rejected record with its line in the batch that is poured, and with the load
+The temporary table `poured` pairs each rejected record with its line in the replayed batch, and with the load
 and line that it first came from.
 """
 
@@ -34,7 +34,7 @@ from runtime.postgres.sql_types import SqlExpression
 REPLAYED = sa.Table(
     "poured",
     sa.MetaData(),
-    sa.Column("line", sa.BigInteger, primary_key=True, autoincrement=False),  # in the batch that is poured
+    sa.Column("line", sa.BigInteger, primary_key=True, autoincrement=False),  # in the replayed batch
     sa.Column("reject_id", sa.BigInteger, nullable=False),
     sa.Column("load_id", sa.BigInteger, nullable=False),  # where the record first came from
     sa.Column("origin_line", sa.BigInteger, nullable=False),
@@ -65,7 +65,7 @@ def write_origins(landed: LandedBatch, file: Path, limit: UnpackLimit) -> None:
 
 
 def plan_replay(load: RunningLoad, landed: LandedBatch, limit: UnpackLimit) -> ReplayPlan | None:
-    """What is poured again, where the load is a replay."""
+    """The replayed records, where the load is a replay."""
     request = load.ticket.request
     if not isinstance(request, Replay):
         return None

@@ -29,7 +29,7 @@ class Reader(Protocol):
         """Passes the part's records to the record writer, and anything else as malformed."""
 
     def pick(self, part: LandedPart, lines: Iterable[int]) -> Iterator[tuple[int, str]]:
-        """(line, raw text) of the records at these ascending lines, by a second pass of the same cut."""
+        """(line, raw text) of the records at these ascending lines, by a second pass of the same parser."""
 
     def redact(self, part: LandedPart, dropped: Set[int], kept: list[int]) -> RedactedPart:
         """The part without the records at the lines in `dropped`; `kept` are those of the others in a document."""

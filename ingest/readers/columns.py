@@ -62,7 +62,7 @@ def require_columns(columns: tuple[str, ...], needed: Iterable[str], source: str
 
 
 def show_names(names: Iterable[str]) -> str:
-    """Names from outside in a message: with what cannot be seen in them written out, cut where there are many."""
+    """Names from outside in a message: with what cannot be seen in them escaped, shortened where there are many."""
     listed = list(names)
     shown = [show_name(name) for name in listed[:NAMES_SHOWN]]
     more = [f"and {len(listed) - NAMES_SHOWN:,} more"] if len(listed) > NAMES_SHOWN else []

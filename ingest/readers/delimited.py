@@ -1,6 +1,6 @@
 """Parser for CSV and other delimited text: yields raw records with their line and raw text.
 
-A record that is not well formed becomes a malformed one, with its reason; what follows it is cut as if it had not
+A record that is not well formed becomes a malformed one, with its reason; what follows it is parsed as if it had not
 been there.
 """
 
@@ -73,7 +73,7 @@ class DelimitedReader:
                 record_writer.note(f"{part.name}: {parser.blank_rows:,} rows of delimiters alone are skipped")
 
     def note_header(self, source: str, lines: list[bytes], parser: CsvParser, record_writer: RecordWriter) -> None:
-        """Tells where a file whose columns the contract names begins with these names all the same."""
+        """Warns where a file whose columns the contract names begins with these names all the same."""
         if self.file_format.columns is None or not lines:
             return
         first = [show_raw(field, parser.encoding).strip() for field in parser.split(lines[0].rstrip(b"\r")) or ()]
@@ -93,7 +93,7 @@ class DelimitedReader:
         return RedactedPart(replace(self.file_format, encoding=encoding), chunks)
 
     def pick(self, part: LandedPart, lines: Iterable[int]) -> Iterator[tuple[int, str]]:
-        """(line, raw text) of the records at these ascending lines: a second pass of the same cut."""
+        """(line, raw text) of the records at these ascending lines: a second pass of the same parser."""
         with open_text(part, self.limit, self.file_format, always=False) as text:
             wanted = iter(lines)
             target = next(wanted, None)
@@ -111,7 +111,7 @@ class DelimitedReader:
 
 
 class CsvParser:
-    """Cuts one text of CSV into records; the header is a record like any other."""
+    """Parses one text of CSV into records; the header is a record like any other."""
 
     def __init__(self, text: OpenText, file_format: FileFormat) -> None:
         self.text = text

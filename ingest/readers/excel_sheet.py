@@ -70,7 +70,7 @@ class SheetSummary:
     formulas: dict[int, list[tuple[int, str]]] = field(default_factory=dict)  # those without a value
     serials: dict[int, SerialColumn] = field(default_factory=dict)
     merged: int = 0  # ranges of cells that are shown as one
-    texts: int = 0  # cells whose text stands elsewhere
+    texts: int = 0  # cells whose text is elsewhere
     kinds: dict[bytes, CellKind] = field(default_factory=dict)
 
     def add(self, row: int, column: int) -> None:
@@ -159,7 +159,7 @@ def measure(archive: zipfile.ZipFile, source: str, packed_bytes: int, limit: Unp
 def measure_texts(
     archive: zipfile.ZipFile, member: str, facts: SheetSummary, source: str, limit: UnpackLimit
 ) -> None:
-    """SourceTooLargeError where the texts of all cells, each of which stands in the file once, are too much."""
+    """SourceTooLargeError where the texts of all cells, each of which is in the file once, are too much."""
     if not facts.texts or TEXTS not in archive.namelist():
         return
     allowance = limit.of_packed(source, sum(part.compress_size for part in archive.infolist()))

@@ -56,7 +56,7 @@ class NdjsonReader:
 
 
 def note_document(source: str, lines: list[bytes], record_writer: RecordWriter) -> None:
-    """Tells where a file begins as no NDJSON does, but a document over many lines."""
+    """Warns where a file begins like one JSON document over many lines, not like NDJSON."""
     first = next((line.strip() for line in lines if line.strip()), b"")
     if first in {b"[", b"{"}:
         record_writer.note(

@@ -52,7 +52,7 @@ def read_object(raw: bytes) -> dict[str, object]:
 def read_plain(raws: Sequence[bytes]) -> list[dict[str, object]] | None:
     """The records, where it is certain at little cost that each text is one, to be taken as it is; else None.
 
-    Each text stands in brackets of its own, on a line of its own: a text that is none, or more than one, cannot be
+    Each text is in brackets of its own, on a line of its own: a text that is none, or more than one, cannot be
     made good by its neighbours.
     """
     text = b"[[" + b"],\n[".join(raws) + b"]]"

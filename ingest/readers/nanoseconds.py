@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from ingest.errors import SourceError
 
 BATCH_ROWS = 10_000
-# Beyond it, nanoseconds since 1970 do not fit into 64 bits: such a twelve-byte moment is not judged.
+# Beyond it, nanoseconds since 1970 do not fit into 64 bits: such a twelve-byte moment is not checked.
 REACH_MICROSECONDS = 9_223_000_000_000_000
 
 
@@ -37,7 +37,7 @@ def find_too_fine(path: Path, columns: list[str]) -> Iterator[int]:
 
 
 def list_fine_columns(file: pq.ParquetFile) -> list[str]:
-    """The columns of the file that hold moments of which DuckDB cuts digits off."""
+    """The columns of the file that hold moments of which DuckDB drops digits."""
     found: dict[str, None] = {}
     for index in range(len(file.schema)):
         leaf = file.schema.column(index)

@@ -128,7 +128,7 @@ class ParquetFile:
         return [name for name in self.columns if wanted is None or name in wanted]
 
     def rows(self, columns: list[str], lines: list[int] | None = None) -> Iterator[tuple[list[bytes], set[int]]]:
-        """The rows as JSON texts, some at a time, and which of these have moments that were cut: all, or at lines."""
+        """The rows as JSON texts, some at a time, and which of their moments lost digits: all, or at lines."""
         pairs = ", ".join(f"{quote_text(name)}, {as_json(quote_name(name), self.types[name])}" for name in columns)
         query = f"SELECT CAST(json_object({pairs}) AS VARCHAR) FROM {self.source}"
         if lines is not None:
@@ -172,7 +172,7 @@ def as_json(value: str, type_: Any, *, nested: bool = False) -> str:
         return value
     if name in {"double", "float"}:
         text = f"CAST({value} AS VARCHAR)"
-        # Infinity is no JSON: as a text it is judged like any other, and within a nested value, where no type would
+        # Infinity is no JSON: as a text it is checked like any other, and within a nested value, where no type would
         # judge it, it is marked, for the record to be rejected.
         odd = f"chr(0) || {text}" if nested else text
         return f"CASE WHEN isfinite({value}) THEN to_json(CAST({text} AS DOUBLE)) ELSE to_json({odd}) END"

@@ -1,6 +1,6 @@
 """Record writer: one file of parsed records for DuckDB, one of malformed records for quarantine.
 
-DuckDB reads the same records that were cut, each with its line before it, every one well formed. Lines count on from
+DuckDB reads the same parsed records, each with its line before it, every one well formed. Lines count on from
 part to part, so that one number finds a record of the batch; `offsets` leads back to the part and its own line.
 """
 
@@ -23,7 +23,7 @@ RECORD_LIMIT_BYTES = 1 << 20  # a longer record is rejected
 MALFORMED_SHOWN_BYTES = 1000  # of one that is too long
 MESSAGE_CHARACTERS = 1000  # of what is wrong with a record
 UNKEPT = re.compile("[\x00\ud800-\udfff]")
-KNOWN_KEYS_LIMIT = 1000  # keys of JSON records that are remembered, to tell which ones no property reads
+KNOWN_KEYS_LIMIT = 1000  # keys of JSON records that are remembered, to report those that no property reads
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class RecordWriter:
         self.notes: list[str] = []
 
     def note(self, text: str) -> None:
-        """Tells whoever reads how the load went what records do not show."""
+        """Adds a note to the result of the load."""
         if text not in self.notes:
             self.notes.append(text)
 
@@ -135,7 +135,7 @@ class RecordWriter:
         self.rejects([self.last, None, show_text(raw), json.dumps([reason]), None, None])
 
     def note_keys(self, keys: Iterable[str]) -> None:
-        """Remembers keys of JSON records: what no property reads is told to the owner."""
+        """Remembers keys of JSON records: what no property reads is reported to the owner."""
         self.header = tuple(dict.fromkeys([*self.header, *keys]))
 
     def open_table(self, name: str, columns: tuple[str, ...], shown: str | None = None) -> None:
@@ -176,7 +176,7 @@ def show_raw(raw: bytes, encoding: str = "utf-8") -> str:
 def show_text(raw: str) -> str:
     """Raw text as Postgres can keep it: a NUL, and half a surrogate pair, is U+FFFD like any byte that is no text.
 
-    A record of which something was replaced is not poured again out of quarantine, but out of the landing zone, where
+    A record of which something was replaced is not replayed from quarantine, but from of the landing zone, where
     its bytes are as they came.
     """
     return UNKEPT.sub("\ufffd", raw)

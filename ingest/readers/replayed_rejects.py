@@ -23,7 +23,7 @@ from ingest.readers.redaction import RedactedPart, blank_lines
 from ingest.readers.text_encoding import OpenText
 
 FORMAT = "rejects"
-NOTHING = OpenText(io.BytesIO(), "utf-8", "utf-8", b"\n")  # what is cut are single records
+NOTHING = OpenText(io.BytesIO(), "utf-8", "utf-8", b"\n")  # single records are parsed
 
 
 class RejectsReader:

@@ -14,7 +14,7 @@ from ingest.landing.unpacking import ByteStream, UnpackLimit, open_landed
 from ingest.readers.signature import refuse_other_format
 
 BLOCK_BYTES = 1 << 20
-LOOK_AHEAD_BYTES = 1 << 20  # so much is looked at to tell what ends a line
+LOOK_AHEAD_BYTES = 1 << 20  # so much is read to detect line ends
 BOM = b"\xef\xbb\xbf"
 # The longer marks first: that of UTF-16 is the beginning of that of UTF-32.
 WIDE_BOMS = {
@@ -98,7 +98,7 @@ def look_ahead(stream: ByteStream, head: bytes) -> bytes:
 
 @cache
 def is_bytewise(encoding: str) -> bool:
-    """Whether each byte is one character, whatever stands before it."""
+    """Whether each byte is one character, whatever precedes it."""
     alone = "".join(bytes([byte]).decode(encoding, "replace") for byte in PROBE)
     return PROBE.decode(encoding, "replace") == alone
 

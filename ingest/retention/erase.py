@@ -31,7 +31,7 @@ from ingest.retention.prune import remove_unneeded
 from ingest.retention.redact_files import RedactionSpace, redact_part
 from runtime.postgres.driver_messages import describe_duckdb
 
-WORD_LEAST = 3  # characters: a shorter key stands in many a text that is not about it
+WORD_LEAST = 3  # characters: a shorter key occurs in many texts that are not about it
 
 
 class Erasure:
@@ -160,7 +160,7 @@ class Erasure:
         return {row[0] for row in rows}
 
     def mentioned_lines(self, parsed: ParsedBatch) -> set[int]:
-        """The lines of malformed records in which the key stands as a word."""
+        """The lines of malformed records that contain the key as a word."""
         if not self.by_word:
             return set()
         with parsed.malformed.open(newline="", encoding="utf-8") as file:

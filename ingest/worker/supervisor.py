@@ -91,7 +91,7 @@ async def run_until_signal(worker: Worker) -> None:
         if stop.is_set():
             log(LOGGER, "worker_ended_at_once", logging.WARNING, running=len(worker.running))
             sys.stderr.flush()
-            # An embedded server is told by the kernel that its starter is gone.
+            # The kernel signals an embedded server that its starter is gone.
             os._exit(128 + number)
         running = len(worker.running)
         log(LOGGER, "worker_stopping", running=running, up_to_seconds=worker.settings.worker_stop_seconds)

@@ -120,7 +120,7 @@ def set_due(engine: sa.Engine, numbers: list[int], seconds: float) -> None:
 
 
 def has_new_data(loader: Loader, dataset: Dataset) -> bool:
-    """Whether the input stands elsewhere than the last load left it."""
+    """Whether the input has changed since the last load."""
     state, tried = read_progress(loader.engine, dataset)
     context = InputContext(dataset, loader.settings, loader.tables, loader.engine, 0, state)
     try:

@@ -146,7 +146,7 @@ class Worker:
         )
 
     async def run_job(self, load_id: int) -> None:
-        """Runs the load that a job names; whatever becomes of it stands in the ledger, never in the queue."""
+        """Runs the load that a job names; its outcome is in the ledger, never in the queue."""
         status = await in_thread(lambda: self.run_load(load_id))
         if status:
             self.ended[status] = self.ended.get(status, 0) + 1

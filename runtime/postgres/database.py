@@ -40,7 +40,7 @@ TRANSACTION_SLACK_MS = 10_000  # beyond what one statement may take
 PORTS = re.compile(r"[0-9]*(,[0-9]*)*")  # of several hosts, one each
 
 # What PostgreSQL says when it is going down, coming up, full or gone; or when a table is taken away for a while: by a
-# migration, or on a replica by replay, which cancels whoever is in its way.
+# migration, or on a replica by replay, which cancels the statements in its way.
 UNAVAILABLE = (
     errors.AdminShutdown,
     errors.CrashShutdown,
@@ -157,7 +157,7 @@ def forget_session(connection: psycopg.Connection[Any], _record: Any, _state: An
         connection.execute("DISCARD ALL", prepare=False)
         connection.autocommit = False
     except psycopg.Error:
-        connection.close()  # whoever gets it next finds it dead, and makes another one
+        connection.close()  # its next user finds it dead, and opens another one
 
 
 def make_read_engine(url: str) -> sa.Engine:

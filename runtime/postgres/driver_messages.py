@@ -13,7 +13,7 @@ import psycopg
 
 # By the first two signs of the SQLSTATE: about names, resources, the server.
 WITHOUT_VALUES = ("08", "0A", "25", "42", "53", "54", "55", "57", "58")
-DATA = "22"  # about values, which stand in quotes
+DATA = "22"  # about values, which are in quotes
 IN_QUOTES = re.compile(r"\".*\"|'.*'", re.DOTALL)  # to the last quote: a value may hold some itself
 # What is wrong with a statement or with the machine, not with a value.
 ABOUT_STATEMENTS = (

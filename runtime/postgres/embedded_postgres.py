@@ -80,7 +80,7 @@ class EmbeddedPostgres:
 
     def url(self, user: str = OWNER, database: str = OWNER) -> str:
         """A libpq URI; for SQLAlchemy, put `postgresql+psycopg` in the place of its scheme."""
-        # The port stands there because PGPORT would win otherwise.
+        # The port is set because PGPORT would win otherwise.
         where = urlencode({"host": str(self.socket_folder), "port": PORT})
         return f"postgresql://{quote(user, safe='')}@/{quote(database, safe='')}?{where}"
 
@@ -110,7 +110,7 @@ def run_embedded(folder: Path, *, share: bool = True) -> Iterator[EmbeddedPostgr
             with start_server(site, lock, share=share) as server:
                 yield server
             return
-        # Locked before it looks: whoever stops a server takes its mark away before it asks for this lock.
+        # Locked before it looks: a process that stops a server removes its mark before it asks for this lock.
         if share and (lock := take_lock(site, USERS_LOCK, fcntl.LOCK_SH)) is not None:
             try:
                 if (found := find_server(site)) is not None:

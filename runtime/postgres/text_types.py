@@ -1,4 +1,4 @@
-"""Columns for text from outside: what Postgres refuses never reaches it, whoever writes."""
+"""Columns for text from outside: what Postgres rejects never reaches it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from runtime.plain_text import keep_text, map_texts, plain, restore_text
 
 
 class PlainText(sa.TypeDecorator[str]):
-    """Text for people: without characters that are not shown, and cut."""
+    """Text for people: without characters that are not shown, and shortened."""
 
     impl = sa.Text
     cache_ok = True

@@ -28,13 +28,13 @@ class Writer(Protocol):
     """Turns batches into bytes."""
 
     def begin(self) -> bytes:
-        """What stands before the first record."""
+        """The bytes before the first record."""
 
     def write(self, batch: pa.RecordBatch) -> bytes | memoryview:
         """A batch."""
 
     def end(self) -> bytes:
-        """What stands behind the last record."""
+        """The bytes after the last record."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from ingest.inputs.database.own_database import keep_logins
 from ingest.inputs.variables import VariableExpander
 
 CONNECT_TIMEOUT = 10  # seconds
-# How a driver is told the time that a connection may take, and to leave nothing behind in a shared session.
+# How a driver gets the time that a connection may take, and to leave nothing behind in a shared session.
 CONNECT_ARGUMENTS: dict[str, dict[str, object]] = {
     "psycopg": {
         "connect_timeout": CONNECT_TIMEOUT,

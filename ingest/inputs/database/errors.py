@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
 from catalog.model.sources import DatabaseSource
 from ingest.errors import SourceError, SourceUnavailableError
 
-CANCELLED = "57014"  # by the time limit, or by somebody: only its words tell, in the server's language
+CANCELLED = "57014"  # by the time limit, or by somebody: only its text says which, in the server's language
 REFUSED = ("28", "3D")  # SQLSTATE: who asks is refused, no such database
 # What drivers say of it before there is a session, which has no SQLSTATE yet.
 LOGIN_FAILED = re.compile(

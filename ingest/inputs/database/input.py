@@ -150,7 +150,7 @@ def read_blocks(
                 if time.monotonic() > end:
                     raise SourceError(f"Reading {source.address} took more than {source.timeout:,.0f} seconds.")
                 if connection.dialect.name == "postgresql":
-                    # A line break can only stand between the values of a column that holds JSON as it was written.
+                    # A line break can only be between the values of a column that holds JSON as it was written.
                     yield b"".join(as_bytes(row[0]).replace(b"\n", b" ") + b"\n" for row in block)
                 else:
                     yield write_rows(names, block, writers)

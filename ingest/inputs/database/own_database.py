@@ -11,7 +11,7 @@ from catalog.inputs.permits import Permits
 from catalog.model.sources import DatabaseSource
 from ingest.errors import SourceError
 
-# What tells one database from all others, however it is reached. A replica has the first of its primary; the second
+# What identifies a database, however it is reached. A replica has the first of its primary; the second
 # is open to logins that may not see the first.
 IDENTITIES = (
     "SELECT system_identifier::text || ' ' || current_database() FROM pg_catalog.pg_control_system()",
@@ -35,7 +35,7 @@ def refuse_own(connection: sa.Connection, own: sa.Engine, source: DatabaseSource
 
 
 def identify(connection: sa.Connection) -> list[tuple[int, str]]:
-    """What tells the connection's database from others, as far as its login may know."""
+    """What identifies the connection's database, as far as its login may know."""
     found = []
     for number, query in enumerate(IDENTITIES):
         try:

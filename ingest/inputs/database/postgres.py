@@ -8,7 +8,7 @@ from __future__ import annotations
 
 BIT, VARBIT, BYTEA, PADDED = 1560, 1562, 17, 1042  # the OIDs of types; the last is character(n)
 COUNTED = ("integer", "smallint", "bigint", "number", "numeric", "boolean")
-# The number that bits stand for, of any width; no bits at all are no number, and stay the empty text.
+# The number that bits mean, of any width; no bits at all are no number, and stay the empty text.
 NUMBER_OF_BITS = (
     "CASE WHEN length({column}) = 0 THEN '' ELSE (SELECT trunc(sum(get_bit({column}, _decant_place)"
     " * power(2::numeric, length({column}) - 1 - _decant_place)))::text"

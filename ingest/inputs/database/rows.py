@@ -17,8 +17,8 @@ import simplejson
 
 Writer = Callable[[Any], Any]
 WHOLE = ("integer", "smallint", "bigint")
-EXACT_FLOAT = 2**53  # a float beyond it may stand for several integers
-# Codes by which PyMySQL and mysqlclient tell columns' types.
+EXACT_FLOAT = 2**53  # a float beyond it may mean several integers
+# Codes by which PyMySQL and mysqlclient name columns' types.
 MYSQL_TIMESTAMP = 7
 MYSQL_BIT = 16
 MIDNIGHT = datetime(1970, 1, 1)  # noqa: DTZ001 - of any day, on any clock
@@ -63,7 +63,7 @@ def choose_writer(kind: str | None, code: object = None, *, mysql: bool = False)
 
 
 def read_bits(value: bytes, kind: str | None, *, is_bit: bool) -> object:
-    """Bytes as the number, the truth or the UUID that they stand for; other numbers than 0 and 1 are no truth."""
+    """Bytes as the number, the truth or the UUID that they mean; other numbers than 0 and 1 are no truth."""
     number = int.from_bytes(value, "big")
     if kind == "boolean" and value and number in (0, 1):
         return bool(number)
@@ -87,7 +87,7 @@ def fit(value: object, kind: str | None) -> object:
 
 
 def plain(value: object) -> object:
-    """A value as JSON has it; what JSON has no word for is a text, which the contract's rules judge."""
+    """A value as JSON has it; what JSON has no word for is a text, which the contract's rules check."""
     match value:
         case None | bool() | int() | str():
             return value

@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from catalog.model.sources import DatabaseSource
 from ingest.inputs.database.own_database import refuse_own
 
-# What a transaction is told: nothing is written, nothing runs for ever, times are the same for everybody.
+# Settings of a transaction: nothing is written, nothing runs for ever, times are the same for everybody.
 TRANSACTIONS: dict[str, tuple[str, ...]] = {
     "postgresql": (
         "SET TRANSACTION READ ONLY",
@@ -26,7 +26,7 @@ TRANSACTIONS: dict[str, tuple[str, ...]] = {
     "mariadb": ("START TRANSACTION READ ONLY",),
     "sqlite": ("PRAGMA query_only = ON",),  # the session is nobody else's
 }
-# What only sessions can be told is put back afterwards.
+# Settings that only sessions have are restored afterwards.
 SESSIONS: dict[str, dict[str, str]] = {
     "mysql": {"time_zone": "'+00:00'", "max_execution_time": "{milliseconds}"},
     "mariadb": {"time_zone": "'+00:00'", "max_statement_time": "{seconds}"},
@@ -55,7 +55,7 @@ def read_only(connection: sa.Connection, source: DatabaseSource) -> Iterator[Non
         for statement in TRANSACTIONS.get(variant, ()):
             connection.exec_driver_sql(statement.format(**limits))
         if variant == "postgresql" and holds_any_bytes(connection):
-            # Texts that are not UTF-8 are the fault of their rows: the server must not judge them.
+            # Texts that are not UTF-8 are the fault of their rows: the server must not check them.
             connection.exec_driver_sql("SET LOCAL client_encoding = 'SQL_ASCII'")
         yield
     finally:

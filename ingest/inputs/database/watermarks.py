@@ -23,7 +23,7 @@ MOST_ROUNDS = 100
 
 
 def choose_rows(query: SqlQuery, watermark: Watermark, dataset: Dataset, dialect: str) -> SqlQuery:
-    """The rows from the mark on, and those without one: they cannot be told from news by it."""
+    """The rows from the watermark on, and those without one: they cannot be distinguished from new rows."""
     column: SqlExpression = sa.column(watermark.incremental.target)
     if watermark.asked is None and watermark.value is None:
         return query

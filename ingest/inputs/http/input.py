@@ -101,7 +101,7 @@ class PageFetcher:
         self.seen: set[bytes] = set()  # digests of pages
 
     def position(self) -> Position | None:
-        """Where the input stands behind this batch: the highest mark before it, and what an unchanged answer is."""
+        """The input's position after this batch: the highest mark before it, and what an unchanged answer is."""
         found = self.watermark.position(self.record_writer.watermarks()) if self.watermark else {}
         # Of several pages, the first one may be the same while others are not.
         if self.validators and self.pages == 1:
@@ -125,7 +125,7 @@ class PageFetcher:
                 page, facts = self.fetch(following, self.pages + 1)
 
     def fetch(self, request: ApiRequest, number: int) -> tuple[Answer, PageSummary]:
-        """One page, and what stands in it."""
+        """One page, and its content."""
         pagination = self.source.pagination
         if pagination and number > 1:
             request = replace(request, name=f"{request.name}, page {number},")
@@ -264,7 +264,7 @@ class PageFetcher:
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def find_file_format(self, page: Answer) -> FileFormat | None:
-        """How the page is cut, where its own words about its encoding count; SourceError where it is unknown."""
+        """How the page is parsed, where its own words about its encoding count; SourceError where it is unknown."""
         charset = httpx.Response(200, headers=page.headers).charset_encoding
         if charset is None or self.source.own_encoding or self.file_format.format not in {"csv", "ndjson", "json"}:
             return None

@@ -46,7 +46,7 @@ NOTHING = object()  # no value, not even null
 
 @dataclass(frozen=True)
 class PageSummary:
-    """What a page tells about the walk."""
+    """What a page says about the walk."""
 
     records: int = -1  # unknown
     following: str | None = None  # the next cursor, or the address of the next page
