@@ -158,37 +158,6 @@ def changes_values(query: ChangesQuery, key: Sequence[KeyPart]) -> dict[str, Any
 
 def changes_operation(dataset: Dataset) -> JsonObject:
     """What to do to a copy of an older revision."""
-    record = {"$ref": f"#/components/schemas/{schema_name(dataset)}"}
-    change = {
-        "type": "object",
-        "required": ["change", "key", "record"],
-        "properties": {
-            "change": {"type": "string", "enum": ["inserted", "updated", "deleted"]},
-            "key": {"type": "object", "description": f"The record's {', '.join(dataset.key)}."},
-            "record": {
-                "oneOf": [record, {"type": "null"}],
-                "description": "The record at that revision; null if it was deleted.",
-            },
-        },
-    }
-    schema = {
-        "type": "object",
-        "required": ["data", "revision", "since", "next", "next_since", "next_epoch"],
-        "properties": {
-            "data": {"type": "array", "items": change},
-            "revision": {"type": "integer", "description": "The last revision that the walk covers."},
-            "since": {"type": "integer", "description": "The requested revision."},
-            "next": NEXT,
-            "next_since": {
-                "type": ["integer", "null"],
-                "description": "On the last page: the value of `since` for the next walk.",
-            },
-            "next_epoch": {
-                "type": ["string", "null"],
-                "description": "On the last page: the epoch of `next_since`; send it as `epoch`.",
-            },
-        },
-    }
     since = parameter(
         "since",
         "The revision of the caller's copy; 0 returns every record as inserted.",
@@ -205,8 +174,43 @@ def changes_operation(dataset: Dataset) -> JsonObject:
         "description": "Inserted, updated and deleted records after a revision, in the order of the key.",
         "parameters": [since | {"required": True}, at, *shared],
         "responses": {
-            "200": answer("A page of changes.", schema, link=True),
+            "200": answer("A page of changes.", changes_schema(dataset), link=True),
             "304": UNCHANGED,
             **problem_answers(401, 404, 406, 410, 422, 429, 503, 504),
+        },
+    }
+
+
+def changes_schema(dataset: Dataset) -> JsonObject:
+    """A page of changes."""
+    record = {"$ref": f"#/components/schemas/{schema_name(dataset)}"}
+    change: JsonObject = {
+        "type": "object",
+        "required": ["change", "key", "record"],
+        "properties": {
+            "change": {"type": "string", "enum": ["inserted", "updated", "deleted"]},
+            "key": {"type": "object", "description": f"The record's {', '.join(dataset.key)}."},
+            "record": {
+                "oneOf": [record, {"type": "null"}],
+                "description": "The record at that revision; null if it was deleted.",
+            },
+        },
+    }
+    return {
+        "type": "object",
+        "required": ["data", "revision", "since", "next", "next_since", "next_epoch"],
+        "properties": {
+            "data": {"type": "array", "items": change},
+            "revision": {"type": "integer", "description": "The last revision that the walk covers."},
+            "since": {"type": "integer", "description": "The requested revision."},
+            "next": NEXT,
+            "next_since": {
+                "type": ["integer", "null"],
+                "description": "On the last page: the value of `since` for the next walk.",
+            },
+            "next_epoch": {
+                "type": ["string", "null"],
+                "description": "On the last page: the epoch of `next_since`; send it as `epoch`.",
+            },
         },
     }

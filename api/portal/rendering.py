@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote_plus
+from urllib.parse import quote
 
 from fastapi import Request
 from jinja2 import Environment, FileSystemLoader, Undefined
@@ -62,7 +62,6 @@ def environment() -> Environment:
         "figure": write_figure,
         "share": write_share,
         "bound": show_bound,
-        "decoded": unquote_plus,
         "record_path": record_path,
         "when": write_time,
         "markdown": write_markdown,

@@ -6,13 +6,16 @@ from api.portal.explorer.question import Exploration, encode_value
 from catalog.types.filter_operators import OPERATORS
 
 SEVERAL = frozenset(operator.key for operator in OPERATORS if operator.several)
+QUESTION = "question"  # the question that the form adds to, as one text: fields would lose which commas separate
 FORM = ("add_property", "add_operator", "add_value", "add_group", "add_bucket", "add_measure", "add_of")
 
 
 def apply_form(question: Exploration) -> Exploration:
     """The question with what the form says, and without the form's own parameters."""
     given = {name: question.value(name) or "" for name in FORM}
-    found = Exploration(tuple(part for part in question.parts if part[0] not in FORM))
+    found = Exploration(tuple(part for part in question.parts if part[0] not in (*FORM, QUESTION)))
+    if before := question.value(QUESTION):
+        found = Exploration.read(before)
     if given["add_property"] and given["add_value"]:
         operator = given["add_operator"] or "eq"
         name = given["add_property"] if operator == "eq" else f"{given['add_property']}[{operator}]"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,6 +25,9 @@ from api.portal.pages.dataset import FORMAT_NAMES, PATH, find_whole
 
 EXPLAINED = frozenset({404, 406, 410, 422, 504})  # problems that stand beside the form, to be corrected there
 VALUES_SHOWN = 8
+
+
+Href = Callable[[Exploration], str]  # the address of a question
 
 
 @dataclass(frozen=True)
@@ -66,8 +70,6 @@ async def build_explore(asking: Asking) -> Content:
     def href(asked: Exploration) -> str:
         return f"{page}/explore" + (f"?{asked.address}" if asked.address else "")
 
-    address = f"{asking.origin}{path}/{'aggregate' if question.is_aggregate else 'records'}"
-    exported = f"{asking.origin}{path}/export?format=parquet" + prefixed("&", question.filter_query)
     values = {
         "path": path,
         "page_path": page,
@@ -84,16 +86,35 @@ async def build_explore(asking: Asking) -> Content:
         "chips": chips_of(question, href),
         "facets": facets_of(question, dataset, profile, href),
         "revision": reply.revision if reply else dataset["revision"],
-        "live": href(question.set("at", None)),
-        "pinned": href(question.set("at", str(reply.revision if reply else dataset["revision"]))),
-        "is_pinned": question.value("at") is not None,
         "following": following(question, reply, href),
-        "snippets": write_snippets(address + prefixed("?", question.query), exported, is_open=dataset["open"]),
-        "formats": [(kind.name, FORMAT_NAMES.get(kind.name, kind.name)) for kind in FORMATS],
         "measures": MEASURES,
         "operators": sorted({op for prop in dataset["properties"] for op in prop["operators"]}),
     }
-    return Content("explore.html", f"Explore {dataset['dataset']}", values, alternate=address, indexed=False)
+    values |= sharing_of(asking, dataset, question, reply.revision if reply else None, href)
+    alternate = asked_path(path, question) + prefixed("?", question.query)
+    title = f"Explore {dataset['dataset']}"
+    return Content("explore.html", title, values, alternate=alternate, indexed=False)
+
+
+def sharing_of(
+    asking: Asking, dataset: dict[str, Any], question: Exploration, revision: int | None, href: Href
+) -> dict[str, Any]:
+    """What takes the question along: addresses that are pinned or follow, programs, files."""
+    path = PATH.format(**asking.request.path_params)
+    address = asking.origin + asked_path(path, question) + prefixed("?", question.query)
+    exported = f"{asking.origin}{path}/export?format=parquet" + prefixed("&", question.filter_query)
+    return {
+        "live": href(question.set("at", None)),
+        "pinned": href(question.set("at", str(revision or dataset["revision"]))),
+        "is_pinned": question.value("at") is not None,
+        "snippets": write_snippets(address, exported, is_open=dataset["open"]),
+        "formats": [(kind.name, FORMAT_NAMES.get(kind.name, kind.name)) for kind in FORMATS],
+    }
+
+
+def asked_path(path: str, question: Exploration) -> str:
+    """The path of the API's question."""
+    return f"{path}/{'aggregate' if question.is_aggregate else 'records'}"
 
 
 async def ask(asking: Asking, path: str, question: Exploration, revision: int) -> tuple[Reply | None, Problem | None]:
@@ -102,7 +123,7 @@ async def ask(asking: Asking, path: str, question: Exploration, revision: int) -
     if question.value("at") is None and revision:
         query += ("&" if query else "") + f"at={revision}"
     try:
-        return await asking.get_raw(f"{path}/{'aggregate' if question.is_aggregate else 'records'}", query), None
+        return await asking.get_raw(asked_path(path, question), query), None
     except Problem as problem:
         if KINDS[problem.code].status not in EXPLAINED:
             raise
@@ -123,7 +144,7 @@ def columns_of(question: Exploration, dataset: dict[str, Any], rows: list[dict[s
     return [] if question.is_aggregate else [prop["name"] for prop in dataset["properties"]]
 
 
-def sort_link(question: Exploration, name: str, dataset: dict[str, Any], href: Any) -> Link | None:
+def sort_link(question: Exploration, name: str, dataset: dict[str, Any], href: Href) -> Link | None:
     """The link that sorts by a column, upwards first; None where it has no order."""
     ordered = {prop["name"] for prop in dataset["properties"] if "eq" in prop["operators"]}
     if not question.is_aggregate and name not in ordered:
@@ -145,7 +166,7 @@ def views_of(question: Exploration, groups: list[str]) -> list[str]:
     return [view for view in VIEWS if fitting.get(view, True)]
 
 
-def chips_of(question: Exploration, href: Any) -> list[Link]:
+def chips_of(question: Exploration, href: Href) -> list[Link]:
     """What the question holds; each link takes one part out."""
     chips = [Link(condition.text, href(question.without(condition.part))) for condition in question.filters]
     for name, word in (("group_by", "by"), ("measure", "measure")):
@@ -155,7 +176,7 @@ def chips_of(question: Exploration, href: Any) -> list[Link]:
 
 
 def facets_of(
-    question: Exploration, dataset: dict[str, Any], profile: Reply | None, href: Any
+    question: Exploration, dataset: dict[str, Any], profile: Reply | None, href: Href
 ) -> list[tuple[str, Figures, list[Link]]]:
     """For each property the values or intervals of its profile, each with the link that filters by it."""
     found = []
@@ -176,15 +197,14 @@ def facets_of(
     return found
 
 
-def following(question: Exploration, reply: Reply | None, href: Any) -> str | None:
+def following(question: Exploration, reply: Reply | None, href: Href) -> str | None:
     """The address of the next page of the same revision."""
     next_url = reply.value.get("next") if reply else None
     if not next_url:
         return None
     asked = Exploration.read(urlsplit(next_url).query)
     view = question.value(VIEW)
-    found: str = href(asked.set(VIEW, view) if view else asked)
-    return found
+    return href(asked.set(VIEW, view) if view else asked)
 
 
 def prefixed(sign: str, query: str) -> str:

@@ -93,6 +93,9 @@ def test_a_form_leads_to_the_plain_address_of_its_question(client: httpx.Client)
     form = {"kind": "a", "add_property": "price", "add_operator": "gte", "add_value": "10", "add_group": ""}
     moved = client.get(EXPLORE, params=form)
     assert (moved.status_code, moved.headers["location"]) == (302, f"{EXPLORE}?kind=a&price[gte]=10")
+    form = {"question": "kind[in]=a,%3Cc%3E", "add_property": "customer", "add_operator": "ilike", "add_value": "C%"}
+    moved = client.get(EXPLORE, params=form)
+    assert moved.headers["location"] == f"{EXPLORE}?kind[in]=a,%3Cc%3E&customer[ilike]=C%25"
     form = {"add_group": "price", "add_bucket": "10", "add_measure": "sum", "add_of": "price"}
     moved = client.get(EXPLORE, params=form)
     assert moved.headers["location"] == f"{EXPLORE}?group_by=bin(price,10)&measure=sum:price"
