@@ -173,7 +173,7 @@ LOAD: dict[str, tuple[JsonObject, str, Json]] = {
     "finished_at": (TIMESTAMP, "End of the load.", EARLY),
     "retry_at": (TIMESTAMP, "Time of the next attempt, after a temporary failure.", EARLY),
     "error_code": (MAYBE_TEXT, "Error code of a failed load.", "source_missing"),
-    "error": (MAYBE_TEXT, "Error message of a failed load.", "There is no file 'flights.csv.zip'."),
+    "error": (MAYBE_TEXT, "Error message of a failed load.", "No file matches 'flights.csv.zip' in 'data'."),
     "requested_by": (MAYBE_TEXT, "Who requested the load; null for an automatic one.", "key 4f2c9a"),
     "url": (TEXT, "The URL of the load's details.", "/operations/loads/7"),
 }
