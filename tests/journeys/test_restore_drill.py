@@ -44,6 +44,7 @@ def restore(databases: Databases, lab: Lab) -> Iterator[Callable[[], Callable[[]
     backups = []
 
     def backup() -> Callable[[], None]:
+        lab.close()  # a database is copied while nobody is connected
         backups.append(databases.create(str(name)))
 
         def put_back() -> None:

@@ -19,12 +19,18 @@ WIDE, NARROW = 560, 230  # of the plot, in pixels: a screen, and a telephone
 KEPT_CHARTS = 500
 SVG = "http://www.w3.org/2000/svg"
 # What the drawings are made of; what else there may be is left out: scripts, styles, links, images.
-ELEMENTS = frozenset({"svg", "g", "path", "rect", "line", "text", "tspan", "circle", "defs", "clipPath", "title"})
+ELEMENTS = frozenset(
+    {
+        *("svg", "g", "path", "rect", "line", "circle", "text", "tspan", "title"),
+        *("defs", "clipPath", "linearGradient", "stop"),
+    }
+)
 ATTRIBUTES = frozenset(
     {
         "width", "height", "viewBox", "transform", "d", "x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "r", "rx", "dx",
         "dy", "fill", "fill-opacity", "stroke", "stroke-width", "stroke-opacity", "stroke-dasharray", "opacity",
         "stroke-miterlimit", "font-family", "font-size", "font-weight", "font-style", "text-anchor", "id",
+        "offset", "stop-color", "gradientUnits",
         "clip-path",
     }
 )  # fmt: skip
