@@ -96,9 +96,9 @@ def publish(
             f"A gate withheld load {load} (`decant loads show {load}` names the gate)."
             " To publish it with an entry in the audit log, add --anyway."
         )
-    from catalog.model.load_request import PublishHeld
+    from catalog.model.load_request import PublishWithheld
 
-    run_request(None, load, PublishHeld(load), "publish anyway", as_json=as_json)
+    run_request(None, load, PublishWithheld(load), "publish anyway", as_json=as_json)
 
 
 def dismiss(

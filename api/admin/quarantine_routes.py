@@ -16,7 +16,7 @@ from api.http.query_string import read_count, read_number, refuse_parameters
 from api.http.request_body import member_problem, parse_object
 from api.http.responses import READ, answer_fresh_list
 from catalog.model.dataset import Dataset
-from catalog.model.load_request import PublishHeld, Replay
+from catalog.model.load_request import PublishWithheld, Replay
 from catalog.storage.statuses import REJECT_STATES
 
 router = APIRouter()
@@ -98,7 +98,7 @@ async def post_publication(request: Request) -> Response:
     if found[3] != "withheld":
         raise Problem("invalid_value", f"Load {text} was not withheld; it is {found[3]}.")
     operation = f"POST /operations/loads/{text}/publish"
-    wanted = LoadOrder(by, [dataset], key, body, operation, PublishHeld(int(text)))
+    wanted = LoadOrder(by, [dataset], key, body, operation, PublishWithheld(int(text)))
     return await answer_queued(context, wanted)
 
 

@@ -17,7 +17,7 @@ from api.http.problems import Problem, parameter_problem
 from api.openapi_parts.names import operation_id, schema_name
 from api.openapi_parts.parameters import at_parameter, page_parameters
 from api.openapi_parts.parts import NEXT, UNCHANGED, answer, parameter, problem_answers
-from api.query.cursor import KeyPart, digest_query, open_key, seal_key
+from api.query.cursor import KeyPart, digest_query, open_key, shorten_key
 from api.query.pagination import check_position_found, check_room, next_page, open_cursor, text_parts
 from api.query.parameters import (
     LIMIT_DEFAULT,
@@ -109,7 +109,7 @@ class Changes(WholeAnswer):
             check_position_found(placed[0])
         next_url = None
         if int(found or 0) > query.limit:
-            position = seal_key(json.loads(last or b"[]"), text_parts(view.dataset))
+            position = shorten_key(json.loads(last or b"[]"), text_parts(view.dataset))
             next_url = next_page(view, target, pin.epoch, pin.revisions, digest, position)
         facts = {
             "revision": pin.revision,

@@ -65,7 +65,7 @@ class RecordReader:
         if isinstance(question.at, int):
             wanted = max(wanted, question.at)
         head = await self.heads.at_least(view.dataset, wanted)
-        heads = (head, *[await self.heads.of(other.dataset) for other in question.companions])
+        heads = (head, *[await self.heads.of(other.dataset) for other in question.related_views])
         if head.revision < least:
             raise DatabaseUnavailableError(
                 "The database that serves reads is behind a revision that was served before."
@@ -98,18 +98,18 @@ class RecordReader:
                 raise gone(head)
 
     async def revisions_at(self, view: View, question: Question, heads: Sequence[Head]) -> tuple[int, ...]:
-        """The revisions that `at` means; companions are read as they stood at the same moment."""
+        """The revisions that `at` means; related_views are read as they stood at the same moment."""
         at = question.at
         if isinstance(at, int):
             if at > heads[0].revision:
                 raise parameter_problem("invalid_value", "at", f"the newest revision is {heads[0].revision}")
             if at < heads[0].oldest_revision:
                 raise gone(heads[0])
-            if not question.companions:
+            if not question.related_views:
                 return (at,)
-        datasets = [view.dataset, *(other.dataset for other in question.companions)]
+        datasets = [view.dataset, *(other.dataset for other in question.related_views)]
         statement = view.statement(
-            ("revisions at", type(at), question.companions), lambda: compile_revisions_at(datasets, type(at))
+            ("revisions at", type(at), question.related_views), lambda: compile_revisions_at(datasets, type(at))
         )
         row = await self.read_connections.fetch(statement, {"at": at})
         found = [int(value) if value is not None else 0 for value in row or []]

@@ -22,7 +22,7 @@ from api.openapi_parts.parameters import (
     properties_parameter,
 )
 from api.openapi_parts.parts import UNCHANGED, answer, problem_answers
-from api.query.cursor import Cursor, digest_query, open_key, seal_key
+from api.query.cursor import Cursor, digest_query, open_key, shorten_key
 from api.query.pagination import check_link, check_position_found, check_room, next_page, open_cursor, text_parts
 from api.query.parameters import RecordQuery
 from api.query.question import Answer, Pin, Question, Target
@@ -30,7 +30,7 @@ from api.query.record_key import parse_key
 from api.query.view import View
 from api.sql.csv_lines import csv_header
 from api.sql.keyset import Order, order_of
-from api.sql.pagination import After, key_values, unsealed_properties
+from api.sql.pagination import After, key_values, properties_not_in_cursor
 from api.sql.selection import Age
 from catalog.model.dataset import Dataset
 from runtime.json_types import JsonObject
@@ -57,7 +57,7 @@ class Page(WholeAnswer):
             at=None if cursor else query.at,
             pins=cursor.revisions if cursor else (),
             epoch=cursor.epoch if cursor else query.epoch,
-            companions=tuple(view.related[name].view for name in query.expand),
+            related_views=tuple(view.related[name].view for name in query.expand),
         )
 
     def describe(self, dataset: Dataset, filters: list[JsonObject]) -> JsonObject:
@@ -87,7 +87,7 @@ class Page(WholeAnswer):
             check_position_found(total.pop(0))
         next_url = None
         if int(found or 0) > query.limit:
-            position = seal_position(view.dataset, query, json.loads(last or b"[]"))
+            position = make_position(view.dataset, query, json.loads(last or b"[]"))
             next_url = next_page(view, page.target, pin.epoch, revisions, page.digest, position)
         if media_type is JSON:
             body = write_page(records or b"", revisions[0], next_url, total)
@@ -114,7 +114,7 @@ class Record(WholeAnswer):
             canonical=repr((key, query.properties, query.expand)).encode(),
             at=query.at,
             epoch=query.epoch,
-            companions=tuple(view.related[name].view for name in query.expand),
+            related_views=tuple(view.related[name].view for name in query.expand),
         )
 
     def describe(self, dataset: Dataset, filters: list[JsonObject]) -> JsonObject:
@@ -164,14 +164,14 @@ class PageQuery:
         """Whether the statement looks for the cursor's record."""
         order = order_of(dataset, self.query.sort)
         after = self.after(order)
-        return after is not None and bool(unsealed_properties(dataset, order, after))
+        return after is not None and bool(properties_not_in_cursor(dataset, order, after))
 
 
-def seal_position(dataset: Dataset, query: RecordQuery, last: list[Any]) -> list[Any]:
+def make_position(dataset: Dataset, query: RecordQuery, last: list[Any]) -> list[Any]:
     """What a cursor holds of the last record: which sort values are null, as bits, and the key."""
     size = len(order_of(dataset, query.sort))
     nulls = sum(is_null << index for index, is_null in enumerate(last[:size]))
-    return [nulls, *seal_key(last[size:], text_parts(dataset))]
+    return [nulls, *shorten_key(last[size:], text_parts(dataset))]
 
 
 def shape_page(view: View, page: PageQuery, media_type: MediaType, *, age: Age) -> PageShape:

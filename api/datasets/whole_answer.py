@@ -25,7 +25,7 @@ KEPT_FIELDS = frozenset({b"etag", b"decant-epoch", b"decant-revision", b"last-mo
 
 
 class WholeAnswer(ABC):
-    """A kind of question whose answers are such."""
+    """A kind of question whose answer is made in memory before it is sent."""
 
     name: str
     path: str

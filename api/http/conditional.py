@@ -24,7 +24,7 @@ HEADER_LIMIT_CHARACTERS = 4000
 
 
 def make_tag(epoch: str, revisions: Sequence[int], *facts: bytes) -> str:
-    """The strong tag of an answer that read these revisions, in the dataset's and its companions' order."""
+    """The strong tag of an answer that read these revisions, in the dataset's and its related_views' order."""
     digest = blake2b(b"\0".join(facts), digest_size=DIGEST_BYTES, key=b"%s-%d" % (epoch.encode(), revisions[0]))
     for revision in revisions[1:]:
         digest.update(b"\0%d" % revision)

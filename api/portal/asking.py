@@ -6,6 +6,7 @@ and counted, once for the page.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,7 +14,8 @@ from urllib.parse import quote, urlencode
 
 import orjson
 from fastapi import Request
-from starlette.types import Message
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Scope
 
 from api.auth.authenticator import Principal
 from api.auth.identify import IDENTIFIED
@@ -21,11 +23,13 @@ from api.context import Context, context_of
 from api.http.addresses import origin_of
 from api.http.negotiation import JSON
 from api.http.paths import decode_path
-from api.http.problems import KINDS, Problem
+from api.http.problems import KINDS, Problem, explain_unavailable
 from api.http.server_timing import KEPT, Timings
+from runtime.errors import DatabaseUnavailableError, QueryTimeoutError, QueryTooExpensiveError
 
 # Of the page's own request, and of no question.
 OWN_FACTS = ("path_params", "endpoint", "route", "router")
+QUESTIONS_AT_ONCE = 4  # of one page: its other callers have their turns too
 PROBLEM_FIELDS = ("www-authenticate", "retry-after")
 Parameters = list[tuple[str, str]]
 UNSPOILED = "[]():*"  # as people write filters; a comma that is written separates
@@ -47,7 +51,9 @@ class Reply:
 
     @property
     def data(self) -> Any:
-        """The member that holds what was asked for."""
+        """The member that holds what was asked for; `not_found` where a contract answers in a dataset's place."""
+        if "data" not in self.value:
+            raise Problem("not_found")
         return self.value["data"]
 
 
@@ -59,6 +65,7 @@ class Asking:
         self.context: Context = context_of(request)
         self.principal = principal
         self.replies: list[Reply] = []
+        self.turns = asyncio.Semaphore(QUESTIONS_AT_ONCE)
 
     @property
     def origin(self) -> str:
@@ -74,7 +81,13 @@ class Asking:
 
         With `encoded`, the path is one that stands in an address too, such as that of a record's key.
         """
-        reply = await self.send(path, query, encoded=encoded)
+        try:
+            reply = await self.send(path, query, encoded=encoded)
+        except Problem as problem:
+            # What a page says of a problem is part of it, as an answer is.
+            told = f"{problem.code} {problem.detail}"
+            self.replies.append(Reply(write_address(path, query, encoded=encoded), told, None, b"null"))
+            raise
         self.replies.append(reply)
         return reply
 
@@ -85,8 +98,6 @@ class Asking:
         except Problem as problem:
             if KINDS[problem.code].status not in {404, 410}:
                 raise
-            address = write_address(path, write_query(list(parameters)))
-            self.replies.append(Reply(address, problem.code, None, b"null"))
             return None
 
     async def send(self, path: str, query: str, *, encoded: bool = False) -> Reply:
@@ -103,7 +114,8 @@ class Asking:
             KEPT: Timings(),
         }
         answer = Answer()
-        await self.request.app.router(scope, answer.receive, answer.send)
+        async with self.turns:
+            await route(self.request.app.router, scope, answer)
         body = b"".join(answer.chunks)
         if answer.status >= 300:
             told = orjson.loads(body)
@@ -111,7 +123,7 @@ class Asking:
             raise Problem(told["code"], told.get("detail"), errors=told.get("errors"), headers=kept)
         revision = answer.headers.get("decant-revision", "")
         tag = answer.headers.get("etag", "")
-        return Reply(raw + (f"?{query}" if query else ""), tag, int(revision) if revision else None, body)
+        return Reply(write_address(path, query, encoded=encoded), tag, int(revision) if revision else None, body)
 
 
 class Answer:
@@ -140,6 +152,25 @@ def write_query(parameters: Parameters) -> str:
     return urlencode(parameters, safe=UNSPOILED)
 
 
-def write_address(path: str, query: str) -> str:
+def write_address(path: str, query: str, *, encoded: bool = False) -> str:
     """Path and query of a question."""
-    return quote(path, safe="/,:") + (f"?{query}" if query else "")
+    return (path if encoded else quote(path, safe="/,:")) + (f"?{query}" if query else "")
+
+
+def status_of(problem: Problem | None) -> int:
+    """The status of a page that says what is wrong with its question, where something is."""
+    return KINDS[problem.code].status if problem else 200
+
+
+async def route(router: ASGIApp, scope: Scope, answer: Answer) -> None:
+    """Has the service's routes answer; what other layers would make a problem is one here already."""
+    try:
+        await router(scope, answer.receive, answer.send)
+    except QueryTimeoutError:
+        raise Problem("query_timeout") from None
+    except QueryTooExpensiveError:
+        raise Problem("query_too_expensive") from None
+    except DatabaseUnavailableError as error:
+        raise explain_unavailable(error) from error
+    except HTTPException as error:
+        raise Problem("not_found") from error

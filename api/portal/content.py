@@ -25,4 +25,5 @@ class Content:
     description: str = ""
     alternate: str | None = None  # the path of the same as JSON
     search: str = ""  # what stands in the search field
+    status: int = 200
     indexed: bool = True  # whether search engines may list it

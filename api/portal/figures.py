@@ -80,11 +80,22 @@ def figures_of(profile: dict[str, Any] | None) -> dict[str, Figures]:
 
 
 def show_bound(value: Any) -> str:
-    """A bound of an interval: a day where it is a moment, a number of few digits."""
+    """A bound of an interval: a day and the time of day where it is a moment, a number of few digits."""
     if isinstance(value, int | float):
-        return f"{value:,.4g}" if abs(value) < 1e6 else f"{value:,.0f}"
+        return show_number(value)
+    text = str(value)
     try:
-        moment = datetime.fromisoformat(str(value))
+        moment = datetime.fromisoformat(text) if text[4:5] == "-" else None
     except ValueError:
-        return str(value)
-    return f"{moment.day} {moment:%b %Y}"
+        moment = None
+    if moment is None:
+        return text
+    clock = f", {moment:%H:%M}" if moment.hour or moment.minute else ""
+    return f"{moment.day} {moment:%b %Y}{clock}"
+
+
+def show_number(value: float) -> str:
+    """A number with separators, of no more digits than can be told apart."""
+    if isinstance(value, int) or abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:,.4g}"

@@ -54,6 +54,9 @@ async def answer_page(request: Request, build: Build) -> Response:
         return RedirectResponse(public_path(context.settings, elsewhere.path), 302, HEADERS | {"Vary": VARY})
     except Problem as problem:
         return show_problem(request, problem)
+    if content.status != 200:
+        body = render(request, content, asking.replies)
+        return Response(body, content.status, HEADERS | {"Cache-Control": "no-store"}, CONTENT_TYPE)
     coding = choose_coding(request.headers.get("accept-encoding", ""))
     tag = tag_of(request, asking, content, coding)
     is_open = principal.id is None and "authorization" not in request.headers and "cookie" not in request.headers

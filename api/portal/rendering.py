@@ -19,7 +19,7 @@ from api.http.addresses import public_path
 from api.portal.asking import Reply
 from api.portal.assets import asset_path
 from api.portal.content import Content
-from api.portal.figures import show_bound
+from api.portal.figures import show_bound, show_number
 from api.portal.record_path import record_path
 from runtime.plain_text import plain
 from runtime.version import read_version
@@ -85,7 +85,7 @@ def render(request: Request, content: Content, replies: Sequence[Reply]) -> byte
 
 def show_text(value: Any) -> Any:
     """What a template fills in: text from outside with its controls visible, such as those that turn direction."""
-    return plain(value) if type(value) is str else value
+    return plain(value, None) if type(value) is str else value
 
 
 def write_count(value: int | None, noun: str = "") -> str:
@@ -102,10 +102,8 @@ def write_figure(value: Any) -> str:
         return "–"
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return f"{value:,.4g}" if abs(value) < 1e6 else f"{value:,.0f}"
+    if isinstance(value, int | float):
+        return show_number(value)
     return plain(str(value))
 
 

@@ -42,7 +42,7 @@ class Cursor:
     position: tuple[Any, ...]  # JSON values, by which the kind of question finds its place again
 
 
-SealedPart: TypeAlias = str | list[str]  # of a key: whole, or [how it begins, its digest]
+CursorKeyPart: TypeAlias = str | list[str]  # of a key: whole, or [how it begins, its digest]
 
 
 @dataclass(frozen=True)
@@ -96,13 +96,13 @@ def text_room(texts: int) -> int:
     return max(KEY_BYTES // max(texts, 1), TEXT_LEAST_BYTES)
 
 
-def seal_key(key: Sequence[str], are_texts: Sequence[bool]) -> list[SealedPart]:
+def shorten_key(key: Sequence[str], are_texts: Sequence[bool]) -> list[CursorKeyPart]:
     """The parts of a key as a cursor holds them: a long text as [how it begins, its digest]."""
     room = text_room(sum(are_texts))
     return [truncate_key_text(part, room) if is_text else part for part, is_text in zip(key, are_texts, strict=True)]
 
 
-def truncate_key_text(text: str, room: int) -> SealedPart:
+def truncate_key_text(text: str, room: int) -> CursorKeyPart:
     """A text, or [how it begins, its digest] where it takes more room."""
     if len(text) <= room and len(write_json(text)) - 2 <= room:
         return text
@@ -112,7 +112,7 @@ def truncate_key_text(text: str, room: int) -> SealedPart:
     return [start, hashlib.sha256(text.encode()).hexdigest()[:DIGEST_CHARACTERS]]
 
 
-def open_key(parts: Sequence[SealedPart]) -> tuple[KeyPart, ...]:
+def open_key(parts: Sequence[CursorKeyPart]) -> tuple[KeyPart, ...]:
     """The parts of a key that a cursor holds."""
     return tuple(KeyPart(part) if isinstance(part, str) else KeyPart(*part) for part in parts)
 

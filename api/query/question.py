@@ -29,11 +29,11 @@ class Question:
     query: Any  # the kind's own frozen value
     canonical: bytes  # all of it that decides on the answer's bytes; part of the entity tag
     at: int | datetime | None = None
-    pins: tuple[int, ...] = ()  # a cursor's revisions, of the dataset and its companions
+    pins: tuple[int, ...] = ()  # a cursor's revisions, of the dataset and its related_views
     epoch: str | None = None  # of the revisions that the caller names, where they say
     seen: int = 0  # the caller names this revision of the dataset: an older head is read again
     media_type: MediaType | None = None  # that the address names; otherwise the Accept header decides
-    companions: tuple[View, ...] = ()  # other datasets that are read, as the caller sees them
+    related_views: tuple[View, ...] = ()  # other datasets that are read, as the caller sees them
     tags: dict[object, str] = field(
         default_factory=dict, compare=False, repr=False
     )  # entity tags of its latest answers
@@ -41,7 +41,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """Which revisions are read, of the dataset and its companions, and the revisions of their heads."""
+    """Which revisions are read, of the dataset and its related_views, and the revisions of their heads."""
 
     revisions: tuple[int, ...]
     heads: tuple[Head, ...]
@@ -60,7 +60,7 @@ class Answer:
     """What a question was answered with."""
 
     body: bytes
-    revisions: tuple[int, ...]  # as read: of the dataset and its companions
+    revisions: tuple[int, ...]  # as read: of the dataset and its related_views
     modified: int = 0  # when the newest of them was published, in seconds since 1970; 0 where nothing was
     next_url: str | None = None
     headers: tuple[tuple[bytes, bytes], ...] = field(default=())

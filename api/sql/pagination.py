@@ -65,7 +65,7 @@ def is_keyed(dataset: Dataset, table: sa.FromClause, truncated: Sequence[bool]) 
     return conditions
 
 
-def unsealed_properties(dataset: Dataset, order: Order, after: After) -> list[str]:
+def properties_not_in_cursor(dataset: Dataset, order: Order, after: After) -> list[str]:
     """The properties of the cursor's record that the cursor does not hold, and that the order depends on."""
     sorted_by = [name for (name, _), is_null in zip(order, after.nulls, strict=True) if not is_null]
     return [name for name in sorted_by if name not in dataset.key] + ([] if after.whole else list(dataset.key))
@@ -77,7 +77,7 @@ def find_cursor_record(view: View, order: Order, after: After, *, age: Age) -> s
     It is looked for among what the caller may see of the revision that is read: the walk found it there.
     """
     dataset = view.dataset
-    columns = [dataset.properties[name].column for name in unsealed_properties(dataset, order, after)]
+    columns = [dataset.properties[name].column for name in properties_not_in_cursor(dataset, order, after)]
     if not columns:
         return None
     found = [

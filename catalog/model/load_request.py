@@ -41,7 +41,7 @@ class Replay:
 
 
 @dataclass(frozen=True)
-class PublishHeld:
+class PublishWithheld:
     """Publish the batch of a load that a gate held back: the gates are measured, and hold nothing back."""
 
     load_id: int
@@ -88,7 +88,7 @@ class Prune:
 
 
 Withdrawal: TypeAlias = Erase | Prune  # takes records out, and brings none
-BatchRequest: TypeAlias = FromSource | Replay | PublishHeld
+BatchRequest: TypeAlias = FromSource | Replay | PublishWithheld
 LoadRequest: TypeAlias = BatchRequest | Withdrawal
 
 
@@ -100,7 +100,7 @@ def read_request(document: Mapping[str, object] | None) -> LoadRequest:
         case {"replay": {}}:
             return Replay()
         case {"publish": int(load_id)}:
-            return PublishHeld(load_id)
+            return PublishWithheld(load_id)
         case {"erase": {"key": [*key]}}:
             return Erase(tuple(key))
         case {"erase": {"key_sha256": str(digest)}}:

@@ -71,7 +71,7 @@ class ResultTables:
             f" ANTI JOIN judged AS good ON {self.match()}"
         )
 
-    def write_confirmed(self, file: Path, keys: Path) -> None:
+    def write_corrected(self, file: Path, keys: Path) -> None:
         """The (line, key, order value) of the good records whose key is listed in the file `keys`."""
         listed = f"SELECT key FROM read_csv({quote_text(str(keys))}, columns = {{'key': 'VARCHAR'}}, header = false)"
         key = key_text(self.plan)

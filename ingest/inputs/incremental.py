@@ -1,13 +1,13 @@
 """Incremental inputs: the watermark from which the next load reads.
 
-A mark is the source's own value of the column that marks news, as the source wrote it and in the source's own order
-(`raw_marks`). Behind a batch stand the greatest ones that it held: the first of them that is published is where the
-next load goes on. What was withheld, failed or was rejected does not count, so it is asked for again; and neither
-does a moment that has not come yet, for one wrong record would hide all that follow. Asked is from that mark on, not
-behind it: others may have the same one.
+A watermark is the source's own value of the incremental column, as the source wrote it and in the source's own order
+(`raw_marks`). With each batch the ledger keeps its highest watermarks; the next load starts at the highest one that
+was published. Values of withheld, failed or rejected records do not count, so they are read again; and neither do
+values in the future, for one wrong record would hide all that follow. The read includes the watermark itself: other
+records may have the same value.
 
-Where no such mark is known, of a source that is asked in another form than it answers or of a position from before
-marks were kept so, the highest published value of the property says where to go on.
+Without a kept watermark (of a source that is asked in another form than it answers, or of an older position), the
+highest published value of the property is the start.
 """
 
 from __future__ import annotations

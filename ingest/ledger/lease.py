@@ -35,6 +35,11 @@ HOLDERS = sa.text(
 )
 
 
+def take_lease(fencing_token: int) -> dict[str, object]:
+    """The columns of a load that takes the lease now, under a token; `ingest/ledger/loads.py` writes them."""
+    return {"lease_until": lease_end(), "fencing_token": fencing_token}
+
+
 def lease_end() -> SqlExpression:
     """When a lease that is taken now runs out."""
     return sa.func.now() + sa.cast(f"{LEASE_SECONDS} seconds", sa.Interval)

@@ -15,8 +15,7 @@ from catalog.storage.ledger_tables import DatasetHead, InputState, Load
 from ingest.errors import IngestError, LoadOverError, LoadSupersededError
 from ingest.ledger.events import release_events
 from ingest.ledger.landed_note import LandedNote, PartNote, Position
-from ingest.ledger.lease import lease_end
-from ingest.ledger.lease import renew_lease as renew
+from ingest.ledger.lease import renew_lease, take_lease
 from ingest.ledger.retry_policy import MAX_ATTEMPTS, end_attempt
 from runtime.json_types import JsonObject
 from runtime.telemetry import current_trace_id
@@ -111,7 +110,7 @@ def make_load(
 
 
 class Attempt(NamedTuple):
-    """One more try at a load: what the ledger knows of those before it."""
+    """One more attempt at a load: what the ledger knows of those before it."""
 
     landed: dict[str, Any]
     request: JsonObject | None
@@ -131,8 +130,7 @@ def begin_attempt(connection: sa.Connection, dataset_id: int, load_id: int, toke
             attempt=sa.case((sa.and_(Load.status == "queued", Load.retry_at.is_(None)), 1), else_=Load.attempt + 1),
             started_at=sa.func.now(),
             retry_at=None,
-            lease_until=lease_end(),
-            fencing_token=token,
+            **take_lease(token),
             error_code=None,
             error=None,
             trace_id=current_trace_id(),
@@ -210,15 +208,15 @@ def move_input(connection: sa.Connection, dataset_id: int, position: dict[str, o
     connection.execute(statement.on_conflict_do_update(index_elements=["dataset_id"], set_=values))
 
 
-def renew_lease(engine: sa.Engine, ticket: Ticket) -> None:
-    """Keeps the load its own for another while."""
-    renew(engine, ticket.load_id, ticket.fencing_token)
+def keep_load(engine: sa.Engine, ticket: Ticket) -> None:
+    """Renews the lease of a load."""
+    renew_lease(engine, ticket.load_id, ticket.fencing_token)
 
 
 def close_load(engine: sa.Engine, ticket: Ticket, failure: IngestError | None) -> IngestError | None:
     """Writes the last facts of a load: how long each step took, what went wrong. The failure as it is noted.
 
-    A failure in passing of a load that somebody queued puts it back into the queue, while it has attempts left. What
+    A temporary failure of a load that somebody queued puts it back into the queue, while it has attempts left. What
     was published before something failed stays published; a load that another process has taken up is left to that.
     """
     mine = (Load.id == ticket.load_id, Load.fencing_token == ticket.fencing_token)

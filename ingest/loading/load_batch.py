@@ -21,7 +21,7 @@ from ingest.publishing.publish import publish
 from ingest.publishing.quality_checks import least_records
 from ingest.quarantine.replay_batch import is_at_rest, takes_whole
 from ingest.quarantine.replay_merge import plan_replay
-from ingest.quarantine.superseding import write_confirmed
+from ingest.quarantine.superseding import write_corrected
 from ingest.readers import parse_batch, pick_raw
 from ingest.readers.record_writer import ParsedBatch
 
@@ -114,7 +114,7 @@ def make_candidate(
         clean=clean,
         pick_raw=make_picker(load, batch, parsed),
         replay=plan_replay(load, batch.landed, limit),
-        confirmed=write_confirmed(load, clean),
+        corrected=write_corrected(load, clean),
         direct=load.ticket.head_records == 0 and not isinstance(load.ticket.request, Replay),
         seen=seen,
     )

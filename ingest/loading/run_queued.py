@@ -80,7 +80,7 @@ def conclude(engine: sa.Engine, dataset: Dataset, report: LoadReport) -> str:
         names = ("raw", "accepted", "rejected", "duplicates", "inserted", "updated", "deleted")
         counts = {name: getattr(report.outcome, name) for name in names} if report.outcome.raw else {}
         failed = ",".join(m.rule for m in report.outcome.measurements if m.withholds) or None
-        word = "held_back_by" if report.status == "withheld" else "passed_over"
+        word = "withheld_by" if report.status == "withheld" else "passed_over"
         facts |= {"revision": report.outcome.revision, **counts, word: failed}
     elif row.status == "queued":
         facts |= {"error_code": report.error_code, "error": report.error, "again_at": row.retry_at}

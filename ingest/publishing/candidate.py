@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from catalog.model.load_request import PublishHeld
+from catalog.model.load_request import PublishWithheld
 from ingest.cleaning.engine import CleanBatch
 from ingest.cleaning.published_snapshot import PublishedState
 from ingest.landing.fetched_batch import FetchedBatch
@@ -29,7 +29,7 @@ class Candidate:
     clean: CleanBatch
     pick_raw: RawPicker  # the raw text of lines of the batch
     replay: ReplayPlan | None  # the replay: newer records stay unchanged
-    confirmed: Path | None  # the keys brought in good order that open rejected records have
+    corrected: Path | None  # the keys brought in good order that open rejected records have
     direct: bool  # whether it is copied into current, which was empty when the batch was cleaned
     seen: Mapping[str, tuple[str, ...]]  # what batches have had so far: ingest.cleaning.unread
     refused: tuple[int, ...] = ()  # lines of records that Postgres refused; the others are staged
@@ -44,7 +44,7 @@ class Candidate:
     @property
     def anyway(self) -> bool:
         """Whether the owner decided to publish what the gates hold back."""
-        return isinstance(self.ticket.request, PublishHeld)
+        return isinstance(self.ticket.request, PublishWithheld)
 
     @property
     def replays_rejects(self) -> bool:
@@ -81,7 +81,7 @@ class Publication:
     late: tuple[int, ...]  # lines of good records that Postgres alone found to be rejected, or outdated
 
 
-class GateClosed(Exception):  # noqa: N818 - a way out of the transaction, not an error
+class LoadWithheld(Exception):  # noqa: N818 - a way out of the transaction, not an error
     """A gate held the load back; the transaction must be rolled back."""
 
     def __init__(self, outcome: Outcome, rejects_file: Path) -> None:

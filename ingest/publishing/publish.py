@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from catalog.model.load_request import FromSource
 from ingest.cleaning.published_snapshot import read_published_state
 from ingest.ledger.running_load import RunningLoad
-from ingest.publishing.candidate import Candidate, GateClosed, Outcome, Publication
+from ingest.publishing.candidate import Candidate, LoadWithheld, Outcome, Publication
 from ingest.publishing.refused_records import is_refusal, leave_refused
 from ingest.publishing.snapshot_cache import SnapshotCache
 from ingest.publishing.staging import park_indexes, stage, vacuum
@@ -67,7 +67,7 @@ def publish_or_withhold(load: RunningLoad, candidate: Candidate) -> Publication:
         try:
             with connection.begin():
                 return publish_in_transaction(connection, load, candidate)
-        except GateClosed as closed:
+        except LoadWithheld as closed:
             with connection.begin():
                 lock_publishing_head(connection, candidate)
                 write_withheld(connection, candidate, closed)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -67,6 +68,11 @@ class Measurement:
     def __str__(self) -> str:
         shown = "no value" if self.measured is None else f"{self.measured:g}"
         return f"{self.rule}: {self.error or f'measured {shown}, must be {self.bound}'}"
+
+
+def must_withhold(measurements: Iterable[Measurement], *, anyway: bool) -> bool:
+    """Whether a load is withheld: one gate that fails is enough, unless an owner publishes it anyway."""
+    return not anyway and any(measurement.withholds for measurement in measurements)
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from ingest.cleaning.published_snapshot import read_parents, read_published_stat
 from ingest.errors import LoadSupersededError
 from ingest.ledger.loads import lock_head
 from ingest.ledger.running_load import RunningLoad
-from ingest.publishing.candidate import Candidate, GateClosed, Outcome, Publication
+from ingest.publishing.candidate import Candidate, LoadWithheld, Outcome, Publication
 from ingest.publishing.changes import apply_changes, delete_missing
 from ingest.publishing.ledger_entries import announce_revision, finish_load, move_head
-from ingest.publishing.quality_checks import BatchCounts, check_counts, measure_gates
+from ingest.publishing.quality_checks import BatchCounts, check_counts, measure_gates, must_withhold
 from ingest.publishing.staging import copy_target, restore_indexes
 from ingest.quarantine.rejected_records import (
     REJECTS,
@@ -38,7 +38,7 @@ from ingest.quarantine.replay_merge import (
     leave_newer,
     settle_replayed,
 )
-from ingest.quarantine.superseding import supersede_confirmed, supersede_written
+from ingest.quarantine.superseding import supersede_corrected, supersede_written
 from runtime.postgres.copy import copy_file
 from runtime.postgres.sql_types import SqlRow
 
@@ -55,7 +55,7 @@ class Sifted:
 
 
 def publish_in_transaction(connection: sa.Connection, load: RunningLoad, candidate: Candidate) -> Publication:
-    """Every step of a publication; raises GateClosed to roll back."""
+    """Every step of a publication; raises LoadWithheld to roll back."""
     head = lock_publishing_head(connection, candidate)
     sifted = sift(connection, load, candidate)
     parents = read_parents(connection, load.dataset)
@@ -66,7 +66,7 @@ def publish_in_transaction(connection: sa.Connection, load: RunningLoad, candida
         # The rejected records would go with the rollback: they wait in a file.
         rejects_file = load.folder / "withheld.csv"
         save_rejects(connection, rejects_file)
-        raise GateClosed(outcome, rejects_file)
+        raise LoadWithheld(outcome, rejects_file)
     settle_rejects(connection, load.tables, candidate, sifted)
     if outcome.status == "published":
         if candidate.replay is not None:
@@ -133,7 +133,7 @@ def apply(
         known_bad=candidate.replays_rejects,
     )
     measurements = [*check_counts(tables.dataset, counts), *measure_gates(connection, load.catalog, tables)]
-    withheld = not candidate.anyway and any(measurement.withholds for measurement in measurements)
+    withheld = must_withhold(measurements, anyway=candidate.anyway)
     changed = inserted + updated + deleted > 0
     return Outcome(
         status="withheld" if withheld else "published" if changed else "unchanged",
@@ -187,11 +187,11 @@ def settle_rejects(connection: sa.Connection, tables: DatasetTables, candidate: 
     write_rejects(connection, candidate)
     if candidate.replay is not None:
         settle_replayed(connection, sifted.staged, candidate.ticket.load_id)
-    if candidate.confirmed is not None:
-        supersede_confirmed(connection, candidate.ticket, tables, candidate.confirmed, sifted.outdated)
+    if candidate.corrected is not None:
+        supersede_corrected(connection, candidate.ticket, tables, candidate.corrected, sifted.outdated)
 
 
-def write_withheld(connection: sa.Connection, candidate: Candidate, closed: GateClosed) -> None:
+def write_withheld(connection: sa.Connection, candidate: Candidate, closed: LoadWithheld) -> None:
     """Writes what is kept of a batch that a gate held back: its rejected records, and how the load ended."""
     collect_rejects(connection, [closed.rejects_file])
     write_rejects(connection, candidate, withheld=True)

@@ -215,7 +215,9 @@ def count_reasons(connection: sa.Connection, *, replayed: bool = False) -> tuple
 
     Of records that were `replayed` again, the line is the one that they first came from.
     """
-    source = "(SELECT origin_line AS line, reasons FROM rejects JOIN poured USING (line))" if replayed else "rejects"
+    source = (
+        "(SELECT origin_line AS line, reasons FROM rejects JOIN replayed USING (line))" if replayed else "rejects"
+    )
     rows = connection.execute(
         sa.text(
             "SELECT coalesce(reason ->> 'property' || ': ', '') || (reason ->> 'rule'), count(*), min(line),"

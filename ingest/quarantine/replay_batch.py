@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from catalog.model.catalog import Catalog
 from catalog.model.dataset import Dataset, FileFormat, file_format_of
-from catalog.model.load_request import LoadRequest, PublishHeld, Replay
+from catalog.model.load_request import LoadRequest, PublishWithheld, Replay
 from catalog.storage.ledger_tables import DatasetHead, Load, RejectedRecord
 from ingest.cleaning.plan import reads_json
 from ingest.errors import SourceError
@@ -127,7 +127,7 @@ def recall_note(engine: sa.Engine, dataset: Dataset, dataset_id: int, request: L
     """
     with engine.connect() as connection:
         match request:
-            case PublishHeld(load_id):
+            case PublishWithheld(load_id):
                 return find_withheld(connection, dataset, dataset_id, load_id)
             case Replay(int(load_id)):
                 return find_replayed(connection, dataset, dataset_id, load_id)

@@ -1,6 +1,6 @@
 """Replay merge: how a replay is merged in the publishing transaction, and how what it replays is closed.
 
-The temporary table `poured` pairs each rejected record with its line in the replayed batch, and with the load
+The temporary table `replayed` pairs each rejected record with its line in the replayed batch, and with the load
 and line that it first came from.
 """
 
@@ -32,7 +32,7 @@ from runtime.postgres.copy import copy_file
 from runtime.postgres.sql_types import SqlExpression
 
 REPLAYED = sa.Table(
-    "poured",
+    "replayed",
     sa.MetaData(),
     sa.Column("line", sa.BigInteger, primary_key=True, autoincrement=False),  # in the replayed batch
     sa.Column("reject_id", sa.BigInteger, nullable=False),
@@ -79,16 +79,16 @@ def plan_replay(load: RunningLoad, landed: LandedBatch, limit: UnpackLimit) -> R
 def collect_replayed(
     connection: sa.Connection, dataset_id: int, replay_plan: ReplayPlan, parts: Iterable[ParsedPart]
 ) -> None:
-    """Makes the table `poured`."""
+    """Makes the table `replayed`."""
     connection.execute(sa.schema.CreateTable(REPLAYED, if_not_exists=True))
-    connection.execute(sa.text("TRUNCATE poured"))
+    connection.execute(sa.text("TRUNCATE replayed"))
     if replay_plan.origins is not None:
-        copy_file(connection, "poured", replay_plan.origins)
+        copy_file(connection, "replayed", replay_plan.origins)
         return
     spans = [{"name": keep_text(part.name), "start": part.offset} for part in parts]
     connection.execute(
         sa.text(
-            "INSERT INTO poured SELECT r.line + p.start, r.id, r.load_id, r.line + p.start"
+            "INSERT INTO replayed SELECT r.line + p.start, r.id, r.load_id, r.line + p.start"
             " FROM decant.rejected_records AS r"
             " JOIN jsonb_to_recordset(CAST(:parts AS jsonb)) AS p (name text, start bigint) ON p.name = r.file"
             " WHERE r.dataset_id = :dataset_id AND r.load_id = :load_id AND r.state = 'open'"
@@ -201,25 +201,25 @@ def settle_replayed(connection: sa.Connection, staged: sa.Table, load_id: int) -
     """Closes the rejected records that came through or came too late; those that failed again have new reasons."""
     parameters = {"by": f"load {load_id}"}
     table = f'"{staged.schema}"."{staged.name}"'
-    mine = "r.id = poured.reject_id AND r.state = 'open'"
+    mine = "r.id = replayed.reject_id AND r.state = 'open'"
     connection.execute(
         sa.text(
             "UPDATE decant.rejected_records AS r SET reasons = rejects.reasons, key = coalesce(rejects.key, r.key),"
             " order_value = rejects.order_value"
-            f" FROM poured JOIN rejects USING (line) WHERE {mine}"
+            f" FROM replayed JOIN rejects USING (line) WHERE {mine}"
         )
     )
     connection.execute(
         sa.text(
             "UPDATE decant.rejected_records AS r SET state = 'replayed', closed_at = now(), closed_by = :by"
-            f" FROM poured JOIN {table} AS staged ON staged._line = poured.line WHERE {mine}"
+            f" FROM replayed JOIN {table} AS staged ON staged._line = replayed.line WHERE {mine}"
         ),
         parameters,
     )
     connection.execute(
         sa.text(
             "UPDATE decant.rejected_records AS r SET state = 'superseded', closed_at = now(), closed_by = :by"
-            f" FROM poured WHERE {mine} AND NOT EXISTS (SELECT FROM rejects WHERE rejects.line = poured.line)"
+            f" FROM replayed WHERE {mine} AND NOT EXISTS (SELECT FROM rejects WHERE rejects.line = replayed.line)"
         ),
         parameters,
     )

@@ -1,6 +1,6 @@
 """Superseding: open rejected records are closed where a load brings their keys in good order.
 
-The temporary table `confirmed` holds the good records of a batch whose keys lie in quarantine.
+The temporary table `corrected` holds the good records of a batch whose keys lie in quarantine.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ingest.quarantine.rejected_records import REJECTS, key_of
 from runtime.postgres.copy import copy_file, driver_of
 
 CONFIRMED = sa.Table(
-    "confirmed",
+    "corrected",
     sa.MetaData(),
     sa.Column("line", sa.BigInteger),
     sa.Column("key", sa.Text),
@@ -30,8 +30,8 @@ CONFIRMED = sa.Table(
 )
 
 
-def supersede_confirmed(
-    connection: sa.Connection, ticket: Ticket, tables: DatasetTables, confirmed: Path, outdated: list[int]
+def supersede_corrected(
+    connection: sa.Connection, ticket: Ticket, tables: DatasetTables, corrected: Path, outdated: list[int]
 ) -> None:
     """Closes open rejected records of earlier loads whose key this batch brings in good order, changed or not.
 
@@ -39,8 +39,8 @@ def supersede_confirmed(
     record, by orderBy.
     """
     connection.execute(sa.schema.CreateTable(CONFIRMED, if_not_exists=True))
-    connection.execute(sa.text("TRUNCATE confirmed"))
-    copy_file(connection, "confirmed", confirmed)
+    connection.execute(sa.text("TRUNCATE corrected"))
+    copy_file(connection, "corrected", corrected)
     records = RejectedRecord.__table__
     late = sa.literal(outdated, ARRAY(sa.BigInteger))
     good = ~sa.exists().where(REJECTS.c.line == CONFIRMED.c.line)
@@ -71,7 +71,7 @@ def supersede_written(connection: sa.Connection, ticket: Ticket, tables: Dataset
     )
 
 
-def write_confirmed(load: RunningLoad, clean: CleanBatch) -> Path | None:
+def write_corrected(load: RunningLoad, clean: CleanBatch) -> Path | None:
     """The file of the good records whose keys lie in quarantine; None where none do, and for a replay."""
     ticket, folder = load.ticket, load.folder
     if isinstance(ticket.request, Replay):
@@ -79,8 +79,8 @@ def write_confirmed(load: RunningLoad, clean: CleanBatch) -> Path | None:
     with load.engine.connect() as connection:
         if not list_open_keys(connection, ticket.dataset_id, ticket.load_id, folder / "open.csv"):
             return None
-    clean.tables.write_confirmed(folder / "confirmed.csv", folder / "open.csv")
-    return folder / "confirmed.csv"
+    clean.tables.write_corrected(folder / "corrected.csv", folder / "open.csv")
+    return folder / "corrected.csv"
 
 
 def list_open_keys(connection: sa.Connection, dataset_id: int, load_id: int, file: Path) -> bool:

@@ -26,7 +26,7 @@ def name_column(number: int) -> str:
     return letters
 
 
-def number_twins(columns: tuple[str, ...]) -> tuple[str, ...]:
+def number_duplicate_columns(columns: tuple[str, ...]) -> tuple[str, ...]:
     """The columns by names of their own: one whose name was there before is numbered."""
     if len(set(columns)) == len(columns):
         return columns
@@ -44,7 +44,7 @@ def require_columns(columns: tuple[str, ...], needed: Iterable[str], source: str
 
     The first of two columns with one name is meant where the contract reads the second one too, by its number.
     """
-    header = number_twins(columns)
+    header = number_duplicate_columns(columns)
     wanted = list(dict.fromkeys(needed))
     missing = [name for name in wanted if name not in header]
     if missing:

@@ -19,7 +19,7 @@ from catalog.model.dataset import FileFormat
 from ingest.errors import SourceError
 from ingest.landing.landed_batch import LandedPart
 from ingest.landing.unpacking import UnpackLimit, open_landed_file
-from ingest.readers.columns import name_column, name_headers, number_twins
+from ingest.readers.columns import name_column, name_headers, number_duplicate_columns
 from ingest.readers.excel_sheet import SheetSummary, inspect_sheet
 from ingest.readers.json_batches import BATCH_RECORDS, JsonBatcher, show_text
 from ingest.readers.record_writer import JSON_COLUMN, RecordWriter
@@ -113,7 +113,7 @@ class OpenSheet:
         self.columns = columns
         self.rows = rows
         self.first_column = first_column
-        self.keys = number_twins(columns)
+        self.keys = number_duplicate_columns(columns)
 
     def write(self, line: int, values: list[object], needed: tuple[str, ...]) -> tuple[bytes, str | None]:
         """A row as an object; as what shows it, and what is wrong with it, where it is no record."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from ingest.readers.columns import number_twins, require_columns
+from ingest.readers.columns import number_duplicate_columns, require_columns
 from runtime.plain_text import plain
 
 JSON_COLUMN = "raw"  # what transforms call a record that is one JSON object
@@ -84,7 +84,7 @@ class RecordWriter:
             self.order = None
         else:
             require_columns(columns, self.needed, name)
-            columns = number_twins(columns)
+            columns = number_duplicate_columns(columns)
             self.header = self.header or columns
             places = {column: index for index, column in enumerate(columns)}
             same = columns == self.header
@@ -145,14 +145,14 @@ class RecordWriter:
         """
         require_columns(columns, [column for column in self.needed if column != JSON_COLUMN], shown or name)
         self.open_part(name, None)
-        self.note_keys(number_twins(columns))
+        self.note_keys(number_duplicate_columns(columns))
 
 
 @contextmanager
 def open_record_writer(
     folder: Path, delimiter: str, needed: Iterable[str], advance: Callable[[int], None]
 ) -> Iterator[RecordWriter]:
-    """A sink that writes into `folder`."""
+    """A record writer that writes into `folder`."""
     with (
         (folder / "records.csv").open("wb") as out,
         (folder / "malformed.csv").open("w", newline="", encoding="utf-8") as bad,
@@ -176,7 +176,7 @@ def show_raw(raw: bytes, encoding: str = "utf-8") -> str:
 def show_text(raw: str) -> str:
     """Raw text as Postgres can keep it: a NUL, and half a surrogate pair, is U+FFFD like any byte that is no text.
 
-    A record of which something was replaced is not replayed from quarantine, but from of the landing zone, where
+    A record of which something was replaced is not replayed from quarantine, but from the landing zone, where
     its bytes are as they came.
     """
     return UNKEPT.sub("\ufffd", raw)

@@ -1,7 +1,7 @@
 """Reader for replayed rejected records: each is parsed alone from its raw text, by the input's file format.
 
 The batch is NDJSON: a line for each part of an earlier batch, {load, file, offset, columns, …}, and after it one for
-each of its records, [id, line, raw text, why it cannot be poured]. A record's line in the batch is the one that it
+each of its records, [id, line, raw text, why it cannot be replayed]. A record's line in the batch is the one that it
 stands on.
 """
 

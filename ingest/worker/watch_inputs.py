@@ -33,7 +33,7 @@ LOGGER = logging.getLogger("decant.worker")
 TAKEN_AT_ONCE = 8
 LEASE_SECONDS = 60.0
 PAUSE_SHARE = 0.9  # of the pause between two looks: a worker that comes back after it finds its inputs due
-HELD_BACK = ("withheld", "failed")
+NOT_PUBLISHED = ("withheld", "failed")
 TRANSIENT_CODES = {
     error.code
     for error in (
@@ -153,6 +153,6 @@ def read_progress(engine: sa.Engine, dataset: Dataset) -> tuple[dict[str, object
         ).one_or_none()
     # What was in the way may be gone: a full disk, an interruption. That is no judgement on the input.
     transient = latest is not None and latest.status == "failed" and latest.error_code in TRANSIENT_CODES
-    if latest is None or latest.status not in HELD_BACK or transient:
+    if latest is None or latest.status not in NOT_PUBLISHED or transient:
         return state or {}, []
     return state or {}, [latest.position, (latest.landed or {}).get("position")]

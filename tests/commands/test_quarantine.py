@@ -1,4 +1,4 @@
-"""Quarantine from the command line: listed, exported, dismissed, poured again; withheld loads published."""
+"""Quarantine from the command line: listed, exported, dismissed, replayed; withheld loads published."""
 
 from __future__ import annotations
 

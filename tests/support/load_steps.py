@@ -14,7 +14,7 @@ CALLERS = {
         "compile_cleaning",
         "clean_batch",
         "note_unread",
-        "write_confirmed",
+        "write_corrected",
     ),
     "ingest.publishing.publish": ("stage", "park_indexes", "publish_or_withhold", "vacuum"),
 }

@@ -1,4 +1,4 @@
-"""Contracts that are mended, and their rejected records poured again."""
+"""Contracts that are mended, and their rejected records replayed again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""One file format of exports: written from front to back while the records come, or as a file that is kept first."""
+"""What an export format is: written from front to back while the records come, or as a file that is kept first.
+
+A new one is a file beside this one, and a line of `FORMATS` in `api/exports/formats/__init__.py`.
+"""
 
 from __future__ import annotations
 

@@ -6,9 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from api.portal.charts.specification import Specification, frame, show_value
+from catalog.types.property_type import BUCKETS
 
 ROWS_MAXIMUM = 1000  # more marks than that are no picture
 BARS_MAXIMUM = 40
+GROUPS_MAXIMUM = 60  # along an axis: more are no picture, and take long to draw
+SERIES_MAXIMUM = 24
+ADDED = ("count", "sum")  # measures of parts that add up to that of the whole
 PALETTE = ["#4477aa", "#cc6677", "#228833", "#aa8800", "#8e6bb4", "#2a9d9d", "#995533", "#777777"]
 
 
@@ -25,7 +29,7 @@ def default_view(groups: Sequence[str]) -> str:
 
 def is_time(group: str) -> bool:
     """Whether a group is a bucket of time."""
-    return group.endswith(")") and not group.startswith("bin(")
+    return group.partition("(")[0] in BUCKETS and group.endswith(")")
 
 
 def chart_of_groups(
@@ -45,6 +49,12 @@ def chart_of_groups(
         if second:
             value["z"] = label_of(row[second])
         values.append(value)
+    if len({value["x"] for value in values}) > GROUPS_MAXIMUM and view != "line" and view != "histogram":
+        values = values[:BARS_MAXIMUM] if not second else []
+    if len({value.get("z") for value in values}) > SERIES_MAXIMUM:
+        values = []
+    if not values:
+        return None
     title = f"{measure} by {' and '.join(filter(None, (first, second)))}"
     if view == "line":
         return draw_line(title, values, first, second, measure, groups[0])
@@ -110,6 +120,10 @@ def draw_bars(
     }
     if second:
         encoding["color"] = colours(second)
+        if not measure.startswith(ADDED):
+            # Averages do not add up: bars side by side.
+            encoding["x"]["stack"] = None
+            encoding["yOffset"] = {"field": "z"}
     return frame(title, values, "bar", encoding, height={"step": 22})
 
 

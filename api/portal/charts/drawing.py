@@ -1,12 +1,15 @@
-"""Vega-Lite -> SVG, in a thread: drawing takes tens of milliseconds. Without the extra `charts` there is none."""
+"""Vega-Lite -> SVG, in a process of its own. Without the extra `charts` there is none."""
 
 from __future__ import annotations
 
 import asyncio
 import importlib.util
-from concurrent.futures import ThreadPoolExecutor
+import multiprocessing
+import re
+import signal
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any
 from xml.etree import ElementTree
 
@@ -14,9 +17,16 @@ import orjson
 from markupsafe import Markup
 
 from api.portal.charts.specification import Specification
+from runtime.plain_text import map_texts, plain
+from runtime.postgres.child_processes import end_with_parent
 
 WIDE, NARROW = 560, 230  # of the plot, in pixels: a screen, and a telephone
-KEPT_CHARTS = 500
+KEPT_CHARTS = 200
+WAITING_MAXIMUM = 8  # charts: whoever comes then gets the table alone
+DRAWING_SECONDS = 10.0
+ATTEMPTS = 2
+LABEL_CHARACTERS = 80
+UNDRAWN = re.compile("[\x00-\x1f\ufffe\uffff]")  # what XML cannot hold ends the renderer's process
 SVG = "http://www.w3.org/2000/svg"
 # What the drawings are made of; what else there may be is left out: scripts, styles, links, images.
 ELEMENTS = frozenset(
@@ -48,11 +58,25 @@ class Chart:
 
 
 async def draw_chart(specification: Specification) -> Chart | None:
-    """The chart; None where nothing can draw."""
+    """The chart; None where nothing can draw it, or too many wait for theirs."""
     if not can_draw():
         return None
-    text = orjson.dumps(specification, option=orjson.OPT_SORT_KEYS)
-    return await asyncio.get_running_loop().run_in_executor(drawers(), draw, text)
+    text = orjson.dumps(map_texts(specification, drawable), option=orjson.OPT_SORT_KEYS)
+    kept = KEPT.get(text)
+    if kept is None:
+        drawn = await DRAWER.draw(text)
+        if drawn is None:
+            return None
+        kept = Chart(specification["description"], *(clean_svg(svg, f"c{width}") for svg, width in drawn))
+        KEPT[text] = kept
+        while len(KEPT) > KEPT_CHARTS:
+            KEPT.pop(next(iter(KEPT)))
+    return kept
+
+
+def drawable(text: str) -> str:
+    """A text that XML can hold, not too long for a label."""
+    return UNDRAWN.sub("\ufffd", plain(text, LABEL_CHARACTERS))
 
 
 @cache
@@ -61,30 +85,64 @@ def can_draw() -> bool:
     return importlib.util.find_spec("vl_convert") is not None
 
 
-@cache
-def prepare_drawing() -> None:
-    """Starts the renderer in its thread, once: the first drawing takes a second longer than others."""
-    if can_draw():
-        drawers().submit(draw, orjson.dumps(EMPTY))
+class Drawer:
+    """Draws in a process of its own, one chart after another: where the renderer fails, that process alone ends."""
+
+    def __init__(self) -> None:
+        self.pool: ProcessPoolExecutor | None = None
+        self.waiting = 0
+
+    async def draw(self, text: bytes) -> list[tuple[str, int]] | None:
+        """The drawings of a specification with their widths; None where there are none."""
+        if self.waiting >= WAITING_MAXIMUM:
+            return None
+        self.waiting += 1
+        try:
+            for _ in range(ATTEMPTS):
+                pool = self.pool = self.pool or start_pool()
+                try:
+                    return await asyncio.wait_for(asyncio.wrap_future(pool.submit(draw, text)), DRAWING_SECONDS)
+                except (TimeoutError, ValueError):
+                    self.restart(pool)
+                    return None
+                except BrokenExecutor:
+                    self.restart(pool)  # it may have ended before this chart came
+            return None
+        finally:
+            self.waiting -= 1
+
+    def restart(self, pool: ProcessPoolExecutor) -> None:
+        """Ends a process that broke, or that takes too long; the next chart gets another one."""
+        if self.pool is pool:
+            self.pool = None
+        for process in list((pool._processes or {}).values()):
+            process.kill()
+        pool.shutdown(wait=False, cancel_futures=True)
+
+    def prepare(self) -> None:
+        """Starts the process, so that the first chart does not wait for it."""
+        if can_draw() and self.pool is None:
+            self.pool = start_pool()
+            self.pool.submit(draw, orjson.dumps(EMPTY))
 
 
-@cache
-def drawers() -> ThreadPoolExecutor:
-    """One thread: charts are kept, and what waits here holds up no other request."""
-    return ThreadPoolExecutor(1, "charts")
+def start_pool() -> ProcessPoolExecutor:
+    """A process that ends with this one."""
+    return ProcessPoolExecutor(
+        1, multiprocessing.get_context("spawn"), initializer=end_with_parent, initargs=(signal.SIGKILL,)
+    )
 
 
-@lru_cache(KEPT_CHARTS)
-def draw(text: bytes) -> Chart:
-    """The chart of a specification."""
+def draw(text: bytes) -> list[tuple[str, int]]:
+    """The drawings of a specification; ValueError where it is none."""
     import vl_convert
 
     specification: dict[str, Any] = orjson.loads(text)
-    found = []
-    for width in (WIDE, NARROW):
-        svg = vl_convert.vegalite_to_svg(specification | {"width": width})
-        found.append(clean_svg(svg, f"c{width}"))
-    return Chart(specification["description"], *found)
+    return [(vl_convert.vegalite_to_svg(specification | {"width": width}), width) for width in (WIDE, NARROW)]
+
+
+DRAWER = Drawer()
+KEPT: dict[bytes, Chart] = {}
 
 
 def clean_svg(svg: str, prefix: str) -> Markup:

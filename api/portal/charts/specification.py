@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from api.portal.figures import Figures, show_bound
+from api.portal.figures import Figures
 
 Specification = dict[str, Any]
 MARK = "#4477aa"  # of a palette that colour-blind readers tell apart; 4.5:1 on white, 4.3:1 on near black
@@ -91,8 +91,3 @@ def show_value(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return "(empty)" if value == "" else str(value)
-
-
-def show_interval(part: dict[str, Any]) -> str:
-    """An interval as a label."""
-    return f"{show_bound(part['from'])} to {show_bound(part['to'])}"

@@ -11,6 +11,7 @@ import orjson
 from api.portal.asking import Asking
 from api.portal.discovery.dcat import JSON_LD
 from api.portal.discovery.document import Document
+from api.portal.pages.catalogue import owner_of
 
 SPECIFICATION = "http://mlcommons.org/croissant/1.1"
 NAMES = {
@@ -45,6 +46,7 @@ async def build_croissant(asking: Asking) -> bytes:
     path = "/data/{product}/v{major}/{dataset}".format(**parts)
     dataset = (await asking.get(path)).data
     product = (await asking.get("/data/{product}/v{major}".format(**parts))).data
+    masked = {prop["name"] for prop in dataset["properties"] if prop["masked"]}
     found = describe(asking.origin, path, product, dataset)
     found |= {
         "@context": NAMES,
@@ -65,7 +67,7 @@ async def build_croissant(asking: Asking) -> bytes:
                 "@type": "cr:RecordSet",
                 "@id": "records",
                 "name": "records",
-                "key": [{"@id": field_id(name)} for name in dataset["key"]],
+                "key": [{"@id": field_id(name)} for name in dataset["key"] if name not in masked],
                 "field": [describe_field(prop) for prop in dataset["properties"] if not prop["masked"]],
             }
         ],
@@ -76,7 +78,7 @@ async def build_croissant(asking: Asking) -> bytes:
 def describe(origin: str, path: str, product: dict[str, Any], dataset: dict[str, Any]) -> dict[str, Any]:
     """What schema.org and Croissant have in common."""
     page = origin + path.replace("/data/", "/browse/", 1)
-    owner = (product.get("team") or {}).get("name")
+    owner = owner_of(product)
     found: dict[str, Any] = {
         "name": f"{product['name']}: {dataset['dataset']}",
         "description": dataset["description"] or product["purpose"],
@@ -87,7 +89,7 @@ def describe(origin: str, path: str, product: dict[str, Any], dataset: dict[str,
     }
     if dataset["published_at"]:
         found["datePublished"] = found["dateModified"] = dataset["published_at"]
-    return found | ({"creator": {"@type": "sc:Organization", "name": owner}} if owner else {})
+    return found | ({"creator": {"@type": "Organization", "name": owner}} if owner else {})
 
 
 def field_id(name: str) -> str:

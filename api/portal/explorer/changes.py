@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from api.portal.explorer.question import Exploration, encode_value
+from urllib.parse import unquote_plus
+
+from api.portal.explorer.question import OF_RECORDS, ORDER, Exploration, encode_value
 from catalog.types.filter_operators import OPERATORS
 
 SEVERAL = frozenset(operator.key for operator in OPERATORS if operator.several)
-QUESTION = "question"  # the question that the form adds to, as one text: fields would lose which commas separate
-FORM = ("add_property", "add_operator", "add_value", "add_group", "add_bucket", "add_measure", "add_of")
+QUESTION = "_question"  # the question that the form adds to, as one text: fields would lose which commas separate
+FORM = ("_add_property", "_add_operator", "_add_value", "_add_group", "_add_bucket", "_add_measure", "_add_of")
 
 
 def apply_form(question: Exploration) -> Exploration:
@@ -16,30 +18,37 @@ def apply_form(question: Exploration) -> Exploration:
     found = Exploration(tuple(part for part in question.parts if part[0] not in (*FORM, QUESTION)))
     if before := question.value(QUESTION):
         found = Exploration.read(before)
-    if given["add_property"] and given["add_value"]:
-        operator = given["add_operator"] or "eq"
-        name = given["add_property"] if operator == "eq" else f"{given['add_property']}[{operator}]"
-        found = found.add(name, encode_value(given["add_value"], several=operator in SEVERAL))
-    if given["add_group"]:
-        bucket, prop = given["add_bucket"], encode_value(given["add_group"])
+    if given["_add_property"] and given["_add_value"]:
+        operator = given["_add_operator"] or "eq"
+        name = filter_name(given["_add_property"], operator)
+        found = found.without(*[part for part in found.parts if part[0] == name])
+        found = found.add(name, encode_value(given["_add_value"], several=operator in SEVERAL))
+    if given["_add_group"]:
+        bucket, prop = given["_add_bucket"], encode_value(given["_add_group"])
         if bucket.replace(".", "", 1).isdigit():
             prop = f"bin({prop},{bucket})"
         elif bucket:
             prop = f"{bucket}({prop})"
         found = add_member(found, "group_by", prop)
-    if given["add_measure"]:
-        of = given["add_of"]
-        if of or given["add_measure"] == "count":
-            found = add_member(found, "measure", given["add_measure"] + (f":{encode_value(of)}" if of else ""))
+    if given["_add_measure"]:
+        of = given["_add_of"]
+        if of or given["_add_measure"] == "count":
+            found = add_member(found, "measure", given["_add_measure"] + (f":{encode_value(of)}" if of else ""))
     return found
+
+
+def filter_name(prop: str, operator: str) -> str:
+    """The parameter of a filter; of a property that is called like another parameter, the operator is written out."""
+    return prop if operator == "eq" and prop not in ORDER else f"{prop}[{operator}]"
 
 
 def add_member(question: Exploration, name: str, member: str) -> Exploration:
     """The question with one more member of a list; what it has already is not added again."""
-    members = [value for each, value in question.parts if each == name]
-    text = ",".join(members)
-    if member in text.split(","):
+    if unquote_plus(member) in question.values(name):
         return question
+    if not question.is_aggregate:
+        question = question.without(*[part for part in question.parts if part[0] in OF_RECORDS])
+    text = ",".join(value for each, value in question.parts if each == name)
     return question.set(name, f"{text},{member}" if text else member)
 
 

@@ -13,27 +13,15 @@ from urllib.parse import quote, unquote_plus
 VIEWS = ("table", "bar", "line", "histogram", "heat")
 VIEW = "view"
 AGGREGATE = frozenset({"group_by", "measure", "timezone"})
-OF_RECORDS = frozenset({"properties", "expand", "count"})
+OF_RECORDS = frozenset({"properties", "expand", "count", "sort"})  # leave one that becomes an aggregate
 OF_WALKS = frozenset({"cursor", "limit"})  # leave an address whose question changes
 # The order of an address; filters come first, as they are written.
 ORDER = (
-    "q",
-    "group_by",
-    "measure",
-    "sort",
-    "properties",
-    "timezone",
-    "limit",
-    "count",
-    "at",
-    "epoch",
-    "cursor",
-    VIEW,
+    *("q", "group_by", "measure", "sort", "properties", "expand", "timezone"),
+    *("limit", "count", "at", "epoch", "cursor", VIEW),
 )
 SAFE = "[]():-._~"
 OPERATOR = re.compile(r"(.*)\[([a-z]+)\]")
-BIN = re.compile(r"bin\((.+),[^,]+\)")
-BUCKET = re.compile(r"([a-z]+)\((.+)\)")
 
 Part = tuple[str, str]  # decoded name, encoded value
 
@@ -58,7 +46,7 @@ class Exploration:
         found = []
         for part in query_string.split("&"):
             name, _, value = part.partition("=")
-            if name and value:
+            if name and (value or is_filter(unquote_plus(name))):
                 found.append((unquote_plus(name), value))
         return cls(tuple(sorted(found, key=lambda part: ORDER.index(part[0]) + 1 if part[0] in ORDER else 0)))
 
@@ -96,9 +84,10 @@ class Exploration:
         return found
 
     @property
-    def filter_query(self) -> str:
-        """The filters alone, for exports."""
-        return write_parts(condition.part for condition in self.filters)
+    def export_query(self) -> str:
+        """The filters and the revision, for exports."""
+        pinned = [part for part in self.parts if part[0] in {"at", "epoch"}]
+        return write_parts([*(condition.part for condition in self.filters), *pinned])
 
     def values(self, name: str) -> list[str]:
         """The decoded members of a list parameter; commas within parentheses belong to a member."""
@@ -129,6 +118,11 @@ class Exploration:
 SIGNS = {"ne": "≠", "gt": ">", "gte": "≥", "lt": "<", "lte": "≤", "in": "in", "eq": "=", "null": "is null:"}
 
 
+def is_filter(name: str) -> bool:
+    """Whether a parameter is a condition, whose value may be empty; an empty field of a form is none."""
+    return name not in ORDER and not name.startswith("_")
+
+
 def write_parts(parts: Iterable[Part]) -> str:
     """Parameters as a query string."""
     return "&".join(f"{quote(name, safe=SAFE)}={value}" for name, value in parts)
@@ -137,12 +131,3 @@ def write_parts(parts: Iterable[Part]) -> str:
 def encode_value(text: str, *, several: bool = False) -> str:
     """A value as it stands in an address; of a list, commas separate."""
     return quote(text, safe=SAFE + ("," if several else ""))
-
-
-def group_property(group: str) -> str:
-    """The property that something is grouped by: distance, of bin(distance,250) and of month(distance)."""
-    found = BIN.fullmatch(group)
-    if found:
-        return found[1]
-    bucket = BUCKET.fullmatch(group)
-    return bucket[2] if bucket else group

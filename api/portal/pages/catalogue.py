@@ -54,11 +54,6 @@ class Entry:
         """The same in words."""
         return STATES[self.state]
 
-    @property
-    def broken(self) -> int:
-        """How many of its rules were not kept by the last load."""
-        return int(self.dataset.get("quality", {}).get("rules", {}).get("broken", 0))
-
 
 def entries_of(products: Iterable[dict[str, Any]]) -> Iterator[Entry]:
     """The datasets of products."""
@@ -78,6 +73,12 @@ def state_of(dataset: dict[str, Any]) -> str:
     if fresh is None:
         return "open"
     return "fresh" if fresh else "late"
+
+
+def owner_of(product: dict[str, Any]) -> str | None:
+    """The name of the team that a product belongs to; a list of members has none."""
+    team = product.get("team")
+    return team.get("name") if isinstance(team, dict) else None
 
 
 def product_page(product: dict[str, Any]) -> str:

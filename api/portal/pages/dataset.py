@@ -11,12 +11,12 @@ from markupsafe import Markup
 
 from api.exports.formats import FORMATS
 from api.portal.asking import Asking, Reply
-from api.portal.charts.drawing import prepare_drawing
+from api.portal.charts.drawing import DRAWER
 from api.portal.content import Content
 from api.portal.discovery.croissant import describe
 from api.portal.figures import Figures, figures_of
 from api.portal.page import Page
-from api.portal.pages.catalogue import STATES, product_page, state_of
+from api.portal.pages.catalogue import STATES, owner_of, product_page, state_of
 from api.portal.pages.rules import property_documents, property_of, rules_of
 
 RECORDS_SHOWN = 10
@@ -37,7 +37,7 @@ class PropertyRow:
 
 async def build_dataset(asking: Asking) -> Content:
     """The page; everything on it is of the revision that it began with, or says of which it is."""
-    prepare_drawing()  # what most ask for next is a property
+    DRAWER.prepare()  # what most ask for next is a property
     parts = asking.request.path_params
     path = PATH.format(**parts)
     dataset = (await asking.get(path)).data
@@ -116,7 +116,7 @@ def describe_inline(asking: Asking, path: str, product: dict[str, Any], dataset:
 
 def cite(asking: Asking, product: dict[str, Any], dataset: dict[str, Any], path: str) -> str:
     """How to name what was used: owner, product, dataset, revision, day, address."""
-    owner = (product.get("team") or {}).get("name")
+    owner = owner_of(product)
     day = (dataset["published_at"] or "")[:10]
     address = f"{asking.origin}{path}/records?at={dataset['revision']}"
     name = f"{product['name']} {product['version']}: {dataset['dataset']}"

@@ -8,14 +8,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from api.http.problems import KINDS, Problem
-from api.portal.asking import Asking, Reply
+from api.portal.asking import Asking, Reply, status_of
 from api.portal.content import Content
 from api.portal.page import Page
 from api.portal.pages.catalogue import product_page
 from api.portal.pages.dataset import PATH
 from api.portal.record_path import record_path
 
-CHANGES_SHOWN = 50
+CHANGES_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,7 @@ async def build_diff(asking: Asking) -> Content:
         values,
         alternate=f"{path}/changes?since={since}",
         indexed=False,
+        status=status_of(problem),
     )
 
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, time, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
 from api.datasets.aggregates_parameters import MEASURES
 from api.exports.formats import FORMATS
 from api.http.problems import KINDS, Problem
-from api.portal.asking import Asking, Reply
+from api.portal.asking import Asking, Reply, status_of
 from api.portal.charts.aggregate import chart_of_groups, default_view, is_time
 from api.portal.charts.drawing import draw_chart
+from api.portal.charts.specification import show_value
 from api.portal.content import Content, Elsewhere
-from api.portal.explorer.changes import apply_form, remove_member
+from api.portal.explorer.changes import apply_form, filter_name, remove_member
 from api.portal.explorer.question import VIEW, VIEWS, Exploration, encode_value
 from api.portal.explorer.snippets import write_snippets
 from api.portal.figures import Figures, figures_of
@@ -25,6 +28,7 @@ from api.portal.pages.dataset import FORMAT_NAMES, PATH, find_whole
 
 EXPLAINED = frozenset({404, 406, 410, 422, 504})  # problems that stand beside the form, to be corrected there
 VALUES_SHOWN = 8
+UNBOUNDED = frozenset({"numeric"})  # of exact decimals: bounds of intervals have more digits than they take
 
 
 Href = Callable[[Exploration], str]  # the address of a question
@@ -93,7 +97,7 @@ async def build_explore(asking: Asking) -> Content:
     values |= sharing_of(asking, dataset, question, reply.revision if reply else None, href)
     alternate = asked_path(path, question) + prefixed("?", question.query)
     title = f"Explore {dataset['dataset']}"
-    return Content("explore.html", title, values, alternate=alternate, indexed=False)
+    return Content("explore.html", title, values, alternate=alternate, indexed=False, status=status_of(problem))
 
 
 def sharing_of(
@@ -102,7 +106,7 @@ def sharing_of(
     """What takes the question along: addresses that are pinned or follow, programs, files."""
     path = PATH.format(**asking.request.path_params)
     address = asking.origin + asked_path(path, question) + prefixed("?", question.query)
-    exported = f"{asking.origin}{path}/export?format=parquet" + prefixed("&", question.filter_query)
+    exported = f"{asking.origin}{path}/export?format=parquet" + prefixed("&", question.export_query)
     return {
         "live": href(question.set("at", None)),
         "pinned": href(question.set("at", str(revision or dataset["revision"]))),
@@ -182,19 +186,40 @@ def facets_of(
     found = []
     for name, figures in figures_of(profile.value if profile else None).items():
         prop = next((each for each in dataset["properties"] if each["name"] == name), None)
-        if prop is None or "eq" not in prop["operators"] or not figures.parts:
+        if prop is None or "eq" not in prop["operators"] or not figures.parts or prop["type"] in UNBOUNDED:
             continue
+        others = question.without(*[part for part in question.parts if part[0].partition("[")[0] == name])
         links = []
         for part in sorted(figures.parts, key=lambda part: -part["records"])[:VALUES_SHOWN]:
-            if figures.is_histogram:
-                low, high = (str(part[end]) for end in ("from", "to"))
-                asked = question.add(f"{name}[gte]", encode_value(low)).add(f"{name}[lt]", encode_value(high))
-                links.append(Link(figures.show(part), href(asked), note=f"{part['records']:,}"))
-            else:
-                value = str(part["value"]).lower() if isinstance(part["value"], bool) else str(part["value"])
-                links.append(Link(value, href(question.add(name, encode_value(value))), note=f"{part['records']:,}"))
+            asked = others
+            for parameter, value in conditions_of(prop, figures, part):
+                asked = asked.add(parameter, encode_value(value))
+            text = figures.show(part) if figures.is_histogram else show_value(part["value"])
+            links.append(Link(text, href(asked), note=f"{part['records']:,}"))
         found.append((name, figures, links))
     return found
+
+
+def conditions_of(prop: dict[str, Any], figures: Figures, part: dict[str, Any]) -> list[tuple[str, str]]:
+    """The filters that leave the records of a part of a profile: (parameter, value)."""
+    name = prop["name"]
+    if not figures.is_histogram:
+        value = part["value"]
+        return [(filter_name(name, "eq"), str(value).lower() if isinstance(value, bool) else str(value))]
+    last = part is figures.parts[-1]  # which holds both its bounds
+    low, high = write_bound(prop["type"], part["from"]), write_bound(prop["type"], part["to"])
+    return [(f"{name}[gte]", low), (f"{name}[{'lte' if last else 'lt'}]", high)]
+
+
+def write_bound(kind: str, bound: Any) -> str:
+    """A bound of an interval as a filter of this type takes it: the first value that is not below it."""
+    if kind in {"integer", "smallint"}:
+        return str(math.ceil(bound))
+    text = str(bound)
+    if kind == "date":
+        day = datetime.fromisoformat(text)
+        return str((day + timedelta(days=1)).date() if day.time().replace(tzinfo=None) > time.min else day.date())
+    return text.removesuffix("+00:00") if kind == "local timestamp" else text
 
 
 def following(question: Exploration, reply: Reply | None, href: Href) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from api.http.paths import SLASH
 from api.http.problems import Problem
 from api.portal.asking import Asking, Reply
 from api.portal.charts.drawing import draw_chart
@@ -24,7 +25,7 @@ async def build_property(asking: Asking) -> Content:
     parts = asking.request.path_params
     path = PATH.format(**parts)
     dataset = (await asking.get(path)).data
-    prop = next((each for each in dataset["properties"] if each["name"] == parts["name"]), None)
+    prop = next((each for each in dataset["properties"] if each["name"] == parts["name"].replace(SLASH, "/")), None)
     if prop is None:
         raise Problem("not_found", "The dataset has no such property.")
     product_path = "/data/{product}/v{major}".format(**parts)

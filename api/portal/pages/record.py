@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -54,7 +55,7 @@ async def build_record(asking: Asking) -> Content:
         "related": {name: found for name, found in related.items() if found},
         "revision": reply.revision,
         "versions": versions,
-        "provenance": provenance.data if provenance else None,
+        "provenance": json.dumps(provenance.data, indent=2, ensure_ascii=False) if provenance else None,
     }
     title = f"{', '.join(str(record.get(name)) for name in dataset['key'])} – {dataset['dataset']}"
     return Content("record.html", title, values, alternate=f"{path}/records/{key}", indexed=False)

@@ -90,13 +90,18 @@ def test_a_walk_stays_in_its_revision_and_sees_each_record_once(client: httpx.Cl
 
 
 def test_a_form_leads_to_the_plain_address_of_its_question(client: httpx.Client) -> None:
-    form = {"kind": "a", "add_property": "price", "add_operator": "gte", "add_value": "10", "add_group": ""}
+    form = {"kind": "a", "_add_property": "price", "_add_operator": "gte", "_add_value": "10", "_add_group": ""}
     moved = client.get(EXPLORE, params=form)
     assert (moved.status_code, moved.headers["location"]) == (302, f"{EXPLORE}?kind=a&price[gte]=10")
-    form = {"question": "kind[in]=a,%3Cc%3E", "add_property": "customer", "add_operator": "ilike", "add_value": "C%"}
+    form = {
+        "_question": "kind[in]=a,%3Cc%3E",
+        "_add_property": "customer",
+        "_add_operator": "ilike",
+        "_add_value": "C%",
+    }
     moved = client.get(EXPLORE, params=form)
     assert moved.headers["location"] == f"{EXPLORE}?kind[in]=a,%3Cc%3E&customer[ilike]=C%25"
-    form = {"add_group": "price", "add_bucket": "10", "add_measure": "sum", "add_of": "price"}
+    form = {"_add_group": "price", "_add_bucket": "10", "_add_measure": "sum", "_add_of": "price"}
     moved = client.get(EXPLORE, params=form)
     assert moved.headers["location"] == f"{EXPLORE}?group_by=bin(price,10)&measure=sum:price"
     assert client.get(moved.headers["location"]).status_code == 200
@@ -105,7 +110,8 @@ def test_a_form_leads_to_the_plain_address_of_its_question(client: httpx.Client)
 def test_what_is_wrong_is_said_beside_the_form(client: httpx.Client) -> None:
     for query in ("nonsense=1", "price[gte]=x", "group_by=nothing", "at=99", "cursor=x"):
         page = client.get(f"{EXPLORE}?{query}")
-        assert page.status_code == 200
+        assert page.status_code in {404, 410, 422}
+        assert page.headers["cache-control"] == "no-store"
         assert 'role="alert"' in page.text
         assert "Add filter" in page.text
     assert client.get("/browse/shop/v1/nothing/explore").status_code in {401, 404}
@@ -155,8 +161,39 @@ def test_an_address_says_the_same_however_often_it_is_read(parts: list[tuple[str
 def test_members_of_a_list_come_and_go_alone(names: list[str]) -> None:
     question = Exploration()
     for name in names:
-        question = apply_form(question.add("add_group", encode_value(name)))
+        question = apply_form(question.add("_add_group", encode_value(name)))
     assert question.values("group_by") == names
     for left in range(len(names) - 1, -1, -1):
         question = remove_member(question, "group_by", 0)
         assert question.values("group_by") == names[len(names) - left :]
+
+
+def test_every_value_that_is_offered_leads_to_as_many_records_as_it_says(client: httpx.Client) -> None:
+    text = client.get(EXPLORE).text
+    offered = re.findall(r'<li><a href="([^"]+)">[^<]* <span class="number">([\d,]+)</span></a></li>', text)
+    assert len(offered) > 20
+    for address, count in offered:
+        query = html.unescape(address).partition("?")[2]
+        answer = client.get(f"{API}/records?{query}&count=exact&limit=1")
+        assert answer.status_code == 200, answer.text
+        assert f"{answer.json()['count']['value']:,}" == count, address
+
+
+def test_files_and_programs_are_of_the_revision_that_is_pinned(client: httpx.Client) -> None:
+    text = client.get(f"{EXPLORE}?kind=a&at=1").text
+    files = [html.unescape(each) for each in re.findall(r'href="([^"]*/export\?[^"]*)"', text)]
+    assert len(files) == 5
+    for address in files:
+        assert address.endswith("&kind=a&at=1")
+        assert client.get(address).headers["decant-revision"] == "1"
+    assert "&amp;kind=a&amp;at=1" in text[text.index("DuckDB") :]
+
+
+def test_a_filter_takes_the_place_of_one_on_the_same_property(client: httpx.Client) -> None:
+    text = client.get(f"{EXPLORE}?kind=a").text
+    assert "explore?kind=b" in text
+    assert "kind=a&amp;kind=b" not in text
+    moved = client.get(EXPLORE, params={"_question": "kind=a", "_add_property": "kind", "_add_value": "b"})
+    assert moved.headers["location"] == f"{EXPLORE}?kind=b"
+    grouped = client.get(EXPLORE, params={"_question": "kind=a&properties=id&sort=id", "_add_group": "kind"})
+    assert grouped.headers["location"] == f"{EXPLORE}?kind=a&group_by=kind"

@@ -238,4 +238,4 @@ def test_a_comparison_shows_what_changed_cell_by_cell(make_lab: Callable[..., La
         empty = client.get(f"{ORDERS}/diff?since=3&at=3").text
         assert "Nothing that you may see is different" in empty
         wrong = client.get(f"{ORDERS}/diff?since=9")
-        assert (wrong.status_code, 'role="alert"' in wrong.text) == (200, True)
+        assert (wrong.status_code, 'role="alert"' in wrong.text) == (422, True)

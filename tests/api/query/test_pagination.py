@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from api.query.cursor import Cursor, encode_cursor, longest_cursor, open_key, seal_key, truncate_key_text
+from api.query.cursor import Cursor, encode_cursor, longest_cursor, open_key, shorten_key, truncate_key_text
 from tests.support.lab import Lab, walk
 
 NOTES = """
@@ -190,7 +190,7 @@ def test_an_export_leads_to_no_address_that_is_too_long(client: httpx.Client) ->
 def test_no_cursor_is_longer_than_is_said(texts: int) -> None:
     worst = ["\x01" * 5000, "\U0001f600" * 300, '"\\' * 900, "a" * 241, "日" * 81]
     for value in worst:
-        key = seal_key([value] * texts + ["9" * 38], [True] * texts + [False])
+        key = shorten_key([value] * texts + ["9" * 38], [True] * texts + [False])
         cursor = Cursor("e" * 8, (10**18,) * 3, "f" * 16, (2**40 - 1, *key))
         assert len(encode_cursor(cursor, b"secret")) <= longest_cursor(3, 40, [True] * texts + [False])
         for part in open_key(key[:texts]):

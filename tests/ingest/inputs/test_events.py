@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from catalog.model.load_request import PublishHeld
+from catalog.model.load_request import PublishWithheld
 from ingest.errors import SourceUnavailableError
 from ingest.inputs import events as module
 from ingest.ledger.loads import open_load
@@ -140,7 +140,7 @@ def test_a_withheld_load_says_so_and_its_owner_can_publish_it_anyway(make_lab: C
         report = lab.ingest(READINGS)
         assert report.status == "withheld"
         assert outcomes(client, headers, receipt) == ["withheld", "rejected"]
-        lab.loader().run(lab.dataset(READINGS), request=PublishHeld(report.load_id))
+        lab.loader().run(lab.dataset(READINGS), request=PublishWithheld(report.load_id))
         assert outcomes(client, headers, receipt) == ["published", "rejected"]
     assert [row[0] for row in current(lab)] == [1]
 

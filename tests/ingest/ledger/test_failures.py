@@ -61,7 +61,7 @@ CHOSEN = (
 # Where it is raised: every step of a load, by a function that it calls.
 STEPS = (
     "open_batch", "land", "note_landed", "parse_batch", "note_unread", "compile_cleaning", "clean_batch",
-    "write_confirmed", "stage", "publish_or_withhold",
+    "write_corrected", "stage", "publish_or_withhold",
 )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from catalog.model.load_request import PublishHeld
+from catalog.model.load_request import PublishWithheld
 from commands.show.load_reports import show_line
 from ingest.worker.watch_inputs import has_new_data
 from tests.support.lab import PEOPLE, Lab
@@ -57,7 +57,7 @@ def test_a_least_number_of_records_withholds_a_smaller_batch_until_its_owner_say
         ("minRecords", 1, "≥ 2")
     ]
     assert "withheld by: minRecords: measured 1, must be ≥ 2" in shown(show_line, small)
-    anyway = lab.loader().run(lab.dataset("people.people"), request=PublishHeld(small.load_id))
+    anyway = lab.loader().run(lab.dataset("people.people"), request=PublishWithheld(small.load_id))
     assert anyway.status == "published"
     words = shown(show_line, anyway)
     assert "withheld" not in words
@@ -67,7 +67,7 @@ def test_a_least_number_of_records_withholds_a_smaller_batch_until_its_owner_say
     # Again, of what is current already: nothing changes, and nothing was held back.
     held = lab.ingest("people.people", HEAD + "1,Ann,31,\n")
     assert held.status == "withheld"
-    again = lab.loader().run(lab.dataset("people.people"), request=PublishHeld(held.load_id))
+    again = lab.loader().run(lab.dataset("people.people"), request=PublishWithheld(held.load_id))
     assert again.status == "unchanged"
     assert "withheld" not in shown(show_line, again)
 

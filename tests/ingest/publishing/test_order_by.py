@@ -183,7 +183,7 @@ def test_a_rejected_record_whose_value_cannot_be_read_stays_open(lab_of: Callabl
     lab.ingest("people.people", HEAD + f"1,x,{age},05.01.2020\n")
     lab.ingest("people.people", as_csv([(1, 3, 30)]))
     assert states(lab) == ["open"]
-    # A contract that reads it decides, when it is poured again.
+    # A contract that reads it decides, when it is replayed.
     text = "{name: born, logicalType: date}"
     form = "{name: born, logicalType: date, logicalTypeOptions: {format: dd.MM.yyyy}}"
     assert replay(mend(mend(lab), text, form)).status == "published"

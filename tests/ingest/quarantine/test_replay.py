@@ -1,4 +1,4 @@
-"""Rejected records poured again, whole batches poured again, withheld loads published all the same."""
+"""Rejected records replayed, whole batches replayed, withheld loads published all the same."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from catalog.model.load_request import PublishHeld
+from catalog.model.load_request import PublishWithheld
 from tests.support.lab import PEOPLE, Lab
 from tests.support.replays import HEAD, STRICT, mend, people, replay, states
 
@@ -24,7 +24,7 @@ def test_rejected_records_come_through_once_the_contract_is_mended(make_lab: Cal
     assert (report.outcome.raw, report.outcome.accepted, report.outcome.rejected) == (2, 1, 1)
     assert people(lab) == {1: ("Ann", 30), 2: ("Bo, jr", 70)}
     assert states(lab) == [(first.load_id, 3, "replayed"), (first.load_id, 4, "open")]
-    # The record says where it came from, however often it was poured.
+    # The record says where it came from, however often it was replayed.
     assert lab.rows("SELECT _load, _line, _revision FROM people_v1.people WHERE id = 2") == [(first.load_id, 3, 2)]
     ((reasons, closed_by),) = lab.rows("SELECT reasons, closed_by FROM decant.rejected_records WHERE line = 4")
     assert reasons[0]["message"] == "maximum is 150"
@@ -164,15 +164,15 @@ def test_a_withheld_load_is_published_anyway(make_lab: Callable[..., Lab], mode:
     withheld = lab.ingest("people.people", HEAD + "1,Ann,30,\n2,Bo,999,\n")
     assert withheld.status == "withheld"
     lab.write("people.csv", HEAD + "7,Another,1,\n")
-    report = lab.loader().run(lab.dataset("people.people"), request=PublishHeld(withheld.load_id))
+    report = lab.loader().run(lab.dataset("people.people"), request=PublishWithheld(withheld.load_id))
     assert report.status == "published", report.error
     assert people(lab) == {1: ("Ann", 30)}
     assert lab.rows(
         "SELECT passed FROM decant.quality_results WHERE load_id = %s AND rule LIKE 'row%%'", report.load_id
     ) == [(False,)]
-    again = lab.loader().run(lab.dataset("people.people"), request=PublishHeld(withheld.load_id))
+    again = lab.loader().run(lab.dataset("people.people"), request=PublishWithheld(withheld.load_id))
     assert f"Load {report.load_id} was published after" in (again.error or "")
-    other = lab.loader().run(lab.dataset("people.people"), request=PublishHeld(report.load_id))
+    other = lab.loader().run(lab.dataset("people.people"), request=PublishWithheld(report.load_id))
     assert "was not withheld" in (other.error or "")
     # The rejected record of the withheld load lies there once.
     assert [state for *_, state in states(lab)] == ["open"]

@@ -133,7 +133,7 @@ def test_a_file_is_loaded_mended_and_forgotten_by_its_keys(make_lab: Callable[..
     assert rates(lab) == {"EUR": "1.00", "USD": "1.10"}
     kept = dict(lab.rows("SELECT line, raw FROM decant.rejected_records"))
     assert json.loads(kept[3]) == {"code": "XXX", "rate": -5}
-    # The raw text of a rejected record is whole: it is poured again without its document.
+    # The raw text of a rejected record is whole: it is replayed without its document.
     for file in lab.settings.contracts.iterdir():
         file.write_text(file.read_text().replace("minimum: 0", "minimum: -9"))
     lab = Lab(lab.settings, lab.urls)

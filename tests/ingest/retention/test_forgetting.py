@@ -175,7 +175,7 @@ def test_an_erased_key_is_nowhere_any_more_and_everything_else_is(make_lab: Call
         )
     assert lab.rows("SELECT id, age FROM people_v1.people ORDER BY 1") == [(1, 2), (3, 1)]
     assert lab.rows("SELECT line, state FROM decant.rejected_records") == [(5, "open")]
-    # The same file again brings nothing back, and a whole batch can still be poured.
+    # The same file again brings nothing back, and a whole batch can still be replayed.
     assert lab.ingest("people.people").status == "unchanged"
     again = lab.loader().run(lab.dataset("people.people"), request=Replay(first.load_id))
     assert again.status == "unchanged", again.error
