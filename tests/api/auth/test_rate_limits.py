@@ -45,7 +45,7 @@ def test_a_rate_is_read(text: str, rate: Rate) -> None:
     "text", ["", "0/minute", "-1/minute", "600", "600/week", "1e3/minute", "99999999999/day", "٣/day"]
 )
 def test_what_is_no_rate_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is no rate"):
+    with pytest.raises(ValueError, match="is not a rate"):
         parse_rate(text)
 
 

@@ -155,7 +155,7 @@ def test_what_is_no_search_is_refused(library: Lab, words: str, code: str) -> No
         (
             "name: id, logicalType: integer, primaryKey: true",
             f"name: id, logicalType: integer, primaryKey: true, {MARK}",
-            "only text",
+            "only applies to text",
         ),
     ],
 )
