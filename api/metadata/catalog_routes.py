@@ -63,7 +63,8 @@ async def list_products(request: Request) -> Response:
         if each.fits(query.chosen):
             shown[each.product.schema].append(each)
     data = [describe_listed(context, listed, statuses, rule_access_of) for listed in shown.values()]
-    return answer_json(request, {"data": data, "facets": count_facets(candidates, query)})
+    found = {"data": data, "facets": count_facets(candidates, query)}
+    return answer_json(request, found, link_page(context, {}, "/"))
 
 
 @router.api_route("/data/{product}/v{major}", methods=READ)
@@ -81,7 +82,8 @@ async def get_product(request: Request) -> Response:
     facts = {name: document[name] for name in shown if name in document}
     facts["contract_url"] = address_of(context.settings, f"/data/{product.id}/v{product.major}/contract")
     body = {"data": describe_product(context, product, access, statuses, rule_access_of) | facts}
-    return answer_json(request, body, dataset_resources(request).headers.lifecycle_of(product))
+    headers = dataset_resources(request).headers.lifecycle_of(product)
+    return answer_json(request, body, link_page(context, headers, f"/browse/{product.id}/v{product.major}"))
 
 
 @router.api_route("/data/{product}/v{major}/contract", methods=READ)
@@ -115,7 +117,15 @@ async def get_dataset(request: Request) -> Response:
     rule_access_of = partial(RuleAccess, context.catalog, principal)
     facts = describe_dataset(context, product, dataset, access, statuses, rule_access_of)
     body = {"data": facts | describe_view(context, view, dataset_resources(request).links)}
-    return answer_json(request, body, dataset_resources(request).headers.lifecycle_of(product))
+    headers = dataset_resources(request).headers.lifecycle_of(product)
+    page = f"/browse/{product.id}/v{product.major}/{dataset.name}"
+    return answer_json(request, body, link_page(context, headers, page))
+
+
+def link_page(context: Context, headers: dict[str, str], path: str) -> dict[str, str]:
+    """The headers with a link to the page for people that shows the same."""
+    link = f'<{address_of(context.settings, path)}>; rel="alternate"; type="text/html"'
+    return headers | {"Link": f"{headers['Link']}, {link}" if "Link" in headers else link}
 
 
 def describe_listed(

@@ -239,3 +239,14 @@ def test_a_comparison_shows_what_changed_cell_by_cell(make_lab: Callable[..., La
         assert "Nothing that you may see is different" in empty
         wrong = client.get(f"{ORDERS}/diff?since=9")
         assert (wrong.status_code, 'role="alert"' in wrong.text) == (422, True)
+
+
+def test_answers_and_pages_lead_to_each_other(product: Product) -> None:
+    with product(load_shop).serve() as client:
+        for path, page in (
+            ("/data", "/"),
+            ("/data/shop/v1", "/browse/shop/v1"),
+            ("/data/shop/v1/orders", ORDERS),
+        ):
+            assert f'<{page}>; rel="alternate"; type="text/html"' in client.get(path).headers["link"]
+            assert f'<link rel="alternate" type="application/json" href="{path}">' in client.get(page).text
