@@ -12,9 +12,6 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.support.tools import get_tool
 
-WIDTHS = (320, 1280)
-SCHEMES = ("light", "dark")
-
 
 @dataclass
 class Watched:
