@@ -68,11 +68,15 @@ def newest_seen(if_none_match: str, epoch: str) -> tuple[int, ...]:
 BUILT = tuple(PROJECT_ROOT / name for name in ("api", "catalog", "runtime"))  # what answers are made by
 
 
+BUILT_OF = frozenset({".py", ".html", ".css", ".js", ".svg"})
+
+
 @lru_cache
 def build_digest() -> bytes:
     """What this build is: two processes with one of them answer with the same bytes."""
     digest = sha256(read_version().encode())
     for folder in BUILT:
-        for file in sorted(folder.rglob("*.py")):
-            digest.update(file.read_bytes())
+        for file in sorted(folder.rglob("*")):
+            if file.suffix in BUILT_OF:
+                digest.update(file.read_bytes())
     return digest.digest()

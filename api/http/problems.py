@@ -204,6 +204,16 @@ def explain_unavailable(error: DatabaseUnavailableError) -> Problem:
     return Problem("unavailable", str(error) if isinstance(error, BusyError) else None)
 
 
+def problem_of(error: Exception) -> Problem:
+    """The problem of an error that a read ends with: RAISED has those that there are."""
+    if isinstance(error, DatabaseUnavailableError):
+        return explain_unavailable(error)
+    return Problem("query_timeout" if isinstance(error, QueryTimeoutError) else "query_too_expensive")
+
+
+RAISED = (DatabaseUnavailableError, QueryTooExpensiveError, QueryTimeoutError)
+
+
 def install_problems(app: FastAPI, guard_unrouted_path: Callable[[Request], Awaitable[None]]) -> None:
     """Renders every error of the service as a problem, errors of the framework included.
 
@@ -234,17 +244,11 @@ def install_problems(app: FastAPI, guard_unrouted_path: Callable[[Request], Awai
     async def validation(request: Request, _error: RequestValidationError) -> Response:
         return render_problem(request, Problem("bad_request"))
 
-    @app.exception_handler(DatabaseUnavailableError)
-    async def unavailable(request: Request, error: DatabaseUnavailableError) -> Response:
-        return render_problem(request, explain_unavailable(error))
+    async def ended(request: Request, error: Exception) -> Response:
+        return render_problem(request, problem_of(error))
 
-    @app.exception_handler(QueryTooExpensiveError)
-    async def expensive(request: Request, _error: QueryTooExpensiveError) -> Response:
-        return render_problem(request, Problem("query_too_expensive"))
-
-    @app.exception_handler(QueryTimeoutError)
-    async def timeout(request: Request, _error: QueryTimeoutError) -> Response:
-        return render_problem(request, Problem("query_timeout"))
+    for raised in RAISED:
+        app.add_exception_handler(raised, ended)
 
     @app.exception_handler(Exception)
     async def unexpected(request: Request, _error: Exception) -> Response:

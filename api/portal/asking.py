@@ -23,9 +23,8 @@ from api.context import Context, context_of
 from api.http.addresses import origin_of
 from api.http.negotiation import JSON
 from api.http.paths import decode_path
-from api.http.problems import KINDS, Problem, explain_unavailable
+from api.http.problems import KINDS, RAISED, Problem, problem_of
 from api.http.server_timing import KEPT, Timings
-from runtime.errors import DatabaseUnavailableError, QueryTimeoutError, QueryTooExpensiveError
 
 # Of the page's own request, and of no question.
 OWN_FACTS = ("path_params", "endpoint", "route", "router")
@@ -166,11 +165,7 @@ async def route(router: ASGIApp, scope: Scope, answer: Answer) -> None:
     """Has the service's routes answer; what other layers would make a problem is one here already."""
     try:
         await router(scope, answer.receive, answer.send)
-    except QueryTimeoutError:
-        raise Problem("query_timeout") from None
-    except QueryTooExpensiveError:
-        raise Problem("query_too_expensive") from None
-    except DatabaseUnavailableError as error:
-        raise explain_unavailable(error) from error
+    except RAISED as error:
+        raise problem_of(error) from error
     except HTTPException as error:
         raise Problem("not_found") from error

@@ -26,7 +26,6 @@ from runtime.version import read_version
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 MARKDOWN = MarkdownIt("commonmark", {"html": False}).disable("image")
-SIZES = ("bytes", "kB", "MB", "GB")
 
 
 class Absent(Undefined):

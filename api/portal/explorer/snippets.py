@@ -12,17 +12,16 @@ class Snippet(NamedTuple):
     """One way to ask."""
 
     name: str
-    language: str
     text: str
 
 
 def write_snippets(address: str, export: str, *, is_open: bool) -> list[Snippet]:
     """curl, Python and JavaScript for the address of the question, DuckDB for that of its export."""
     return [
-        Snippet("curl", "sh", write_curl(address, is_open=is_open)),
-        Snippet("Python", "python", write_python(address, is_open=is_open)),
-        Snippet("JavaScript", "js", write_javascript(address, is_open=is_open)),
-        Snippet("DuckDB", "python", write_duckdb(export, is_open=is_open)),
+        Snippet("curl", write_curl(address, is_open=is_open)),
+        Snippet("Python", write_python(address, is_open=is_open)),
+        Snippet("JavaScript", write_javascript(address, is_open=is_open)),
+        Snippet("DuckDB", write_duckdb(export, is_open=is_open)),
     ]
 
 

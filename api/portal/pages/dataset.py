@@ -17,7 +17,7 @@ from api.portal.discovery.croissant import describe
 from api.portal.figures import Figures, figures_of
 from api.portal.page import Page
 from api.portal.pages.catalogue import STATES, owner_of, product_page, state_of
-from api.portal.pages.rules import property_documents, property_of, rules_of
+from api.portal.pages.rules import checks_by_property, property_documents, rules_of
 
 RECORDS_SHOWN = 10
 REVISIONS_SHOWN = 6
@@ -51,17 +51,18 @@ async def build_dataset(asking: Asking) -> Content:
         find_whole(asking, dataset, f"{path}/profile"),
         find_whole(asking, dataset, f"{path}/quality", ("limit", "1")),
     )
-    checks = quality.data[0]["rules"] if quality and quality.data else []
     names = [prop["name"] for prop in dataset["properties"]]
+    checks = checks_by_property(quality.data[0]["rules"] if quality and quality.data else [], names)
+    state = state_of(dataset)
     values = {
         "path": path,
         "product": product.data,
         "product_page": product_page(product.data),
         "dataset": dataset,
-        "state": state_of(dataset),
-        "state_text": STATES[state_of(dataset)],
+        "state": state,
+        "state_text": STATES[state],
         "rows": property_rows(dataset, contract, profile, checks),
-        "checks": [check for check in checks if property_of(check["rule"], names) is None],
+        "checks": checks[None],
         "measured_at": quality.data[0]["measured_at"] if quality and quality.data else None,
         "profile": profile.value if profile else None,
         "records": records.data if records else [],
@@ -91,18 +92,17 @@ async def find_whole(
 
 
 def property_rows(
-    dataset: dict[str, Any], contract: Reply, profile: Reply | None, checks: list[dict[str, Any]]
+    dataset: dict[str, Any], contract: Reply, profile: Reply | None, checks: dict[str | None, list[dict[str, Any]]]
 ) -> list[PropertyRow]:
     """A row for each property."""
     documents = property_documents(contract.value, dataset["dataset"])
     figures = figures_of(profile.value if profile else None)
-    names = list(documents)
     return [
         PropertyRow(
             prop,
             list(rules_of(documents.get(prop["name"], {}))),
             figures.get(prop["name"]),
-            [c for c in checks if not c["passed"] and property_of(c["rule"], names) == prop["name"]],
+            [check for check in checks.get(prop["name"], []) if not check["passed"]],
         )
         for prop in dataset["properties"]
     ]

@@ -218,7 +218,7 @@ def write_bound(kind: str, bound: Any) -> str:
     text = str(bound)
     if kind == "date":
         day = datetime.fromisoformat(text)
-        return str((day + timedelta(days=1)).date() if day.time().replace(tzinfo=None) > time.min else day.date())
+        return str((day + timedelta(days=1)).date() if day.time() > time.min else day.date())
     return text.removesuffix("+00:00") if kind == "local timestamp" else text
 
 

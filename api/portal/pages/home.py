@@ -22,6 +22,7 @@ async def build_home(asking: Asking) -> Content:
     catalogue = await asking.get("/data")
     entries = list(entries_of(catalogue.data))
     order = list(STATES)
+    counts = Counter(entry.state for entry in entries)
     board = sorted(entries, key=lambda entry: (order.index(entry.state), entry.path))
     since = (datetime.now(UTC) - RECENT).isoformat()
     news = sorted(
@@ -33,7 +34,7 @@ async def build_home(asking: Asking) -> Content:
     values = {
         "products": len(catalogue.data),
         "entries": entries,
-        "states": [(state, text, count) for state, text in STATES.items() if (count := count_of(entries)[state])],
+        "states": [(state, text, counts[state]) for state, text in STATES.items() if counts[state]],
         "board": board[:BOARD_MAXIMUM],
         "news": [(entry, revision) for entry, revision in zip(news, found, strict=False) if revision],
     }
@@ -44,11 +45,6 @@ async def build_home(asking: Asking) -> Content:
         "Curated datasets, each in whole, checked revisions.",
         alternate="/data",
     )
-
-
-def count_of(entries: list[Entry]) -> Counter[str]:
-    """How many datasets stand in each way."""
-    return Counter(entry.state for entry in entries)
 
 
 async def newest_revision(asking: Asking, entry: Entry) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ from api.portal.figures import figures_of
 from api.portal.page import Page
 from api.portal.pages.catalogue import product_page
 from api.portal.pages.dataset import PATH, find_whole
-from api.portal.pages.rules import property_documents, property_of, rules_of
+from api.portal.pages.rules import checks_by_property, property_documents, rules_of
 
 LOADS_SHOWN = 20
 
@@ -62,8 +62,7 @@ def history_of(name: str, dataset: dict[str, Any], quality: Reply | None) -> lis
     return [
         {"load": load, "check": check}
         for load in (quality.data if quality else [])
-        for check in load["rules"]
-        if property_of(check["rule"], names) == name
+        for check in checks_by_property(load["rules"], names).get(name, [])
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -52,7 +53,13 @@ def property_documents(contract: dict[str, Any], dataset: str) -> dict[str, dict
     return {}
 
 
-def property_of(rule: str, names: Iterable[str]) -> str | None:
-    """The property that a measured rule is named after; None for a rule of the dataset."""
-    found = NAMED.fullmatch(rule)
-    return found[1] if found and found[1] in set(names) else None
+def checks_by_property(
+    checks: Iterable[dict[str, Any]], names: Iterable[str]
+) -> dict[str | None, list[dict[str, Any]]]:
+    """The measured rules by the property that each is named after; those of the dataset under None."""
+    known = set(names)
+    found: dict[str | None, list[dict[str, Any]]] = defaultdict(list)
+    for check in checks:
+        named = NAMED.fullmatch(check["rule"])
+        found[named[1] if named and named[1] in known else None].append(check)
+    return found
