@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, cast
 
 from fastapi import APIRouter, Request
@@ -50,40 +52,22 @@ OPEN_FOR_A_DAY = {"Cache-Control": "public, max-age=86400"}
 FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 
-class PageEndpoint:
-    """Answers with one page."""
+class NamedEndpoint:
+    """Answers requests by a function, and is counted under a name."""
 
-    def __init__(self, page: Page) -> None:
-        self.page = page
-        self.name = page.name  # as it is counted
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers a request."""
-        response = await answer_page(Request(scope, receive), self.page.build)
-        await response(scope, receive, send)
-
-
-def make_page_route(page: Page) -> Route:
-    """The route of a page."""
-    return Route(page.path, cast(Any, PageEndpoint(page)), methods=READ, name=page.name)
-
-
-class DocumentEndpoint:
-    """Answers with one document for machines."""
-
-    def __init__(self, document: Document) -> None:
-        self.document = document
-        self.name = document.name  # as it is counted
+    def __init__(self, name: str, respond: Callable[[Request], Awaitable[Response]]) -> None:
+        self.name = name
+        self.respond = respond
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request."""
-        response = await answer_document(Request(scope, receive), self.document)
+        response = await self.respond(Request(scope, receive))
         await response(scope, receive, send)
 
 
-def make_document_route(document: Document) -> Route:
-    """The route of a document."""
-    return Route(document.path, cast(Any, DocumentEndpoint(document)), methods=READ, name=document.name)
+def make_route(path: str, name: str, respond: Callable[[Request], Awaitable[Response]]) -> Route:
+    """The route of a page or a document."""
+    return Route(path, cast(Any, NamedEndpoint(name, respond)), methods=READ, name=name)
 
 
 async def get_icon(request: Request) -> Response:
@@ -100,7 +84,7 @@ async def get_asset(request: Request) -> Response:
 
 
 router = APIRouter()
-router.routes.extend(make_page_route(page) for page in PAGES)
-router.routes.extend(make_document_route(document) for document in DOCUMENTS)
+router.routes.extend(make_route(page.path, page.name, partial(answer_page, build=page.build)) for page in PAGES)
+router.routes.extend(make_route(each.path, each.name, partial(answer_document, document=each)) for each in DOCUMENTS)
 router.routes.append(Route("/favicon.ico", get_icon, methods=READ, name="icon"))
 router.routes.append(Route("/assets/{name}", get_asset, methods=READ, name="asset"))

@@ -48,7 +48,12 @@ class Exploration:
             name, _, value = part.partition("=")
             if name and (value or is_filter(unquote_plus(name))):
                 found.append((unquote_plus(name), value))
-        return cls(tuple(sorted(found, key=lambda part: ORDER.index(part[0]) + 1 if part[0] in ORDER else 0)))
+        return cls.of(found)
+
+    @classmethod
+    def of(cls, parts: Iterable[Part]) -> Exploration:
+        """These parameters, in the order of an address."""
+        return cls(tuple(sorted(parts, key=lambda part: ORDER.index(part[0]) + 1 if part[0] in ORDER else 0)))
 
     @property
     def is_aggregate(self) -> bool:
@@ -108,11 +113,11 @@ class Exploration:
         kept = [
             part for part in self.parts if part[0] != name and (part[0] not in OF_WALKS or name in OF_WALKS | {VIEW})
         ]
-        return Exploration.read(write_parts([*kept, *([(name, value)] if value else [])]))
+        return Exploration.of([*kept, (name, value)] if value else kept)
 
     def add(self, name: str, value: str) -> Exploration:
         """The same with one more parameter, on its first page."""
-        return Exploration.read(write_parts([*self.without().parts, (name, value)]))
+        return Exploration.of([*self.without().parts, (name, value)])
 
 
 SIGNS = {"ne": "≠", "gt": ">", "gte": "≥", "lt": "<", "lte": "≤", "in": "in", "eq": "=", "null": "is null:"}

@@ -68,7 +68,7 @@ async def build_dataset(asking: Asking) -> Content:
         "records": records.data if records else [],
         "columns": names,
         "revisions": revisions.data if revisions else [],
-        "formats": [(kind.name, FORMAT_NAMES.get(kind.name, kind.name)) for kind in FORMATS],
+        "formats": download_formats(),
         "page_address": f"{asking.origin}{path}/records?limit=1000",
         "described": describe_inline(asking, path, product.data, dataset) if dataset["open"] else None,
         "citation": cite(asking, product.data, dataset, path),
@@ -106,6 +106,11 @@ def property_rows(
         )
         for prop in dataset["properties"]
     ]
+
+
+def download_formats() -> list[tuple[str, str]]:
+    """The formats of downloads: (name in addresses, name for people)."""
+    return [(kind.name, FORMAT_NAMES.get(kind.name, kind.name)) for kind in FORMATS]
 
 
 def describe_inline(asking: Asking, path: str, product: dict[str, Any], dataset: dict[str, Any]) -> Markup:

@@ -11,7 +11,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from api.datasets.aggregates_parameters import MEASURES
-from api.exports.formats import FORMATS
 from api.http.problems import KINDS, Problem
 from api.portal.asking import Asking, Reply, status_of
 from api.portal.charts.aggregate import chart_of_groups, default_view, is_time
@@ -24,7 +23,7 @@ from api.portal.explorer.snippets import write_snippets
 from api.portal.figures import Figures, figures_of
 from api.portal.page import Page
 from api.portal.pages.catalogue import product_page
-from api.portal.pages.dataset import FORMAT_NAMES, PATH, find_whole
+from api.portal.pages.dataset import PATH, download_formats, find_whole
 
 EXPLAINED = frozenset({404, 406, 410, 422, 504})  # problems that stand beside the form, to be corrected there
 VALUES_SHOWN = 8
@@ -112,7 +111,7 @@ def sharing_of(
         "pinned": href(question.set("at", str(revision or dataset["revision"]))),
         "is_pinned": question.value("at") is not None,
         "snippets": write_snippets(address, exported, is_open=dataset["open"]),
-        "formats": [(kind.name, FORMAT_NAMES.get(kind.name, kind.name)) for kind in FORMATS],
+        "formats": download_formats(),
     }
 
 
