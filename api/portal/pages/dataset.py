@@ -16,12 +16,12 @@ from api.portal.content import Content
 from api.portal.discovery.croissant import describe
 from api.portal.figures import Figures, figures_of
 from api.portal.page import Page
-from api.portal.pages.catalogue import STATES, owner_of, product_page, state_of
+from api.portal.pages.catalogue import STATES, owner_of, state_of
 from api.portal.pages.rules import checks_by_property, property_documents, rules_of
+from api.portal.pages.subject import find_subject, find_whole
 
 RECORDS_SHOWN = 10
 REVISIONS_SHOWN = 6
-PATH = "/data/{product}/v{major}/{dataset}"
 FORMAT_NAMES = {"csv": "CSV", "ndjson": "JSON lines", "parquet": "Parquet", "arrow": "Arrow", "xlsx": "Excel"}
 
 
@@ -38,27 +38,19 @@ class PropertyRow:
 async def build_dataset(asking: Asking) -> Content:
     """The page; everything on it is of the revision that it began with, or says of which it is."""
     DRAWER.prepare()  # what most ask for next is a property
-    parts = asking.request.path_params
-    path = PATH.format(**parts)
-    dataset = (await asking.get(path)).data
-    product_path = "/data/{product}/v{major}".format(**parts)
-    revision = dataset["revision"]
-    product, contract, records, revisions, profile, quality = await asyncio.gather(
-        asking.get(product_path),
-        asking.get(f"{product_path}/contract"),
-        find_records(asking, path, revision),
+    subject = await find_subject(asking)
+    path, product, dataset = subject.path, subject.product, subject.dataset
+    contract, records, revisions, profile, quality = await asyncio.gather(
+        asking.get(f"{subject.product_path}/contract"),
+        find_records(asking, path, dataset["revision"]),
         asking.find(f"{path}/revisions", ("limit", str(REVISIONS_SHOWN))),
-        find_whole(asking, dataset, f"{path}/profile"),
-        find_whole(asking, dataset, f"{path}/quality", ("limit", "1")),
+        find_whole(asking, subject, "profile"),
+        find_whole(asking, subject, "quality", ("limit", "1")),
     )
     names = [prop["name"] for prop in dataset["properties"]]
     checks = checks_by_property(quality.data[0]["rules"] if quality and quality.data else [], names)
     state = state_of(dataset)
-    values = {
-        "path": path,
-        "product": product.data,
-        "product_page": product_page(product.data),
-        "dataset": dataset,
+    values = subject.values | {
         "state": state,
         "state_text": STATES[state],
         "rows": property_rows(dataset, contract, profile, checks),
@@ -70,10 +62,10 @@ async def build_dataset(asking: Asking) -> Content:
         "revisions": revisions.data if revisions else [],
         "formats": download_formats(),
         "page_address": f"{asking.origin}{path}/records?limit=1000",
-        "described": describe_inline(asking, path, product.data, dataset) if dataset["open"] else None,
-        "citation": cite(asking, product.data, dataset, path),
+        "described": describe_inline(asking, path, product, dataset) if dataset["open"] else None,
+        "citation": cite(asking, product, dataset, path),
     }
-    title = f"{dataset['dataset']} – {product.data['name']}"
+    title = f"{dataset['dataset']} – {product['name']}"
     return Content("dataset.html", title, values, dataset["description"], alternate=path)
 
 
@@ -82,13 +74,6 @@ async def find_records(asking: Asking, path: str, revision: int) -> Reply | None
     if not revision:
         return None
     return await asking.find(f"{path}/records", ("limit", str(RECORDS_SHOWN)), ("at", str(revision)))
-
-
-async def find_whole(
-    asking: Asking, dataset: dict[str, Any], path: str, *parameters: tuple[str, str]
-) -> Reply | None:
-    """What is made over all records; callers who see some of them only are not told."""
-    return None if dataset["limited"] else await asking.find(path, *parameters)
 
 
 def property_rows(

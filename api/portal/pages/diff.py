@@ -11,8 +11,7 @@ from api.http.problems import KINDS, Problem
 from api.portal.asking import Asking, Reply, status_of
 from api.portal.content import Content
 from api.portal.page import Page
-from api.portal.pages.catalogue import product_page
-from api.portal.pages.dataset import PATH
+from api.portal.pages.subject import find_subject
 from api.portal.record_path import record_path
 
 CHANGES_SHOWN = 20
@@ -42,10 +41,8 @@ class Change:
 
 async def build_diff(asking: Asking) -> Content:
     """The page; without parameters, of the newest revision against the one before."""
-    parts = asking.request.path_params
-    path = PATH.format(**parts)
-    dataset = (await asking.get(path)).data
-    product = (await asking.get("/data/{product}/v{major}".format(**parts))).data
+    subject = await find_subject(asking)
+    path, page, dataset = subject.path, subject.page, subject.dataset
     given = asking.request.query_params
     newest = dataset["revision"]
     at = given.get("at") or str(newest)
@@ -54,12 +51,7 @@ async def build_diff(asking: Asking) -> Content:
     if cursor := given.get("cursor"):
         parameters.append(("cursor", cursor))
     reply, problem = await ask(asking, path, parameters)
-    page = f"{product_page(product)}/{dataset['dataset']}"
-    values = {
-        "path": path,
-        "page_path": page,
-        "product": product,
-        "dataset": dataset,
+    values = subject.values | {
         "since": since,
         "at": at,
         "problem": problem,

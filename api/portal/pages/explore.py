@@ -22,8 +22,8 @@ from api.portal.explorer.question import VIEW, VIEWS, Exploration, encode_value
 from api.portal.explorer.snippets import write_snippets
 from api.portal.figures import Figures, figures_of
 from api.portal.page import Page
-from api.portal.pages.catalogue import product_page
-from api.portal.pages.dataset import PATH, download_formats, find_whole
+from api.portal.pages.dataset import download_formats
+from api.portal.pages.subject import Subject, find_subject, find_whole
 
 EXPLAINED = frozenset({404, 406, 410, 422, 504})  # problems that stand beside the form, to be corrected there
 VALUES_SHOWN = 8
@@ -53,17 +53,14 @@ class Column:
 
 async def build_explore(asking: Asking) -> Content:
     """The page. An address that a form made becomes the plain address of its question."""
-    parts = asking.request.path_params
-    path = PATH.format(**parts)
-    dataset = (await asking.get(path)).data
-    product = (await asking.get("/data/{product}/v{major}".format(**parts))).data
-    page = f"{product_page(product)}/{dataset['dataset']}"
+    subject = await find_subject(asking)
+    path, page, dataset = subject.path, subject.page, subject.dataset
     given: str = asking.request.scope["query_string"].decode("ascii", "replace")
     question = apply_form(Exploration.read(given))
     if question.address != given:
         raise Elsewhere(f"{page}/explore" + (f"?{question.address}" if question.address else ""))
     profile, (reply, problem) = await asyncio.gather(
-        find_whole(asking, dataset, f"{path}/profile"), ask(asking, path, question, dataset["revision"])
+        find_whole(asking, subject, "profile"), ask(asking, path, question, dataset["revision"])
     )
     groups, view = question.values("group_by"), question.value(VIEW) or default_view(question.values("group_by"))
     rows = reply.data if reply else []
@@ -73,11 +70,7 @@ async def build_explore(asking: Asking) -> Content:
     def href(asked: Exploration) -> str:
         return f"{page}/explore" + (f"?{asked.address}" if asked.address else "")
 
-    values = {
-        "path": path,
-        "page_path": page,
-        "product": product,
-        "dataset": dataset,
+    values = subject.values | {
         "question": question,
         "problem": problem,
         "rows": rows,
@@ -93,17 +86,17 @@ async def build_explore(asking: Asking) -> Content:
         "measures": MEASURES,
         "operators": sorted({op for prop in dataset["properties"] for op in prop["operators"]}),
     }
-    values |= sharing_of(asking, dataset, question, reply.revision if reply else None, href)
+    values |= sharing_of(asking, subject, question, reply.revision if reply else None, href)
     alternate = asked_path(path, question) + prefixed("?", question.query)
     title = f"Explore {dataset['dataset']}"
     return Content("explore.html", title, values, alternate=alternate, indexed=False, status=status_of(problem))
 
 
 def sharing_of(
-    asking: Asking, dataset: dict[str, Any], question: Exploration, revision: int | None, href: Href
+    asking: Asking, subject: Subject, question: Exploration, revision: int | None, href: Href
 ) -> dict[str, Any]:
     """What takes the question along: addresses that are pinned or follow, programs, files."""
-    path = PATH.format(**asking.request.path_params)
+    path, dataset = subject.path, subject.dataset
     address = asking.origin + asked_path(path, question) + prefixed("?", question.query)
     exported = f"{asking.origin}{path}/export?format=parquet" + prefixed("&", question.export_query)
     return {

@@ -13,37 +13,29 @@ from api.portal.charts.specification import chart_of_profile
 from api.portal.content import Content
 from api.portal.figures import figures_of
 from api.portal.page import Page
-from api.portal.pages.catalogue import product_page
-from api.portal.pages.dataset import PATH, find_whole
 from api.portal.pages.rules import checks_by_property, property_documents, rules_of
+from api.portal.pages.subject import find_subject, find_whole
 
 LOADS_SHOWN = 20
 
 
 async def build_property(asking: Asking) -> Content:
     """The page; `not_found` for a property that the caller does not see."""
-    parts = asking.request.path_params
-    path = PATH.format(**parts)
-    dataset = (await asking.get(path)).data
-    prop = next((each for each in dataset["properties"] if each["name"] == parts["name"].replace(SLASH, "/")), None)
+    subject = await find_subject(asking)
+    dataset, name = subject.dataset, asking.request.path_params["name"].replace(SLASH, "/")
+    prop = next((each for each in dataset["properties"] if each["name"] == name), None)
     if prop is None:
         raise Problem("not_found", "The dataset has no such property.")
-    product_path = "/data/{product}/v{major}".format(**parts)
-    product, contract, lineage, profile, quality = await asyncio.gather(
-        asking.get(product_path),
-        asking.get(f"{product_path}/contract"),
-        asking.get(f"{path}/lineage"),
-        find_whole(asking, dataset, f"{path}/profile"),
-        find_whole(asking, dataset, f"{path}/quality", ("limit", str(LOADS_SHOWN))),
+    contract, lineage, profile, quality = await asyncio.gather(
+        asking.get(f"{subject.product_path}/contract"),
+        asking.get(f"{subject.path}/lineage"),
+        find_whole(asking, subject, "profile"),
+        find_whole(asking, subject, "quality", ("limit", str(LOADS_SHOWN))),
     )
     figures = figures_of(profile.value if profile else None).get(prop["name"])
     document = property_documents(contract.value, dataset["dataset"]).get(prop["name"], {})
     specification = chart_of_profile(prop["name"], figures) if figures else None
-    values = {
-        "path": path,
-        "product": product.data,
-        "product_page": product_page(product.data),
-        "dataset": dataset,
+    values = subject.values | {
         "prop": prop,
         "rules": list(rules_of(document)),
         "figures": figures,
@@ -53,7 +45,7 @@ async def build_property(asking: Asking) -> Content:
         "history": history_of(prop["name"], dataset, quality),
     }
     title = f"{prop['name']} – {dataset['dataset']}"
-    return Content("property.html", title, values, prop["description"] or "", alternate=path)
+    return Content("property.html", title, values, prop["description"] or "", alternate=subject.path)
 
 
 def history_of(name: str, dataset: dict[str, Any], quality: Reply | None) -> list[dict[str, Any]]:

@@ -11,8 +11,7 @@ from urllib.parse import quote
 from api.portal.asking import Asking
 from api.portal.content import Content
 from api.portal.page import Page
-from api.portal.pages.catalogue import product_page
-from api.portal.pages.dataset import PATH
+from api.portal.pages.subject import find_subject
 from api.query.record_key import read_key_part
 
 REVISIONS_LOOKED_AT = 8
@@ -30,10 +29,8 @@ class Version:
 
 async def build_record(asking: Asking) -> Content:
     """The page, of the newest revision, or of the one that `at` names."""
-    parts = asking.request.path_params
-    path = PATH.format(**parts)
-    dataset = (await asking.get(path)).data
-    product = (await asking.get("/data/{product}/v{major}".format(**parts))).data
+    subject = await find_subject(asking)
+    path, dataset = subject.path, subject.dataset
     key = read_key_part(asking.request.scope["raw_path"])
     at = asking.request.query_params.get("at") or str(dataset["revision"])
     query = f"at={quote(at, safe='')}" + (f"&expand={','.join(dataset['expand'])}" if dataset["expand"] else "")
@@ -45,11 +42,7 @@ async def build_record(asking: Asking) -> Content:
         find_versions(asking, path, key, record, reply.revision or 0),
         asking.find(f"{path}/records/{key}/provenance", encoded=True) if is_operator else no_answer(),
     )
-    values = {
-        "path": path,
-        "page_path": f"{product_page(product)}/{dataset['dataset']}",
-        "product": product,
-        "dataset": dataset,
+    values = subject.values | {
         "key": key,
         "record": record,
         "related": {name: found for name, found in related.items() if found},
