@@ -26,4 +26,5 @@ class Content:
     alternate: str | None = None  # the path of the same as JSON
     search: str = ""  # what stands in the search field
     status: int = 200
+    is_whole: bool = True  # otherwise a part is missing for now, and nobody keeps the page
     indexed: bool = True  # whether search engines may list it

@@ -54,7 +54,7 @@ async def answer_page(request: Request, build: Build) -> Response:
         return RedirectResponse(public_path(context.settings, elsewhere.path), 302, HEADERS | {"Vary": VARY})
     except Problem as problem:
         return show_problem(request, problem)
-    if content.status != 200:
+    if content.status != 200 or not content.is_whole:
         body = render(request, content, asking.replies)
         return Response(body, content.status, HEADERS | {"Cache-Control": "no-store"}, CONTENT_TYPE)
     coding = choose_coding(request.headers.get("accept-encoding", ""))

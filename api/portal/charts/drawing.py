@@ -74,6 +74,11 @@ async def draw_chart(specification: Specification) -> Chart | None:
     return kept
 
 
+def is_missing(specification: Specification | None, chart: Chart | None) -> bool:
+    """Whether a chart that could be drawn is missing for now."""
+    return specification is not None and chart is None and can_draw()
+
+
 def drawable(text: str) -> str:
     """A text that XML can hold, not too long for a label."""
     return UNDRAWN.sub("\ufffd", plain(text, LABEL_CHARACTERS))

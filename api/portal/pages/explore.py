@@ -14,7 +14,7 @@ from api.datasets.aggregates_parameters import MEASURES
 from api.http.problems import KINDS, Problem
 from api.portal.asking import Asking, Reply, status_of
 from api.portal.charts.aggregate import chart_of_groups, default_view, is_time
-from api.portal.charts.drawing import draw_chart
+from api.portal.charts.drawing import draw_chart, is_missing
 from api.portal.charts.specification import show_value
 from api.portal.content import Content, Elsewhere
 from api.portal.explorer.changes import apply_form, filter_name, remove_member
@@ -65,7 +65,9 @@ async def build_explore(asking: Asking) -> Content:
     groups, view = question.values("group_by"), question.value(VIEW) or default_view(question.values("group_by"))
     rows = reply.data if reply else []
     names, measures = split_columns(question, rows)
-    chart = chart_of_groups(view, groups, names, measures[0], rows) if question.is_aggregate and measures else None
+    drawn = question.is_aggregate and measures
+    specification = chart_of_groups(view, groups, names, measures[0], rows) if drawn else None
+    chart = await draw_chart(specification) if specification else None
 
     def href(asked: Exploration) -> str:
         return f"{page}/explore" + (f"?{asked.address}" if asked.address else "")
@@ -77,7 +79,7 @@ async def build_explore(asking: Asking) -> Content:
         "columns": [
             Column(name, sort_link(question, name, dataset, href)) for name in columns_of(question, dataset, rows)
         ],
-        "chart": await draw_chart(chart) if chart else None,
+        "chart": chart,
         "views": [Link(each, href(question.set(VIEW, each)), each == view) for each in views_of(question, groups)],
         "chips": chips_of(question, href),
         "facets": facets_of(question, dataset, profile, href),
@@ -89,7 +91,16 @@ async def build_explore(asking: Asking) -> Content:
     values |= sharing_of(asking, subject, question, reply.revision if reply else None, href)
     alternate = asked_path(path, question) + prefixed("?", question.query)
     title = f"Explore {dataset['dataset']}"
-    return Content("explore.html", title, values, alternate=alternate, indexed=False, status=status_of(problem))
+    is_whole = not is_missing(specification, chart)
+    return Content(
+        "explore.html",
+        title,
+        values,
+        alternate=alternate,
+        indexed=False,
+        status=status_of(problem),
+        is_whole=is_whole,
+    )
 
 
 def sharing_of(

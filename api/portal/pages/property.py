@@ -8,7 +8,7 @@ from typing import Any
 from api.http.paths import SLASH
 from api.http.problems import Problem
 from api.portal.asking import Asking, Reply
-from api.portal.charts.drawing import draw_chart
+from api.portal.charts.drawing import draw_chart, is_missing
 from api.portal.charts.specification import chart_of_profile
 from api.portal.content import Content
 from api.portal.figures import figures_of
@@ -35,17 +35,25 @@ async def build_property(asking: Asking) -> Content:
     figures = figures_of(profile.value if profile else None).get(prop["name"])
     document = property_documents(contract.value, dataset["dataset"]).get(prop["name"], {})
     specification = chart_of_profile(prop["name"], figures) if figures else None
+    chart = await draw_chart(specification) if specification else None
     values = subject.values | {
         "prop": prop,
         "rules": list(rules_of(document)),
         "figures": figures,
         "profile": profile.value if profile else None,
-        "chart": await draw_chart(specification) if specification else None,
+        "chart": chart,
         "lineage": next((each for each in lineage.data["properties"] if each["name"] == prop["name"]), None),
         "history": history_of(prop["name"], dataset, quality),
     }
     title = f"{prop['name']} – {dataset['dataset']}"
-    return Content("property.html", title, values, prop["description"] or "", alternate=subject.path)
+    return Content(
+        "property.html",
+        title,
+        values,
+        prop["description"] or "",
+        alternate=subject.path,
+        is_whole=not is_missing(specification, chart),
+    )
 
 
 def history_of(name: str, dataset: dict[str, Any], quality: Reply | None) -> list[dict[str, Any]]:

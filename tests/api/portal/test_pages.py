@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from api.auth.api_keys import create_key
+from api.portal.charts.drawing import DRAWER, WAITING_MAXIMUM
 from runtime.postgres.database import make_engine
 from runtime.settings.secret import read_secret
 from tests.support.lab import Lab
@@ -250,3 +251,18 @@ def test_answers_and_pages_lead_to_each_other(product: Product) -> None:
         ):
             assert f'<{page}>; rel="alternate"; type="text/html"' in client.get(path).headers["link"]
             assert f'<link rel="alternate" type="application/json" href="{path}">' in client.get(page).text
+
+
+def test_a_page_whose_chart_had_to_wait_is_kept_by_nobody(make_lab: Callable[..., Lab]) -> None:
+    with load_shop(make_lab).serve() as client:
+        path = f"{ORDERS}/properties/kind"
+        DRAWER.waiting += WAITING_MAXIMUM  # the service runs in this process
+        try:
+            without = client.get(path)
+        finally:
+            DRAWER.waiting -= WAITING_MAXIMUM
+        assert (without.status_code, without.headers["cache-control"]) == (200, "no-store")
+        assert 'class="chart"' not in without.text
+        whole = client.get(path)
+        assert whole.headers["cache-control"] == "public, max-age=60"
+        assert 'class="chart"' in whole.text
