@@ -11,10 +11,10 @@ from tests.support.lab import Lab
 
 
 def make_key(lab: Lab, *scopes: str, expires: datetime | None = None) -> str:
+    """A new key."""
     return create_key(make_engine(lab.urls.write), read_secret(lab.settings), "test", scopes, expires)
 
 
 def key_of(lab: Lab, *scopes: str) -> dict[str, str]:
     """The header of a new key."""
-    engine = make_engine(lab.urls.write)
-    return {"X-API-Key": create_key(engine, read_secret(lab.settings), "test", scopes)}
+    return {"X-API-Key": make_key(lab, *scopes)}

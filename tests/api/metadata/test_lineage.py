@@ -8,16 +8,13 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support.contract_heads import begin
 from tests.support.lab import Lab
 from tests.support.pushing import make_key
 
-SHOP = """
-apiVersion: v3.1.0
-kind: DataContract
-id: shop
-version: 1.0.0
-status: active
-customProperties: [{property: grants, value: [report]}]
+SHOP = (
+    begin("shop", grants="report")
+    + """
 servers:
   - {server: here, type: local, path: "${DECANT_DATA}", format: csv}
 schema:
@@ -34,13 +31,10 @@ schema:
 roles:
   - {role: some, access: read, customProperties: [{property: rows, value: {sales: "id < 10"}}]}
 """
-REPORT = """
-apiVersion: v3.1.0
-kind: DataContract
-id: report
-version: 1.0.0
-status: active
-customProperties: [{property: grants, value: [board]}]
+)
+REPORT = (
+    begin("report", grants="board")
+    + """
 schema:
   - name: totals
     customProperties:
@@ -61,12 +55,10 @@ schema:
       - {name: one, logicalType: number}
       - {name: two, logicalType: number}
 """
-BOARD = """
-apiVersion: v3.1.0
-kind: DataContract
-id: board
-version: 1.0.0
-status: active
+)
+BOARD = (
+    begin("board")
+    + """
 schema:
   - name: figures
     customProperties: [{property: input, value: {query: "select id, one + two as both from report_v1.twice"}}]
@@ -74,6 +66,7 @@ schema:
       - {name: id, logicalType: integer, primaryKey: true}
       - {name: both, logicalType: number}
 """
+)
 SALES, TOTALS, FIGURES = "/data/shop/v1/sales", "/data/report/v1/totals", "/data/board/v1/figures"
 RAW = (b"till.csv", b"till.receipts", b"price", b"paid", b"select", b"transform", b"query")
 

@@ -8,10 +8,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from api.auth.api_keys import create_key
 from api.portal.charts.drawing import DRAWER, WAITING_MAXIMUM
-from runtime.postgres.database import make_engine
-from runtime.settings.secret import read_secret
+from tests.support.keys import key_of
 from tests.support.lab import Lab
 from tests.support.portal import load_shop, shop_file
 
@@ -75,12 +73,6 @@ class Elements(HTMLParser):
         self.attributes += attrs
 
 
-def key(lab: Lab, *scopes: str) -> dict[str, str]:
-    """The headers of a new key."""
-    made = create_key(make_engine(lab.urls.write), read_secret(lab.settings), "test", scopes)
-    return {"X-API-Key": made}
-
-
 @pytest.mark.parametrize("path", PAGES)
 def test_texts_from_outside_are_shown_and_never_obeyed(product: Product, path: str) -> None:
     with product(load_shop).serve() as client:
@@ -113,7 +105,7 @@ def test_a_page_is_kept_by_the_answers_that_it_shows(product: Product, path: str
         assert (again.status_code, again.content) == (304, b"")
         head = client.head(path)
         assert (head.status_code, head.content, head.headers["etag"]) == (200, b"", page.headers["etag"])
-        known = client.get(path, headers=key(lab, "shop:read"))
+        known = client.get(path, headers=key_of(lab, "shop:read"))
         assert known.headers["cache-control"] == "private, no-cache"
         assert known.headers["etag"] != page.headers["etag"]
         packed = client.get(path, headers={"Accept-Encoding": "gzip"})
@@ -156,11 +148,11 @@ def test_what_is_not_open_is_not_told_of(product: Product) -> None:
         assert closed.headers["content-type"].startswith("text/html")
         missing = client.get("/browse/nothing/v1/people")
         assert (missing.status_code, missing.text) == (401, closed.text)
-        seen = client.get("/browse/people/v1/people", headers=key(lab, "people:read"))
+        seen = client.get("/browse/people/v1/people", headers=key_of(lab, "people:read"))
         assert "Hedwig" in seen.text
         assert client.get(f"{ORDERS}/properties/nothing").status_code == 404
         # What machines are told is what anybody may see, whoever asks.
-        told = client.get("/catalog.jsonld", headers=key(lab, "people:read"))
+        told = client.get("/catalog.jsonld", headers=key_of(lab, "people:read"))
         assert told.status_code == 200
         assert "people" not in told.text
 
@@ -224,7 +216,7 @@ def test_a_record_shows_its_earlier_versions(make_lab: Callable[..., Lab]) -> No
         assert client.get(f"{ORDERS}/records/x").status_code == 404
         # Where a record came from is told to operators alone.
         assert "Where it came from" not in text
-        operator = client.get(f"{ORDERS}/records/5", headers=key(lab, "shop:read", "ops:read"))
+        operator = client.get(f"{ORDERS}/records/5", headers=key_of(lab, "shop:read", "ops:read"))
         assert "Where it came from" in operator.text
 
 
