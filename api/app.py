@@ -46,6 +46,7 @@ from api.observability.usage import UsageLog
 from api.openapi import routes as docs
 from api.openapi.caller_documents import Documents
 from api.portal import routes as portal
+from api.portal.charts.drawing import DRAWER
 from api.push import routes as events
 from api.push.body_parser import BodyParser
 from api.push.event_store import EventStore
@@ -130,6 +131,7 @@ class Service:
                 await task
         await self.documents.close()
         await self.parser.close()
+        DRAWER.close()
         await self.usage.flush()
         await self.verifier.close()
         await self.read_connections.close()

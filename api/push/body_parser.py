@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import multiprocessing
-import os
-import signal
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
@@ -19,11 +16,10 @@ from starlette.concurrency import run_in_threadpool
 from api.http.problems import Problem
 from api.push.event_body import PushMediaType, parse_records
 from api.push.event_store import PackedRecords, pack_records
-from runtime.postgres.child_processes import end_with_parent
+from runtime.worker_process import start_worker_process
 
 THREAD_FROM_BYTES = 16_384  # shorter bodies are parsed before a thread would have begun
 PROCESS_FROM_BYTES = 1_000_000  # that a thread parses within milliseconds
-NICENESS = 10  # of the process, below that of the service
 
 
 class BodyParser:
@@ -45,9 +41,7 @@ class BodyParser:
     async def parse_apart(self, media_type: PushMediaType, body: bytes) -> tuple[PackedRecords, str]:
         """The same in the process, which begins with the first large body; `overloaded` where it was killed."""
         if self.process is None:
-            # Nothing of this process is inherited: its connections, its locks.
-            spawn = multiprocessing.get_context("spawn")
-            self.process = ProcessPoolExecutor(1, spawn, begin_process)
+            self.process = start_worker_process()
         try:
             return await asyncio.get_running_loop().run_in_executor(self.process, parse_body, media_type, body)
         except BrokenProcessPool:
@@ -67,10 +61,3 @@ def parse_body(media_type: PushMediaType, body: bytes) -> tuple[PackedRecords, s
         digest.update(f"\n{name}:{value}".encode())
     digest.update(b"\n\n" + body)
     return pack_records(parse_records(media_type, body)), digest.hexdigest()
-
-
-def begin_process() -> None:
-    """Ends with the service, whose signals at the terminal are not for this process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent(signal.SIGKILL)
-    os.nice(NICENESS)

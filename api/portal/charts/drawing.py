@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import multiprocessing
 import re
-import signal
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -18,7 +16,7 @@ from markupsafe import Markup
 
 from api.portal.charts.specification import Specification
 from runtime.plain_text import map_texts, plain
-from runtime.postgres.child_processes import end_with_parent
+from runtime.worker_process import start_worker_process
 
 WIDE, NARROW = 560, 230  # of the plot, in pixels: a screen, and a telephone
 KEPT_CHARTS = 200
@@ -104,7 +102,7 @@ class Drawer:
         self.waiting += 1
         try:
             for _ in range(ATTEMPTS):
-                pool = self.pool = self.pool or start_pool()
+                pool = self.pool = self.pool or start_worker_process()
                 try:
                     return await asyncio.wait_for(asyncio.wrap_future(pool.submit(draw, text)), DRAWING_SECONDS)
                 except (TimeoutError, ValueError):
@@ -124,18 +122,16 @@ class Drawer:
             process.kill()
         pool.shutdown(wait=False, cancel_futures=True)
 
+    def close(self) -> None:
+        """Ends the process, where one began; nobody waits for what it draws."""
+        if self.pool is not None:
+            self.restart(self.pool)
+
     def prepare(self) -> None:
         """Starts the process, so that the first chart does not wait for it."""
         if can_draw() and self.pool is None:
-            self.pool = start_pool()
+            self.pool = start_worker_process()
             self.pool.submit(draw, orjson.dumps(EMPTY))
-
-
-def start_pool() -> ProcessPoolExecutor:
-    """A process that ends with this one."""
-    return ProcessPoolExecutor(
-        1, multiprocessing.get_context("spawn"), initializer=end_with_parent, initargs=(signal.SIGKILL,)
-    )
 
 
 def draw(text: bytes) -> list[tuple[str, int]]:
