@@ -71,42 +71,42 @@ class Asking:
         """What the service's addresses begin with, as whoever asked reaches it."""
         return origin_of(self.request)
 
+    def fill(self, path: str) -> str:
+        """A path of the API with the parts of the page's own address in it, as they stand in addresses."""
+        return path.format_map({name: quote(part, safe="") for name, part in self.request.path_params.items()})
+
     async def get(self, path: str, *parameters: tuple[str, str]) -> Reply:
         """The answer to a question; Problem where there is none."""
         return await self.get_raw(path, write_query(list(parameters)))
 
-    async def get_raw(self, path: str, query: str, *, encoded: bool = False) -> Reply:
-        """The same, of a query string as it stands in an address: an encoded comma is not one that separates.
-
-        With `encoded`, the path is one that stands in an address too, such as that of a record's key.
-        """
+    async def get_raw(self, path: str, query: str) -> Reply:
+        """The same, of a query string as it stands in an address: an encoded comma is not one that separates."""
         try:
-            reply = await self.send(path, query, encoded=encoded)
+            reply = await self.send(path, query)
         except Problem as problem:
             # What a page says of a problem is part of it, as an answer is.
             told = f"{problem.code} {problem.detail}"
-            self.replies.append(Reply(write_address(path, query, encoded=encoded), told, None, b"null"))
+            self.replies.append(Reply(write_address(path, query), told, None, b"null"))
             raise
         self.replies.append(reply)
         return reply
 
-    async def find(self, path: str, *parameters: tuple[str, str], encoded: bool = False) -> Reply | None:
+    async def find(self, path: str, *parameters: tuple[str, str]) -> Reply | None:
         """The same; None where there is nothing to be found, or nothing yet."""
         try:
-            return await self.get_raw(path, write_query(list(parameters)), encoded=encoded)
+            return await self.get(path, *parameters)
         except Problem as problem:
             if KINDS[problem.code].status not in {404, 410}:
                 raise
             return None
 
-    async def send(self, path: str, query: str, *, encoded: bool = False) -> Reply:
-        """Sends a question through the service's routes."""
-        raw = path if encoded else quote(path, safe="/,:")
+    async def send(self, path: str, query: str) -> Reply:
+        """Sends a question through the service's routes; its path is as it stands in an address."""
         scope: dict[str, Any] = {name: value for name, value in self.request.scope.items() if name not in OWN_FACTS}
         scope |= {
             "method": "GET",
-            "path": decode_path(raw.encode()),
-            "raw_path": raw.encode(),
+            "path": decode_path(path.encode()),
+            "raw_path": path.encode(),
             "query_string": query.encode(),
             "headers": [(b"accept", JSON.bare_type.encode())],
             IDENTIFIED: self.principal,
@@ -122,7 +122,7 @@ class Asking:
             raise Problem(told["code"], told.get("detail"), errors=told.get("errors"), headers=kept)
         revision = answer.headers.get("decant-revision", "")
         tag = answer.headers.get("etag", "")
-        return Reply(write_address(path, query, encoded=encoded), tag, int(revision) if revision else None, body)
+        return Reply(write_address(path, query), tag, int(revision) if revision else None, body)
 
 
 class Answer:
@@ -151,9 +151,9 @@ def write_query(parameters: Parameters) -> str:
     return urlencode(parameters, safe=UNSPOILED)
 
 
-def write_address(path: str, query: str, *, encoded: bool = False) -> str:
+def write_address(path: str, query: str) -> str:
     """Path and query of a question."""
-    return (path if encoded else quote(path, safe="/,:")) + (f"?{query}" if query else "")
+    return path + (f"?{query}" if query else "")
 
 
 def status_of(problem: Problem | None) -> int:

@@ -9,6 +9,7 @@ from xml.etree import ElementTree as Xml
 from api.http.negotiation import MediaType
 from api.portal.asking import Asking
 from api.portal.discovery.document import Document
+from api.portal.pages.subject import DATASET_PATH
 from runtime.plain_text import plain
 
 ATOM = MediaType("atom", "application/atom+xml")
@@ -19,11 +20,10 @@ DECLARATION = b'<?xml version="1.0" encoding="utf-8"?>\n'
 
 async def build_feed(asking: Asking) -> bytes:
     """The newest revisions: what each inserted, updated and deleted."""
-    parts = asking.request.path_params
-    path = "/data/{product}/v{major}/{dataset}".format(**parts)
+    path = asking.fill(DATASET_PATH)
     dataset = (await asking.get(path)).data
     revisions = (await asking.get(f"{path}/revisions", ("limit", str(ENTRIES)))).data
-    page = asking.origin + path.replace("/data/", "/browse/", 1)
+    page = asking.origin + asking.fill("/browse/{product}/v{major}/{dataset}")
     feed = Xml.Element("feed", xmlns=NAMESPACE)
     add(feed, "id", page)
     add(feed, "title", f"{dataset['dataset']}: revisions")

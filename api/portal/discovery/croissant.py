@@ -12,6 +12,7 @@ from api.portal.asking import Asking
 from api.portal.discovery.dcat import JSON_LD
 from api.portal.discovery.document import Document
 from api.portal.pages.catalogue import owner_of
+from api.portal.pages.subject import Subject, find_subject
 
 SPECIFICATION = "http://mlcommons.org/croissant/1.1"
 NAMES = {
@@ -42,12 +43,10 @@ FILE = "csv"
 
 async def build_croissant(asking: Asking) -> bytes:
     """The dataset at its current revision: one file, and a field for each property."""
-    parts = asking.request.path_params
-    path = "/data/{product}/v{major}/{dataset}".format(**parts)
-    dataset = (await asking.get(path)).data
-    product = (await asking.get("/data/{product}/v{major}".format(**parts))).data
+    subject = await find_subject(asking)
+    dataset = subject.dataset
     masked = {prop["name"] for prop in dataset["properties"] if prop["masked"]}
-    found = describe(asking.origin, path, product, dataset)
+    found = describe(asking.origin, subject)
     found |= {
         "@context": NAMES,
         "@type": "sc:Dataset",
@@ -58,7 +57,7 @@ async def build_croissant(asking: Asking) -> bytes:
                 "@type": "cr:FileObject",
                 "@id": FILE,
                 "name": FILE,
-                "contentUrl": f"{asking.origin}{path}/export?format={FILE}&at={dataset['revision']}",
+                "contentUrl": f"{asking.origin}{subject.path}/export?format={FILE}&at={dataset['revision']}",
                 "encodingFormat": "text/csv",
             }
         ],
@@ -75,14 +74,14 @@ async def build_croissant(asking: Asking) -> bytes:
     return orjson.dumps(found)
 
 
-def describe(origin: str, path: str, product: dict[str, Any], dataset: dict[str, Any]) -> dict[str, Any]:
+def describe(origin: str, subject: Subject) -> dict[str, Any]:
     """What schema.org and Croissant have in common."""
-    page = origin + path.replace("/data/", "/browse/", 1)
+    product, dataset = subject.product, subject.dataset
     owner = owner_of(product)
     found: dict[str, Any] = {
         "name": f"{product['name']}: {dataset['dataset']}",
         "description": dataset["description"] or product["purpose"],
-        "url": page,
+        "url": origin + subject.page,
         "version": f"{product['version']}+{dataset['revision']}",
         "isAccessibleForFree": bool(dataset["open"]),
         "keywords": [*(product.get("tags") or []), product["product"]],

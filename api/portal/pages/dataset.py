@@ -18,7 +18,7 @@ from api.portal.figures import Figures, figures_of
 from api.portal.page import Page
 from api.portal.pages.catalogue import STATES, owner_of, state_of
 from api.portal.pages.rules import checks_by_property, property_documents, rules_of
-from api.portal.pages.subject import find_subject, find_whole
+from api.portal.pages.subject import Subject, find_subject, find_whole
 
 RECORDS_SHOWN = 10
 REVISIONS_SHOWN = 6
@@ -62,8 +62,8 @@ async def build_dataset(asking: Asking) -> Content:
         "revisions": revisions.data if revisions else [],
         "formats": download_formats(),
         "page_address": f"{asking.origin}{path}/records?limit=1000",
-        "described": describe_inline(asking, path, product, dataset) if dataset["open"] else None,
-        "citation": cite(asking, product, dataset, path),
+        "described": describe_inline(asking, subject) if dataset["open"] else None,
+        "citation": cite(asking, subject),
     }
     title = f"{dataset['dataset']} – {product['name']}"
     return Content("dataset.html", title, values, dataset["description"], alternate=path)
@@ -98,17 +98,18 @@ def download_formats() -> list[tuple[str, str]]:
     return [(kind.name, FORMAT_NAMES.get(kind.name, kind.name)) for kind in FORMATS]
 
 
-def describe_inline(asking: Asking, path: str, product: dict[str, Any], dataset: dict[str, Any]) -> Markup:
+def describe_inline(asking: Asking, subject: Subject) -> Markup:
     """The dataset as schema.org has it, to stand in the page; no text of it can end the element."""
-    found = {"@context": "https://schema.org/", "@type": "Dataset"} | describe(asking.origin, path, product, dataset)
+    found = {"@context": "https://schema.org/", "@type": "Dataset"} | describe(asking.origin, subject)
     return Markup(orjson.dumps(found).decode().replace("<", "\\u003c"))  # noqa: S704 - without any <
 
 
-def cite(asking: Asking, product: dict[str, Any], dataset: dict[str, Any], path: str) -> str:
+def cite(asking: Asking, subject: Subject) -> str:
     """How to name what was used: owner, product, dataset, revision, day, address."""
+    product, dataset = subject.product, subject.dataset
     owner = owner_of(product)
     day = (dataset["published_at"] or "")[:10]
-    address = f"{asking.origin}{path}/records?at={dataset['revision']}"
+    address = f"{asking.origin}{subject.path}/records?at={dataset['revision']}"
     name = f"{product['name']} {product['version']}: {dataset['dataset']}"
     return ". ".join(filter(None, (owner, name, f"Revision {dataset['revision']}, {day}", address)))
 

@@ -98,7 +98,7 @@ async def find_before(asking: Asking, path: str, key: str | None, since: str) ->
     """The record as it was."""
     if key is None:
         return None
-    reply = await asking.find(f"{path}/records/{key}", ("at", since), encoded=True)
+    reply = await asking.find(f"{path}/records/{key}", ("at", since))
     return reply.data if reply else None
 
 

@@ -8,6 +8,7 @@ from api.portal.asking import Asking
 from api.portal.content import Content
 from api.portal.page import Page
 from api.portal.pages.catalogue import Entry, entries_of
+from api.portal.pages.subject import PRODUCT_PATH
 
 UNITS = {
     "d": "day",
@@ -24,7 +25,7 @@ LINKED = ("https://", "http://", "mailto:")
 
 async def build_product(asking: Asking) -> Content:
     """The page."""
-    path = "/data/{product}/v{major}".format(**asking.request.path_params)
+    path = asking.fill(PRODUCT_PATH)
     reply = await asking.get(path)
     product = reply.data
     entries = list(entries_of([product]))

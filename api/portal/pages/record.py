@@ -34,13 +34,13 @@ async def build_record(asking: Asking) -> Content:
     key = read_key_part(asking.request.scope["raw_path"])
     at = asking.request.query_params.get("at") or str(dataset["revision"])
     query = f"at={quote(at, safe='')}" + (f"&expand={','.join(dataset['expand'])}" if dataset["expand"] else "")
-    reply = await asking.get_raw(f"{path}/records/{key}", query, encoded=True)
+    reply = await asking.get_raw(f"{path}/records/{key}", query)
     record = dict(reply.data)
     related = record.pop("expanded", {})
     is_operator = "ops:read" in asking.principal.scopes
     versions, provenance = await asyncio.gather(
         find_versions(asking, path, key, record, reply.revision or 0),
-        asking.find(f"{path}/records/{key}/provenance", encoded=True) if is_operator else no_answer(),
+        asking.find(f"{path}/records/{key}/provenance") if is_operator else no_answer(),
     )
     values = subject.values | {
         "key": key,
@@ -63,7 +63,7 @@ async def find_versions(asking: Asking, path: str, key: str, record: dict[str, A
     reply = await asking.get(f"{path}/revisions", ("before", str(revision)), ("limit", str(REVISIONS_LOOKED_AT)))
     older = reply.data
     found = await asyncio.gather(
-        *(asking.find(f"{path}/records/{key}", ("at", str(each["revision"])), encoded=True) for each in older)
+        *(asking.find(f"{path}/records/{key}", ("at", str(each["revision"]))) for each in older)
     )
     versions = []
     newer: dict[str, Any] | None = record

@@ -9,8 +9,8 @@ from typing import Any
 from api.portal.asking import Asking, Reply
 from api.portal.pages.catalogue import product_page
 
-PRODUCT = "/data/{product}/v{major}"
-DATASET = PRODUCT + "/{dataset}"
+PRODUCT_PATH = "/data/{product}/v{major}"
+DATASET_PATH = PRODUCT_PATH + "/{dataset}"
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,7 @@ class Subject:
 
 async def find_subject(asking: Asking) -> Subject:
     """The dataset of a page's address, as the caller sees it; Problem where there is none."""
-    parts = asking.request.path_params
-    path, product_path = DATASET.format(**parts), PRODUCT.format(**parts)
+    path, product_path = asking.fill(DATASET_PATH), asking.fill(PRODUCT_PATH)
     dataset, product = await asyncio.gather(asking.get(path), asking.get(product_path))
     page = f"{product_page(product.data)}/{dataset.data['dataset']}"
     return Subject(path, product_path, page, product.data, dataset.data)
