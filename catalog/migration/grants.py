@@ -7,7 +7,14 @@ from collections.abc import Iterator
 import sqlalchemy as sa
 
 from catalog.model.dataset import Product
-from catalog.storage.access_tables import APPENDED_TABLES, CHANGED_TABLES, AuditEntry, IdempotencyKey, RateLease
+from catalog.storage.access_tables import (
+    APPENDED_TABLES,
+    CHANGED_TABLES,
+    AuditEntry,
+    IdempotencyKey,
+    RateLease,
+    Session,
+)
 from catalog.storage.dataset_tables import STAGING_SCHEMA
 from catalog.storage.installation_tables import Epoch, NamedLock, WatchedInput
 from catalog.storage.ledger_tables import LEDGER_TABLES, QUEUE_SCHEMA, SCHEMA, AppliedContract, Load
@@ -124,7 +131,7 @@ def write_grants() -> Iterator[str]:
         yield f"SELECT, INSERT ON {SCHEMA}.{appended.__tablename__}"
     for changed in CHANGED_TABLES:
         yield f"SELECT, INSERT, UPDATE ON {SCHEMA}.{changed.__tablename__}"
-    for swept in (IdempotencyKey, RateLease):
+    for swept in (IdempotencyKey, RateLease, Session):
         yield f"DELETE ON {SCHEMA}.{swept.__tablename__}"
     columns = "dataset_id, kind, request, requested_by"
     yield f"SELECT, INSERT ({columns}) ON {SCHEMA}.{Load.__tablename__}"

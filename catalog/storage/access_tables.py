@@ -32,6 +32,22 @@ class ApiKey(Model):
     last_used_at: Mapped[datetime | None]
 
 
+class Session(Model):
+    """One sign-in to the portal: only a digest of its cookie is kept, and no credential."""
+
+    __tablename__ = "sessions"
+    __table_args__ = (sa.Index("ix_sessions_client", "client", "seen_at"),)
+
+    token_sha256: Mapped[bytes] = mapped_column(primary_key=True)  # of the 256 random bits in the cookie
+    client: Mapped[str]  # who signed in, whatever key they have by now
+    key_id: Mapped[str | None]  # the API key that was shown; judged again as API requests are
+    claims: Mapped[dict[str, Any] | None]  # of an access token: {subject, issuer, scopes}, as verified
+    created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+    seen_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+    expires_at: Mapped[datetime]  # whatever happens until then
+    visited_at: Mapped[datetime | None]  # when the client was seen last in an earlier session
+
+
 class IdempotencyKey(Model):
     """The answer to a request that its sender may repeat."""
 
@@ -101,4 +117,4 @@ class KeyUsage(Model):
 
 # What the API's second login may add to, and what it may change besides.
 APPENDED_TABLES = (Receipt, Event, ReceiptEvent)
-CHANGED_TABLES = (ApiKey, IdempotencyKey, RateLease, KeyUsage)
+CHANGED_TABLES = (ApiKey, IdempotencyKey, RateLease, KeyUsage, Session)

@@ -39,6 +39,7 @@ RIGHTS = {
     "decant.api_keys": ("", "", "siu"),
     "decant.key_usage": ("", "", "siu"),
     "decant.rate_leases": ("", "", "siud"),
+    "decant.sessions": ("", "", "siud"),
     "people_v1.people": ("siud", "s", ""),
     "people_v1.people_history": ("siud", "s", ""),
 }
