@@ -20,6 +20,7 @@ from api.auth.authenticator import Authenticator
 from api.auth.identify import Callers
 from api.auth.jwt import TokenVerifier
 from api.auth.rate_limits import Limiter
+from api.auth.sessions import Sessions
 from api.context import Context
 from api.database.answer_cache import PageCache
 from api.database.connections import ReadConnections
@@ -108,7 +109,8 @@ class Service:
         await self.write_pool.open(wait=False)
         self.tasks = [asyncio.create_task(self.heads.run()), asyncio.create_task(self.usage.run())]
         authenticator = Authenticator(self.write_pool, read_peppers(settings), self.verifier)
-        callers = Callers(settings, catalog, authenticator, Limiter(self.write_pool))
+        sessions = Sessions(self.write_pool, authenticator)
+        callers = Callers(settings, catalog, sessions, Limiter(self.write_pool))
         reader = RecordReader(self.read_connections, self.heads)
         bodies = BodyMemory(settings.events_memory_bytes, settings.events_limit_bytes)
         state.context = Context(

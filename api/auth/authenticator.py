@@ -5,13 +5,14 @@ from __future__ import annotations
 import hmac
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from api.auth.api_keys import HASH_BYTES, KEY_PREFIX, Peppers, hash_secret, parse_key
 from api.auth.jwt import TokenVerifier
+from api.auth.jwt_parsing import grant_scopes
 from api.http.problems import Problem
 from runtime.postgres.database import translate_error
 from runtime.postgres.poolers import ConnectionPool
@@ -35,6 +36,8 @@ class Principal:
     rate_limit: str | None = None  # the key's own, such as 600/minute
     is_token: bool = False
     line: str | None = None  # of a key: the first of those that took each other's place
+    issuer: str | None = None  # of a token, as is
+    subject: str | None = None
     # Schema of a product -> what the principal may see of it; kept, since every request asks.
     cache: dict[object, Any] = field(default_factory=dict, compare=False, repr=False)
 
@@ -53,6 +56,12 @@ class StoredKey:
     expires_at: datetime | None
     pepper_version: int
     is_revoked: bool = False
+
+    def is_over(self) -> bool:
+        """Whether the key is revoked or expired."""
+        now = datetime.now(UTC)  # always, so that the same is done for every key
+        is_expired = self.expires_at is not None and self.expires_at <= now
+        return self.is_revoked or is_expired
 
 
 class Authenticator:
@@ -106,15 +115,14 @@ class Authenticator:
         pepper = self.peppers.of(stored.pepper_version)
         offered = hash_secret(parsed.secret if parsed else "", pepper or b"")
         is_same = hmac.compare_digest(offered, stored.secret_hash)
-        now = datetime.now(UTC)
-        is_over = stored.expires_at is not None and stored.expires_at <= now
+        is_over = stored.is_over()
         if parsed is None:
             return "malformed"
         if stored is self.nobody:
             return "unknown"
         if not is_same or pepper is None:
             return "wrong_secret"
-        if stored.is_revoked or is_over:
+        if is_over:
             return "revoked" if stored.is_revoked else "expired"
         return stored.principal
 
@@ -123,15 +131,29 @@ class Authenticator:
         claims = await self.verifier.verify(text)
         if claims is None:
             raise refuse(sent=True, reason="token")
-        cache_key = (claims.issuer, claims.subject, claims.scopes)
+        return self.find_subject(claims.issuer, claims.subject, claims.scopes)
+
+    def find_subject(self, issuer: str, subject: str, scopes: frozenset[str]) -> Principal:
+        """The principal that the claims of a token describe, always the same for the same claims."""
+        cache_key = (issuer, subject, scopes)
         principal = self.subjects.get(cache_key)
         if principal is None:
             principal = self.subjects[cache_key] = Principal(
-                f"token:{claims.subject}@{claims.issuer}", claims.scopes, is_token=True
+                f"token:{subject}@{issuer}", scopes, is_token=True, issuer=issuer, subject=subject
             )
             while len(self.subjects) > KEY_CACHE_ENTRIES:
                 self.subjects.popitem(last=False)
         return principal
+
+    async def judge_key(self, key_id: str) -> Principal | None:
+        """The principal of a key whose secret was shown before; None where the key is no longer valid."""
+        stored = await self.find(key_id)
+        return stored.principal if stored is not None and not stored.is_over() else None
+
+    def judge_claims(self, issuer: str, subject: str, scopes: Iterable[str]) -> Principal | None:
+        """The principal of claims that were verified before, with what the issuer may grant now."""
+        known = self.verifier.issuers.get(issuer)
+        return self.find_subject(issuer, subject, grant_scopes(scopes, known.grants)) if known else None
 
     def find_remembered(self, key_id: str) -> tuple[float, StoredKey | None] | None:
         """What was found a moment ago, and when; None where it has to be looked up."""
@@ -168,6 +190,11 @@ def read_credential(headers: Mapping[str, str]) -> str | None:
             raise refuse(sent=True, reason="malformed")
         return value.strip()
     return headers.get("x-api-key")
+
+
+def has_credential(headers: Mapping[str, str]) -> bool:
+    """Whether a request carries a credential in a header, valid or not."""
+    return "authorization" in headers or "x-api-key" in headers
 
 
 def refuse(*, sent: bool, reason: str | None = None) -> Problem:

@@ -6,14 +6,15 @@ import ipaddress
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from starlette.types import Scope
 
-from api.auth.authenticator import Authenticator, Principal
+from api.auth.authenticator import Principal, has_credential
 from api.auth.caller import CALLING, Caller
 from api.auth.permissions import find_known_product, roles_of
 from api.auth.rate_limits import Limiter, RateDecision, rate_headers
+from api.auth.sessions import Sessions, Visitor
 from api.http.client_address import CALLERS_MAXIMUM, Network, client_address
 from api.http.problems import Problem
 from api.http.security_events import PRINCIPAL
@@ -24,6 +25,7 @@ from runtime.settings.settings import Settings
 
 # Where a request keeps what this step found, for the answer and for what is counted.
 FIELDS = "decant.fields"
+STANDING = "decant.standing"  # the same as a Standing, for pages
 # The principal of a question that a page asks in process: who asked for the page was identified and counted already.
 IDENTIFIED = "decant.identified"
 LOOKUPS_SPARE = 10.0
@@ -31,12 +33,20 @@ LOOKUPS_PER_SECOND = 1.0
 CREDENTIAL_NAMES = tuple(f"{name}=".encode() for name in CREDENTIAL_PARAMETERS)
 
 
+class Standing(NamedTuple):
+    """How a caller stands with its rate limit."""
+
+    rate: Rate
+    decision: RateDecision
+
+
 class Callers:
     """Tells principals from credentials, and holds them to their limits."""
 
-    def __init__(self, settings: Settings, catalog: Catalog, authenticator: Authenticator, limiter: Limiter) -> None:
+    def __init__(self, settings: Settings, catalog: Catalog, sessions: Sessions, limiter: Limiter) -> None:
         self.catalog = catalog
-        self.authenticator = authenticator
+        self.sessions = sessions
+        self.authenticator = sessions.authenticator
         self.limiter = limiter
         self.anonymous_rate = read_limit(settings.rate_limit_anonymous)
         self.default_rate = read_limit(settings.rate_limit_default)
@@ -62,10 +72,30 @@ class Callers:
             scope[PRINCIPAL] = anonymous
             await self.limit(scope, anonymous)
             raise
+        await self.admit(scope, principal)
+        return principal
+
+    async def identify_visitor(self, scope: Scope, headers: Mapping[str, str], cookie: str | None) -> Visitor:
+        """Who asks for a page: a credential in a header comes first, then the session whose text a cookie has.
+
+        A session that has ended is nobody's: pages are shown as without it. Texts are tried as keys are, so they
+        are counted by address.
+        """
+        if cookie is None or scope.get(IDENTIFIED) is not None or has_credential(headers):
+            return Visitor(await self.identify(scope, headers))
+        refuse_credential_in_url(scope)
+        anonymous = self.authenticator.anonymous
+        if not self.sessions.remembers(cookie):
+            self.refuse_exhausted(scope, anonymous)
+        visitor = await self.sessions.find(cookie) or Visitor(anonymous)
+        await self.admit(scope, visitor.principal)
+        return visitor
+
+    async def admit(self, scope: Scope, principal: Principal) -> None:
+        """Counts the request as the principal's; `rate_limited` where it is one too many."""
         scope[PRINCIPAL] = principal
         account, rate = await self.limit(scope, principal)
         CALLING.set(Caller(caller_name(scope, self.trusted), self.limiter, account, rate))
-        return principal
 
     async def limit(self, scope: Scope, principal: Principal) -> tuple[str, Rate | None]:
         """Counts the request; what it was counted under, and the limit of that.
@@ -91,6 +121,7 @@ class Callers:
     def check_rate(self, scope: Scope, rate: Rate, decision: RateDecision) -> None:
         """Keeps what the answer says of the limit; `rate_limited` where the request is one too many."""
         scope[FIELDS] = rate_headers(rate, decision)
+        scope[STANDING] = Standing(rate, decision)
         if not decision.allowed:
             raise Problem("rate_limited", headers={"Retry-After": str(decision.reset_seconds)})
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_network
 from urllib.parse import urlsplit
 
 from fastapi import Request
 
+from api.http.client_address import is_trusted, parse_address
 from runtime.settings.settings import Settings
 
 HOST = re.compile(r"[A-Za-z0-9._-]{1,253}(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?")
@@ -26,7 +28,21 @@ def origin_of(request: Request) -> str:
     if settings.public_url:
         return settings.public_url.rstrip("/")
     host = request.headers.get("host", "")
-    return f"{request.url.scheme}://{host if HOST.fullmatch(host) else 'localhost'}"
+    return f"{scheme_of(request)}://{host if HOST.fullmatch(host) else 'localhost'}"
+
+
+def scheme_of(request: Request) -> str:
+    """`https` or `http`, as the caller reaches the service: a trusted proxy says it for connections of its own."""
+    settings: Settings = request.app.state.settings
+    if settings.public_url:
+        return urlsplit(settings.public_url).scheme
+    peer = parse_address((request.scope.get("client") or ("",))[0])
+    trusted = [ip_network(text) for text in settings.trusted_proxies]
+    if peer is not None and is_trusted(peer, trusted):
+        told = request.headers.get("x-forwarded-proto", "").rpartition(",")[2].strip().lower()
+        if told in {"http", "https"}:
+            return told
+    return request.url.scheme
 
 
 def problem_type(settings: Settings, code: str) -> str:

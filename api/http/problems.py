@@ -46,6 +46,9 @@ KINDS: dict[str, ProblemKind] = {
     "key_in_url": ProblemKind(400, "Credential in the URL", "Send keys and tokens in a header: URLs are logged."),
     "unauthorized": ProblemKind(401, "Credential needed", "The resource needs a valid credential."),
     "insufficient_scope": ProblemKind(403, "Scope missing", "The credential is valid but lacks a required scope."),
+    "cross_site_request": ProblemKind(
+        403, "Form not from here", "Forms must be sent from a page of this service, within its session."
+    ),
     "not_found": ProblemKind(404, "Not found", "The resource does not exist, or is not visible to this caller."),
     "record_not_found": ProblemKind(404, "Record not found", "No record of this revision has this key."),
     "method_not_allowed": ProblemKind(405, "Method not allowed", "The Allow header lists the allowed methods."),

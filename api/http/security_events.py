@@ -20,6 +20,7 @@ OF_PROBLEMS = {
     "insufficient_scope": "scope_refused",
     "rate_limited": "rate_limited",
     "key_in_url": "credential_in_url",
+    "cross_site_request": "cross_site_request",
 }
 LOG = logging.getLogger("decant.security")
 EVENTS = Counter("decant_security_events", "Security events.", ("event",))

@@ -7,6 +7,7 @@ and counted, once for the page.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,14 +18,15 @@ from fastapi import Request
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Scope
 
-from api.auth.authenticator import Principal
 from api.auth.identify import IDENTIFIED
+from api.auth.sessions import Visitor
 from api.context import Context, context_of
 from api.http.addresses import origin_of
 from api.http.negotiation import JSON
 from api.http.paths import decode_path
 from api.http.problems import KINDS, RAISED, Problem, problem_of
 from api.http.server_timing import KEPT, Timings
+from runtime.json_types import JsonObject
 
 # Of the page's own request, and of no question.
 OWN_FACTS = ("path_params", "endpoint", "route", "router")
@@ -59,10 +61,11 @@ class Reply:
 class Asking:
     """The questions of one page."""
 
-    def __init__(self, request: Request, principal: Principal) -> None:
+    def __init__(self, request: Request, visitor: Visitor) -> None:
         self.request = request
         self.context: Context = context_of(request)
-        self.principal = principal
+        self.visitor = visitor
+        self.principal = visitor.principal
         self.replies: list[Reply] = []
         self.turns = asyncio.Semaphore(QUESTIONS_AT_ONCE)
 
@@ -100,42 +103,51 @@ class Asking:
                 raise
             return None
 
-    async def send(self, path: str, query: str) -> Reply:
-        """Sends a question through the service's routes; its path is as it stands in an address."""
+    async def post(self, path: str, document: JsonObject, once: str = "") -> Reply:
+        """The answer to a request that changes something; the same `once` is answered as it was the first time."""
+        return await self.send(path, "", "POST", orjson.dumps(document), once)
+
+    async def delete(self, path: str) -> None:
+        """Asks for something to be taken away."""
+        await self.send(path, "", "DELETE")
+
+    async def send(self, path: str, query: str, method: str = "GET", body: bytes = b"", once: str = "") -> Reply:
+        """Sends a request through the service's routes; its path is as it stands in an address."""
         scope: dict[str, Any] = {name: value for name, value in self.request.scope.items() if name not in OWN_FACTS}
         scope |= {
-            "method": "GET",
+            "method": method,
             "path": decode_path(path.encode()),
             "raw_path": path.encode(),
             "query_string": query.encode(),
-            "headers": [(b"accept", JSON.bare_type.encode())],
+            "headers": list(fields_of(body, once)),
             IDENTIFIED: self.principal,
             KEPT: Timings(),
         }
-        answer = Answer()
+        answer = Answer(body)
         async with self.turns:
             await route(self.request.app.router, scope, answer)
-        body = b"".join(answer.chunks)
+        content = b"".join(answer.chunks)
         if answer.status >= 300:
-            told = orjson.loads(body)
+            told = orjson.loads(content)
             kept = {name.title(): value for name, value in answer.headers.items() if name in PROBLEM_FIELDS}
             raise Problem(told["code"], told.get("detail"), errors=told.get("errors"), headers=kept)
         revision = answer.headers.get("decant-revision", "")
         tag = answer.headers.get("etag", "")
-        return Reply(write_address(path, query), tag, int(revision) if revision else None, body)
+        return Reply(write_address(path, query), tag, int(revision) if revision else None, content)
 
 
 class Answer:
-    """Takes the messages of an answer."""
+    """Gives the body of a request, and takes the messages of its answer."""
 
-    def __init__(self) -> None:
+    def __init__(self, body: bytes) -> None:
+        self.body = body
         self.status = 0
         self.headers: dict[str, str] = {}
         self.chunks: list[bytes] = []
 
     async def receive(self) -> Message:
-        """A question has no body."""
-        return {"type": "http.request", "body": b"", "more_body": False}
+        """The whole body."""
+        return {"type": "http.request", "body": self.body, "more_body": False}
 
     async def send(self, message: Message) -> None:
         """Takes a message."""
@@ -144,6 +156,16 @@ class Answer:
             self.headers = {name.decode().lower(): value.decode("latin-1") for name, value in message["headers"]}
         else:
             self.chunks.append(message.get("body", b""))
+
+
+def fields_of(body: bytes, once: str) -> Iterator[tuple[bytes, bytes]]:
+    """The headers of a request."""
+    yield b"accept", JSON.bare_type.encode()
+    if body:
+        yield b"content-type", JSON.bare_type.encode()
+        yield b"content-length", str(len(body)).encode()
+    if once:
+        yield b"idempotency-key", f'"{once}"'.encode()
 
 
 def write_query(parameters: Parameters) -> str:

@@ -8,11 +8,13 @@ from typing import Any
 
 
 class Elsewhere(Exception):  # noqa: N818 - no error: the page has another address
-    """The page stands at another path."""
+    """The page stands at another path; on the way there a session may begin or end."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, opened: str | None = None, ends_session: bool = False) -> None:
         super().__init__(path)
         self.path = path
+        self.opened = opened  # the text of a new session's cookie
+        self.ends_session = ends_session
 
 
 @dataclass(frozen=True)
@@ -26,5 +28,5 @@ class Content:
     alternate: str | None = None  # the path of the same as JSON
     search: str = ""  # what stands in the search field
     status: int = 200
-    is_whole: bool = True  # otherwise a part is missing for now, and nobody keeps the page
+    is_kept: bool = True  # otherwise a part is missing for now, or the page has a form, and nobody keeps it
     indexed: bool = True  # whether search engines may list it

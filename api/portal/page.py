@@ -1,4 +1,4 @@
-"""The way of every page: identify the caller, ask, tag, render, answer."""
+"""The way of every page: identify the visitor, ask, tag, render, answer."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import NamedTuple
 from fastapi import Request
 from starlette.responses import RedirectResponse, Response
 
+from api.auth.sessions import Visitor
 from api.context import context_of
 from api.database.answer_cache import Finished
 from api.datasets.resources import dataset_resources
@@ -19,6 +20,7 @@ from api.http.problems import KINDS, Problem, render_problem
 from api.portal.asking import Asking
 from api.portal.content import Content, Elsewhere
 from api.portal.rendering import render
+from api.portal.signing_in.cookie import session_cookie
 
 # No other host, no inline script or style, no frame.
 POLICY = (
@@ -44,29 +46,43 @@ class Page(NamedTuple):
 
 
 async def answer_page(request: Request, build: Build) -> Response:
-    """The page, or a page that says what is wrong; 304 where the caller has it."""
-    context = context_of(request)
+    """The page, or a page that says what is wrong; 304 where the visitor has it."""
+    visitor = None
     try:
-        principal = await context.authenticate(request)
-        asking = Asking(request, principal)
+        visitor = await identify_visitor(request)
+        asking = Asking(request, visitor)
         content = await build(asking)
     except Elsewhere as elsewhere:
-        return RedirectResponse(public_path(context.settings, elsewhere.path), 302, HEADERS | {"Vary": VARY})
+        return lead(request, elsewhere, 302)
     except Problem as problem:
-        return show_problem(request, problem)
-    if content.status != 200 or not content.is_whole:
-        body = render(request, content, asking.replies)
-        return Response(body, content.status, HEADERS | {"Cache-Control": "no-store"}, CONTENT_TYPE)
+        return show_problem(request, problem, visitor)
+    response = await answer_content(request, asking, content)
+    if visitor.session is None and (cookie := session_cookie(request)) is not None and cookie.read(request):
+        cookie.clear(response)  # of a session that has ended
+    return response
+
+
+async def identify_visitor(request: Request) -> Visitor:
+    """Who asks for a page: by a credential in a header, else by the session of a cookie, which only pages read."""
+    cookie = session_cookie(request)
+    text = cookie.read(request) if cookie is not None else None
+    return await context_of(request).callers.identify_visitor(request.scope, request.headers, text)
+
+
+async def answer_content(request: Request, asking: Asking, content: Content) -> Response:
+    """A built page, as it is kept; 304 where the visitor has it."""
+    if content.status != 200 or not content.is_kept:
+        return answer_once(request, asking, content)
     coding = choose_coding(request.headers.get("accept-encoding", ""))
     tag = tag_of(request, asking, content, coding)
-    is_open = principal.id is None and "authorization" not in request.headers and "cookie" not in request.headers
+    is_open = asking.principal.id is None and not {"authorization", "cookie"} & set(request.headers)
     headers = HEADERS | {"ETag": tag, "Cache-Control": OPEN if is_open else PRIVATE, "Vary": VARY}
     known = request.headers.get("if-none-match")
     if known is not None and matches(known, tag):
         return Response(None, 304, headers)
 
     async def make() -> Finished:
-        body = render(request, content, asking.replies)
+        body = render(request, content, asking.visitor, asking.replies)
         if coding != "identity" and len(body) >= COMPRESSED_FROM_BYTES:
             return Finished(tag, ((b"content-encoding", coding.encode()),), encode_body(body, coding), 0)
         return Finished(tag, (), body, 0)
@@ -77,21 +93,39 @@ async def answer_page(request: Request, build: Build) -> Response:
     return Response(finished.body, 200, headers, CONTENT_TYPE)
 
 
+def answer_once(request: Request, asking: Asking, content: Content) -> Response:
+    """A page that nobody keeps: a part of it is missing for now, or it has a form of the visitor's session."""
+    body = render(request, content, asking.visitor, asking.replies)
+    return Response(body, content.status, HEADERS | {"Cache-Control": "no-store"}, CONTENT_TYPE)
+
+
 def tag_of(request: Request, asking: Asking, content: Content, coding: str) -> str:
-    """The entity tag of a page: its address, the build, and the answers that it shows."""
+    """The entity tag of a page: its address, the build, who is signed in, and the answers that it shows."""
     digest = hashlib.blake2b(build_digest(), digest_size=16)
     facts = [content.template, content.title, str(request.url.path), request.url.query, coding]
-    facts += [str(asking.principal.id is not None), asking.origin]
+    facts += [str(asking.visitor.session is not None), *sorted(asking.principal.scopes), asking.origin]
     for reply in sorted(asking.replies, key=lambda reply: reply.address):  # they come in any order
         facts += [reply.address, reply.tag]
     digest.update("\0".join(facts).encode())
     return f'"{digest.hexdigest()}"'
 
 
-def show_problem(request: Request, problem: Problem) -> Response:
+def lead(request: Request, elsewhere: Elsewhere, status: int) -> Response:
+    """Leads to another page; its session begins or ends on the way."""
+    path = public_path(context_of(request).settings, elsewhere.path)
+    response = RedirectResponse(path, status, HEADERS | {"Vary": VARY, "Cache-Control": "no-store"})
+    cookie = session_cookie(request)
+    if cookie is not None and elsewhere.opened is not None:
+        cookie.write(response, elsewhere.opened)
+    elif cookie is not None and elsewhere.ends_session:
+        cookie.clear(response)
+    return response
+
+
+def show_problem(request: Request, problem: Problem, visitor: Visitor | None = None) -> Response:
     """A problem as a page."""
     noted = render_problem(request, problem)  # the log, the status and the headers are those of every problem
     kind = KINDS[problem.code]
     content = Content("problem.html", kind.title, {"kind": kind, "problem": problem}, indexed=False)
     headers = {name: value for name, value in noted.headers.items() if name not in {"content-length", "content-type"}}
-    return Response(render(request, content, []), noted.status_code, HEADERS | headers, CONTENT_TYPE)
+    return Response(render(request, content, visitor, []), noted.status_code, HEADERS | headers, CONTENT_TYPE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -14,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, Undefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
+from api.auth.sessions import Visitor
 from api.context import context_of
 from api.http.addresses import public_path
 from api.portal.asking import Reply
@@ -21,6 +23,7 @@ from api.portal.assets import asset_path
 from api.portal.content import Content
 from api.portal.figures import show_bound, show_number
 from api.portal.record_path import record_path
+from api.portal.signing_in.form import form_token
 from runtime.plain_text import plain
 from runtime.version import read_version
 
@@ -62,6 +65,7 @@ def environment() -> Environment:
         "share": write_share,
         "bound": show_bound,
         "record_path": record_path,
+        "size": write_size,
         "when": write_time,
         "markdown": write_markdown,
         "segment": lambda text: quote(str(text), safe=""),
@@ -70,16 +74,24 @@ def environment() -> Environment:
     return found
 
 
-def render(request: Request, content: Content, replies: Sequence[Reply]) -> bytes:
+def render(request: Request, content: Content, visitor: Visitor | None, replies: Sequence[Reply]) -> bytes:
     """The page; its foot names the questions that it is made of."""
     settings = context_of(request).settings
+    session = visitor.session if visitor is not None else None
 
     def url(path: str) -> str:
         return public_path(settings, path)
 
-    template = environment().get_template(content.template)
-    asked = sorted({reply.address for reply in replies})
-    return template.render(content.values, page=content, url=url, asked=asked).encode()
+    frame = {
+        "page": content,
+        "url": url,
+        "asked": sorted({reply.address for reply in replies}),
+        "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
+        "held": visitor.principal.scopes if visitor is not None and session is not None else None,
+        "form_token": form_token(settings, session) if session is not None else "",
+        "once": lambda: secrets.token_urlsafe(16),
+    }
+    return environment().get_template(content.template).render(content.values, **frame).encode()
 
 
 def show_text(value: Any) -> Any:
@@ -116,6 +128,16 @@ def write_share(part: int, whole: int) -> str:
     if 99.9 < percent < 100:
         return "> 99.9 %"
     return f"{percent:.1f} %".replace(".0 %", " %")
+
+
+def write_size(count: int) -> str:
+    """A number of bytes, as people compare sizes."""
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 999.5:
+            return f"{size:.0f} {unit}" if unit == "B" or size >= 10 else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:,.1f} TB"
 
 
 def write_time(text: str | None, absent: str = "never") -> Markup:

@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from api.http.problems import Problem
 from api.http.responses import READ
+from api.portal.action import Action, answer_action
 from api.portal.assets import all_assets, served_assets
 from api.portal.discovery.api_catalog import API_CATALOG
 from api.portal.discovery.atom import FEED
@@ -21,14 +22,17 @@ from api.portal.discovery.croissant import CROISSANT
 from api.portal.discovery.dcat import CATALOG
 from api.portal.discovery.document import Document, answer_document
 from api.portal.page import HEADERS, Page, answer_page
+from api.portal.pages.account import ACCOUNT, ROTATE_OWN
 from api.portal.pages.browse import BROWSE
 from api.portal.pages.dataset import DATASET
 from api.portal.pages.diff import DIFF
 from api.portal.pages.explore import EXPLORE
 from api.portal.pages.home import HOME
+from api.portal.pages.keys import KEYS, MAKE_KEY, REVOKE_KEY, ROTATE_KEY
 from api.portal.pages.product import PRODUCT
 from api.portal.pages.property import PROPERTY
 from api.portal.pages.record import RECORD
+from api.portal.pages.sign_in import DO_SIGN_IN, DO_SIGN_OUT, SIGN_IN
 
 PAGES: tuple[Page, ...] = (
     HOME,
@@ -39,6 +43,17 @@ PAGES: tuple[Page, ...] = (
     EXPLORE,
     RECORD,
     DIFF,
+    SIGN_IN,
+    ACCOUNT,
+    KEYS,
+)
+ACTIONS: tuple[Action, ...] = (
+    DO_SIGN_IN,
+    DO_SIGN_OUT,
+    ROTATE_OWN,
+    MAKE_KEY,
+    ROTATE_KEY,
+    REVOKE_KEY,
 )
 DOCUMENTS: tuple[Document, ...] = (
     API_CATALOG,
@@ -48,6 +63,7 @@ DOCUMENTS: tuple[Document, ...] = (
     ROBOTS,
     SITEMAP,
 )
+POST = "POST"
 OPEN_FOR_A_DAY = {"Cache-Control": "public, max-age=86400"}
 FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
 
@@ -65,9 +81,11 @@ class NamedEndpoint:
         await response(scope, receive, send)
 
 
-def make_route(path: str, name: str, respond: Callable[[Request], Awaitable[Response]]) -> Route:
-    """The route of a page or a document."""
-    return Route(path, cast(Any, NamedEndpoint(name, respond)), methods=READ, name=name)
+def make_route(
+    path: str, name: str, respond: Callable[[Request], Awaitable[Response]], methods: list[str] = READ
+) -> Route:
+    """The route of a page, a form or a document."""
+    return Route(path, cast(Any, NamedEndpoint(name, respond)), methods=methods, name=name)
 
 
 async def get_icon(request: Request) -> Response:
@@ -85,6 +103,9 @@ async def get_asset(request: Request) -> Response:
 
 router = APIRouter()
 router.routes.extend(make_route(page.path, page.name, partial(answer_page, build=page.build)) for page in PAGES)
+router.routes.extend(
+    make_route(each.path, each.name, partial(answer_action, action=each), [POST]) for each in ACTIONS
+)
 router.routes.extend(make_route(each.path, each.name, partial(answer_document, document=each)) for each in DOCUMENTS)
 router.routes.append(Route("/favicon.ico", get_icon, methods=READ, name="icon"))
 router.routes.append(Route("/assets/{name}", get_asset, methods=READ, name="asset"))

@@ -70,5 +70,6 @@ ROUTES = [
     Asked("POST", "/operations/loads", WRITE, body={"product": "people"}),
     Asked("POST", "/operations/replays", WRITE, body={"product": "people", "dataset": "people"}),
     Asked("GET", "/keys", ADMIN),
+    Asked("GET", "/account/keys", ADMIN),
     Asked("POST", "/keys", ADMIN, body={"name": "x", "scopes": ["people:read"]}),
 ]

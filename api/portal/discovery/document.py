@@ -8,6 +8,7 @@ from typing import NamedTuple
 from fastapi import Request
 from starlette.responses import Response
 
+from api.auth.sessions import Visitor
 from api.context import context_of
 from api.http.negotiation import MediaType
 from api.http.responses import answer, refuse_unknown
@@ -30,5 +31,5 @@ async def answer_document(request: Request, document: Document) -> Response:
     context = context_of(request)
     await context.authenticate(request)
     refuse_unknown(request)
-    body = await document.build(Asking(request, context.callers.authenticator.anonymous))
+    body = await document.build(Asking(request, Visitor(context.callers.authenticator.anonymous)))
     return answer(request, body, document.media_type, cache=OPEN)

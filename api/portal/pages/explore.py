@@ -99,7 +99,7 @@ async def build_explore(asking: Asking) -> Content:
         alternate=alternate,
         indexed=False,
         status=status_of(problem),
-        is_whole=is_whole,
+        is_kept=is_whole,
     )
 
 

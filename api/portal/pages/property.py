@@ -52,7 +52,7 @@ async def build_property(asking: Asking) -> Content:
         values,
         prop["description"] or "",
         alternate=subject.path,
-        is_whole=not is_missing(specification, chart),
+        is_kept=not is_missing(specification, chart),
     )
 
 

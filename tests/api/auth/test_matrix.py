@@ -17,6 +17,7 @@ from runtime.postgres.database import make_engine
 from runtime.settings.secret import read_secret
 from tests.support.lab import PEOPLE, Lab
 from tests.support.routes import CLOSED, DATASET, ROUTES, Asked
+from tests.support.visitor import without_way_back
 
 OTHER = CLOSED.replace("id: people\n", "id: others\n").replace("people.csv", "others.csv")
 SECRET_NAME = "Hedwig"
@@ -52,7 +53,7 @@ def gist(answer: httpx.Response) -> tuple[int, Any, str | None]:
     if answer.headers.get("content-type") == "application/problem+json" and answer.content:
         body = {k: v for k, v in answer.json().items() if k not in {"instance", "trace_id"}}
     elif answer.headers.get("content-type", "").startswith("text/html"):
-        body = answer.text
+        body = without_way_back(answer.text)
     return answer.status_code, json.dumps(body, sort_keys=True), answer.headers.get("www-authenticate")
 
 
@@ -121,6 +122,8 @@ def test_every_route_of_the_service_is_in_the_matrix_or_open_on_purpose() -> Non
         "/browse/{product}/v{major}/{dataset}/revisions.atom", "/docs", "/docs/problems/{code}", "/openapi.json",
         "/static/{name}", "/livez", "/readyz", "/data",
         "/.well-known/security.txt",
+        "/sign-in", "/sign-out", "/account", "/account/rotate", "/account/keys/{key_id}/rotate",
+        "/account/keys/{key_id}/revoke",  # see tests/api/portal/test_sessions.py
         "/keys/self", "/keys/self/usage", "/keys/self/rotate", "/keys/{key_id}", "/keys/{key_id}/rotate",
         "/operations/loads/{load}/publish",
         "/data/{product}/v{major}/{dataset}/events", "/data/{product}/v{major}/{dataset}/receipts/{receipt}",

@@ -1,0 +1,59 @@
+"""The way of every form: identify the visitor, prove that a page of ours sent it, act through the API, lead on.
+
+A form says in `back` which page it stands on: there a visitor returns who has to sign in first, or again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+from urllib.parse import urlencode
+
+from fastapi import Request
+from starlette.responses import Response
+
+from api.http.problems import Problem
+from api.portal.asking import Asking
+from api.portal.content import Content, Elsewhere
+from api.portal.page import answer_once, identify_visitor, lead, show_problem
+from api.portal.signing_in.form import Form, check_token, local_path, read_form
+
+Act = Callable[[Asking, Form], Awaitable[Content]]
+SEE_OTHER = 303
+
+
+class Action(NamedTuple):
+    """What a form does: its route, and what acts on its fields: it leads elsewhere, or returns what is shown once."""
+
+    name: str  # as it is counted
+    path: str
+    act: Act
+    needs_session: bool = True
+    needs_fresh: bool = False  # whether the visitor must have signed in a moment ago
+
+
+async def answer_action(request: Request, action: Action) -> Response:
+    """The page after a form, or a page that says what is wrong."""
+    visitor = None
+    try:
+        visitor = await identify_visitor(request)
+        form = await read_form(request)
+        back = local_path(form.get("back"))
+        if action.needs_session:
+            if visitor.session is None:
+                return lead(request, Elsewhere(sign_in_path(back)), SEE_OTHER)
+            check_token(request, visitor.session, form)
+            if action.needs_fresh and not visitor.session.is_fresh:
+                return lead(request, Elsewhere(sign_in_path(back, again=True)), SEE_OTHER)
+        asking = Asking(request, visitor)
+        return answer_once(request, asking, await action.act(asking, form))
+    except Elsewhere as elsewhere:
+        return lead(request, elsewhere, SEE_OTHER)
+    except Problem as problem:
+        return show_problem(request, problem, visitor)
+
+
+def sign_in_path(back: str, *, again: bool = False) -> str:
+    """The page for signing in, which leads back to another; `again` says that this is asked of who has signed in."""
+    fields = {"next": back} | ({"again": "1"} if again else {})
+    return f"/sign-in?{urlencode(fields)}"

@@ -1,0 +1,103 @@
+"""The visitor's own account: scopes in words, limits, usage, rotation of the key."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from api.auth.identify import STANDING, Standing
+from api.portal.action import Action, sign_in_path
+from api.portal.asking import Asking
+from api.portal.content import Content, Elsewhere
+from api.portal.page import Page
+from api.portal.pages.scopes import explain_scopes
+from api.portal.signing_in.form import Form
+from runtime.json_types import JsonObject
+
+DAYS = 30
+OVERLAPS = (
+    (0, "at once"),
+    (3_600, "in an hour"),
+    (86_400, "in a day"),
+    (7 * 86_400, "in a week"),
+    (30 * 86_400, "in 30 days"),
+)
+
+
+class Day(NamedTuple):
+    """What was asked for on one day."""
+
+    day: str
+    requests: int
+    refused: int
+    bytes: int
+
+
+async def build_account(asking: Asking) -> Content:
+    """The page; who has not signed in does it first."""
+    if asking.principal.id is None:
+        raise Elsewhere(sign_in_path("/account"))
+    first = (datetime.now(UTC) - timedelta(days=DAYS - 1)).date().isoformat()
+    own, usage = await asyncio.gather(asking.get("/keys/self"), asking.get("/keys/self/usage", ("from", first)))
+    standing: Standing | None = asking.request.scope.get(STANDING)
+    values = {
+        "own": own.data,
+        "is_key": not asking.principal.is_token,
+        "scopes": explain_scopes(own.data["scopes"], asking.context.catalog),
+        "standing": standing,
+        "days": sum_days(usage.data),
+        "places": sum_places(usage.data),
+        "overlaps": OVERLAPS,
+        "session": asking.visitor.session,
+    }
+    return Content("account.html", "Your account", values, is_kept=False, indexed=False, alternate="/keys/self")
+
+
+def sum_days(rows: list[dict[str, Any]]) -> list[Day]:
+    """The usage by day, the latest first."""
+    sums: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
+    for row in rows:
+        for index, name in enumerate(("requests", "refused", "bytes")):
+            sums[row["day"]][index] += row[name]
+    return [Day(day, *counts) for day, counts in sorted(sums.items(), reverse=True)]
+
+
+def sum_places(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The usage by dataset and operation, the most asked first."""
+    sums: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in rows:
+        place = (row["product"], row["major"], row["dataset"], row["operation"])
+        known = sums.setdefault(place, {**row, "requests": 0, "refused": 0, "bytes": 0})
+        for name in ("requests", "refused", "bytes"):
+            known[name] += row[name]
+    return sorted(sums.values(), key=lambda row: -row["requests"])
+
+
+async def rotate_own_key(asking: Asking, form: Form) -> Content:
+    """The new key, shown this once; the session goes on with it."""
+    key = await rotate(asking, form, "/keys/self/rotate")
+    if asking.visitor.session is not None:
+        await asking.context.callers.sessions.move(asking.visitor.session, str(key["id"]))
+    return show_key("Your new key", key, form, "/account")
+
+
+async def rotate(asking: Asking, form: Form, path: str) -> JsonObject:
+    """The key that takes the place of another; what the form says of the overlap, the API judges."""
+    asked = form.get("overlap")
+    known = {str(seconds): seconds for seconds, _ in OVERLAPS}
+    reply = await asking.post(path, {"overlap_seconds": known.get(asked, asked)})
+    rotated: JsonObject = reply.data
+    return rotated
+
+
+def show_key(title: str, key: JsonObject, form: Form, back: str) -> Content:
+    """The text of a key, this once, and when the one before it ends."""
+    ends = next((text for seconds, text in OVERLAPS if str(seconds) == form.get("overlap")), None)
+    values = {"key": key, "ends": ends, "back": back}
+    return Content("new_key.html", title, values, is_kept=False, indexed=False)
+
+
+ACCOUNT = Page("portal account", "/account", build_account)
+ROTATE_OWN = Action("portal key rotation", "/account/rotate", rotate_own_key, needs_fresh=True)

@@ -1,0 +1,59 @@
+"""The cookie of a session: its name and attributes by how the service is reached, and where there is to be none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastapi import Request
+from starlette.responses import Response
+
+from api.auth.sessions import LONGEST
+from api.http.addresses import scheme_of
+from runtime.settings.settings import Settings
+
+LOCAL_HOSTS = frozenset(("localhost", "127.0.0.1", "[::1]"))
+
+
+@dataclass(frozen=True)
+class SessionCookie:
+    """How sessions are carried here."""
+
+    name: str
+    is_secure: bool
+
+    def read(self, request: Request) -> str | None:
+        """What the request's cookie holds; None where it has none."""
+        return request.cookies.get(self.name)
+
+    def write(self, response: Response, text: str) -> None:
+        """Has the browser keep a session's text, out of reach of scripts and of other sites' forms."""
+        response.set_cookie(
+            self.name,
+            text,
+            max_age=int(LONGEST.total_seconds()),
+            path="/",
+            secure=self.is_secure,
+            httponly=True,
+            samesite="lax",
+        )
+
+    def clear(self, response: Response) -> None:
+        """Has the browser forget it."""
+        response.delete_cookie(self.name, path="/", secure=self.is_secure, httponly=True, samesite="lax")
+
+
+SECURE = SessionCookie("__Host-decant", is_secure=True)
+LOCAL = SessionCookie("decant", is_secure=False)
+
+
+def session_cookie(request: Request) -> SessionCookie | None:
+    """The cookie of this service; None where a session could be read on its way.
+
+    Over plain HTTP there is one in development only, and only on this machine.
+    """
+    settings: Settings = request.app.state.settings
+    if scheme_of(request) == "https":
+        return SECURE
+    host = request.headers.get("host", "").lower()
+    name = host if host.endswith("]") else host.rpartition(":")[0] or host
+    return LOCAL if settings.env == "development" and name in LOCAL_HOSTS else None

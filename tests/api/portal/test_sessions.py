@@ -1,0 +1,338 @@
+"""Signing in: whose session it is, how long it lasts, and what no other site can do with it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+import httpx
+import psycopg
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.auth.sessions import TOKEN_CHARACTERS
+from api.portal.signing_in.form import local_path
+from tests.support.keys import make_key
+from tests.support.lab import Lab
+from tests.support.portal import load_shop
+from tests.support.visitor import OURS, sign_in
+from tests.support.waiting import wait_until
+
+Product = Callable[[Callable[..., Lab]], Lab]
+PEOPLE = "/browse/people/v1/people"
+READ, ADMIN = "people:read", "keys:admin"
+FORMS = (
+    *("/sign-in", "/sign-out", "/account/rotate", "/account/keys"),
+    *("/account/keys/abc/rotate", "/account/keys/abc/revoke"),
+)
+
+
+@pytest.fixture
+def shop(product: Product) -> Lab:
+    return product(load_shop)
+
+
+@pytest.fixture
+def client(shop: Lab) -> Iterator[httpx.Client]:
+    with shop.serve() as client:
+        yield client
+
+
+def change(lab: Lab, statement: str, key: str) -> None:
+    """Runs a statement about the key of a session, as the owner of the database."""
+    with psycopg.connect(lab.urls.owner, autocommit=True) as connection:
+        assert connection.execute(statement.encode(), (id_of(key),)).rowcount > 0
+
+
+def id_of(key: str) -> str:
+    return key.split("_")[1]
+
+
+def test_a_session_sees_what_its_key_opens_and_no_more(shop: Lab, client: httpx.Client) -> None:
+    assert client.get(PEOPLE).status_code == 401
+    visitor = sign_in(client, make_key(shop, READ))
+    shown = visitor.get(PEOPLE)
+    assert (shown.status_code, shown.headers["cache-control"]) == (200, "private, no-cache")
+    assert "Hedwig" in shown.text
+    assert visitor.get("/account/keys").status_code == 403
+    assert visitor.get("/account").status_code == 200
+    assert "Read People." in visitor.get("/account").text
+
+
+def test_the_api_never_reads_a_cookie(shop: Lab, client: httpx.Client) -> None:
+    sign_in(client, make_key(shop, READ, ADMIN, "ops:read", "ops:write"))
+    for path in ("/data/people/v1/people/records", "/keys", "/keys/self", "/operations/loads", "/operations/audit"):
+        assert client.get(path).status_code == 401, path
+    assert client.post("/keys", json={"name": "x", "scopes": [READ]}, headers=OURS).status_code == 401
+    assert "people" not in client.get("/data").text
+
+
+def test_the_cookie_holds_random_bits_and_the_database_their_digest(shop: Lab, client: httpx.Client) -> None:
+    key = make_key(shop, READ)
+    answer = client.post("/sign-in", data={"key": key, "next": "/"}, headers=OURS)
+    cookie = answer.headers["set-cookie"]
+    assert re.fullmatch(
+        rf"decant=[A-Za-z0-9_-]{{{TOKEN_CHARACTERS}}}; HttpOnly; Max-Age=86400; Path=/; SameSite=lax", cookie
+    )
+    kept = repr(shop.rows("SELECT * FROM decant.sessions WHERE key_id = %s", id_of(key)))
+    assert client.cookies["decant"] not in kept
+    assert key not in kept
+    again = client.post("/sign-in", data={"key": key, "next": "/"}, headers=OURS)
+    assert again.headers["set-cookie"] != cookie
+
+
+def test_a_wrong_key_opens_no_session_and_says_nothing_of_why(shop: Lab, client: httpx.Client) -> None:
+    right = make_key(shop, READ)
+    revoked = make_key(shop, READ)
+    change(shop, "UPDATE decant.api_keys SET revoked_at = now() WHERE id = %s", revoked)
+    answers = [
+        client.post("/sign-in", data={"key": key, "next": "/"}, headers=OURS)
+        for key in (right[:-1] + ("0" if right[-1] != "0" else "1"), revoked, "dcnt_x")
+    ]
+    assert {(answer.status_code, answer.text) for answer in answers} == {(401, answers[0].text)}
+    assert not any("set-cookie" in answer.headers for answer in answers)
+    assert right not in answers[0].text
+    assert client.post("/sign-in", data={"key": "", "next": "/"}, headers=OURS).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE decant.api_keys SET revoked_at = now() WHERE id = %s",
+        "UPDATE decant.api_keys SET expires_at = now() WHERE id = %s",
+        "UPDATE decant.sessions SET seen_at = now() - interval '8 hours 1 second' WHERE key_id = %s",
+        "UPDATE decant.sessions SET expires_at = now() WHERE key_id = %s",
+        "DELETE FROM decant.sessions WHERE key_id = %s",
+    ],
+    ids=["revoked", "expired", "idle", "over", "gone"],
+)
+def test_a_session_ends_with_its_key_and_with_its_time(shop: Lab, client: httpx.Client, statement: str) -> None:
+    key = make_key(shop, READ)
+    visitor = sign_in(client, key)
+    assert visitor.get(PEOPLE).status_code == 200
+    change(shop, statement, key)
+    wait_until(lambda: visitor.get(PEOPLE).status_code == 401)
+    assert 'decant=""' in visitor.get("/").headers.get("set-cookie", "")
+
+
+def test_signing_out_ends_the_session_for_whoever_kept_its_cookie(shop: Lab, client: httpx.Client) -> None:
+    visitor = sign_in(client, make_key(shop, READ))
+    stolen = client.cookies["decant"]
+    answer = visitor.send("/account", "/sign-out")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    assert client.get(PEOPLE).status_code == 401
+    assert client.get(PEOPLE, headers={"Cookie": f"decant={stolen}"}).status_code == 401
+
+
+@pytest.mark.parametrize("text", ["", "x", "A" * TOKEN_CHARACTERS, "é" * TOKEN_CHARACTERS, "A" * 5000])
+def test_a_cookie_that_is_none_of_ours_is_nobody(client: httpx.Client, text: str) -> None:
+    headers = {b"Cookie": f"decant={text}".encode()}
+    assert client.get(PEOPLE, headers=headers).status_code == 401
+    assert client.get("/", headers=headers).status_code == 200
+
+
+def test_a_credential_in_a_header_comes_before_the_cookie(shop: Lab, client: httpx.Client) -> None:
+    sign_in(client, make_key(shop, READ))
+    other = make_key(shop, "others:read")
+    assert client.get(PEOPLE, headers={"X-API-Key": other}).status_code == 404
+    assert client.get(PEOPLE, headers={"X-API-Key": "dcnt_wrong"}).status_code == 401
+
+
+SITES: dict[str, tuple[dict[str, str], bool]] = {
+    "same origin": ({"Sec-Fetch-Site": "same-origin"}, True),
+    "same site": ({"Sec-Fetch-Site": "same-site"}, False),
+    "cross site": ({"Sec-Fetch-Site": "cross-site"}, False),
+    "typed in": ({"Sec-Fetch-Site": "none"}, False),
+    "cross site, own origin": ({"Sec-Fetch-Site": "cross-site", "Origin": "{own}"}, False),
+    "own origin": ({"Origin": "{own}"}, True),
+    "origin null": ({"Origin": "null"}, False),
+    "other origin": ({"Origin": "https://attacker.example"}, False),
+    "own host, other scheme": ({"Origin": "https://{host}"}, False),
+    "own host, other port": ({"Origin": "http://127.0.0.1:1"}, False),
+    "own host as a prefix": ({"Origin": "{own}.attacker.example"}, False),
+    "neither": ({}, False),
+}
+
+
+@pytest.mark.parametrize("path", FORMS)
+@pytest.mark.parametrize("site", SITES)
+def test_a_form_is_taken_from_pages_of_this_service_only(
+    shop: Lab, client: httpx.Client, path: str, site: str
+) -> None:
+    headers, taken = SITES[site]
+    own = str(client.base_url).rstrip("/")
+    told = {name: text.format(own=own, host=own.removeprefix("http://")) for name, text in headers.items()}
+    answer = client.post(path, data={"key": "dcnt_x"}, headers=told)
+    refused = answer.status_code == 403 and "Form not from here" in answer.text
+    assert refused is not taken
+
+
+def test_a_form_needs_the_token_of_its_own_session(shop: Lab, client: httpx.Client) -> None:
+    first = sign_in(client, make_key(shop, READ))
+    token = re.search(r'name="form" value="([^"]+)"', first.get("/account").text)
+    assert token is not None
+    second = sign_in(client, make_key(shop, READ))
+    for data in ({"x": ""}, {"form": ""}, {"form": "é"}, {"form": token[1]}):
+        answer = client.post("/sign-out", data=data, headers=OURS)
+        assert answer.status_code == 403, data
+    assert second.get("/account").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "media_type", "status"),
+    [
+        (b"{}", "application/json", 415),
+        (b"key=%FF", "application/x-www-form-urlencoded", 422),
+        (b"key=\xff", "application/x-www-form-urlencoded", 422),
+        (b"key=%00", "application/x-www-form-urlencoded", 422),
+        (b"&".join([b"a=b"] * 3000), "application/x-www-form-urlencoded", 413),
+        (b"a" * 70_000, "application/x-www-form-urlencoded", 413),
+        (b"", "multipart/form-data; boundary=x", 415),
+    ],
+)
+def test_a_form_that_is_none_is_refused_in_words(
+    client: httpx.Client, body: bytes, media_type: str, status: int
+) -> None:
+    answer = client.post("/sign-in", content=body, headers=OURS | {"Content-Type": media_type})
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "text/html; charset=utf-8")
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("/browse?q=a b", "/browse?q=a b"),
+        ("/browse?q=x#part", "/browse?q=x"),
+        *((text, "/") for text in ("//evil.example", "https://evil.example", "/\\evil.example", "evil", "", "/a\nb")),
+        *((text, "/") for text in ("javascript:alert(1)", "///evil.example", "\t//evil.example", "/é", "http:/x")),
+    ],
+)
+def test_a_sign_in_leads_back_to_this_service_only(text: str, path: str) -> None:
+    assert local_path(text) == path
+
+
+@given(st.text())
+def test_no_text_leads_to_another_host(text: str) -> None:
+    found = httpx.URL("http://here.example").join(local_path(text))
+    assert (found.scheme, found.host) == ("http", "here.example")
+
+
+def test_actions_that_ask_for_it_need_a_sign_in_of_a_moment_ago(shop: Lab, client: httpx.Client) -> None:
+    key = make_key(shop, READ, ADMIN)
+    visitor = sign_in(client, key)
+    age = "UPDATE decant.sessions SET created_at = now() - interval '11 minutes' WHERE key_id = %s"
+    change(shop, age, key)
+    rotated = visitor.send("/account", "/account/rotate", overlap="0")
+    assert (rotated.status_code, rotated.headers["location"]) == (303, "/sign-in?next=%2Faccount&again=1")
+    fields = {"name": "stolen", "scope": READ}
+    answer = visitor.send("/account/keys", "/account/keys", **fields)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in?next=%2Faccount%2Fkeys&again=1")
+    assert "stolen" not in visitor.get("/account/keys?state=all").text
+    assert "Sign in again" in visitor.get(answer.headers["location"]).text
+
+
+def test_a_key_is_rotated_and_the_session_goes_on(shop: Lab, client: httpx.Client) -> None:
+    key = make_key(shop, READ)
+    visitor = sign_in(client, key)
+    answer = visitor.send("/account", "/account/rotate", overlap="0")
+    assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
+    new = re.search(r">(dcnt_[0-9A-Za-z_]+)<", answer.text)
+    assert new is not None
+    records = "/data/people/v1/people/records"
+    assert client.get(records, headers={"X-API-Key": new[1]}).status_code == 200
+    assert client.get(records, headers={"X-API-Key": key}).status_code == 401
+    assert id_of(new[1]) in visitor.get("/account").text
+
+
+def test_an_administrator_makes_lists_rotates_and_revokes_keys(shop: Lab, client: httpx.Client) -> None:
+    admin = sign_in(client, make_key(shop, ADMIN))
+    made = admin.send(
+        "/account/keys",
+        "/account/keys",
+        name="<b>partner</b>",
+        scope=[READ, "ops:read"],
+        expires="2099-01-01",
+        rate="",
+    )
+    assert made.status_code == 200, made.text
+    key = re.search(r">(dcnt_[0-9A-Za-z_]+)<", made.text)
+    assert key is not None
+    listed = admin.get("/account/keys")
+    assert "&lt;b&gt;partner&lt;/b&gt;" in listed.text
+    assert key[1] not in listed.text
+    path = f"/account/keys/{id_of(key[1])}"
+    assert "dcnt_" in admin.send("/account/keys", f"{path}/rotate", overlap="3600").text
+    gone = admin.send("/account/keys", f"{path}/revoke")
+    assert (gone.status_code, gone.headers["location"]) == (303, "/account/keys?state=revoked")
+    assert client.get("/data/people/v1/people/records", headers={"X-API-Key": key[1]}).status_code == 401
+
+
+def test_a_form_that_is_sent_twice_makes_one_key(shop: Lab, client: httpx.Client) -> None:
+    sign_in(client, make_key(shop, ADMIN))
+    shown = client.get("/account/keys").text.partition("Make a key")[2]
+    hidden = dict(re.findall(r'<input type="hidden" name="([a-z]+)" value="([^"]*)">', shown))
+    fields = hidden | {"name": "only one", "scope": READ}
+    first, second = (client.post("/account/keys", data=fields, headers=OURS) for _ in range(2))
+    assert first.status_code == second.status_code == 200
+    found = [re.search(r">(dcnt_[0-9A-Za-z_]+)<", answer.text) for answer in (first, second)]
+    assert found[0] is not None
+    assert found[1] is not None
+    assert found[0][1] == found[1][1]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"name": "", "scope": READ},
+        {"name": "x"},
+        {"name": "x", "scope": "nothing:read"},
+        {"name": "x", "scope": READ, "expires": "2001-01-01"},
+        {"name": "x", "scope": READ, "expires": "<b>"},
+        {"name": "x", "scope": READ, "rate": "fast"},
+    ],
+)
+def test_a_key_that_cannot_be_made_is_refused_as_the_api_refuses_it(
+    shop: Lab, client: httpx.Client, fields: dict[str, str]
+) -> None:
+    admin = sign_in(client, make_key(shop, ADMIN))
+    answer = admin.send("/account/keys", "/account/keys", **fields)
+    assert answer.status_code == 422
+    assert "<b>" not in answer.text
+
+
+def test_a_page_is_told_apart_by_who_has_signed_in(shop: Lab, client: httpx.Client) -> None:
+    open_page = client.get("/browse/shop/v1/orders")
+    visitor = sign_in(client, make_key(shop, READ))
+    own = visitor.get("/browse/shop/v1/orders")
+    assert open_page.headers["etag"] != own.headers["etag"]
+    assert "Account" in own.text
+    assert "Account" not in open_page.text
+    assert "Cookie" in own.headers["vary"]
+    assert "Cookie" in open_page.headers["vary"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "headers", "cookie"),
+    [
+        ({"public_url": "https://data.example"}, {}, "__Host-decant"),
+        ({"trusted_proxies": ["127.0.0.0/8"]}, {"X-Forwarded-Proto": "https"}, "__Host-decant"),
+        ({"trusted_proxies": ["127.0.0.0/8"]}, {"X-Forwarded-Proto": "http, https"}, "__Host-decant"),
+        ({"trusted_proxies": ["10.0.0.0/8"]}, {"X-Forwarded-Proto": "https", "Host": "data.example"}, None),
+        ({}, {"Host": "data.example"}, None),
+        ({}, {"Host": "localhost:8000"}, "decant"),
+        ({"public_url": "http://data.example"}, {"Host": "data.example"}, None),
+    ],
+)
+def test_a_cookie_is_given_where_nobody_on_the_way_reads_it(
+    make_lab: Callable[..., Lab], settings: dict[str, object], headers: dict[str, str], cookie: str | None
+) -> None:
+    lab = make_lab(**settings)
+    with lab.serve() as client:
+        answer = client.post("/sign-in", data={"key": make_key(lab, READ)}, headers=OURS | headers)
+        given_cookie = answer.headers.get("set-cookie", "")
+        if cookie is None:
+            assert (answer.status_code, given_cookie) == (200, "")
+            assert "needs HTTPS" in answer.text
+        else:
+            assert given_cookie.startswith(f"{cookie}=")
+            assert ("; Secure" in given_cookie) is cookie.startswith("__Host-")
