@@ -7,7 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from api.auth.api_keys import HASH_BYTES, KEY_PREFIX, Peppers, hash_secret, parse_key
@@ -149,6 +149,11 @@ class Authenticator:
         """The principal of a key whose secret was shown before; None where the key is no longer valid."""
         stored = await self.find(key_id)
         return stored.principal if stored is not None and not stored.is_over() else None
+
+    def longest_life(self, principal: Principal, most: timedelta) -> timedelta:
+        """How long a principal may be believed: no longer than tokens of the issuer that named it may live."""
+        known = self.verifier.issuers.get(principal.issuer or "")
+        return min(most, timedelta(seconds=known.longest_life_seconds)) if known else most
 
     def judge_claims(self, issuer: str, subject: str, scopes: Iterable[str]) -> Principal | None:
         """The principal of claims that were verified before, with what the issuer may grant now."""

@@ -7,6 +7,7 @@ import logging
 import math
 import re
 from collections.abc import Callable, Collection
+from contextlib import aclosing
 from dataclasses import dataclass, field
 
 import httpx
@@ -134,29 +135,38 @@ class IssuerKeys:
 
 async def fetch_keys(client: httpx.AsyncClient, issuer: TokenIssuer) -> tuple[frozenset[SigningKey], float]:
     """The keys that an issuer publishes, and for how many seconds they may be used."""
-    url = issuer.jwks_url
-    if url is None:
-        content, _ = await fetch(client, f"{issuer.issuer.rstrip('/')}/.well-known/openid-configuration")
-        url = read_metadata(content, issuer.issuer)
+    url = issuer.jwks_url or await find_endpoint(client, issuer.issuer, "jwks_uri")
     content, headers = await fetch(client, url)
     return read_keys(content, issuer.algorithms), read_fresh_seconds(headers.get("cache-control", ""))
 
 
-def read_metadata(content: bytes, issuer: str) -> str:
-    """Where an issuer says its keys are (OpenID Connect Discovery); no less encrypted than the issuer itself."""
+async def find_endpoint(client: httpx.AsyncClient, issuer: str, member: str) -> str:
+    """An address that an issuer's metadata has, such as `jwks_uri`."""
+    content, _ = await fetch(client, f"{issuer.rstrip('/')}/.well-known/openid-configuration")
+    return read_metadata(content, issuer, member)
+
+
+def read_metadata(content: bytes, issuer: str, member: str) -> str:
+    """The address in an issuer's metadata (OpenID Connect Discovery); no less encrypted than the issuer itself."""
     metadata = read_object(content)
-    url = metadata.get("jwks_uri")
+    url = metadata.get(member)
     if metadata.get("issuer") != issuer or not isinstance(url, str):
-        raise UnusableAnswerError("the metadata name another issuer, or have no jwks_uri")
+        raise UnusableAnswerError(f"the metadata name another issuer, or have no {member}")
     if not check_address(url).lower().startswith("https://") and issuer.lower().startswith("https://"):
-        raise UnusableAnswerError("jwks_uri does not use https")
+        raise UnusableAnswerError(f"{member} does not use https")
     return url
 
 
-async def fetch(client: httpx.AsyncClient, url: str) -> tuple[bytes, httpx.Headers]:
-    """The body of an answer that is 200 and not too large, with its headers."""
+async def fetch(
+    client: httpx.AsyncClient, url: str, form: dict[str, str] | None = None, login: tuple[str, str] | None = None
+) -> tuple[bytes, httpx.Headers]:
+    """The body of an answer that is 200 and not too large, with its headers; a form is posted, with a login."""
     asked = {"Accept": "application/json, application/jwk-set+json", "Accept-Encoding": "identity"}
-    async with client.stream("GET", url, headers=asked, follow_redirects=False, timeout=FETCH_SECONDS) as answer:
+    request = client.build_request(
+        "GET" if form is None else "POST", url, headers=asked, data=form, timeout=FETCH_SECONDS
+    )
+    sending = client.send(request, auth=login, stream=True, follow_redirects=False)
+    async with aclosing(await sending) as answer:
         if answer.status_code != 200:
             raise UnusableAnswerError(f"status {answer.status_code}")
         content = bytearray()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import hmac
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -15,7 +16,15 @@ from joserfc.errors import JoseError, UnsupportedAlgorithmError
 from joserfc.jwa import JWSAlgModel
 
 from api.auth.jwks import IssuerKeys, SigningKey
-from api.auth.jwt_parsing import InvalidTokenError, TokenClaims, UnverifiedToken, read_claims, read_token
+from api.auth.jwt_parsing import (
+    ID_TOKEN_TYPES,
+    InvalidTokenError,
+    TokenClaims,
+    UnverifiedToken,
+    read_claims,
+    read_id_claims,
+    read_token,
+)
 from runtime.settings.token_issuers import TokenIssuer
 
 __all__ = ["TokenClaims", "TokenVerifier"]
@@ -76,6 +85,20 @@ class TokenVerifier:
                 self.remember(digest, claims, key)
                 return claims
         return None
+
+    async def verify_id_token(self, text: str, issuer: TokenIssuer, nonce: str) -> str | None:
+        """The subject of an ID token for the portal, or None where it is not valid (OpenID Connect Core, 3.1.3.7)."""
+        if len(text) >= TOKEN_BYTES or not text.isascii():
+            return None
+        try:
+            token = read_token(text, ID_TOKEN_TYPES)
+            found = read_id_claims(token.payload, issuer, self.wall())
+        except InvalidTokenError:
+            return None
+        if token.algorithm not in issuer.algorithms or not hmac.compare_digest(found.nonce.encode(), nonce.encode()):
+            return None
+        keys = await self.keys[issuer.issuer].find(token.kid, token.algorithm)
+        return found.subject if any(is_signed(text, key, token.algorithm) for key in keys) else None
 
     def remembers(self, text: str) -> bool:
         """Whether a token was verified a moment ago, or is refused without looking at it."""

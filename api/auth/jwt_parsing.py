@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from catalog.model.roles import OPERATOR_SCOPES
 from runtime.json_types import Json, JsonObject
@@ -18,7 +18,8 @@ LEEWAY_SECONDS = 60.0  # how far the clocks of issuers may be ahead of ours
 SUBJECT_CHARACTERS = 255
 LATEST_TIMESTAMP = 253_402_300_799  # the last second of the year 9999
 COMPACT = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+")
-TYPES = ("at+jwt", "application/at+jwt")
+ACCESS_TOKEN_TYPES = ("at+jwt", "application/at+jwt")
+ID_TOKEN_TYPES = ("jwt", None)
 
 
 class InvalidTokenError(ValueError):
@@ -35,6 +36,13 @@ class TokenClaims:
     expires_at: float
 
 
+class IdClaims(NamedTuple):
+    """Who an ID token speaks of, and the attempt to sign in that it was made for."""
+
+    subject: str
+    nonce: str
+
+
 @dataclass(frozen=True)
 class UnverifiedToken:
     """What a token says of itself. Anybody can have written it."""
@@ -44,7 +52,7 @@ class UnverifiedToken:
     payload: JsonObject
 
 
-def read_token(text: str) -> UnverifiedToken:
+def read_token(text: str, types: Collection[str | None] = ACCESS_TOKEN_TYPES) -> UnverifiedToken:
     """What a compact JWS of a sensible length says, its signature unseen; InvalidTokenError where it says too little.
 
     Keys that it brings along or points at (`jwk`, `jku`, `x5c`, `x5u`) are not looked at.
@@ -59,7 +67,8 @@ def read_token(text: str) -> UnverifiedToken:
     algorithm, kid, kind = header.get("alg"), header.get("kid"), header.get("typ")
     if "crit" in header or not isinstance(algorithm, str):
         raise InvalidTokenError
-    if not isinstance(kind, str) or kind.lower() not in TYPES or not isinstance(kid, str | None):
+    kind = kind.lower() if isinstance(kind, str) else kind
+    if kind not in types or not isinstance(kid, str | None):
         raise InvalidTokenError
     return UnverifiedToken(algorithm, kid, payload)
 
@@ -87,6 +96,22 @@ def read_claims(payload: JsonObject, issuer: TokenIssuer, now: float) -> TokenCl
         if timestamp is not None and timestamp > now + LEEWAY_SECONDS:
             raise InvalidTokenError
     return TokenClaims(issuer.issuer, subject, grant_scopes(scope.split(" "), issuer.grants), expires_at)
+
+
+def read_id_claims(payload: JsonObject, issuer: TokenIssuer, now: float) -> IdClaims:
+    """The claims of an ID token that is meant for the portal; InvalidTokenError where it is not, or has expired."""
+    audience, subject, nonce = payload.get("aud"), payload.get("sub"), payload.get("nonce")
+    audiences = audience if isinstance(audience, list) else [audience]
+    # Of several audiences, each could have had the token made: the authorized party is the one that did.
+    party = payload.get("azp", issuer.portal_client_id if len(audiences) == 1 else None)
+    expires_at = read_timestamp(payload, "exp")
+    if payload.get("iss") != issuer.issuer or issuer.portal_client_id not in audiences:
+        raise InvalidTokenError
+    if party != issuer.portal_client_id or expires_at is None or expires_at <= now:
+        raise InvalidTokenError
+    if not isinstance(subject, str) or not isinstance(nonce, str):
+        raise InvalidTokenError
+    return IdClaims(subject, nonce)
 
 
 def grant_scopes(scopes: Iterable[str], grants: Sequence[str]) -> frozenset[str]:

@@ -107,7 +107,7 @@ class Sessions:
             "client": principal.client,
             "key_id": None if principal.is_token else principal.id,
             "claims": Jsonb(claims._asdict()) if claims is not None else None,
-            "expires_at": datetime.now(UTC) + LONGEST,
+            "expires_at": datetime.now(UTC) + self.authenticator.longest_life(principal, LONGEST),
         }
         await self.execute(OPEN, row)
         log(LOG, "signed_in", principal=principal.id)

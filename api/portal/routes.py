@@ -33,6 +33,7 @@ from api.portal.pages.product import PRODUCT
 from api.portal.pages.property import PROPERTY
 from api.portal.pages.record import RECORD
 from api.portal.pages.sign_in import DO_SIGN_IN, DO_SIGN_OUT, SIGN_IN
+from api.portal.pages.sign_in_openid import CALLBACK, get_way_back, get_way_there
 
 PAGES: tuple[Page, ...] = (
     HOME,
@@ -107,5 +108,7 @@ router.routes.extend(
     make_route(each.path, each.name, partial(answer_action, action=each), [POST]) for each in ACTIONS
 )
 router.routes.extend(make_route(each.path, each.name, partial(answer_document, document=each)) for each in DOCUMENTS)
+router.routes.append(make_route(CALLBACK, "portal sign-in callback", get_way_back))
+router.routes.append(make_route("/sign-in/with/{number}", "portal sign-in issuer", get_way_there))
 router.routes.append(Route("/favicon.ico", get_icon, methods=READ, name="icon"))
 router.routes.append(Route("/assets/{name}", get_asset, methods=READ, name="asset"))

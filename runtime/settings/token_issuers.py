@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 from runtime.settings.values import check_address, check_issuer
 
@@ -32,6 +32,11 @@ class TokenIssuer(BaseModel):
     token_url: Address | None = None
     client_id: str = ""  # the page's client id at the issuer
     scopes: tuple[Annotated[str, Field(pattern=SCOPE)], ...] = ()  # that a login may request, beside the visible ones
+
+    # Signing in to the portal: offered where the portal has a client id at the issuer. The secret never leaves here.
+    name: Annotated[str, Field(max_length=100)] = ""  # on the sign-in page; the issuer's host where it is empty
+    portal_client_id: str = ""
+    portal_client_secret: SecretStr | None = None
 
     # Scopes that its tokens may carry; `*` matches any text in a scope of a product, never an operator's scope.
     grants: tuple[Annotated[str, Field(pattern=SCOPE)], ...] = ("*",)

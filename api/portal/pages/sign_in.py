@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from api.auth.api_keys import KEY_PREFIX
 from api.http.problems import Problem
 from api.http.security_events import note_problem
@@ -11,6 +13,8 @@ from api.portal.content import Content, Elsewhere
 from api.portal.page import Page
 from api.portal.signing_in.cookie import session_cookie
 from api.portal.signing_in.form import Form, local_path
+from runtime.settings.settings import Settings
+from runtime.settings.token_issuers import TokenIssuer
 
 WRONG = "This key is not valid here: it is mistyped, expired or revoked."
 
@@ -32,8 +36,14 @@ def show_form(asking: Asking, back: str, *, again: bool = False, error: str = ""
         "again": again and asking.visitor.session is not None,
         "error": error,
         "possible": session_cookie(asking.request) is not None,
+        "issuers": [issuer.name or urlsplit(issuer.issuer).netloc for issuer in issuers_of(asking.context.settings)],
     }
     return Content("sign_in.html", "Sign in", values, status=401 if error else 200, is_kept=False, indexed=False)
+
+
+def issuers_of(settings: Settings) -> list[TokenIssuer]:
+    """The issuers at which visitors can sign in, in the order of the settings."""
+    return [issuer for issuer in settings.token_issuers if issuer.portal_client_id]
 
 
 async def sign_in(asking: Asking, form: Form) -> Content:

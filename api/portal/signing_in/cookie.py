@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fastapi import Request
 from starlette.responses import Response
 
+from api.auth.openid import ATTEMPT_SECONDS
 from api.auth.sessions import LONGEST
 from api.http.addresses import scheme_of
 from runtime.settings.settings import Settings
@@ -20,6 +21,7 @@ class SessionCookie:
 
     name: str
     is_secure: bool
+    seconds: int = int(LONGEST.total_seconds())
 
     def read(self, request: Request) -> str | None:
         """What the request's cookie holds; None where it has none."""
@@ -30,7 +32,7 @@ class SessionCookie:
         response.set_cookie(
             self.name,
             text,
-            max_age=int(LONGEST.total_seconds()),
+            max_age=self.seconds,
             path="/",
             secure=self.is_secure,
             httponly=True,
@@ -44,6 +46,12 @@ class SessionCookie:
 
 SECURE = SessionCookie("__Host-decant", is_secure=True)
 LOCAL = SessionCookie("decant", is_secure=False)
+
+
+def attempt_cookie(request: Request) -> SessionCookie | None:
+    """The cookie of an attempt to sign in at an issuer."""
+    cookie = session_cookie(request)
+    return None if cookie is None else SessionCookie(f"{cookie.name}-attempt", cookie.is_secure, ATTEMPT_SECONDS)
 
 
 def session_cookie(request: Request) -> SessionCookie | None:

@@ -395,9 +395,9 @@ def test_metadata_that_are_not_the_issuer_s_own_are_not_followed(issuer: Issuer,
 def test_an_encrypted_issuer_cannot_send_for_its_keys_in_the_open() -> None:
     name = "https://login.example"
     metadata = {"issuer": name, "jwks_uri": "https://keys.example/all"}
-    assert read_metadata(json.dumps(metadata).encode(), name) == "https://keys.example/all"
+    assert read_metadata(json.dumps(metadata).encode(), name, "jwks_uri") == "https://keys.example/all"
     with pytest.raises(UnusableAnswerError, match="not use https"):
-        read_metadata(json.dumps(metadata | {"jwks_uri": "http://login.example/keys"}).encode(), name)
+        read_metadata(json.dumps(metadata | {"jwks_uri": "http://login.example/keys"}).encode(), name, "jwks_uri")
 
 
 # Issuers that are down, slow, or answer something else

@@ -122,8 +122,9 @@ def test_every_route_of_the_service_is_in_the_matrix_or_open_on_purpose() -> Non
         "/browse/{product}/v{major}/{dataset}/revisions.atom", "/docs", "/docs/problems/{code}", "/openapi.json",
         "/static/{name}", "/livez", "/readyz", "/data",
         "/.well-known/security.txt",
-        "/sign-in", "/sign-out", "/account", "/account/rotate", "/account/keys/{key_id}/rotate",
-        "/account/keys/{key_id}/revoke",  # see tests/api/portal/test_sessions.py
+        # Forms and sign-ins: see tests/api/portal.
+        "/sign-in", "/sign-in/callback", "/sign-in/with/{number}", "/sign-out", "/account", "/account/rotate",
+        "/account/keys/{key_id}/rotate", "/account/keys/{key_id}/revoke",
         "/keys/self", "/keys/self/usage", "/keys/self/rotate", "/keys/{key_id}", "/keys/{key_id}/rotate",
         "/operations/loads/{load}/publish",
         "/data/{product}/v{major}/{dataset}/events", "/data/{product}/v{major}/{dataset}/receipts/{receipt}",

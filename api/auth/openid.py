@@ -1,0 +1,154 @@
+"""Signing in at an issuer: the authorization code flow with PKCE, run by the service (OpenID Connect, RFC 7636).
+
+The code is exchanged here, and no token leaves the service or is kept: the access token has to be one that the API
+takes, and its verified claims make the principal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import logging
+import secrets
+import time
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlencode
+
+import httpx
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import OctKey
+
+from api.auth.authenticator import Authenticator, Principal
+from api.auth.jwks import FETCH_SECONDS, fetch, find_endpoint
+from api.auth.jwt_parsing import read_object
+from runtime.logs import log
+from runtime.settings.token_issuers import TokenIssuer
+
+ATTEMPT_SECONDS = 600
+SEAL = {"alg": "HS256"}
+LOG = logging.getLogger("decant.security")
+
+
+class SignInFailedError(Exception):
+    """The issuer, or what came from it, gives no principal; the message says so to the visitor."""
+
+
+class Attempt(NamedTuple):
+    """One attempt to sign in: what has to come back, and where it leads."""
+
+    issuer: str
+    state: str
+    nonce: str
+    code_verifier: str
+    back: str
+    expires_at: float
+
+
+def seal(attempt: Attempt, secret: bytes) -> str:
+    """An attempt as text that nobody else can make."""
+    return jwt.encode(SEAL, attempt._asdict(), OctKey.import_key(sealing_key(secret)))
+
+
+def unseal(text: str, secret: bytes) -> Attempt | None:
+    """The attempt that a text seals; None for any other text, and for one that took too long."""
+    try:
+        claims: dict[str, Any] = jwt.decode(text, OctKey.import_key(sealing_key(secret)), [SEAL["alg"]]).claims
+        attempt = Attempt(**claims)
+    except (JoseError, ValueError, TypeError):
+        return None
+    return attempt if attempt.expires_at > time.time() else None
+
+
+def sealing_key(secret: bytes) -> bytes:
+    """A key for this purpose alone."""
+    return hashlib.sha256(b"sign-in:" + secret).digest()
+
+
+async def begin(client: httpx.AsyncClient, issuer: TokenIssuer, redirect_uri: str, back: str) -> tuple[str, Attempt]:
+    """Where a browser goes, and the attempt that it comes back with; SignInFailedError where the issuer is down."""
+    state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
+    attempt = Attempt(issuer.issuer, state, nonce, verifier, back, time.time() + ATTEMPT_SECONDS)
+    challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
+    url = issuer.authorization_url or await look_up(client, issuer, "authorization_endpoint")
+    query = {
+        "response_type": "code",
+        "client_id": issuer.portal_client_id,
+        "redirect_uri": redirect_uri,
+        "scope": " ".join(dict.fromkeys(("openid", *issuer.scopes))),
+        "state": state,
+        "nonce": nonce,
+        "code_challenge": challenge,
+        "code_challenge_method": "S256",
+    }
+    return f"{url}{'&' if '?' in url else '?'}{urlencode(query)}", attempt
+
+
+async def finish(authenticator: Authenticator, attempt: Attempt, code: str, redirect_uri: str) -> Principal:
+    """The principal that a code stands for; SignInFailedError where it stands for none."""
+    verifier = authenticator.verifier
+    issuer = verifier.issuers.get(attempt.issuer)
+    if issuer is None or verifier.client is None:
+        raise SignInFailedError("This issuer is no longer configured here.")
+    tokens = await exchange(verifier.client, issuer, attempt, code, redirect_uri)
+    subject = await verifier.verify_id_token(tokens.id_token, issuer, attempt.nonce)
+    if subject is None:
+        raise SignInFailedError("The issuer's ID token is not valid for this sign-in.")
+    claims = await verifier.verify(tokens.access_token)
+    if claims is None or (claims.issuer, claims.subject) != (issuer.issuer, subject):
+        raise SignInFailedError("The issuer's access token is not one that the API of this service accepts.")
+    return authenticator.find_subject(claims.issuer, claims.subject, claims.scopes)
+
+
+class Tokens(NamedTuple):
+    """What a code was exchanged for."""
+
+    access_token: str
+    id_token: str
+
+
+async def exchange(
+    client: httpx.AsyncClient, issuer: TokenIssuer, attempt: Attempt, code: str, redirect_uri: str
+) -> Tokens:
+    """The tokens that a code stands for."""
+    url = issuer.token_url or await look_up(client, issuer, "token_endpoint")
+    form = {
+        "grant_type": "authorization_code",
+        "code": code,
+        "redirect_uri": redirect_uri,
+        "code_verifier": attempt.code_verifier,
+    }
+    login = None
+    if issuer.portal_client_secret is not None:
+        # Both are encoded before they are put together (RFC 6749, 2.3.1).
+        parts = (issuer.portal_client_id, issuer.portal_client_secret.get_secret_value())
+        login = (quote(parts[0], safe=""), quote(parts[1], safe=""))
+    else:
+        form["client_id"] = issuer.portal_client_id
+    try:
+        async with asyncio.timeout(FETCH_SECONDS):
+            content, _ = await fetch(client, url, form, login)
+        answer = read_object(content)
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+        raise failed(issuer, error, "The issuer did not accept the sign-in.") from error
+    access_token, id_token = answer.get("access_token"), answer.get("id_token")
+    if not isinstance(access_token, str) or not isinstance(id_token, str):
+        raise SignInFailedError("The issuer's answer lacks an access token or an ID token.")
+    return Tokens(access_token, id_token)
+
+
+async def look_up(client: httpx.AsyncClient, issuer: TokenIssuer, member: str) -> str:
+    """An address of the issuer's metadata."""
+    try:
+        async with asyncio.timeout(FETCH_SECONDS):
+            return await find_endpoint(client, issuer.issuer, member)
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+        raise failed(issuer, error, "The issuer is temporarily unavailable.") from error
+
+
+def failed(issuer: TokenIssuer, error: Exception, message: str) -> SignInFailedError:
+    """What the visitor is told; the log has the reason."""
+    reason = str(error) or type(error).__name__
+    log(LOG, "sign_in_failed", logging.WARNING, issuer=issuer.issuer, reason=reason)
+    return SignInFailedError(message)

@@ -1,0 +1,93 @@
+"""Signing in at an issuer: the way there, and the way back. Both are plain links, so that no form leads elsewhere."""
+
+from __future__ import annotations
+
+from fastapi import Request
+from starlette.responses import RedirectResponse, Response
+
+from api.auth.openid import Attempt, SignInFailedError, begin, finish, seal, unseal
+from api.auth.sessions import Visitor
+from api.context import Context, context_of
+from api.http.addresses import origin_of
+from api.http.problems import Problem
+from api.http.security_events import note_event
+from api.portal.asking import Asking
+from api.portal.content import Elsewhere
+from api.portal.page import HEADERS, answer_once, identify_visitor, lead, show_problem
+from api.portal.pages.sign_in import issuers_of, show_form
+from api.portal.signing_in.cookie import SessionCookie, attempt_cookie, session_cookie
+from api.portal.signing_in.form import local_path
+from runtime.settings.secret import read_secret
+
+CALLBACK = "/sign-in/callback"
+TEXT_MAXIMUM = 4_000  # characters of a code, or of what an issuer says
+
+
+async def get_way_there(request: Request) -> Response:
+    """Leads to the issuer; the attempt is kept in a cookie of its own until the visitor comes back."""
+    visitor = None
+    try:
+        visitor = await identify_visitor(request)
+        context, cookie = context_of(request), attempt_cookie(request)
+        number = request.path_params["number"]
+        issuers = issuers_of(context.settings)
+        client = context.callers.authenticator.verifier.client
+        if cookie is None or client is None or not number.isdecimal() or len(number) > 3:
+            raise Problem("not_found")
+        if not 1 <= int(number) <= len(issuers):
+            raise Problem("not_found")
+        back = local_path(request.query_params.get("next", "/"))
+        url, attempt = await begin(client, issuers[int(number) - 1], redirect_uri(request), back)
+    except SignInFailedError as error:
+        return refuse(request, visitor, str(error))
+    except Problem as problem:
+        return show_problem(request, problem, visitor)
+    response = RedirectResponse(url, 302, HEADERS | {"Cache-Control": "no-store"})
+    cookie.write(response, seal(attempt, read_secret(context.settings)))
+    return response
+
+
+async def get_way_back(request: Request) -> Response:
+    """Opens the session of whoever the issuer says came back, where this browser has begun the attempt."""
+    visitor = None
+    try:
+        visitor = await identify_visitor(request)
+        context, cookie = context_of(request), attempt_cookie(request)
+        if cookie is None or session_cookie(request) is None:
+            raise Problem("not_found")
+        attempt = find_attempt(request, context, cookie)
+        principal = await finish(
+            context.callers.authenticator, attempt, request.query_params["code"], redirect_uri(request)
+        )
+        if visitor.session is not None:
+            await context.callers.sessions.end(visitor.session)
+        response = lead(request, Elsewhere(attempt.back, opened=await context.callers.sessions.open(principal)), 303)
+    except SignInFailedError as error:
+        note_event("sign_in_refused", reason=type(error).__name__)
+        return refuse(request, visitor, str(error))
+    except Problem as problem:
+        return show_problem(request, problem, visitor)
+    cookie.clear(response)
+    return response
+
+
+def find_attempt(request: Request, context: Context, cookie: SessionCookie) -> Attempt:
+    """The attempt that an address comes back from; SignInFailedError for one of another browser, or a refused one."""
+    query = request.query_params
+    attempt = unseal(cookie.read(request) or "", read_secret(context.settings))
+    if attempt is None or query.get("state") != attempt.state or query.get("iss", attempt.issuer) != attempt.issuer:
+        raise SignInFailedError("This sign-in was not begun in this browser, or took too long: try again.")
+    if not 0 < len(query.get("code", "")) <= TEXT_MAXIMUM:
+        raise SignInFailedError("The issuer did not let you in.")
+    return attempt
+
+
+def refuse(request: Request, visitor: Visitor | None, message: str) -> Response:
+    """The sign-in page, which says what was wrong."""
+    asking = Asking(request, visitor or Visitor(context_of(request).callers.authenticator.anonymous))
+    return answer_once(request, asking, show_form(asking, "/", error=message))
+
+
+def redirect_uri(request: Request) -> str:
+    """Where the issuer leads back to."""
+    return origin_of(request) + CALLBACK

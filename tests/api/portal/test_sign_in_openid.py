@@ -1,0 +1,233 @@
+"""Signing in at an issuer: a real one, which checks what it is asked for, and lies where a test tells it to."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from tests.support.issuer import METADATA, Issuer, run_issuer
+from tests.support.lab import PEOPLE, Lab
+from tests.support.remote_api import Asked, Reply
+
+CLOSED = PEOPLE.replace(", customProperties: [{property: anonymous, value: true}]", "")
+CLIENT, SECRET = "the portal", "s3cret/with+signs"
+LOGIN = "Basic " + base64.b64encode(b"the%20portal:s3cret%2Fwith%2Bsigns").decode()
+
+
+@dataclass
+class SignInIssuer:
+    """An issuer with the authorization code flow, for one client."""
+
+    issuer: Issuer
+    codes: dict[str, dict[str, str]] = field(default_factory=dict)
+    changes: dict[str, Any] = field(default_factory=dict)  # to what it answers
+
+    def answer(self, asked: Asked) -> Reply:
+        url = self.issuer.api.url
+        if asked.path == METADATA:
+            return Reply(
+                {
+                    "issuer": url,
+                    "jwks_uri": f"{url}/keys",
+                    "authorization_endpoint": f"{url}/authorize",
+                    "token_endpoint": f"{url}/token",
+                }
+            )
+        return self.exchange(asked) if asked.path == "/token" else Issuer.answer(self.issuer, asked)
+
+    def authorize(self, address: str) -> dict[str, str]:
+        """What a browser brings back that was led to this address, and let in."""
+        asked = dict(parse_qsl(urlsplit(address).query))
+        code = f"code-{len(self.codes)}"
+        self.codes[code] = asked
+        return {"code": code, "state": asked["state"], "iss": self.issuer.api.url}
+
+    def exchange(self, asked: Asked) -> Reply:
+        form = dict(parse_qsl(asked.body.decode()))
+        begun = self.codes.pop(form.get("code", ""), None)
+        if begun is None or asked.headers.get("authorization") != LOGIN:
+            return Reply({"error": "invalid_grant"}, status=400)
+        digest = base64.urlsafe_b64encode(hashlib.sha256(form["code_verifier"].encode()).digest()).decode()
+        if digest.rstrip("=") != begun["code_challenge"] or form["redirect_uri"] != begun["redirect_uri"]:
+            return Reply({"error": "invalid_grant"}, status=400)
+        now = time.time()
+        times = {"exp": now + 300, "iat": now}
+        identity = times | {"aud": CLIENT, "nonce": begun["nonce"], "scope": None} | self.changes.get("id", {})
+        access = times | {"scope": "people:read"} | self.changes.get("access", {})
+        tokens = {
+            "access_token": self.issuer.token(**access),
+            "id_token": self.issuer.token(header={"typ": "JWT"}, **identity),
+        }
+        return Reply(tokens | self.changes.get("answer", {}))
+
+
+@dataclass
+class Place:
+    """A service, the issuer that it trusts, and a browser's client."""
+
+    lab: Lab
+    login: SignInIssuer
+    client: httpx.Client
+
+    def go(self, path: str = "/sign-in/with/1?next=/browse/people/v1/people") -> str:
+        """Where the way there leads."""
+        answer = self.client.get(path)
+        assert answer.status_code == 302, answer.text
+        return answer.headers["location"]
+
+    def come_back(self, **changes: str) -> httpx.Response:
+        """The answer to a browser that was let in, with changes to what it brings."""
+        return self.client.get("/sign-in/callback", params=self.login.authorize(self.go()) | changes)
+
+
+@pytest.fixture(scope="module")
+def shared_place(shared_labs: Callable[..., Lab]) -> Iterator[Place]:
+    with run_issuer() as issuer:
+        login = SignInIssuer(issuer)
+        issuer.api.answer = login.answer
+        settings = issuer.settings(
+            jwks_url=None,
+            name="Example & Sons",
+            portal_client_id=CLIENT,
+            portal_client_secret=SecretStr(SECRET),
+            scopes=("people:read",),
+            longest_life_seconds=3_600,
+        )
+
+        def load(make_lab: Callable[..., Lab]) -> Lab:
+            lab = make_lab(CLOSED, token_issuers=(settings,))
+            lab.ingest("people.people", "id,name,age,born\n1,Hedwig,30,1990-01-31\n")
+            return lab
+
+        lab = shared_labs(load)
+        with lab.serve() as client:
+            yield Place(lab, login, client)
+
+
+@pytest.fixture
+def place(shared_place: Place) -> Place:
+    shared_place.client.cookies.clear()
+    shared_place.login.changes.clear()
+    return shared_place
+
+
+def test_a_visitor_signs_in_at_the_issuer_and_sees_what_the_scopes_open(place: Place) -> None:
+    shown = place.client.get("/sign-in?next=/browse/people/v1/people").text
+    assert "Sign in with Example &amp; Sons" in shown
+    answer = place.come_back()
+    assert (answer.status_code, answer.headers["location"]) == (303, "/browse/people/v1/people")
+    assert "Hedwig" in place.client.get("/browse/people/v1/people").text
+    account = place.client.get("/account").text
+    assert "token:ann@" in account
+    assert "Rotate the key" not in account
+    kept = repr(place.lab.rows("SELECT * FROM decant.sessions"))
+    assert "eyJ" not in kept
+    (hours,) = place.lab.rows("SELECT max(extract(epoch FROM expires_at - created_at)) / 3600 FROM decant.sessions")[
+        0
+    ]
+    assert float(hours) <= 1.001
+
+
+def test_what_is_asked_of_the_issuer_is_bound_to_this_attempt(place: Place) -> None:
+    first, second = (dict(parse_qsl(urlsplit(place.go()).query)) for _ in range(2))
+    assert first["response_type"] == "code"
+    assert first["code_challenge_method"] == "S256"
+    assert first["scope"] == "openid people:read"
+    assert first["redirect_uri"] == f"{str(place.client.base_url).rstrip('/')}/sign-in/callback"
+    for name in ("state", "nonce", "code_challenge"):
+        assert first[name] != second[name]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"id": {"nonce": "another"}},
+        {"id": {"nonce": None}},
+        {"id": {"aud": "another client"}},
+        {"id": {"aud": [CLIENT, "another client"]}},
+        {"id": {"azp": "another client"}},
+        {"id": {"iss": "https://another.example"}},
+        {"id": {"exp": 1}},
+        {"id": {"sub": "ben"}},
+        {"access": {"aud": "https://another.example"}},
+        {"access": {"exp": 1}},
+        {"access": {"sub": "ben"}},
+        {"answer": {"id_token": "x"}},
+        {"answer": {"id_token": None}},
+        {"answer": {"access_token": "opaque"}},
+        {"answer": {"access_token": 1}},
+    ],
+    ids=str,
+)
+def test_tokens_that_do_not_fit_open_no_session(place: Place, changes: dict[str, Any]) -> None:
+    place.login.changes = changes
+    answer = place.come_back()
+    assert answer.status_code == 401
+    assert "decant=" not in answer.headers.get("set-cookie", "")
+    assert place.client.get("/browse/people/v1/people").status_code == 401
+
+
+def test_an_id_token_signed_by_another_key_opens_no_session(place: Place) -> None:
+    from tests.support.issuer import make_key
+
+    issuer = place.login.issuer
+    now = time.time()
+    answer = place.login.authorize(place.go())
+    nonce = place.login.codes[answer["code"]]["nonce"]
+    forged = issuer.token(
+        key=make_key("RSA", 7), header={"typ": "JWT"}, aud=CLIENT, nonce=nonce, exp=now + 300, iat=now
+    )
+    place.login.changes = {"answer": {"id_token": forged}}
+    assert place.client.get("/sign-in/callback", params=answer).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "changes", [{"state": "another"}, {"state": ""}, {"iss": "https://another.example"}, {"code": ""}, {"code": "x"}]
+)
+def test_what_comes_back_has_to_be_what_was_begun(place: Place, changes: dict[str, str]) -> None:
+    assert place.come_back(**changes).status_code == 401
+    assert place.client.get("/browse/people/v1/people").status_code == 401
+
+
+def test_an_attempt_of_another_browser_opens_no_session(place: Place) -> None:
+    answer = place.login.authorize(place.go())
+    stolen = place.client.cookies["decant-attempt"]
+    place.client.cookies.clear()
+    assert place.client.get("/sign-in/callback", params=answer).status_code == 401
+    forged = {"Cookie": f"decant-attempt={stolen[:-2]}xx"}
+    assert place.client.get("/sign-in/callback", params=answer, headers=forged).status_code == 401
+
+
+def test_a_code_is_exchanged_once(place: Place) -> None:
+    answer = place.login.authorize(place.go())
+    assert place.client.get("/sign-in/callback", params=answer).status_code == 303
+    assert place.client.get("/sign-in/callback", params=answer).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/sign-in/with/0", "/sign-in/with/2", "/sign-in/with/x", "/sign-in/with/99999"])
+def test_there_is_no_way_to_an_issuer_that_is_not_configured(place: Place, path: str) -> None:
+    assert place.client.get(path).status_code == 404
+
+
+def test_a_foreign_page_cannot_lead_a_sign_in_elsewhere(place: Place) -> None:
+    answer = place.login.authorize(place.go("/sign-in/with/1?next=https://attacker.example/"))
+    assert place.client.get("/sign-in/callback", params=answer).headers["location"] == "/"
+
+
+def test_an_issuer_that_is_down_is_told_of(place: Place) -> None:
+    place.login.issuer.api.answer = lambda asked: Reply(status=500)
+    try:
+        answer = place.client.get("/sign-in/with/1")
+    finally:
+        place.login.issuer.api.answer = place.login.answer
+    assert answer.status_code == 401
+    assert "temporarily unavailable" in answer.text
