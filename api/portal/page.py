@@ -103,7 +103,8 @@ def tag_of(request: Request, asking: Asking, content: Content, coding: str) -> s
     """The entity tag of a page: its address, the build, who is signed in, and the answers that it shows."""
     digest = hashlib.blake2b(build_digest(), digest_size=16)
     facts = [content.template, content.title, str(request.url.path), request.url.query, coding]
-    facts += [str(asking.visitor.session is not None), *sorted(asking.principal.scopes), asking.origin]
+    session = asking.visitor.session
+    facts += [str(session.visited_at) if session is not None else "", *sorted(asking.principal.scopes), asking.origin]
     for reply in sorted(asking.replies, key=lambda reply: reply.address):  # they come in any order
         facts += [reply.address, reply.tag]
     digest.update("\0".join(facts).encode())

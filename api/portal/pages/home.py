@@ -24,9 +24,11 @@ async def build_home(asking: Asking) -> Content:
     order = list(STATES)
     counts = Counter(entry.state for entry in entries)
     board = sorted(entries, key=lambda entry: (order.index(entry.state), entry.path))
-    since = (datetime.now(UTC) - RECENT).isoformat()
+    session = asking.visitor.session
+    visited_at = session.visited_at if session is not None else None
+    since = visited_at or datetime.now(UTC) - RECENT
     news = sorted(
-        (entry for entry in entries if (entry.dataset["published_at"] or "") > since),
+        (entry for entry in entries if is_after(entry.dataset["published_at"], since)),
         key=lambda entry: entry.dataset["published_at"],
         reverse=True,
     )
@@ -35,6 +37,7 @@ async def build_home(asking: Asking) -> Content:
         "products": len(catalogue.data),
         "entries": entries,
         "states": [(state, text, counts[state]) for state, text in STATES.items() if counts[state]],
+        "visited_at": visited_at.isoformat() if visited_at else None,
         "board": board[:BOARD_MAXIMUM],
         "news": [(entry, revision) for entry, revision in zip(news, found, strict=False) if revision],
     }
@@ -45,6 +48,11 @@ async def build_home(asking: Asking) -> Content:
         "Curated datasets, each in whole, checked revisions.",
         alternate="/data",
     )
+
+
+def is_after(text: str | None, since: datetime) -> bool:
+    """Whether there was a publication after a moment."""
+    return text is not None and datetime.fromisoformat(text) > since
 
 
 async def newest_revision(asking: Asking, entry: Entry) -> dict[str, Any] | None:

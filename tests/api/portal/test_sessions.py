@@ -300,6 +300,18 @@ def test_a_key_that_cannot_be_made_is_refused_as_the_api_refuses_it(
     assert "<b>" not in answer.text
 
 
+def test_the_first_page_tells_what_was_published_since_the_last_visit(shop: Lab, client: httpx.Client) -> None:
+    key = make_key(shop, READ)
+    first = sign_in(client, key).get("/").text
+    assert "Published in the last seven days" in first
+    assert "people" in first.partition("Published in")[2]
+    again = sign_in(client, key).get("/").text
+    assert "Published since your last visit" in again
+    assert "Nothing was published in that time" in again
+    change(shop, "UPDATE decant.sessions SET visited_at = '2020-01-01' WHERE key_id = %s", key)
+    wait_until(lambda: "revision 2" in client.get("/").text.partition("since your last visit")[2])
+
+
 def test_a_page_is_told_apart_by_who_has_signed_in(shop: Lab, client: httpx.Client) -> None:
     open_page = client.get("/browse/shop/v1/orders")
     visitor = sign_in(client, make_key(shop, READ))
