@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from api.http.negotiation import encode_body
+
 FOLDER = Path(__file__).resolve().parent / "static"
 DIGEST_CHARACTERS = 12
 MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -37,6 +39,13 @@ def all_assets() -> dict[str, Asset]:
 def served_assets() -> dict[str, Asset]:
     """The files by the names that their addresses have."""
     return {asset.name: asset for asset in all_assets().values()}
+
+
+@cache
+def encoded_asset(name: str, coding: str) -> bytes:
+    """A file as it is sent: compressed once for each coding."""
+    body = served_assets()[name].body
+    return body if coding == "identity" else encode_body(body, coding)
 
 
 def asset_path(name: str) -> str:

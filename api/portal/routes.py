@@ -11,10 +11,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from api.http.negotiation import choose_coding
 from api.http.problems import Problem
 from api.http.responses import READ
 from api.portal.action import Action, answer_action
-from api.portal.assets import all_assets, served_assets
+from api.portal.assets import all_assets, encoded_asset, served_assets
 from api.portal.discovery.api_catalog import API_CATALOG
 from api.portal.discovery.atom import FEED
 from api.portal.discovery.crawlers import ROBOTS, SITEMAP
@@ -99,7 +100,10 @@ async def get_asset(request: Request) -> Response:
     asset = served_assets().get(request.path_params["name"])
     if asset is None:
         raise Problem("not_found")
-    return Response(asset.body, 200, HEADERS | FOREVER, asset.media_type)
+    coding = choose_coding(request.headers.get("accept-encoding", ""))
+    fields = {} if coding == "identity" else {"Content-Encoding": coding}
+    body = encoded_asset(asset.name, coding)
+    return Response(body, 200, HEADERS | FOREVER | fields | {"Vary": "Accept-Encoding"}, asset.media_type)
 
 
 router = APIRouter()
