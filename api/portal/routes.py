@@ -16,6 +16,7 @@ from api.http.problems import Problem
 from api.http.responses import READ
 from api.portal.action import Action, answer_action
 from api.portal.assets import all_assets, encoded_asset, served_assets
+from api.portal.console import loads, overview, records, rejects
 from api.portal.discovery.api_catalog import API_CATALOG
 from api.portal.discovery.atom import FEED
 from api.portal.discovery.crawlers import ROBOTS, SITEMAP
@@ -48,6 +49,14 @@ PAGES: tuple[Page, ...] = (
     SIGN_IN,
     ACCOUNT,
     KEYS,
+    overview.OVERVIEW,
+    overview.SCHEDULE,
+    loads.LIST,
+    loads.ONE,
+    loads.WITHHELD,
+    rejects.LIST,
+    records.USAGE,
+    records.AUDIT,
 )
 ACTIONS: tuple[Action, ...] = (
     DO_SIGN_IN,
@@ -56,6 +65,10 @@ ACTIONS: tuple[Action, ...] = (
     MAKE_KEY,
     ROTATE_KEY,
     REVOKE_KEY,
+    loads.LOAD_AGAIN,
+    loads.PUBLISH_ANYWAY,
+    rejects.REPLAY,
+    rejects.DISMISS,
 )
 DOCUMENTS: tuple[Document, ...] = (
     API_CATALOG,

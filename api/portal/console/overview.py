@@ -1,0 +1,62 @@
+"""What needs somebody, how every dataset stands, which workers are alive; and what makes loads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from api.portal.asking import Asking
+from api.portal.console.loads import PAGE as LOADS_PAGE
+from api.portal.console.paging import with_query
+from api.portal.content import Content
+from api.portal.page import Page
+
+STATUS = "/operations/status"
+SCHEDULES = "/operations/schedules"
+TITLES = {
+    "load_failed": "A load failed",
+    "load_withheld": "A load is withheld",
+    "late": "A dataset is late",
+    "quarantine_growing": "Rejected records come in",
+    "no_worker": "No worker is alive",
+    "schedule_missed": "A schedule was missed",
+}
+
+
+async def build_overview(asking: Asking) -> Content:
+    """The page."""
+    status = (await asking.get(STATUS)).value
+    values = {
+        "attention": [
+            incident | {"title": TITLES.get(incident["kind"], incident["kind"]), "path": path_of(incident)}
+            for incident in status["attention"]
+        ],
+        "workers": status["workers"],
+        "datasets": status["data"],
+    }
+    return Content("console_overview.html", "Console", values, is_kept=False, indexed=False, alternate=STATUS)
+
+
+def path_of(incident: dict[str, Any]) -> str | None:
+    """The page where somebody can act on an incident."""
+    kind, load = incident["kind"], incident["load_id"]
+    if kind == "load_withheld":
+        return f"/console/withheld/{load}"
+    if kind == "quarantine_growing":
+        place = {name: str(incident[name]) for name in ("product", "major", "dataset")}
+        return with_query("/console/rejects", place)
+    if kind == "schedule_missed":
+        return "/console/schedules"
+    if load is not None:
+        return f"{LOADS_PAGE}/{load}"
+    return f"/browse/{incident['product']}/v{incident['major']}/{incident['dataset']}" if kind == "late" else None
+
+
+async def build_schedules(asking: Asking) -> Content:
+    """What makes loads, and how the schedules were kept."""
+    reply = await asking.get(SCHEDULES)
+    values = {"schedules": reply.data}
+    return Content("console_schedules.html", "Schedules", values, is_kept=False, indexed=False, alternate=SCHEDULES)
+
+
+OVERVIEW = Page("console overview", "/console", build_overview)
+SCHEDULE = Page("console schedules", "/console/schedules", build_schedules)

@@ -1,0 +1,79 @@
+"""Rejected records: by reason, with their raw text; replayed or dismissed by reason or by selection."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from api.portal.action import Action
+from api.portal.asking import Asking
+from api.portal.console.loads import document_of, queued_page
+from api.portal.console.paging import chosen, next_path, with_query
+from api.portal.console.raw_text import mark_values
+from api.portal.content import Content, Elsewhere
+from api.portal.page import Page
+from api.portal.signing_in.form import Form
+from catalog.storage.statuses import REJECT_STATES
+from runtime.json_types import JsonObject
+
+REJECTS_SHOWN = 25
+REJECTS = "/operations/rejects"
+PAGE = "/console/rejects"
+PLACE = ("product", "major", "dataset")
+REASON = ("rule", "property")
+
+
+async def build_rejects(asking: Asking) -> Content:
+    """The page: the reasons, and the records of those that are chosen."""
+    wanted = chosen(asking, (*PLACE, *REASON, "state", "load", "before"))
+    place = {name: wanted[name] for name in PLACE if name in wanted}
+    state = wanted.get("state", "open")
+    reasons, records = await asyncio.gather(
+        asking.get(f"{REJECTS}/reasons", *place.items(), ("state", state)),
+        asking.get(REJECTS, *wanted.items(), ("limit", str(REJECTS_SHOWN))),
+    )
+    kept = {name: value for name, value in wanted.items() if name not in {"state", "before"}}
+    values = {
+        "reasons": [reason | {"path": reason_path(reason, state)} for reason in reasons.data],
+        "records": [record | {"marked": mark_values(record)} for record in records.data],
+        "next": next_path(records, PAGE),
+        "wanted": wanted,
+        "place": place if len(place) == len(PLACE) else None,
+        "state": state,
+        "states": [(each, with_query(PAGE, kept | {"state": each})) for each in (*REJECT_STATES, "all")],
+    }
+    return Content(
+        "console_rejects.html", "Rejected records", values, is_kept=False, indexed=False, alternate=REJECTS
+    )
+
+
+def reason_path(reason: dict[str, Any], state: str) -> str:
+    """The page with the records of one reason."""
+    members = {name: str(reason[name]) for name in (*PLACE, *REASON) if reason[name] is not None}
+    return with_query(PAGE, members | ({"state": state} if state != "open" else {}))
+
+
+async def replay(asking: Asking, form: Form) -> Content:
+    """Queues a replay of what the form chooses."""
+    reply = await asking.post("/operations/replays", document_of(form) | choice_of(form), form.get("once"))
+    raise Elsewhere(queued_page(reply.data))
+
+
+async def dismiss(asking: Asking, form: Form) -> Content:
+    """Queues the dismissal of what the form chooses, with the note on record."""
+    document = document_of(form) | choice_of(form) | {"note": form.get("note")}
+    reply = await asking.post("/operations/dismissals", document, form.get("once"))
+    raise Elsewhere(queued_page(reply.data))
+
+
+def choice_of(form: Form) -> JsonObject:
+    """The records that a form chooses: all with a reason, or those that are ticked."""
+    if form.get("what") == "reason":
+        return {name: form.get(name) for name in REASON if form.get(name)}
+    ids = [int(text) if text.isascii() and text.isdigit() and len(text) < 20 else text for text in form.all("id")]
+    return {"ids": ids}
+
+
+LIST = Page("console rejects", PAGE, build_rejects)
+REPLAY = Action("console replay", f"{PAGE}/replay", replay)
+DISMISS = Action("console dismissal", f"{PAGE}/dismiss", dismiss)
