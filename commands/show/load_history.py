@@ -8,8 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from catalog.storage.statuses import order_steps
 from commands.show.dataset_status import show_age
-from commands.show.progress_bars import STEP_WORDS
 from commands.show.tables import COLORS, count_noun, show_table
 from ingest.inspection.load_history import COUNTS
 
@@ -69,9 +69,8 @@ def show_load(load: dict[str, Any], console: Console) -> None:
         print_field("parts", escape(", ".join(map(str, shown)) + (f" and {rest:,} more" if rest else "")))
     print_field("position", escape(show_facts(load["position"])))
     print_field("batch", load["batch_sha256"])
-    steps = load["step_seconds"] or {}
-    in_order = [name for name in (*STEP_WORDS, *steps) if name in steps]
-    print_field("steps", ", ".join(f"{name} {steps[name]:.2f} s" for name in dict.fromkeys(in_order)))
+    steps = order_steps(load["step_seconds"] or {})
+    print_field("steps", ", ".join(f"{name} {seconds:.2f} s" for name, seconds in steps.items()))
     print_field("trace", load["trace_id"])
     if load["error"]:
         print_field("error", f"[red]{escape(load['error_code'] or '')}:[/] {escape(load['error'])}")

@@ -8,18 +8,10 @@ from rich.console import Console
 from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
+from catalog.storage.statuses import LOAD_STEPS
 from commands.show.tables import COLORS
 from ingest.ledger.progress import Progress
 from ingest.loading.load_report import LoadReport
-
-STEP_WORDS = {
-    "land": "landing",
-    "cut": "parsing records",
-    "clean": "cleaning and checking",
-    "stage": "staging",
-    "publish": "publishing",
-    "vacuum": "vacuuming",
-}
 
 
 class LoadBar(Progress):
@@ -38,7 +30,7 @@ class LoadBar(Progress):
         self.step, self.done_so_far, self.started_at = step, 0, time.monotonic()
         # One more than there is: a bar that reaches its total has stopped its clock for good.
         total = None if total is None else total + 1
-        self.bars.update(self.task, total=total, completed=0, step=STEP_WORDS.get(step, step), refresh=True)
+        self.bars.update(self.task, total=total, completed=0, step=LOAD_STEPS.get(step, step), refresh=True)
 
     def advance(self, amount: int) -> None:
         """Moves the bar: bytes while landing, records while parsing."""

@@ -12,14 +12,14 @@ from api.portal.console.raw_text import mark_values
 from api.portal.content import Content, Elsewhere
 from api.portal.page import Page
 from api.portal.signing_in.form import Form
-from catalog.storage.statuses import LOAD_STATUSES
+from catalog.storage.statuses import LOAD_STATUSES, LOAD_STEPS, order_steps
 from runtime.json_types import JsonObject
 
 LOADS_SHOWN = 50
 SAMPLES_SHOWN = 5
 LOADS = "/operations/loads"
 PAGE = "/console/loads"
-WATERFALL_WIDTH = 600  # units of the drawing
+WATERFALL_WIDTH = 400  # units of the drawing
 
 
 class Step(NamedTuple):
@@ -69,9 +69,9 @@ def steps_of(seconds: dict[str, float]) -> list[Step]:
     """The steps one after the other, as the load took them; the shortest can still be seen."""
     whole = sum(seconds.values()) or 1
     steps, x = [], 0.0
-    for name, spent in seconds.items():
+    for name, spent in order_steps(seconds).items():
         width = spent / whole * WATERFALL_WIDTH
-        steps.append(Step(name, spent, round(x, 1), round(max(width, 2), 1)))
+        steps.append(Step(LOAD_STEPS.get(name, name), spent, round(x, 1), round(max(width, 2), 1)))
         x += width
     return steps
 
