@@ -113,6 +113,7 @@ class Dispatcher:
         )
         done = sa.select(Load.id).where(
             Load.dataset_id == tick.c.dataset_id,
+            Load.kind.in_(("ingest", "refresh")),  # others read nothing of the input
             sa.or_(
                 Load.scheduled_at >= tick.c.moment,
                 Load.status == "queued",

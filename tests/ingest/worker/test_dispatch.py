@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from catalog.model.load_request import Replay
 from ingest.errors import IngestError, SourceUnavailableError
 from ingest.ledger.lease import lock_dataset
 from ingest.loading.run_queued import run_queued
@@ -127,6 +128,16 @@ def test_a_tick_is_not_missed_where_somebody_loaded_by_hand_since(make_lab: Call
     lab.rows("UPDATE decant.loads SET started_at = %s RETURNING 1", NOON + timedelta(minutes=1))
     assert dispatcher(lab).sweep(now=NOON + timedelta(minutes=2)).queued == []
     assert len(dispatcher(lab).sweep(now=NOON + timedelta(minutes=61)).queued) == 1
+
+
+@pytest.mark.parametrize("status", ["queued", "unchanged"])
+def test_a_tick_is_not_missed_where_a_load_that_reads_no_input_ran_since(
+    make_lab: Callable[..., Lab], status: str
+) -> None:
+    lab = make_lab(HOURLY)
+    lab.loader().run(lab.dataset("people.people"), request=Replay())
+    lab.rows("UPDATE decant.loads SET status = %s, started_at = %s RETURNING 1", status, NOON + timedelta(minutes=1))
+    assert len(dispatcher(lab).sweep(now=NOON + timedelta(minutes=2)).queued) == 1
 
 
 def test_derived_datasets_follow_what_they_read_in_order_and_rest_when_nothing_changed(
