@@ -15,7 +15,7 @@ from rich.table import Table
 from catalog.storage.statuses import REJECT_STATES
 from commands.common import AsJson, load_contracts, open_urls, out
 from runtime.errors import CatalogError
-from runtime.plain_text import plain
+from runtime.plain_text import NOTE_FORM, is_note, plain
 
 if TYPE_CHECKING:
     from catalog.model.catalog import Catalog
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 DatasetAddress = Annotated[str, typer.Argument(metavar="PRODUCT.DATASET", help="PRODUCT[@MAJOR].DATASET.")]
 Reason = Annotated[str | None, typer.Option(help="Only this reason: a rule, a property, or `property: rule`.")]
+OneRecord = Annotated[int | None, typer.Option("--id", min=1, help="Only this record.")]
 OfLoad = Annotated[int | None, typer.Option("--load", min=1, help="Only records that this load rejected.")]
 
 SHOWN_CHARACTERS = 60  # the longest value in a table
@@ -41,8 +42,9 @@ def rejects(
     as_json: AsJson = False,
 ) -> None:
     """List rejected records by reason, with samples, or export them."""
+    from catalog.model.reject_choice import RejectChoice
     from ingest.ledger.audit import find_dataset_id
-    from ingest.quarantine.review import Choice, count_rejects, export_rejects, group_rejects
+    from ingest.quarantine.review import RejectFilter, count_rejects, export_rejects, group_rejects
     from runtime.postgres.database import make_read_engine
 
     if state not in (*REJECT_STATES, "all"):
@@ -51,12 +53,13 @@ def rejects(
     dataset = find_one(catalog, address)
     with open_urls(settings) as urls:
         engine = make_read_engine(urls.read)
-        choice = Choice(find_dataset_id(engine, dataset), state, reason, load)
+        choice = RejectChoice(reason=reason, load_id=load)
+        wanted = RejectFilter(find_dataset_id(engine, dataset), state, choice)
         if export is not None:
-            write_lines(export_rejects(engine, choice), export)
+            write_lines(export_rejects(engine, wanted), export)
             return
-        total = count_rejects(engine, choice)
-        groups = group_rejects(engine, choice, limit)
+        total = count_rejects(engine, wanted)
+        groups = group_rejects(engine, wanted, limit)
     if as_json:
         facts = {"dataset": dataset.address, "state": state, "records": total}
         typer.echo(json.dumps(facts | {"reasons": [asdict(group) for group in groups]}, indent=2))
@@ -104,23 +107,31 @@ def publish(
 def dismiss(
     address: DatasetAddress,
     reason: Reason = None,
-    record: Annotated[int | None, typer.Option("--id", min=1, help="Only this record.")] = None,
+    record: OneRecord = None,
     load: OfLoad = None,
     everything: Annotated[bool, typer.Option("--all", help="All open records of the dataset.")] = False,
+    note: Annotated[str | None, typer.Option(help="Why, for the audit log.")] = None,
 ) -> None:
     """Close rejected records that will not be corrected: they stay in quarantine, and are not replayed."""
+    from catalog.model.load_request import Dismiss
+    from catalog.model.reject_choice import RejectChoice
     from ingest.ledger.audit import find_dataset_id, who_runs_this
-    from ingest.quarantine.review import Choice, dismiss_rejects
+    from ingest.quarantine.review import dismiss_rejects
     from runtime.postgres.database import make_engine
 
-    if not everything and reason is None and record is None and load is None:
+    ids = None if record is None else (record,)
+    request = Dismiss(RejectChoice(reason=reason, ids=ids, load_id=load), note)
+    if not everything and request.choice.is_everything:
         raise CatalogError("Choose records with --reason, --id or --load; --all dismisses all open records.")
+    if note is not None and not is_note(note):
+        raise CatalogError(f"--note must have {NOTE_FORM}.")
     settings, catalog = load_contracts()
     dataset = find_one(catalog, address)
     with open_urls(settings) as urls:
         engine = make_engine(urls.ingest)
-        choice = Choice(find_dataset_id(engine, dataset), "open", reason, load, record)
-        closed = dismiss_rejects(engine, dataset, choice, who_runs_this())
+        dataset_id = find_dataset_id(engine, dataset)
+        with engine.begin() as connection:
+            closed = dismiss_rejects(connection, dataset, dataset_id, request, who_runs_this())
     out.print(f"{dataset.address}: {closed:,} dismissed", highlight=False)
 
 

@@ -12,6 +12,8 @@ import re
 from collections.abc import Callable
 
 SHOWN_CHARACTERS = 4000
+NOTE_CHARACTERS = 1000
+NOTE_FORM = f"1 to {NOTE_CHARACTERS:,} printable characters"
 # Controls but tab and line feed, those that turn the direction of text, line separators, halves of surrogate pairs.
 UNSHOWN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufff9-\ufffb\ud800-\udfff]")
 ESCAPE_MARKER = "\ue0f0"  # of the private use area: before four hexadecimal digits it encodes another character
@@ -25,6 +27,11 @@ def plain(text: str, limit: int | None = SHOWN_CHARACTERS) -> str:
     if limit is not None and total > limit:
         text = f"{text[:limit]}… ({total:,} characters)"
     return UNSHOWN.sub(escape_character, text)
+
+
+def is_note(text: str) -> bool:
+    """Whether a text that somebody wrote for the record can be kept and shown as it is."""
+    return len(text.strip()) > 0 and len(text) <= NOTE_CHARACTERS and text.isprintable()
 
 
 def escape_character(found: re.Match[str]) -> str:

@@ -16,7 +16,7 @@ from api.database.rows import timestamp
 from api.http.problems import Problem
 from catalog.model.dataset import Dataset
 from catalog.model.load_request import FromSource, LoadRequest
-from catalog.storage.audit import NOTE_AUDIT
+from catalog.storage.audit import BY_KEY, NOTE_AUDIT
 from catalog.storage.channels import LOADS_CHANNEL
 from runtime.errors import DatabaseUnavailableError
 from runtime.postgres.database import translate_error
@@ -156,7 +156,7 @@ async def queue_one(connection: AsyncConnection, wanted: LoadOrder, dataset: Dat
         "dataset": dataset.name,
         "kind": wanted.request.kind(dataset),
         "request": Jsonb(request) if request is not None else None,
-        "requested_by": f"key {wanted.principal}",
+        "requested_by": f"{BY_KEY}{wanted.principal}",
     }
     row = await (await connection.execute(QUEUE, facts)).fetchone()
     if row is None:

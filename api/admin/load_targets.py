@@ -30,7 +30,32 @@ def choose(given: str | None, name: str, allowed: Collection[str]) -> str | None
 
 def find_loadable(context: Context, asked: JsonObject) -> list[Dataset]:
     """The datasets to load, in order: the one named, or those of the product that have a source of their own."""
-    name, major, dataset = asked.get("product"), asked.get("major"), asked.get("dataset")
+    product = find_product(context, asked)
+    if asked.get("dataset") is None:
+        ordered = [d for d in context.catalog.datasets() if (d.product, d.major) == (product.id, product.major)]
+        found = [d for d in ordered if d.input is not None and d.input.fed.scheduled]
+        if not found:
+            raise member_problem("product", "no dataset of the product has a source of its own")
+        return found
+    dataset = find_named(context, asked)
+    if dataset.input is None:
+        raise member_problem("dataset", "the dataset has no input in its contract")
+    return [dataset]
+
+
+def find_named(context: Context, asked: JsonObject) -> Dataset:
+    """The one dataset that a body names, whether it has an input or not."""
+    product, dataset = find_product(context, asked), asked.get("dataset")
+    if dataset is None:
+        raise member_problem("dataset", "must be the name of a dataset")
+    if not isinstance(dataset, str) or dataset not in product.datasets:
+        raise member_problem("dataset", "unknown dataset of the product")
+    return product.datasets[dataset]
+
+
+def find_product(context: Context, asked: JsonObject) -> Product:
+    """The product that a body names, its newest active major version where it names none."""
+    name, major = asked.get("product"), asked.get("major")
     if not isinstance(name, str):
         raise member_problem("product", "must be the id of a product")
     majors = {product.major: product for product in context.catalog.products.values() if product.id == name}
@@ -41,14 +66,4 @@ def find_loadable(context: Context, asked: JsonObject) -> list[Dataset]:
     product = majors.get(major) if type(major) is int else None
     if product is None:
         raise member_problem("major", f"known are {', '.join(map(str, sorted(majors)))}")
-    if dataset is None:
-        ordered = [d for d in context.catalog.datasets() if (d.product, d.major) == (product.id, product.major)]
-        found = [d for d in ordered if d.input is not None and d.input.fed.scheduled]
-        if not found:
-            raise member_problem("product", "no dataset of the product has a source of its own")
-        return found
-    if not isinstance(dataset, str) or dataset not in product.datasets:
-        raise member_problem("dataset", "unknown dataset of the product")
-    if product.datasets[dataset].input is None:
-        raise member_problem("dataset", "the dataset has no input in its contract")
-    return [product.datasets[dataset]]
+    return product

@@ -24,7 +24,8 @@ FROM decant.datasets AS d
 LEFT JOIN decant.input_states AS i ON i.dataset_id = d.id
 LEFT JOIN LATERAL (
   SELECT json_build_object('status', status, 'finished_at', finished_at, 'raw', raw, 'rejected', rejected) AS facts
-  FROM decant.loads WHERE dataset_id = d.id AND status NOT IN ('queued', 'running') ORDER BY id DESC LIMIT 1
+  FROM decant.loads
+  WHERE dataset_id = d.id AND status NOT IN ('queued', 'running') AND kind <> 'dismiss' ORDER BY id DESC LIMIT 1
 ) AS last ON true
 LEFT JOIN LATERAL (
   SELECT json_build_object('cause', cause, 'landed', landed, 'position', position) AS facts

@@ -4,70 +4,77 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from api.openapi.loads import (
-    INTEGER,
-    MAYBE_TEXT,
-    TEXT,
-    TIMESTAMP,
-    idempotency_parameter,
-    json_answer,
-    operation,
-    queued_schema,
-)
-from api.openapi_parts.parts import PathItem, parameter, path_parameter, problem_answers
-from catalog.storage.statuses import REJECT_STATES
+from api.openapi.loads import INTEGER, TEXT, idempotency_parameter, json_answer, operation, queued_schema
+from api.openapi.rejects import list_reasons, list_rejects
+from api.openapi_parts.parts import PathItem, path_parameter, problem_answers
+from catalog.model.reject_choice import IDS_AT_ONCE
 from runtime.json_types import JsonObject
+from runtime.plain_text import NOTE_CHARACTERS
+
+SHORT_TEXT: JsonObject = {"type": "string", "minLength": 1, "maxLength": NOTE_CHARACTERS}
+PLACE: JsonObject = {"product": TEXT, "major": INTEGER, "dataset": TEXT}
+CHOICE: JsonObject = {
+    "rule": SHORT_TEXT | {"description": "Open records with this broken rule."},
+    "property": SHORT_TEXT | {"description": "With `rule`: only where the rule of this property is broken."},
+    "ids": {
+        "type": "array",
+        "items": {"type": "integer", "minimum": 1},
+        "minItems": 1,
+        "maxItems": IDS_AT_ONCE,
+        "uniqueItems": True,
+        "description": "These rejected records of the dataset; closed ones stay as they are.",
+    },
+}
 
 
 def quarantine_paths() -> Iterator[tuple[str, PathItem]]:
     """The paths of `/operations` that are about quarantine."""
-    queued = json_answer("The load, queued.", queued_schema(), location=True)
-    refused = problem_answers(400, 401, 403, 404, 409, 413, 415, 422, 429, 503)
-    replay: JsonObject = {
-        "type": "object",
-        "required": ["product", "dataset"],
-        "additionalProperties": False,
-        "properties": {
-            "product": TEXT,
-            "major": INTEGER,
-            "dataset": TEXT,
-            "load": INTEGER
-            | {"description": "Replay the whole raw batch of this load; by default open rejected records."},
-        },
-    }
-    anyway: JsonObject = {
-        "type": "object",
-        "required": ["anyway"],
-        "additionalProperties": False,
-        "properties": {"anyway": {"type": "boolean", "const": True}},
-    }
     yield "/operations/rejects", {"get": list_rejects()}
+    yield "/operations/rejects/reasons", {"get": list_reasons()}
     yield (
         "/operations/replays",
         {
-            "post": operation(
+            "post": queueing(
                 "queue_replay",
                 "Replay rejected records",
                 "After the contract or the parents' data were corrected. Needs the scope `ops:write`.",
-                [idempotency_parameter()],
-                {"202": queued, **refused},
+                replay_schema(),
             )
-            | body_of(replay)
+        },
+    )
+    yield (
+        "/operations/dismissals",
+        {
+            "post": queueing(
+                "queue_dismissal",
+                "Dismiss rejected records",
+                "Closes open rejected records that will not be corrected: by one of `rule`, `ids` and `load`. The"
+                " load ends `unchanged`, and its notes say how many records it closed. The audit log has the note."
+                " Needs the scope `ops:write`.",
+                dismissal_schema(),
+            )
         },
     )
     yield (
         "/operations/loads/{load}/publish",
         {
-            "post": operation(
+            "post": queueing(
                 "publish_anyway",
                 "Publish a withheld load",
                 "The audit log names the credential of the request. Needs the scope `ops:write`.",
-                [path_parameter("load", "The withheld load's id.", "1"), idempotency_parameter()],
-                {"202": queued, **refused},
+                body_object({"anyway": {"type": "boolean", "const": True}}, "anyway"),
+                path_parameter("load", "The withheld load's id.", "1"),
             )
-            | body_of(anyway)
         },
     )
+
+
+def queueing(name: str, summary: str, description: str, body: JsonObject, *parameters: JsonObject) -> JsonObject:
+    """An operation that queues one load for its body."""
+    queued = json_answer("The load, queued.", queued_schema(), location=True)
+    refused = problem_answers(400, 401, 403, 404, 409, 413, 415, 422, 429, 503)
+    answers = {"202": queued, **refused}
+    return operation(name, summary, description, [*parameters, idempotency_parameter()], answers) | body_of(body)
 
 
 def body_of(schema: JsonObject) -> JsonObject:
@@ -75,37 +82,25 @@ def body_of(schema: JsonObject) -> JsonObject:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-def list_rejects() -> JsonObject:
-    """Rejected records."""
-    reject: JsonObject = {
-        "id": INTEGER, "product": TEXT, "major": INTEGER, "dataset": TEXT, "load": INTEGER, "file": TEXT,
-        "line": INTEGER, "key": MAYBE_TEXT, "raw": TEXT,
-        "reasons": {"type": "array", "items": {"type": "object", "additionalProperties": True}},
-        "state": TEXT | {"enum": list(REJECT_STATES)}, "first_seen": TIMESTAMP, "last_seen": TIMESTAMP,
-        "closed_at": TIMESTAMP, "closed_by": MAYBE_TEXT,
-    }  # fmt: skip
-    page: JsonObject = {
+def body_object(members: JsonObject, *required: str) -> JsonObject:
+    """A JSON object of these members alone."""
+    return {
         "type": "object",
-        "required": ["data", "next"],
-        "properties": {
-            "data": {"type": "array", "items": {"type": "object", "required": list(reject), "properties": reject}},
-            "next": {"type": ["string", "null"], "description": "The URL of the next page; null on the last page."},
-        },
+        "required": list(required),
+        "additionalProperties": False,
+        "properties": members,
     }
-    states: JsonObject = {"type": "string", "enum": [*REJECT_STATES, "all"], "default": "open"}
-    return operation(
-        "list_rejects",
-        "Rejected records",
-        "With all reasons and the raw text, newest first. Needs the scope `ops:read`.",
-        [
-            parameter("product", "Only records of this product.", {"type": "string"}),
-            parameter("major", "Only records of this major version.", {"type": "integer"}),
-            parameter("dataset", "Only records of datasets with this name.", {"type": "string"}),
-            parameter("state", "Only records in this state.", states),
-            parameter("reason", "Only records with this broken rule, or a broken rule of this property.", TEXT),
-            parameter("load", "Only records of this load.", INTEGER),
-            parameter("limit", "How many.", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}),
-            parameter("before", "Only records with a smaller id; `next` contains it.", INTEGER),
-        ],
-        {"200": json_answer("A page of rejected records.", page), **problem_answers(401, 403, 422, 429, 503)},
-    )
+
+
+def replay_schema() -> JsonObject:
+    """What is to be replayed."""
+    text = "Replay the whole raw batch of this load; by default open rejected records."
+    return body_object(PLACE | {"load": INTEGER | {"description": text}}, "product", "dataset")
+
+
+def dismissal_schema() -> JsonObject:
+    """What is to be dismissed."""
+    load = INTEGER | {"description": "Open records that this load rejected."}
+    note = SHORT_TEXT | {"description": "Why, for the audit log: printable characters."}
+    members = PLACE | CHOICE | {"load": load, "note": note}
+    return body_object(members, "product", "dataset", "note")

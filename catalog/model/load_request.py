@@ -11,6 +11,8 @@ from datetime import datetime
 from typing import TypeAlias
 
 from catalog.model.dataset import Dataset, is_derived
+from catalog.model.reject_choice import RejectChoice, read_choice
+from runtime.json_types import JsonObject
 
 
 @dataclass(frozen=True)
@@ -87,9 +89,25 @@ class Prune:
         return {"prune": {"element": self.element, "before": self.before.isoformat()}}
 
 
+@dataclass(frozen=True)
+class Dismiss:
+    """Close the open rejected records of a choice, which will not be corrected."""
+
+    choice: RejectChoice
+    note: str | None = None  # why, for the record
+
+    def kind(self, dataset: Dataset) -> str:
+        """What the ledger calls the load."""
+        return "dismiss"
+
+    def to_json(self) -> JsonObject:
+        """As the ledger keeps it."""
+        return {"dismiss": self.choice.to_json() | ({} if self.note is None else {"note": self.note})}
+
+
 Withdrawal: TypeAlias = Erase | Prune  # takes records out, and brings none
 BatchRequest: TypeAlias = FromSource | Replay | PublishWithheld
-LoadRequest: TypeAlias = BatchRequest | Withdrawal
+LoadRequest: TypeAlias = BatchRequest | Withdrawal | Dismiss
 
 
 def read_request(document: Mapping[str, object] | None) -> LoadRequest:
@@ -107,6 +125,10 @@ def read_request(document: Mapping[str, object] | None) -> LoadRequest:
             return Erase(None, digest)
         case {"prune": {"element": str(element), "before": str(before)}}:
             return Prune(element, datetime.fromisoformat(before))
+        case {"dismiss": {"note": str(note), **choice}}:
+            return Dismiss(read_choice(choice), note)
+        case {"dismiss": {**choice}}:
+            return Dismiss(read_choice(choice))
         case mapping if not mapping:
             return FromSource()
     raise ValueError(f"This version does not support a load request of the form {sorted(document or ())}.")

@@ -15,6 +15,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from catalog.storage.ledger_tables import SCHEMA
 
+BY_KEY = "key "  # before a credential's id where the ledger says who asked; the audit log has the id alone
 NOTE_AUDIT = f"""
 SELECT {SCHEMA}.note_audit(%(principal)s, %(operation)s, %(product)s, %(dataset)s, %(records)s, %(facts)s)
 """

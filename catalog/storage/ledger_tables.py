@@ -15,7 +15,7 @@ from runtime.postgres.text_types import KeptJson, KeptText, PlainJson, PlainText
 SCHEMA = "decant"
 QUEUE_SCHEMA = "decant_queue"  # the task queue's own tables: its jobs are hints, the ledger is the truth
 
-LOAD_KINDS = ("ingest", "replay", "refresh", "prune")
+LOAD_KINDS = ("ingest", "replay", "refresh", "prune", "dismiss")
 IDEMPOTENCY_HOURS = 24  # how long an Idempotency-Key is remembered
 TIMESTAMP = sa.TIMESTAMP(timezone=True)
 

@@ -14,6 +14,7 @@ LOAD_STEPS = {
     "stage": "staging",
     "publish": "publishing",
     "vacuum": "vacuuming",
+    "dismiss": "dismissing",
 }
 
 

@@ -67,7 +67,12 @@ def read_ledger_state(connection: sa.Connection) -> dict[str, dict[int, Any]]:
     rejects = sa.select(RejectedRecord.dataset_id, count).where(RejectedRecord.state == "open")
     events = sa.select(Event.dataset_id, count).where(Event.load_id.is_(None))
     queued = sa.select(Load.dataset_id, count).where(Load.status == "queued")
-    latest = sa.select(Load.__table__).order_by(Load.dataset_id, Load.id.desc()).ext(distinct_on(Load.dataset_id))
+    latest = (
+        sa.select(Load.__table__)
+        .where(Load.kind != "dismiss")  # it would hide how the dataset's records fared
+        .order_by(Load.dataset_id, Load.id.desc())
+        .ext(distinct_on(Load.dataset_id))
+    )
     refreshed = (
         sa.select(Load.__table__)
         .where(Load.kind == "refresh", Load.status.in_(("published", "unchanged")))

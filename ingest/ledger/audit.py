@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from catalog.model.dataset import Dataset
-from catalog.storage.audit import Deed, note_audit
+from catalog.storage.audit import BY_KEY, Deed, note_audit
 from catalog.storage.heads import is_head_of
 from catalog.storage.ledger_tables import DatasetHead
 from ingest.errors import IngestError
@@ -31,7 +31,7 @@ def record_audit(
     records: int | None = None,
     facts: dict[str, Any] | None = None,
 ) -> None:
-    """Writes into the audit log who did what; never which values."""
+    """Writes into the audit log who did what; never which values. `by` is as the ledger has it in `requested_by`."""
     deed = Deed(
         operation,
         product=dataset.product,
@@ -39,7 +39,7 @@ def record_audit(
         records=records,
         facts={name: value for name, value in (facts or {}).items() if value is not None} or None,
     )
-    note_audit(connection, by, deed)
+    note_audit(connection, by.removeprefix(BY_KEY), deed)
 
 
 def who_runs_this() -> str:

@@ -35,6 +35,7 @@ class Ticket:
     request: LoadRequest
     landed: LandedNote | None  # what an earlier attempt has brought to the landing zone
     outdated: list[PartNote] = field(default_factory=list)  # parts that it brought, and will not use
+    requested_by: str | None = None
     attempt: int = 1
     queued: bool = False  # whether the load was queued: nobody sits before it, and a worker may try again
     more: bool = False  # whether the input holds another batch behind this one
@@ -85,6 +86,7 @@ def open_load(
         request=read_request(attempt.request),
         landed=LandedNote(**landed) if landed else None,
         outdated=outdated,
+        requested_by=attempt.requested_by,
         attempt=attempt.number,
         queued=queued,
     )
@@ -114,6 +116,7 @@ class Attempt(NamedTuple):
 
     landed: dict[str, Any]
     request: JsonObject | None
+    requested_by: str | None
     number: int
     failed_before: bool
 
@@ -135,11 +138,11 @@ def begin_attempt(connection: sa.Connection, dataset_id: int, load_id: int, toke
             error=None,
             trace_id=current_trace_id(),
         )
-        .returning(Load.landed, Load.request, Load.attempt)
+        .returning(Load.landed, Load.request, Load.requested_by, Load.attempt)
     ).one_or_none()
     if row is None:
         raise LoadOverError(f"Load {load_id} has ended already.")
-    return Attempt(row.landed or {}, row.request, row.attempt, before is not None)
+    return Attempt(row.landed or {}, row.request, row.requested_by, row.attempt, before is not None)
 
 
 def find_latest(connection: sa.Connection, dataset_id: int, kind: str) -> tuple[str | None, str | None]:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from catalog.model.catalog import Catalog
 from catalog.model.dataset import Dataset
-from catalog.model.load_request import FromSource, LoadRequest, Withdrawal
+from catalog.model.load_request import Dismiss, FromSource, LoadRequest, Withdrawal
 from catalog.storage.dataset_tables import CatalogTables, staging_name
 from catalog.storage.high_water import note_heads
 from ingest.errors import IngestError
@@ -24,6 +24,7 @@ from ingest.ledger.lease import keep_lease, lock_dataset
 from ingest.ledger.loads import Ticket, close_load, open_load
 from ingest.ledger.progress import Progress
 from ingest.ledger.running_load import RunningLoad
+from ingest.loading.dismiss_records import dismiss_records
 from ingest.loading.load_batch import load_batch
 from ingest.loading.load_report import LoadReport, log_crash
 from ingest.loading.workspace import drop_staged, load_folder, report_restored, sweep_leftovers
@@ -102,7 +103,7 @@ class Loader:
             with keep_lease(self.engine, ticket.load_id, ticket.fencing_token):
                 make_private_folder(self.settings.work_folder)
                 folder.mkdir(mode=0o700)
-                outcome = withdraw(load) if isinstance(ticket.request, Withdrawal) else load_batch(load)
+                outcome = run_request(load)
         except Exception as error:
             if is_outage(error):
                 raise
@@ -117,3 +118,13 @@ class Loader:
             shutil.rmtree(folder, ignore_errors=True)
             drop_staged(self.engine, staging_name(ticket.load_id, ticket.fencing_token))
         return outcome, close_load(self.engine, ticket, failure)
+
+
+def run_request(load: RunningLoad) -> Outcome:
+    """How the load ended that did what it was asked to do."""
+    match load.ticket.request:
+        case Dismiss() as request:
+            return dismiss_records(load, request)
+        case request if isinstance(request, Withdrawal):
+            return withdraw(load)
+    return load_batch(load)

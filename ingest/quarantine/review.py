@@ -10,17 +10,16 @@ from typing import Any
 import sqlalchemy as sa
 
 from catalog.model.dataset import Dataset
+from catalog.model.load_request import Dismiss
+from catalog.model.reject_choice import EVERYTHING, RejectChoice
+from catalog.storage.chosen_rejects import bind_choice, write_condition
 from ingest.ledger.audit import record_audit
 
 BATCH_ROWS = 2_000
 SAMPLES_PER_REASON = 3
 
-CHOSEN = """
-r.dataset_id = :dataset_id AND (:state = 'all' OR r.state = :state)
-AND (CAST(:load_id AS bigint) IS NULL OR r.load_id = :load_id) AND (CAST(:id AS bigint) IS NULL OR r.id = :id)
-AND (CAST(:reason AS text) IS NULL OR EXISTS (SELECT FROM jsonb_array_elements(r.reasons) AS broken
-  WHERE :reason IN (broken ->> 'rule', broken ->> 'property',
-    coalesce(broken ->> 'property' || ': ', '') || (broken ->> 'rule'))))
+CHOSEN = f"""
+r.dataset_id = :dataset_id AND (:state = 'all' OR r.state = :state) AND {write_condition(":{}")}
 """
 # Each reason with how many records it has, and the first few of them.
 BY_REASON = f"""
@@ -49,14 +48,16 @@ UPDATE decant.rejected_records AS r SET state = 'dismissed', closed_at = now(), 
 
 
 @dataclass(frozen=True)
-class Choice:
-    """Which rejected records of a dataset are meant."""
+class RejectFilter:
+    """Which rejected records are read."""
 
     dataset_id: int
     state: str = "open"  # or all
-    reason: str | None = None  # a rule, a property, or `property: rule`
-    load_id: int | None = None
-    id: int | None = None
+    choice: RejectChoice = EVERYTHING
+
+    def bind(self) -> dict[str, Any]:
+        """The values of the parameters of CHOSEN."""
+        return {"dataset_id": self.dataset_id, "state": self.state, **bind_choice(self.choice)}
 
 
 @dataclass(frozen=True)
@@ -68,24 +69,24 @@ class ReasonGroup:
     samples: list[dict[str, Any]]
 
 
-def count_rejects(engine: sa.Engine, choice: Choice) -> int:
+def count_rejects(engine: sa.Engine, wanted: RejectFilter) -> int:
     """How many records are meant."""
     with engine.connect() as connection:
-        return sum(row[1] for row in connection.execute(sa.text(COUNT), vars(choice)))
+        return sum(row[1] for row in connection.execute(sa.text(COUNT), wanted.bind()))
 
 
-def group_rejects(engine: sa.Engine, choice: Choice, limit: int) -> list[ReasonGroup]:
+def group_rejects(engine: sa.Engine, wanted: RejectFilter, limit: int) -> list[ReasonGroup]:
     """The reasons, most records first; a record with several counts for each."""
-    facts = vars(choice) | {"samples": SAMPLES_PER_REASON, "limit": limit}
+    facts = wanted.bind() | {"samples": SAMPLES_PER_REASON, "limit": limit}
     with engine.connect() as connection:
         return [ReasonGroup(*row) for row in connection.execute(sa.text(BY_REASON), facts)]
 
 
-def export_rejects(engine: sa.Engine, choice: Choice) -> Iterator[str]:
+def export_rejects(engine: sa.Engine, wanted: RejectFilter) -> Iterator[str]:
     """One line of JSON for each record, in the order in which they came to lie there; memory stays flat."""
     names = ("id", "load", "file", "line", "key", "raw", "reasons", "state", "first_seen", "last_seen")
     with engine.connect().execution_options(stream_results=True, max_row_buffer=BATCH_ROWS) as connection:
-        for row in connection.execute(sa.text(EXPORT), vars(choice)):
+        for row in connection.execute(sa.text(EXPORT), wanted.bind()):
             yield json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False, default=show_time)
 
 
@@ -94,13 +95,17 @@ def show_time(timestamp: Any) -> str:
     return str(timestamp.isoformat()).replace("+00:00", "Z")
 
 
-def dismiss_rejects(engine: sa.Engine, dataset: Dataset, choice: Choice, by: str) -> int:
-    """How many open records were dismissed, on record."""
-    with engine.begin() as connection:
-        statement = sa.text(DISMISS)
-        result = connection.execute(
-            statement, {**vars(choice), "state": "open", "by": by}, execution_options={"preserve_rowcount": True}
-        )
-        chosen = {name: getattr(choice, name) for name in ("reason", "load_id", "id")}
-        record_audit(connection, by, "dismiss", dataset, result.rowcount, chosen)
-        return int(result.rowcount)
+def dismiss_rejects(
+    connection: sa.Connection,
+    dataset: Dataset,
+    dataset_id: int,
+    request: Dismiss,
+    by: str,
+    load_id: int | None = None,
+) -> int:
+    """How many open records were dismissed, with an entry in the audit log; closed ones stay as they are."""
+    facts = {**RejectFilter(dataset_id, "open", request.choice).bind(), "by": by}
+    result = connection.execute(sa.text(DISMISS), facts, execution_options={"preserve_rowcount": True})
+    dismissed = int(result.rowcount)
+    record_audit(connection, by, "dismiss", dataset, dismissed, {"load": load_id} | request.to_json())
+    return dismissed

@@ -38,6 +38,60 @@ def test_an_operator_sees_rejected_records_and_has_them_replayed_again(make_lab:
     assert people(lab) == {1: ("Ann", 30), 2: ("Bo", 70)}
 
 
+def test_rejected_records_are_filtered_and_counted_by_reason(make_lab: Callable[..., Lab]) -> None:
+    lab = make_lab(STRICT)
+    long = "9" * 300
+    lab.ingest("people.people", HEAD + f"1,Ann,30,\n2,Bo,70,\n3,,71,\n4,,72,\n5,Ed,73,\n6,Flo,{long},\n")
+    lab.rows("UPDATE decant.rejected_records SET state = 'dismissed' WHERE line = 6 RETURNING 1")
+    with lab.serve() as client:
+        client.headers["X-API-Key"] = make_key(lab, "ops:read")
+
+        def lines(query: str) -> list[int]:
+            return [each["line"] for each in client.get(f"/operations/rejects?{query}").json()["data"]]
+
+        assert lines("rule=maximum") == [5, 4, 3]
+        assert lines("rule=maximum&property=age") == [5, 4, 3]
+        assert lines("rule=maximum&property=name") == []
+        assert lines("property=name") == [5, 4]
+        assert lines("property=name&rule=required&load=1") == [5, 4]
+        assert lines("property=name&load=2") == []
+        assert lines("rule=maximum&state=dismissed") == [6]
+        assert lines("reason=age:%20maximum") == [5, 4, 3]
+        summary = client.get("/operations/rejects/reasons").json()
+        first, second, third = summary["data"]
+        assert summary["reasons"] == 3
+        assert [(each["property"], each["rule"], each["records"]) for each in summary["data"]] == [
+            ("age", "maximum", 3),
+            ("name", "required", 2),
+            ("age", "type", 1),
+        ]
+        assert [sample["line"] for sample in first["samples"]] == [5, 4, 3]
+        assert first["samples"][0] == {
+            "id": 3, "load": 1, "file": "people.csv", "line": 5, "key": "4", "value": "72",
+            "message": first["samples"][0]["message"], "raw": "4,,72,",
+        }  # fmt: skip
+        assert first["first_seen"] <= first["last_seen"]
+        assert [sample["raw"] for sample in second["samples"]] == ["4,,72,", "3,,71,"]
+        (sample,) = third["samples"]
+        assert (sample["raw"], sample["value"]) == (f"6,Flo,{long}"[:200], long[:200])
+        everything = client.get("/operations/rejects/reasons?state=all&limit=1").json()
+        assert (everything["data"][0]["records"], len(everything["data"]), everything["reasons"]) == (4, 1, 3)
+        assert len(everything["data"][0]["samples"]) == 3
+        place = "product=people&major=1&dataset=people&state=replayed"
+        assert client.get(f"/operations/rejects/reasons?{place}").json() == {"data": [], "reasons": 0}
+        for query in (
+            "state=lost",
+            "product=x",
+            "major=2",
+            "dataset=x",
+            "limit=0",
+            "limit=1001",
+            "rule=x",
+            "state=%00",
+        ):
+            assert client.get(f"/operations/rejects/reasons?{query}").status_code == 422, query
+
+
 def test_an_operator_publishes_what_a_gate_held_back(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(STRICT.replace("maxRejected, value: 100", "maxRejected, value: 10"))
     withheld = lab.ingest("people.people", HEAD + "1,Ann,30,\n2,Bo,70,\n")

@@ -108,6 +108,7 @@ def test_every_route_of_the_service_is_in_the_matrix_or_open_on_purpose() -> Non
     from api.admin import key_routes as keys
     from api.admin import load_routes as operations
     from api.admin import quarantine_routes as quarantine
+    from api.admin import reject_routes as rejects
     from api.app import QUESTIONS
     from api.metadata import catalog_routes as catalog
     from api.metadata import inspection_routes as inspection
@@ -129,7 +130,7 @@ def test_every_route_of_the_service_is_in_the_matrix_or_open_on_purpose() -> Non
         "/operations/loads/{load}/publish",
         "/data/{product}/v{major}/{dataset}/events", "/data/{product}/v{major}/{dataset}/receipts/{receipt}",
     }  # fmt: skip
-    modules = (audit, catalog, docs, events, health, inspection, keys, operations, portal, quarantine)
+    modules = (audit, catalog, docs, events, health, inspection, keys, operations, portal, quarantine, rejects)
     routes = {route.path for route in (*QUESTIONS, *(r for m in modules for r in m.router.routes))}  # type: ignore[attr-defined]
     patterns = {re.sub(r":path\}", "}", path) for path in routes} - elsewhere
 

@@ -1,0 +1,111 @@
+"""Rejected records over HTTP: listed with their reasons and raw texts, and counted by reason."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from api.admin.load_targets import choose, find_products
+from api.auth.permissions import require_scope
+from api.context import Context, context_of
+from api.database.rows import fetch, split_page, timestamp
+from api.http.query_string import read_count, read_number, refuse_parameters
+from api.http.responses import NO_STORE, READ, answer_fresh_list
+from catalog.model.reject_choice import RejectChoice
+from catalog.storage.chosen_rejects import bind_choice, write_condition
+from catalog.storage.statuses import REJECT_STATES
+
+router = APIRouter()
+PLACE_PARAMETERS = ("product", "major", "dataset", "state")
+LIST_PARAMETERS = (*PLACE_PARAMETERS, "reason", "rule", "property", "load", "limit", "before")
+SAMPLES_PER_REASON = 3
+SAMPLE_CHARACTERS = 200
+PLACE = """
+FROM decant.rejected_records AS r JOIN decant.datasets AS d ON d.id = r.dataset_id
+WHERE (%(product)s::text IS NULL OR d.product = %(product)s) AND (%(major)s::int IS NULL OR d.major = %(major)s)
+  AND (%(dataset)s::text IS NULL OR d.dataset = %(dataset)s) AND (%(state)s = 'all' OR r.state = %(state)s)
+"""
+LIST = f"""
+SELECT r.id, json_build_object('id', r.id, 'product', d.product, 'major', d.major, 'dataset', d.dataset,
+  'load', r.load_id, 'file', r.file, 'line', r.line, 'key', r.key, 'raw', r.raw, 'reasons', r.reasons,
+  'state', r.state, 'first_seen', {timestamp("r.first_seen")}, 'last_seen', {timestamp("r.last_seen")},
+  'closed_at', {timestamp("r.closed_at")}, 'closed_by', r.closed_by)::text
+{PLACE} AND {write_condition("%({})s")} AND (%(before)s::bigint IS NULL OR r.id < %(before)s)
+ORDER BY r.id DESC LIMIT %(limit)s
+"""
+# A record counts once for each rule that it breaks, and the latest are the samples. Only their texts are read.
+REASONS = f"""
+WITH broken AS (
+  SELECT r.id, r.dataset_id, r.first_seen, r.last_seen, reason.property, reason.rule
+  FROM (SELECT r.id, r.dataset_id, r.first_seen, r.last_seen, r.reasons {PLACE}) AS r, LATERAL (
+    SELECT DISTINCT one ->> 'property' AS property, one ->> 'rule' AS rule FROM jsonb_array_elements(r.reasons) AS one
+  ) AS reason
+), numbered AS (
+  SELECT *, row_number() OVER (PARTITION BY dataset_id, property, rule ORDER BY id DESC) AS number FROM broken
+), counted AS (
+  SELECT dataset_id, property, rule, count(*) AS records, min(first_seen) AS first_seen, max(last_seen) AS last_seen,
+    array_agg(id ORDER BY number) FILTER (WHERE number <= %(samples)s) AS ids, count(*) OVER () AS reasons
+  FROM numbered GROUP BY dataset_id, property, rule
+  ORDER BY records DESC, dataset_id, property NULLS FIRST, rule LIMIT %(limit)s
+)
+SELECT c.reasons, json_build_object('product', d.product, 'major', d.major, 'dataset', d.dataset,
+  'property', c.property, 'rule', c.rule, 'records', c.records,
+  'first_seen', {timestamp("c.first_seen")}, 'last_seen', {timestamp("c.last_seen")},
+  'samples', (
+    SELECT json_agg(json_build_object('id', s.id, 'load', s.load_id, 'file', s.file, 'line', s.line, 'key', s.key,
+      'value', left(one ->> 'value', %(characters)s), 'message', left(one ->> 'message', %(characters)s),
+      'raw', left(s.raw, %(characters)s)) ORDER BY s.id DESC)
+    FROM decant.rejected_records AS s, LATERAL (
+      SELECT found.one FROM jsonb_array_elements(s.reasons) AS found (one)
+      WHERE found.one ->> 'rule' = c.rule AND found.one ->> 'property' IS NOT DISTINCT FROM c.property LIMIT 1
+    ) AS broken
+    WHERE s.id = ANY(c.ids)
+  ))::text
+FROM counted AS c JOIN decant.datasets AS d ON d.id = c.dataset_id
+ORDER BY c.records DESC, c.dataset_id, c.property NULLS FIRST, c.rule
+"""
+
+
+@router.api_route("/operations/rejects", methods=READ)
+async def get_rejects(request: Request) -> Response:
+    """Rejected records with their reasons and raw texts, the latest first."""
+    context = context_of(request)
+    require_scope(await context.authenticate(request), "ops:read")
+    refuse_parameters(request, LIST_PARAMETERS)
+    given = request.query_params
+    limit = read_count(request, "limit", 100, 1000, "limit_out_of_range")
+    choice = RejectChoice(
+        reason=given.get("reason"),
+        rule=given.get("rule"),
+        prop=given.get("property"),
+        load_id=read_number(request, "load", "invalid_value"),
+    )
+    page = {"before": read_number(request, "before", "invalid_cursor"), "limit": limit + 1}
+    facts = read_place(context, request) | bind_choice(choice) | page
+    members, behind = split_page(await fetch(context.read_connections, LIST, facts), limit)
+    return answer_fresh_list(request, members, behind, context.settings)
+
+
+@router.api_route("/operations/rejects/reasons", methods=READ)
+async def get_reasons(request: Request) -> Response:
+    """The reasons of rejected records, those with the most records first, each with a few samples."""
+    context = context_of(request)
+    require_scope(await context.authenticate(request), "ops:read")
+    refuse_parameters(request, (*PLACE_PARAMETERS, "limit"))
+    limit = read_count(request, "limit", 100, 1000, "limit_out_of_range")
+    sizes = {"limit": limit, "samples": SAMPLES_PER_REASON, "characters": SAMPLE_CHARACTERS}
+    rows = await fetch(context.read_connections, REASONS, read_place(context, request) | sizes)
+    members, total = b",".join(row[1] for row in rows), int(rows[0][0]) if rows else 0
+    return Response(b'{"data":[%b],"reasons":%d}' % (members, total), 200, NO_STORE, "application/json")
+
+
+def read_place(context: Context, request: Request) -> dict[str, object]:
+    """The product, dataset and state that a query names; a problem for what there is not."""
+    given = request.query_params
+    products = find_products(context, given.get("product"), given.get("major"))
+    return {
+        "product": given.get("product"),
+        "major": int(given["major"]) if "major" in given else None,
+        "dataset": choose(given.get("dataset"), "dataset", [name for p in products for name in p.datasets]),
+        "state": choose(given.get("state"), "state", (*REJECT_STATES, "all")) or "open",
+    }
