@@ -73,6 +73,8 @@ def replay(
     address: Annotated[
         str | None, typer.Argument(metavar="[PRODUCT.DATASET]", help="PRODUCT[@MAJOR].DATASET.")
     ] = None,
+    reason: Reason = None,
+    record: OneRecord = None,
     load: Annotated[int | None, typer.Option(min=1, help="Replay the whole raw batch of this load.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -81,9 +83,13 @@ def replay(
         raise CatalogError(
             "`decant replay PRODUCT.DATASET` replays its rejected records, `--load N` a whole raw batch."
         )
+    if load is not None and (reason is not None or record is not None):
+        raise CatalogError("--reason and --id choose rejected records, --load a whole raw batch: leave one out.")
     from catalog.model.load_request import Replay
+    from catalog.model.reject_choice import RejectChoice
 
-    run_request(address, load, Replay(load), "replay", as_json=as_json)
+    choice = RejectChoice(reason=reason, ids=None if record is None else (record,))
+    run_request(address, load, Replay(load, choice), "replay", as_json=as_json)
 
 
 def publish(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from api.admin.chosen_rejects import MEMBERS, WAYS, read_choice, read_load, read_text
+from api.admin.chosen_rejects import MEMBERS, WAYS, read_choice, read_text
 from api.admin.load_queue import LoadOrder
 from api.admin.load_targets import find_loadable, find_named
 from api.admin.queueing import answer_queued, read_asked
@@ -28,13 +28,13 @@ WHERE l.id = %s
 async def post_replays(request: Request) -> Response:
     """202 and a queued load that pours rejected records, or a whole raw batch, again."""
     context, by, key, body = await read_asked(request)
-    asked = parse_object(body, ("product", "major", "dataset", "load"))
-    if asked.get("dataset") is None:
-        raise member_problem("dataset", "must be the name of a dataset")
+    asked = parse_object(body, ("product", "major", "dataset", *MEMBERS))
+    find_named(context, asked)
     (dataset,) = find_loadable(context, asked)
-    load = await read_load(context, dataset, asked["load"]) if asked.get("load") is not None else None
-    wanted = LoadOrder(by, [dataset], key, body, "POST /operations/replays", Replay(load))
-    return await answer_queued(context, wanted)
+    choice = await read_choice(context, dataset, asked)
+    # The batch of a load brings more than the records of it that were rejected.
+    replay = Replay(choice.load_id) if choice.load_id is not None else Replay(None, choice)
+    return await answer_queued(context, LoadOrder(by, [dataset], key, body, "POST /operations/replays", replay))
 
 
 @router.api_route("/operations/dismissals", methods=["POST"])

@@ -37,7 +37,8 @@ def quarantine_paths() -> Iterator[tuple[str, PathItem]]:
             "post": queueing(
                 "queue_replay",
                 "Replay rejected records",
-                "After the contract or the parents' data were corrected. Needs the scope `ops:write`.",
+                "After the contract or the parents' data were corrected: all that are open, or by one of `rule`,"
+                " `ids` and `load`. Needs the scope `ops:write`.",
                 replay_schema(),
             )
         },
@@ -94,8 +95,8 @@ def body_object(members: JsonObject, *required: str) -> JsonObject:
 
 def replay_schema() -> JsonObject:
     """What is to be replayed."""
-    text = "Replay the whole raw batch of this load; by default open rejected records."
-    return body_object(PLACE | {"load": INTEGER | {"description": text}}, "product", "dataset")
+    load = INTEGER | {"description": "The whole raw batch of this load."}
+    return body_object(PLACE | CHOICE | {"load": load}, "product", "dataset")
 
 
 def dismissal_schema() -> JsonObject:

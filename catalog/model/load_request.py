@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TypeAlias
 
 from catalog.model.dataset import Dataset, is_derived
-from catalog.model.reject_choice import RejectChoice, read_choice
+from catalog.model.reject_choice import EVERYTHING, RejectChoice, read_choice
 from runtime.json_types import JsonObject
 
 
@@ -29,17 +29,18 @@ class FromSource:
 
 @dataclass(frozen=True)
 class Replay:
-    """Merge the open rejected records again, or the whole raw batch of an earlier load."""
+    """Merge open rejected records again, all or those of a choice, or the whole raw batch of an earlier load."""
 
     load_id: int | None = None
+    choice: RejectChoice = EVERYTHING
 
     def kind(self, dataset: Dataset) -> str:
         """What the ledger calls the load."""
         return "replay"
 
-    def to_json(self) -> dict[str, object]:
+    def to_json(self) -> JsonObject:
         """As the ledger keeps it."""
-        return {"replay": {} if self.load_id is None else {"load": self.load_id}}
+        return {"replay": self.choice.to_json() if self.load_id is None else {"load": self.load_id}}
 
 
 @dataclass(frozen=True)
@@ -115,8 +116,8 @@ def read_request(document: Mapping[str, object] | None) -> LoadRequest:
     match document or {}:
         case {"replay": {"load": int(load_id)}}:
             return Replay(load_id)
-        case {"replay": {}}:
-            return Replay()
+        case {"replay": {**choice}}:
+            return Replay(None, read_choice(choice))
         case {"publish": int(load_id)}:
             return PublishWithheld(load_id)
         case {"erase": {"key": [*key]}}:

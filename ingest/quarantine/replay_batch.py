@@ -18,6 +18,8 @@ import sqlalchemy as sa
 from catalog.model.catalog import Catalog
 from catalog.model.dataset import Dataset, FileFormat, file_format_of
 from catalog.model.load_request import LoadRequest, PublishWithheld, Replay
+from catalog.model.reject_choice import EVERYTHING
+from catalog.storage.chosen_rejects import bind_choice, write_condition
 from catalog.storage.ledger_tables import DatasetHead, Load, RejectedRecord
 from ingest.cleaning.plan import reads_json
 from ingest.errors import SourceError
@@ -34,14 +36,14 @@ LOST = "is no longer stored byte by byte; replay its whole batch with `replay --
 
 # The open rejected records with the part of the batch that each came in; what came last, or came again last, is the
 # newest. A malformed one's text may not be all that there was.
-FIND_OPEN = """
+FIND_OPEN = f"""
 SELECT r.id, r.load_id, r.file, r.line, r.raw, p.columns, coalesce(p."offset", 0) AS "offset",
-       r.reasons @> '[{"rule": "malformed"}]' AS malformed,
+       r.reasons @> '[{{"rule": "malformed"}}]' AS malformed,
        r.reasons -> 0 ->> 'message' LIKE 'the record is longer than%' AS cut_off
 FROM decant.rejected_records AS r
 JOIN decant.loads AS l ON l.id = r.load_id
 LEFT JOIN LATERAL jsonb_to_recordset(l.parts) AS p (name text, "offset" bigint, columns jsonb) ON p.name = r.file
-WHERE r.dataset_id = :dataset_id AND r.state = 'open' AND r.load_id <= :newest
+WHERE r.dataset_id = :dataset_id AND r.state = 'open' AND r.load_id <= :newest AND {write_condition(":{}")}
 ORDER BY r.last_seen, r.load_id, p."offset", r.line, r.id
 """
 
@@ -68,7 +70,7 @@ def find_latest_batch(connection: sa.Connection, dataset_id: int) -> LatestBatch
 
 @contextmanager
 def open_replay_batch(load: RunningLoad) -> Iterator[RawBatch]:
-    """The dataset's open rejected records, as they came.
+    """The dataset's open rejected records, all or those that the request chooses, as they came.
 
     Those of a snapshot that was never published are no part of what is: they wait for their batch.
     """
@@ -78,7 +80,8 @@ def open_replay_batch(load: RunningLoad) -> Iterator[RawBatch]:
         if takes_whole(dataset):
             latest = find_latest_batch(connection, dataset_id)
             newest = latest.load_id if latest else 0
-        facts = {"dataset_id": dataset_id, "newest": newest}
+        choice = request.choice if isinstance(request := load.ticket.request, Replay) else EVERYTHING
+        facts = {"dataset_id": dataset_id, "newest": newest, **bind_choice(choice)}
         as_json = reads_json(dataset) or bool(
             connection.execute(
                 sa.text(f"SELECT EXISTS (SELECT FROM ({FIND_OPEN}) AS found WHERE columns IS NULL)"), facts

@@ -37,15 +37,22 @@ def test_an_owner_looks_at_rejected_records_dismisses_some_and_pours_the_others_
     refused = run(lab, "dismiss", "people.people", DECANT_DATABASE_URL=url)
     assert refused.returncode == 1
     assert "Choose records" in refused.stderr
-    dismissed = run(lab, "dismiss", "people.people", "--reason", "type", DECANT_DATABASE_URL=url)
+    refused = run(lab, "dismiss", "people.people", "--all", "--note", "a\x1b[2J", DECANT_DATABASE_URL=url)
+    assert (refused.returncode, "printable characters" in refused.stderr) == (1, True)
+    dismissed = run(
+        lab, "dismiss", "people.people", "--reason", "type", "--note", "not theirs", DECANT_DATABASE_URL=url
+    )
     assert "1 dismissed" in dismissed.stdout, dismissed.stderr
     lab = mend(lab)
-    replayed = run(lab, "replay", "people.people", DECANT_DATABASE_URL=url)
+    refused = run(lab, "replay", "--load", "1", "--reason", "age: maximum", DECANT_DATABASE_URL=url)
+    assert (refused.returncode, "leave one out" in refused.stderr) == (1, True)
+    replayed = run(lab, "replay", "people.people", "--reason", "age: maximum", DECANT_DATABASE_URL=url)
     assert "published" in replayed.stdout, replayed.stderr
     assert people(lab) == {1: ("Ann", 30), 2: ("Bo", 70)}
     assert [state for *_, state in states(lab)] == ["replayed", "open", "dismissed"]
-    audit_entries = lab.rows("SELECT operation, records FROM decant.audit_log ORDER BY id")
-    assert audit_entries == [("dismiss", 1), ("replay", None)]
+    dismissal, again = lab.rows("SELECT operation, records, facts FROM decant.audit_log ORDER BY id")
+    assert dismissal == ("dismiss", 1, {"dismiss": {"reason": "type", "note": "not theirs"}})
+    assert again[2]["replay"] == {"reason": "age: maximum"}
 
 
 def test_a_null_word_is_shown_and_what_is_cut_ends_with_dots(make_lab: object) -> None:

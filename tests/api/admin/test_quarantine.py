@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
+
+import httpx
 
 from ingest.loading.run_queued import run_queued
 from tests.support.keys import make_key
 from tests.support.lab import Lab
-from tests.support.replays import HEAD, STRICT, mend, people
+from tests.support.replays import HEAD, STRICT, mend, people, states
 
 
 def test_an_operator_sees_rejected_records_and_has_them_replayed_again(make_lab: Callable[..., Lab]) -> None:
@@ -36,6 +39,41 @@ def test_an_operator_sees_rejected_records_and_has_them_replayed_again(make_lab:
         assert load["kind"] == "replay"
         assert run_queued(lab.loader(), load["id"]) == "published"
     assert people(lab) == {1: ("Ann", 30), 2: ("Bo", 70)}
+
+
+def test_an_operator_has_some_rejected_records_replayed(make_lab: Callable[..., Lab]) -> None:
+    lab = make_lab(STRICT.replace("mode: snapshot", "mode: upsert"))
+    first = lab.ingest("people.people", HEAD + "1,Ann,60,\n2,Bo,70,\n3,,80,\n4,Di,x,\n5,Ed,90,\n")
+    lab = mend(lab)
+
+    def post(**chosen: Any) -> httpx.Response:
+        body = {"product": "people", "dataset": "people"} | chosen
+        return client.post("/operations/replays", json=body)
+
+    def pour(**chosen: Any) -> dict[str, Any]:
+        load = post(**chosen).json()["data"][0]
+        assert run_queued(lab.loader(), load["id"]) in {"published", "unchanged"}
+        found: dict[str, Any] = client.get(load["url"]).json()["data"]
+        assert found["request"] == {"replay": chosen}
+        return found
+
+    with lab.serve() as client:
+        client.headers["X-API-Key"] = make_key(lab, "ops:read", "ops:write")
+        assert pour(rule="maximum", property="name")["status"] == "unchanged"  # there is none
+        assert pour(ids=[2, 4])["raw"] == 2
+        assert people(lab) == {2: ("Bo", 70)}
+        assert [state for *_, state in states(lab)] == ["open", "replayed", "open", "open", "open"]
+        assert pour(ids=[2])["status"] == "unchanged"  # it is not open any more
+        assert pour(rule="maximum", property="age")["raw"] == 3  # 1 and 5, and 3, which lacks a name
+        assert people(lab) == {1: ("Ann", 60), 2: ("Bo", 70), 5: ("Ed", 90)}
+        assert [state for *_, state in states(lab)] == ["replayed", "replayed", "open", "open", "replayed"]
+        ((reasons,),) = lab.rows("SELECT reasons FROM decant.rejected_records WHERE id = 3")
+        assert [reason["rule"] for reason in reasons] == ["required"]
+        refused: list[dict[str, Any]] = [
+            {"ids": [99]}, {"ids": []}, {"property": "age"}, {"rule": "type", "load": first.load_id}, {"note": "x"},
+        ]  # fmt: skip
+        for chosen in refused:
+            assert post(**chosen).status_code == 422, chosen
 
 
 def test_rejected_records_are_filtered_and_counted_by_reason(make_lab: Callable[..., Lab]) -> None:
