@@ -68,18 +68,19 @@ def erase(
 ) -> None:
     """Erase one key from current records, history, quarantine, pushed events and raw batches. It cannot be undone."""
     from catalog.model.load_request import Erase
+    from catalog.model.record_key import hash_key, split_key
     from catalog.storage.dataset_tables import build_tables
     from commands.show.load_reports import reports_as_json, show_reports
     from ingest.inspection.column_statistics import refresh_profiles
     from ingest.ledger.audit import record_audit, who_runs_this
     from ingest.loading.loader import Loader
-    from ingest.retention.erase import hash_key, parse_key, split_key
+    from ingest.retention.erase import read_key
     from runtime.postgres.database import make_engine
 
     settings, catalog = load_contracts()
     dataset = find_one(catalog, address)
     parts = split_key(dataset, key)
-    parse_key(dataset, parts)
+    read_key(dataset, parts)
     if not yes:
         if not sys.stdin.isatty():
             raise CatalogError("Erasing cannot be undone: add --yes.")
@@ -88,10 +89,12 @@ def erase(
         engine = make_engine(urls.ingest)
         by = who_runs_this()
         loader = Loader(settings, catalog, build_tables(catalog.products.values()), engine)
-        report = loader.run(dataset, request=Erase(tuple(parts)), requested_by=by)
-        facts = {"load": report.load_id, "key_sha256": hash_key(dataset, parts)}
-        with engine.begin() as connection:
-            record_audit(connection, by, "erase", dataset, report.outcome.deleted if report.outcome else None, facts)
+        digest = hash_key(dataset, parts)
+        report = loader.run(dataset, request=Erase(tuple(parts), digest), requested_by=by)
+        if report.outcome is None:  # else its own transaction has recorded it
+            with engine.begin() as connection:
+                facts = {"load": report.load_id, "key_sha256": digest}
+                record_audit(connection, by, "erase", dataset, facts=facts)
         refresh_profiles(engine, loader.tables, [dataset])
     if as_json:
         typer.echo(reports_as_json([report]))

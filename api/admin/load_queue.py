@@ -15,15 +15,17 @@ from api.database.idempotency import KEEP_KEY, find_answer
 from api.database.rows import timestamp
 from api.http.problems import Problem
 from catalog.model.dataset import Dataset
-from catalog.model.load_request import FromSource, LoadRequest
+from catalog.model.load_request import ERASED_KEY, FromSource, LoadRequest, show_request
 from catalog.storage.audit import BY_KEY, NOTE_AUDIT
 from catalog.storage.channels import LOADS_CHANNEL
 from runtime.errors import DatabaseUnavailableError
+from runtime.plain_text import keep_text, map_texts
 from runtime.postgres.database import translate_error
 from runtime.postgres.poolers import ConnectionPool
 
 FROM_SOURCE = FromSource()
 OPERATION = "POST /operations/loads"
+SHOWN_REQUEST = f"l.request #- '{{{','.join(ERASED_KEY)}}}'"
 
 
 FACTS = f"""
@@ -45,7 +47,7 @@ ORDER BY l.id DESC LIMIT %(limit)s
 # Of a load that rejected very many, the first records show the reasons.
 GET = f"""
 SELECT (json_build_object({FACTS})::jsonb || jsonb_build_object(
-  'source', l.source, 'parts', l.parts, 'position', l.position, 'request', l.request, 'cause', l.cause,
+  'source', l.source, 'parts', l.parts, 'position', l.position, 'request', {SHOWN_REQUEST}, 'cause', l.cause,
   'scheduled_at', {timestamp("l.scheduled_at")}, 'batch_sha256', l.batch_sha256, 'step_seconds', l.step_seconds,
   'notes', coalesce(l.notes, '[]'), 'trace_id', l.trace_id,
   'gates', (SELECT coalesce(jsonb_agg(jsonb_build_object('rule', rule, 'measured', measured, 'bound', bound,
@@ -155,13 +157,13 @@ async def queue_one(connection: AsyncConnection, wanted: LoadOrder, dataset: Dat
         "major": dataset.major,
         "dataset": dataset.name,
         "kind": wanted.request.kind(dataset),
-        "request": Jsonb(request) if request is not None else None,
+        "request": Jsonb(map_texts(request, keep_text)) if request is not None else None,
         "requested_by": f"{BY_KEY}{wanted.principal}",
     }
     row = await (await connection.execute(QUEUE, facts)).fetchone()
     if row is None:
         raise DatabaseUnavailableError()  # the contract has no table yet
-    noted = {"load": row[0]} | (request or {})
+    noted = {"load": row[0]} | (show_request(request) or {})
     where = {"product": dataset.product, "dataset": dataset.name, "records": None}
     entry = {**where, "principal": wanted.principal, "operation": wanted.operation, "facts": Jsonb(noted)}
     await connection.execute(NOTE_AUDIT, entry)

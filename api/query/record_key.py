@@ -6,6 +6,7 @@ from urllib.parse import unquote_to_bytes
 
 from api.http.problems import Problem
 from api.query.view import View
+from catalog.model import record_key as catalog_keys
 from catalog.types.property_types import InvalidValueError
 from runtime.json_types import Json
 
@@ -23,13 +24,7 @@ def parse_key(view: View, raw: str) -> list[Json]:
         raise Problem("invalid_text", "The key is not UTF-8.") from None
     if any("\0" in part for part in parts):
         raise Problem("invalid_text", "The key contains a NUL character.")
-    names = view.dataset.key
-    if len(parts) != len(names):
-        raise Problem("record_not_found", f"The key has {len(names)} part(s): {','.join(names)}.")
-    values = []
-    for name, text in zip(names, parts, strict=True):
-        try:
-            values.append(view.dataset.properties[name].type.parse(text))
-        except InvalidValueError as error:
-            raise Problem("record_not_found", f"{name}: {error}.") from None
-    return values
+    try:
+        return catalog_keys.parse_key(view.dataset, parts)
+    except InvalidValueError as error:
+        raise Problem("record_not_found", f"{error}.") from None

@@ -60,7 +60,7 @@ class PublishWithheld:
 
 @dataclass(frozen=True)
 class Erase:
-    """Take one key out of a dataset, wherever it lies. When that is done, only the key's digest is kept."""
+    """Take one key out of a dataset, wherever it lies. When that is over, only the key's digest is kept."""
 
     key: tuple[str, ...] | None
     key_sha256: str | None = None
@@ -69,9 +69,10 @@ class Erase:
         """What the ledger calls the load."""
         return "prune"
 
-    def to_json(self) -> dict[str, object]:
-        """As the ledger keeps it."""
-        return {"erase": {"key": list(self.key)} if self.key is not None else {"key_sha256": self.key_sha256}}
+    def to_json(self) -> JsonObject:
+        """As the ledger keeps it until the load is over."""
+        key: JsonObject = {} if self.key is None else {"key": list(self.key)}
+        return {"erase": key | ({} if self.key_sha256 is None else {"key_sha256": self.key_sha256})}
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,20 @@ class Dismiss:
         return {"dismiss": self.choice.to_json() | ({} if self.note is None else {"note": self.note})}
 
 
+ERASED_KEY = ("erase", "key")  # the part of a kept request that nobody is shown, and that goes when its load is over
+
+
+def show_request(document: Mapping[str, object] | None) -> dict[str, object] | None:
+    """A request as the ledger keeps it, without the key that is to be erased: for answers, commands and audit."""
+    if document is None:
+        return None
+    member, key = ERASED_KEY
+    shown = dict(document)
+    if isinstance(erased := shown.get(member), Mapping):
+        shown[member] = {name: value for name, value in erased.items() if name != key}
+    return shown
+
+
 Withdrawal: TypeAlias = Erase | Prune  # takes records out, and brings none
 BatchRequest: TypeAlias = FromSource | Replay | PublishWithheld
 LoadRequest: TypeAlias = BatchRequest | Withdrawal | Dismiss
@@ -120,10 +135,14 @@ def read_request(document: Mapping[str, object] | None) -> LoadRequest:
             return Replay(None, read_choice(choice))
         case {"publish": int(load_id)}:
             return PublishWithheld(load_id)
+        case {"erase": {"key": [*key], "key_sha256": str(digest)}}:
+            return Erase(tuple(key), digest)
         case {"erase": {"key": [*key]}}:
             return Erase(tuple(key))
         case {"erase": {"key_sha256": str(digest)}}:
             return Erase(None, digest)
+        case {"erase": {}}:
+            return Erase(None)
         case {"prune": {"element": str(element), "before": str(before)}}:
             return Prune(element, datetime.fromisoformat(before))
         case {"dismiss": {"note": str(note), **choice}}:

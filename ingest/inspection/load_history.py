@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from catalog.model.dataset import Dataset
+from catalog.model.load_request import show_request
 from catalog.storage.ledger_tables import DatasetHead, Load, QualityResult, RejectedRecord
 from ingest.errors import IngestError
 from runtime.postgres.sql_types import SqlQuery, SqlRow
@@ -43,7 +44,7 @@ def read_load(engine: sa.Engine, load_id: int) -> dict[str, object]:
         return describe(row) | {
             "attempt": row.attempt,
             "requested_by": row.requested_by,
-            "request": row.request,
+            "request": show_request(row.request),
             "scheduled_at": row.scheduled_at,
             "cause": row.cause,
             "retry_at": row.retry_at,

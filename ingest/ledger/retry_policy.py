@@ -6,6 +6,9 @@ import random
 
 import sqlalchemy as sa
 
+from catalog.model.load_request import ERASED_KEY
+from catalog.storage.ledger_tables import Load
+
 MAX_ATTEMPTS = 5
 # A load whose worker was lost is no failure of its own, unless it happens again and again: then it may be the reason.
 MAX_LOST_ATTEMPTS = 25
@@ -33,4 +36,10 @@ def end_attempt(
         seconds = max(choose_delay(attempt), min(after or 0.0, LONGEST_AFTER_SECONDS))
         delay = sa.cast(f"{seconds:.1f} seconds", sa.Interval)
         return facts | {"status": "queued", "retry_at": sa.func.clock_timestamp() + delay}
-    return facts | {"status": "failed", "finished_at": sa.func.clock_timestamp()}
+    return facts | give_up()
+
+
+def give_up() -> dict[str, object]:
+    """What the ledger says of a load that is not tried again; the key of an erasure goes with it."""
+    shown = Load.request.op("#-")(sa.literal(list(ERASED_KEY), sa.ARRAY(sa.Text)))
+    return {"status": "failed", "finished_at": sa.func.clock_timestamp(), "request": shown}

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import re
 from dataclasses import asdict
+from typing import Any
 
 import duckdb
 import sqlalchemy as sa
 
 from catalog.model.dataset import Dataset, file_format_of
 from catalog.model.dependencies import needs_of
+from catalog.model.record_key import parse_key
 from catalog.storage.dataset_tables import LINE, LOAD, UNTIL, CatalogTables
 from catalog.storage.export_files import delete_exports
 from catalog.storage.ledger_tables import Load, Profile, RejectedRecord
@@ -19,7 +20,6 @@ from catalog.types.property_types import InvalidValueError
 from ingest.cleaning.engine import evaluate_rules, open_engine
 from ingest.cleaning.plan import compile_cleaning, needed_columns
 from ingest.cleaning.published_snapshot import delete_snapshots
-from ingest.cleaning.result_tables import key_text
 from ingest.errors import CleaningError, IngestError, SourceError
 from ingest.landing.landed_batch import LandedBatch, LandedPart
 from ingest.landing.landing_zone import recall
@@ -27,6 +27,7 @@ from ingest.landing.unpacking import UnpackLimit
 from ingest.ledger.running_load import RunningLoad
 from ingest.readers import parse_batch
 from ingest.readers.record_writer import ParsedBatch
+from ingest.retention.key_spellings import spell_key
 from ingest.retention.prune import remove_unneeded
 from ingest.retention.redact_files import RedactionSpace, redact_part
 from runtime.postgres.driver_messages import describe_duckdb
@@ -43,10 +44,15 @@ class Erasure:
         self.tables = load.tables
         self.dataset_id = load.ticket.dataset_id
         self.folder = load.folder
-        self.values = parse_key(load.dataset, key)
-        self.key = ",".join(key)
-        self.words = [re.compile(rf"(?<!\w){re.escape(part)}(?!\w)") for part in key]
-        self.by_word = len(self.key) >= WORD_LEAST
+        self.values = read_key(load.dataset, key)
+        with load.engine.connect() as connection:
+            spellings = spell_key(connection, load.tables, key, self.values)
+        self.keys = [",".join(parts) for parts in spellings]  # as quarantine has them
+        self.words = [
+            [re.compile(rf"(?<!\w){re.escape(part)}(?!\w)") for part in parts]
+            for parts in spellings
+            if len(",".join(parts)) >= WORD_LEAST
+        ]
         self.batches = 0
         self.notes: list[str] = []
         self.lines: dict[int, set[int]] = {}  # load -> lines of its raw batch
@@ -84,7 +90,7 @@ class Erasure:
             unkeyed = sa.select(rejects.c.load_id, rejects.c.file, rejects.c.line, Load.parts)
             for load_id, file, line, parts in connection.execute(
                 unkeyed.join(Load, Load.id == rejects.c.load_id).where(
-                    rejects.c.dataset_id == self.dataset_id, rejects.c.key == self.key
+                    rejects.c.dataset_id == self.dataset_id, rejects.c.key.in_(self.keys)
                 )
             ):
                 offset = next((part["offset"] for part in parts or () if part["name"] == file), 0)
@@ -154,17 +160,22 @@ class Erasure:
         ) as engine:
             try:
                 evaluate_rules(engine, plan, parsed)
-                rows = engine.execute(f"SELECT line FROM judged WHERE {key_text(plan)} = ?", [self.key]).fetchall()
+                types = [plan.dataset.properties[name].type.duckdb for name in plan.dataset.key]
+                same = (f"{column} = CAST(? AS {kind})" for column, kind in zip(plan.key, types, strict=True))
+                query = f"SELECT line FROM judged WHERE {' AND '.join(same)}"
+                rows = engine.execute(query, self.values).fetchall()
             except duckdb.Error as error:
                 raise CleaningError(f"DuckDB: {describe_duckdb(error)}") from error
         return {row[0] for row in rows}
 
     def mentioned_lines(self, parsed: ParsedBatch) -> set[int]:
         """The lines of malformed records that contain the key as a word."""
-        if not self.by_word:
-            return set()
         with parsed.malformed.open(newline="", encoding="utf-8") as file:
-            return {int(row[0]) for row in csv.reader(file) if all(word.search(row[2]) for word in self.words)}
+            return {int(row[0]) for row in csv.reader(file) if self.mentions(row[2])}
+
+    def mentions(self, text: str) -> bool:
+        """Whether a text contains every part of the key as a word; a short key is looked for in none."""
+        return any(all(word.search(text) for word in words) for words in self.words)
 
     def erase_rows(self, connection: sa.Connection) -> tuple[int, int]:
         """How many rows of history and how many rejected records went, inside the publishing transaction."""
@@ -173,15 +184,15 @@ class Erasure:
             sa.delete(history).where(self.match(history)), execution_options={"preserve_rowcount": True}
         ).rowcount
         rejected = connection.execute(
-            sa.text("DELETE FROM decant.rejected_records WHERE dataset_id = :dataset_id AND key = :key"),
-            {"dataset_id": self.dataset_id, "key": self.key},
+            sa.text("DELETE FROM decant.rejected_records WHERE dataset_id = :dataset_id AND key = ANY(:keys)"),
+            {"dataset_id": self.dataset_id, "keys": self.keys},
             execution_options={"preserve_rowcount": True},
         ).rowcount
         unkeyed = connection.execute(
             sa.text("SELECT id, raw FROM decant.rejected_records WHERE dataset_id = :dataset_id AND key IS NULL"),
             {"dataset_id": self.dataset_id},
         )
-        mentions = [row.id for row in unkeyed if self.by_word and all(word.search(row.raw) for word in self.words)]
+        mentions = [row.id for row in unkeyed if self.mentions(row.raw)]
         if mentions:
             connection.execute(sa.text("DELETE FROM decant.rejected_records WHERE id = ANY(:ids)"), {"ids": mentions})
         # Its minimum, or its most frequent value, may be the record's.
@@ -209,27 +220,12 @@ class Erasure:
         delete_exports(self.settings.exports_folder, self.tables.dataset)
 
 
-def parse_key(dataset: Dataset, key: list[str]) -> list[object]:
+def read_key(dataset: Dataset, parts: list[str]) -> list[Any]:
     """The key's values; IngestError where they cannot be this dataset's."""
-    if len(key) != len(dataset.key):
-        raise IngestError(f"The key of {dataset.address} has {len(dataset.key)} part(s): {','.join(dataset.key)}.")
-    values = []
-    for name, text in zip(dataset.key, key, strict=True):
-        try:
-            values.append(dataset.properties[name].type.parse(text))
-        except InvalidValueError as error:
-            raise IngestError(f"{name}: {error}.") from None
-    return values
-
-
-def split_key(dataset: Dataset, key: str) -> list[str]:
-    """The parts of a key; the last of a single one may hold commas."""
-    return key.split(",") if len(dataset.key) > 1 else [key]
-
-
-def hash_key(dataset: Dataset, key: list[str]) -> str:
-    """What the record of an erasure says instead of the key."""
-    return hashlib.sha256(f"{dataset.address}/{','.join(key)}".encode()).hexdigest()
+    try:
+        return parse_key(dataset, parts)
+    except InvalidValueError as error:
+        raise IngestError(f"{dataset.address}: {error}.") from None
 
 
 def all_lines(parsed: ParsedBatch, delimiter: str) -> set[int]:

@@ -10,13 +10,15 @@ from collections.abc import Callable
 import sqlalchemy as sa
 
 from catalog.model.load_request import Erase, Prune, Withdrawal
+from catalog.model.record_key import hash_key
 from catalog.storage.ledger_tables import DatasetHead
 from catalog.storage.newest import note_newest
 from ingest.errors import IngestError, LoadSupersededError
+from ingest.ledger.audit import record_audit
 from ingest.ledger.running_load import RunningLoad
 from ingest.publishing.candidate import Outcome
 from ingest.publishing.ledger_entries import announce_revision, end_load, move_head
-from ingest.retention.erase import Erasure, derived_from, hash_key
+from ingest.retention.erase import Erasure, derived_from
 from ingest.retention.prune import delete_history, is_old
 
 
@@ -57,6 +59,9 @@ def erase(load: RunningLoad, key: list[str]) -> Outcome:
         f" {erasure.batches} raw batches rewritten"
     )
     notes += erasure.notes
+    if load.dataset.input is not None and load.dataset.input.reads:
+        reads = ", ".join(load.dataset.input.reads)
+        notes.append(f"the dataset is derived: its next load can bring the key back from {reads}")
     if derived := derived_from(load.catalog, load.dataset):
         notes.append(
             f"datasets derived from this one can contain copies until they are refreshed: {', '.join(derived)}"
@@ -97,5 +102,8 @@ def withdraw_records(
             connection.execute(sa.update(DatasetHead).where(DatasetHead.id == ticket.dataset_id).values(values))
         # Also where only history lost something: what is kept of it elsewhere must go.
         announce_revision(connection, ticket, revision)
+        if isinstance(done, Erase):
+            facts = {"load": ticket.load_id, "key_sha256": done.key_sha256}
+            record_audit(connection, ticket.requested_by or "loader", "erase", load.dataset, gone, facts)
         end_load(connection, ticket, outcome, request=done.to_json())
     return outcome

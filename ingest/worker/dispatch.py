@@ -25,7 +25,7 @@ from catalog.storage.ledger_tables import QUEUE_SCHEMA, DatasetHead, Event, Load
 from ingest.ledger.events import release_events
 from ingest.ledger.lease import held_datasets
 from ingest.ledger.queue import EVENTS_QUEUE, LOADS_QUEUE, defer_job, drop_stalled_jobs, find_jobs, insert_load
-from ingest.ledger.retry_policy import choose_delay
+from ingest.ledger.retry_policy import choose_delay, give_up
 from ingest.worker.due_loads import Unfinished, choose_due, is_lost_for_good
 
 SWEEP_LIMIT = "10s"  # for a sweep whose process fell asleep in it
@@ -210,7 +210,7 @@ class Dispatcher:
         unfinished = [Unfinished(*row) for row in rows]
         silent = held_datasets(connection)
         for load in [load for load in unfinished if is_lost_for_good(load, silent, now)]:
-            give_up(connection, load)
+            end_lost(connection, load)
             unfinished.remove(load)
             swept.lost.append(load.id)
         swept.unfinished = len(unfinished)
@@ -223,17 +223,16 @@ class Dispatcher:
             swept.deferred.append(load.id)
 
 
-def give_up(connection: sa.Connection, load: Unfinished) -> None:
+def end_lost(connection: sa.Connection, load: Unfinished) -> None:
     """Ends a load that no worker survives."""
     connection.execute(
         sa.update(Load)
         .where(Load.id == load.id, Load.status == "running")
         .values(
-            status="failed",
             error_code="worker_lost",
             error=f"{load.attempt} workers ended during this load: it may need more memory than is available.",
             lease_until=None,
-            finished_at=sa.func.clock_timestamp(),
+            **give_up(),
         )
     )
     release_events(connection, load.id)

@@ -17,6 +17,7 @@ from ingest.loading.prune_datasets import prune_datasets
 from ingest.retention.prune import Pruned, delete_history
 from runtime.postgres.database import make_engine
 from tests.support.batches import BATCHES, Record, as_csv, read
+from tests.support.databases import Databases
 from tests.support.examples import examples
 from tests.support.lab import PEOPLE, Lab
 
@@ -51,6 +52,14 @@ def landed(lab: Lab) -> list[bytes]:
 
 def erase(lab: Lab, *key: str) -> Any:
     return lab.loader().run(lab.dataset("people.people"), request=Erase(key))
+
+
+@pytest.fixture(scope="module")
+def spelled(tmp_path_factory: pytest.TempPathFactory, databases: Databases) -> Lab:
+    """Datasets whose keys have values that can be written in several ways."""
+    lab = Lab.build(tmp_path_factory.mktemp("spelled"), databases.urls(databases.create()), SPELLED)
+    lab.migrate()
+    return lab
 
 
 def test_what_was_current_at_the_horizon_stays_readable_and_what_was_before_is_gone(
@@ -185,6 +194,46 @@ def test_an_erased_key_is_nowhere_any_more_and_everything_else_is(make_lab: Call
         assert client.get("/data/people/v1/people/records?at=1").status_code == 410
     # Done again, it finds nothing.
     assert erase(lab, "4711").status == "unchanged"
+
+
+SPELLED = PEOPLE[: PEOPLE.index("  - name: people\n")] + "".join(
+    f"""  - name: {name}
+    customProperties:
+      - {{property: input, value: {{server: here, path: {name}.csv, mode: snapshot}}}}
+      - {{property: maxDeleted, value: 100}}
+      - {{property: maxRejected, value: 100}}
+    properties:
+      - {{name: id, {kind}, primaryKey: true}}
+      - {{name: size, logicalType: integer}}
+"""
+    for name, kind in (
+        ("numbers", "logicalType: integer"),
+        ("prices", 'logicalType: number, physicalType: "numeric(12,2)"'),
+        ("moments", "logicalType: timestamp"),
+        ("marks", "logicalType: string, physicalType: uuid"),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "written"),
+    [
+        ("numbers", "+0042", "42"),
+        ("prices", "1.5", "1.50"),
+        ("moments", "2013-01-31T18:30:00+01:00", "2013-01-31T17:30:00Z"),
+        ("marks", "6F1E2D3C-0000-4000-8000-00000000ABCD", "6f1e2d3c-0000-4000-8000-00000000abcd"),
+    ],
+)
+def test_a_key_is_erased_however_its_value_is_written(spelled: Lab, name: str, key: str, written: str) -> None:
+    for size in ("1", "2", "wrong"):
+        spelled.ingest(f"people.{name}", f"id,size\n{written},{size}\n", f"{name}.csv")
+    mine = "SELECT count(*) FROM decant.rejected_records AS r JOIN decant.datasets AS d ON d.id = r.dataset_id"
+    mine += " WHERE d.dataset = %s"
+    assert spelled.rows(mine, name) == [(1,)]
+    report = spelled.loader().run(spelled.dataset(f"people.{name}"), request=Erase((key,)))
+    assert report.notes[0] == "erased: 1 current, 1 in history, 1 in quarantine, 3 raw batches rewritten"
+    assert not [content for content in landed(spelled) if written.encode() in content]
+    assert spelled.rows(mine, name) == [(0,)]
 
 
 def test_a_key_of_another_form_cannot_be_erased(lab: Lab) -> None:
