@@ -11,6 +11,7 @@ from starlette.datastructures import State
 from starlette.middleware.cors import CORSMiddleware
 
 from api.admin import audit_routes as audit
+from api.admin import erasure_routes as erasures
 from api.admin import health_routes as health
 from api.admin import key_routes as keys
 from api.admin import load_routes as operations
@@ -185,7 +186,7 @@ def create_app(
     app.add_middleware(Counting)
     # First, for they are asked most: routes are tried in order.
     app.router.routes.extend(QUESTIONS)
-    operators = (operations, rejects, quarantine, audit, keys)
+    operators = (operations, rejects, quarantine, erasures, audit, keys)
     for module in (health, docs, inspection, catalog_routes, events, *operators, portal):
         app.include_router(module.router)
     return app

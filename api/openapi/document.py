@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from api.datasets.kind import Kind
 from api.kinds import KINDS
 from api.openapi.common import common_paths
+from api.openapi.erasures import erasure_paths
 from api.openapi.filters import filter_components, references
 from api.openapi.keys import TAG as KEYS_TAG
 from api.openapi.keys import key_paths
@@ -129,7 +131,8 @@ def build_common() -> Parts:
         KEYS_TAG,
     ]
     schemas: JsonObject = {"Problem": problem_schema(), "Load": load_schema(), **inspection_schemas()}
-    paths = dict(common_paths()) | dict(operation_paths()) | dict(quarantine_paths()) | dict(key_paths())
+    operators = (operation_paths(), quarantine_paths(), erasure_paths(), key_paths())
+    paths = dict(chain(common_paths(), *operators))
     return Parts(tags, schemas, {}, paths)
 
 

@@ -76,6 +76,7 @@ ROUTES = [
         WRITE,
         body={"product": "people", "dataset": "people", "rule": "type", "note": "is not corrected"},
     ),
+    Asked("POST", "/operations/erasures", WRITE, body={"product": "people", "dataset": "people", "key": ["99"]}),
     Asked("GET", "/keys", ADMIN),
     Asked("GET", "/account/keys", ADMIN),
     Asked("POST", "/keys", ADMIN, body={"name": "x", "scopes": ["people:read"]}),

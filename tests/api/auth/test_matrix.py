@@ -104,6 +104,7 @@ def test_who_sees_some_records_learns_nothing_of_the_others(matrix: tuple[Lab, h
 
 def test_every_route_of_the_service_is_in_the_matrix_or_open_on_purpose() -> None:
     from api.admin import audit_routes as audit
+    from api.admin import erasure_routes as erasures
     from api.admin import health_routes as health
     from api.admin import key_routes as keys
     from api.admin import load_routes as operations
@@ -130,7 +131,8 @@ def test_every_route_of_the_service_is_in_the_matrix_or_open_on_purpose() -> Non
         "/operations/loads/{load}/publish",
         "/data/{product}/v{major}/{dataset}/events", "/data/{product}/v{major}/{dataset}/receipts/{receipt}",
     }  # fmt: skip
-    modules = (audit, catalog, docs, events, health, inspection, keys, operations, portal, quarantine, rejects)
+    operators = (audit, erasures, keys, operations, quarantine, rejects)
+    modules = (catalog, docs, events, health, inspection, portal, *operators)
     routes = {route.path for route in (*QUESTIONS, *(r for m in modules for r in m.router.routes))}  # type: ignore[attr-defined]
     patterns = {re.sub(r":path\}", "}", path) for path in routes} - elsewhere
 

@@ -66,6 +66,10 @@ TEXTS = {
     "half a surrogate pair in a scope": posted("/keys", '{"name": "a", "scopes": ["\\ud800"]}', "invalid_text"),
     "half a surrogate pair in a member's name": posted("/keys", '{"\\ud800": 1}', "invalid_text"),
     "a load whose product has a NUL": posted("/operations/loads", '{"product": "a\\u0000"}', "invalid_text"),
+    "a NUL in a note": posted("/operations/dismissals", '{"note": "a\\u0000"}', "invalid_text"),
+    "half a surrogate pair in a key to erase": posted("/operations/erasures", '{"key": ["\\ud800"]}', "invalid_text"),
+    "a NUL in a rule": Refusal("/operations/rejects?rule=%00", 422, "invalid_text", "operator"),
+    "a NUL in a state of reasons": Refusal("/operations/rejects/reasons?state=%00", 422, "invalid_text", "operator"),
     "a load's bytes that are no UTF-8": posted("/operations/loads", b'{"product": "\xff"}', "invalid_text"),
 }
 NUMBERS = {
@@ -75,6 +79,9 @@ NUMBERS = {
     "NaN as an overlap": posted("/keys/self/rotate", '{"overlap_seconds": NaN}', "invalid_number"),
     "1e400 as a load": posted(
         "/operations/replays", '{"product": "shop", "dataset": "things", "load": 1e400}', "invalid_number"
+    ),
+    "1e400 as an id": posted(
+        "/operations/dismissals", '{"product": "shop", "dataset": "things", "ids": [1e400]}', "invalid_number"
     ),
     "5,000 digits as a major": posted(
         "/operations/loads", f'{{"product": "shop", "major": {"9" * 5000}}}', "invalid_number"
@@ -106,6 +113,7 @@ LIMITS = {
     "a limit below 0": asked("limit=-1", "limit_out_of_range"),
     "a limit in other digits": asked("limit=%D9%A1", "limit_out_of_range"),
     "a limit of 0 loads": Refusal("/operations/loads?limit=0", 422, "limit_out_of_range", "operator"),
+    "a limit of 0 reasons": Refusal("/operations/rejects/reasons?limit=0", 422, "limit_out_of_range", "operator"),
     "a limit of 1,001 keys": Refusal("/keys?limit=1001", 422, "limit_out_of_range", "admin"),
     "a limit of 0 groups": Refusal(f"{THINGS}/aggregate?limit=0", 422, "limit_out_of_range"),
     "a limit of 1,001 changes": Refusal(f"{THINGS}/changes?since=0&limit=1001", 422, "limit_out_of_range"),
@@ -139,6 +147,9 @@ NAMES = {
     "an unknown parameter of the catalogue": Refusal("/data?x=1", 422, "unknown_parameter"),
     "an unknown parameter of loads": Refusal(
         "/operations/loads?produkt=shop", 422, "unknown_parameter", "operator", says='"product"'
+    ),
+    "an unknown parameter of reasons": Refusal(
+        "/operations/rejects/reasons?rule=x", 422, "unknown_parameter", "operator"
     ),
     "an unknown parameter of keys": Refusal("/keys?sate=all", 422, "unknown_parameter", "admin"),
     "an unknown parameter of a push": Refusal(f"{EVENTS}?mode=append", 422, "unknown_parameter", "writer", "POST"),
@@ -174,6 +185,9 @@ FORMS = {
     "a form as a load": posted("/operations/loads", "product=shop", "unsupported_media_type", 415,
                                headers={"Content-Type": "application/x-www-form-urlencoded"},
                                shows=("accept-post", "application/json")),
+    "a form as an erasure": posted("/operations/erasures", "key=1", "unsupported_media_type", 415,
+                                   headers={"Content-Type": "application/x-www-form-urlencoded"}),
+    "a dismissal over 64 KB": posted("/operations/dismissals", " " * 70_000, "body_too_large", 413),
     "text as a key": posted("/keys", "{}", "unsupported_media_type", 415, headers={"Content-Type": "text/plain"}),
     "no JSON": pushed('{"id": 1', "invalid_json", 400),
     "no JSON as a load": posted("/operations/loads", "{product}", "invalid_json", 400),
@@ -200,6 +214,8 @@ CREDENTIALS = {
                                               shows=("www-authenticate", 'scope="shop:write"')),
     "a key without the scope to operate": Refusal("/operations/loads", 403, "insufficient_scope",
                                                   shows=("www-authenticate", 'scope="ops:read"')),
+    "a key without the scope to erase": posted("/operations/erasures", "{}", "insufficient_scope", 403,
+                                               caller="admin", shows=("www-authenticate", 'scope="ops:write"')),
     "a key without the scope for keys": Refusal("/keys", 403, "insufficient_scope"),
     "a key without the scope for provenance": Refusal(f"{RECORDS}/1/provenance", 403, "insufficient_scope"),
     "a key of another product": Refusal(RECORDS, 404, "not_found", "stranger"),
