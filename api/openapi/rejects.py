@@ -48,7 +48,7 @@ def list_rejects() -> JsonObject:
             parameter("limit", "How many.", LIMIT),
             parameter("before", "Only records with a smaller id; `next` contains it.", INTEGER),
         ],
-        {"200": json_answer("A page of rejected records.", page), **problem_answers(401, 403, 422, 429, 503)},
+        {"200": json_answer("A page of rejected records.", page), **problem_answers(401, 403, 422, 429, 503, 504)},
     )
 
 
@@ -77,7 +77,7 @@ def list_reasons() -> JsonObject:
         "For each rule and property of a dataset: the number of records, most first, and up to three samples, with"
         " texts of up to 200 characters. A record with several reasons counts for each. Needs the scope `ops:read`.",
         [*place_parameters(), parameter("limit", "How many reasons.", LIMIT)],
-        {"200": json_answer("The reasons.", page), **problem_answers(401, 403, 422, 429, 503)},
+        {"200": json_answer("The reasons.", page), **problem_answers(401, 403, 422, 429, 503, 504)},
     )
 
 

@@ -111,7 +111,8 @@ class Load(Model):
     source: Mapped[str | None] = mapped_column(PlainText())  # the file, address or query that the raw batch came from
     landed: Mapped[dict[str, Any] | None]  # the raw batch in the landing zone: {source, parts, position, …}
     parts: Mapped[list[Any] | None]  # of the batch as it was parsed: [{name, offset, columns, keys}]
-    request: Mapped[dict[str, Any] | None]  # what was asked for beside the input: a replay, a publication anyway
+    # What was asked for beside the input, such as a replay; the key of an erasure only until the load is over.
+    request: Mapped[dict[str, Any] | None]
     requested_by: Mapped[str | None] = mapped_column(PlainText())
     scheduled_at: Mapped[datetime | None]  # the schedule's tick that made it
     cause: Mapped[dict[str, Any] | None]  # what else made it: {"revisions": …} of the datasets read, {"more": load}

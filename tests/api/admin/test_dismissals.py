@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from ingest.loading.run_queued import run_queued
 from ingest.worker.dispatch import Dispatcher
 from runtime.postgres.database import make_engine
+from tests.support.command_line import run
 from tests.support.keys import key_of
 from tests.support.lab import Lab
 from tests.support.queued_loads import run_worker
@@ -118,6 +120,8 @@ def test_a_dismissal_does_not_hide_how_the_last_batch_fared(rejected: Lab, clien
     dismiss(rejected, client, rule="required")
     shown = client.get("/data/people/v1/people").json()["data"]
     assert shown["quality"]["last_load"] == "failed", shown
+    status = run(rejected, "status", "people.people", "--json", DECANT_DATABASE_URL=rejected.urls.owner)
+    assert json.loads(status.stdout)[0]["last_load"] == "failed", status.stderr
 
 
 LONG = "x" * 1001
