@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 DatasetAddress = Annotated[str, typer.Argument(metavar="PRODUCT.DATASET", help="PRODUCT[@MAJOR].DATASET.")]
 Reason = Annotated[str | None, typer.Option(help="Only this reason: a rule, a property, or `property: rule`.")]
+Note = Annotated[str | None, typer.Option(help="Why, for the audit log.")]
 OneRecord = Annotated[int | None, typer.Option("--id", min=1, help="Only this record.")]
 OfLoad = Annotated[int | None, typer.Option("--load", min=1, help="Only records that this load rejected.")]
 
@@ -97,6 +98,7 @@ def publish(
     anyway: Annotated[
         bool, typer.Option("--anyway", help="Confirm the publication despite the failed gates.")
     ] = False,
+    note: Note = None,
     as_json: AsJson = False,
 ) -> None:
     """Publish a withheld load, with an entry in the audit log; gates are measured, but do not withhold it."""
@@ -107,7 +109,8 @@ def publish(
         )
     from catalog.model.load_request import PublishWithheld
 
-    run_request(None, load, PublishWithheld(load), "publish anyway", as_json=as_json)
+    check_note(note)
+    run_request(None, load, PublishWithheld(load, note), "publish anyway", as_json=as_json)
 
 
 def dismiss(
@@ -116,7 +119,7 @@ def dismiss(
     record: OneRecord = None,
     load: OfLoad = None,
     everything: Annotated[bool, typer.Option("--all", help="All open records of the dataset.")] = False,
-    note: Annotated[str | None, typer.Option(help="Why, for the audit log.")] = None,
+    note: Note = None,
 ) -> None:
     """Close rejected records that will not be corrected: they stay in quarantine, and are not replayed."""
     from catalog.model.load_request import Dismiss
@@ -129,8 +132,7 @@ def dismiss(
     request = Dismiss(RejectChoice(reason=reason, ids=ids, load_id=load), note)
     if not everything and request.choice.is_everything:
         raise CatalogError("Choose records with --reason, --id or --load; --all dismisses all open records.")
-    if note is not None and not is_note(note):
-        raise CatalogError(f"--note must have {NOTE_FORM}.")
+    check_note(note)
     settings, catalog = load_contracts()
     dataset = find_one(catalog, address)
     with open_urls(settings) as urls:
@@ -139,6 +141,12 @@ def dismiss(
         with engine.begin() as connection:
             closed = dismiss_rejects(connection, dataset, dataset_id, request, who_runs_this())
     out.print(f"{dataset.address}: {closed:,} dismissed", highlight=False)
+
+
+def check_note(note: str | None) -> None:
+    """CatalogError for a note that is too long, or does not print."""
+    if note is not None and not is_note(note):
+        raise CatalogError(f"--note must have {NOTE_FORM}.")
 
 
 def run_request(

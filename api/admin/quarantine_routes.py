@@ -57,8 +57,10 @@ async def post_dismissals(request: Request) -> Response:
 async def post_publication(request: Request) -> Response:
     """202 and a queued load that publishes what a gate held back, on record."""
     context, by, key, body = await read_asked(request)
-    if parse_object(body, ("anyway",)).get("anyway") is not True:
+    asked = parse_object(body, ("anyway", "note"))
+    if asked.get("anyway") is not True:
         raise member_problem("anyway", "must be true: a gate withheld the load")
+    note = read_text(asked, "note")
     text = request.path_params["load"]
     found = await find_load(context, int(text)) if text.isascii() and text.isdigit() and len(text) < 19 else None
     dataset = find_dataset(context, found) if found else None
@@ -67,7 +69,7 @@ async def post_publication(request: Request) -> Response:
     if found[3] != "withheld":
         raise Problem("invalid_value", f"Load {text} was not withheld; it is {found[3]}.")
     operation = f"POST /operations/loads/{text}/publish"
-    wanted = LoadOrder(by, [dataset], key, body, operation, PublishWithheld(int(text)))
+    wanted = LoadOrder(by, [dataset], key, body, operation, PublishWithheld(int(text), note))
     return await answer_queued(context, wanted)
 
 

@@ -12,6 +12,7 @@ from runtime.json_types import JsonObject
 from runtime.plain_text import NOTE_CHARACTERS
 
 SHORT_TEXT: JsonObject = {"type": "string", "minLength": 1, "maxLength": NOTE_CHARACTERS}
+NOTE: JsonObject = SHORT_TEXT | {"description": "Why, for the audit log: printable characters."}
 PLACE: JsonObject = {"product": TEXT, "major": INTEGER, "dataset": TEXT}
 CHOICE: JsonObject = {
     "rule": SHORT_TEXT | {"description": "Open records with this broken rule."},
@@ -63,7 +64,7 @@ def quarantine_paths() -> Iterator[tuple[str, PathItem]]:
                 "publish_anyway",
                 "Publish a withheld load",
                 "The audit log names the credential of the request. Needs the scope `ops:write`.",
-                body_object({"anyway": {"type": "boolean", "const": True}}, "anyway"),
+                body_object({"anyway": {"type": "boolean", "const": True}, "note": NOTE}, "anyway"),
                 path_parameter("load", "The withheld load's id.", "1"),
             )
         },
@@ -102,6 +103,5 @@ def replay_schema() -> JsonObject:
 def dismissal_schema() -> JsonObject:
     """What is to be dismissed."""
     load = INTEGER | {"description": "Open records that this load rejected."}
-    note = SHORT_TEXT | {"description": "Why, for the audit log: printable characters."}
-    members = PLACE | CHOICE | {"load": load, "note": note}
+    members = PLACE | CHOICE | {"load": load, "note": NOTE}
     return body_object(members, "product", "dataset", "note")

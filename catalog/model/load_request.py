@@ -48,6 +48,7 @@ class PublishWithheld:
     """Publish the batch of a load that a gate held back: the gates are measured, and hold nothing back."""
 
     load_id: int
+    note: str | None = None  # why, for the record
 
     def kind(self, dataset: Dataset) -> str:
         """What the ledger calls the load: its batch came from the input."""
@@ -55,7 +56,7 @@ class PublishWithheld:
 
     def to_json(self) -> dict[str, object]:
         """As the ledger keeps it."""
-        return {"publish": self.load_id}
+        return {"publish": self.load_id} | ({} if self.note is None else {"note": self.note})
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,8 @@ def read_request(document: Mapping[str, object] | None) -> LoadRequest:
             return Replay(load_id)
         case {"replay": {**choice}}:
             return Replay(None, read_choice(choice))
+        case {"publish": int(load_id), "note": str(note)}:
+            return PublishWithheld(load_id, note)
         case {"publish": int(load_id)}:
             return PublishWithheld(load_id)
         case {"erase": {"key": [*key], "key_sha256": str(digest)}}:

@@ -130,7 +130,7 @@ def recall_note(engine: sa.Engine, dataset: Dataset, dataset_id: int, request: L
     """
     with engine.connect() as connection:
         match request:
-            case PublishWithheld(load_id):
+            case PublishWithheld(load_id=load_id):
                 return find_withheld(connection, dataset, dataset_id, load_id)
             case Replay(int(load_id)):
                 return find_replayed(connection, dataset, dataset_id, load_id)

@@ -70,3 +70,28 @@ def load_shop(make_lab: Callable[..., Lab]) -> Lab:
     lab.ingest("people.people", "id,name,age,born\n1,Hedwig,30,1990-01-31\n")
     refresh_profiles(make_engine(lab.urls.ingest), lab.loader().tables, lab.catalog.datasets())
     return lab
+
+
+TROUBLED = PEOPLE.replace("maxDeleted, value: 100", "maxDeleted, value: 20").replace(
+    "roles:",
+    """  - name: missing
+    customProperties:
+      - {property: input, value: {server: here, path: missing.csv}}
+    properties:
+      - {name: id, logicalType: integer, primaryKey: true}
+roles:""",
+)
+
+
+def load_troubled(make_lab: Callable[..., Lab]) -> Lab:
+    """A product with rejected records of two reasons, a withheld load (2) and a failed one (3)."""
+    lab = make_lab(TROUBLED)
+    hostile = f'9,"{SCRIPT}",{TURNED},\n'
+    first = "id,name,age,born\n1,Ann,30,1990-01-31\n2,Ben,40,\n3,Cy,50,\n4,Dee,x,\n5,Eve,200,\n" + hostile
+    statuses = [
+        lab.ingest("people.people", first).status,
+        lab.ingest("people.people", "id,name,age,born\n1,Ann,30,1990-01-31\n").status,
+        lab.ingest("people.missing").status,
+    ]
+    assert statuses == ["published", "withheld", "failed"]
+    return lab

@@ -26,13 +26,16 @@ class Visitor:
         """A page."""
         return self.client.get(path)
 
-    def send(self, page: str, action: str, **fields: str | list[str]) -> httpx.Response:
-        """Sends the form of a page that goes to an address, with what it holds and these fields."""
+    def send(self, page: str, action: str, to: str | None = None, **fields: str | list[str]) -> httpx.Response:
+        """Sends the form of a page that goes to an address, with what it holds and these fields.
+
+        `to` is where another of its buttons sends it.
+        """
         shown = self.client.get(page)
         assert shown.status_code == 200, shown.text
         form = next(part for part in re.split("<form ", shown.text)[1:] if f'action="{action}"' in part)
         hidden = dict(HIDDEN.findall(form.partition("</form>")[0]))
-        return self.client.post(action, data=hidden | fields, headers=OURS)
+        return self.client.post(to or action, data=hidden | fields, headers=OURS)
 
 
 def sign_in(client: httpx.Client, key: str) -> Visitor:

@@ -128,7 +128,8 @@ def readers_of(rows: list[dict[str, Any]], load: dict[str, Any]) -> list[tuple[s
 async def publish_anyway(asking: Asking, form: Form) -> Content:
     """Queues the publication of a withheld load, with the reason on record."""
     path = asking.fill(f"{LOADS}/{{load}}/publish")
-    reply = await asking.post(path, {"anyway": True, "note": form.get("note")}, form.get("once"))
+    document: JsonObject = {"anyway": True, "note": form.get("note")}
+    reply = await asking.post(path, document, form.get("once"))
     raise Elsewhere(queued_page(reply.data))
 
 

@@ -138,8 +138,12 @@ def test_an_operator_publishes_what_a_gate_held_back(make_lab: Callable[..., Lab
         url = f"/operations/loads/{withheld.load_id}/publish"
         assert client.post(url, json={}, headers=writer).status_code == 422
         assert client.post("/operations/loads/99/publish", json={"anyway": True}, headers=writer).status_code == 404
-        queued = client.post(url, json={"anyway": True}, headers=writer)
+        for note in ("", "a\nb", 1):
+            assert client.post(url, json={"anyway": True, "note": note}, headers=writer).status_code == 422
+        body = {"anyway": True, "note": "checked with the source"}
+        queued = client.post(url, json=body, headers=writer)
         assert queued.status_code == 202, queued.text
         assert run_queued(lab.loader(), queued.json()["data"][0]["id"]) == "published"
     assert people(lab) == {1: ("Ann", 30)}
-    assert lab.rows("SELECT facts -> 'publish' FROM decant.audit_log") == [(withheld.load_id,)]
+    noted = lab.rows("SELECT facts -> 'publish', facts ->> 'note' FROM decant.audit_log")
+    assert noted == [(withheld.load_id, body["note"])]
