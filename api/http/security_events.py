@@ -15,6 +15,7 @@ from api.http.client_address import client_address
 from runtime.logs import log
 
 PRINCIPAL = "decant.principal"  # where a request keeps who is calling
+PROBLEM = "decant.problem"  # where it keeps the code of the problem that answers it
 # Problems that are events, and what they are called then; `unauthorized` is one where a credential was sent.
 OF_PROBLEMS = {
     "insufficient_scope": "scope_refused",
@@ -33,7 +34,11 @@ def note_event(event: str, **facts: Any) -> None:
 
 
 def note_problem(request: Request, code: str, reason: str | None) -> None:
-    """Notes the event that a problem is, if it is one. `reason` says what was wrong with the credential."""
+    """Keeps the code for what is counted, and notes the event that the problem is, if it is one.
+
+    `reason` says what was wrong with the credential.
+    """
+    request.scope[PROBLEM] = code
     event = OF_PROBLEMS.get(code) or ("authentication_failed" if code == "unauthorized" and reason else None)
     if event is None:
         return

@@ -12,7 +12,7 @@ from api.auth.permissions import find_known_product
 from api.http.paths import decode_path
 from api.http.problems import render_unexpected
 from api.http.request_trace import request_trace, trace_id_of
-from api.http.security_events import PRINCIPAL
+from api.http.security_events import PRINCIPAL, PROBLEM
 from api.http.server_timing import KEPT, Timings
 from api.observability.access_log import AccessLog
 from api.observability.metrics import NO_SNIFFING, UNKNOWN, is_public, observe
@@ -87,4 +87,4 @@ class Counting:
             else ""
         )
         where = (known.id, known.major, dataset) if known is not None else ("", 0, "")
-        context.usage.note((principal.id or ANONYMOUS, *where, kind), status, size)
+        context.usage.note((principal.id or ANONYMOUS, *where, kind), status, size, scope.get(PROBLEM))

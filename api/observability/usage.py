@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
 import psycopg
@@ -29,16 +31,25 @@ FLUSH = """
 WITH used AS (
   SELECT * FROM unnest(%(principals)s::text[], %(days)s::date[], %(products)s::text[], %(majors)s::int[],
     %(datasets)s::text[], %(operations)s::text[], %(requests)s::bigint[], %(refused)s::bigint[], %(bytes)s::bigint[],
-    %(moments)s::timestamptz[])
-    AS used (principal, day, product, major, dataset, operation, requests, refused, bytes, last_at)
+    %(moments)s::timestamptz[]) WITH ORDINALITY
+    AS used (principal, day, product, major, dataset, operation, requests, refused, bytes, last_at, place)
 ), touched AS (
   UPDATE decant.api_keys AS k SET last_used_at = latest.last_at
   FROM (SELECT principal, max(last_at) AS last_at FROM used GROUP BY principal) AS latest
   WHERE k.id = latest.principal AND (k.last_used_at IS NULL OR k.last_used_at < latest.last_at)
+), refusals AS (
+  INSERT INTO decant.key_refusals AS kept (principal, day, product, major, dataset, operation, code, requests)
+  SELECT principal, day, product, major, dataset, operation, code, times
+  FROM unnest(%(places)s::int[], %(codes)s::text[], %(times)s::bigint[]) AS refusal (place, code, times)
+  JOIN used USING (place)
+  ORDER BY principal, day, product, major, dataset, operation, code
+  ON CONFLICT (principal, day, product, major, dataset, operation, code) DO UPDATE SET
+    requests = kept.requests + excluded.requests
 )
 INSERT INTO decant.key_usage AS kept
   (principal, day, product, major, dataset, operation, requests, refused, bytes, last_at)
-SELECT * FROM used ORDER BY principal, day, product, major, dataset, operation
+SELECT principal, day, product, major, dataset, operation, requests, refused, bytes, last_at FROM used
+ORDER BY principal, day, product, major, dataset, operation
 ON CONFLICT (principal, day, product, major, dataset, operation) DO UPDATE SET
   requests = kept.requests + excluded.requests, refused = kept.refused + excluded.refused,
   bytes = kept.bytes + excluded.bytes, last_at = greatest(kept.last_at, excluded.last_at)
@@ -46,15 +57,40 @@ ON CONFLICT (principal, day, product, major, dataset, operation) DO UPDATE SET
 READ = """
 SELECT coalesce(json_agg(json_build_object('principal', principal, 'day', day, 'product', nullif(product, ''),
     'major', nullif(major, 0), 'dataset', nullif(dataset, ''), 'operation', operation, 'requests', requests,
-    'refused', refused, 'bytes', bytes)
+    'refused', refused, 'refusals', refusals, 'bytes', bytes)
   ORDER BY day DESC, principal, product, major, dataset, operation), '[]')
 FROM (
-  SELECT * FROM decant.key_usage
+  SELECT u.*, (
+    SELECT coalesce(json_object_agg(code, r.requests ORDER BY r.requests DESC, code), '{}')
+    FROM decant.key_refusals AS r
+    WHERE (r.principal, r.day, r.product, r.major, r.dataset, r.operation)
+      = (u.principal, u.day, u.product, u.major, u.dataset, u.operation)
+  ) AS refusals
+  FROM decant.key_usage AS u
   WHERE day BETWEEN %(first)s AND %(last)s AND (%(principal)s::text IS NULL OR principal = %(principal)s)
   ORDER BY day DESC, principal, product, major, dataset, operation LIMIT 10000
 ) AS used
 """
 SWEEP = "DELETE FROM decant.rate_leases WHERE touched_at < now() - interval '2 days'"
+
+
+@dataclass
+class Sums:
+    """What was asked for in one place since it was written last."""
+
+    requests: int = 0
+    refused: int = 0
+    bytes: int = 0
+    last_at: float = 0.0
+    refusals: Counter[str] = field(default_factory=Counter)  # by the code of the problem, of which there are few
+
+    def add(self, other: Sums) -> None:
+        """Adds what was asked for besides."""
+        self.requests += other.requests
+        self.refused += other.refused
+        self.bytes += other.bytes
+        self.last_at = max(self.last_at, other.last_at)
+        self.refusals += other.refusals
 
 
 class UsageLog:
@@ -63,19 +99,22 @@ class UsageLog:
     def __init__(self, pool: ConnectionPool) -> None:
         self.pool = pool
         self.swept_at = float("-inf")
-        self.sums: dict[UsageKey, list[float]] = {}  # -> requests, refused, bytes, last moment
+        self.sums: dict[UsageKey, Sums] = {}
 
-    def note(self, key: UsageKey, status: int, size: int) -> None:
-        """Adds one answered request."""
+    def note(self, key: UsageKey, status: int, size: int, problem: str | None = None) -> None:
+        """Adds one answered request; `problem` is the code of the problem that answered it."""
         sums = self.sums.get(key)
         if sums is None:
             if len(self.sums) >= ROWS_MAXIMUM:
                 key = (key[0], "", 0, "", "")
-            sums = self.sums.setdefault(key, [0, 0, 0, 0.0])
-        sums[0] += 1
-        sums[1] += status >= 400
-        sums[2] += size
-        sums[3] = time.time()
+            sums = self.sums.setdefault(key, Sums())
+        sums.requests += 1
+        sums.bytes += size
+        sums.last_at = time.time()
+        if status >= 400:
+            sums.refused += 1
+            if problem is not None:
+                sums.refusals[problem] += 1
 
     async def run(self) -> None:
         """Writes the sums now and again until it is cancelled."""
@@ -103,26 +142,30 @@ class UsageLog:
         except (psycopg.Error, PoolTimeout, TooManyRequests, OSError) as error:
             log(LOG, "usage_kept", logging.WARNING, error=type(error).__name__, rows=len(taken))
             for key, sums in taken.items():
-                later = self.sums.setdefault(key, [0, 0, 0, 0.0])
-                for index in range(3):
-                    later[index] += sums[index]
-                later[3] = max(later[3], sums[3])
+                self.sums.setdefault(key, Sums()).add(sums)
 
 
-def columns_of(taken: dict[UsageKey, list[float]]) -> dict[str, list[object]]:
-    """The sums as columns, each place once a day: a request counts for the day of the last of its sum."""
+def columns_of(taken: dict[UsageKey, Sums]) -> dict[str, list[object]]:
+    """The sums as columns, each place once a day: a request counts for the day of the last of its sum.
+
+    Refusals name their place by its number, from 1.
+    """
     columns: dict[str, list[object]] = {
         name: []
         for name in (
             "principals", "days", "products", "majors", "datasets", "operations", "requests", "refused", "bytes",
-            "moments",
+            "moments", "places", "codes", "times",
         )
     }  # fmt: skip
-    for (principal, product, major, dataset, operation), (requests, refused, size, last) in taken.items():
-        timestamp = datetime.fromtimestamp(last, UTC)
+    for place, ((principal, product, major, dataset, operation), sums) in enumerate(taken.items(), 1):
+        timestamp = datetime.fromtimestamp(sums.last_at, UTC)
         row = (principal, timestamp.date(), product, major, dataset, operation)
-        for name, value in zip(columns, (*row, int(requests), int(refused), int(size), timestamp), strict=True):
+        for name, value in zip(columns, (*row, sums.requests, sums.refused, sums.bytes, timestamp), strict=False):
             columns[name].append(value)
+        for code, times in sums.refusals.items():
+            columns["places"].append(place)
+            columns["codes"].append(code)
+            columns["times"].append(times)
     return columns
 
 

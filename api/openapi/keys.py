@@ -201,6 +201,12 @@ def usage_schema() -> JsonObject:
         "principal": TEXT, "day": DAY, "product": MAYBE_TEXT, "major": {"type": ["integer", "null"]},
         "dataset": MAYBE_TEXT, "operation": TEXT, "requests": INTEGER,
         "refused": INTEGER | {"description": "Requests answered with an error."},
+        "refusals": {
+            "type": "object",
+            "additionalProperties": INTEGER,
+            "description": "Of these, how many got which problem, by its code.",
+            "examples": [{"rate_limited": 3, "unknown_parameter": 1}],
+        },
         "bytes": INTEGER | {"description": "Bytes of response bodies."},
     }  # fmt: skip
     return {"type": "object", "required": list(properties), "properties": properties}

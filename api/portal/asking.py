@@ -178,11 +178,6 @@ def write_address(path: str, query: str) -> str:
     return path + (f"?{query}" if query else "")
 
 
-def status_of(problem: Problem | None) -> int:
-    """The status of a page that says what is wrong with its question, where something is."""
-    return KINDS[problem.code].status if problem else 200
-
-
 async def route(router: ASGIApp, scope: Scope, answer: Answer) -> None:
     """Has the service's routes answer; what other layers would make a problem is one here already."""
     try:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from api.http.problems import KINDS, Problem
+
 
 class Elsewhere(Exception):  # noqa: N818 - no error: the page has another address
     """The page stands at another path; on the way there a session may begin or end."""
@@ -27,6 +29,11 @@ class Content:
     description: str = ""
     alternate: str | None = None  # the path of the same as JSON
     search: str = ""  # what stands in the search field
-    status: int = 200
+    problem: Problem | None = None  # what is wrong with the question, where the page says so beside its form
     is_kept: bool = True  # otherwise a part is missing for now, or the page has a form, and nobody keeps it
     indexed: bool = True  # whether search engines may list it
+
+    @property
+    def status(self) -> int:
+        """The status of the page."""
+        return KINDS[self.problem.code].status if self.problem else 200

@@ -17,6 +17,7 @@ from api.http.addresses import public_path
 from api.http.conditional import build_digest, matches
 from api.http.negotiation import COMPRESSED_FROM_BYTES, choose_coding, encode_body
 from api.http.problems import KINDS, Problem, render_problem
+from api.http.security_events import note_problem
 from api.portal.asking import Asking
 from api.portal.content import Content, Elsewhere
 from api.portal.rendering import render
@@ -95,6 +96,8 @@ async def answer_content(request: Request, asking: Asking, content: Content) -> 
 
 def answer_once(request: Request, asking: Asking, content: Content) -> Response:
     """A page that nobody keeps: a part of it is missing for now, or it has a form of the visitor's session."""
+    if content.problem is not None:
+        note_problem(request, content.problem.code, content.problem.reason)
     body = render(request, content, asking.visitor, asking.replies)
     return Response(body, content.status, HEADERS | {"Cache-Control": "no-store"}, CONTENT_TYPE)
 

@@ -115,6 +115,21 @@ class KeyUsage(Model):
     last_at: Mapped[datetime]
 
 
+class KeyRefusal(Model):
+    """The problems that a principal was answered with on one day: how often each code, never why."""
+
+    __tablename__ = "key_refusals"
+
+    principal: Mapped[str] = mapped_column(primary_key=True)
+    day: Mapped[date] = mapped_column(sa.Date, primary_key=True)  # as in key_usage, with all that follows
+    product: Mapped[str] = mapped_column(primary_key=True)
+    major: Mapped[int] = mapped_column(sa.Integer, primary_key=True)
+    dataset: Mapped[str] = mapped_column(primary_key=True)
+    operation: Mapped[str] = mapped_column(primary_key=True)
+    code: Mapped[str] = mapped_column(primary_key=True)
+    requests: Mapped[int]
+
+
 # What the API's second login may add to, and what it may change besides.
 APPENDED_TABLES = (Receipt, Event, ReceiptEvent)
-CHANGED_TABLES = (ApiKey, IdempotencyKey, RateLease, KeyUsage, Session)
+CHANGED_TABLES = (ApiKey, IdempotencyKey, RateLease, KeyUsage, KeyRefusal, Session)

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from api.http.problems import KINDS, Problem
-from api.portal.asking import Asking, Reply, status_of
+from api.portal.asking import Asking, Reply
 from api.portal.content import Content
 from api.portal.page import Page
 from api.portal.pages.subject import find_subject
@@ -64,7 +64,7 @@ async def build_diff(asking: Asking) -> Content:
         values,
         alternate=f"{path}/changes?since={since}",
         indexed=False,
-        status=status_of(problem),
+        problem=problem,
     )
 
 

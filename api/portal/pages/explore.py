@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from api.datasets.aggregates_parameters import MEASURES
 from api.http.problems import KINDS, Problem
-from api.portal.asking import Asking, Reply, status_of
+from api.portal.asking import Asking, Reply
 from api.portal.charts.aggregate import chart_of_groups, default_view, is_time
 from api.portal.charts.drawing import draw_chart, is_missing
 from api.portal.charts.specification import show_value
@@ -98,7 +98,7 @@ async def build_explore(asking: Asking) -> Content:
         values,
         alternate=alternate,
         indexed=False,
-        status=status_of(problem),
+        problem=problem,
         is_kept=is_whole,
     )
 

@@ -6,7 +6,6 @@ from urllib.parse import urlsplit
 
 from api.auth.api_keys import KEY_PREFIX
 from api.http.problems import Problem
-from api.http.security_events import note_problem
 from api.portal.action import Action
 from api.portal.asking import Asking
 from api.portal.content import Content, Elsewhere
@@ -29,16 +28,16 @@ async def build_sign_in(asking: Asking) -> Content:
     return show_form(asking, back, again=again)
 
 
-def show_form(asking: Asking, back: str, *, again: bool = False, error: str = "") -> Content:
+def show_form(asking: Asking, back: str, *, again: bool = False, problem: Problem | None = None) -> Content:
     """The form, with what was wrong with the last attempt."""
     values = {
         "back": back,
         "again": again and asking.visitor.session is not None,
-        "error": error,
+        "error": problem.detail if problem else "",
         "possible": session_cookie(asking.request) is not None,
         "issuers": [issuer.name or urlsplit(issuer.issuer).netloc for issuer in issuers_of(asking.context.settings)],
     }
-    return Content("sign_in.html", "Sign in", values, status=401 if error else 200, is_kept=False, indexed=False)
+    return Content("sign_in.html", "Sign in", values, problem=problem, is_kept=False, indexed=False)
 
 
 def issuers_of(settings: Settings) -> list[TokenIssuer]:
@@ -53,15 +52,16 @@ async def sign_in(asking: Asking, form: Form) -> Content:
         return show_form(asking, back)
     key = form.get("key")
     if not key.startswith(KEY_PREFIX):
-        return show_form(asking, back, error=f"Enter an API key: it begins with {KEY_PREFIX}")
+        detail = f"Enter an API key: it begins with {KEY_PREFIX}"
+        return show_form(asking, back, problem=Problem("unauthorized", detail, reason="malformed"))
     callers = asking.context.callers
     try:
         principal = await callers.identify(request.scope, {"x-api-key": key})
     except Problem as problem:
         if problem.code != "unauthorized":
             raise
-        note_problem(request, problem.code, problem.reason)
-        return show_form(asking, back, error=WRONG)
+        wrong = Problem("unauthorized", WRONG, reason=problem.reason)
+        return show_form(asking, back, problem=wrong)
     if asking.visitor.session is not None:
         await callers.sessions.end(asking.visitor.session)
     raise Elsewhere(back, opened=await callers.sessions.open(principal))

@@ -85,7 +85,7 @@ def find_attempt(request: Request, context: Context, cookie: SessionCookie) -> A
 def refuse(request: Request, visitor: Visitor | None, message: str) -> Response:
     """The sign-in page, which says what was wrong."""
     asking = Asking(request, visitor or Visitor(context_of(request).callers.authenticator.anonymous))
-    return answer_once(request, asking, show_form(asking, "/", error=message))
+    return answer_once(request, asking, show_form(asking, "/", problem=Problem("unauthorized", message)))
 
 
 def redirect_uri(request: Request) -> str:

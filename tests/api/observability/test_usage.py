@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from api.observability.usage import ROWS_MAXIMUM, UsageLog
 from runtime.postgres.database import make_engine, make_write_pool
 from runtime.settings.secret import read_secret
 from runtime.settings.settings import load_settings
-from tests.support.lab import Lab
+from tests.support.lab import PEOPLE, Lab
 
 PLACE = ("key1", "people", 1, "people", "records")
 SUMS = "SELECT principal, product, dataset, operation, requests::int, refused::int, bytes::int FROM decant.key_usage"
@@ -60,22 +61,28 @@ def test_several_processes_add_up(lab: Lab) -> None:
     async def use(one: UsageLog, other: UsageLog) -> None:
         for log in (one, other, one):
             log.note(PLACE, 200, 10)
-            log.note(PLACE, 404, 1)
+            log.note(PLACE, 404, 1, "not_found")
+            log.note(PLACE, 429, 0, "rate_limited")
         await asyncio.gather(one.flush(), other.flush())
         one.note(PLACE, 200, 10)
         await one.flush()
         await one.flush()
 
     run(lab, use)
-    assert lab.rows(SUMS) == [("key1", "people", "people", "records", 7, 3, 43)]
+    assert lab.rows(SUMS) == [("key1", "people", "people", "records", 10, 6, 43)]
+    assert lab.rows("SELECT code, requests::int FROM decant.key_refusals ORDER BY 1") == [
+        ("not_found", 3),
+        ("rate_limited", 3),
+    ]
 
 
 def test_what_could_not_be_written_is_kept(lab: Lab) -> None:
     async def use(one: UsageLog, _: UsageLog) -> None:
         one.note(PLACE, 200, 10)
         await one.flush()
-        one.note(PLACE, 500, 5)
-        assert one.sums[PLACE][:3] == [2, 1, 15]
+        one.note(PLACE, 500, 5, "internal_error")
+        kept = one.sums[PLACE]
+        assert (kept.requests, kept.refused, kept.bytes, kept.refusals) == (2, 1, 15, {"internal_error": 1})
 
     run(lab, use, "postgresql://nobody@127.0.0.1:1/none")
 
@@ -83,8 +90,45 @@ def test_what_could_not_be_written_is_kept(lab: Lab) -> None:
 def test_a_flood_of_names_is_bounded(lab: Lab) -> None:
     async def use(one: UsageLog, _: UsageLog) -> None:
         for number in range(ROWS_MAXIMUM + 50):
-            one.note(("key1", "people", 1, f"d{number}", "records"), 200, 1)
+            one.note(("key1", "people", 1, f"d{number}", "records"), 404, 1, "not_found")
         assert len(one.sums) == ROWS_MAXIMUM + 1
-        assert one.sums["key1", "", 0, "", ""][0] == 50
+        rest = one.sums["key1", "", 0, "", ""]
+        assert (rest.requests, rest.refusals) == (50, {"not_found": 50})
 
     run(lab, use)
+
+
+def test_usage_says_which_problems_refused_requests_got(
+    make_lab: Callable[..., Lab],
+) -> None:
+    lab = make_lab(PEOPLE, rate_limit_default="9/hour")
+    lab.ingest("people.people", "id,name,age,born\n1,Ann,30,1990-01-31\n")
+    engine = make_engine(lab.urls.write)
+    key = create_key(engine, read_secret(lab.settings), "test", ["people:read"])
+    operator = create_key(engine, read_secret(lab.settings), "ops", ["ops:read"])
+    records = "/data/people/v1/people/records"
+    with lab.serve() as client:
+        for path in (records, f"{records}?x=1", f"{records}?y=1", f"{records}?limit=0", f"{records}/9", "/keys"):
+            client.get(path, headers={"X-API-Key": key})
+        # Pages say what is wrong in forms of their own: a page of its own, or beside the form.
+        for path in ("/browse/people/v1/nothing", "/browse/people/v1/people/explore?x=1"):
+            assert client.get(path, headers={"X-API-Key": key}).status_code in {404, 422}
+        client.get(records, headers={"X-API-Key": key})
+        for _ in range(2):
+            assert client.get(records, headers={"X-API-Key": key}).status_code == 429
+        assert client.get(records, headers={"X-API-Key": "x"}).status_code == 401
+        client.get("/keys", headers={"X-API-Key": operator})
+    # The service has ended, and written what it knew; another one reads it.
+    with lab.serve() as client:
+        rows = client.get("/operations/usage", headers={"X-API-Key": operator}).json()["data"]
+        (own,) = client.get("/keys/self/usage", headers={"X-API-Key": operator}).json()["data"]
+    assert own["refusals"] == {"insufficient_scope": 1}
+    assert all(sum(row["refusals"].values()) == row["refused"] for row in rows)
+    found = {(row["principal"], row["operation"]): row["refusals"] for row in rows}
+    name = key.split("_")[1]
+    assert found[name, "records"] == {"rate_limited": 2, "unknown_parameter": 2, "limit_out_of_range": 1}
+    assert found[name, "record"] == {"record_not_found": 1}
+    assert found[name, "get_keys"] == {"insufficient_scope": 1}
+    assert found[name, "portal dataset"] == {"not_found": 1}
+    assert found[name, "portal explore"] == {"unknown_parameter": 1}
+    assert found["anonymous", "records"] == {"unauthorized": 1}

@@ -38,6 +38,7 @@ RIGHTS = {
     "decant.idempotency_keys": ("d", "", "siud"),  # old ones are forgotten by the worker
     "decant.api_keys": ("", "", "siu"),
     "decant.key_usage": ("", "", "siu"),
+    "decant.key_refusals": ("", "", "siu"),
     "decant.rate_leases": ("", "", "siud"),
     "decant.sessions": ("", "", "siud"),
     "people_v1.people": ("siud", "s", ""),
