@@ -19,7 +19,7 @@ from api.datasets.records import Record
 from api.http.problems import Problem, parameter_problem
 from api.http.responses import READ, answer_json, answer_list, refuse_unknown
 from api.metadata.lineage import LineageOfCaller, lineages_of
-from api.metadata.load_history import list_loads, list_quality, read_profile
+from api.metadata.load_history import list_loads, list_profiles, list_quality, read_profile
 from api.metadata.provenance import provenance_of, read_provenance
 from api.query.record_key import parse_key, read_key_part
 from api.query.view import View
@@ -42,10 +42,20 @@ async def get_profile(request: Request) -> Response:
     found = await read_profile(context.read_connections, view.dataset)
     if found is None:
         raise Problem("not_found", "The dataset has no profile yet: a profile is made after a publication.")
-    seen = [member for member in found["properties"] if member["property"] in view.properties]
-    members = [member for member in seen if member["property"] not in view.closed]
+    members = pick_properties(view, found["properties"])
     head = {name: found[name] for name in ("revision", "record_count", "made_at")}
     return answer_json(request, {"data": members, **head}, {"Decant-Revision": str(found["revision"])})
+
+
+@router.api_route(f"{DATASET}/profile/history", methods=READ)
+async def get_profile_history(request: Request) -> Response:
+    """A few figures of each property that the caller sees, of the revisions that were profiled last."""
+    context, _, view = await find_whole(request)
+    refuse_unknown(request, PAGE)
+    before, limit = read_page(request, "expected a revision such as 42")
+    pick = partial(pick_properties, view)
+    members, behind = await list_profiles(context.read_connections, view.dataset, pick, before, limit)
+    return answer_list(request, members, behind, context.settings)
 
 
 @router.api_route(f"{DATASET}/quality", methods=READ)
@@ -132,13 +142,19 @@ async def find_whole(request: Request) -> tuple[Context, Principal, View]:
     return context, principal, view
 
 
-def read_page(request: Request) -> tuple[int | None, int]:
-    """Before which load a list begins, and how many it holds."""
+def pick_properties(view: View, figures: list[Any]) -> list[Any]:
+    """The figures of the properties whose values the caller sees."""
+    seen = [member for member in figures if member["property"] in view.properties]
+    return [member for member in seen if member["property"] not in view.closed]
+
+
+def read_page(request: Request, expected: str = "expected the id of a load such as 42") -> tuple[int | None, int]:
+    """Before which load, or other number, a list begins, and how many it holds."""
     given = request.query_params
     before, limit = given.get("before"), given.get("limit", str(LIMIT_DEFAULT))
     if not (limit.isascii() and limit.isdigit() and len(limit) <= 4 and 1 <= int(limit) <= LIMIT_MAXIMUM):
         message = f"must be an integer from 1 to {LIMIT_MAXIMUM}"
         raise parameter_problem("limit_out_of_range", "limit", message)
     if before is not None and not (before.isascii() and before.isdigit() and len(before) <= ID_DIGITS):
-        raise parameter_problem("invalid_value", "before", "expected the id of a load such as 42")
+        raise parameter_problem("invalid_value", "before", expected)
     return (None if before is None else int(before)), int(limit)

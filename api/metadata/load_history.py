@@ -18,6 +18,14 @@ SELECT json_build_object('revision', revision, 'record_count', record_count, 'pr
   'made_at', {timestamp("made_at")})::text
 FROM decant.profiles WHERE dataset_id = {MINE}
 """
+# Of a revision that can no longer be read no figure is shown either.
+PAST_PROFILES = f"""
+SELECT p.revision, json_build_object('revision', p.revision, 'record_count', p.record_count,
+  'made_at', {timestamp("p.made_at")}, 'properties', p.properties)::text
+FROM decant.profile_history AS p JOIN decant.datasets AS d ON d.id = p.dataset_id
+WHERE d.id = {MINE} AND p.revision >= d.oldest_revision AND (%(before)s::bigint IS NULL OR p.revision < %(before)s)
+ORDER BY p.revision DESC LIMIT %(limit)s
+"""
 LOADS = f"""
 SELECT id, json_build_object('id', id, 'kind', kind, 'status', status, 'revision', revision, 'raw', raw,
   'accepted', accepted, 'rejected', rejected, 'duplicates', duplicates, 'inserted', inserted, 'updated', updated,
@@ -45,6 +53,23 @@ async def read_profile(read_connections: ReadConnections, dataset: Dataset) -> d
     """The dataset's profile, None where it has none yet."""
     rows = await fetch(read_connections, PROFILE, address_of(dataset))
     return json.loads(rows[0][0]) if rows else None
+
+
+async def list_profiles(
+    read_connections: ReadConnections,
+    dataset: Dataset,
+    pick: Callable[[list[Any]], list[Any]],
+    before: int | None,
+    limit: int,
+) -> tuple[bytes, int | None]:
+    """The figures of the latest revisions as the members of a JSON array, and the revision behind which the next
+    page begins; `pick` chooses the properties that are shown.
+    """
+    facts = address_of(dataset) | {"before": before, "limit": limit + 1}
+    members, behind = split_page(await fetch(read_connections, PAST_PROFILES, facts), limit)
+    profiles = orjson.loads(b"[" + members + b"]")
+    shown = [orjson.dumps(profile | {"properties": pick(profile["properties"])}) for profile in profiles]
+    return b",".join(shown), behind
 
 
 async def list_loads(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from api.openapi.lineage import lineage, origin, provenance
 from api.openapi.loads import INTEGER, LOAD, MAYBE_INTEGER, MAYBE_TEXT, TEXT, TIMESTAMP
 from api.openapi_parts.names import operation_id
 from api.openapi_parts.parameters import key_parameter
@@ -22,6 +23,7 @@ def inspection_schemas() -> JsonObject:
     """What all datasets' operations share."""
     return {
         "PropertyProfile": property_profile(),
+        "PastProfile": past_profile(),
         "Measured": measured(),
         "Origin": origin(),
         "Lineage": lineage(),
@@ -38,6 +40,7 @@ def inspection_paths(dataset: Dataset, common: JsonObject, *, row_filtered: bool
     if not row_filtered:
         paths |= {
             f"{dataset.path}/profile": {"get": common | profile_operation(dataset)},
+            f"{dataset.path}/profile/history": {"get": common | profile_history_operation(dataset)},
             f"{dataset.path}/quality": {"get": common | quality_operation(dataset)},
             f"{dataset.path}/loads": {"get": common | loads_operation(dataset)},
         }
@@ -65,13 +68,13 @@ def page_of(items: JsonObject) -> JsonObject:
     return {"type": "object", "required": ["data", "next"], "properties": members}
 
 
-def list_parameters() -> list[JsonObject]:
-    """The parameters of a list of loads."""
+def list_parameters(before_what: str = "Only loads with a smaller id") -> list[JsonObject]:
+    """The parameters of a list of loads, or of what else is numbered."""
     limit: JsonObject = {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}
     before: JsonObject = {"type": "integer", "minimum": 0, "maximum": 10**18 - 1}
     return [
         parameter("limit", "How many.", limit),
-        parameter("before", "Only loads with a smaller id; `next` contains it.", before),
+        parameter("before", f"{before_what}; `next` contains it.", before),
     ]
 
 
@@ -95,6 +98,18 @@ def profile_operation(dataset: Dataset) -> JsonObject:
         " can describe the previous revision.",
         "parameters": [],
         "responses": ledger_answers("The profile.", schema, revision=True),
+    }
+
+
+def profile_history_operation(dataset: Dataset) -> JsonObject:
+    """The figures of the last revisions."""
+    return {
+        "operationId": operation_id("list_profile", dataset),
+        "summary": f"Earlier profiles of {dataset.name}",
+        "description": "Nulls, distinct values, bounds and mean of each property, newest revision first: of the last"
+        " 50 revisions that a profile was made of, as far back as history reaches.",
+        "parameters": list_parameters("Only smaller revisions"),
+        "responses": ledger_answers("A page of revisions.", page_of({"$ref": "#/components/schemas/PastProfile"})),
     }
 
 
@@ -165,6 +180,35 @@ def provenance_operation(dataset: Dataset) -> JsonObject:
     }
 
 
+def profile_figures() -> JsonObject:
+    """The figures of a property that are kept of earlier revisions, too."""
+    number: JsonObject = {"type": "integer", "minimum": 0}
+    return {
+        "property": TEXT,
+        "nulls": number | {"description": "Number of records without a value."},
+        "distinct": number | {"description": "Number of distinct values."},
+        "minimum": NUMBER_OR_TEXT | {"description": "Null if texts are too long to be shown."},
+        "maximum": NUMBER_OR_TEXT,
+        "mean": {"type": ["number", "null"], "description": "Of numbers; rounded to a double."},
+    }
+
+
+def past_profile() -> JsonObject:
+    """The figures of one revision."""
+    figures: JsonObject = {
+        "type": "object",
+        "required": ["property", "nulls", "distinct"],
+        "properties": profile_figures(),
+    }
+    properties: JsonObject = {
+        "revision": INTEGER | {"description": "The revision that was profiled."},
+        "record_count": INTEGER | {"description": "The record count of the revision."},
+        "made_at": TEXT | {"format": "date-time", "description": "When its profile was made."},
+        "properties": {"type": "array", "items": figures, "description": "The figures of each property."},
+    }
+    return {"type": "object", "required": list(properties), "properties": properties}
+
+
 def property_profile() -> JsonObject:
     """One property of a profile."""
     number: JsonObject = {"type": "integer", "minimum": 0}
@@ -186,11 +230,7 @@ def property_profile() -> JsonObject:
         "type": "object",
         "required": ["property", "nulls", "distinct"],
         "properties": {
-            "property": TEXT,
-            "nulls": number | {"description": "Number of records without a value."},
-            "distinct": number | {"description": "Number of distinct values."},
-            "minimum": NUMBER_OR_TEXT | {"description": "Null if texts are too long to be shown."},
-            "maximum": NUMBER_OR_TEXT,
+            **profile_figures(),
             "most_frequent": {"type": ["array", "null"], "items": frequent},
             "histogram": {
                 "type": ["array", "null"],
@@ -224,72 +264,5 @@ def measured() -> JsonObject:
         "raw": MAYBE_INTEGER,
         "rejected": MAYBE_INTEGER,
         "rules": {"type": "array", "items": rule},
-    }
-    return {"type": "object", "required": list(properties), "properties": properties}
-
-
-def origin() -> JsonObject:
-    """One thing that a property comes from."""
-    properties: JsonObject = {
-        "kind": {
-            "type": "string",
-            "enum": ["property", "records", "column", "stated"],
-            "description": "A property of a dataset, the records of one, a raw column, or what the contract says.",
-        },
-        "place": TEXT | {"description": "The dataset, or the raw data; empty where the contract only says a name."},
-        "name": MAYBE_TEXT | {"description": "The property or column; null where whole records count."},
-        "url": TEXT | {"description": "The lineage of the dataset."},
-        "origins": {
-            "type": "array",
-            "items": {"$ref": "#/components/schemas/Origin"},
-            "description": "What it comes from in turn; empty where that stands at another place of the same tree.",
-        },
-    }
-    return {"type": "object", "required": ["kind", "place", "name"], "properties": properties}
-
-
-def lineage() -> JsonObject:
-    """The lineage of a dataset."""
-    user: JsonObject = {
-        "type": "object",
-        "required": ["place", "name", "url"],
-        "properties": {"place": TEXT, "name": TEXT, "url": TEXT},
-    }
-    used_by: JsonObject = {"type": "array", "items": user}
-    prop: JsonObject = {
-        "type": "object",
-        "required": ["name", "origins", "used_by"],
-        "properties": {
-            "name": TEXT,
-            "transform": MAYBE_TEXT | {"description": "The expression that makes it; only for `ops:read`."},
-            "origins": {"type": "array", "items": {"$ref": "#/components/schemas/Origin"}},
-            "used_by": used_by | {"description": "The properties of other datasets that are made of it."},
-        },
-    }
-    properties: JsonObject = {
-        "dataset": TEXT,
-        "source": MAYBE_TEXT | {"description": "What feeds the dataset; only for `ops:read`."},
-        "query": MAYBE_TEXT | {"description": "The query that it is derived by; only for `ops:read`."},
-        "properties": {"type": "array", "items": prop},
-        "used_by": used_by | {"description": "The properties that are made of its records, not of their values."},
-    }
-    return {"type": "object", "required": ["dataset", "properties", "used_by"], "properties": properties}
-
-
-def provenance() -> JsonObject:
-    """The origin of a record."""
-    thing: JsonObject = {"type": "object", "additionalProperties": True}
-    properties: JsonObject = {
-        "key": thing,
-        "read_at_revision": INTEGER,
-        "revision": INTEGER | {"description": "The revision that wrote this version of the record."},
-        "published_at": TIMESTAMP,
-        "deleted_in_revision": MAYBE_INTEGER | {"description": "The revision that deleted the record."},
-        "load": thing | {"description": "The load of the record."},
-        "file": MAYBE_TEXT | {"description": "The file, page or table of the raw batch."},
-        "line": MAYBE_INTEGER | {"description": "The line of the record in the file."},
-        "raw": MAYBE_TEXT | {"description": "The raw record; null if the raw batch cannot be read by this service."},
-        "properties": {"type": "array", "items": thing, "description": "The origin of each property."},
-        "earlier": {"type": "array", "items": thing, "description": "Up to 99 earlier versions, newest first."},
     }
     return {"type": "object", "required": list(properties), "properties": properties}

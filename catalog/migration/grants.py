@@ -18,6 +18,7 @@ from catalog.storage.access_tables import (
 from catalog.storage.dataset_tables import STAGING_SCHEMA
 from catalog.storage.installation_tables import Epoch, NamedLock, WatchedInput
 from catalog.storage.ledger_tables import LEDGER_TABLES, QUEUE_SCHEMA, SCHEMA, AppliedContract, Load
+from catalog.storage.profile_tables import PROFILE_TABLES
 from runtime.postgres.database import INGEST_ROLE, READ_ROLE, ROLES, WRITE_ROLE
 
 RIGHTS_OF_OWNER = """
@@ -104,7 +105,7 @@ def ingest_grants() -> Iterator[str]:
     yield f"SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {QUEUE_SCHEMA}"
     yield f"USAGE ON ALL SEQUENCES IN SCHEMA {QUEUE_SCHEMA}"
     yield f"EXECUTE ON FUNCTION {SCHEMA}.park_indexes(regclass), {SCHEMA}.restore_indexes(regclass)"
-    for model in LEDGER_TABLES:
+    for model in (*LEDGER_TABLES, *PROFILE_TABLES):
         yield f"SELECT, INSERT, UPDATE, DELETE ON {SCHEMA}.{model.__tablename__}"
     yield f"SELECT ON {SCHEMA}.{AppliedContract.__tablename__}"
     yield f"SELECT, INSERT ON {SCHEMA}.{Epoch.__tablename__}"
@@ -119,7 +120,7 @@ def ingest_grants() -> Iterator[str]:
 def read_grants() -> Iterator[str]:
     """Reads the ledger; sees no keys, and writes nothing."""
     yield f"USAGE ON SCHEMA {SCHEMA}"
-    for model in (*LEDGER_TABLES, AppliedContract, AuditEntry, Epoch):
+    for model in (*LEDGER_TABLES, *PROFILE_TABLES, AppliedContract, AuditEntry, Epoch):
         yield f"SELECT ON {SCHEMA}.{model.__tablename__}"
 
 

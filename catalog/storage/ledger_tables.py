@@ -260,19 +260,6 @@ class ReceiptEvent(Model):
     event: Mapped[int] = mapped_column(sa.ForeignKey(Event.id), index=True)
 
 
-class Profile(Model):
-    """What a dataset's current revision holds, in figures: made after its publication, of all its records."""
-
-    __tablename__ = "profiles"
-
-    dataset_id: Mapped[int] = mapped_column(sa.ForeignKey(DatasetHead.id), primary_key=True)
-    revision: Mapped[int]
-    record_count: Mapped[int]
-    properties: Mapped[list[Any]]  # one object for each property
-    seconds: Mapped[float] = mapped_column(sa.Double)  # what making it cost
-    made_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
-
-
 class ParkedIndex(Model):
     """An index that is away while a first load runs: built at once at its end, it costs a third."""
 
@@ -293,5 +280,4 @@ LEDGER_TABLES = (
     Receipt,
     Event,
     ReceiptEvent,
-    Profile,
 )

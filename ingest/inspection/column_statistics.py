@@ -19,7 +19,8 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from catalog.model.dataset import Dataset, Property
 from catalog.storage.dataset_tables import CatalogTables, DatasetTables
-from catalog.storage.ledger_tables import DatasetHead, Profile
+from catalog.storage.ledger_tables import DatasetHead
+from catalog.storage.profile_tables import PastProfile, Profile
 from runtime.logs import log
 from runtime.postgres.sql_types import SqlExpression, SqlQuery
 
@@ -33,8 +34,11 @@ MOST_DOUBLINGS = 20
 THRIFT = 20  # a profile is made anew after as many times as long as making it took
 MEMORY = "64MB"  # for grouping; more goes to disk
 STATEMENT_LIMIT = "10min"
-NUMBERS = (sa.Integer, sa.Numeric)
+PAST_PROFILES = 50  # revisions whose figures are kept
+PAST_FIGURES = ("property", "nulls", "distinct", "minimum", "maximum", "mean")
+NUMBERS = (sa.Integer, sa.Numeric, sa.Float)
 TIMESTAMPS = (sa.Date, sa.TIMESTAMP)
+WIDEST = 8e307  # half the distance of two floats whose difference still is a float, and a bit
 UNRANKED = (sa.Boolean, sa.Uuid)  # have no minimum in Postgres, or only in its newest
 
 
@@ -151,7 +155,23 @@ def keep_profile(engine: sa.Engine, dataset_id: int, facts: dict[str, Any]) -> b
         statement = postgresql.insert(Profile).values(dataset_id=dataset_id, **values)
         newer = Profile.revision <= facts["revision"]
         statement = statement.on_conflict_do_update(index_elements=[Profile.dataset_id], set_=values, where=newer)
-        return connection.execute(statement.returning(Profile.dataset_id)).first() is not None
+        kept = connection.execute(statement.returning(Profile.dataset_id)).first() is not None
+        if kept:
+            keep_past(connection, dataset_id, values, oldest)
+        return kept
+
+
+def keep_past(connection: sa.Connection, dataset_id: int, facts: dict[str, Any], oldest: int) -> None:
+    """Keeps the figures of a profile beside those of earlier revisions, as far as these can still be read."""
+    shown = [{name: each[name] for name in PAST_FIGURES if name in each} for each in facts["properties"]]
+    values = {"record_count": facts["record_count"], "properties": shown, "made_at": facts["made_at"]}
+    statement = postgresql.insert(PastProfile).values(dataset_id=dataset_id, revision=facts["revision"], **values)
+    key = [PastProfile.dataset_id, PastProfile.revision]
+    connection.execute(statement.on_conflict_do_update(index_elements=key, set_=values))
+    of_dataset = PastProfile.dataset_id == dataset_id
+    newest = sa.select(PastProfile.revision).where(of_dataset).order_by(PastProfile.revision.desc())
+    gone = sa.or_(PastProfile.revision < oldest, PastProfile.revision.not_in(newest.limit(PAST_PROFILES)))
+    connection.execute(sa.delete(PastProfile).where(of_dataset, gone))
 
 
 def compile_profile(table: sa.Table, prop: Property) -> SqlQuery:
@@ -175,6 +195,10 @@ def compile_profile(table: sa.Table, prop: Property) -> SqlQuery:
             for name, bound in (("minimum", sa.func.min(value)), ("maximum", sa.func.max(value))):
                 members += [name, sa.case((showable, sa.func.to_jsonb(show(prop, pick(bound)))))]
         members += ["most_frequent", sa.case((showable, most_frequent(counted, prop)))]
+        if isinstance(prop.type.sqlalchemy, NUMBERS):
+            # Added up as exact numbers: a sum of floats may be none.
+            total = sa.func.sum(sa.cast(value, sa.Numeric) * records) / sa.func.sum(records).filter(there)
+            members += ["mean", pick(sa.cast(total, sa.Double))]
         if isinstance(prop.type.sqlalchemy, NUMBERS + TIMESTAMPS):
             members += ["histogram", histogram(counted, prop)]
     return sa.select(sa.func.jsonb_build_object(*members))
@@ -217,10 +241,12 @@ def histogram(counted: sa.FromClause, prop: Property) -> SqlExpression:
     number: SqlExpression = sa.cast(value, sa.Double)
     placed = sa.select(number.label("value"), counted.c.records).where(counted.c.value.is_not(None)).cte("placed")
     span = sa.select(sa.func.min(placed.c.value).label("low"), sa.func.max(placed.c.value).label("high")).cte("span")
+    # Two floats may be too far apart to have a difference.
+    is_span = sa.and_(span.c.low < span.c.high, span.c.high / 2 - span.c.low / 2 < WIDEST)
     index = sa.func.least(sa.func.width_bucket(placed.c.value, span.c.low, span.c.high, BUCKETS), BUCKETS)
     filled = (
         sa.select(index.label("place"), sa.cast(sa.func.sum(placed.c.records), sa.BigInteger).label("records"))
-        .select_from(placed.join(span, span.c.low < span.c.high))
+        .select_from(placed.join(span, is_span))
         .group_by(sa.literal_column("1"))
         .subquery("filled")
     )
@@ -236,5 +262,5 @@ def histogram(counted: sa.FromClause, prop: Property) -> SqlExpression:
         "from", bound(places.c.place - 1), "to", upper, "records", sa.func.coalesce(filled.c.records, 0)
     )
     ordered: SqlExpression = aggregate_order_by(entry, places.c.place)
-    rows = span.join(places, span.c.low < span.c.high).outerjoin(filled, filled.c.place == places.c.place)
+    rows = span.join(places, is_span).outerjoin(filled, filled.c.place == places.c.place)
     return sa.select(sa.func.jsonb_agg(ordered)).select_from(rows).scalar_subquery()

@@ -15,7 +15,8 @@ from catalog.model.dependencies import needs_of
 from catalog.model.record_key import parse_key
 from catalog.storage.dataset_tables import LINE, LOAD, UNTIL, CatalogTables
 from catalog.storage.export_files import delete_exports
-from catalog.storage.ledger_tables import Load, Profile, RejectedRecord
+from catalog.storage.ledger_tables import Load, RejectedRecord
+from catalog.storage.profile_tables import PROFILE_TABLES
 from catalog.types.property_types import InvalidValueError
 from ingest.cleaning.engine import evaluate_rules, open_engine
 from ingest.cleaning.plan import compile_cleaning, needed_columns
@@ -196,7 +197,8 @@ class Erasure:
         if mentions:
             connection.execute(sa.text("DELETE FROM decant.rejected_records WHERE id = ANY(:ids)"), {"ids": mentions})
         # Its minimum, or its most frequent value, may be the record's.
-        connection.execute(sa.delete(Profile).where(Profile.dataset_id == self.dataset_id))
+        for model in PROFILE_TABLES:
+            connection.execute(sa.delete(model).where(model.dataset_id == self.dataset_id))
         for load_id, lines in self.lines.items():
             connection.execute(
                 sa.text(

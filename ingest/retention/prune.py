@@ -24,6 +24,7 @@ from catalog.storage.epoch import read_epochs
 from catalog.storage.export_files import delete_exports
 from catalog.storage.heads import is_head_of
 from catalog.storage.ledger_tables import IDEMPOTENCY_HOURS, DatasetHead, Load, Revision
+from catalog.storage.profile_tables import PastProfile
 from ingest.landing.landing_zone import locate
 from ingest.ledger.failures import explain_failure, is_outage
 from runtime.postgres.sql_types import SqlExpression
@@ -137,6 +138,7 @@ def prune_dataset(engine: sa.Engine, settings: Settings, tables: DatasetTables, 
     pruned = Pruned(dataset.address)
     pruned.oldest_revision = move_oldest(engine, head.id, horizon)
     pruned.history = delete_history(engine, tables, pruned.oldest_revision)
+    delete_past_profiles(engine, head.id, pruned.oldest_revision)
     delete_exports(settings.exports_folder, tables.dataset, before=(epoch, pruned.oldest_revision))
     facts = {"dataset_id": head.id, "horizon": horizon}
     pruned.rejected = repeat(engine, CLOSED_REJECTS, facts)
@@ -202,6 +204,13 @@ def delete_history(engine: sa.Engine, tables: DatasetTables, oldest: int) -> int
         total += gone
         if gone < ROWS_AT_ONCE:
             return total
+
+
+def delete_past_profiles(engine: sa.Engine, dataset_id: int, oldest: int) -> None:
+    """Deletes the figures of revisions that can no longer be read: a minimum is a record's value."""
+    past = sa.delete(PastProfile).where(PastProfile.dataset_id == dataset_id, PastProfile.revision < oldest)
+    with engine.begin() as connection:
+        connection.execute(past)
 
 
 def repeat(engine: sa.Engine, statement: str, facts: dict[str, object]) -> int:

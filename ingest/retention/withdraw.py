@@ -19,7 +19,7 @@ from ingest.ledger.running_load import RunningLoad
 from ingest.publishing.candidate import Outcome
 from ingest.publishing.ledger_entries import announce_revision, end_load, move_head
 from ingest.retention.erase import Erasure, derived_from
-from ingest.retention.prune import delete_history, is_old
+from ingest.retention.prune import delete_history, delete_past_profiles, is_old
 
 
 def withdraw(load: RunningLoad) -> Outcome:
@@ -35,6 +35,7 @@ def withdraw(load: RunningLoad) -> Outcome:
                 raise IngestError("This erasure has ended before; its key is no longer stored.")
         if outcome.status == "published":
             delete_history(load.engine, load.tables, outcome.revision)
+            delete_past_profiles(load.engine, load.ticket.dataset_id, outcome.revision)
     return outcome
 
 

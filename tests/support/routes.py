@@ -49,6 +49,7 @@ ROUTES = [
     ),
     Asked("GET", f"{DATASET}/lineage", READ),
     Asked("GET", f"{DATASET}/profile", READ, limited=False),
+    Asked("GET", f"{DATASET}/profile/history", READ, limited=False),
     Asked("GET", f"{DATASET}/quality", READ, limited=False),
     Asked("GET", f"{DATASET}/loads", READ, limited=False),
     Asked("GET", DATASET, READ),

@@ -27,6 +27,7 @@ RIGHTS = {
     "decant.rejected_records": ("siud", "s", ""),
     "decant.input_states": ("siud", "s", ""),
     "decant.profiles": ("siud", "s", ""),
+    "decant.profile_history": ("siud", "s", ""),
     "decant.contracts": ("s", "s", ""),
     "decant.locks": ("su", "", ""),  # one sweep at a time
     "decant.watched_inputs": ("siu", "", ""),

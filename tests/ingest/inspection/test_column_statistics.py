@@ -13,7 +13,14 @@ import pytest
 import sqlalchemy as sa
 
 from catalog.model.load_request import Erase
-from ingest.inspection.column_statistics import FAILURES, Behind, Failures, keep_profile, refresh_profiles
+from ingest.inspection.column_statistics import (
+    FAILURES,
+    PAST_PROFILES,
+    Behind,
+    Failures,
+    keep_profile,
+    refresh_profiles,
+)
 from ingest.loading.load_report import LoadReport
 from runtime.postgres.database import make_engine
 from tests.support.lab import PEOPLE, Lab
@@ -217,3 +224,63 @@ def test_pauses_grow_to_an_hour_and_with_what_a_failure_costs(times: int, second
     failed = Failures(times)
     failed.note(Behind(1, SimpleNamespace(address="a@1.a"), 1), ValueError(), seconds, 100.0)  # type: ignore[arg-type]
     assert (failed.times, failed.due) == (times + 1, 100 + pause)
+
+
+def past_of(lab: Lab) -> list[tuple[Any, ...]]:
+    """(revision, record count, figures of `age`) of each kept revision, newest first."""
+    rows = lab.rows("SELECT revision, record_count, properties FROM decant.profile_history ORDER BY 1 DESC")
+    return [(row[0], row[1], next(each for each in row[2] if each["property"] == "age")) for row in rows]
+
+
+def test_few_figures_of_each_revision_are_kept_beside_the_profile(lab: Lab) -> None:
+    for ages in ((1, 2), (1, 2, 6), ("", 7)):
+        rows = "".join(f"{n},a,{age},\n" for n, age in enumerate(ages))
+        lab.ingest("people.people", "id,name,age,born\n" + rows)
+        refresh(lab)
+    figures = {"property": "age", "nulls": 0, "distinct": 2, "minimum": 1, "maximum": 2, "mean": 1.5}
+    assert past_of(lab) == [
+        (3, 2, figures | {"nulls": 1, "distinct": 1, "minimum": 7, "maximum": 7, "mean": 7}),
+        (2, 3, figures | {"distinct": 3, "maximum": 6, "mean": 3}),
+        (1, 2, figures),
+    ]
+    assert refresh(lab) == []
+    assert len(past_of(lab)) == 3
+    # What history no longer reaches goes with the next profile, and an erasure takes all of them along.
+    lab.rows("UPDATE decant.datasets SET oldest_revision = 3 RETURNING 1")
+    lab.ingest("people.people", "id,name,age,born\n1,a,8,\n2,b,9,\n")
+    refresh(lab)
+    assert [row[0] for row in past_of(lab)] == [4, 3]
+    assert lab.loader().run(lab.catalog.datasets()[0], request=Erase(("1",))).status == "published"
+    assert past_of(lab) == []
+    refresh(lab)
+    assert [(row[0], row[2]["maximum"]) for row in past_of(lab)] == [(5, 9)]
+
+
+def test_the_figures_of_fifty_revisions_are_kept(lab: Lab) -> None:
+    lab.ingest("people.people", "id,name,age,born\n1,a,1,2000-01-01\n")
+    engine = make_engine(lab.urls.ingest)
+    facts = {"record_count": 1, "properties": [{"property": "age", "nulls": 0}], "seconds": 0.1}
+    for revision in range(1, PAST_PROFILES + 4):
+        assert keep_profile(engine, 1, facts | {"revision": revision}) is True
+    assert [row[0] for row in past_of(lab)] == list(range(PAST_PROFILES + 3, 3, -1))
+    assert keep_profile(engine, 1, facts | {"revision": 9}) is False, "a newer one is there"
+    assert len(past_of(lab)) == PAST_PROFILES
+
+
+def test_floats_have_a_mean_and_a_histogram_however_large_they_are(make_lab: Callable[..., Lab]) -> None:
+    lab = make_lab(MIXED)
+    lab.write("things.ndjson", '{"id": 1, "ratio": 1.5e308, "price": 0.1}\n{"id": 2, "ratio": 1.7e308}\n{"id": 3}\n')
+    assert load(lab).status == "published"
+    refresh(lab)
+    profile = profile_of(lab, "things")
+    assert profile is not None
+    assert [float(profile[name]["mean"]) for name in ("id", "price", "ratio")] == [2, 0.1, 1.6e308]
+    assert {"mean" in profile[name] for name in ("on", "day", "seen", "text", "tags")} == {False}
+    assert [bucket["records"] for bucket in profile["ratio"]["histogram"]] == [1, *[0] * 18, 1]
+    lab.write("things.ndjson", '{"id": 1, "ratio": -1.5e308}\n{"id": 2, "ratio": 1.7e308}\n')
+    assert load(lab).status == "published"
+    refresh(lab)
+    profile = profile_of(lab, "things")
+    assert profile is not None
+    ratio = profile["ratio"]
+    assert (float(ratio["mean"]), ratio["histogram"]) == (1e307, None), "too far apart for a width"

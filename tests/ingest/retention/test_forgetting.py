@@ -22,6 +22,7 @@ from tests.support.examples import examples
 from tests.support.lab import PEOPLE, Lab
 
 HEAD = "id,name,age,born\n"
+PAST = "SELECT revision::int FROM decant.profile_history ORDER BY 1"
 KEPT = PEOPLE.replace("roles:", "slaProperties:\n  - {property: retention, value: 30, unit: d}\nroles:")
 
 
@@ -44,6 +45,11 @@ def age(lab: Lab, revision: int, days: int) -> None:
         days,
         revision,
     )
+
+
+def keep_past(lab: Lab, revision: int) -> None:
+    """Keeps figures of a revision, as its profile would."""
+    lab.rows("INSERT INTO decant.profile_history VALUES (1, %s, 1, '[]') RETURNING 1", revision)
 
 
 def landed(lab: Lab) -> list[bytes]:
@@ -70,6 +76,7 @@ def test_what_was_current_at_the_horizon_stays_readable_and_what_was_before_is_g
         lab.ingest("people.people", HEAD + f"1,Ann,{number},\n{number + 1},Bo,1,\n")
     for revision, days in ((1, 90), (2, 60), (3, 20)):
         age(lab, revision, days)
+        keep_past(lab, revision)
     for file in lab.settings.landing_folder.rglob("*"):
         if file.is_file():
             import os
@@ -86,6 +93,7 @@ def test_what_was_current_at_the_horizon_stays_readable_and_what_was_before_is_g
             records = client.get(f"/data/people/v1/people/records?at={revision}").json()["data"]
             assert [record["id"] for record in records] == [1, revision + 1]
     assert lab.rows("SELECT count(*) FROM people_v1.people_history WHERE _until <= 2") == [(0,)]
+    assert lab.rows(PAST) == [(2,), (3,)]
     (again,) = forget(lab)
     assert (again.history, again.batches) == (0, 0)
 
@@ -122,7 +130,9 @@ def test_old_records_of_an_append_dataset_go_by_a_publication(make_lab: Callable
     )
     lab = make_lab(contract)
     lab.ingest("people.people", HEAD + "1,Ann,1,2001-01-01\n2,Bo,1,2999-01-01\n3,Cy,1,\n")
+    keep_past(lab, 1)
     (pruned,) = forget(lab)
+    assert lab.rows(PAST) == []
     assert (pruned.records, pruned.oldest_revision) == (1, 2)
     assert lab.rows("SELECT id FROM people_v1.people ORDER BY 1") == [(2,), (3,)]
     assert lab.rows("SELECT count(*) FROM people_v1.people_history") == [(0,)]
