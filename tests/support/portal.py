@@ -66,6 +66,7 @@ def load_shop(make_lab: Callable[..., Lab]) -> Lab:
     lab = make_lab(SHOP, closed)
     first = shop_file().replace("61,,2.00,a,,\n", "1,Customer 1,1.50,b,2026-01-02T10:00:00Z,x\n")
     lab.ingest("shop.orders", first, "orders.csv")
+    refresh_profiles(make_engine(lab.urls.ingest), lab.loader().tables, lab.catalog.datasets())
     lab.ingest("shop.orders", shop_file(), "orders.csv")
     lab.ingest("people.people", "id,name,age,born\n1,Hedwig,30,1990-01-31\n")
     refresh_profiles(make_engine(lab.urls.ingest), lab.loader().tables, lab.catalog.datasets())

@@ -1,4 +1,4 @@
-"""One property of a dataset: its distribution, its rules, and how its checks went."""
+"""One property of a dataset: its distribution, how it changed over the last revisions, its rules and checks."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from api.portal.asking import Asking, Reply
 from api.portal.charts.drawing import draw_chart, is_missing
 from api.portal.charts.specification import chart_of_profile
 from api.portal.content import Content
+from api.portal.drift import drift_of, figures_of_drift
 from api.portal.figures import figures_of
 from api.portal.page import Page
 from api.portal.pages.rules import checks_by_property, property_documents, rules_of
 from api.portal.pages.subject import find_subject, find_whole
 
 LOADS_SHOWN = 20
+REVISIONS_SHOWN = 10
 
 
 async def build_property(asking: Asking) -> Content:
@@ -26,15 +28,17 @@ async def build_property(asking: Asking) -> Content:
     prop = next((each for each in dataset["properties"] if each["name"] == name), None)
     if prop is None:
         raise Problem("not_found", "The dataset has no such property.")
-    contract, lineage, profile, quality = await asyncio.gather(
+    contract, lineage, profile, past, quality = await asyncio.gather(
         asking.get(f"{subject.product_path}/contract"),
         asking.get(f"{subject.path}/lineage"),
         find_whole(asking, subject, "profile"),
+        find_whole(asking, subject, "profile/history", ("limit", str(REVISIONS_SHOWN))),
         find_whole(asking, subject, "quality", ("limit", str(LOADS_SHOWN))),
     )
     figures = figures_of(profile.value if profile else None).get(prop["name"])
     document = property_documents(contract.value, dataset["dataset"]).get(prop["name"], {})
     specification = chart_of_profile(prop["name"], figures) if figures else None
+    drift = drift_of(prop["name"], past.data if past else [])
     chart = await draw_chart(specification) if specification else None
     values = subject.values | {
         "prop": prop,
@@ -42,6 +46,8 @@ async def build_property(asking: Asking) -> Content:
         "figures": figures,
         "profile": profile.value if profile else None,
         "chart": chart,
+        "drift": drift,
+        "drift_figures": figures_of_drift(drift),
         "lineage": next((each for each in lineage.data["properties"] if each["name"] == prop["name"]), None),
         "history": history_of(prop["name"], dataset, quality),
     }

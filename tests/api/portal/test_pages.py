@@ -264,3 +264,26 @@ def test_a_page_whose_chart_had_to_wait_is_kept_by_nobody(make_lab: Callable[...
         whole = client.get(path)
         assert whole.headers["cache-control"] == "public, max-age=60"
         assert 'class="chart"' in whole.text
+
+
+def test_a_property_shows_how_its_figures_changed_over_the_last_revisions(product: Product) -> None:
+    with product(load_shop).serve() as client:
+        pages = {name: client.get(f"{ORDERS}/properties/{name}").text for name in ("customer", "price")}
+        past = client.get("/data/shop/v1/orders/profile/history").json()["data"]
+        reader = key_of(product(load_shop), "people:read")
+        once = client.get("/browse/people/v1/people/properties/age", headers=reader)
+    newest, oldest = ({each["property"]: each for each in entry["properties"]} for entry in past)
+    assert (newest["customer"]["nulls"], oldest["customer"]["nulls"]) == (1, 0)
+
+    def cells(name: str) -> list[list[str]]:
+        """The texts of the rows, newest revision first."""
+        table = pages[name].partition("Over the last revisions")[2].partition("<tbody>")[2].partition("</tbody>")[0]
+        rows = table.split("</tr>")[:-1]
+        return [[re.sub("<[^>]+>", "", cell).strip() for cell in re.split("</t[hd]>", row)[:-1]] for row in rows]
+
+    assert cells("customer")[0][:4] == ["2", "60", "▲more than before: 1.7 %", "8"]
+    assert cells("customer")[1][:4] == ["1", "60", "0", "8"]
+    assert cells("price")[0] == ["2", "60", "0", "60", "30.02 (changed)", "1.00", "59.50"]
+    assert cells("price")[1] == ["1", "60", "0", "60", "30.01", "1.00", "59.50"]
+    assert once.status_code == 200
+    assert "Over the last revisions" not in once.text, "there is one revision only"
