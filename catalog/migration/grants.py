@@ -16,7 +16,7 @@ from catalog.storage.access_tables import (
     Session,
 )
 from catalog.storage.dataset_tables import STAGING_SCHEMA
-from catalog.storage.installation_tables import Epoch, NamedLock, WatchedInput
+from catalog.storage.installation_tables import Epoch, NamedLock, WatchedInput, WorkerPresence
 from catalog.storage.ledger_tables import LEDGER_TABLES, QUEUE_SCHEMA, SCHEMA, AppliedContract, Load
 from catalog.storage.profile_tables import PROFILE_TABLES
 from runtime.postgres.database import INGEST_ROLE, READ_ROLE, ROLES, WRITE_ROLE
@@ -111,6 +111,7 @@ def ingest_grants() -> Iterator[str]:
     yield f"SELECT, INSERT ON {SCHEMA}.{Epoch.__tablename__}"
     yield f"SELECT, UPDATE ON {SCHEMA}.{NamedLock.__tablename__}"
     yield f"SELECT, INSERT, UPDATE ON {SCHEMA}.{WatchedInput.__tablename__}"
+    yield f"SELECT, INSERT, UPDATE, DELETE ON {SCHEMA}.{WorkerPresence.__tablename__}"
     yield f"SELECT ON {SCHEMA}.{AuditEntry.__tablename__}"
     yield f"EXECUTE ON FUNCTION {SCHEMA}.note_audit"
     # Enough to forget old ones: the answers hold what keys can be made again from.
@@ -120,7 +121,7 @@ def ingest_grants() -> Iterator[str]:
 def read_grants() -> Iterator[str]:
     """Reads the ledger; sees no keys, and writes nothing."""
     yield f"USAGE ON SCHEMA {SCHEMA}"
-    for model in (*LEDGER_TABLES, *PROFILE_TABLES, AppliedContract, AuditEntry, Epoch):
+    for model in (*LEDGER_TABLES, *PROFILE_TABLES, AppliedContract, AuditEntry, Epoch, WorkerPresence):
         yield f"SELECT ON {SCHEMA}.{model.__tablename__}"
 
 

@@ -1,4 +1,4 @@
-"""Tables about the installation itself: the epochs of its database, and the migration scripts applied to it."""
+"""Tables about the installation itself: epochs of its database, migration scripts applied to it, its workers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from catalog.storage.ledger_tables import DatasetHead, Model
 
+STALLED_SECONDS = 10.0  # without a heartbeat: then a worker is taken for gone, and its jobs are given to others
 SWEEP_LOCK = "sweep"  # one sweep at a time; the others leave it to that one
 
 
@@ -49,3 +50,16 @@ class WatchedInput(Model):
 
     dataset_id: Mapped[int] = mapped_column(sa.ForeignKey(DatasetHead.id), primary_key=True)
     due_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+
+
+class WorkerPresence(Model):
+    """One process that runs loads: alive while it is seen again and again; kept for a while after its end."""
+
+    __tablename__ = "workers"
+
+    id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(), primary_key=True)
+    host: Mapped[str]
+    concurrency: Mapped[int] = mapped_column(sa.Integer)  # loads at once
+    started_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+    seen_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+    ended_at: Mapped[datetime | None]  # null where it was killed, too

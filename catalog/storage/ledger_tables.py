@@ -98,6 +98,13 @@ class Load(Model):
         one_of("status", LOAD_STATUSES),
         sa.UniqueConstraint("dataset_id", "scheduled_at"),  # however many workers see a schedule's tick
         sa.Index("ix_loads_dataset_id_id", "dataset_id", "id"),
+        sa.Index("ix_loads_dataset_id_started_at", "dataset_id", "started_at"),
+        sa.Index(
+            "ix_loads_ended_badly",
+            "dataset_id",
+            "id",
+            postgresql_where=sa.text("status IN ('failed', 'withheld')"),
+        ),
         sa.Index("ix_loads_unfinished", "id", postgresql_where=sa.text("status IN ('queued', 'running')")),
     )
 

@@ -14,6 +14,7 @@ import procrastinate
 import sqlalchemy as sa
 
 from catalog.storage.channels import LOADS_CHANNEL
+from catalog.storage.installation_tables import STALLED_SECONDS
 from catalog.storage.ledger_tables import QUEUE_SCHEMA, Load
 from runtime.postgres.database import APPLICATION_NAME
 
@@ -21,7 +22,6 @@ LOADS_QUEUE = "loads"
 EVENTS_QUEUE = "events"  # pushed events wait for no file that takes an hour
 TASK = "run_load"
 HEARTBEAT_SECONDS = 2.0
-STALLED_SECONDS = 10.0  # without a heartbeat: then a worker's jobs are given to others
 POLLING_SECONDS = 2.0
 CONNECT_SECONDS = 5.0
 

@@ -11,8 +11,8 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -25,19 +25,20 @@ from catalog.model.catalog import Catalog
 from catalog.model.schedule import next_tick, scheduled_datasets
 from catalog.storage.channels import EVENTS_CHANNEL, LOADS_CHANNEL, REVISIONS_CHANNEL
 from catalog.storage.dataset_tables import build_tables
+from catalog.storage.installation_tables import STALLED_SECONDS
 from ingest.inspection.column_statistics import refresh_profiles
 from ingest.ledger.queue import (
     EVENTS_QUEUE,
     HEARTBEAT_SECONDS,
     LOADS_QUEUE,
     POLLING_SECONDS,
-    STALLED_SECONDS,
     make_queue,
 )
 from ingest.loading.loader import Loader
 from ingest.loading.run_queued import run_queued
 from ingest.worker.dispatch import Dispatcher, Swept
 from ingest.worker.housekeeping import run_housekeeping
+from ingest.worker.presence import keep_present
 from ingest.worker.watch_inputs import find_due_inputs, find_new_data
 from runtime.errors import CatalogError
 from runtime.logs import log
@@ -91,7 +92,7 @@ class Worker:
         app = make_queue(self.url, self.settings.worker_concurrency + EVENTS_CONCURRENCY, self.run_job)
         chores = (self.keep_sweeping, self.keep_watching, self.keep_profiling)
         helpers = [threading.Thread(target=call, daemon=True) for call in chores]
-        async with app.open_async():
+        async with app.open_async(), self.present():
             self.announce()
             for helper in helpers:
                 helper.start()
@@ -112,6 +113,12 @@ class Worker:
                 if isinstance(error, Exception):
                     log(LOGGER, "queue_lost", logging.ERROR, error=type(error).__name__)
 
+    @asynccontextmanager
+    async def present(self) -> AsyncIterator[None]:
+        """Says to others that this worker is alive."""
+        with keep_present(self.engine, self.settings.worker_concurrency):
+            yield
+
     def close(self) -> None:
         """Closes the connections that are kept between sweeps and loads."""
         self.engine.dispose()
@@ -119,7 +126,7 @@ class Worker:
     async def run_once(self) -> None:
         """Works until nothing is due."""
         app = make_queue(self.url, self.settings.worker_concurrency + EVENTS_CONCURRENCY, self.run_job)
-        async with app.open_async():
+        async with app.open_async(), self.present():
             while True:
                 swept = await in_thread(lambda: self.sweep(find_new_data(self.loader)))
                 if not swept.deferred:
