@@ -96,10 +96,11 @@ class Dispatcher:
         self, connection: sa.Connection, heads: Mapping[tuple[str, str], Head], now: datetime, swept: Swept
     ) -> None:
         """A load for each schedule that has ticked since its dataset was last loaded, one however many ticks."""
-        ticks = {}
+        ticks: dict[int, tuple[datetime, Head]] = {}
         for dataset, cron in scheduled_datasets(self.catalog):
             if head := heads.get((dataset.schema, dataset.name)):
-                ticks[head.id] = (last_tick(cron, now), head)
+                earlier = [ticks[head.id][0]] if head.id in ticks else []
+                ticks[head.id] = (max([last_tick(cron, now), *earlier]), head)
         if not ticks:
             return
         timestamps = [timestamp for timestamp, _ in ticks.values()]

@@ -122,6 +122,15 @@ def test_each_tick_of_a_schedule_makes_one_load_and_missed_ticks_make_one_togeth
     assert [row[0] for row in ticks] == [NOON, NOON + timedelta(hours=1), NOON + timedelta(hours=5)]
 
 
+def test_a_dataset_of_several_schedules_is_loaded_at_the_ticks_of_each(make_lab: Callable[..., Lab]) -> None:
+    rare = "  - {property: frequency, value: 1, unit: d, scheduler: cron, schedule: '30 3 * * *'}\n"
+    lab = make_lab(HOURLY + rare)
+    for at in (NOON, NOON + timedelta(hours=1), NOON + timedelta(hours=15, minutes=30)):
+        assert len(dispatcher(lab).sweep(now=at).queued) == 1
+        lab.rows("UPDATE decant.loads SET status = 'published', started_at = scheduled_at RETURNING 1")
+        assert lab.rows("SELECT max(scheduled_at) FROM decant.loads") == [(at,)]
+
+
 def test_a_tick_is_not_missed_where_somebody_loaded_by_hand_since(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(HOURLY)
     lab.ingest("people.people", GOOD)
