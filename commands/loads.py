@@ -42,9 +42,9 @@ def ingest(address: Address = None, as_json: AsJson = False) -> None:
 
 def status(address: Address = None, as_json: AsJson = False) -> None:
     """Show the state of every dataset: last load, freshness, queued loads, waiting events, missing parents."""
+    from catalog.status.dataset_status import read_status
     from catalog.storage.dataset_tables import build_tables
     from commands.show.dataset_status import show_status
-    from ingest.inspection.dataset_status import read_status
     from runtime.postgres.database import make_read_engine
 
     settings, catalog = load_contracts()

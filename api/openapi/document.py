@@ -24,6 +24,7 @@ from api.openapi.push import event_paths, event_schemas, raw_schema
 from api.openapi.quarantine import quarantine_paths
 from api.openapi.records import common_facts, page_schema, record_schema
 from api.openapi.security import security_schemes, settle_security
+from api.openapi.status import status_paths
 from api.openapi_parts.names import PAGE, RAW, schema_name, tag_of
 from api.openapi_parts.parts import Paths, problem_answers, problem_responses, problem_schema
 from catalog.model.catalog import Catalog
@@ -131,7 +132,7 @@ def build_common() -> Parts:
         KEYS_TAG,
     ]
     schemas: JsonObject = {"Problem": problem_schema(), "Load": load_schema(), **inspection_schemas()}
-    operators = (operation_paths(), quarantine_paths(), erasure_paths(), key_paths())
+    operators = (operation_paths(), status_paths(), quarantine_paths(), erasure_paths(), key_paths())
     paths = dict(chain(common_paths(), *operators))
     return Parts(tags, schemas, {}, paths)
 

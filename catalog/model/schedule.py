@@ -15,6 +15,11 @@ def last_tick(cron: str, now: datetime) -> datetime:
     """The latest time at or before `now` that the expression names."""
     if croniter.match(cron, now.replace(second=0, microsecond=0)):
         return now.replace(second=0, microsecond=0)
+    return previous_tick(cron, now)
+
+
+def previous_tick(cron: str, now: datetime) -> datetime:
+    """The latest time before `now` that the expression names."""
     tick: datetime = croniter(cron, now).get_prev(datetime)
     return tick.astimezone(UTC)
 

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from catalog.status.ages import show_age
 from commands.show.tables import COLORS, count_noun, show_table
 
 
@@ -58,12 +59,3 @@ def show_freshness(row: dict[str, Any]) -> str:
     if row["late_seconds"] is None:
         return "[red]never loaded[/]"
     return f"[red]late by {show_age(timedelta(seconds=row['late_seconds']))}[/]"
-
-
-def show_age(age: timedelta) -> str:
-    """A span of time in its largest unit: `45 s`, `12 min`, `3 h`, `2 d`."""
-    seconds = max(age.total_seconds(), 0)
-    for unit, length in (("y", 31_557_600), ("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds // length:,.0f} {unit}"
-    return f"{seconds:.0f} s"

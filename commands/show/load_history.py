@@ -8,8 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from catalog.status.ages import show_age
 from catalog.storage.statuses import order_steps
-from commands.show.dataset_status import show_age
 from commands.show.tables import COLORS, count_noun, show_table
 from ingest.inspection.load_history import COUNTS
 

@@ -66,6 +66,8 @@ ROUTES = [
     Asked("GET", "/operations/loads/1", OPS),
     Asked("GET", "/operations/rejects", OPS),
     Asked("GET", "/operations/rejects/reasons", OPS),
+    Asked("GET", "/operations/status", OPS),
+    Asked("GET", "/operations/schedules", OPS),
     Asked("GET", "/operations/audit", OPS),
     Asked("GET", "/operations/usage", OPS),
     Asked("GET", "/metrics", OPS),

@@ -110,6 +110,7 @@ def test_every_route_of_the_service_is_in_the_matrix_or_open_on_purpose() -> Non
     from api.admin import load_routes as operations
     from api.admin import quarantine_routes as quarantine
     from api.admin import reject_routes as rejects
+    from api.admin import status_routes as status
     from api.app import QUESTIONS
     from api.metadata import catalog_routes as catalog
     from api.metadata import inspection_routes as inspection
@@ -131,7 +132,7 @@ def test_every_route_of_the_service_is_in_the_matrix_or_open_on_purpose() -> Non
         "/operations/loads/{load}/publish",
         "/data/{product}/v{major}/{dataset}/events", "/data/{product}/v{major}/{dataset}/receipts/{receipt}",
     }  # fmt: skip
-    operators = (audit, erasures, keys, operations, quarantine, rejects)
+    operators = (audit, erasures, keys, operations, quarantine, rejects, status)
     modules = (catalog, docs, events, health, inspection, portal, *operators)
     routes = {route.path for route in (*QUESTIONS, *(r for m in modules for r in m.router.routes))}  # type: ignore[attr-defined]
     patterns = {re.sub(r":path\}", "}", path) for path in routes} - elsewhere

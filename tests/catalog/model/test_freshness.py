@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from catalog.status.dataset_status import read_status
 from catalog.storage.dataset_tables import build_tables
-from ingest.inspection.dataset_status import read_status
 from runtime.postgres.database import make_engine
 from tests.support.lab import PEOPLE, Lab
 

@@ -4,8 +4,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "decant_0018"
-down_revision = "decant_0017"
+revision = "decant_0017"
+down_revision = "decant_0016"
 branch_labels = None
 depends_on = None
 

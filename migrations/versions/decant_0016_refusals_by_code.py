@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "decant_0017"
+revision = "decant_0016"
 down_revision = "decant_0015"
 branch_labels = None
 depends_on = None

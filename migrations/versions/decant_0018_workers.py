@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "decant_0019"
-down_revision = "decant_0018"
+revision = "decant_0018"
+down_revision = "decant_0017"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,1 @@
+"""How datasets, schedules and workers stand, for the command line and the API."""
