@@ -22,12 +22,6 @@ FLOWS = {
     "erase": "The erasure {id}",
     "dismiss": "The dismissal {id}",
 }
-    "batch": "Load {id}",
-    "replay": "The replay {id}",
-    "prune": "The pruning {id}",
-    "erase": "The erasure {id}",
-    "dismiss": "The dismissal {id}",
-}
 OLDEST = datetime.min.replace(tzinfo=UTC)
 
 
