@@ -82,5 +82,12 @@ ROUTES = [
     Asked("POST", "/operations/erasures", WRITE, body={"product": "people", "dataset": "people", "key": ["99"]}),
     Asked("GET", "/keys", ADMIN),
     Asked("GET", "/account/keys", ADMIN),
+    Asked("GET", "/console", OPS),
+    Asked("GET", "/console/loads", OPS),
+    Asked("GET", "/console/loads/1", OPS),
+    Asked("GET", "/console/rejects", OPS),
+    Asked("GET", "/console/schedules", OPS),
+    Asked("GET", "/console/usage", OPS),
+    Asked("GET", "/console/audit", OPS),
     Asked("POST", "/keys", ADMIN, body={"name": "x", "scopes": ["people:read"]}),
 ]

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from api.admin import status_routes
-from ingest.retention.erase import hash_key
+from catalog.model.record_key import hash_key
 from tests.support.command_line import run
 from tests.support.keys import key_of
 from tests.support.lab import PEOPLE, Lab
