@@ -8,6 +8,7 @@ from api.datasets.kind import Kind
 from api.datasets.records import Page, Record
 from api.datasets.revisions import Revisions
 from api.exports.export import Export
+from api.exports.sizes import Sizes
 
 KINDS: tuple[Kind, ...] = (
     Page(),
@@ -16,4 +17,5 @@ KINDS: tuple[Kind, ...] = (
     Changes(),
     Revisions(),
     Export(),
+    Sizes(),
 )

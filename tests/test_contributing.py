@@ -144,7 +144,7 @@ def test_an_export_format_is_found_by_parser_writer_and_documents(
     touched = copy_code(tmp_path / "copy", "An export format")
     _, *answer, documents = ask(lab, tmp_path / "copy", "/data/added/v1/rows/export?format=tsv")
     assert "\n".join(answer) == "200 id\tname\n1\ta b\n2\t\n"
-    assert documents == "False 1"
+    assert documents == "False 2"  # of exports, and of their sizes
     assert len(touched) == 2
 
 

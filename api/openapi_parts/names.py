@@ -18,7 +18,9 @@ MAJOR = re.compile(r"v[0-9]+")  # between product and dataset
 PAGE, RAW = "Page", "Raw"  # what the names of schemas about a record's end with
 LAST_WORDS = frozenset({PAGE.lower(), RAW.lower()})
 # What follows the first word of a verb: `list` of a product called `changes` is not `list_changes`.
-FIRST_WORDS = frozenset({"changes", "lineage", "loads", "profile", "provenance", "quality", "receipt", "revisions"})
+FIRST_WORDS = frozenset(
+    {"changes", "lineage", "loads", "profile", "provenance", "quality", "receipt", "revisions", "sizes"}
+)
 DIGEST_CHARACTERS = 8
 
 

@@ -47,6 +47,7 @@ ROUTES = [
         Asked("GET", f"{DATASET}/export?format={name}&at=1", READ)
         for name in ("csv", "ndjson", "parquet", "arrow", "xlsx")
     ),
+    Asked("GET", f"{DATASET}/sizes", READ),
     Asked("GET", f"{DATASET}/lineage", READ),
     Asked("GET", f"{DATASET}/profile", READ, limited=False),
     Asked("GET", f"{DATASET}/profile/history", READ, limited=False),

@@ -47,6 +47,7 @@ class ExportFormat(MediaType):
     text: bool = False
     lines: bool = False  # Postgres writes each record as one line of text; otherwise a column for each property
     lists: bool = True  # whether a cell can hold a list; otherwise arrays are JSON texts
+    size_factor: float = 1.0  # bytes of a file for each byte of its values as text: for estimates
 
 
 @dataclass(frozen=True, kw_only=True)

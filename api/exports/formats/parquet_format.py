@@ -33,5 +33,6 @@ PARQUET = FiledFormat(
     "parquet",
     "application/vnd.apache.parquet",
     ("application/x-parquet",),
+    size_factor=0.2,
     write_file=write_parquet,
 )

@@ -134,5 +134,6 @@ XLSX = FiledFormat(
     "xlsx",
     "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     lists=False,
+    size_factor=0.5,
     write_file=write_workbook,
 )
