@@ -29,6 +29,7 @@ from api.portal.pages.browse import BROWSE
 from api.portal.pages.dataset import DATASET
 from api.portal.pages.diff import DIFF
 from api.portal.pages.explore import EXPLORE
+from api.portal.pages.facet import FACET
 from api.portal.pages.home import HOME
 from api.portal.pages.keys import KEYS, MAKE_KEY, REVOKE_KEY, ROTATE_KEY
 from api.portal.pages.product import PRODUCT
@@ -44,6 +45,7 @@ PAGES: tuple[Page, ...] = (
     DATASET,
     PROPERTY,
     EXPLORE,
+    FACET,
     RECORD,
     DIFF,
     SIGN_IN,

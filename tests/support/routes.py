@@ -61,6 +61,7 @@ ROUTES = [
     Asked("GET", "/browse/people/v1/people", READ),
     Asked("GET", "/browse/people/v1/people/properties/age", READ),
     Asked("GET", "/browse/people/v1/people/explore", READ),
+    Asked("GET", "/browse/people/v1/people/explore/facets/age", READ),
     Asked("GET", "/browse/people/v1/people/records/1", READ),
     Asked("GET", "/browse/people/v1/people/diff", READ),
     Asked("GET", "/operations/loads", OPS),

@@ -3,150 +3,115 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from api.portal.charts.specification import Specification, frame, show_value
-from catalog.types.property_type import BUCKETS
+from api.portal.charts.marks import (
+    Values,
+    draw_bars,
+    draw_heat,
+    draw_histogram,
+    draw_line,
+    is_bin,
+    is_time,
+    label_of,
+    number_of,
+)
+from api.portal.charts.panels import PANELS_MAXIMUM, draw_panels, place_groups
+from api.portal.charts.specification import Specification
 
 ROWS_MAXIMUM = 1000  # more marks than that are no picture
 BARS_MAXIMUM = 40
 GROUPS_MAXIMUM = 60  # along an axis: more are no picture, and take long to draw
 SERIES_MAXIMUM = 24
-ADDED = ("count", "sum")  # measures of parts that add up to that of the whole
-PALETTE = ["#4477aa", "#cc6677", "#228833", "#aa8800", "#8e6bb4", "#2a9d9d", "#995533", "#777777"]
+GROUPS_DRAWN = 3  # of a question: an axis, a colour, panels
+
+
+@dataclass(frozen=True)
+class GroupChart:
+    """The chart of an aggregate, and how its rows are made of those of the answer."""
+
+    specification: Specification
+    fields: dict[str, str]  # x, z, p and y -> what they are called in the answer
+    first_rows: int | None = None  # only so many rows of the answer are drawn
+    left_out: tuple[str, ...] = ()  # values of the group of the panels for which there is no room
 
 
 def default_view(groups: Sequence[str]) -> str:
-    """The view that shows groups best: a line over time, a histogram of bins, bars, squares of two groups."""
-    if not groups:
+    """The view that shows groups best: a line over time, a histogram of bins, bars, squares of two groups, panels."""
+    if not groups or len(groups) > GROUPS_DRAWN:
         return "table"
-    if len(groups) >= 2 and not is_time(groups[0]):
+    if len(groups) == GROUPS_DRAWN:
+        return "multiples"
+    if len(groups) == 2 and not is_time(groups[0]):
         return "heat"
     if is_time(groups[0]):
         return "line"
-    return "histogram" if groups[0].startswith("bin(") else "bar"
+    return "histogram" if is_bin(groups[0]) else "bar"
 
 
-def is_time(group: str) -> bool:
-    """Whether a group is a bucket of time."""
-    return group.partition("(")[0] in BUCKETS and group.endswith(")")
+def fitting_views(groups: Sequence[str]) -> set[str]:
+    """The views that these groups can have; those of two groups would draw several values at one place of three."""
+    found = {"table"}
+    if 2 <= len(groups) <= GROUPS_DRAWN:
+        found.add("multiples")
+    if 1 <= len(groups) <= 2:
+        found |= (
+            {"bar"} | ({"line"} if is_time(groups[0]) else set()) | ({"histogram"} if is_bin(groups[0]) else set())
+        )
+    if len(groups) == 2:
+        found.add("heat")
+    return found
 
 
 def chart_of_groups(
     view: str, groups: Sequence[str], names: Sequence[str], measure: str, rows: Sequence[dict[str, Any]]
-) -> Specification | None:
-    """The chart of a measure by one or two groups; None where there is nothing to be drawn.
+) -> GroupChart | None:
+    """The chart of a measure by its groups; None where there is nothing to be drawn, or no room for it.
 
     `names` are what the groups are called in the rows.
     """
-    drawn = [row for row in rows[:ROWS_MAXIMUM] if number_of(row.get(measure)) is not None]
-    if not drawn or not names or view == "table":
+    if view == "table" or view not in fitting_views(groups):
         return None
-    first, second = names[0], names[1] if len(names) > 1 else None
-    values: list[dict[str, Any]] = []
-    for row in drawn:
-        value: dict[str, Any] = {"x": label_of(row[first]), "y": number_of(row[measure])}
-        if second:
-            value["z"] = label_of(row[second])
-        values.append(value)
-    if len({value["x"] for value in values}) > GROUPS_MAXIMUM and view != "line" and view != "histogram":
-        values = values[:BARS_MAXIMUM] if not second else []
-    if len({value.get("z") for value in values}) > SERIES_MAXIMUM:
-        values = []
-    if not values:
+    places = dict(zip("xz", range(len(groups)), strict=False))
+    if view == "multiples":
+        places = place_groups(groups, [len({row[name] for row in rows[:ROWS_MAXIMUM]}) for name in names])
+    fields = {letter: names[index] for letter, index in places.items()} | {"y": measure}
+    values: Values = [
+        {letter: label_of(row[name]) for letter, name in fields.items() if letter != "y"}
+        | {"y": number_of(row[measure])}
+        for row in rows[:ROWS_MAXIMUM]
+        if number_of(row.get(measure)) is not None
+    ]
+    first_rows: int | None = None
+    left_out: tuple[str, ...] = ()
+    if view == "multiples":
+        panels = list(dict.fromkeys(value["p"] for value in values))
+        left_out = tuple(str(panel) for panel in panels[PANELS_MAXIMUM:])
+        values = [value for value in values if value["p"] in panels[:PANELS_MAXIMUM]]
+    axis = groups[places["x"]]
+    in_steps = view in {"bar", "heat"} or (view == "multiples" and not is_time(axis) and not is_bin(axis))
+    is_plain = view == "bar" and "z" not in fields
+    if in_steps and len({value["x"] for value in values}) > (BARS_MAXIMUM if is_plain else GROUPS_MAXIMUM):
+        # The first bars say something alone; a part of a grid does not.
+        first_rows = BARS_MAXIMUM if is_plain else 0
+        values = values[:first_rows]
+    if not values or len({value.get("z") for value in values}) > SERIES_MAXIMUM:
         return None
-    title = f"{measure} by {' and '.join(filter(None, (first, second)))}"
+    drawn = draw(view, fields, values, axis)
+    return GroupChart(drawn, fields, first_rows, left_out)
+
+
+def draw(view: str, fields: dict[str, str], values: Values, axis: str) -> Specification:
+    """The specification of a view; `axis` is the group along the axis as the question has it."""
+    first, second, measure = fields["x"], fields.get("z"), fields["y"]
+    title = f"{measure} by {' and '.join(name for letter, name in fields.items() if letter != 'y')}"
+    if view == "multiples":
+        return draw_panels(title, values, fields, axis)
     if view == "line":
-        return draw_line(title, values, first, second, measure, groups[0])
+        return draw_line(title, values, first, second, measure, axis)
     if view == "histogram":
-        return draw_histogram(title, values, first, measure, groups[0])
+        return draw_histogram(title, values, first, second, measure, axis)
     if view == "heat" and second:
         return draw_heat(title, values, (first, second), measure)
-    return draw_bars(title, values[:BARS_MAXIMUM], first, second, measure)
-
-
-def draw_line(
-    title: str, values: list[dict[str, Any]], first: str, second: str | None, measure: str, group: str
-) -> Specification:
-    """A line over time, one for each value of a second group."""
-    time: dict[str, Any] = {"type": "temporal", "scale": {"type": "utc"}} if is_time(group) else {"type": "ordinal"}
-    encoding: dict[str, Any] = {
-        "x": {"field": "x", "title": first, **time, "axis": {"tickCount": 6, "labelOverlap": True}},
-        "y": quantity(measure),
-    }
-    if second:
-        encoding["color"] = colours(second)
-        encoding["strokeDash"] = {"field": "z", "type": "nominal", "title": second}
-    return frame(title, values, {"type": "line", "point": len(values) <= 60}, encoding, height=260)
-
-
-def draw_histogram(title: str, values: list[dict[str, Any]], first: str, measure: str, group: str) -> Specification:
-    """Bars between the edges of bins."""
-    width = float(group.rpartition(",")[2].rstrip(")")) if group.startswith("bin(") else 1.0
-    bins = [
-        {"x": float(value["x"]), "x2": float(value["x"]) + width, "y": value["y"]}
-        for value in values
-        if number_of(value["x"]) is not None
-    ]
-    encoding = {
-        "x": {
-            "field": "x", "type": "quantitative", "bin": {"binned": True}, "title": first,
-            "axis": {"tickCount": 6, "labelOverlap": True},
-        },
-        "x2": {"field": "x2"},
-        "y": quantity(measure),
-    }  # fmt: skip
-    return frame(title, bins, {"type": "bar", "binSpacing": 1}, encoding, height=260)
-
-
-def draw_heat(title: str, values: list[dict[str, Any]], names: tuple[str, str], measure: str) -> Specification:
-    """A square for each pair of two groups."""
-    scale = {"scheme": "viridis"}
-    encoding = {
-        "x": {"field": "z", "type": "ordinal", "title": names[1], "axis": {"labelOverlap": True, "labelAngle": 0}},
-        "y": {"field": "x", "type": "ordinal", "title": names[0]},
-        "color": {"field": "y", "type": "quantitative", "title": measure, "scale": scale},
-    }
-    return frame(title, values, "rect", encoding, height={"step": 18})
-
-
-def draw_bars(
-    title: str, values: list[dict[str, Any]], first: str, second: str | None, measure: str
-) -> Specification:
-    """A bar for each value of a group, in the order of the answer."""
-    encoding: dict[str, Any] = {
-        "y": {"field": "x", "type": "nominal", "sort": None, "title": first},
-        "x": quantity(measure) | {"axis": {"tickCount": 5}},
-    }
-    if second:
-        encoding["color"] = colours(second)
-        if not measure.startswith(ADDED):
-            # Averages do not add up: bars side by side.
-            encoding["x"]["stack"] = None
-            encoding["yOffset"] = {"field": "z"}
-    return frame(title, values, "bar", encoding, height={"step": 22})
-
-
-def quantity(measure: str) -> dict[str, Any]:
-    """An axis of a measure, which begins at zero."""
-    return {"field": "y", "type": "quantitative", "title": measure, "axis": {"tickCount": 5}}
-
-
-def colours(name: str) -> dict[str, Any]:
-    """A colour for each value of a group."""
-    return {"field": "z", "type": "nominal", "title": name, "scale": {"range": PALETTE}}
-
-
-def label_of(value: Any) -> Any:
-    """A group's value as a label; null is one too."""
-    return "(null)" if value is None else value if isinstance(value, int | float) else show_value(value)
-
-
-def number_of(value: Any) -> float | None:
-    """A measure as a number, for the picture alone: exact decimals are text."""
-    if isinstance(value, bool) or value is None:
-        return None
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return None
+    return draw_bars(title, values, first, second, measure)

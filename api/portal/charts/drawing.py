@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import orjson
 from markupsafe import Markup
 
-from api.portal.charts.specification import Specification
+from api.portal.charts.specification import Specification, fit_width
 from runtime.plain_text import map_texts, plain
 from runtime.worker_process import start_worker_process
 
@@ -139,7 +139,7 @@ def draw(text: bytes) -> list[tuple[str, int]]:
     import vl_convert
 
     specification: dict[str, Any] = orjson.loads(text)
-    return [(vl_convert.vegalite_to_svg(specification | {"width": width}), width) for width in (WIDE, NARROW)]
+    return [(vl_convert.vegalite_to_svg(fit_width(specification, width)), width) for width in (WIDE, NARROW)]
 
 
 DRAWER = Drawer()

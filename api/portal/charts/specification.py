@@ -13,6 +13,8 @@ Specification = dict[str, Any]
 MARK = "#4477aa"  # of a palette that colour-blind readers tell apart; 4.5:1 on white, 4.3:1 on near black
 TEXT = "currentColor"
 SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
+PANEL_WIDTH, PANEL_GAP = 150, 14  # of small multiples: the least of a plot, and what lies between two
+LEGEND_BESIDE = 400  # from this width on a legend has room beside the plot
 CONFIG: dict[str, Any] = {
     "background": None,
     "font": "system-ui, sans-serif",
@@ -31,8 +33,23 @@ CONFIG: dict[str, Any] = {
         "titleFontWeight": "normal",
         "labelLimit": 140,
     },
-    "legend": {"labelColor": TEXT, "titleColor": TEXT, "labelFontSize": 12, "titleFontSize": 12},
-    "header": {"labelColor": TEXT, "titleColor": TEXT},
+    "legend": {
+        "labelColor": TEXT,
+        "titleColor": TEXT,
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+    },
+    "header": {
+        "labelColor": TEXT,
+        "titleColor": TEXT,
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+        "labelFontWeight": "bold",
+        "labelLimit": 180,
+        "labelPadding": 4,
+    },
     "mark": {"color": MARK},
 }
 
@@ -84,6 +101,21 @@ def frame(
         "height": height,
         "config": CONFIG,
     }
+
+
+def fit_width(specification: Specification, width: int) -> Specification:
+    """The specification for plots of a width together: as many panels in a row as find room, or one plot."""
+    facet = specification.get("encoding", {}).get("facet")
+    if width < LEGEND_BESIDE and "config" in specification:
+        config = specification["config"]
+        legend = config["legend"] | {"orient": "bottom", "columns": 2}
+        specification = specification | {"config": config | {"legend": legend}}
+    if facet is None:
+        return specification | {"width": width}
+    columns = max((width + PANEL_GAP) // (PANEL_WIDTH + PANEL_GAP), 1)
+    plot = (width + PANEL_GAP) // columns - PANEL_GAP
+    encoding = specification["encoding"] | {"facet": facet | {"columns": columns}}
+    return specification | {"encoding": encoding, "width": plot}
 
 
 def show_value(value: Any) -> str:

@@ -10,15 +10,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import quote, unquote_plus
 
-VIEWS = ("table", "bar", "line", "histogram", "heat")
+VIEWS = ("table", "bar", "line", "histogram", "heat", "multiples")
 VIEW = "view"
+FACET = "facet"  # the property whose values are counted under the filters
+FACET_TIME = "facet_time"  # `full`: however long that takes
+OF_PAGE = frozenset({VIEW, FACET, FACET_TIME})  # not of the API's question
 AGGREGATE = frozenset({"group_by", "measure", "timezone"})
 OF_RECORDS = frozenset({"properties", "expand", "count", "sort"})  # leave one that becomes an aggregate
-OF_WALKS = frozenset({"cursor", "limit"})  # leave an address whose question changes
+OF_WALKS = frozenset({"cursor", "limit", FACET_TIME})  # leave an address whose question changes
 # The order of an address; filters come first, as they are written.
 ORDER = (
     *("q", "group_by", "measure", "sort", "properties", "expand", "timezone"),
-    *("limit", "count", "at", "epoch", "cursor", VIEW),
+    *("limit", "count", "at", "epoch", "cursor", VIEW, FACET, FACET_TIME),
 )
 SAFE = "[]():-._~"
 OPERATOR = re.compile(r"(.*)\[([a-z]+)\]")
@@ -62,8 +65,8 @@ class Exploration:
 
     @property
     def query(self) -> str:
-        """The query string of the API's question: without the view."""
-        return write_parts(part for part in self.parts if part[0] != VIEW)
+        """The query string of the API's question: without the view and the facet."""
+        return write_parts(part for part in self.parts if part[0] not in OF_PAGE)
 
     @property
     def address(self) -> str:
@@ -110,14 +113,23 @@ class Exploration:
 
     def set(self, name: str, value: str | None) -> Exploration:
         """The same with another encoded value of a parameter; None leaves it out."""
-        kept = [
-            part for part in self.parts if part[0] != name and (part[0] not in OF_WALKS or name in OF_WALKS | {VIEW})
-        ]
+        stays = name in OF_WALKS | OF_PAGE
+        kept = [part for part in self.parts if part[0] != name and (stays or part[0] not in OF_WALKS)]
         return Exploration.of([*kept, (name, value)] if value else kept)
+
+    def without_filters_of(self, prop: str) -> Exploration:
+        """The same without the conditions on a property, on its first page."""
+        return self.without(*[c.part for c in self.filters if c.part[0] != "q" and property_of(c.part[0]) == prop])
 
     def add(self, name: str, value: str) -> Exploration:
         """The same with one more parameter, on its first page."""
         return Exploration.of([*self.without().parts, (name, value)])
+
+
+def property_of(name: str) -> str:
+    """The property that the parameter of a filter is about."""
+    operator = OPERATOR.fullmatch(name)
+    return operator[1] if operator else name
 
 
 SIGNS = {"ne": "≠", "gt": ">", "gte": "≥", "lt": "<", "lte": "≤", "in": "in", "eq": "=", "null": "is null:"}

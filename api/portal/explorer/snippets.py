@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import NamedTuple
+from pprint import pformat
+from typing import Any, NamedTuple
 
 CREDENTIAL = "DECANT_KEY"
+KEYLESS = "Whatever draws it fetches the data without your key: put the members of data in its place as values."
+COLUMNS = 100  # of Python
 
 
 class Snippet(NamedTuple):
@@ -13,16 +16,22 @@ class Snippet(NamedTuple):
 
     name: str
     text: str
+    note: str = ""
 
 
-def write_snippets(address: str, export: str, *, is_open: bool) -> list[Snippet]:
-    """curl, Python and JavaScript for the address of the question, DuckDB for that of its export."""
-    return [
+def write_snippets(address: str, export: str, chart: dict[str, Any] | None = None, *, is_open: bool) -> list[Snippet]:
+    """curl, Python and JavaScript of the question; DuckDB of its export; Vega-Lite and Altair of its chart."""
+    found = [
         Snippet("curl", write_curl(address, is_open=is_open)),
         Snippet("Python", write_python(address, is_open=is_open)),
         Snippet("JavaScript", write_javascript(address, is_open=is_open)),
         Snippet("DuckDB", write_duckdb(export, is_open=is_open)),
     ]
+    if chart is not None:
+        note = "" if is_open else KEYLESS
+        found.append(Snippet("Vega-Lite", json.dumps(chart, indent=2, ensure_ascii=False), note))
+        found.append(Snippet("Altair", write_altair(chart, is_open=is_open)))
+    return found
 
 
 def write_curl(address: str, *, is_open: bool) -> str:
@@ -83,3 +92,16 @@ def write_duckdb(export: str, *, is_open: bool) -> str:
         "print(duckdb.sql(\"SELECT count(*) FROM 'records.parquet'\").fetchall())",
     ]
     return "\n".join(lines)
+
+
+def write_altair(chart: dict[str, Any], *, is_open: bool) -> str:
+    """The specification as a chart of Altair; with a key, the data is fetched before."""
+    lines = [*([] if is_open else ["import json", "import os", "from urllib.request import Request, urlopen", ""])]
+    lines += ["import altair as alt", "", f"specification = {pformat(chart, width=COLUMNS, sort_dicts=False)}"]
+    if not is_open:
+        lines += [
+            f'headers = {{"Authorization": "Bearer " + os.environ["{CREDENTIAL}"]}}',
+            'with urlopen(Request(specification["data"]["url"], headers=headers)) as answer:',
+            '    specification["data"] = {"values": json.load(answer)["data"]}',
+        ]
+    return "\n".join([*lines, 'alt.Chart.from_dict(specification).save("chart.html")'])

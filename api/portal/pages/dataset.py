@@ -9,7 +9,6 @@ from typing import Any
 import orjson
 from markupsafe import Markup
 
-from api.exports.formats import FORMATS
 from api.portal.asking import Asking, Reply
 from api.portal.charts.drawing import DRAWER
 from api.portal.content import Content
@@ -17,12 +16,12 @@ from api.portal.discovery.croissant import describe
 from api.portal.figures import Figures, figures_of
 from api.portal.page import Page
 from api.portal.pages.catalogue import STATES, owner_of, state_of
+from api.portal.pages.downloads import downloads_of, find_sizes
 from api.portal.pages.rules import checks_by_property, property_documents, rules_of
 from api.portal.pages.subject import Subject, find_subject, find_whole
 
 RECORDS_SHOWN = 10
 REVISIONS_SHOWN = 6
-FORMAT_NAMES = {"csv": "CSV", "ndjson": "JSON lines", "parquet": "Parquet", "arrow": "Arrow", "xlsx": "Excel"}
 
 
 @dataclass(frozen=True)
@@ -40,12 +39,13 @@ async def build_dataset(asking: Asking) -> Content:
     DRAWER.prepare()  # what most ask for next is a property
     subject = await find_subject(asking)
     path, product, dataset = subject.path, subject.product, subject.dataset
-    contract, records, revisions, profile, quality = await asyncio.gather(
+    contract, records, revisions, profile, quality, sizes = await asyncio.gather(
         asking.get(f"{subject.product_path}/contract"),
         find_records(asking, path, dataset["revision"]),
         asking.find(f"{path}/revisions", ("limit", str(REVISIONS_SHOWN))),
         find_whole(asking, subject, "profile"),
         find_whole(asking, subject, "quality", ("limit", "1")),
+        find_sizes(asking, path),
     )
     names = [prop["name"] for prop in dataset["properties"]]
     checks = checks_by_property(quality.data[0]["rules"] if quality and quality.data else [], names)
@@ -60,7 +60,7 @@ async def build_dataset(asking: Asking) -> Content:
         "records": records.data if records else [],
         "columns": names,
         "revisions": revisions.data if revisions else [],
-        "formats": download_formats(),
+        "downloads": downloads_of(sizes, dataset["revision"]),
         "page_address": f"{asking.origin}{path}/records?limit=1000",
         "described": describe_inline(asking, subject) if dataset["open"] else None,
         "citation": cite(asking, subject),
@@ -91,11 +91,6 @@ def property_rows(
         )
         for prop in dataset["properties"]
     ]
-
-
-def download_formats() -> list[tuple[str, str]]:
-    """The formats of downloads: (name in addresses, name for people)."""
-    return [(kind.name, FORMAT_NAMES.get(kind.name, kind.name)) for kind in FORMATS]
 
 
 def describe_inline(asking: Asking, subject: Subject) -> Markup:

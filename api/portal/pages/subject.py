@@ -11,6 +11,7 @@ from api.portal.pages.catalogue import product_page
 
 PRODUCT_PATH = "/data/{product}/v{major}"
 DATASET_PATH = PRODUCT_PATH + "/{dataset}"
+EXPLAINED = frozenset({404, 406, 410, 422, 504})  # problems that stand beside a question, to be corrected there
 
 
 @dataclass(frozen=True)

@@ -141,7 +141,11 @@ def test_every_route_of_the_service_is_in_the_matrix_or_open_on_purpose() -> Non
     def as_pattern(path: str) -> str:
         path = path.partition("?")[0].replace("/people/v1/people", "/{product}/v{major}/{dataset}")
         path = path.replace("/people/v1", "/{product}/v{major}").replace("/records/1", "/records/{key}")
-        return path.replace("/loads/1", "/loads/{load}").replace("/properties/age", "/properties/{name}")
+        return (
+            path.replace("/loads/1", "/loads/{load}")
+            .replace("/properties/age", "/properties/{name}")
+            .replace("/facets/age", "/facets/{name}")
+        )
 
     assert patterns == {as_pattern(asked.path) for asked in ROUTES}
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import re
+from typing import Any
 
 import orjson
 import pytest
+import vl_convert
 
-from api.portal.charts.aggregate import chart_of_groups, default_view
+from api.portal.charts.aggregate import chart_of_groups, default_view, fitting_views
 from api.portal.charts.drawing import DRAWER, clean_svg, draw_chart
+from api.portal.charts.sharing import WIDTH, share_chart
+from api.portal.charts.specification import fit_width
 
 HOSTILE = '</text><script>alert(1)</script><a href="javascript:x">'
 
@@ -23,6 +27,9 @@ HOSTILE = '</text><script>alert(1)</script><a href="javascript:x">'
         ("line", ["month(day)", "kind"], ["month_day", "kind"]),
         ("histogram", ["bin(size,10)"], ["bin(size,10)"]),
         ("heat", ["kind", "origin"], ["kind", "origin"]),
+        ("multiples", ["kind", "origin"], ["kind", "origin"]),
+        ("multiples", ["kind", "month(day)", "origin"], ["kind", "month_day", "origin"]),
+        ("multiples", ["origin", "bin(size,10)"], ["origin", "bin(size,10)"]),
     ],
 )
 def test_every_kind_of_chart_is_drawn_and_holds_nothing_that_acts(
@@ -35,9 +42,9 @@ def test_every_kind_of_chart_is_drawn_and_holds_nothing_that_acts(
         "bin(size,10)": [-10, 0, 10],
     }
     rows = [{name: values[name][index] for name in names} | {"sum_price": f"{index}.50"} for index in range(3)]
-    specification = chart_of_groups(view, groups, names, "sum_price", rows)
-    assert specification is not None
-    chart = asyncio.run(draw_chart(specification))
+    planned = chart_of_groups(view, groups, names, "sum_price", rows)
+    assert planned is not None
+    chart = asyncio.run(draw_chart(planned.specification))
     assert chart is not None
     for svg in (chart.wide, chart.narrow):
         elements = set(re.findall(r"<([a-zA-Z]+)", svg))
@@ -53,9 +60,9 @@ def test_every_kind_of_chart_is_drawn_and_holds_nothing_that_acts(
 @pytest.mark.parametrize("sign", ["\x01", "\x1b", "\ufffe", "\uffff", "\u202e", "\ud800"])
 def test_a_text_that_no_drawing_can_hold_is_drawn_all_the_same(sign: str) -> None:
     rows = [{"kind": f"a{sign}b", "count": 1}, {"kind": "c", "count": 2}]
-    specification = chart_of_groups("bar", ["kind"], ["kind"], "count", rows)
-    assert specification is not None
-    chart = asyncio.run(draw_chart(specification))
+    planned = chart_of_groups("bar", ["kind"], ["kind"], "count", rows)
+    assert planned is not None
+    chart = asyncio.run(draw_chart(planned.specification))
     assert chart is not None
     assert sign not in chart.wide
 
@@ -66,9 +73,9 @@ def test_a_renderer_that_breaks_costs_one_chart_alone() -> None:
         broken = {"description": "", "data": {"values": [{"x": "a\x01b", "y": 1}]}, "mark": "bar"}
         broken["encoding"] = {"x": {"field": "x", "type": "nominal"}, "y": {"field": "y", "type": "quantitative"}}
         assert await DRAWER.draw(orjson.dumps(broken)) is None
-        specification = chart_of_groups("bar", ["kind"], ["kind"], "count", [{"kind": "a", "count": 1}])
-        assert specification is not None
-        assert await draw_chart(specification) is not None
+        planned = chart_of_groups("bar", ["kind"], ["kind"], "count", [{"kind": "a", "count": 1}])
+        assert planned is not None
+        assert await draw_chart(planned.specification) is not None
 
     asyncio.run(run())
 
@@ -78,7 +85,7 @@ def test_more_groups_than_a_picture_holds_are_not_drawn() -> None:
     assert chart_of_groups("heat", ["a", "b"], ["a", "b"], "count", rows) is None
     bars = chart_of_groups("bar", ["a"], ["a"], "count", rows)
     assert bars is not None
-    assert len(bars["data"]["values"]) == 40
+    assert len(bars.specification["data"]["values"]) == 40
 
 
 def test_what_is_not_listed_is_taken_out_of_a_drawing() -> None:
@@ -100,3 +107,76 @@ def test_groups_have_a_view_that_fits() -> None:
     assert default_view(["month(day)", "kind"]) == "line"
     assert default_view(["bin(size,10)"]) == "histogram"
     assert default_view(["kind", "origin"]) == "heat"
+    assert default_view(["month(day)", "kind", "origin"]) == "multiples"
+    assert default_view(["month(day)", "kind", "origin", "size"]) == "table"
+    assert fitting_views(["kind", "origin", "size"]) == {"table", "multiples"}
+    assert "heat" not in fitting_views(["kind"])
+
+
+def test_more_panels_than_there_is_room_for_are_named() -> None:
+    rows = [{"kind": f"k{n}", "origin": origin, "count": n} for n in range(15) for origin in ("x", "y")]
+    planned = chart_of_groups("multiples", ["origin", "kind"], ["origin", "kind"], "count", rows)
+    assert planned is not None
+    assert planned.left_out == ("k12", "k13", "k14")
+    values = planned.specification["data"]["values"]
+    assert (planned.fields, len(values)) == ({"x": "origin", "p": "kind", "y": "count"}, 24)
+    # Colours that cannot be told apart become panels.
+    three = [row | {"size": size} for row in rows for size in (1, 2)]
+    placed = chart_of_groups("multiples", ["size", "kind", "origin"], ["size", "kind", "origin"], "count", three)
+    assert placed is not None
+    assert placed.fields == {"x": "size", "p": "kind", "z": "origin", "y": "count"}
+
+
+def test_panels_wrap_into_one_column_where_the_screen_is_narrow() -> None:
+    rows = [{"kind": kind, "origin": origin, "count": 1} for kind in "abc" for origin in "xyz"]
+    planned = chart_of_groups("multiples", ["kind", "origin"], ["kind", "origin"], "count", rows)
+    assert planned is not None
+    wide, narrow = (fit_width(planned.specification, width) for width in (560, 230))
+    assert (wide["encoding"]["facet"]["columns"], narrow["encoding"]["facet"]["columns"]) == (3, 1)
+    chart = asyncio.run(draw_chart(planned.specification))
+    assert chart is not None
+    width = re.search(r'width="([\d.]+)"', chart.narrow)
+    assert width is not None
+    assert float(width[1]) < 320
+
+
+SHARED = [
+    (
+        "bar",
+        ["kind"],
+        [{"kind": kind, "sum_price": f"{n}.5"} for n, kind in enumerate(["b", "", None, True, 'q"\\'])],
+    ),
+    ("bar", ["kind"], [{"kind": f"k{n}", "sum_price": n} for n in range(70)]),
+    ("line", ["month(day)"], [{"month_day": f"2026-0{n}-01", "sum_price": n or None} for n in range(1, 8)]),
+    ("histogram", ["bin(size,10)"], [{"bin(size,10)": n, "sum_price": 3} for n in (-10, 0, 20)]),
+    ("heat", ["kind", "origin"], [{"kind": k, "origin": o, "sum_price": "1"} for k in "ab" for o in "xy"]),
+    (
+        "multiples",
+        ["month(day)", "kind", "origin"],
+        [
+            {"month_day": f"2026-0{m}-01", "kind": k, "origin": f"o{n}", "sum_price": m + n}
+            for m in range(1, 5)
+            for k in "ab"
+            for n in range(14)
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("view", "groups", "rows"), SHARED)
+def test_a_shared_chart_draws_the_same_of_the_answer_itself(
+    view: str, groups: list[str], rows: list[dict[str, Any]]
+) -> None:
+    planned = chart_of_groups(view, groups, list(rows[0])[:-1], "sum_price", rows)
+    assert planned is not None
+    shared = share_chart(planned, "https://data.example/answer")
+    assert shared["data"] == {"url": "https://data.example/answer", "format": {"type": "json", "property": "data"}}
+    vl_convert.vegalite_to_vega(shared)
+    drawn = vl_convert.vegalite_to_svg(fit_width(planned.specification, WIDTH))
+    again = vl_convert.vegalite_to_svg(shared | {"data": {"values": rows}})
+    assert unnumbered(again) == unnumbered(drawn)
+
+
+def unnumbered(svg: str) -> str:
+    """A drawing without the numbers that the renderer gives to gradients and clips, one after another."""
+    return re.sub(r"(gradient_|clip)[0-9]+", r"\1", svg)
