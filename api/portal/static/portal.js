@@ -13,3 +13,4 @@ function showAges() {
 
 showAges();
 setInterval(showAges, 60000);
+document.addEventListener("replaced", showAges);

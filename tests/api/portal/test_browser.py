@@ -25,6 +25,8 @@ PAGES = (
     f"{ORDERS}/explore",
     f"{ORDERS}/explore?kind=a&group_by=month(ordered_at),kind&measure=avg:price",
     f"{ORDERS}/explore?group_by=bin(price,10)",
+    f"{ORDERS}/explore?kind=a&facet=customer",
+    f"{ORDERS}/explore?group_by=month(ordered_at),kind,customer&limit=1000",
     f"{ORDERS}/explore?nonsense=1",
     f"{ORDERS}/records/5",
     f"{ORDERS}/records/0",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import math
 import re
 from collections.abc import Callable
@@ -193,12 +194,18 @@ def test_pages_are_small(product: Product) -> None:
         for path in PAGES:
             packed = client.get(path, headers={"Accept-Encoding": "gzip"})
             assert packed.headers["content-encoding"] == "gzip"
-            assert int(packed.headers["content-length"]) < 15_000
-        text = client.get("/").text
-        for pattern, most in ((r"/assets/[^\"]+\.css", 12_000), (r"/assets/[^\"]+\.js", 20_000)):
-            found = re.search(pattern, text)
-            assert found
-            assert len(client.get(found[0]).content) < most * 3
+            assert int(packed.headers["content-length"]) < (25_000 if "explore" in path else 15_000)
+
+        def weight(path: str) -> int:
+            body = client.get(path, headers={"Accept-Encoding": "identity"}).content
+            return len(gzip.compress(body))
+
+        explorer = client.get(f"{ORDERS}/explore").text
+        scripts = re.findall(r"src=\"(/assets/[^\"]+\.js)\"", explorer)
+        assert len(scripts) == 2
+        assert sum(map(weight, scripts)) < 3_000
+        for style in re.findall(r"href=\"(/assets/[^\"]+\.css)\"", explorer):
+            assert weight(style) < 12_000
 
 
 def changed_file() -> str:
