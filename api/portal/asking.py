@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 import orjson
@@ -22,7 +22,7 @@ from api.auth.identify import IDENTIFIED
 from api.auth.sessions import Visitor
 from api.context import Context, context_of
 from api.http.addresses import origin_of
-from api.http.negotiation import JSON
+from api.http.negotiation import JSON, MediaType
 from api.http.paths import decode_path
 from api.http.problems import KINDS, RAISED, Problem, problem_of
 from api.http.server_timing import KEPT, Timings
@@ -34,6 +34,18 @@ QUESTIONS_AT_ONCE = 4  # of one page: its other callers have their turns too
 PROBLEM_FIELDS = ("www-authenticate", "retry-after")
 Parameters = list[tuple[str, str]]
 UNSPOILED = "[]():*"  # as people write filters; a comma that is written separates
+
+
+class Sending(NamedTuple):
+    """How a request is sent, beside its address."""
+
+    method: str = "GET"
+    media_type: MediaType = JSON  # of the answer
+    body: bytes = b""  # JSON
+    once: str = ""  # the Idempotency-Key
+
+
+GET = Sending()
 
 
 @dataclass(frozen=True)
@@ -94,6 +106,12 @@ class Asking:
         self.replies.append(reply)
         return reply
 
+    async def get_as(self, path: str, media_type: MediaType) -> Reply:
+        """The answer to a question in another form than JSON; Problem where there is none."""
+        reply = await self.send(path, "", Sending(media_type=media_type))
+        self.replies.append(reply)
+        return reply
+
     async def find(self, path: str, *parameters: tuple[str, str]) -> Reply | None:
         """The same; None where there is nothing to be found, or nothing yet."""
         try:
@@ -105,25 +123,25 @@ class Asking:
 
     async def post(self, path: str, document: JsonObject, once: str = "") -> Reply:
         """The answer to a request that changes something; the same `once` is answered as it was the first time."""
-        return await self.send(path, "", "POST", orjson.dumps(document), once)
+        return await self.send(path, "", Sending("POST", body=orjson.dumps(document), once=once))
 
     async def delete(self, path: str) -> None:
         """Asks for something to be taken away."""
-        await self.send(path, "", "DELETE")
+        await self.send(path, "", Sending("DELETE"))
 
-    async def send(self, path: str, query: str, method: str = "GET", body: bytes = b"", once: str = "") -> Reply:
+    async def send(self, path: str, query: str, sending: Sending = GET) -> Reply:
         """Sends a request through the service's routes; its path is as it stands in an address."""
         scope: dict[str, Any] = {name: value for name, value in self.request.scope.items() if name not in OWN_FACTS}
         scope |= {
-            "method": method,
+            "method": sending.method,
             "path": decode_path(path.encode()),
             "raw_path": path.encode(),
             "query_string": query.encode(),
-            "headers": list(fields_of(body, once)),
+            "headers": list(fields_of(sending)),
             IDENTIFIED: self.principal,
             KEPT: Timings(),
         }
-        answer = Answer(body)
+        answer = Answer(sending.body)
         async with self.turns:
             await route(self.request.app.router, scope, answer)
         content = b"".join(answer.chunks)
@@ -158,14 +176,14 @@ class Answer:
             self.chunks.append(message.get("body", b""))
 
 
-def fields_of(body: bytes, once: str) -> Iterator[tuple[bytes, bytes]]:
+def fields_of(sending: Sending) -> Iterator[tuple[bytes, bytes]]:
     """The headers of a request."""
-    yield b"accept", JSON.bare_type.encode()
-    if body:
+    yield b"accept", sending.media_type.bare_type.encode()
+    if sending.body:
         yield b"content-type", JSON.bare_type.encode()
-        yield b"content-length", str(len(body)).encode()
-    if once:
-        yield b"idempotency-key", f'"{once}"'.encode()
+        yield b"content-length", str(len(sending.body)).encode()
+    if sending.once:
+        yield b"idempotency-key", f'"{sending.once}"'.encode()
 
 
 def write_query(parameters: Parameters) -> str:

@@ -26,6 +26,7 @@ from api.portal.discovery.document import Document, answer_document
 from api.portal.page import HEADERS, Page, answer_page
 from api.portal.pages.account import ACCOUNT, ROTATE_OWN
 from api.portal.pages.browse import BROWSE
+from api.portal.pages.contract import CONTRACT
 from api.portal.pages.dataset import DATASET
 from api.portal.pages.diff import DIFF
 from api.portal.pages.explore import EXPLORE
@@ -42,6 +43,7 @@ PAGES: tuple[Page, ...] = (
     HOME,
     BROWSE,
     PRODUCT,
+    CONTRACT,
     DATASET,
     PROPERTY,
     EXPLORE,

@@ -58,6 +58,7 @@ ROUTES = [
     Asked("GET", "/data/people/v1/contract", READ),
     Asked("GET", "/openapi/people/v1.json", READ),
     Asked("GET", "/browse/people/v1", READ),
+    Asked("GET", "/browse/people/v1/contract", READ),
     Asked("GET", "/browse/people/v1/people", READ),
     Asked("GET", "/browse/people/v1/people/properties/age", READ),
     Asked("GET", "/browse/people/v1/people/explore", READ),

@@ -19,6 +19,8 @@ PAGES = (
     "/browse?q=customer",
     "/browse?q=nothing+like+it",
     "/browse/shop/v1",
+    "/browse/shop/v1/contract",
+    "/browse/shop/v1/contract?view=yaml",
     ORDERS,
     f"{ORDERS}/properties/price",
     f"{ORDERS}/properties/customer",
@@ -67,7 +69,7 @@ def test_pages_can_be_read_without_script(product: Callable[[Any], Lab], chromiu
     with product(load_shop).serve() as client:
         origin = str(client.base_url).rstrip("/")
         with watch(chromium, origin, java_script_enabled=False) as plain, watch(chromium, origin) as scripted:
-            for path in PAGES[:6]:
+            for path in PAGES[:8]:
                 plain.open(path)
                 scripted.open(path)
                 assert plain.page.locator("h1").inner_text() == scripted.page.locator("h1").inner_text()

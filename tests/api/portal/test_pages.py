@@ -18,7 +18,7 @@ from tests.support.visitor import without_way_back
 
 ORDERS = "/browse/shop/v1/orders"
 PAGES = (
-    *("/", "/browse", "/browse/shop/v1", ORDERS, f"{ORDERS}/explore"),
+    *("/", "/browse", "/browse/shop/v1", "/browse/shop/v1/contract", ORDERS, f"{ORDERS}/explore"),
     *(f"{ORDERS}/properties/price", f"{ORDERS}/properties/customer"),
     *(f"{ORDERS}/records/0", f"{ORDERS}/diff"),
 )
