@@ -16,7 +16,7 @@ SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
 PANEL_WIDTH, PANEL_GAP = 150, 14  # of small multiples: the least of a plot, and what lies between two
 LEGEND_BESIDE = 400  # from this width on a legend has room beside the plot
 CONFIG: dict[str, Any] = {
-    "background": None,
+    "background": "transparent",
     "font": "system-ui, sans-serif",
     "view": {"stroke": None},
     "axis": {

@@ -16,12 +16,13 @@ import httpx
 import psycopg
 import pytest
 import vl_convert
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from api.portal.explorer.changes import apply_form, remove_member
 from api.portal.explorer.question import Exploration, encode_value
 from api.portal.pages.downloads import write_size
+from tests.support.examples import examples
 from tests.support.lab import Lab
 from tests.support.portal import load_shop
 
@@ -81,6 +82,45 @@ def test_a_page_shows_exactly_what_the_question_that_it_names_answers(client: ht
     assert cells(page.text) == [
         [shown(value).replace("\u202e", "\\u202e") for value in row.values()] for row in answer["data"]
     ]
+
+
+CONDITIONS = st.sampled_from(
+    [
+        *("kind=a", "kind[ne]=b", "kind[in]=a,%3Cc%3E", "price[gte]=12.5", "price[lt]=40", "customer[ilike]=*3"),
+        *("customer[null]=true", "ordered_at[gte]=2026-01-10T00:00:00Z", "q=customer", "id[lte]=30"),
+    ]
+)
+GROUPS = st.sampled_from(["kind", "customer", "month(ordered_at)", "day(ordered_at)", "bin(price,10)", "bin(id,7)"])
+MEASURED = st.sampled_from(["count", "sum:price", "avg:price", "distinct:customer", "max:ordered_at", "median:price"])
+
+
+@st.composite
+def addresses(draw: st.DrawFn) -> str:
+    """An address of the explorer."""
+    parts = draw(st.lists(CONDITIONS, max_size=2, unique=True))
+    groups = draw(st.lists(GROUPS, max_size=3, unique=True))
+    if groups:
+        parts += [f"group_by={','.join(groups)}"]
+        parts += [f"measure={','.join(draw(st.lists(MEASURED, min_size=1, max_size=2, unique=True)))}"]
+    parts += draw(st.sampled_from([[], ["at=1"], ["at=2"]]))
+    parts += draw(st.sampled_from([[], ["view=multiples"], ["view=table"], ["facet=kind"]]))
+    return "&".join(parts)
+
+
+@settings(max_examples=examples(200, 12), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(query=addresses())
+def test_whatever_is_asked_the_page_shows_what_the_api_answers(client: httpx.Client, query: str) -> None:
+    page = client.get(f"{EXPLORE}?{query}", follow_redirects=True)
+    assert page.status_code == 200, query
+    asked = [html.unescape(each) for each in re.findall(r"<code>GET ([^<]+)</code>", page.text)]
+    # What a facet counts has a limit of its own.
+    [address] = [
+        each for each in asked if each.startswith((f"{API}/records", f"{API}/aggregate")) and "limit=20" not in each
+    ]
+    answer = client.get(address).json()
+    assert f"at={1 if 'at=1' in query.split('&') else 2}" in address
+    rows = [[shown(value).replace("\u202e", "\\u202e") for value in row.values()] for row in answer["data"]]
+    assert cells(page.text) == rows
 
 
 def test_a_walk_stays_in_its_revision_and_sees_each_record_once(client: httpx.Client) -> None:
