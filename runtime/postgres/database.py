@@ -127,9 +127,11 @@ def make_engine(url: str, *, keep: bool = False) -> sa.Engine:
     """
     # Nobody waits for a connection that somebody else uses; one that died between two uses is replaced.
     kept = {"max_overflow": -1, "pool_pre_ping": True, "pool_reset_on_return": None}
+    # The driver does not always notice that a reset has ended its prepared statements, and would use them still.
+    facts = {"application_name": APPLICATION_NAME} | ({"prepare_threshold": None} if keep else {})
     engine = sa.create_engine(
         "postgresql+psycopg://" + url.partition("://")[2],
-        connect_args={"application_name": APPLICATION_NAME, "options": "-c TimeZone=UTC -c search_path=public"},
+        connect_args=facts | {"options": "-c TimeZone=UTC -c search_path=public"},
         poolclass=sa.pool.QueuePool if keep else sa.pool.NullPool,
         **(kept if keep else {}),
     )

@@ -94,3 +94,11 @@ def use_and_fail(engine: sa.Engine) -> None:
     ask(engine, "SELECT 1")
     assert engine.pool.checkedin() == 1  # type: ignore[attr-defined]
     raise RuntimeError
+
+
+def test_statements_are_prepared_anew_after_transactions_that_were_committed(engine: sa.Engine) -> None:
+    for times in (1, 10, 10):
+        with engine.begin() as connection:
+            for number in range(times):
+                found = connection.execute(sa.text("SELECT CAST(:number AS int) + 2"), {"number": number})
+                assert found.scalar_one() == number + 2
