@@ -11,7 +11,19 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from commands import contracts, demo, forgetting, keys, lineage, loads, quarantine, restoring, service, worker
+from commands import (
+    contracts,
+    demo,
+    forgetting,
+    keys,
+    lineage,
+    loads,
+    quarantine,
+    reports,
+    restoring,
+    service,
+    worker,
+)
 from commands.common import err
 from ingest.errors import IngestError
 from runtime.errors import CatalogError, DatabaseError
@@ -35,6 +47,7 @@ def make_app() -> typer.Typer:
     app = make_group("Load, publish and serve datasets from data contracts.")
     app.callback()(choose_options)
     contract_app = make_group("Check, compare and draft contracts.")
+    report_app = make_group("Check and list reports.")
     keys_app = make_group("Manage API keys.")
     for command in (
         demo.demo,
@@ -59,6 +72,9 @@ def make_app() -> typer.Typer:
     contract_app.command()(contracts.lint)
     contract_app.command()(contracts.diff)
     contract_app.command()(contracts.init)
+    app.add_typer(report_app, name="report")
+    report_app.command()(reports.lint)
+    report_app.command("list")(reports.list_)
     app.add_typer(keys_app, name="keys")
     keys_app.command()(keys.create)
     keys_app.command("list")(keys.list_)

@@ -51,6 +51,7 @@ from api.openapi import routes as docs
 from api.openapi.caller_documents import Documents
 from api.portal import routes as portal
 from api.portal.charts.drawing import DRAWER
+from api.portal.reports.folder import ReportFolder
 from api.push import routes as events
 from api.push.body_parser import BodyParser
 from api.push.event_store import EventStore
@@ -127,6 +128,7 @@ class Service:
         state.catalog_search = CatalogSearch(catalog)
         state.lineages = Lineages(catalog)
         state.documents = self.documents
+        state.reports = ReportFolder(settings.reports)
 
     async def close(self) -> None:
         """Ends what `open` began, in the reverse order."""

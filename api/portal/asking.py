@@ -7,6 +7,7 @@ and counted, once for the page.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,6 +33,7 @@ from runtime.json_types import JsonObject
 OWN_FACTS = ("path_params", "endpoint", "route", "router")
 QUESTIONS_AT_ONCE = 4  # of one page: its other callers have their turns too
 PROBLEM_FIELDS = ("www-authenticate", "retry-after")
+HIDDEN = frozenset({401, 403, 404})  # what is not there, and what is not for the caller, look alike
 Parameters = list[tuple[str, str]]
 UNSPOILED = "[]():*"  # as people write filters; a comma that is written separates
 
@@ -56,6 +58,7 @@ class Reply:
     tag: str
     revision: int | None
     body: bytes
+    is_told: bool = True  # not where the caller must not learn whether there is such a thing
 
     @cached_property
     def value(self) -> Any:
@@ -101,7 +104,8 @@ class Asking:
         except Problem as problem:
             # What a page says of a problem is part of it, as an answer is.
             told = f"{problem.code} {problem.detail}"
-            self.replies.append(Reply(write_address(path, query), told, None, b"null"))
+            is_told = KINDS[problem.code].status not in HIDDEN
+            self.replies.append(Reply(write_address(path, query), told, None, b"null", is_told))
             raise
         self.replies.append(reply)
         return reply
@@ -150,7 +154,8 @@ class Asking:
             kept = {name.title(): value for name, value in answer.headers.items() if name in PROBLEM_FIELDS}
             raise Problem(told["code"], told.get("detail"), errors=told.get("errors"), headers=kept)
         revision = answer.headers.get("decant-revision", "")
-        tag = answer.headers.get("etag", "")
+        # What nobody may keep has no tag of its own.
+        tag = answer.headers.get("etag") or hashlib.blake2b(content, digest_size=16).hexdigest()
         return Reply(write_address(path, query), tag, int(revision) if revision else None, content)
 
 

@@ -32,6 +32,7 @@ class Content:
     problem: Problem | None = None  # what is wrong with the question, where the page says so beside its form
     is_kept: bool = True  # otherwise a part is missing for now, or the page has a form, and nobody keeps it
     indexed: bool = True  # whether search engines may list it
+    version: str = ""  # what the page is made of beside the answers, such as the content of a file
 
     @property
     def status(self) -> int:

@@ -21,6 +21,7 @@ from api.http.security_events import note_problem
 from api.portal.asking import Asking
 from api.portal.content import Content, Elsewhere
 from api.portal.rendering import render
+from api.portal.reports.folder import reports_of
 from api.portal.signing_in.cookie import session_cookie
 
 # No other host, no inline script or style, no frame.
@@ -108,6 +109,7 @@ def tag_of(request: Request, asking: Asking, content: Content, coding: str) -> s
     facts = [content.template, content.title, str(request.url.path), request.url.query, coding]
     session = asking.visitor.session
     facts += [str(session.visited_at) if session is not None else "", *sorted(asking.principal.scopes), asking.origin]
+    facts += [content.version, str(reports_of(request).is_empty())]  # the navigation leads to reports
     for reply in sorted(asking.replies, key=lambda reply: reply.address):  # they come in any order
         facts += [reply.address, reply.tag]
     digest.update("\0".join(facts).encode())

@@ -23,6 +23,7 @@ from api.portal.assets import asset_path
 from api.portal.content import Content
 from api.portal.figures import show_bound, show_number
 from api.portal.record_path import record_path
+from api.portal.reports.folder import reports_of
 from api.portal.signing_in.form import form_token
 from runtime.plain_text import plain
 from runtime.version import read_version
@@ -85,10 +86,11 @@ def render(request: Request, content: Content, visitor: Visitor | None, replies:
     frame = {
         "page": content,
         "url": url,
-        "asked": sorted({reply.address for reply in replies}),
+        "asked": sorted({reply.address for reply in replies if reply.is_told}),
         "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
         "held": visitor.principal.scopes if visitor is not None and session is not None else None,
         "form_token": form_token(settings, session) if session is not None else "",
+        "has_reports": not reports_of(request).is_empty(),
         "once": lambda: secrets.token_urlsafe(16),
     }
     return environment().get_template(content.template).render(content.values, **frame).encode()

@@ -36,6 +36,8 @@ from api.portal.pages.keys import KEYS, MAKE_KEY, REVOKE_KEY, ROTATE_KEY
 from api.portal.pages.product import PRODUCT
 from api.portal.pages.property import PROPERTY
 from api.portal.pages.record import RECORD
+from api.portal.pages.report import REPORT
+from api.portal.pages.reports import REPORTS
 from api.portal.pages.sign_in import DO_SIGN_IN, DO_SIGN_OUT, SIGN_IN
 from api.portal.pages.sign_in_openid import CALLBACK, get_way_back, get_way_there
 
@@ -50,6 +52,8 @@ PAGES: tuple[Page, ...] = (
     FACET,
     RECORD,
     DIFF,
+    REPORTS,
+    REPORT,
     SIGN_IN,
     ACCOUNT,
     KEYS,

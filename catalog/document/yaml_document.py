@@ -91,16 +91,21 @@ def read_document(file: Path) -> tuple[Document | None, list[Finding]]:
         if len(raw) > DOCUMENT_LIMIT_BYTES:
             return None, [Finding(file, 1, "", f"larger than {DOCUMENT_LIMIT_BYTES:,} bytes")]
         text = raw.decode("utf-8-sig")
-        events = yaml.parse(text, Loader=PlainLoader)
-        findings = list(check_events(file, events))
-        if findings:
-            return None, findings
-        loader = PlainLoader(text)
-        node = loader.get_single_node()
     except OSError as error:
         return None, [Finding(file, 1, "", f"cannot be read: {error.strerror}")]
     except UnicodeDecodeError as error:
         return None, [Finding(file, 1, "", f"is not UTF-8 (byte {error.start})")]
+    return parse_document(file, text)
+
+
+def parse_document(file: Path, text: str) -> tuple[Document | None, list[Finding]]:
+    """The document that a text is, or the findings that kept it from being one; `file` is where it stands."""
+    try:
+        findings = list(check_events(file, yaml.parse(text, Loader=PlainLoader)))
+        if findings:
+            return None, findings
+        loader = PlainLoader(text)
+        node = loader.get_single_node()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         return None, [

@@ -1,4 +1,4 @@
-"""Findings of contracts, in a terminal."""
+"""Findings of contracts and reports, in a terminal."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from commands.show.tables import count_noun
 from runtime.errors import Finding
 
 
-def show_findings(findings: list[Finding], datasets: int, console: Console) -> None:
-    """A line for each finding, and a last line of totals."""
+def show_findings(findings: list[Finding], count: int, console: Console, noun: str = "dataset") -> None:
+    """A line for each finding, and a last line of totals; `noun` says what was checked."""
     for finding in findings:
         color = "red" if finding.severity == "error" else "yellow"
         console.print(f"[{color}]{finding.severity}[/] {escape(str(finding))}", highlight=False, soft_wrap=True)
     errors = sum(finding.severity == "error" for finding in findings)
     warnings = len(findings) - errors
-    counted = ((datasets, "dataset"), (errors, "error"), (warnings, "warning"))
+    counted = ((count, noun), (errors, "error"), (warnings, "warning"))
     console.print(", ".join(count_noun(number, noun) for number, noun in counted))

@@ -52,6 +52,10 @@ class Settings(BaseSettings):
         Path | None, Field(description="Data folder: the value of ${DECANT_DATA} in contracts; default: HOME/data.")
     ] = None
 
+    reports: Annotated[Path, Field(description="Folder of reports: Markdown files with questions in them.")] = Path(
+        "reports"
+    )
+
     input_variables: Annotated[
         Variables,
         Field(

@@ -83,9 +83,8 @@ class Lab:
             (folder / "contracts" / f"contract{index}.odcs.yaml").write_text(dedent(text))
         # Tests ask more often than callers may.
         free = {"rate_limit_anonymous": "off", "rate_limit_default": "off"}
-        chosen = (
-            free | {"home": folder / "home", "contracts": folder / "contracts", "data": folder / "data"} | settings
-        )
+        folders = {name: folder / name for name in ("home", "contracts", "data", "reports")}
+        chosen = free | folders | settings
         return cls(load_settings(**chosen), urls)
 
     def share(self, until: ExitStack) -> None:

@@ -60,10 +60,104 @@ def shop_file(*changed: str) -> str:
     return HEAD + "\n".join((lines | {line.partition(",")[0]: line for line in changed}).values()) + "\n"
 
 
+# Prose that would be obeyed, every kind of block, and a dataset that not everybody may read.
+REPORT = """---
+title: "Sales <script>alert(1)</script> of the shop"
+description: What was <b>sold</b>, and when.
+---
+
+# Found <img src=x onerror=alert(1)>
+
+It says [click](javascript:alert(1)), ![seen](https://elsewhere.example/x.png), **strong** and \u202eturned.
+See [the orders](/browse/shop/v1/orders) or [others](https://elsewhere.example/).
+
+<div style="position:fixed">no element</div>
+
+| kind | meaning |
+|---|---|
+| a | first |
+
+```figure
+/browse/shop/v1/orders/explore?measure=count
+label: orders <i>in all</i>
+```
+
+```figure
+/browse/shop/v1/orders/explore?kind=a&measure=sum:price
+label: taken with a
+unit: €
+```
+
+```figure
+/browse/people/v1/people/explore?measure=sum:age
+label: years of everybody
+```
+
+```chart
+https://data.example/portal/browse/shop/v1/orders/explore?group_by=kind&measure=avg:price&view=bar#top
+caption: Mean price by kind </figcaption>
+measure: mean price
+```
+
+```table
+/browse/shop/v1/orders/explore?properties=id,customer,kind&sort=id&limit=3
+```
+
+```table
+/browse/people/v1/people/explore
+caption: Everybody
+```
+
+```state
+```
+
+```checks
+/browse/shop/v1
+```
+
+```quarantine
+```
+
+```sh
+echo "plain code stays"
+```
+"""
+BROKEN = """---
+titel: Nothing
+---
+
+```chart
+/browse/shop/v1/orders/explore?group_by=nothing
+```
+
+```chart
+/browse/shop/v1/orders/explore?group_by=kind&view=line
+```
+
+```table
+/browse/shop/v1/nothing/explore
+```
+
+```figure
+/browse/shop/v1/orders
+```
+
+```chrat
+/browse/shop/v1/orders/explore
+```
+
+```table
+/browse/shop/v1/orders/explore
+"""
+
+
 def load_shop(make_lab: Callable[..., Lab]) -> Lab:
     """Two revisions of the open shop, with a check that warns, and a product that nobody sees without a key."""
     closed = PEOPLE.replace(", customProperties: [{property: anonymous, value: true}]", "")
     lab = make_lab(SHOP, closed)
+    lab.settings.reports.mkdir(exist_ok=True)
+    for name, text in (("sales", REPORT), ("broken", BROKEN)):
+        (lab.settings.reports / f"{name}.md").write_text(text, encoding="utf-8")
     first = shop_file().replace("61,,2.00,a,,\n", "1,Customer 1,1.50,b,2026-01-02T10:00:00Z,x\n")
     lab.ingest("shop.orders", first, "orders.csv")
     refresh_profiles(make_engine(lab.urls.ingest), lab.loader().tables, lab.catalog.datasets())

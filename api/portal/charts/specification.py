@@ -19,6 +19,8 @@ CONFIG: dict[str, Any] = {
     "background": "transparent",
     "font": "system-ui, sans-serif",
     "view": {"stroke": None},
+    # Whoever looks has fonts of their own, which may be wider than those that are measured.
+    "padding": {"left": 5, "top": 5, "right": 16, "bottom": 5},
     "axis": {
         "labelColor": TEXT,
         "titleColor": TEXT,
@@ -33,6 +35,7 @@ CONFIG: dict[str, Any] = {
         "titleFontWeight": "normal",
         "labelLimit": 140,
     },
+    "axisY": {"titlePadding": 14},
     "legend": {
         "labelColor": TEXT,
         "titleColor": TEXT,

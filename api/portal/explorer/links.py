@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from api.portal.charts.aggregate import fitting_views
 from api.portal.explorer.changes import remove_member
-from api.portal.explorer.question import FACET, FACET_TIME, VIEW, VIEWS, Exploration, encode_value
+from api.portal.explorer.question import FACET, FACET_TIME, VIEW, Exploration, encode_value
+from api.portal.explorer.views import views_of
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,8 @@ def sort_link(question: Exploration, name: str, dataset: dict[str, Any], address
 
 def view_links(question: Exploration, groups: Sequence[str], current: str, addresses: Addresses) -> list[Link]:
     """The views that an answer can have."""
-    if not question.is_aggregate or not groups:
-        return []
-    fitting = fitting_views(groups)
-    return [Link(view, addresses.of(question.set(VIEW, view)), view == current) for view in VIEWS if view in fitting]
+    views = views_of(question, groups)
+    return [Link(view, addresses.of(question.set(VIEW, view)), view == current) for view in views]
 
 
 def chips_of(question: Exploration, addresses: Addresses) -> list[Link]:

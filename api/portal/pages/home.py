@@ -11,10 +11,12 @@ from api.portal.asking import Asking
 from api.portal.content import Content
 from api.portal.page import Page
 from api.portal.pages.catalogue import STATES, Entry, entries_of
+from api.portal.pages.reports import list_reports, versions_of
 
 RECENT = timedelta(days=7)
 BOARD_MAXIMUM = 12
 NEWS_MAXIMUM = 8
+REPORTS_MAXIMUM = 6
 
 
 async def build_home(asking: Asking) -> Content:
@@ -33,7 +35,9 @@ async def build_home(asking: Asking) -> Content:
         reverse=True,
     )
     found = await asyncio.gather(*(newest_revision(asking, entry) for entry in news[:NEWS_MAXIMUM]))
+    reports = await list_reports(asking)
     values = {
+        "reports": [report for report in reports if report.path and not report.faults][:REPORTS_MAXIMUM],
         "products": len(catalogue.data),
         "entries": entries,
         "states": [(state, text, counts[state]) for state, text in STATES.items() if counts[state]],
@@ -47,6 +51,7 @@ async def build_home(asking: Asking) -> Content:
         values,
         "Curated datasets, each in whole, checked revisions.",
         alternate="/data",
+        version=versions_of(reports),
     )
 
 

@@ -120,7 +120,8 @@ def test_every_route_of_the_service_is_in_the_matrix_or_open_on_purpose() -> Non
 
     # Pushed events have tests of their own; what is about one's own key or a load needs more than a scope.
     elsewhere = {
-        "/", "/browse", "/assets/{name}", "/favicon.ico", "/robots.txt", "/sitemap.xml", "/catalog.jsonld",
+        "/", "/browse", "/reports", "/reports/{slug}",
+        "/assets/{name}", "/favicon.ico", "/robots.txt", "/sitemap.xml", "/catalog.jsonld",
         "/.well-known/api-catalog", "/browse/{product}/v{major}/{dataset}/croissant.json",
         "/browse/{product}/v{major}/{dataset}/revisions.atom", "/docs", "/docs/problems/{code}", "/openapi.json",
         "/static/{name}", "/livez", "/readyz", "/data",

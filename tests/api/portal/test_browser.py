@@ -34,6 +34,10 @@ PAGES = (
     f"{ORDERS}/records/0",
     f"{ORDERS}/diff",
     f"{ORDERS}/diff?since=9&at=1",
+    "/reports",
+    "/reports/sales",
+    "/reports/broken",
+    "/reports/nothing",
     "/browse/nothing/v1",
     f"{ORDERS}/properties/nothing",
 )

@@ -21,6 +21,7 @@ PAGES = (
     *("/", "/browse", "/browse/shop/v1", "/browse/shop/v1/contract", ORDERS, f"{ORDERS}/explore"),
     *(f"{ORDERS}/properties/price", f"{ORDERS}/properties/customer"),
     *(f"{ORDERS}/records/0", f"{ORDERS}/diff"),
+    *("/reports", "/reports/sales", "/reports/broken"),
 )
 OURS = {
     *("html", "head", "meta", "title", "link", "script", "body", "header", "main", "footer", "nav", "section"),
@@ -57,6 +58,8 @@ OURS = {
         "summary",
         "time",
         "figure",
+        "figcaption",
+        "article",
     ),
     *("table", "thead", "tbody", "tr", "th", "td", "svg", "path", "rect", "g", "line", "text"),
 }

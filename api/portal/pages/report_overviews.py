@@ -1,0 +1,121 @@
+"""Blocks of a report about how the data stands, over the datasets that the caller sees: state, checks, quarantine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from api.portal.asking import Asking
+from api.portal.pages.catalogue import STATES, Entry, entries_of
+from api.portal.pages.report_answers import CLOSED, Note, ShownBlock
+from api.portal.reports.model import Block
+
+CHECKED_MAXIMUM = 20  # datasets whose checks are listed one by one
+REJECTS_LISTED = 500
+MALFORMED = "malformed"
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why records of a dataset lie in quarantine, and how many."""
+
+    entry: Entry | None
+    dataset: str
+    reason: str
+    records: int
+
+
+async def answer_overview(asking: Asking, block: Block) -> ShownBlock:
+    """A block with what the catalogue says of its datasets."""
+    if block.faults:
+        text = "; ".join(fault.message for fault in block.faults)
+        return ShownBlock(block, Note("wrong", "This part of the report is faulty", text))
+    catalogue = await asking.get("/data")
+    entries = [entry for entry in entries_of(catalogue.data) if is_meant(block, entry)]
+    if not entries:
+        return ShownBlock(block, CLOSED)
+    if block.kind == "state":
+        return ShownBlock(block, facts=describe_state(entries))
+    if block.kind == "checks":
+        return ShownBlock(block, facts=await describe_checks(asking, entries))
+    return ShownBlock(block, facts=await describe_quarantine(asking, entries))
+
+
+def is_meant(block: Block, entry: Entry) -> bool:
+    """Whether a block is about a dataset."""
+    product, major = entry.product["product"], str(entry.product["major"])
+    return not block.places or any(place.holds(product, major, entry.dataset["dataset"]) for place in block.places)
+
+
+def describe_state(entries: Sequence[Entry]) -> dict[str, Any]:
+    """How many datasets are in each state, and a row for each, those that need attention first."""
+    counts = Counter(entry.state for entry in entries)
+    order = list(STATES)
+    return {
+        "counts": [(state, text, counts[state]) for state, text in STATES.items() if counts[state]],
+        "entries": sorted(entries, key=lambda entry: (order.index(entry.state), entry.path)),
+    }
+
+
+async def describe_checks(asking: Asking, entries: Sequence[Entry]) -> dict[str, Any]:
+    """How many rules were kept at the last measurement, and each that was not."""
+    told = [entry for entry in entries if "quality" in entry.dataset]
+    rules = [entry.dataset["quality"]["rules"] for entry in told]
+    failing = [entry for entry, counted in zip(told, rules, strict=True) if counted["broken"] or counted["warnings"]]
+    replies = await asyncio.gather(
+        *(asking.find(f"{entry.dataset_path}/quality", ("limit", "1")) for entry in failing[:CHECKED_MAXIMUM])
+    )
+    broken = [
+        (entry, load, rule)
+        for entry, reply in zip(failing, replies, strict=False)
+        for load in (reply.data if reply else [])
+        for rule in load["rules"]
+        if not rule["passed"]
+    ]
+    return {
+        "datasets": len(told),
+        "kept": sum(counted["kept"] for counted in rules),
+        "broken": broken,
+        "left_out": len(failing) - len(replies),
+    }
+
+
+async def describe_quarantine(asking: Asking, entries: Sequence[Entry]) -> dict[str, Any]:
+    """How many records the last loads rejected; for operators, what lies open in quarantine, by reason."""
+    rejected = [entry for entry in entries if (entry.dataset.get("quality") or {}).get("rejected")]
+    facts: dict[str, Any] = {"rejected": rejected, "datasets": len(entries), "reasons": None}
+    if "ops:read" not in asking.principal.scopes:
+        return facts
+    reply = await asking.get("/operations/rejects", ("state", "open"), ("limit", str(REJECTS_LISTED)))
+    known = {key_of(entry): entry for entry in entries}
+    found = [record for record in reply.data if place_of(record) in known]
+    counts = Counter((place_of(record), reason) for record in found for reason in reasons_of(record))
+    return facts | {
+        "open": len(found),
+        "more": bool(reply.value.get("next")),
+        "reasons": [
+            Reason(known[place], place[2], reason, count)
+            for (place, reason), count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        ],
+    }
+
+
+def key_of(entry: Entry) -> tuple[str, int, str]:
+    """Product, major and name of a dataset of the catalogue."""
+    return entry.product["product"], entry.product["major"], entry.dataset["dataset"]
+
+
+def place_of(record: dict[str, Any]) -> tuple[str, int, str]:
+    """The same of a rejected record."""
+    return record["product"], record["major"], record["dataset"]
+
+
+def reasons_of(record: dict[str, Any]) -> set[str]:
+    """The reasons of a rejected record, as `property: rule`."""
+    return {
+        ": ".join(filter(None, (reason.get("property"), reason.get("rule")))) or MALFORMED
+        for reason in record["reasons"]
+    }

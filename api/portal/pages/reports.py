@@ -1,0 +1,39 @@
+"""The reports that there are."""
+
+from __future__ import annotations
+
+import asyncio
+
+from api.portal.asking import Asking
+from api.portal.content import Content
+from api.portal.page import Page
+from api.portal.reports.check import check_report
+from api.portal.reports.folder import reports_of
+from api.portal.reports.model import Report
+
+
+async def build_reports(asking: Asking) -> Content:
+    """The page; a report with faults is marked, in words that name none of its datasets."""
+    reports = await list_reports(asking)
+    catalog = asking.context.catalog
+    values = {"reports": [(report, len(check_report(report, catalog))) for report in reports]}
+    return Content(
+        "reports.html",
+        "Reports",
+        values,
+        "Texts whose numbers and charts lead back to their data.",
+        version=versions_of(reports),
+    )
+
+
+async def list_reports(asking: Asking) -> list[Report]:
+    """The reports of the service."""
+    return await asyncio.to_thread(reports_of(asking.request).list)
+
+
+def versions_of(reports: list[Report]) -> str:
+    """What changes when a report comes, changes or goes."""
+    return " ".join(f"{report.slug}={report.version}" for report in reports)
+
+
+REPORTS = Page("portal reports", "/reports", build_reports)

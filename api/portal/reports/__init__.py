@@ -1,0 +1,1 @@
+"""Reports: Markdown files with questions of the explorer in them."""
