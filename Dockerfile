@@ -19,6 +19,7 @@ COPY ingest ./ingest
 COPY migrations ./migrations
 COPY runtime ./runtime
 COPY contracts ./contracts
+COPY demo ./demo
 RUN .venv/bin/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
 # In production the database is a server of its own, and the demo has no place: neither has what they and the
 # installation need. The source is compiled here because the user of the image cannot write beside it.

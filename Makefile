@@ -31,8 +31,9 @@ lint: $(VENV)/.dev ## Style and layers.
 types: $(VENV)/.dev ## Types.
 	$(BIN)/mypy
 
-check: $(VENV)/.dev ## Contracts, OpenAPI document and migrations, held together.
+check: $(VENV)/.dev ## Contracts, reports, OpenAPI document and migrations, held together.
 	$(BIN)/decant contract lint contracts
+	$(BIN)/decant report lint demo/reports
 	$(BIN)/decant openapi --check
 	@home=$$(mktemp -d) && trap 'rm -rf "$$home"' EXIT && \
 		DECANT_HOME=$$home $(BIN)/decant migrate --no-revise >/dev/null && echo "The migrations fit the contracts."

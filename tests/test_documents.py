@@ -17,7 +17,7 @@ import typer
 import decant
 from api.auth.api_keys import create_key
 from api.http.problems import KINDS
-from commands.demo import demo_text
+from commands.demo import DemoKeys, demo_text
 from runtime.postgres.database import DatabaseUrls, make_engine
 from runtime.settings.secret import read_secret
 from runtime.settings.settings import PROJECT_ROOT, Settings
@@ -228,7 +228,7 @@ def test_the_readme_is_short() -> None:
 def test_every_request_of_the_tour_is_answered_as_it_says(flights: Lab) -> None:
     key = create_key(make_engine(flights.urls.write), read_secret(flights.settings), "tour", ["nyc-flights:read"])
     requests = [*find_requests(TOUR), *find_requests(section("Two commands", README))]
-    assert len(requests) == 8
+    assert len(requests) == 9
     compared = 0
     with flights.serve() as client:
         for command, shown in requests:
@@ -253,7 +253,10 @@ def test_every_request_of_the_reference_is_answered(flights: Lab) -> None:
 
 
 def test_the_demo_says_the_addresses_that_the_tour_shows() -> None:
-    said = demo_text(BASE, "dcnt_…")
+    key = "dcnt_" + "x" * 51
+    said = demo_text(BASE.replace("8000", "65535"), DemoKeys(key, key))
+    assert max(map(len, said.splitlines())) <= 80
+    said = demo_text(BASE, DemoKeys("dcnt_…", "dcnt_…"))
     for line in said.strip().splitlines()[:6]:
         assert line in TOUR
     for url in re.findall(rf"'({BASE}[^']*)'", said):

@@ -88,6 +88,12 @@ def sources(*patterns: str) -> set[str]:
     return {file.relative_to(PROJECT_ROOT).as_posix() for file in found}
 
 
+def files_of_demo() -> set[str]:
+    """The files of the demo."""
+    found = ((PROJECT_ROOT / "demo").rglob(pattern) for pattern in ("*.md", "*.csv"))
+    return {file.relative_to(PROJECT_ROOT).as_posix() for files in found for file in files}
+
+
 def test_the_wheel_holds_what_the_packages_need_and_nothing_else(archives: Archives) -> None:
     names = archives.names_in_wheel()
     info = f"{PROJECT['name'].replace('-', '_')}-{PROJECT['version']}.dist-info"
@@ -99,7 +105,9 @@ def test_the_wheel_holds_what_the_packages_need_and_nothing_else(archives: Archi
     } <= code
     contracts = {f"migrations/contracts/{file.name}" for file in (PROJECT_ROOT / "contracts").iterdir()}
     assert "migrations/contracts/nyc_flights.odcs.yaml" in contracts
-    assert {name for name in names if not name.startswith(f"{info}/")} == code | contracts
+    demo = {f"migrations/{name}" for name in files_of_demo()}
+    assert {"migrations/demo/reports/state-of-the-data.md"} <= demo
+    assert {name for name in names if not name.startswith(f"{info}/")} == code | contracts | demo
     assert {f"{info}/METADATA", f"{info}/entry_points.txt", f"{info}/licenses/LICENSE"} <= names
 
 
@@ -112,6 +120,7 @@ def test_the_source_archive_holds_what_the_wheel_is_built_from_and_no_tests(arch
     assert tops == {
         *PACKAGES,
         "contracts",
+        "demo",
         "docs",
         "examples",
         "openapi",
@@ -206,7 +215,7 @@ def test_a_newcomer_without_a_checkout_runs_the_demo_and_serves_a_file(newcomer:
     assert f"pip install '{PROJECT['name']}[demo]'" in refused.stderr
     newcomer.add_demo_data()
     told = newcomer.decant("demo", "--no-serve")
-    assert told.count("published") == 6
+    assert told.count("published") == 9
     assert "336,776 accepted" in told
 
     (newcomer.folder / "towns.csv").write_text("id,name\n1,Oslo\n2,Rome\n", encoding="utf-8")
@@ -232,7 +241,7 @@ def refuse_to_write_scripts(newcomer: Newcomer) -> None:
     """Asks for a migration script of a changed contract of the wheel: it would be written beside the others."""
     contract = newcomer.packages / "migrations" / "contracts" / "nyc_flights.odcs.yaml"
     text = contract.read_text(encoding="utf-8")
-    grown = text.replace("version: 1.1.0", "version: 1.2.0", 1).replace(
+    grown = text.replace("version: 1.2.0", "version: 1.3.0", 1).replace(
         "    properties:\n", "    properties:\n      - {name: nickname, logicalType: string}\n", 1
     )
     assert grown.count("nickname") == 1

@@ -12,6 +12,7 @@ from api.portal.reports.parsing import parse_report
 from catalog.contract.load import load_catalog
 from catalog.model.catalog import Catalog
 from runtime.settings.settings import load_settings
+from runtime.shipped import SHIPPED_CONTRACTS, SHIPPED_REPORTS
 from tests.support.portal import SHOP
 
 ORDERS = "/browse/shop/v1/orders/explore"
@@ -77,6 +78,16 @@ def test_what_a_block_asks_in_vain_is_found(shop: Catalog, kind: str, content: s
 def test_what_the_api_answers_is_no_finding(shop: Catalog, kind: str, content: str) -> None:
     text = f"---\ntitle: T\ndescription: D\n---\n```{kind}\n{content}\n```\n"
     assert check_report(parse_report("x", text.encode()), shop) == []
+
+
+def test_the_shipped_reports_fit_the_shipped_contracts_and_have_every_kind_of_chart() -> None:
+    catalog = load_catalog(load_settings(contracts=SHIPPED_CONTRACTS))
+    reports = ReportFolder(SHIPPED_REPORTS).list()
+    assert [report.slug for report in reports] == ["delays-in-new-york", "state-of-the-data"]
+    assert [fault for report in reports for fault in check_report(report, catalog)] == []
+    views = {block.question.value("view") for block in reports[0].blocks if block.kind == "chart"}
+    assert views == {"bar", "line", "histogram", "heat"}
+    assert [block.kind for block in reports[1].blocks] == ["state", "checks", "quarantine"]
 
 
 def test_files_that_cannot_be_used_are_reports_with_a_fault(tmp_path: Path) -> None:
