@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -66,6 +66,7 @@ def environment() -> Environment:
         "share": write_share,
         "bound": show_bound,
         "record_path": record_path,
+        "measured": write_measured,
         "size": write_size,
         "when": write_time,
         "markdown": write_markdown,
@@ -118,6 +119,12 @@ def write_figure(value: Any) -> str:
     if isinstance(value, int | float):
         return show_number(value)
     return plain(str(value))
+
+
+def write_measured(rule: Mapping[str, Any]) -> str:
+    """What a rule measured, in the unit of its bound."""
+    text = write_figure(rule["measured"])
+    return f"{text} %" if rule["measured"] is not None and rule["bound"].endswith("%") else text
 
 
 def write_share(part: int, whole: int) -> str:

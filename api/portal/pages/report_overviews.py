@@ -14,15 +14,14 @@ from api.portal.pages.report_answers import CLOSED, Note, ShownBlock
 from api.portal.reports.model import Block
 
 CHECKED_MAXIMUM = 20  # datasets whose checks are listed one by one
-REJECTS_LISTED = 500
-MALFORMED = "malformed"
+REASONS_LISTED = 100
 
 
 @dataclass(frozen=True)
 class Reason:
     """Why records of a dataset lie in quarantine, and how many."""
 
-    entry: Entry | None
+    entry: Entry
     dataset: str
     reason: str
     records: int
@@ -89,16 +88,18 @@ async def describe_quarantine(asking: Asking, entries: Sequence[Entry]) -> dict[
     facts: dict[str, Any] = {"rejected": rejected, "datasets": len(entries), "reasons": None}
     if "ops:read" not in asking.principal.scopes:
         return facts
-    reply = await asking.get("/operations/rejects", ("state", "open"), ("limit", str(REJECTS_LISTED)))
+    status, reasons = await asyncio.gather(
+        asking.get("/operations/status"),
+        asking.get("/operations/rejects/reasons", ("limit", str(REASONS_LISTED))),
+    )
     known = {key_of(entry): entry for entry in entries}
-    found = [record for record in reply.data if place_of(record) in known]
-    counts = Counter((place_of(record), reason) for record in found for reason in reasons_of(record))
+    found = [reason for reason in reasons.data if place_of(reason) in known]
     return facts | {
-        "open": len(found),
-        "more": bool(reply.value.get("next")),
+        "open": sum(each["open_rejects"] for each in status.data if place_of(each) in known),
+        "more": reasons.value["reasons"] > len(reasons.data),
         "reasons": [
-            Reason(known[place], place[2], reason, count)
-            for (place, reason), count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+            Reason(known[place_of(reason)], reason["dataset"], name_reason(reason), reason["records"])
+            for reason in found
         ],
     }
 
@@ -108,14 +109,11 @@ def key_of(entry: Entry) -> tuple[str, int, str]:
     return entry.product["product"], entry.product["major"], entry.dataset["dataset"]
 
 
-def place_of(record: dict[str, Any]) -> tuple[str, int, str]:
-    """The same of a rejected record."""
-    return record["product"], record["major"], record["dataset"]
+def place_of(told: dict[str, Any]) -> tuple[str, int, str]:
+    """The same of what an operator is told."""
+    return told["product"], told["major"], told["dataset"]
 
 
-def reasons_of(record: dict[str, Any]) -> set[str]:
-    """The reasons of a rejected record, as `property: rule`."""
-    return {
-        ": ".join(filter(None, (reason.get("property"), reason.get("rule")))) or MALFORMED
-        for reason in record["reasons"]
-    }
+def name_reason(reason: dict[str, Any]) -> str:
+    """A reason, as `property: rule`."""
+    return ": ".join(filter(None, (reason["property"], reason["rule"])))

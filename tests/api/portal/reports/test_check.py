@@ -86,7 +86,7 @@ def test_the_shipped_reports_fit_the_shipped_contracts_and_have_every_kind_of_ch
     assert [report.slug for report in reports] == ["delays-in-new-york", "state-of-the-data"]
     assert [fault for report in reports for fault in check_report(report, catalog)] == []
     views = {block.question.value("view") for block in reports[0].blocks if block.kind == "chart"}
-    assert views == {"bar", "line", "histogram", "heat"}
+    assert views == {"bar", "line", "histogram", "heat", "multiples"}
     assert [block.kind for block in reports[1].blocks] == ["state", "checks", "quarantine"]
 
 
