@@ -6,23 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser
 
-from tests.support.browser import watch
+from tests.support.browser import sign_in, watch
 from tests.support.keys import make_key
 from tests.support.lab import Lab
 from tests.support.portal import load_shop
 
 PAGES = ("/sign-in?next=/account&again=1", "/account", "/account/keys", "/account/keys?state=revoked", "/")
-
-
-def sign_in(page: Page, origin: str, key: str) -> None:
-    """Signs in as a visitor does, by keyboard alone."""
-    page.goto(f"{origin}/sign-in?next=/account")
-    assert page.evaluate("document.activeElement.id") == "key"
-    page.keyboard.type(key)
-    page.keyboard.press("Enter")
-    page.wait_for_url(f"{origin}/account")
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(320, "dark"), (1280, "light")])

@@ -1,0 +1,80 @@
+"""The console in a real browser: whole at both widths, in both schemes, and an owner's tasks done by clicking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser
+
+from ingest.loading.run_queued import run_queued
+from tests.support.browser import sign_in, watch
+from tests.support.keys import make_key
+from tests.support.lab import Lab
+from tests.support.portal import load_troubled
+
+PAGES = (
+    *("/console", "/console/loads", "/console/loads?status=running", "/console/loads/1", "/console/loads/3"),
+    *("/console/withheld/2", "/console/rejects", "/console/rejects?product=people&major=1&dataset=people"),
+    *("/console/rejects?state=dismissed", "/console/rejects?state=lost", "/console/loads/99"),
+    *("/console/schedules", "/console/usage", "/console/audit"),
+)
+SCOPES = ("people:read", "ops:read", "ops:write")
+
+
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (320, "dark"),
+        (1280, "light"),
+        pytest.param(320, "light", marks=pytest.mark.slow),
+        pytest.param(1280, "dark", marks=pytest.mark.slow),
+    ],
+)
+def test_every_page_of_the_console_is_whole_in_reach_and_within_its_window(
+    shared_labs: Callable[..., Lab], chromium: Browser, width: int, scheme: str
+) -> None:
+    lab = shared_labs(load_troubled)
+    with lab.serve() as client:
+        origin = str(client.base_url).rstrip("/")
+        options: dict[str, Any] = {"viewport": {"width": width, "height": 800}, "color_scheme": scheme}
+        with watch(chromium, origin, **options) as watched:
+            sign_in(watched.page, origin, make_key(lab, *SCOPES))
+            for path in PAGES:
+                watched.open(path)
+                refused = [fault for fault in watched.faults if "status of 4" not in fault]
+                assert (path, refused) == (path, [])
+                assert (path, watched.overflow()) == (path, 0)
+                assert (path, watched.barriers()) == (path, [])
+
+
+@pytest.mark.parametrize("scripted", [True, False])
+def test_an_owner_understands_and_publishes_a_withheld_load(
+    make_lab: Callable[..., Lab], chromium: Browser, *, scripted: bool
+) -> None:
+    lab = load_troubled(make_lab)
+    with lab.serve() as client:
+        origin = str(client.base_url).rstrip("/")
+        with watch(chromium, origin, java_script_enabled=scripted) as watched:
+            page = watched.page
+            sign_in(page, origin, make_key(lab, *SCOPES))
+            page.get_by_role("link", name="Console").click()
+            page.get_by_role("link", name="A load is withheld").click()
+            assert "maxDeleted" in page.get_by_role("region", name="Failing gates").inner_text()
+            page.get_by_label("Why it may be published").fill("the source shrank")
+            page.get_by_role("button", name="Publish load 2 anyway").click()
+            page.wait_for_url(f"{origin}/console/loads/*")
+            queued = int(page.url.rpartition("/")[2])
+            assert run_queued(lab.loader(), queued) == "published"
+            page.reload()
+            assert "published" in page.locator("h1").inner_text()
+            page.get_by_role("link", name="Rejected records", exact=True).click()
+            page.get_by_role("link", name="maximum").click()
+            page.get_by_label("Note, for a dismissal").fill("a test record")
+            page.get_by_role("checkbox").check()
+            page.get_by_role("button", name="Dismiss").click()
+            page.wait_for_url(f"{origin}/console/loads/*")
+            assert run_queued(lab.loader(), int(page.url.rpartition("/")[2])) == "unchanged"
+            page.get_by_role("link", name="Audit log").click()
+            assert "a test record" in page.locator("main").inner_text()
