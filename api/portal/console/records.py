@@ -9,7 +9,7 @@ from api.portal.asking import Asking
 from api.portal.console.paging import chosen, next_path
 from api.portal.content import Content
 from api.portal.page import Page
-from api.portal.pages.account import sum_days, sum_places
+from api.portal.pages.account import sum_days, sum_places, sum_refusals
 
 ENTRIES_SHOWN = 100
 
@@ -22,6 +22,7 @@ async def build_usage(asking: Asking) -> Content:
         "principals": sum_principals(rows),
         "days": sum_days(rows),
         "places": sum_places(rows)[:50],
+        "refusals": sum_refusals(rows),
         "wanted": wanted,
     }
     return Content("console_usage.html", "Usage", values, is_kept=False, indexed=False, alternate="/operations/usage")

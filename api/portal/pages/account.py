@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from api.auth.identify import STANDING, Standing
+from api.http.problems import KINDS
 from api.portal.action import Action, sign_in_path
 from api.portal.asking import Asking
 from api.portal.content import Content, Elsewhere
@@ -49,6 +50,7 @@ async def build_account(asking: Asking) -> Content:
         "standing": standing,
         "days": sum_days(usage.data),
         "places": sum_places(usage.data),
+        "refusals": sum_refusals(usage.data),
         "overlaps": OVERLAPS,
         "session": asking.visitor.session,
     }
@@ -73,6 +75,14 @@ def sum_places(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for name in ("requests", "refused", "bytes"):
             known[name] += row[name]
     return sorted(sums.values(), key=lambda row: -row["requests"])
+
+
+def sum_refusals(rows: list[dict[str, Any]]) -> list[tuple[str, str, int]]:
+    """The refused requests by problem: (code, meaning, requests), the most frequent first."""
+    counts: Counter[str] = Counter()
+    for row in rows:
+        counts.update(row["refusals"])
+    return [(code, KINDS[code].meaning if code in KINDS else "", count) for code, count in counts.most_common()]
 
 
 async def rotate_own_key(asking: Asking, form: Form) -> Content:

@@ -300,6 +300,16 @@ def test_a_key_that_cannot_be_made_is_refused_as_the_api_refuses_it(
     assert "<b>" not in answer.text
 
 
+def test_the_account_says_why_requests_were_refused(shop: Lab, client: httpx.Client) -> None:
+    key = make_key(shop, READ)
+    visitor = sign_in(client, key)
+    assert client.get("/data/people/v1/people/records?nothing=1", headers={"X-API-Key": key}).status_code == 422
+    assert visitor.get("/account/keys").status_code == 403
+    wait_until(lambda: "unknown_parameter" in visitor.get("/account").text)
+    shown = visitor.get("/account").text
+    assert "/docs/problems/insufficient_scope" in shown
+
+
 def test_the_first_page_tells_what_was_published_since_the_last_visit(shop: Lab, client: httpx.Client) -> None:
     key = make_key(shop, READ)
     first = sign_in(client, key).get("/").text
