@@ -23,6 +23,7 @@ from runtime.settings.settings import Settings
 from runtime.telemetry import hide_keys
 
 MEDIA_TYPE = "application/problem+json"
+SHOWN_BY = "decant.shown_by"  # where a route keeps what shows its unexpected errors, if that is no problem document
 RETRY_AFTER_SECONDS = 1
 
 
@@ -182,9 +183,14 @@ def render_problem(request: Request, problem: Problem) -> Response:
 
 
 def render_unexpected(request: Request) -> Response:
-    """The response for an unexpected error."""
+    """The response for an unexpected error, as the route shows problems."""
     # uvicorn closes the connection after an unexpected error: the response tells callers not to reuse it.
-    return render_problem(request, Problem("internal_error", headers={"Connection": "close"}))
+    problem = Problem("internal_error", headers={"Connection": "close"})
+    show: Callable[[Request, Problem], Response] = request.scope.get(SHOWN_BY, render_problem)
+    try:
+        return show(request, problem)
+    except Exception:  # what failed may be what shows it
+        return render_problem(request, problem)
 
 
 def allowed_methods(request: Request) -> set[str]:

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from fastapi import Request
 from starlette.responses import Response
 
-from api.http.problems import Problem
+from api.http.problems import SHOWN_BY, Problem
 from api.portal.asking import Asking
 from api.portal.content import Content, Elsewhere
 from api.portal.page import answer_once, identify_visitor, lead, show_problem
@@ -34,6 +34,7 @@ class Action(NamedTuple):
 
 async def answer_action(request: Request, action: Action) -> Response:
     """The page after a form, or a page that says what is wrong."""
+    request.scope[SHOWN_BY] = show_problem
     visitor = None
     try:
         visitor = await identify_visitor(request)

@@ -16,7 +16,7 @@ from api.datasets.resources import dataset_resources
 from api.http.addresses import public_path
 from api.http.conditional import build_digest, matches
 from api.http.negotiation import COMPRESSED_FROM_BYTES, choose_coding, encode_body
-from api.http.problems import KINDS, Problem, render_problem
+from api.http.problems import KINDS, SHOWN_BY, Problem, render_problem
 from api.http.security_events import note_problem
 from api.portal.asking import Asking
 from api.portal.content import Content, Elsewhere
@@ -49,6 +49,7 @@ class Page(NamedTuple):
 
 async def answer_page(request: Request, build: Build) -> Response:
     """The page, or a page that says what is wrong; 304 where the visitor has it."""
+    request.scope[SHOWN_BY] = show_problem  # unexpected errors too
     visitor = None
     try:
         visitor = await identify_visitor(request)

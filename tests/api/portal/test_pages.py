@@ -297,3 +297,20 @@ def test_a_property_shows_how_its_figures_changed_over_the_last_revisions(produc
     assert cells("price")[1] == ["1", "60", "0", "60", "30.01", "1.00", "59.50"]
     assert once.status_code == 200
     assert "Over the last revisions" not in once.text, "there is one revision only"
+
+
+def test_an_unexpected_error_is_a_page_for_people_and_a_problem_for_programs(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a secret detail")
+
+    with product(load_shop).serve() as client:
+        monkeypatch.setattr("api.portal.pages.home.entries_of", fail)
+        page = client.get("/")
+        assert (page.status_code, page.headers["content-type"]) == (500, "text/html; charset=utf-8")
+        assert "secret" not in page.text
+        # What shows problems may be what fails.
+        monkeypatch.setattr("api.portal.page.render", fail)
+        problem = client.get("/")
+        assert (problem.status_code, problem.headers["content-type"]) == (500, "application/problem+json")
