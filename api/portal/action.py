@@ -5,21 +5,25 @@ A form says in `back` which page it stands on: there a visitor returns who has t
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 from urllib.parse import urlencode
 
 from fastapi import Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 
-from api.http.problems import SHOWN_BY, Problem
-from api.portal.asking import Asking
+from api.http.paths import decode_path
+from api.http.problems import KINDS, SHOWN_BY, Problem
+from api.portal.asking import OWN_FACTS, Asking
 from api.portal.content import Content, Elsewhere
 from api.portal.page import answer_once, identify_visitor, lead, show_problem
 from api.portal.signing_in.form import Form, check_token, local_path, read_form
+from api.portal.signing_in.refused import REFUSED, Refused
 
 Act = Callable[[Asking, Form], Awaitable[Content]]
 SEE_OTHER = 303
+CORRECTABLE = frozenset({404, 409, 422})  # problems that stand beside the form, to be corrected there
 
 
 class Action(NamedTuple):
@@ -32,10 +36,10 @@ class Action(NamedTuple):
     needs_fresh: bool = False  # whether the visitor must have signed in a moment ago
 
 
-async def answer_action(request: Request, action: Action) -> Response:
+async def answer_action(request: Request, action: Action, pages: Sequence[Route]) -> Response:
     """The page after a form, or a page that says what is wrong."""
     request.scope[SHOWN_BY] = show_problem
-    visitor = None
+    visitor = form = None
     try:
         visitor = await identify_visitor(request)
         form = await read_form(request)
@@ -51,7 +55,24 @@ async def answer_action(request: Request, action: Action) -> Response:
     except Elsewhere as elsewhere:
         return lead(request, elsewhere, SEE_OTHER)
     except Problem as problem:
+        if visitor is not None and form is not None and KINDS[problem.code].status in CORRECTABLE:
+            return await show_again(request, Refused(visitor, problem, form), pages)
         return show_problem(request, problem, visitor)
+
+
+async def show_again(request: Request, refused: Refused, pages: Sequence[Route]) -> Response:
+    """The page that a refused form stands on, with what was wrong and what was typed."""
+    path, _, query = local_path(refused.form.get("back")).partition("?")
+    raw = path.encode("ascii")
+    scope = {name: value for name, value in request.scope.items() if name not in OWN_FACTS}
+    scope |= {"method": "GET", "path": decode_path(raw), "raw_path": raw, "query_string": query.encode("ascii")}
+    for route in pages:
+        match, more = route.matches(scope)
+        if match is Match.FULL:
+            found = scope | dict(more) | {REFUSED: refused}
+            response: Response = await route.endpoint.respond(Request(found))
+            return response
+    return show_problem(request, refused.problem, refused.visitor)
 
 
 def sign_in_path(back: str, *, again: bool = False) -> str:

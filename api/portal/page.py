@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 from fastapi import Request
@@ -23,6 +24,7 @@ from api.portal.content import Content, Elsewhere
 from api.portal.rendering import render
 from api.portal.reports.folder import reports_of
 from api.portal.signing_in.cookie import session_cookie
+from api.portal.signing_in.refused import REFUSED, Refused
 
 # No other host, no inline script or style, no frame.
 POLICY = (
@@ -50,15 +52,18 @@ class Page(NamedTuple):
 async def answer_page(request: Request, build: Build) -> Response:
     """The page, or a page that says what is wrong; 304 where the visitor has it."""
     request.scope[SHOWN_BY] = show_problem  # unexpected errors too
-    visitor = None
+    refused: Refused | None = request.scope.get(REFUSED)
+    visitor = refused.visitor if refused is not None else None
     try:
-        visitor = await identify_visitor(request)
+        visitor = visitor or await identify_visitor(request)
         asking = Asking(request, visitor)
         content = await build(asking)
     except Elsewhere as elsewhere:
         return lead(request, elsewhere, 302)
     except Problem as problem:
         return show_problem(request, problem, visitor)
+    if refused is not None:
+        content = replace(content, problem=refused.problem)
     response = await answer_content(request, asking, content)
     if visitor.session is None and (cookie := session_cookie(request)) is not None and cookie.read(request):
         cookie.clear(response)  # of a session that has ended

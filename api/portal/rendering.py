@@ -24,7 +24,8 @@ from api.portal.content import Content
 from api.portal.figures import show_bound, show_number
 from api.portal.record_path import record_path
 from api.portal.reports.folder import reports_of
-from api.portal.signing_in.form import form_token
+from api.portal.signing_in.form import Form, form_token
+from api.portal.signing_in.refused import REFUSED, Refused
 from runtime.plain_text import plain
 from runtime.version import read_version
 
@@ -80,6 +81,7 @@ def render(request: Request, content: Content, visitor: Visitor | None, replies:
     """The page; its foot names the questions that it is made of."""
     settings = context_of(request).settings
     session = visitor.session if visitor is not None else None
+    refused: Refused | None = request.scope.get(REFUSED)
 
     def url(path: str) -> str:
         return public_path(settings, path)
@@ -92,6 +94,8 @@ def render(request: Request, content: Content, visitor: Visitor | None, replies:
         "held": visitor.principal.scopes if visitor is not None and session is not None else None,
         "form_token": form_token(settings, session) if session is not None else "",
         "has_reports": not reports_of(request).is_empty(),
+        "fault": refused.problem.detail if refused is not None else "",
+        "typed": refused.form if refused is not None else Form([]),
         "once": lambda: secrets.token_urlsafe(16),
     }
     return environment().get_template(content.template).render(content.values, **frame).encode()

@@ -128,9 +128,11 @@ async def get_asset(request: Request) -> Response:
 
 
 router = APIRouter()
-router.routes.extend(make_route(page.path, page.name, partial(answer_page, build=page.build)) for page in PAGES)
+PAGE_ROUTES = [make_route(page.path, page.name, partial(answer_page, build=page.build)) for page in PAGES]
+router.routes.extend(PAGE_ROUTES)
 router.routes.extend(
-    make_route(each.path, each.name, partial(answer_action, action=each), [POST]) for each in ACTIONS
+    make_route(each.path, each.name, partial(answer_action, action=each, pages=PAGE_ROUTES), [POST])
+    for each in ACTIONS
 )
 router.routes.extend(make_route(each.path, each.name, partial(answer_document, document=each)) for each in DOCUMENTS)
 router.routes.append(make_route(CALLBACK, "portal sign-in callback", get_way_back))

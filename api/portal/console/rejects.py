@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from api.http.problems import Problem
 from api.portal.action import Action
 from api.portal.asking import Asking
 from api.portal.console.loads import document_of, queued_page
@@ -61,6 +62,8 @@ async def replay(asking: Asking, form: Form) -> Content:
 
 async def dismiss(asking: Asking, form: Form) -> Content:
     """Queues the dismissal of what the form chooses, with the note on record."""
+    if not form.get("note"):
+        raise Problem("invalid_value", "A dismissal needs a note: it says why the records will not be corrected.")
     document = document_of(form) | choice_of(form) | {"note": form.get("note")}
     reply = await asking.post("/operations/dismissals", document, form.get("once"))
     raise Elsewhere(queued_page(reply.data))
@@ -70,6 +73,8 @@ def choice_of(form: Form) -> JsonObject:
     """The records that a form chooses: all with a reason, or those that are ticked."""
     if form.get("what") == "reason":
         return {name: form.get(name) for name in REASON if form.get(name)}
+    if not form.all("id"):
+        raise Problem("invalid_value", "Tick at least one record, or choose all with a reason.")
     ids = [int(text) if text.isascii() and text.isdigit() and len(text) < 20 else text for text in form.all("id")]
     return {"ids": ids}
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from api.auth.identify import STANDING, Standing
-from api.http.problems import KINDS
+from api.http.problems import KINDS, Problem
 from api.portal.action import Action, sign_in_path
 from api.portal.asking import Asking
 from api.portal.content import Content, Elsewhere
@@ -87,6 +87,8 @@ def sum_refusals(rows: list[dict[str, Any]]) -> list[tuple[str, str, int]]:
 
 async def rotate_own_key(asking: Asking, form: Form) -> Content:
     """The new key, shown this once; the session goes on with it."""
+    if form.get("key") != asking.principal.id:
+        raise Problem("key_not_active", "This key was rotated already: a page that is reloaded does not do it again.")
     key = await rotate(asking, form, "/keys/self/rotate")
     if asking.visitor.session is not None:
         await asking.context.callers.sessions.move(asking.visitor.session, str(key["id"]))

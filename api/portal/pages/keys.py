@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from api.admin.key_store import STATES
 from api.auth.api_keys import known_scopes
+from api.http.problems import Problem
 from api.portal.action import Action
 from api.portal.asking import Asking, Parameters
 from api.portal.content import Content, Elsewhere
@@ -42,6 +43,8 @@ async def build_keys(asking: Asking) -> Content:
 
 async def make_key(asking: Asking, form: Form) -> Content:
     """The new key, shown this once."""
+    if not form.all("scope"):
+        raise Problem("invalid_value", "Tick at least one scope.")
     document: JsonObject = {"name": form.get("name"), "scopes": form.all("scope")}
     if day := form.get("expires"):
         document["expires_at"] = f"{day}T00:00:00Z"

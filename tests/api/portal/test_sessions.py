@@ -244,6 +244,29 @@ def test_a_key_is_rotated_and_the_session_goes_on(shop: Lab, client: httpx.Clien
     assert id_of(new[1]) in visitor.get("/account").text
 
 
+def test_a_page_that_is_reloaded_rotates_no_second_time(shop: Lab, client: httpx.Client) -> None:
+    visitor = sign_in(client, make_key(shop, READ))
+    shown = visitor.get("/account").text.partition('action="/account/rotate"')[2]
+    hidden = dict(re.findall(r'<input type="hidden" name="([a-z]+)" value="([^"]*)">', shown.partition("</form>")[0]))
+    first, second = (
+        client.post("/account/rotate", data=hidden | {"overlap": "3600"}, headers=OURS) for _ in range(2)
+    )
+    assert (first.status_code, second.status_code) == (200, 409)
+    assert "rotated already" in second.text
+
+
+def test_a_refused_form_is_shown_again_with_what_was_typed(shop: Lab, client: httpx.Client) -> None:
+    admin = sign_in(client, make_key(shop, ADMIN))
+    fields: dict[str, str | list[str]] = {"name": '"><b>', "scope": READ, "expires": "2001-01-01", "rate": "5/hour"}
+    answer = admin.send("/account/keys", "/account/keys", **fields)
+    assert answer.status_code == 422
+    assert 'role="alert"' in answer.text
+    assert "must be a future time" in answer.text
+    assert 'value="&#34;&gt;&lt;b&gt;"' in answer.text
+    assert f'value="{READ}" checked' in answer.text
+    assert "API keys" in answer.text
+
+
 def test_an_administrator_makes_lists_rotates_and_revokes_keys(shop: Lab, client: httpx.Client) -> None:
     admin = sign_in(client, make_key(shop, ADMIN))
     made = admin.send(

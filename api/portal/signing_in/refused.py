@@ -1,0 +1,20 @@
+"""A form that was refused: its page is shown again, with what was wrong and what was typed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from api.auth.sessions import Visitor
+from api.http.problems import Problem
+from api.portal.signing_in.form import Form
+
+REFUSED = "decant.refused"  # where the request for the page keeps it
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Who sent which form, and why it was refused."""
+
+    visitor: Visitor
+    problem: Problem
+    form: Form
