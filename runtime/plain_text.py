@@ -15,7 +15,9 @@ SHOWN_CHARACTERS = 4000
 NOTE_CHARACTERS = 1000
 NOTE_FORM = f"1 to {NOTE_CHARACTERS:,} printable characters"
 # Controls but tab and line feed, those that turn the direction of text, line separators, halves of surrogate pairs.
-UNSHOWN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufff9-\ufffb\ud800-\udfff]")
+UNSHOWN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufff9-\ufffb\ud800-\udfff]"
+)
 ESCAPE_MARKER = "\ue0f0"  # of the private use area: before four hexadecimal digits it encodes another character
 REFUSED = re.compile(f"[\x00\ud800-\udfff{ESCAPE_MARKER}]")
 KEPT = re.compile(f"{ESCAPE_MARKER}([0-9a-f]{{4}})")

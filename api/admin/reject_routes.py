@@ -40,12 +40,10 @@ WITH broken AS (
   FROM (SELECT r.id, r.dataset_id, r.first_seen, r.last_seen, r.reasons {PLACE}) AS r, LATERAL (
     SELECT DISTINCT one ->> 'property' AS property, one ->> 'rule' AS rule FROM jsonb_array_elements(r.reasons) AS one
   ) AS reason
-), numbered AS (
-  SELECT *, row_number() OVER (PARTITION BY dataset_id, property, rule ORDER BY id DESC) AS number FROM broken
 ), counted AS (
   SELECT dataset_id, property, rule, count(*) AS records, min(first_seen) AS first_seen, max(last_seen) AS last_seen,
-    array_agg(id ORDER BY number) FILTER (WHERE number <= %(samples)s) AS ids, count(*) OVER () AS reasons
-  FROM numbered GROUP BY dataset_id, property, rule
+    array_agg(id) AS ids, count(*) OVER () AS reasons
+  FROM broken GROUP BY dataset_id, property, rule
   ORDER BY records DESC, dataset_id, property NULLS FIRST, rule LIMIT %(limit)s
 )
 SELECT c.reasons, json_build_object('product', d.product, 'major', d.major, 'dataset', d.dataset,
@@ -59,7 +57,7 @@ SELECT c.reasons, json_build_object('product', d.product, 'major', d.major, 'dat
       SELECT found.one FROM jsonb_array_elements(s.reasons) AS found (one)
       WHERE found.one ->> 'rule' = c.rule AND found.one ->> 'property' IS NOT DISTINCT FROM c.property LIMIT 1
     ) AS broken
-    WHERE s.id = ANY(c.ids)
+    WHERE s.id = ANY(ARRAY(SELECT id FROM unnest(c.ids) AS id ORDER BY id DESC LIMIT %(samples)s))
   ))::text
 FROM counted AS c JOIN decant.datasets AS d ON d.id = c.dataset_id
 ORDER BY c.records DESC, c.dataset_id, c.property NULLS FIRST, c.rule

@@ -15,9 +15,11 @@ from joserfc import jws
 from joserfc.errors import JoseError, UnsupportedAlgorithmError
 from joserfc.jwa import JWSAlgModel
 
+from api.auth.endpoints import Endpoints
 from api.auth.jwks import IssuerKeys, SigningKey
 from api.auth.jwt_parsing import (
     ID_TOKEN_TYPES,
+    IdClaims,
     InvalidTokenError,
     TokenClaims,
     UnverifiedToken,
@@ -56,11 +58,10 @@ class TokenVerifier:
         self.issuers = {issuer.issuer: issuer for issuer in issuers}
         self.wall = wall
         self.ticks = ticks
-        # Without issuers nothing is ever fetched, and nothing to fetch with is set up.
-        self.client = httpx.AsyncClient(follow_redirects=False) if self.issuers else None
-        self.keys = {
-            name: IssuerKeys(issuer, self.client, ticks) for name, issuer in self.issuers.items() if self.client
-        }
+        # Each issuer has connections of its own: one that is slow keeps nobody from the others.
+        self.clients = {name: httpx.AsyncClient(follow_redirects=False) for name in self.issuers}
+        self.keys = {name: IssuerKeys(issuer, self.clients[name], ticks) for name, issuer in self.issuers.items()}
+        self.endpoints = {name: Endpoints(name, self.clients[name], ticks) for name in self.issuers}
         self.remembered: OrderedDict[bytes, Remembered] = OrderedDict()
 
     async def verify(self, text: str) -> TokenClaims | None:
@@ -86,8 +87,8 @@ class TokenVerifier:
                 return claims
         return None
 
-    async def verify_id_token(self, text: str, issuer: TokenIssuer, nonce: str) -> str | None:
-        """The subject of an ID token for the portal, or None where it is not valid (OpenID Connect Core, 3.1.3.7)."""
+    async def verify_id_token(self, text: str, issuer: TokenIssuer, nonce: str) -> IdClaims | None:
+        """The claims of an ID token for the portal, or None where it is not valid (OpenID Connect Core, 3.1.3.7)."""
         if len(text) >= TOKEN_BYTES or not text.isascii():
             return None
         try:
@@ -98,7 +99,7 @@ class TokenVerifier:
         if token.algorithm not in issuer.algorithms or not hmac.compare_digest(found.nonce.encode(), nonce.encode()):
             return None
         keys = await self.keys[issuer.issuer].find(token.kid, token.algorithm)
-        return found.subject if any(is_signed(text, key, token.algorithm) for key in keys) else None
+        return found if any(is_signed(text, key, token.algorithm) for key in keys) else None
 
     def remembers(self, text: str) -> bool:
         """Whether a token was verified a moment ago, or is refused without looking at it."""
@@ -135,8 +136,7 @@ class TokenVerifier:
     async def close(self) -> None:
         """Ends what is being fetched, and all connections."""
         await asyncio.gather(*(keys.close() for keys in self.keys.values()))
-        if self.client is not None:
-            await self.client.aclose()
+        await asyncio.gather(*(client.aclose() for client in self.clients.values()))
 
 
 class Registry(jws.JWSRegistry):

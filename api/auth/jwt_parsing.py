@@ -41,6 +41,7 @@ class IdClaims(NamedTuple):
 
     subject: str
     nonce: str
+    signed_in_at: float | None  # when the issuer last made sure of that
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def read_id_claims(payload: JsonObject, issuer: TokenIssuer, now: float) -> IdCl
         raise InvalidTokenError
     if not isinstance(subject, str) or not isinstance(nonce, str):
         raise InvalidTokenError
-    return IdClaims(subject, nonce)
+    return IdClaims(subject, nonce, read_timestamp(payload, "auth_time"))
 
 
 def grant_scopes(scopes: Iterable[str], grants: Sequence[str]) -> frozenset[str]:

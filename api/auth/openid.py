@@ -21,8 +21,9 @@ from joserfc.errors import JoseError
 from joserfc.jwk import OctKey
 
 from api.auth.authenticator import Authenticator, Principal
-from api.auth.jwks import FETCH_SECONDS, fetch, find_endpoint
-from api.auth.jwt_parsing import read_object
+from api.auth.jwks import FETCH_SECONDS, fetch
+from api.auth.jwt import TokenVerifier
+from api.auth.jwt_parsing import LEEWAY_SECONDS, read_object
 from runtime.logs import log
 from runtime.settings.token_issuers import TokenIssuer
 
@@ -44,6 +45,7 @@ class Attempt(NamedTuple):
     code_verifier: str
     back: str
     expires_at: float
+    again: bool = False  # whether the visitor has to show the issuer who it is, whatever session it has there
 
 
 def seal(attempt: Attempt, secret: bytes) -> str:
@@ -66,12 +68,14 @@ def sealing_key(secret: bytes) -> bytes:
     return hashlib.sha256(b"sign-in:" + secret).digest()
 
 
-async def begin(client: httpx.AsyncClient, issuer: TokenIssuer, redirect_uri: str, back: str) -> tuple[str, Attempt]:
+async def begin(
+    verifier: TokenVerifier, issuer: TokenIssuer, redirect_uri: str, back: str, *, again: bool = False
+) -> tuple[str, Attempt]:
     """Where a browser goes, and the attempt that it comes back with; SignInFailedError where the issuer is down."""
-    state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
-    attempt = Attempt(issuer.issuer, state, nonce, verifier, back, time.time() + ATTEMPT_SECONDS)
-    challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
-    url = issuer.authorization_url or await look_up(client, issuer, "authorization_endpoint")
+    state, nonce, code_verifier = (secrets.token_urlsafe(32) for _ in range(3))
+    attempt = Attempt(issuer.issuer, state, nonce, code_verifier, back, time.time() + ATTEMPT_SECONDS, again)
+    challenge = base64.urlsafe_b64encode(hashlib.sha256(code_verifier.encode()).digest()).decode().rstrip("=")
+    url = issuer.authorization_url or await look_up(verifier, issuer, "authorization_endpoint")
     query = {
         "response_type": "code",
         "client_id": issuer.portal_client_id,
@@ -82,6 +86,8 @@ async def begin(client: httpx.AsyncClient, issuer: TokenIssuer, redirect_uri: st
         "code_challenge": challenge,
         "code_challenge_method": "S256",
     }
+    if again:
+        query |= {"prompt": "login", "max_age": "0"}
     return f"{url}{'&' if '?' in url else '?'}{urlencode(query)}", attempt
 
 
@@ -89,14 +95,16 @@ async def finish(authenticator: Authenticator, attempt: Attempt, code: str, redi
     """The principal that a code stands for; SignInFailedError where it stands for none."""
     verifier = authenticator.verifier
     issuer = verifier.issuers.get(attempt.issuer)
-    if issuer is None or verifier.client is None:
+    if issuer is None:
         raise SignInFailedError("This issuer is no longer configured here.")
-    tokens = await exchange(verifier.client, issuer, attempt, code, redirect_uri)
-    subject = await verifier.verify_id_token(tokens.id_token, issuer, attempt.nonce)
-    if subject is None:
+    tokens = await exchange(verifier, issuer, attempt, code, redirect_uri)
+    identity = await verifier.verify_id_token(tokens.id_token, issuer, attempt.nonce)
+    if identity is None:
         raise SignInFailedError("The issuer's ID token is not valid for this sign-in.")
+    if attempt.again and (identity.signed_in_at or 0) < attempt.expires_at - ATTEMPT_SECONDS - LEEWAY_SECONDS:
+        raise SignInFailedError("The issuer did not ask you to sign in again.")
     claims = await verifier.verify(tokens.access_token)
-    if claims is None or (claims.issuer, claims.subject) != (issuer.issuer, subject):
+    if claims is None or (claims.issuer, claims.subject) != (issuer.issuer, identity.subject):
         raise SignInFailedError("The issuer's access token is not one that the API of this service accepts.")
     return authenticator.find_subject(claims.issuer, claims.subject, claims.scopes)
 
@@ -109,10 +117,10 @@ class Tokens(NamedTuple):
 
 
 async def exchange(
-    client: httpx.AsyncClient, issuer: TokenIssuer, attempt: Attempt, code: str, redirect_uri: str
+    verifier: TokenVerifier, issuer: TokenIssuer, attempt: Attempt, code: str, redirect_uri: str
 ) -> Tokens:
     """The tokens that a code stands for."""
-    url = issuer.token_url or await look_up(client, issuer, "token_endpoint")
+    url = issuer.token_url or await look_up(verifier, issuer, "token_endpoint")
     form = {
         "grant_type": "authorization_code",
         "code": code,
@@ -128,7 +136,7 @@ async def exchange(
         form["client_id"] = issuer.portal_client_id
     try:
         async with asyncio.timeout(FETCH_SECONDS):
-            content, _ = await fetch(client, url, form, login)
+            content, _ = await fetch(verifier.clients[issuer.issuer], url, form, login)
         answer = read_object(content)
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
         raise failed(issuer, error, "The issuer did not accept the sign-in.") from error
@@ -138,11 +146,10 @@ async def exchange(
     return Tokens(access_token, id_token)
 
 
-async def look_up(client: httpx.AsyncClient, issuer: TokenIssuer, member: str) -> str:
+async def look_up(verifier: TokenVerifier, issuer: TokenIssuer, member: str) -> str:
     """An address of the issuer's metadata."""
     try:
-        async with asyncio.timeout(FETCH_SECONDS):
-            return await find_endpoint(client, issuer.issuer, member)
+        return await verifier.endpoints[issuer.issuer].find(member)
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
         raise failed(issuer, error, "The issuer is temporarily unavailable.") from error
 

@@ -122,6 +122,13 @@ class Sessions:
         if session is None or session.expires_at <= datetime.now(UTC):
             return None
         principal = await self.judge(session)
+        if principal is None:
+            # Another process may have moved the session to the key that took the place of its own.
+            self.cache.pop(digest, None)
+            moved = await self.look_up(digest)
+            if moved is None or moved == session:
+                return None
+            session, principal = moved, await self.judge(moved)
         return Visitor(principal, session) if principal is not None else None
 
     async def judge(self, session: Session) -> Principal | None:

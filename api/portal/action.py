@@ -6,7 +6,7 @@ A form says in `back` which page it stands on: there a visitor returns who has t
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from fastapi import Request
@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 
 from api.http.paths import decode_path
-from api.http.problems import KINDS, SHOWN_BY, Problem
+from api.http.problems import KINDS, RAISED, SHOWN_BY, Problem, problem_of
 from api.portal.asking import OWN_FACTS, Asking
 from api.portal.content import Content, Elsewhere
 from api.portal.page import answer_once, identify_visitor, lead, show_problem
@@ -58,6 +58,8 @@ async def answer_action(request: Request, action: Action, pages: Sequence[Route]
         if visitor is not None and form is not None and KINDS[problem.code].status in CORRECTABLE:
             return await show_again(request, Refused(visitor, problem, form), pages)
         return show_problem(request, problem, visitor)
+    except RAISED as error:
+        return show_problem(request, problem_of(error), visitor)
 
 
 async def show_again(request: Request, refused: Refused, pages: Sequence[Route]) -> Response:
@@ -69,8 +71,8 @@ async def show_again(request: Request, refused: Refused, pages: Sequence[Route])
     for route in pages:
         match, more = route.matches(scope)
         if match is Match.FULL:
-            found = scope | dict(more) | {REFUSED: refused}
-            response: Response = await route.endpoint.respond(Request(found))
+            endpoint: Any = route.endpoint
+            response: Response = await endpoint.respond(Request(scope | dict(more) | {REFUSED: refused}))
             return response
     return show_problem(request, refused.problem, refused.visitor)
 

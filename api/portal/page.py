@@ -17,7 +17,7 @@ from api.datasets.resources import dataset_resources
 from api.http.addresses import public_path
 from api.http.conditional import build_digest, matches
 from api.http.negotiation import COMPRESSED_FROM_BYTES, choose_coding, encode_body
-from api.http.problems import KINDS, SHOWN_BY, Problem, render_problem
+from api.http.problems import KINDS, RAISED, SHOWN_BY, Problem, problem_of, render_problem
 from api.http.security_events import note_problem
 from api.portal.asking import Asking
 from api.portal.content import Content, Elsewhere
@@ -62,10 +62,13 @@ async def answer_page(request: Request, build: Build) -> Response:
         return lead(request, elsewhere, 302)
     except Problem as problem:
         return show_problem(request, problem, visitor)
+    except RAISED as error:
+        return show_problem(request, problem_of(error), visitor)
     if refused is not None:
         content = replace(content, problem=refused.problem)
     response = await answer_content(request, asking, content)
-    if visitor.session is None and (cookie := session_cookie(request)) is not None and cookie.read(request):
+    cookie = session_cookie(request)
+    if visitor.principal.id is None and cookie is not None and cookie.read(request):
         cookie.clear(response)  # of a session that has ended
     return response
 

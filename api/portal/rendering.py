@@ -165,4 +165,4 @@ def write_time(text: str | None, absent: str = "never") -> Markup:
 
 def write_markdown(text: str) -> Markup:
     """Text of a contract as HTML."""
-    return Markup(MARKDOWN.render(text.strip()))  # noqa: S704 - HTML is off: what looks like it is escaped
+    return Markup(MARKDOWN.render(plain(text.strip(), None)))  # noqa: S704 - HTML is off: what looks like it is escaped

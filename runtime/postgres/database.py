@@ -252,7 +252,12 @@ def make_write_pool(url: str, settings: Settings) -> ConnectionPool:
 
 
 def translate_error(error: Exception) -> DatabaseError:
-    """Our error for one of the driver's; the driver's text stays behind in `__cause__`, for logs only."""
+    """Our error for one of the driver's; the driver's text stays behind in `__cause__`, for logs only.
+
+    One of ours, such as that all connections are taken, stays what it is.
+    """
+    if isinstance(error, DatabaseError):
+        return error
     if isinstance(error, errors.QueryCanceled):
         return QueryTimeoutError()
     if isinstance(error, errors.ConfigurationLimitExceeded):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from api.http.problems import Problem
 from api.portal.action import Action
-from api.portal.asking import Asking
+from api.portal.asking import Asking, Reply
 from api.portal.console.loads import document_of, queued_page
 from api.portal.console.paging import chosen, next_path, with_query
 from api.portal.console.raw_text import mark_values
@@ -30,12 +31,13 @@ async def build_rejects(asking: Asking) -> Content:
     place = {name: wanted[name] for name in PLACE if name in wanted}
     state = wanted.get("state", "open")
     reasons, records = await asyncio.gather(
-        asking.get(f"{REJECTS}/reasons", *place.items(), ("state", state)),
+        count_reasons(asking, (*place.items(), ("state", state))),
         asking.get(REJECTS, *wanted.items(), ("limit", str(REJECTS_SHOWN))),
     )
     kept = {name: value for name, value in wanted.items() if name not in {"state", "before"}}
     values = {
-        "reasons": [reason | {"path": reason_path(reason, state)} for reason in reasons.data],
+        "reasons": [reason | {"path": reason_path(reason, state)} for reason in reasons.data] if reasons else [],
+        "uncounted": reasons is None,
         "records": [record | {"marked": mark_values(record)} for record in records.data],
         "next": next_path(records, PAGE),
         "wanted": wanted,
@@ -46,6 +48,16 @@ async def build_rejects(asking: Asking) -> Content:
     return Content(
         "console_rejects.html", "Rejected records", values, is_kept=False, indexed=False, alternate=REJECTS
     )
+
+
+async def count_reasons(asking: Asking, parameters: Sequence[tuple[str, str]]) -> Reply | None:
+    """The reasons; None where there are too many records to count them in time: these are shown all the same."""
+    try:
+        return await asking.get(f"{REJECTS}/reasons", *parameters)
+    except Problem as problem:
+        if problem.code not in {"query_timeout", "unavailable"}:
+            raise
+        return None
 
 
 def reason_path(reason: dict[str, Any], state: str) -> str:

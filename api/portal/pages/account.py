@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from api.portal.content import Content, Elsewhere
 from api.portal.page import Page
 from api.portal.pages.scopes import explain_scopes
 from api.portal.signing_in.form import Form
+from runtime.errors import DatabaseError
 from runtime.json_types import JsonObject
 
 DAYS = 30
@@ -91,7 +93,8 @@ async def rotate_own_key(asking: Asking, form: Form) -> Content:
         raise Problem("key_not_active", "This key was rotated already: a page that is reloaded does not do it again.")
     key = await rotate(asking, form, "/keys/self/rotate")
     if asking.visitor.session is not None:
-        await asking.context.callers.sessions.move(asking.visitor.session, str(key["id"]))
+        with suppress(DatabaseError):  # the key is shown in any case: it is not made twice
+            await asking.context.callers.sessions.move(asking.visitor.session, str(key["id"]))
     return show_key("Your new key", key, form, "/account")
 
 

@@ -45,7 +45,7 @@ async def count_at(
     """
     addresses, given = Addresses(subject.page), question.value("at")
     newest: int = subject.dataset["revision"]
-    revision = int(given) if given and given.isascii() and given.isdigit() else newest
+    revision = int(given) if given and given.isascii() and given.isdigit() and len(given) < 19 else newest
     anyway = addresses.of_facet(question, name, full=True)
     again = addresses.of_counts(question, name, revision, full=True)
     query = count_query(question, name, given or str(newest))

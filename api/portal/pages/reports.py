@@ -7,7 +7,6 @@ import asyncio
 from api.portal.asking import Asking
 from api.portal.content import Content
 from api.portal.page import Page
-from api.portal.reports.check import check_report
 from api.portal.reports.folder import reports_of
 from api.portal.reports.model import Report
 
@@ -15,8 +14,8 @@ from api.portal.reports.model import Report
 async def build_reports(asking: Asking) -> Content:
     """The page; a report with faults is marked, in words that name none of its datasets."""
     reports = await list_reports(asking)
-    catalog = asking.context.catalog
-    values = {"reports": [(report, len(check_report(report, catalog))) for report in reports]}
+    faults = await asyncio.to_thread(reports_of(asking.request).count_faults, reports, asking.context.catalog)
+    values = {"reports": list(zip(reports, faults, strict=True))}
     return Content(
         "reports.html",
         "Reports",

@@ -7,7 +7,7 @@ from starlette.responses import RedirectResponse, Response
 
 from api.auth.openid import Attempt, SignInFailedError, begin, finish, seal, unseal
 from api.auth.sessions import Visitor
-from api.context import Context, context_of
+from api.context import context_of
 from api.http.addresses import origin_of
 from api.http.problems import Problem
 from api.http.security_events import note_event
@@ -18,8 +18,10 @@ from api.portal.pages.sign_in import issuers_of, show_form
 from api.portal.signing_in.cookie import SessionCookie, attempt_cookie, session_cookie
 from api.portal.signing_in.form import local_path
 from runtime.settings.secret import read_secret
+from runtime.settings.token_issuers import TokenIssuer
 
-CALLBACK = "/sign-in/callback"
+# One for each issuer: what comes back from one is never shown to another (RFC 9700, 4.4).
+CALLBACK = "/sign-in/callback/{number}"
 TEXT_MAXIMUM = 4_000  # characters of a code, or of what an issuer says
 
 
@@ -29,15 +31,12 @@ async def get_way_there(request: Request) -> Response:
     try:
         visitor = await identify_visitor(request)
         context, cookie = context_of(request), attempt_cookie(request)
-        number = request.path_params["number"]
-        issuers = issuers_of(context.settings)
-        client = context.callers.authenticator.verifier.client
-        if cookie is None or client is None or not number.isdecimal() or len(number) > 3:
-            raise Problem("not_found")
-        if not 1 <= int(number) <= len(issuers):
+        if cookie is None:
             raise Problem("not_found")
         back = local_path(request.query_params.get("next", "/"))
-        url, attempt = await begin(client, issuers[int(number) - 1], redirect_uri(request), back)
+        again = request.query_params.get("again") == "1"
+        verifier = context.callers.authenticator.verifier
+        url, attempt = await begin(verifier, issuer_of(request), redirect_uri(request), back, again=again)
     except SignInFailedError as error:
         return refuse(request, visitor, str(error))
     except Problem as problem:
@@ -55,7 +54,7 @@ async def get_way_back(request: Request) -> Response:
         context, cookie = context_of(request), attempt_cookie(request)
         if cookie is None or session_cookie(request) is None:
             raise Problem("not_found")
-        attempt = find_attempt(request, context, cookie)
+        attempt = find_attempt(request, issuer_of(request), cookie)
         principal = await finish(
             context.callers.authenticator, attempt, request.query_params["code"], redirect_uri(request)
         )
@@ -71,11 +70,21 @@ async def get_way_back(request: Request) -> Response:
     return response
 
 
-def find_attempt(request: Request, context: Context, cookie: SessionCookie) -> Attempt:
+def issuer_of(request: Request) -> TokenIssuer:
+    """The issuer that an address names by its number; `not_found` where there is none."""
+    number = request.path_params["number"]
+    issuers = issuers_of(context_of(request).settings)
+    if not number.isdecimal() or len(number) > 3 or not 1 <= int(number) <= len(issuers):
+        raise Problem("not_found")
+    return issuers[int(number) - 1]
+
+
+def find_attempt(request: Request, issuer: TokenIssuer, cookie: SessionCookie) -> Attempt:
     """The attempt that an address comes back from; SignInFailedError for one of another browser, or a refused one."""
     query = request.query_params
-    attempt = unseal(cookie.read(request) or "", read_secret(context.settings))
-    if attempt is None or query.get("state") != attempt.state or query.get("iss", attempt.issuer) != attempt.issuer:
+    attempt = unseal(cookie.read(request) or "", read_secret(context_of(request).settings))
+    named = {issuer.issuer, query.get("iss", issuer.issuer)}
+    if attempt is None or query.get("state") != attempt.state or named != {attempt.issuer}:
         raise SignInFailedError("This sign-in was not begun in this browser, or took too long: try again.")
     if not 0 < len(query.get("code", "")) <= TEXT_MAXIMUM:
         raise SignInFailedError("The issuer did not let you in.")
@@ -90,4 +99,4 @@ def refuse(request: Request, visitor: Visitor | None, message: str) -> Response:
 
 def redirect_uri(request: Request) -> str:
     """Where the issuer leads back to."""
-    return origin_of(request) + CALLBACK
+    return origin_of(request) + CALLBACK.format(number=request.path_params["number"])

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import stat
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from fastapi import Request
 
+from api.portal.reports.check import check_report
 from api.portal.reports.model import Fault, Report, is_slug
 from api.portal.reports.parsing import parse_report
+from catalog.model.catalog import Catalog
 from runtime.plain_text import plain
 
 SUFFIX = ".md"
@@ -35,6 +38,7 @@ class ReportFolder:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.kept: OrderedDict[str, tuple[Stamp, Report]] = OrderedDict()
+        self.faults: dict[str, tuple[str, int]] = {}
 
     def names(self) -> list[str]:
         """The names of the files, in order; none where there is no folder."""
@@ -53,6 +57,15 @@ class ReportFolder:
         """All reports, by title; those that cannot be used too."""
         reports = (self.read(name.removesuffix(SUFFIX)) for name in self.names())
         return sorted((each for each in reports if each), key=lambda report: (report.title.casefold(), report.slug))
+
+    def count_faults(self, reports: Sequence[Report], catalog: Catalog) -> Sequence[int]:
+        """How many faults each report has under the service's contracts; counted once for each content of a file."""
+        for report in reports:
+            if (known := self.faults.get(report.slug)) is None or known[0] != report.version:
+                self.faults[report.slug] = (report.version, len(check_report(report, catalog)))
+        while len(self.faults) > KEPT_REPORTS:
+            self.faults.pop(next(iter(self.faults)))
+        return [self.faults[report.slug][1] if report.slug in self.faults else 0 for report in reports]
 
     def find(self, slug: str) -> Report | None:
         """The report of an address; None where there is none."""

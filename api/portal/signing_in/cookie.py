@@ -24,8 +24,14 @@ class SessionCookie:
     seconds: int = int(LONGEST.total_seconds())
 
     def read(self, request: Request) -> str | None:
-        """What the request's cookie holds; None where it has none."""
-        return request.cookies.get(self.name)
+        """What the request's cookie holds; None where it has none, or two of that name.
+
+        Names are compared byte by byte: only so the prefix `__Host-` says that no other host has set the cookie.
+        """
+        lines = [value for name, value in request.scope["headers"] if name == b"cookie"]
+        pairs = (part.strip(b" \t").partition(b"=") for line in lines for part in line.split(b";"))
+        found = [value for name, _, value in pairs if name == self.name.encode()]
+        return found[0].decode("latin-1") if len(found) == 1 else None
 
     def write(self, response: Response, text: str) -> None:
         """Has the browser keep a session's text, out of reach of scripts and of other sites' forms."""

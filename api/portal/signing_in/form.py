@@ -91,7 +91,9 @@ def form_token(settings: Settings, session: Session) -> str:
 
 def local_path(text: str) -> str:
     """The path of a page of this service that a text names, with its query; `/` for any other text."""
-    parts = urlsplit(text) if text.isascii() and text.isprintable() and "\\" not in text else None
-    if parts is None or parts.scheme or parts.netloc or not parts.path.startswith("/") or text.startswith("//"):
+    if not text.startswith("/") or text.startswith("//") or not (text.isascii() and text.isprintable()):
+        return "/"
+    parts = urlsplit(text)
+    if "\\" in text or parts.scheme or parts.netloc or not parts.path.startswith("/"):
         return "/"
     return parts.path + (f"?{parts.query}" if parts.query else "")

@@ -132,6 +132,26 @@ def test_a_cookie_that_is_none_of_ours_is_nobody(client: httpx.Client, text: str
     assert client.get("/", headers=headers).status_code == 200
 
 
+@pytest.mark.parametrize(
+    "planted",
+    [
+        b"decant=%b; decant=other",
+        b"decant=other; decant=%b",
+        b"decant=other; \x85decant=%b",
+        b"\xa0decant=%b",
+        b'decant="%b"',
+    ],
+)
+def test_a_cookie_that_another_host_may_have_planted_is_nobody(
+    shop: Lab, client: httpx.Client, planted: bytes
+) -> None:
+    sign_in(client, make_key(shop, READ))
+    text = client.cookies["decant"].encode()
+    client.cookies.clear()
+    assert client.get(PEOPLE, headers={b"Cookie": b"other=1; decant=" + text}).status_code == 200
+    assert client.get(PEOPLE, headers={b"Cookie": planted % text}).status_code == 401
+
+
 def test_a_credential_in_a_header_comes_before_the_cookie(shop: Lab, client: httpx.Client) -> None:
     sign_in(client, make_key(shop, READ))
     other = make_key(shop, "others:read")
@@ -204,7 +224,18 @@ def test_a_form_that_is_none_is_refused_in_words(
         ("/browse?q=a b", "/browse?q=a b"),
         ("/browse?q=x#part", "/browse?q=x"),
         *((text, "/") for text in ("//evil.example", "https://evil.example", "/\\evil.example", "evil", "", "/a\nb")),
-        *((text, "/") for text in ("javascript:alert(1)", "///evil.example", "\t//evil.example", "/é", "http:/x")),
+        *(
+            (text, "/")
+            for text in (
+                "//[",
+                "http://[",
+                "javascript:alert(1)",
+                "///evil.example",
+                "\t//evil.example",
+                "/é",
+                "http:/x",
+            )
+        ),
     ],
 )
 def test_a_sign_in_leads_back_to_this_service_only(text: str, path: str) -> None:

@@ -14,11 +14,13 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from runtime.settings.token_issuers import TokenIssuer
 from tests.support.issuer import METADATA, Issuer, run_issuer
 from tests.support.lab import PEOPLE, Lab
 from tests.support.remote_api import Asked, Reply
 
 CLOSED = PEOPLE.replace(", customProperties: [{property: anonymous, value: true}]", "")
+OTHER = "https://other.example"
 CLIENT, SECRET = "the portal", "s3cret/with+signs"
 LOGIN = "Basic " + base64.b64encode(b"the%20portal:s3cret%2Fwith%2Bsigns").decode()
 
@@ -86,7 +88,7 @@ class Place:
 
     def come_back(self, **changes: str) -> httpx.Response:
         """The answer to a browser that was let in, with changes to what it brings."""
-        return self.client.get("/sign-in/callback", params=self.login.authorize(self.go()) | changes)
+        return self.client.get("/sign-in/callback/1", params=self.login.authorize(self.go()) | changes)
 
 
 @pytest.fixture(scope="module")
@@ -103,8 +105,11 @@ def shared_place(shared_labs: Callable[..., Lab]) -> Iterator[Place]:
             longest_life_seconds=3_600,
         )
 
+        addresses = {"authorization_url": f"{OTHER}/authorize", "token_url": f"{OTHER}/token"}
+        other = TokenIssuer(issuer=OTHER, audience="x", portal_client_id="x", **addresses)
+
         def load(make_lab: Callable[..., Lab]) -> Lab:
-            lab = make_lab(CLOSED, token_issuers=(settings,))
+            lab = make_lab(CLOSED, token_issuers=(settings, other))
             lab.ingest("people.people", "id,name,age,born\n1,Hedwig,30,1990-01-31\n")
             return lab
 
@@ -140,7 +145,7 @@ def test_what_is_asked_of_the_issuer_is_bound_to_this_attempt(place: Place) -> N
     assert first["response_type"] == "code"
     assert first["code_challenge_method"] == "S256"
     assert first["scope"] == "openid people:read"
-    assert first["redirect_uri"] == f"{str(place.client.base_url).rstrip('/')}/sign-in/callback"
+    assert first["redirect_uri"] == f"{str(place.client.base_url).rstrip('/')}/sign-in/callback/1"
     for name in ("state", "nonce", "code_challenge"):
         assert first[name] != second[name]
 
@@ -182,7 +187,7 @@ def test_an_id_token_signed_by_another_key_opens_no_session(place: Place) -> Non
     claims = {"aud": CLIENT, "nonce": place.login.codes[answer["code"]]["nonce"], "exp": time.time() + 300, "iat": 1}
     forged = issuer.token(key=make_key("RSA", 7), header={"typ": "JWT"}, **claims)
     place.login.changes = {"answer": {"id_token": forged}}
-    assert place.client.get("/sign-in/callback", params=answer).status_code == 401
+    assert place.client.get("/sign-in/callback/1", params=answer).status_code == 401
 
 
 @pytest.mark.parametrize(
@@ -197,32 +202,66 @@ def test_an_attempt_of_another_browser_opens_no_session(place: Place) -> None:
     answer = place.login.authorize(place.go())
     stolen = place.client.cookies["decant-attempt"]
     place.client.cookies.clear()
-    assert place.client.get("/sign-in/callback", params=answer).status_code == 401
+    assert place.client.get("/sign-in/callback/1", params=answer).status_code == 401
     forged = {"Cookie": f"decant-attempt={stolen[:-2]}xx"}
-    assert place.client.get("/sign-in/callback", params=answer, headers=forged).status_code == 401
+    assert place.client.get("/sign-in/callback/1", params=answer, headers=forged).status_code == 401
 
 
 def test_a_code_is_exchanged_once(place: Place) -> None:
     answer = place.login.authorize(place.go())
-    assert place.client.get("/sign-in/callback", params=answer).status_code == 303
-    assert place.client.get("/sign-in/callback", params=answer).status_code == 401
+    assert place.client.get("/sign-in/callback/1", params=answer).status_code == 303
+    assert place.client.get("/sign-in/callback/1", params=answer).status_code == 401
 
 
-@pytest.mark.parametrize("path", ["/sign-in/with/0", "/sign-in/with/2", "/sign-in/with/x", "/sign-in/with/99999"])
+@pytest.mark.parametrize("path", ["/sign-in/with/0", "/sign-in/with/3", "/sign-in/with/x", "/sign-in/with/99999"])
 def test_there_is_no_way_to_an_issuer_that_is_not_configured(place: Place, path: str) -> None:
     assert place.client.get(path).status_code == 404
 
 
 def test_a_foreign_page_cannot_lead_a_sign_in_elsewhere(place: Place) -> None:
     answer = place.login.authorize(place.go("/sign-in/with/1?next=https://attacker.example/"))
-    assert place.client.get("/sign-in/callback", params=answer).headers["location"] == "/"
+    assert place.client.get("/sign-in/callback/1", params=answer).headers["location"] == "/"
 
 
 def test_an_issuer_that_is_down_is_told_of(place: Place) -> None:
+    answer = place.login.authorize(place.go())
     place.login.issuer.api.answer = lambda asked: Reply(status=500)
     try:
-        answer = place.client.get("/sign-in/with/1")
+        refused = place.client.get("/sign-in/callback/1", params=answer)
+        # Where it stands is known: nobody waits for its metadata.
+        assert place.client.get("/sign-in/with/1").status_code == 302
     finally:
         place.login.issuer.api.answer = place.login.answer
-    assert answer.status_code == 401
-    assert "temporarily unavailable" in answer.text
+    assert refused.status_code == 401
+    assert "did not accept the sign-in" in refused.text
+
+
+def test_what_comes_back_from_one_issuer_is_never_shown_to_another(place: Place) -> None:
+    answer = place.login.authorize(place.go())
+    exchanged = len(place.login.issuer.api.asked)
+    assert place.client.get("/sign-in/callback/2", params=answer).status_code == 401
+    assert len(place.login.issuer.api.asked) == exchanged
+    other = dict(parse_qsl(urlsplit(place.go("/sign-in/with/2")).query))
+    assert other["redirect_uri"].endswith("/sign-in/callback/2")
+    crossed = answer | {"state": other["state"]}
+    for changes in ({}, {"iss": OTHER}):
+        assert place.client.get("/sign-in/callback/1", params=crossed | changes).status_code == 401
+    assert len(place.login.issuer.api.asked) == exchanged
+
+
+@pytest.mark.parametrize(("age", "status"), [(0, 303), (3_600, 401), (None, 401)])
+def test_who_signs_in_again_has_to_show_the_issuer_who_it_is(place: Place, age: int | None, status: int) -> None:
+    there = place.go("/sign-in/with/1?again=1")
+    asked = dict(parse_qsl(urlsplit(there).query))
+    assert (asked["prompt"], asked["max_age"]) == ("login", "0")
+    place.login.changes = {"id": {"auth_time": None if age is None else time.time() - age}}
+    answer = place.client.get("/sign-in/callback/1", params=place.login.authorize(there))
+    assert answer.status_code == status
+
+
+def test_the_metadata_of_an_issuer_is_fetched_once(place: Place) -> None:
+    place.go()
+    fetched = [asked.path for asked in place.login.issuer.api.asked].count(METADATA)
+    for _ in range(5):
+        place.go()
+    assert [asked.path for asked in place.login.issuer.api.asked].count(METADATA) == fetched
