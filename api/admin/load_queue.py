@@ -50,6 +50,8 @@ SELECT (json_build_object({FACTS})::jsonb || jsonb_build_object(
   'source', l.source, 'parts', l.parts, 'position', l.position, 'request', {SHOWN_REQUEST}, 'cause', l.cause,
   'scheduled_at', {timestamp("l.scheduled_at")}, 'batch_sha256', l.batch_sha256, 'step_seconds', l.step_seconds,
   'notes', coalesce(l.notes, '[]'), 'trace_id', l.trace_id,
+  'overtaken_by', (SELECT min(id) FROM decant.loads
+    WHERE dataset_id = l.dataset_id AND id > l.id AND status = 'published'),
   'gates', (SELECT coalesce(jsonb_agg(jsonb_build_object('rule', rule, 'measured', measured, 'bound', bound,
       'passed', passed, 'severity', severity, 'error', error) ORDER BY position), '[]')
     FROM decant.quality_results WHERE load_id = l.id),

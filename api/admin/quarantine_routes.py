@@ -19,7 +19,9 @@ from runtime.plain_text import NOTE_FORM
 
 router = APIRouter()
 FIND_LOAD = """
-SELECT d.product, d.major, d.dataset, l.status FROM decant.loads AS l JOIN decant.datasets AS d ON d.id = l.dataset_id
+SELECT d.product, d.major, d.dataset, l.status, (
+  SELECT min(id) FROM decant.loads WHERE dataset_id = l.dataset_id AND id > l.id AND status = 'published')
+FROM decant.loads AS l JOIN decant.datasets AS d ON d.id = l.dataset_id
 WHERE l.id = %s
 """
 
@@ -68,21 +70,23 @@ async def post_publication(request: Request) -> Response:
         raise Problem("not_found", "The load does not exist.")
     if found[3] != "withheld":
         raise Problem("invalid_value", f"Load {text} was not withheld; it is {found[3]}.")
+    if found[4] is not None:
+        raise Problem("invalid_value", f"Load {text} is overtaken: load {found[4]} was published after it.")
     operation = f"POST /operations/loads/{text}/publish"
     wanted = LoadOrder(by, [dataset], key, body, operation, PublishWithheld(int(text), note))
     return await answer_queued(context, wanted)
 
 
-async def find_load(context: Context, load_id: int) -> tuple[str, int, str, str] | None:
-    """Product, major, dataset and status of a load."""
+async def find_load(context: Context, load_id: int) -> tuple[str, int, str, str, int | None] | None:
+    """Product, major, dataset and status of a load, and the first load that was published after it."""
     rows = await fetch(context.read_connections, FIND_LOAD, (load_id,))
     if not rows:
         return None
-    product, major, dataset, status = rows[0]
-    return text_of(product), int(major), text_of(dataset), text_of(status)
+    product, major, dataset, status, later = rows[0]
+    return text_of(product), int(major), text_of(dataset), text_of(status), int(later) if later is not None else None
 
 
-def find_dataset(context: Context, found: tuple[str, int, str, str]) -> Dataset | None:
+def find_dataset(context: Context, found: tuple[str, int, str, str, int | None]) -> Dataset | None:
     """The dataset of a load, where its contract is here."""
     product = context.catalog.products.get((found[0], found[1]))
     return product.datasets.get(found[2]) if product else None

@@ -57,12 +57,39 @@ async def build_load(asking: Asking) -> Content:
     values = {
         "load": load,
         "place": place_of(load),
+        "asked": words_of(load["request"] or {}),
+        "reason": note_of(load["request"] or {}),
         "steps": steps_of(load["step_seconds"] or {}),
         "samples": [sample | {"marked": mark_values(sample)} for sample in samples],
         "rejects": with_query("/console/rejects", place_of(load) | {"load": str(load["id"]), "state": "all"}),
     }
     title = f"Load {load['id']} of {load['dataset']}"
     return Content("console_load.html", title, values, is_kept=False, indexed=False, alternate=path)
+
+
+def words_of(request: dict[str, Any]) -> str:
+    """What was asked for beside the input."""
+    match request:
+        case {"publish": int(load_id)}:
+            return f"Published in the place of load {load_id}, which a gate had withheld."
+        case {"replay": {"load": int(load_id)}}:
+            return f"The batch of load {load_id} again."
+        case {"replay": {}}:
+            return "Open rejected records again."
+        case {"dismiss": {}}:
+            return "Rejected records dismissed."
+        case {"erase": {}}:
+            return "One key taken out, wherever it lies."
+        case {"prune": {}}:
+            return "Old records taken out."
+    return ""
+
+
+def note_of(request: dict[str, Any]) -> str:
+    """Why it was asked for, where somebody said so."""
+    dismissal = request.get("dismiss")
+    note = dismissal.get("note") if isinstance(dismissal, dict) else request.get("note")
+    return str(note) if note else ""
 
 
 def steps_of(seconds: dict[str, float]) -> list[Step]:
@@ -102,7 +129,7 @@ def queued_page(queued: list[dict[str, Any]]) -> str:
 async def build_withheld(asking: Asking) -> Content:
     """A withheld load: what it would change, which gates fail, who reads the dataset."""
     load = (await asking.get(asking.fill(f"{LOADS}/{{load}}"))).data
-    if load["status"] != "withheld":
+    if load["status"] != "withheld" or load["overtaken_by"]:
         raise Elsewhere(f"{PAGE}/{load['id']}")
     dataset_path = f"/data/{load['product']}/v{load['major']}/{load['dataset']}"
     usage, dataset = await asyncio.gather(asking.get("/operations/usage"), asking.find(dataset_path))

@@ -32,6 +32,7 @@ async def build_overview(asking: Asking) -> Content:
         ],
         "workers": status["workers"],
         "datasets": status["data"],
+        "open_rejects": sum(each["open_rejects"] for each in status["data"]),
     }
     return Content("console_overview.html", "Console", values, is_kept=False, indexed=False, alternate=STATUS)
 

@@ -57,9 +57,7 @@ async def make_key(asking: Asking, form: Form) -> Content:
 async def rotate_key(asking: Asking, form: Form) -> Content:
     """The key that takes the place of another, shown this once."""
     if asking.request.path_params["key_id"] == "self":
-        raise Problem(
-            "not_found"
-        )  # one's own key is rotated on the account's page, where the session goes on with it
+        raise Problem("not_found")  # one's own is rotated on the account's page
     key = await rotate(asking, form, asking.fill("/keys/{key_id}/rotate"))
     return show_key(TITLE, key, form, "/account/keys")
 

@@ -14,3 +14,5 @@ function showAges() {
 showAges();
 setInterval(showAges, 60000);
 document.addEventListener("replaced", showAges);
+// What is still under way is looked at again.
+if (document.querySelector("[data-refresh]")) setTimeout(() => location.reload(), 2000);

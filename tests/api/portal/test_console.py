@@ -87,6 +87,7 @@ def test_the_overview_names_what_needs_somebody_and_leads_there(shown: Lab) -> N
         page = client.get("/console", headers=key_of(shown, "ops:read")).text
     assert 'href="/console/withheld/2"' in page
     assert 'href="/console/loads/3"' in page
+    assert ">3 rejected records</a> are open" in page
 
 
 def test_a_load_says_what_went_wrong_and_shows_the_value(shown: Lab) -> None:
@@ -131,8 +132,13 @@ def test_an_owner_publishes_a_withheld_load_with_a_reason(lab: Lab, owner: Visit
     audit = owner.get("/console/audit").text
     assert "the source shrank" in audit
     assert lab.rows("SELECT count(*) FROM people_v1.people") == [(1,)]
-    # The page of a load that is withheld no longer is the load's own.
-    assert owner.get("/console/loads/2").status_code == 200
+    # What is decided is decided.
+    assert "was published after it" in owner.get("/console/loads/2").text
+    assert owner.get("/console/withheld/2").headers["location"] == "/console/loads/2"
+    assert "the source shrank" in owner.get("/console/loads/4").text
+    headers = key_of(lab, "ops:write")
+    again = owner.client.post("/operations/loads/2/publish", json={"anyway": True}, headers=headers)
+    assert (again.status_code, "is overtaken" in again.json()["detail"]) == (422, True)
 
 
 def test_an_owner_dismisses_records_of_one_reason(lab: Lab, owner: Visitor) -> None:
