@@ -31,10 +31,18 @@ def apply_form(question: Exploration) -> Exploration:
             prop = f"{bucket}({prop})"
         found = add_member(found, "group_by", prop)
     if given["_add_measure"]:
-        of = given["_add_of"]
-        if of or given["_add_measure"] == "count":
-            found = add_member(found, "measure", given["_add_measure"] + (f":{encode_value(of)}" if of else ""))
+        # Without the property that it needs the API says so; a measure with one takes the place of that.
+        found = drop_incomplete(found)
+        of = f":{encode_value(given['_add_of'])}" if given["_add_of"] else ""
+        found = add_member(found, "measure", encode_value(given["_add_measure"]) + of)
     return found
+
+
+def drop_incomplete(question: Exploration) -> Exploration:
+    """The question without measures that lack their property."""
+    members = question.values("measure")
+    kept = [encode_member(member) for member in members if ":" in member or member == "count"]
+    return question if len(kept) == len(members) else question.set("measure", ",".join(kept) or None)
 
 
 def filter_name(prop: str, operator: str) -> str:

@@ -104,7 +104,7 @@ async def count_opened(asking: Asking, subject: Subject, question: Exploration) 
 def summary_of(question: Exploration, rows: list[dict[str, Any]], problem: Problem | None) -> str:
     """The answer in a sentence, for those who hear that the page has changed."""
     if problem:
-        return f"Not answered: {problem.detail}"
+        return ""  # it is said once, where it stands
     what = "group" if question.is_aggregate else "record"
     return f"{len(rows)} {what}{'' if len(rows) == 1 else 's'} on this page"
 

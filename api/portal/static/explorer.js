@@ -22,15 +22,19 @@ function replaceMain(text) {
   return true;
 }
 
-// The element with this key, and what takes the focus for it; otherwise the answer, which is scrolled to where asked.
+// What is wrong with the question, if anything, is scrolled into sight. Otherwise the element with this key has the focus,
+// or the answer, and the page stays where it is; only the next page of an answer begins at its top.
 function focusOn(key) {
-  const found = key === "answer" ? null : byKey(key);
+  const problem = document.getElementById("problem");
+  if (problem) return problem.focus();
+  const found = key === "next" ? null : byKey(key);
   const target = found?.querySelector("summary") ?? found ?? document.getElementById("answer");
-  target?.focus({ preventScroll: key !== "answer" });
+  target?.focus({ preventScroll: key !== "next" });
 }
 
 // Shows an address in place. `key` names the element that gets the focus; `scroll` is where a page was left.
 async function show(url, { key, scroll, push } = {}) {
+  const top = scrollY;
   asking.abort();
   const own = (asking = new AbortController());
   const facet = root.querySelector("details[data-facet][open]")?.dataset.key;
@@ -49,9 +53,9 @@ async function show(url, { key, scroll, push } = {}) {
     if (error.name !== "AbortError") location.assign(url);
     return;
   }
-  if (scroll !== undefined) scrollTo({ top: scroll, behavior: "instant" });
-  else focusOn(key);
-  said.textContent = document.getElementById("summary")?.textContent ?? document.title;
+  scrollTo({ top: scroll ?? top, behavior: "instant" });
+  if (scroll === undefined) focusOn(key);
+  said.textContent = document.getElementById("summary")?.textContent ?? ""; // a problem is announced where it stands
   document.dispatchEvent(new Event("replaced"));
   const details = root.querySelector("details[data-facet][open]") ?? (facet && byKey(facet));
   if (details) details.open = true;

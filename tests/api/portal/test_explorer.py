@@ -158,8 +158,22 @@ def test_what_is_wrong_is_said_beside_the_form(client: httpx.Client) -> None:
         assert page.status_code in {404, 410, 422}
         assert page.headers["cache-control"] == "no-store"
         assert 'role="alert"' in page.text
+        kind = "aggregate" if "group_by" in query else "records"
+        detail = client.get(f"{API}/{kind}?{query}").json()["detail"]
+        assert html.unescape(page.text).count(detail) == 1
         assert "Add filter" in page.text
     assert client.get("/browse/shop/v1/nothing/explore").status_code in {401, 404}
+
+
+def test_a_measure_without_the_property_that_it_needs_is_explained_until_it_has_one(client: httpx.Client) -> None:
+    moved = client.get(EXPLORE, params={"_question": "group_by=kind", "_add_measure": "avg"})
+    assert moved.headers["location"] == f"{EXPLORE}?group_by=kind&measure=avg"
+    page = client.get(moved.headers["location"])
+    assert page.status_code == 422
+    assert page.text.count("measure: avg needs a property: avg:property") == 1
+    form = {"_question": "group_by=kind&measure=count,avg", "_add_measure": "avg", "_add_of": "price"}
+    moved = client.get(EXPLORE, params=form)
+    assert moved.headers["location"] == f"{EXPLORE}?group_by=kind&measure=count,avg:price"
 
 
 def test_explored_pages_are_kept_from_search_engines(client: httpx.Client) -> None:

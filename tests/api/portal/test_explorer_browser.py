@@ -95,6 +95,31 @@ def test_a_form_and_the_next_page_work_by_keyboard_alone(explorer: Watched) -> N
     assert explorer.faults == []
 
 
+def test_a_change_stays_where_it_was_asked_and_what_is_wrong_comes_into_sight(explorer: Watched) -> None:
+    page = explorer.page
+    page.set_viewport_size({"width": 1280, "height": 500})
+    value = page.get_by_role("textbox", name="Value", exact=True)
+
+    def add(text: str) -> float:
+        page.get_by_label("Property").select_option("price")
+        page.get_by_label("Condition").select_option("gte")
+        value.fill(text)
+        value.scroll_into_view_if_needed()
+        top = float(page.evaluate("scrollY"))
+        value.press("Enter")
+        return top
+
+    top = add("10")
+    expect(page.locator(".chips")).to_contain_text("price ≥ 10")
+    assert page.evaluate("[document.activeElement.id, scrollY]") == ["answer", top]
+    page.evaluate("scrollTo(0, 400)")
+    add("x")
+    expect(page.locator("#problem")).to_be_focused()
+    expect(page.locator("#problem")).to_be_in_viewport()
+    assert is_marked(page)
+    assert explorer.barriers() == []
+
+
 def test_an_opened_property_is_counted_and_its_address_restores_it(explorer: Watched) -> None:
     page = explorer.page
     explorer.open(f"{EXPLORE}?kind[in]=a,%3Cc%3E")
