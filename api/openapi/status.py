@@ -59,7 +59,7 @@ def schedules_operation() -> JsonObject:
             "schedules": list_of(TEXT) | {"description": "Cron expressions.", "examples": [["0 6 * * *"]]},
             "timezone": MAYBE_TEXT | {"description": "Of the schedules."},
             "next_tick": TIMESTAMP,
-            "last_tick": TIMESTAMP,
+            "last_tick": TIMESTAMP | {"description": "Null where there was none since the contract was applied."},
             "last_load": load | {"description": "The load of the last tick; null if there is none."},
             "missed_ticks": list_of(TEXT | {"format": "date-time"})
             | {

@@ -54,7 +54,7 @@ class ScheduleStatus:
     crons: tuple[str, ...]  # empty where something else makes its loads
     makers: tuple[str, ...]  # in a word each
     next_tick: datetime | None
-    last_tick: datetime | None
+    last_tick: datetime | None  # None too where the contract was applied after it: then it never was
     last_load: Mapping[str, Any] | None  # of the last tick
     missed: tuple[datetime, ...]  # newest first
     missing_since: datetime | None  # the first of those in a row that end with the last tick
@@ -113,19 +113,29 @@ def evaluate_schedules(
             continue
         ticks, row = plans.get(dataset.address, ()), rows.get(dataset.address)
         missed = find_missed(ticks, row, now) if row is not None else []
+        last = find_last(ticks, row)
         statuses.append(
             ScheduleStatus(
                 dataset,
                 own,
                 makers,
                 min((next_tick(cron, now) for cron in own), default=None),
-                ticks[-1] if ticks else None,
-                row["last_load"] if row is not None else None,
+                last,
+                row["last_load"] if row is not None and last is not None else None,
                 tuple(reversed(missed)),
                 find_streak(ticks, missed),
             )
         )
     return statuses
+
+
+def find_last(ticks: Sequence[datetime], row: Mapping[str, Any] | None) -> datetime | None:
+    """The last tick; None where the contract was applied after it, and no load was made for it before."""
+    if not ticks or row is None or not row["applied_at"]:
+        return ticks[-1] if ticks else None
+    scheduled = (row["last_load"] or {}).get("scheduled_at")
+    is_made = scheduled is not None and datetime.fromisoformat(scheduled) == ticks[-1]
+    return ticks[-1] if is_made or ticks[-1] >= datetime.fromisoformat(row["applied_at"]) else None
 
 
 def find_missed(ticks: Sequence[datetime], row: Mapping[str, Any], now: datetime) -> list[datetime]:

@@ -189,11 +189,14 @@ def test_schedules_are_told_with_their_ticks(make_lab: Callable[..., Lab]) -> No
     (row,) = ask(lab, SCHEDULES)["data"]
     assert (row["dataset"], row["schedules"], row["made_by"]) == ("people", ["0 * * * *"], ["schedule"])
     assert (row["timezone"], row["last_load"], row["missed_ticks"]) == ("UTC", None, [])
-    ticks = [datetime.fromisoformat(row[name]) for name in ("last_tick", "next_tick")]
-    assert ticks[1] - ticks[0] == timedelta(hours=1)
+    assert row["last_tick"] is None, "the contract was applied after it"
     assert [each["message"] for each in attention(lab)] == [
         "No worker is alive: the schedules of 1 dataset start no load."
     ]
+    lab.rows("UPDATE decant.contracts SET applied_at = now() - interval '3 hours' RETURNING 1")
+    (row,) = ask(lab, SCHEDULES)["data"]
+    ticks = [datetime.fromisoformat(row[name]) for name in ("last_tick", "next_tick")]
+    assert ticks[1] - ticks[0] == timedelta(hours=1)
 
 
 @pytest.mark.parametrize(("contract", "made_by"), [(WATCHED, [["watch"]]), (DERIVED, [["derived"], ["derived"]])])

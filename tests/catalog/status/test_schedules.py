@@ -110,6 +110,16 @@ def test_a_tick_before_the_week_is_the_last_one_and_never_missed(make_lab: Calla
     )
 
 
+def test_a_tick_before_the_contract_was_applied_never_was_unless_a_load_was_made_for_it(hourly: Lab) -> None:
+    hourly.rows("UPDATE decant.contracts SET applied_at = %s RETURNING 1", at(12, 1))
+    hourly.rows(INSERT, "published", None, at(12, 5))
+    status, _ = ask(hourly)
+    assert (status.last_tick, status.last_load, status.missed, status.next_tick) == (None, None, (), at(13))
+    hourly.rows(INSERT, "published", at(12), at(12, 6))
+    status, _ = ask(hourly)
+    assert (status.last_tick, status.last_load is None) == (at(12), False), "applied again since"
+
+
 def test_several_schedules_of_a_dataset_tick_together(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(HOURLY + SLA.replace("\nslaProperties:\n", "").replace("0 6 * * *", "30 11 * * *"))
     lab.rows("UPDATE decant.contracts SET applied_at = %s RETURNING 1", at(10))
