@@ -13,6 +13,7 @@ from api.portal.asking import Asking, Reply
 from api.portal.charts.drawing import DRAWER
 from api.portal.content import Content
 from api.portal.discovery.croissant import describe
+from api.portal.explorer.snippets import write_curl
 from api.portal.figures import Figures, figures_of
 from api.portal.page import Page
 from api.portal.pages.catalogue import STATES, owner_of, state_of
@@ -61,7 +62,10 @@ async def build_dataset(asking: Asking) -> Content:
         "columns": names,
         "revisions": revisions.data if revisions else [],
         "downloads": downloads_of(sizes, dataset["revision"]),
-        "page_address": f"{asking.origin}{path}/records?limit=1000",
+        "programs": [
+            write_curl(f"{asking.origin}{path}/{asked}", is_open=dataset["open"])
+            for asked in ("records?limit=1000", "export?format=csv")
+        ],
         "described": describe_inline(asking, subject) if dataset["open"] else None,
         "citation": cite(asking, subject),
     }

@@ -116,13 +116,14 @@ def sharing_of(
     path, dataset, addresses = subject.path, subject.dataset, Addresses(subject.page)
     address = asking.origin + asked_path(path, question) + prefixed("?", question.query)
     exported = f"{asking.origin}{path}/export?format=parquet" + prefixed("&", question.export_query)
+    program = None if question.is_aggregate else exported  # an export has records, not groups
     shared = question.set(FACET, None)
     chart = share_chart(planned, address) if planned else None
     return {
         "live": addresses.of(shared.set("at", None)),
         "pinned": addresses.of(shared.set("at", str(revision))),
         "is_pinned": question.value("at") is not None,
-        "snippets": write_snippets(address, exported, chart, is_open=dataset["open"]),
+        "snippets": write_snippets(address, program, chart, is_open=dataset["open"]),
     }
 
 
