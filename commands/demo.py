@@ -15,7 +15,6 @@ from commands.loads import run_loads
 from runtime.errors import CatalogError
 
 if TYPE_CHECKING:
-    from catalog.model.catalog import Catalog
     from runtime.postgres.database import DatabaseUrls
     from runtime.settings.settings import Settings
 
@@ -43,7 +42,10 @@ def demo(
     from ingest.inspection.raw_record import make_raw_lookup
     from runtime.shipped import SHIPPED_CONTRACTS, SHIPPED_REPORTS
 
-    settings, catalog = load_contracts(contracts=SHIPPED_CONTRACTS, reports=SHIPPED_REPORTS, **given(port=port))
+    settings, whole = load_contracts(contracts=SHIPPED_CONTRACTS, reports=SHIPPED_REPORTS, **given(port=port))
+    # Nobody who tries the demo asks other services for data, nor sees a dataset that nothing loads.
+    products = [DEMO_PRODUCT, *delivered_products()]
+    catalog = whole.only(products)
     copy_demo_data(settings)
     with open_urls(settings) as urls:
         run_migration(settings, urls.owner, catalog)
@@ -57,19 +59,11 @@ def demo(
         if any(report.status in {"failed", "withheld"} for report in reports if report not in delivered.planned):
             raise typer.Exit(1)
         if serve_after:
-            products = [DEMO_PRODUCT, *delivered_products()]
             keys = make_demo_keys(settings, urls, products)
             lookup = make_raw_lookup(settings)
             # A worker beside the service carries out what is asked for over HTTP.
-            with working(settings, only(catalog, products), urls) if settings.env == "development" else nullcontext():
+            with working(settings, catalog, urls) if settings.env == "development" else nullcontext():
                 run_server(settings, urls, catalog, lambda url: typer.echo(demo_text(url, keys)), raw_lookup=lookup)
-
-
-def only(catalog: Catalog, products: list[str]) -> Catalog:
-    """The catalogue of these products: nobody who tries the demo asks other services for data."""
-    from catalog.model.catalog import Catalog
-
-    return Catalog({key: product for key, product in catalog.products.items() if product.id in products})
 
 
 def copy_demo_data(settings: Settings) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -35,6 +35,10 @@ class Catalog:
     def product_of(self, dataset: Dataset) -> Product:
         """The product that declares the dataset."""
         return self.products[dataset.product, dataset.major]
+
+    def only(self, names: Collection[str]) -> Catalog:
+        """The catalogue of the products with these ids alone."""
+        return Catalog({key: product for key, product in self.products.items() if product.id in names})
 
     def find(self, address: str | None) -> list[Dataset]:
         """The datasets of PRODUCT[@MAJOR][.DATASET] in loading order; all where there is no address.

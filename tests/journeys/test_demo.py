@@ -182,6 +182,9 @@ def test_the_demo_serves_every_flight_of_its_source_and_finds_everything_unchang
             assert answer.status_code == 200, command
         check_reports(client)
         reader, owner = re.findall(r"dcnt_\w+", told)[:2]
+        catalogue = client.get("/data", headers={"X-API-Key": owner}).json()["data"]
+        assert {entry["product"] for entry in catalogue} == {"nyc-flights", "airport-checkpoints"}
+        assert "earthquakes" not in client.get("/operations/status", headers={"X-API-Key": owner}).text
         operate(client, {"X-API-Key": reader}, {"X-API-Key": owner})
         first = client.get(f"{FLIGHTS}/2013-01-01-UA1545-EWR-0515").json()["data"]
         assert first["scheduled_departure"] == "2013-01-01T10:15:00+00:00"
