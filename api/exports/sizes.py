@@ -1,6 +1,7 @@
 """How large the exports of a dataset are: exact for a file that is kept already, an estimate for every other format.
 
-No export is made for it. An estimate is the mean size of a sample of the records, times their number.
+No export is made for it. An estimate is the mean size of a sample of the records, times their number, and what
+a file has without records.
 """
 
 from __future__ import annotations
@@ -128,9 +129,12 @@ def describe_size(
     estimate = None
     if not asked.view.row_filtered and head.revision == revision and None not in means:
         values, document = means
-        width = len(asked.view.properties)  # separators, and the end of the line
-        of_record = (document or 0) + 1 if form.lines else ((values or 0) + width) * form.size_factor
-        estimate = round(of_record * head.record_count)
+        properties, model = asked.view.shown.values(), form.size
+        width = len(properties)  # separators, and the end of the line
+        of_record = (document or 0) + 1 if form.lines else ((values or 0) + width) * model.factor
+        described = sum(len((prop.description or "").encode()) for prop in properties)
+        whole = model.empty + model.of_property * width + model.of_description * described
+        estimate = round(whole + of_record * head.record_count)
     return {"format": form.name, "bytes": estimate, "exact": False}
 
 

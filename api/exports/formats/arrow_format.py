@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from api.exports.formats.arrow_columns import typed_batch, typed_schema
-from api.exports.formats.export_format import StreamedFormat
+from api.exports.formats.export_format import SizeModel, StreamedFormat
 from catalog.model.dataset import Property
 
 
@@ -44,4 +44,9 @@ class ArrowWriter:
         return data
 
 
-ARROW = StreamedFormat("arrow", "application/vnd.apache.arrow.stream", make_writer=ArrowWriter)
+ARROW = StreamedFormat(
+    "arrow",
+    "application/vnd.apache.arrow.stream",
+    size=SizeModel(factor=0.8, empty=100, of_property=160, of_description=1.0),
+    make_writer=ArrowWriter,
+)

@@ -41,13 +41,23 @@ class Writer(Protocol):
 
 
 @dataclass(frozen=True)
+class SizeModel:
+    """How many bytes a file has, measured: for estimates."""
+
+    factor: float = 1.0  # for each byte of its values as text
+    empty: int = 0  # without records
+    of_property: int = 0
+    of_description: float = 0.0  # for each byte of a property's description
+
+
+@dataclass(frozen=True)
 class ExportFormat(MediaType):
     """What both ways have in common."""
 
     text: bool = False
     lines: bool = False  # Postgres writes each record as one line of text; otherwise a column for each property
     lists: bool = True  # whether a cell can hold a list; otherwise arrays are JSON texts
-    size_factor: float = 1.0  # bytes of a file for each byte of its values as text: for estimates
+    size: SizeModel = SizeModel()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from api.exports.formats.arrow_columns import typed_batch, typed_schema
-from api.exports.formats.export_format import Batches, FiledFormat
+from api.exports.formats.export_format import Batches, FiledFormat, SizeModel
 from catalog.model.dataset import Property
 
 ROW_GROUP_RECORDS = 122_880
@@ -33,6 +33,6 @@ PARQUET = FiledFormat(
     "parquet",
     "application/vnd.apache.parquet",
     ("application/x-parquet",),
-    size_factor=0.2,
+    size=SizeModel(factor=0.2, empty=200, of_property=300, of_description=2.4),
     write_file=write_parquet,
 )

@@ -15,7 +15,7 @@ from xlsxwriter.exceptions import FileCreateError
 from xlsxwriter.format import Format
 from xlsxwriter.worksheet import Worksheet
 
-from api.exports.formats.export_format import Batches, FiledFormat
+from api.exports.formats.export_format import Batches, FiledFormat, SizeModel
 from api.http.problems import Problem
 from catalog.model.dataset import Property
 
@@ -134,6 +134,6 @@ XLSX = FiledFormat(
     "xlsx",
     "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     lists=False,
-    size_factor=0.5,
+    size=SizeModel(factor=0.5, empty=5000, of_property=10),
     write_file=write_workbook,
 )

@@ -59,6 +59,20 @@ def test_a_kept_file_has_its_exact_size_and_nothing_is_made_to_know_the_others(m
         assert (after["revision"], {each["exact"] for each in after["data"]}) == (2, {False})
 
 
+@pytest.mark.parametrize("count", [3, 1500])
+def test_estimates_come_near_for_few_records_too(make_lab: Callable[..., Lab], count: int) -> None:
+    described = PEOPLE.replace("{name: name, ", "{name: name, description: What somebody is called in the register, ")
+    assert described != PEOPLE
+    lab = make_lab(described)
+    lab.ingest("people.people", "".join(PEOPLE_MANY.splitlines(keepends=True)[: count + 1]))
+    with lab.serve() as client:
+        estimates = sizes(client)
+        for name, (size, exact) in estimates.items():
+            content = client.get(f"{DATASET}/export?format={name}", follow_redirects=True).content
+            assert (name, exact) == (name, False)
+            assert (name, size) == (name, pytest.approx(len(content), rel=0.5))
+
+
 def test_who_sees_some_records_is_not_told_how_many_there_are(make_lab: Callable[..., Lab]) -> None:
     closed = YOUNG.replace('  - {role: "people:read"', '  - {role: "people:all"').replace(
         "access: read, customProperties: [{property: anonymous, value: true}]", "access: read"
