@@ -9,7 +9,7 @@ from typing import Any
 from api.datasets.aggregates_parameters import MEASURES
 from api.http.problems import KINDS, Problem
 from api.portal.asking import Asking, Reply
-from api.portal.charts.aggregate import GroupChart, chart_of_groups, default_view
+from api.portal.charts.aggregate import GroupChart, chart_of_groups, default_view, fitting_views
 from api.portal.charts.drawing import draw_chart, is_missing
 from api.portal.charts.sharing import share_chart
 from api.portal.content import Content, Elsewhere
@@ -25,6 +25,7 @@ from api.portal.pages.facet import count_values
 from api.portal.pages.subject import EXPLAINED, Subject, find_subject, find_whole
 
 LIMIT_MAXIMUM = 1000  # rows of a page
+TABLE = "table"  # the view that draws nothing
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,14 @@ async def build_explore(asking: Asking) -> Content:
     if question.address != given:
         raise Elsewhere(f"{page}/explore" + (f"?{question.address}" if question.address else ""))
     addresses = Addresses(page)
+    groups, view = question.values("group_by"), question.value(VIEW) or default_view(question.values("group_by"))
+    asked = widen(question, groups, view)
     profile, sizes, counted, (reply, problem) = await asyncio.gather(
         find_whole(asking, subject, "profile"),
         find_sizes(asking, path),
         count_opened(asking, subject, question),
-        ask(asking, path, question, dataset["revision"]),
+        ask(asking, path, asked, dataset["revision"]),
     )
-    groups, view = question.values("group_by"), question.value(VIEW) or default_view(question.values("group_by"))
     rows = reply.data if reply else []
     names, measures = split_columns(question, rows)
     drawn = question.is_aggregate and measures
@@ -81,17 +83,23 @@ async def build_explore(asking: Asking) -> Content:
         "summary": summary_of(question, rows, problem),
         "downloads": downloads_of(sizes, revision, is_part=bool(question.filters)),
     }
-    values |= sharing_of(asking, subject, question, revision, planned)
+    values |= sharing_of(asking, subject, question, asked, revision, planned)
     return Content(
         "explore.html",
         f"Explore {dataset['dataset']}",
         values,
-        alternate=asked_path(path, question) + prefixed("?", question.query),
+        alternate=asked_path(path, asked) + prefixed("?", asked.query),
         indexed=False,
         problem=problem,
         is_kept=not is_missing(planned.specification if planned else None, chart)
         and not (counted and (counted.is_late or counted.problem)),
     )
+
+
+def widen(question: Exploration, groups: list[str], view: str) -> Exploration:
+    """The question with the largest limit where a chart is to be drawn of it and none is given."""
+    is_drawn = question.is_aggregate and view != TABLE and view in fitting_views(groups)
+    return question.set("limit", str(LIMIT_MAXIMUM)) if is_drawn and question.value("limit") is None else question
 
 
 async def count_opened(asking: Asking, subject: Subject, question: Exploration) -> Counted | None:
@@ -110,11 +118,16 @@ def summary_of(question: Exploration, rows: list[dict[str, Any]], problem: Probl
 
 
 def sharing_of(
-    asking: Asking, subject: Subject, question: Exploration, revision: int, planned: GroupChart | None
+    asking: Asking,
+    subject: Subject,
+    question: Exploration,
+    asked: Exploration,
+    revision: int,
+    planned: GroupChart | None,
 ) -> dict[str, Any]:
-    """What takes the question along: addresses that are pinned or follow, programs."""
+    """What takes the question along: addresses that are pinned or follow, programs that ask what the page asked."""
     path, dataset, addresses = subject.path, subject.dataset, Addresses(subject.page)
-    address = asking.origin + asked_path(path, question) + prefixed("?", question.query)
+    address = asking.origin + asked_path(path, asked) + prefixed("?", asked.query)
     exported = f"{asking.origin}{path}/export?format=parquet" + prefixed("&", question.export_query)
     program = None if question.is_aggregate else exported  # an export has records, not groups
     shared = question.set(FACET, None)

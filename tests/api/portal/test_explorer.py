@@ -166,6 +166,18 @@ def test_what_is_wrong_is_said_beside_the_form(client: httpx.Client) -> None:
     assert client.get("/browse/shop/v1/nothing/explore").status_code in {401, 404}
 
 
+def test_a_chart_is_drawn_of_up_to_a_thousand_groups_where_no_limit_is_given(client: httpx.Client) -> None:
+    query = "group_by=id,kind&measure=count"
+    for view, limit in (("heat", 1000), ("table", None)):
+        text = html.unescape(client.get(f"{EXPLORE}?{query}&view={view}").text)
+        [address] = re.findall(r"<code>GET ([^<]*/aggregate[^<]*)</code>", text)
+        assert ("limit=1000" in address) == (limit is not None)
+        # What leads on from the page names the limit only where somebody has.
+        assert not [link for link in re.findall(r'href="([^"]*/explore[^"]*)"', text) if "limit=" in link]
+    given = html.unescape(client.get(f"{EXPLORE}?{query}&limit=20").text)
+    assert "limit=20" in re.findall(r"<code>GET ([^<]*/aggregate[^<]*)</code>", given)[0]
+
+
 def test_a_measure_without_the_property_that_it_needs_is_explained_until_it_has_one(client: httpx.Client) -> None:
     moved = client.get(EXPLORE, params={"_question": "group_by=kind", "_add_measure": "avg"})
     assert moved.headers["location"] == f"{EXPLORE}?group_by=kind&measure=avg"
@@ -253,10 +265,9 @@ def snippets_of(text: str) -> dict[str, str]:
 def test_a_chart_is_taken_along_as_a_specification_that_draws_the_answer(client: httpx.Client, query: str) -> None:
     snippets = snippets_of(client.get(f"{EXPLORE}?{query}").text)
     shared = json.loads(snippets["Vega-Lite"])
-    assert (shared["data"]["format"], shared["data"]["url"].partition("?")[2]) == (
-        {"type": "json", "property": "data"},
-        query.replace("&view=multiples", ""),
-    )
+    assert shared["data"]["format"] == {"type": "json", "property": "data"}
+    expected = {*query.replace("&view=multiples", "").split("&"), "limit=1000"}
+    assert set(shared["data"]["url"].partition("?")[2].split("&")) == expected
     answer = client.get(shared["data"]["url"]).json()
     vl_convert.vegalite_to_vega(shared)
     svg = vl_convert.vegalite_to_svg(shared | {"data": {"values": answer["data"]}})
