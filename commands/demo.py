@@ -124,9 +124,10 @@ Sign in at {url}/sign-in with one of these keys:
 
 They are for development only: production does not start while they are valid.
 
-To try as the owner: the product airport-checkpoints has ten rejected records
-and a withheld load, on purpose. Publish the load anyway, then replay the
-rejected records: three of them are accepted.
+To try as the owner, once: at first the product airport-checkpoints has ten
+rejected records and a withheld load, on purpose. Publish the load anyway, then
+replay the rejected records: three of them are accepted. What is still open is
+in {url}/console
 
 Two requests to paste:
 
