@@ -110,18 +110,22 @@ def write_count(value: int | None, noun: str = "") -> str:
     """A whole number with separators, and what is counted: `1 record`, `336,776 records`."""
     if value is None:
         return "–"
-    text = f"{value:,}"
-    return f"{text} {noun}{'' if value == 1 else 's'}" if noun else text
+    return with_noun(f"{value:,}", value, noun)
 
 
-def write_figure(value: Any) -> str:
-    """A value of a profile or a check, shortened where it is a number of many digits."""
+def with_noun(text: str, number: float, noun: str) -> str:
+    """A number that is written already, and what is counted; where that has no name, the number alone."""
+    return f"{text} {noun}{'' if number == 1 else 's'}" if noun else text
+
+
+def write_figure(value: Any, noun: str = "") -> str:
+    """A value of a profile or a check, shortened where it is a number of many digits, and what is counted."""
     if value is None:
         return "–"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
-        return show_number(value)
+        return with_noun(show_number(value), value, noun)
     return plain(str(value))
 
 

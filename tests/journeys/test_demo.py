@@ -184,6 +184,8 @@ def test_the_demo_serves_every_flight_of_its_source_and_finds_everything_unchang
         reader, owner = re.findall(r"dcnt_\w+", told)[:2]
         catalogue = client.get("/data", headers={"X-API-Key": owner}).json()["data"]
         assert {entry["product"] for entry in catalogue} == {"nyc-flights", "airport-checkpoints"}
+        # All nine datasets were published just now; the first page lists eight.
+        assert '<a href="/browse">1 more dataset</a>' in client.get("/", headers={"X-API-Key": owner}).text
         assert "earthquakes" not in client.get("/operations/status", headers={"X-API-Key": owner}).text
         operate(client, {"X-API-Key": reader}, {"X-API-Key": owner})
         first = client.get(f"{FLIGHTS}/2013-01-01-UA1545-EWR-0515").json()["data"]

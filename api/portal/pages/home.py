@@ -43,6 +43,7 @@ async def build_home(asking: Asking) -> Content:
         "states": [(state, text, counts[state]) for state, text in STATES.items() if counts[state]],
         "visited_at": visited_at.isoformat() if visited_at else None,
         "board": board[:BOARD_MAXIMUM],
+        "unshown": len(news[NEWS_MAXIMUM:]),
         "news": [(entry, revision) for entry, revision in zip(news, found, strict=False) if revision],
     }
     return Content(

@@ -7,19 +7,22 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from api.portal.rendering import write_count
+
 LIMITS = {
     "minimum": "≥ {}",
     "exclusiveMinimum": "> {}",
     "maximum": "≤ {}",
     "exclusiveMaximum": "< {}",
-    "minLength": "at least {} characters",
-    "maxLength": "at most {} characters",
-    "minItems": "at least {} items",
-    "maxItems": "at most {} items",
+    "minLength": "at least {}",
+    "maxLength": "at most {}",
+    "minItems": "at least {}",
+    "maxItems": "at most {}",
     "multipleOf": "a multiple of {}",
     "pattern": "matches {}",
     "format": "format {}",
 }
+COUNTED = {"minLength": "character", "maxLength": "character", "minItems": "item", "maxItems": "item"}
 SHOWN_CHARACTERS = 60
 NAMED = re.compile(r".*\((.+)\)")  # a rule of a property: nullValues(tailnum)
 
@@ -34,7 +37,8 @@ def rules_of(prop: dict[str, Any]) -> Iterator[str]:
         yield "unique"
     for name, value in (prop.get("logicalTypeOptions") or {}).items():
         if name in LIMITS:
-            yield shorten(LIMITS[name].format(value))
+            is_count = name in COUNTED and type(value) is int
+            yield shorten(LIMITS[name].format(write_count(value, COUNTED[name]) if is_count else value))
     for custom in prop.get("customProperties") or []:
         if custom.get("property") == "enum" and isinstance(custom.get("value"), list):
             yield shorten("one of " + ", ".join(map(str, custom["value"])))

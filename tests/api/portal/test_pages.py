@@ -11,6 +11,8 @@ from html.parser import HTMLParser
 import pytest
 
 from api.portal.charts.drawing import DRAWER, WAITING_MAXIMUM
+from api.portal.pages.rules import rules_of
+from api.portal.rendering import write_figure
 from tests.support.keys import key_of
 from tests.support.lab import Lab
 from tests.support.portal import load_shop, shop_file
@@ -314,3 +316,15 @@ def test_an_unexpected_error_is_a_page_for_people_and_a_problem_for_programs(
         monkeypatch.setattr("api.portal.page.render", fail)
         problem = client.get("/")
         assert (problem.status_code, problem.headers["content-type"]) == (500, "application/problem+json")
+
+
+def test_counts_in_rules_and_figures_have_their_plural() -> None:
+    limits = {"minLength": 1, "maxLength": 2000, "minItems": 1, "maxItems": 3, "minimum": 1}
+    assert list(rules_of({"logicalTypeOptions": limits})) == [
+        "at least 1 character",
+        "at most 2,000 characters",
+        "at least 1 item",
+        "at most 3 items",
+        "≥ 1",
+    ]
+    assert [write_figure(hours, "hour") for hours in (1.0, 0.5, 2, None)] == ["1 hour", "0.5 hours", "2 hours", "–"]
