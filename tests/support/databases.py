@@ -2,20 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import psycopg
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateIndex, CreateTable
 
+from catalog.migration import alembic_scripts
 from catalog.migration.migrate import migrate
+from catalog.migration.table_changes import Branch, find_differences
 from catalog.model.catalog import Catalog
+from catalog.storage.dataset_tables import build_tables
+from catalog.storage.ledger_tables import SCHEMA
 from runtime.postgres.database import ROLES, DatabaseUrls
 from runtime.postgres.embedded_postgres import EmbeddedPostgres
+from runtime.settings.settings import load_settings
 from tests.support.lab import Lab
+
+DIALECT: sa.Dialect = postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]
+
+
+@dataclass(frozen=True)
+class Template:
+    """A database that was migrated, and the scripts that the migration wrote."""
+
+    name: str
+    scripts: dict[str, str]
+
+    def write_scripts(self, lab: Lab) -> None:
+        """The scripts that made the template belong to its clones too."""
+        folder = lab.settings.home / "migrations"
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in self.scripts.items():
+            (folder / name).write_text(text)
+
+
+def find_scripts(lab: Lab) -> list[Path]:
+    """The scripts of the contracts that a product's folder has."""
+    return sorted((lab.settings.home / "migrations").glob("*.py"))
+
+
+def describe_tables(catalog: Catalog) -> str:
+    """What a migration makes of contracts, as text: the same for contracts that differ in inputs or rules alone."""
+    lines = []
+    for product in catalog.products.values():
+        lines.append(f"{product.schema} {product.version} {[*product.datasets]}")
+        for table in build_tables([product]).metadata.sorted_tables:
+            lines.append(str(CreateTable(table).compile(dialect=DIALECT)))
+            lines += sorted(str(CreateIndex(index).compile(dialect=DIALECT)) for index in table.indexes)
+    return "\n".join(lines)
+
+
+def bring_up(lab: Lab, fitting: Set[str]) -> None:
+    """Migrates a clone; schemas that fit already, Decant's own among them, are not compared with models again."""
+
+    def find(connection: sa.Connection, branch: Branch) -> list[str]:
+        fits = branch.schema == SCHEMA or branch.schema in fitting
+        return [] if fits else find_differences(connection, branch)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(alembic_scripts, "find_differences", find)
+        lab.migrate()
 
 
 class Databases:
@@ -24,15 +80,21 @@ class Databases:
     def __init__(self, server: EmbeddedPostgres) -> None:
         self.server = server
         self.numbers = count(1)
-        self.templates: dict[tuple[str, ...], tuple[str, dict[str, str]]] = {}
+        self.by_contracts: dict[tuple[str, ...], Template] = {}
+        self.by_tables: dict[str, Template] = {}
+        self.asked: set[tuple[str, ...]] = set()
         self.base: str | None = None
         self.dropper = ThreadPoolExecutor(max_workers=1)
 
-    def create(self, template: str = "template1") -> str:
+    def create(self, template: str = "template1", name: str | None = None) -> str:
         """The name of a new database."""
-        name = f"test_{next(self.numbers)}"
+        name = name or self.next_name()
         self.run(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
         return name
+
+    def next_name(self) -> str:
+        """A name that no database had."""
+        return f"test_{next(self.numbers)}"
 
     def urls(self, name: str) -> DatabaseUrls:
         """The four logins of a database."""
@@ -44,17 +106,47 @@ class Databases:
         with psycopg.connect(self.server.url(), autocommit=True) as connection:
             connection.execute(statement.encode())
 
-    def find_base(self, folder: Path) -> str:
+    def find_base(self) -> str:
         """The name of the database that every template begins as: with Decant's own tables and no product's."""
         if self.base is None:
             self.base = self.create()
-            lab = Lab.build(folder, self.urls(self.base))
-            migrate(lab.settings, lab.urls.owner, Catalog({}))
+            with TemporaryDirectory() as home:
+                migrate(load_settings(home=Path(home)), self.urls(self.base).owner, Catalog({}))
         return self.base
 
     def drop(self, name: str) -> None:
         """Drops a database beside the tests: Postgres writes all of its buffers first, and nobody waits for it."""
         self.dropper.submit(self.run, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+    def fill(self, lab: Lab, name: str, contracts: tuple[str, ...]) -> None:
+        """Makes a product's database: a clone where these contracts, or the same tables, were migrated before."""
+        template = self.by_contracts.get(contracts)
+        if template is None:
+            # Scripts of a product that the folder had before would be part of the template of these tables.
+            tables = None if find_scripts(lab) else describe_tables(lab.catalog)
+            similar = self.by_tables.get(tables or "")
+            if similar is not None and contracts not in self.asked:
+                # Most contracts are asked for once: these need no template of their own.
+                self.asked.add(contracts)
+                self.create(similar.name, name)
+                similar.write_scripts(lab)
+                bring_up(lab, {product.schema for product in lab.catalog.products.values()})
+                return
+            template = self.by_contracts[contracts] = self.make_template(lab, similar)
+            lab.urls = self.urls(name)
+            if tables is not None:
+                self.by_tables.setdefault(tables, template)
+        self.create(template.name, name)
+        template.write_scripts(lab)
+
+    def make_template(self, lab: Lab, similar: Template | None) -> Template:
+        """A database that was migrated to the product's contracts, from one with the same tables if there is one."""
+        name = self.create(similar.name if similar else self.find_base())
+        lab.urls = self.urls(name)
+        if similar is not None:
+            similar.write_scripts(lab)
+        bring_up(lab, {product.schema for product in lab.catalog.products.values()} if similar else set())
+        return Template(name, {path.name: path.read_text() for path in find_scripts(lab)})
 
     @contextmanager
     def labs(self, folder: Path) -> Iterator[Callable[..., Lab]]:
@@ -63,24 +155,10 @@ class Databases:
         kept = []  # until the end: a test may hold no more of a product than what loads it
 
         def make(*contracts: str, **settings: Any) -> Lab:
-            if contracts not in self.templates:
-                base = self.find_base(folder)  # builds a product in the folder, and so comes first
-                template = self.create(base)
-                lab = Lab.build(folder, self.urls(template), *contracts, **settings)
-                lab.migrate()
-                written = {p.name: p.read_text() for p in (folder / "home" / "migrations").glob("*.py")}
-                self.templates[contracts] = (template, written)
-                made.append(self.create(template))
-                lab.urls = self.urls(made[-1])
-                kept.append(lab)
-                return lab
-            template, scripts = self.templates[contracts]
-            made.append(self.create(template))
-            lab = Lab.build(folder, self.urls(made[-1]), *contracts, **settings)
-            # The scripts that made the template belong to its clones too.
-            (folder / "home" / "migrations").mkdir(parents=True, exist_ok=True)
-            for name, text in scripts.items():
-                (folder / "home" / "migrations" / name).write_text(text)
+            name = self.next_name()
+            lab = Lab.build(folder, self.urls(name), *contracts, **settings)
+            self.fill(lab, name, contracts)
+            made.append(name)
             kept.append(lab)
             return lab
 
