@@ -12,7 +12,8 @@ demo: $(VENV)/.demo ## From nothing to a served product, with flights of 2013.
 	@$(BIN)/decant demo || [ $$? -eq 130 ]
 
 # A process that is done takes over tests of another, from the end: what a module shares is made once, at most twice.
-PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
+# Bytecode is kept in any case: each process that a test starts would compile all of Decant again.
+PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n auto --dist worksteal
 
 test: $(VENV)/.dev ## Tests of all kinds, without what takes long.
 	$(PYTEST) -m "not slow"
