@@ -31,6 +31,7 @@ from tests.support.lab import Lab
 RECORDS = 12_000  # a batch takes several blocks of COPY
 CHILD_SECONDS = 120
 BUSY_SECONDS, BUSY_LOOKS = 0.1, 600  # a statement that was running ends first
+LOOK_SECONDS = 0.005  # between a reader's looks: without a pause they take more time of a core than the loads
 # Where a load dies: before or after a function of a module, or in the middle of a COPY.
 POINTS: dict[str, tuple[Any, str, str]] = {
     "before landing": (fetch_batch, "land", "before"),
@@ -197,7 +198,7 @@ def watch_readers(lab: Lab, say: Callable[[str], None]) -> Iterator[None]:
 
     def read() -> None:
         with psycopg.connect(lab.urls.read, autocommit=True) as connection:
-            while not ended.is_set():
+            while not ended.wait(LOOK_SECONDS):
                 least, most = connection.execute(
                     "SELECT coalesce(min(batch), 0), coalesce(max(batch), 0) FROM plant_v1.readings"
                 ).fetchone() or (0, 0)
