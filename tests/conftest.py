@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -45,6 +46,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("process")
         if not needs_database and not starts[name]:
             item.add_marker("unit")
+
+
+def pytest_collection_finish() -> None:
+    """Nothing comes back; what was imported until here is looked at by no collection of garbage any more."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
