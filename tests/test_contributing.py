@@ -81,7 +81,8 @@ def examples() -> dict[str, list[tuple[str, str, str, str]]]:
 def copy_code(target: Path, title: str) -> list[str]:
     """A copy of the code with an example added; the files that were touched."""
     for package in PACKAGES:
-        shutil.copytree(PROJECT_ROOT / package, target / package, ignore=shutil.ignore_patterns("__pycache__"))
+        # With its bytecode, which holds as long as a file keeps the time of its last change.
+        shutil.copytree(PROJECT_ROOT / package, target / package)
     touched = []
     for action, name, registry, code in examples()[title]:
         path = target / name
@@ -136,6 +137,7 @@ def test_an_operator_is_found_by_parser_sql_and_documents(make_lab: Callable[...
     assert len(touched) == 1
 
 
+@pytest.mark.slow
 def test_an_export_format_is_found_by_parser_writer_and_documents(
     make_lab: Callable[..., Lab], tmp_path: Path
 ) -> None:
@@ -175,6 +177,7 @@ def test_an_input_kind_is_built_from_a_contract_and_read(make_lab: Callable[...,
     assert len(touched) == 5
 
 
+@pytest.mark.slow
 def test_a_kind_of_question_has_a_route_a_link_a_tag_and_an_operation(
     make_lab: Callable[..., Lab], tmp_path: Path
 ) -> None:
@@ -192,6 +195,7 @@ def test_a_kind_of_question_has_a_route_a_link_a_tag_and_an_operation(
     assert len(touched) == 2
 
 
+@pytest.mark.slow
 def test_a_property_type_is_stored_filtered_exported_and_described(
     make_lab: Callable[..., Lab], tmp_path: Path
 ) -> None:

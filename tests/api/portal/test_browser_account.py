@@ -16,7 +16,7 @@ from tests.support.portal import load_shop
 PAGES = ("/sign-in?next=/account&again=1", "/account", "/account/keys", "/account/keys?state=revoked", "/")
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(320, "dark"), (1280, "light")])
+@pytest.mark.parametrize(("width", "scheme"), [(320, "dark"), pytest.param(1280, "light", marks=pytest.mark.slow)])
 def test_pages_of_an_account_are_whole_in_reach_and_within_their_window(
     product: Callable[[Any], Lab], chromium: Browser, width: int, scheme: str
 ) -> None:
