@@ -53,7 +53,7 @@ def run_demo(home: Path) -> Iterator[tuple[httpx.Client, str]]:
         # It logs each request: a pipe that nobody empties is full after some three hundred, and holds it up.
         reading = threading.Thread(target=rest.extend, args=(process.stdout,))
         reading.start()
-        with httpx.Client(base_url=found[1], timeout=30) as client:
+        with httpx.Client(base_url=found[1], timeout=120) as client:
             yield client, printed
     finally:
         process.send_signal(signal.SIGINT)

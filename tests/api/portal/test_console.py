@@ -131,6 +131,8 @@ def test_an_owner_publishes_a_withheld_load_with_a_reason(lab: Lab, owner: Visit
     assert run(lab, answer) == "published"
     audit = owner.get("/console/audit").text
     assert "the source shrank" in audit
+    assert "published a withheld load anyway" in audit
+    assert ">test <span" in audit  # the key's name, of one's own key
     assert lab.rows("SELECT count(*) FROM people_v1.people") == [(1,)]
     # What is decided is decided.
     assert "was published after it" in owner.get("/console/loads/2").text
