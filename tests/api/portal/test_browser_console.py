@@ -71,7 +71,7 @@ def test_an_owner_understands_and_publishes_a_withheld_load(
             assert "published" in page.locator("h1").inner_text()
             page.get_by_role("link", name="Rejected records", exact=True).click()
             page.get_by_role("link", name="maximum").click()
-            page.get_by_label("Note, for a dismissal").fill("a test record")
+            page.get_by_label("why they will not be corrected").fill("a test record")
             page.get_by_role("checkbox").check()
             page.get_by_role("button", name="Dismiss").click()
             page.wait_for_url(f"{origin}/console/loads/*")
