@@ -37,7 +37,7 @@ PAGES = {
     "explorer, records": (f"{FLIGHTS}/explore?carrier=UA", 120),
     "explorer, chart": (f"{FLIGHTS}/explore?{SUMMER}&group_by=carrier&measure=avg:departure_delay", 120),
     "explorer, multiples": (
-        f"{FLIGHTS}/explore?{SUMMER}&group_by=day(flight_date),origin&view=multiples&limit=1000",
+        f"{FLIGHTS}/explore?{SUMMER}&group_by=day(flight_date),origin&limit=1000&view=multiples",
         120,
     ),
     "counted values": (f"{FLIGHTS}/explore/facets/origin?carrier=UA", 300),
