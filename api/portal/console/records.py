@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from typing import Any
 
 from api.portal.asking import Asking
 from api.portal.console.paging import chosen, next_path
 from api.portal.content import Content
 from api.portal.page import Page
-from api.portal.pages.account import sum_days, sum_places, sum_refusals
+from api.portal.usage_sums import sum_days, sum_places, sum_principals, sum_refusals
 
 ENTRIES_SHOWN = 100
 DEEDS = tuple(
@@ -43,16 +41,6 @@ async def build_usage(asking: Asking) -> Content:
         "wanted": wanted,
     }
     return Content("console_usage.html", "Usage", values, is_kept=False, indexed=False, alternate="/operations/usage")
-
-
-def sum_principals(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The usage by caller, the most first."""
-    sums: dict[str, dict[str, Any]] = defaultdict(lambda: {"requests": 0, "refused": 0, "bytes": 0})
-    for row in rows:
-        for name in ("requests", "refused", "bytes"):
-            sums[row["principal"]][name] += row[name]
-    found = [{"principal": principal} | counts for principal, counts in sums.items()]
-    return sorted(found, key=lambda row: -row["requests"])
 
 
 async def build_audit(asking: Asking) -> Content:

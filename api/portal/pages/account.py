@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, defaultdict
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
 
 from api.auth.identify import STANDING, Standing
-from api.http.problems import KINDS, Problem
+from api.http.problems import Problem
 from api.portal.action import Action, sign_in_path
 from api.portal.asking import Asking
 from api.portal.content import Content, Elsewhere
 from api.portal.page import Page
 from api.portal.pages.scopes import explain_scopes
 from api.portal.signing_in.form import Form
+from api.portal.usage_sums import sum_days, sum_places, sum_refusals
 from runtime.errors import DatabaseError
 from runtime.json_types import JsonObject
 
@@ -27,15 +26,6 @@ OVERLAPS = (
     (7 * 86_400, "in a week"),
     (30 * 86_400, "in 30 days"),
 )
-
-
-class Day(NamedTuple):
-    """What was asked for on one day."""
-
-    day: str
-    requests: int
-    refused: int
-    bytes: int
 
 
 async def build_account(asking: Asking) -> Content:
@@ -57,34 +47,6 @@ async def build_account(asking: Asking) -> Content:
         "session": asking.visitor.session,
     }
     return Content("account.html", "Your account", values, is_kept=False, indexed=False, alternate="/keys/self")
-
-
-def sum_days(rows: list[dict[str, Any]]) -> list[Day]:
-    """The usage by day, the latest first."""
-    sums: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
-    for row in rows:
-        for index, name in enumerate(("requests", "refused", "bytes")):
-            sums[row["day"]][index] += row[name]
-    return [Day(day, *counts) for day, counts in sorted(sums.items(), reverse=True)]
-
-
-def sum_places(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The usage by dataset and operation, the most asked first."""
-    sums: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for row in rows:
-        place = (row["product"], row["major"], row["dataset"], row["operation"])
-        known = sums.setdefault(place, {**row, "requests": 0, "refused": 0, "bytes": 0})
-        for name in ("requests", "refused", "bytes"):
-            known[name] += row[name]
-    return sorted(sums.values(), key=lambda row: -row["requests"])
-
-
-def sum_refusals(rows: list[dict[str, Any]]) -> list[tuple[str, str, int]]:
-    """The refused requests by problem: (code, meaning, requests), the most frequent first."""
-    counts: Counter[str] = Counter()
-    for row in rows:
-        counts.update(row["refusals"])
-    return [(code, KINDS[code].meaning if code in KINDS else "", count) for code, count in counts.most_common()]
 
 
 async def rotate_own_key(asking: Asking, form: Form) -> Content:

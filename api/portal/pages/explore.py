@@ -54,10 +54,9 @@ async def build_explore(asking: Asking) -> Content:
         ask(asking, path, asked, dataset["revision"]),
     )
     rows = reply.data if reply else []
-    names, measures = split_columns(question, rows)
-    drawn = question.is_aggregate and measures
-    planned = chart_of_groups(view, groups, names, measures[0], rows) if drawn else None
+    planned = plan_chart(question, groups, view, rows)
     chart = await draw_chart(planned.specification) if planned else None
+    is_missed = is_missing(planned.specification if planned else None, chart)
     revision = reply.revision if reply and reply.revision else dataset["revision"]
     figures = figures_of(profile.value if profile else None)
     revisions = (profile.value["revision"] if profile else 0, revision)
@@ -91,9 +90,16 @@ async def build_explore(asking: Asking) -> Content:
         alternate=asked_path(path, asked) + prefixed("?", asked.query),
         indexed=False,
         problem=problem,
-        is_kept=not is_missing(planned.specification if planned else None, chart)
-        and not (counted and (counted.is_late or counted.problem)),
+        is_kept=not (is_missed or (counted and (counted.is_late or counted.problem))),
     )
+
+
+def plan_chart(question: Exploration, groups: list[str], view: str, rows: list[dict[str, Any]]) -> GroupChart | None:
+    """The chart of the first measure by its groups; None where the answer has none."""
+    names, measures = split_columns(question, rows)
+    if not (question.is_aggregate and measures):
+        return None
+    return chart_of_groups(view, groups, names, measures[0], rows)
 
 
 def widen(question: Exploration, groups: list[str], view: str) -> Exploration:
