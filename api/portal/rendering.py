@@ -98,6 +98,8 @@ def render(request: Request, content: Content, visitor: Visitor | None, replies:
         "typed": refused.form if refused is not None else Form([]),
         "once": lambda: secrets.token_urlsafe(16),
     }
+    if hidden := frame.keys() & content.values.keys():
+        raise AssertionError(f"{content.template}: the frame hides {', '.join(sorted(hidden))}")
     return environment().get_template(content.template).render(content.values, **frame).encode()
 
 

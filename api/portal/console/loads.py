@@ -57,7 +57,7 @@ async def build_load(asking: Asking) -> Content:
     values = {
         "load": load,
         "place": place_of(load),
-        "asked": words_of(load["request"] or {}),
+        "purpose": words_of(load["request"] or {}),
         "reason": note_of(load["request"] or {}),
         "steps": steps_of(load["step_seconds"] or {}),
         "samples": [sample | {"marked": mark_values(sample)} for sample in samples],
