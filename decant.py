@@ -22,6 +22,7 @@ from commands import (
     reports,
     restoring,
     service,
+    streams,
     worker,
 )
 from commands.common import err
@@ -64,6 +65,7 @@ def make_app() -> typer.Typer:
         forgetting.prune,
         forgetting.erase,
         restoring.restored,
+        streams.seek,
         lineage.lineage,
         service.openapi,
     ):

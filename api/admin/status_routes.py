@@ -18,7 +18,7 @@ from api.http.responses import NO_STORE, READ, refuse_unknown
 from api.metadata.dataset_status import read_timestamp, write_timestamp
 from catalog.model.dataset import Dataset
 from catalog.status.attention import Incident, find_incidents
-from catalog.status.dataset_status import DatasetStatus, evaluate_statuses
+from catalog.status.dataset_status import DatasetStatus, describe_lag, evaluate_statuses
 from catalog.status.ledger import LEDGER, ledger_values, parse_ledger
 from catalog.status.schedules import TICKS, ScheduleStatus, evaluate_schedules, plan_ticks, tick_values
 
@@ -64,13 +64,13 @@ def describe_status(
     statuses = evaluate_statuses(context.catalog, ledger, now)
     incidents = find_incidents(context.catalog, statuses, schedules, ledger, now)
     return {
-        "data": [describe_dataset(status) for status in statuses],
+        "data": [describe_dataset(status, now) for status in statuses],
         "workers": [in_moments(worker) for worker in ledger["workers"]],
         "attention": [describe_incident(incident) for incident in incidents],
     }
 
 
-def describe_dataset(status: DatasetStatus) -> dict[str, object]:
+def describe_dataset(status: DatasetStatus, now: datetime) -> dict[str, object]:
     """How one dataset stands; nulls and noughts where it is not migrated."""
     facts, fresh = status.facts or {}, status.freshness
     return {
@@ -95,7 +95,14 @@ def describe_dataset(status: DatasetStatus) -> dict[str, object]:
         "waiting_events": facts.get("waiting_events", 0),
         "queued_loads": facts.get("queued", 0),
         "running_loads": facts.get("running", 0),
+        "lag": show_lag(facts.get("lag"), now),
     }
+
+
+def show_lag(facts: Mapping[str, Any] | None, now: datetime) -> dict[str, Any] | None:
+    """How far a stream is behind; None of what is no stream."""
+    lag = describe_lag(facts, now)
+    return None if lag is None else lag | {"measured_at": write_timestamp(lag["measured_at"])}
 
 
 def describe_schedule(status: ScheduleStatus) -> dict[str, object]:

@@ -108,6 +108,19 @@ def dataset_status() -> JsonObject:
             "waiting_events": INTEGER,
             "queued_loads": INTEGER,
             "running_loads": INTEGER,
+            "lag": thing(
+                {
+                    "topic": TEXT,
+                    "records": INTEGER | {"description": "Offsets that waited when it was measured."},
+                    "seconds": MAYBE_NUMBER | {"description": "Since everything had been read; null if never."},
+                    "measured_at": TIMESTAMP,
+                    "partitions": {
+                        "type": "array",
+                        "items": thing({"partition": INTEGER, "next": INTEGER, "end": INTEGER}),
+                    },
+                },
+                nullable=True,
+            ),
         }
     )
 

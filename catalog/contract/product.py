@@ -153,7 +153,7 @@ def build_dataset(
     if foreign_keys and EXPANDED in properties:
         findings.warning((*trail, "name"), f"a property is named {EXPANDED!r}, so `expand=` is not available")
     source = build_input(custom.get("input"), (*trail, "customProperties"), contract, properties, findings, permits)
-    most = DEFAULT_MAX_REJECTED_EVENTS if source and source.fed.pushed else DEFAULT_MAX_REJECTED
+    most = DEFAULT_MAX_REJECTED_EVENTS if source and source.fed.continuous else DEFAULT_MAX_REJECTED
     return Dataset(
         product=owner.product,
         major=owner.major,

@@ -20,7 +20,7 @@ OTHERS = "Properties of other tools need a vendor, or a name such as vendor:name
 # Where a custom property means something -> what it may be called there.
 CUSTOM_PROPERTIES: dict[str, tuple[str, ...]] = {
     "contract": ("grants",),
-    "server": ("url", "user", "password"),
+    "server": ("url", "user", "password", "kind", "token", "tls", "mechanism", "ca", "registry"),
     "dataset": ("input", "maxRejected", "maxDeleted", "minRecords", "unknownColumns", "searchLanguage", "trim"),
     "property": ("indexed", "searchable", "masking", "declassified", "trim"),
     "relationship": ("enforced",),

@@ -11,7 +11,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlglot import expressions as exp
 from sqlglot.errors import SqlglotError
 
-from catalog.document.custom_properties import CUSTOM_PROPERTIES, read_custom_properties
+from catalog.document.custom_properties import read_custom_properties
 from catalog.document.findings import Findings
 from catalog.document.yaml_document import YamlMapping, YamlPath
 from catalog.inputs.file_format import check_variables
@@ -23,7 +23,8 @@ from catalog.model.dataset import FileFormat, Input
 from catalog.model.sources import DatabaseSource
 
 DATABASE_KEYS = ("table", "sql", "incremental", "timeout")
-COMMON_KEYS = ("server", "mode", "nullValues", "orderBy")
+COMMON_KEYS = ("server", "mode", "nullValues", "orderBy", "deletes")
+LOGIN = ("url", "user", "password")  # the custom properties of a server that mean something here
 # A server's type -> SQLAlchemy's name for it; `custom` says it in its URL.
 DRIVERS = {
     "postgresql": "postgresql+psycopg",
@@ -108,7 +109,7 @@ def read_login(server: Server, trail: YamlPath, findings: Findings) -> dict[str,
     """The server's custom properties that say where it is and who reads it; none where they cannot be used."""
     found = read_custom_properties(server.customProperties, trail, findings, "server")
     custom_properties: dict[str, str] = {}
-    for key in CUSTOM_PROPERTIES["server"]:
+    for key in LOGIN:
         text = found.get(key)
         if isinstance(text, str):
             custom_properties[key] = text

@@ -9,7 +9,7 @@ from catalog.document.yaml_document import YamlMapping, YamlPath
 from catalog.model.dataset import FileFormat, Input
 
 EVENT_MODES = ("upsert", "append")
-EVENT_KEYS = ("events", "mode", "nullValues", "orderBy")
+EVENT_KEYS = ("events", "mode", "nullValues", "orderBy", "deletes")
 
 
 def build_events_input(value: YamlMapping, common: Input, trail: YamlPath, findings: Findings) -> Input | None:

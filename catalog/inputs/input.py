@@ -12,11 +12,13 @@ from catalog.document.names import is_one_of
 from catalog.document.yaml_document import YamlMapping, YamlNode, YamlPath
 from catalog.inputs.bucket import build_bucket_input
 from catalog.inputs.database import DATABASE_KEYS, DRIVERS, build_database_input
+from catalog.inputs.deletions import build_deletions, check_deletions
 from catalog.inputs.events import build_events_input
 from catalog.inputs.file import build_file_input
 from catalog.inputs.http import HTTP_KEYS, build_http_input
 from catalog.inputs.incremental import build_incremental
 from catalog.inputs.permits import Permits
+from catalog.inputs.stream import KAFKA, NATS, STREAM_KEYS, build_stream_input
 from catalog.model.dataset import Input, Property
 from catalog.sql.query import QueryTextError, find_tables, parse_query
 
@@ -28,7 +30,7 @@ InputBuilder = Callable[[YamlMapping, Input, Server, YamlPath, Findings, Permits
 class ServerInput:
     """What a server's type makes of an input."""
 
-    types: tuple[str, ...]  # of servers[], as the contract standard names them
+    types: tuple[str, ...]  # of servers[], as the contract standard names them; a custom server may name its own
     build: InputBuilder
     keys: tuple[str, ...] = ()  # that have a meaning for these types alone
 
@@ -38,6 +40,7 @@ SERVER_INPUTS: list[ServerInput] = [
     ServerInput(("s3",), build_bucket_input),
     ServerInput(("api",), build_http_input, HTTP_KEYS),
     ServerInput(tuple(DRIVERS), build_database_input, DATABASE_KEYS),
+    ServerInput((KAFKA, NATS), build_stream_input, STREAM_KEYS),
 ]
 COMMON_KEYS = (
     "server",
@@ -55,6 +58,7 @@ COMMON_KEYS = (
     "recordKey",
     "sheet",
     "watch",
+    "deletes",
 )
 
 
@@ -89,14 +93,28 @@ def build_input(
     common = read_common(value, properties, trail, findings)
     if common is None:
         return None
+    found = build_fed(value, trail, contract, common, properties, findings, permits)
+    return check_deletions(found, trail, findings) if found is not None else None
+
+
+def build_fed(
+    value: YamlMapping,
+    trail: YamlPath,
+    contract: OpenDataContractStandard,
+    common: Input,
+    properties: dict[str, Property],
+    findings: Findings,
+    permits: Permits,
+) -> Input | None:
+    """The input of its kind: pushed, derived, or read from a server; None where it cannot be used."""
     if "events" in value:
         return build_events_input(value, common, trail, findings)
     if value.get("query"):
         return build_query_input(value, common, trail, findings)
-    found = find_server(value, contract, trail, findings)
-    if found is None:
+    read = find_server(value, contract, trail, findings)
+    if read is None:
         return None
-    server, build = found
+    server, build = read
     target = "param" if server.type == "api" else "column"
     incremental = build_incremental(value.get("incremental"), target, common.mode, properties, trail, findings)
     return build(value, replace(common, incremental=incremental), server, trail, findings, permits)
@@ -119,7 +137,8 @@ def read_common(
     if not isinstance(nulls, list) or not all(isinstance(token, str) for token in nulls):
         findings.error(trail, 'input.nullValues: must be a list of texts such as ["", "NA"]')
         return None
-    return Input(kind="", mode=mode, null_values=tuple(map(str, nulls)), order_by=order_by)
+    deletions = build_deletions(value.get("deletes"), str(mode), properties, trail, findings)
+    return Input(kind="", mode=mode, null_values=tuple(map(str, nulls)), order_by=order_by, deletions=deletions)
 
 
 def find_server(
@@ -134,7 +153,8 @@ def find_server(
         return None
     server = servers[name]
     known_types = server_types()
-    read = known_types.get(str(server.type))
+    type_name = find_type(server)
+    read = known_types.get(type_name)
     if read is None:
         known = ", ".join(known_types)
         findings.error(
@@ -143,9 +163,18 @@ def find_server(
         return None
     for key in value:
         types = [name for name, each in known_types.items() if key in each.keys]
-        if types and server.type not in types:
-            findings.error(trail, f"input.{key}: does not apply to a server of type {server.type}")
+        if types and type_name not in types:
+            findings.error(trail, f"input.{key}: does not apply to a server of type {type_name}")
     return server, read.build
+
+
+def find_type(server: Server) -> str:
+    """The server's type; of a custom one that names its kind, that."""
+    if server.type == "custom":
+        for custom in server.customProperties or []:
+            if custom.property == "kind" and custom.value is not None:
+                return str(custom.value)
+    return str(server.type)
 
 
 def build_query_input(value: YamlMapping, common: Input, trail: YamlPath, findings: Findings) -> Input | None:

@@ -19,6 +19,7 @@ from catalog.storage.dataset_tables import STAGING_SCHEMA
 from catalog.storage.installation_tables import Epoch, NamedLock, WatchedInput, WorkerPresence
 from catalog.storage.ledger_tables import LEDGER_TABLES, QUEUE_SCHEMA, SCHEMA, AppliedContract, Load
 from catalog.storage.profile_tables import PROFILE_TABLES
+from catalog.storage.stream_tables import StreamLag
 from runtime.postgres.database import INGEST_ROLE, READ_ROLE, ROLES, WRITE_ROLE
 
 RIGHTS_OF_OWNER = """
@@ -110,7 +111,8 @@ def ingest_grants() -> Iterator[str]:
     yield f"SELECT ON {SCHEMA}.{AppliedContract.__tablename__}"
     yield f"SELECT, INSERT ON {SCHEMA}.{Epoch.__tablename__}"
     yield f"SELECT, UPDATE ON {SCHEMA}.{NamedLock.__tablename__}"
-    yield f"SELECT, INSERT, UPDATE ON {SCHEMA}.{WatchedInput.__tablename__}"
+    for kept in (WatchedInput, StreamLag):
+        yield f"SELECT, INSERT, UPDATE ON {SCHEMA}.{kept.__tablename__}"
     yield f"SELECT, INSERT, UPDATE, DELETE ON {SCHEMA}.{WorkerPresence.__tablename__}"
     yield f"SELECT ON {SCHEMA}.{AuditEntry.__tablename__}"
     yield f"EXECUTE ON FUNCTION {SCHEMA}.note_audit"
@@ -121,7 +123,7 @@ def ingest_grants() -> Iterator[str]:
 def read_grants() -> Iterator[str]:
     """Reads the ledger; sees no keys, and writes nothing."""
     yield f"USAGE ON SCHEMA {SCHEMA}"
-    for model in (*LEDGER_TABLES, *PROFILE_TABLES, AppliedContract, AuditEntry, Epoch, WorkerPresence):
+    for model in (*LEDGER_TABLES, *PROFILE_TABLES, AppliedContract, AuditEntry, Epoch, WorkerPresence, StreamLag):
         yield f"SELECT ON {SCHEMA}.{model.__tablename__}"
 
 

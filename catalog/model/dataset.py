@@ -14,7 +14,7 @@ from catalog.model.file_formats import find_format
 from catalog.model.input_kinds import InputKind, find_input_kind
 from catalog.model.roles import Role
 from catalog.model.service_levels import Sla
-from catalog.model.sources import BucketSource, DatabaseSource, HttpSource, Incremental
+from catalog.model.sources import BucketSource, DatabaseSource, HttpSource, Incremental, StreamSource
 from catalog.types.property_types import PropertyType
 from runtime.json_types import Json
 
@@ -86,6 +86,15 @@ class FileFormat:
 
 
 @dataclass(frozen=True)
+class Deletions:
+    """Which raw records delete the record of their key, in mode upsert."""
+
+    property: str | None = None  # whose value says so
+    values: tuple[str, ...] = ()  # the values that do, as text; any value where there are none
+    marked: bool = False  # whether a mark of the raw record says so: of a message without a value, or of a row
+
+
+@dataclass(frozen=True)
 class Input:
     """Where a dataset's raw data comes from."""
 
@@ -96,9 +105,10 @@ class Input:
     order_by: str | None = None
     root: str | None = None  # file: the server's folder, variables filled in
     path: str | None = None  # file, bucket: below the root; may hold * and ?
-    source: HttpSource | DatabaseSource | BucketSource | None = None
+    source: HttpSource | DatabaseSource | BucketSource | StreamSource | None = None
     incremental: Incremental | None = None  # http, database: how news only are asked for
     watch: bool = False  # file, bucket: whether a worker looks for news by itself
+    deletions: Deletions | None = None
     query: str | None = None
     reads: tuple[str, ...] = ()  # what the query reads, as "dataset" or "schema.dataset": find_read
 
@@ -256,6 +266,11 @@ def file_format_of(dataset: Dataset) -> FileFormat:
 def takes_events(dataset: Dataset) -> bool:
     """Whether records are pushed to a dataset."""
     return dataset.input is not None and dataset.input.fed.pushed
+
+
+def comes_continuously(dataset: Dataset) -> bool:
+    """Whether records come to a dataset one by one, each with its own outcome."""
+    return dataset.input is not None and dataset.input.fed.continuous
 
 
 def is_derived(dataset: Dataset) -> bool:

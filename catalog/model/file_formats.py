@@ -21,6 +21,7 @@ class FormatSpec:
     magic: bytes = b""  # what such files begin with, where no others do
     noun: str = ""  # of what begins so, for messages
     is_typed: bool = False  # the source itself says what is a text: then blanks around it are part of it
+    deletes: bool = False  # the format itself says which records are deleted
 
 
 ZIP = b"PK\x03\x04"
@@ -28,6 +29,9 @@ ZIP = b"PK\x03\x04"
 FORMATS: list[FormatSpec] = [
     FormatSpec("csv", ("csv", "tsv"), ("delimiter", "columns", "encoding")),
     FormatSpec("ndjson", ("ndjson", "jsonl"), ("encoding",), is_json=True, is_typed=True),
+    # One change of a database, or one event, in each line: the record is inside.
+    FormatSpec("debezium", ("debezium",), ("encoding",), is_json=True, is_typed=True, deletes=True),
+    FormatSpec("cloudevents", ("cloudevents",), ("encoding",), is_json=True, is_typed=True),
     FormatSpec("json", ("json", "geojson"), ("encoding", "records", "recordKey"), is_json=True, is_typed=True),
     FormatSpec("parquet", ("parquet",), is_json=True, magic=b"PAR1", noun="a Parquet file", is_typed=True),
     FormatSpec(

@@ -15,8 +15,14 @@ class InputKind:
     name: str
     scheduled: bool = True  # read when a schedule of its product says so; otherwise fed by what happens elsewhere
     pushed: bool = False  # records are sent to Decant; each has its own outcome
+    streamed: bool = False  # messages of a broker: read as they come, each has its own outcome
     derived: bool = False  # a query over other datasets, refreshed when these are published
     sampled: bool = True  # its batches are comparable: a key that is gone from all records is worth a note
+
+    @property
+    def continuous(self) -> bool:
+        """Whether records come one by one, each with its own outcome, and are expected soon after they came."""
+        return self.pushed or self.streamed
 
 
 INPUT_KINDS: list[InputKind] = [
@@ -25,6 +31,7 @@ INPUT_KINDS: list[InputKind] = [
     InputKind("http"),
     InputKind("database", sampled=False),
     InputKind("events", scheduled=False, pushed=True, sampled=False),
+    InputKind("stream", scheduled=False, streamed=True, sampled=False),
     InputKind("query", scheduled=False, derived=True, sampled=False),
 ]
 

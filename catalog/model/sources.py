@@ -98,6 +98,48 @@ class DatabaseSource:
 
 
 @dataclass(frozen=True)
+class BatchLimits:
+    """Where a batch of a stream ends, at the latest; it ends earlier where the stream has no more."""
+
+    records: int = 50_000
+    bytes: int = 64 << 20
+    seconds: float = 10
+
+
+@dataclass(frozen=True)
+class StreamSource:
+    """Messages of a broker that can be read again: a topic of Kafka, or a stream of NATS JetStream."""
+
+    broker: str  # "kafka" or "nats"
+    server: str  # its name in the contract
+    hosts: str  # host:port, several with commas between; of NATS its URLs
+    topic: str  # Kafka: the topic; NATS: the stream
+    subject: str | None = None  # NATS: which subjects of the stream, all where left out
+    start: str = "earliest"  # where the first load begins: earliest, latest, or a moment in ISO 8601
+    key: str | None = None  # the raw column that a message's key becomes
+    on_gap: str = "fail"  # "fail", or "skip": go on from the earliest message that is left
+    batch: BatchLimits = BatchLimits()
+    user: str | None = None
+    password: str | None = None
+    token: str | None = None  # NATS
+    tls: bool = False
+    mechanism: str = "PLAIN"  # Kafka: how the user is authenticated
+    ca: str | None = None  # the file of the certificate authority, where not one that the system trusts
+    registry: str | None = None  # Kafka: the URL of the schema registry, for Avro
+
+    @property
+    def filled(self) -> tuple[str | None, ...]:
+        """The texts whose variables are filled in."""
+        return (self.hosts, self.topic, self.subject, self.user, self.password, self.token, self.ca, self.registry)
+
+    @property
+    def address(self) -> str:
+        """What is read, without a word of where that is or who reads it."""
+        subject = f" ({self.subject})" if self.subject else ""
+        return f"{self.topic}{subject} of {self.server}"
+
+
+@dataclass(frozen=True)
 class BucketSource:
     """Objects in an S3-compatible store. Who may read them is only ever said by the environment (AWS_…)."""
 

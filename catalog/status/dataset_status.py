@@ -83,6 +83,7 @@ def read_status(
                     "open_rejects": facts.get("open_rejects", 0),
                     "waiting_events": facts.get("waiting_events", 0),
                     "queued_loads": facts.get("queued", 0),
+                    "lag": describe_lag(facts.get("lag"), now),
                     "orphans": count_orphans(connection, tables, dataset) if facts else {},
                 }
             )
@@ -96,6 +97,23 @@ def describe_last_load(load: Mapping[str, Any]) -> dict[str, object]:
         "last_load_id": load.get("id"),
         "last_load_at": in_utc(load.get("finished_at") or load.get("started_at")),
         "error": load.get("error"),
+    }
+
+
+def describe_lag(lag: Mapping[str, Any] | None, now: datetime) -> dict[str, Any] | None:
+    """How far a stream was behind when it was measured last, and since when; None of what is no stream.
+
+    `seconds` counts from the moment up to which everything had been read: it grows while nothing is measured.
+    """
+    if lag is None:
+        return None
+    caught_up_at = in_utc(lag["caught_up_at"])
+    return {
+        "topic": lag["topic"],
+        "records": lag["records"],
+        "seconds": max((now - caught_up_at).total_seconds(), 0.0) if caught_up_at is not None else None,
+        "measured_at": in_utc(lag["measured_at"]),
+        "partitions": lag["partitions"],
     }
 
 

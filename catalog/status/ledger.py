@@ -56,12 +56,17 @@ SELECT json_build_object(
     'last_load', last.facts, 'failed', failed.facts, 'withheld', withheld.facts, 'bad', bad.facts,
     'open_rejects', coalesce(rejects.open, 0), 'added', added.facts, 'waiting_events', coalesce(waiting.events, 0),
     'queued', coalesce(unfinished.queued, 0), 'running', coalesce(unfinished.running, 0),
-    'queued_since', unfinished.queued_since)), '[]')
+    'queued_since', unfinished.queued_since, 'lag', lag.facts)), '[]')
   FROM decant.datasets AS d
   LEFT JOIN decant.input_states AS i ON i.dataset_id = d.id
   LEFT JOIN unfinished ON unfinished.dataset_id = d.id
   LEFT JOIN rejects ON rejects.dataset_id = d.id
   LEFT JOIN waiting ON waiting.dataset_id = d.id
+  LEFT JOIN LATERAL (
+    SELECT json_build_object('topic', topic, 'records', records, 'caught_up_at', caught_up_at,
+      'measured_at', measured_at, 'partitions', partitions) AS facts
+    FROM decant.stream_lags WHERE dataset_id = d.id
+  ) AS lag ON true
   LEFT JOIN LATERAL (
     SELECT json_build_object('cause', cause, 'landed', landed, 'position', position) AS facts FROM decant.loads
     WHERE d.product || '@' || d.major || '.' || d.dataset = ANY(%(derived)s::text[]) AND dataset_id = d.id

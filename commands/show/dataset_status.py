@@ -12,6 +12,8 @@ from rich.markup import escape
 from catalog.status.ages import show_age
 from commands.show.tables import COLORS, count_noun, show_table
 
+OLD_MEASUREMENT = timedelta(minutes=1)
+
 
 def show_status(rows: list[dict[str, Any]], now: datetime, console: Console) -> None:
     """The status as a table, and a line for each thing that needs attention."""
@@ -38,8 +40,23 @@ def show_status(rows: list[dict[str, Any]], now: datetime, console: Console) -> 
             lines.append(f"[blue]{name}:[/] {count_noun(row['waiting_events'], 'pushed event')} waiting")
         if row["queued_loads"]:
             lines.append(f"[blue]{name}:[/] {count_noun(row['queued_loads'], 'load')} queued for a worker")
+        if row["lag_error"]:
+            lines.append(f"[red]{name}:[/] {escape(row['lag_error'])}")
+        if lag := row["lag"]:
+            lines.append(show_lag(name, lag, now))
         for line in lines:
             console.print(line, highlight=False, soft_wrap=True)
+
+
+def show_lag(name: str, lag: dict[str, Any], now: datetime) -> str:
+    """How far a stream is behind."""
+    age = now - lag["measured_at"]
+    seen = f", measured {show_age(age)} ago" if age > OLD_MEASUREMENT else ""
+    if not lag["records"]:
+        return f"[green]{name}:[/] every message of {escape(lag['topic'])} is read{seen}"
+    since = f" for {show_age(timedelta(seconds=lag['seconds']))}" if lag["seconds"] is not None else ""
+    waiting = f"{count_noun(lag['records'], 'message')} of {escape(lag['topic'])} waiting"
+    return f"[yellow]{name}:[/] {waiting}{since}{seen}"
 
 
 def show_last_load(row: dict[str, Any], now: datetime) -> str:

@@ -37,7 +37,9 @@ class CleanBatch:
     accepted_file: Path  # the contract's columns, then _revision, _load, _line; without what is known to be unchanged
     rejected_file: Path  # line, key, raw text (empty), reasons, candidate, order value
     missing_file: Path | None  # the keys that a snapshot lacks, where what is current was known
-    accepted: int
+    deletions_file: Path | None  # the keys that records of the batch delete, where any may
+    accepted: int  # with the records that delete their keys
+    deletions: int  # of the accepted ones
     rejected: int
     duplicates: int
     tables: ResultTables
@@ -161,11 +163,17 @@ def write_files(
     )
     if snapshot is not None and snapshot.whole:
         tables.write(missing_file, tables.missing())
+    deletions, deletions_file = tables.count_deletions(), None
+    if plan.deletes:
+        deletions_file = folder / "deletions.csv"
+        tables.write_deletions(deletions_file)
     return CleanBatch(
         accepted_file,
         rejected_file,
         missing_file if snapshot is not None and snapshot.whole else None,
+        deletions_file,
         accepted,
+        deletions,
         rejected,
         duplicates,
         tables,

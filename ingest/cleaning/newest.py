@@ -80,12 +80,18 @@ def supersedes(
     return sa.and_(known, ~sa.func.coalesce(older, sa.false()), sa.or_(~same, equal))
 
 
-def leave_outdated(connection: sa.Connection, tables: DatasetTables, staged: sa.Table) -> list[int]:
-    """The lines of staged records that are older than the current ones, taken out: they count as duplicates."""
+def leave_outdated(
+    connection: sa.Connection, tables: DatasetTables, staged: sa.Table, kept: sa.ColumnElement[bool] | None = None
+) -> list[int]:
+    """The lines of staged records that are older than the current ones, taken out: they count as duplicates.
+
+    Records for which `kept` holds stay: they stand behind a deletion of their key.
+    """
     column = order_column(tables)
     if column is None or staged is tables.current:
         return []
     older, _ = compare(tables, staged, column)
     same_key = (tables.current.c[name] == staged.c[name] for name in tables.key())
-    statement = sa.delete(staged).where(*same_key, older).returning(staged.c[LINE])
+    stays = sa.false() if kept is None else kept
+    statement = sa.delete(staged).where(*same_key, older, ~stays).returning(staged.c[LINE])
     return list(connection.scalars(statement))

@@ -16,7 +16,7 @@ from ingest.cleaning.nested_sql import compile_parts, has_parts, join_lists, poi
 from ingest.cleaning.property_sql import compile_checks, compile_source, compile_value, write_result
 from ingest.cleaning.raw_texts import choose_texts, clear_nulls, find_null_words, find_place
 from ingest.cleaning.rule_sql import compile_reason, list_reasons
-from ingest.readers.record_writer import JSON_COLUMN
+from ingest.readers.record_writer import DELETED, JSON_COLUMN
 from runtime.duckdb_quoting import quote_name, quote_text
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
 INTERNAL_PREFIX = "_decant_"
 LINE = "_decant_line"
 WORD = "_decant_word"  # a raw text that may be a null word
+MARK = "_decant_mark"  # whether a raw record is marked as deleted
 RECORD = "_decant_record"  # a raw record that is one JSON object
 # Transforms that give one of these types need no way through text; the guard keeps what Postgres can hold.
 NATIVE_TYPES = {
@@ -96,6 +97,11 @@ class CleaningPlan:
         return [f"v{index}" for index in range(len(self.dataset.properties))]
 
     @property
+    def deletes(self) -> bool:
+        """Whether records may delete the record of their key: then `judged` has the column `deleted`."""
+        return self.dataset.input is not None and self.dataset.input.deletions is not None
+
+    @property
     def key(self) -> list[str]:
         """The columns of `judged` that hold the key."""
         return [self.value(name) for name in self.dataset.key]
@@ -124,6 +130,16 @@ def compile_cleaning(
     parts = "".join(f", {found} AS {name}" for name, found in nested.items())
     broken = [f"({check.broken}) IS TRUE" for check in checks] + [f"coalesce(len({name}), 0) > 0" for name in nested]
     reasons = join_lists([list_reasons(compile_reason(check) for check in checks), *nested])
+    any_broken = " OR ".join(broken) or "FALSE"
+    deleted = compile_deleted(dataset, is_json=is_json)
+    if deleted is not None:
+        # Of a record that deletes its key, only the key is judged.
+        of_key = [check for check in checks if check.property in dataset.key]
+        key_broken = " OR ".join(f"({check.broken}) IS TRUE" for check in of_key) or "FALSE"
+        any_broken = f"CASE WHEN deleted THEN ({key_broken}) ELSE ({any_broken}) END"
+        key_reasons = join_lists([list_reasons(compile_reason(check) for check in of_key)])
+        reasons = f"CASE WHEN deleted THEN {key_reasons} ELSE {reasons} END"
+        parts += f", {deleted} AS deleted"
     return CleaningPlan(
         dataset=dataset,
         width=raw.width,
@@ -145,12 +161,25 @@ def compile_cleaning(
 ), looked_into AS (
   SELECT *{parts} FROM typed
 ), checked AS (
-  SELECT *, ({" OR ".join(broken) or "FALSE"}) AS broken FROM looked_into
+  SELECT *, ({any_broken}) AS broken FROM looked_into
 )
-SELECT line, {", ".join(f"v{index}" for index in range(len(properties)))},
+SELECT line, {", ".join(f"v{index}" for index in range(len(properties)))},{" deleted," if deleted else ""}
   CASE WHEN broken THEN to_json({reasons})::VARCHAR END AS reasons
 FROM checked""",
     )
+
+
+def compile_deleted(dataset: Dataset, *, is_json: bool) -> str | None:
+    """DuckDB SQL that is true where a record deletes the record of its key; None where none does."""
+    deletions = dataset.input.deletions if dataset.input else None
+    if deletions is None:
+        return None
+    conditions = [f"{MARK} = 'true'"] if deletions.marked and is_json else []
+    if deletions.property is not None:
+        value = f"v{list(dataset.properties).index(deletions.property)}"
+        listed = ", ".join(map(quote_text, deletions.values))
+        conditions.append(f"CAST({value} AS VARCHAR) IN ({listed})" if listed else f"{value} IS NOT NULL")
+    return f"(({' OR '.join(conditions) or 'FALSE'}) IS TRUE)"
 
 
 @dataclass(frozen=True)
@@ -189,6 +218,8 @@ def compile_raw(dataset: Dataset, header: tuple[str, ...], *, is_json: bool) -> 
     shown = {name: place for prop in properties if prop.transform for name, place in pick(places, prop.raw_columns)}
     if keys is not None:
         shown[JSON_COLUMN] = f"CAST({RECORD} AS JSON)"
+    if DELETED in places and keys is not None:
+        texts.append(f"{places[DELETED]} AS {MARK}")
     return RawColumns(
         width=len(columns),
         keys=keys,
@@ -211,8 +242,12 @@ def pick(places: dict[str, str], names: tuple[str, ...]) -> list[tuple[str, str]
 
 
 def needed_columns(dataset: Dataset) -> list[str]:
-    """The raw columns that the dataset's properties read."""
-    return list(dict.fromkeys(name for prop in dataset.properties.values() for name in prop.raw_columns))
+    """The raw columns that the dataset's properties read, and the mark of deletion where there is one."""
+    names = dict.fromkeys(name for prop in dataset.properties.values() for name in prop.raw_columns)
+    source = dataset.input
+    if source is not None and source.deletions is not None and source.deletions.marked and reads_json(dataset):
+        names[DELETED] = None
+    return list(names)
 
 
 def reads_json(dataset: Dataset) -> bool:
@@ -241,7 +276,8 @@ def digest_cleaning(dataset: Dataset) -> str:
 
 def describe_input(source: Input) -> dict[str, object]:
     """What of an input decides about its records: where they lie does not, and secrets are none of it."""
-    return {
+    deletions = {"deletions": asdict(source.deletions)} if source.deletions else {}
+    return deletions | {
         "kind": source.kind,
         "mode": source.mode,
         "form": asdict(source.file_format),

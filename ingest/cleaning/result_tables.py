@@ -46,14 +46,47 @@ class ResultTables:
         names = self.plan.dataset.properties
         return {name: number / total for name, number in zip(names, numbers, strict=True)} if total else {}
 
+    def newest(self) -> str:
+        """The newest of each key of the records that break no rule: one to keep, or one that deletes its key.
+
+        A deletion without an order value stands by its line: `deleted_at` is the line of the last one of the key, and
+        what stands behind it is newer, whatever its own value.
+        """
+        if not self.doubled:
+            nothing = ", NULL::BIGINT AS deleted_at" if self.plan.deletes else ""
+            return f"(SELECT *{nothing} FROM judged WHERE reasons IS NULL)"
+        source, order = "judged WHERE reasons IS NULL", newest_first(self.plan)
+        if self.plan.deletes:
+            undated = f"max(CASE WHEN {self.undated()} THEN line END) OVER (PARTITION BY {self.keys})"
+            source = f"(SELECT *, {undated} AS deleted_at FROM {source})"
+            order = f"coalesce(line > deleted_at, TRUE) DESC, line IS NOT DISTINCT FROM deleted_at DESC, {order}"
+        return f"(SELECT * FROM {source} QUALIFY row_number() OVER (PARTITION BY {self.keys} ORDER BY {order}) = 1)"
+
+    def undated(self) -> str:
+        """SQL that is true for a deletion that has no value by which it is older or newer than another record."""
+        prop = order_property(self.plan.dataset)
+        return f"deleted AND {self.plan.value(prop.name)} IS NULL" if prop else "deleted"
+
     def good(self) -> str:
         """The good records, the newest of each key."""
-        newest = (
-            f" QUALIFY row_number() OVER (PARTITION BY {self.keys} ORDER BY {newest_first(self.plan)}) = 1"
-            if self.doubled
-            else ""
+        newest = self.newest()
+        return f"(SELECT * FROM {newest} WHERE NOT deleted)" if self.plan.deletes else newest
+
+    def count_deletions(self) -> int:
+        """How many keys the batch deletes and does not bring again."""
+        return (
+            count(self.engine, f"SELECT count(*) FROM {self.newest()} WHERE deleted")[0] if self.plan.deletes else 0
         )
-        return f"(SELECT * FROM judged WHERE reasons IS NULL{newest})"
+
+    def write_deletions(self, file: Path) -> None:
+        """The keys that the batch deletes: (key, line, order value, whether the batch brings the key again)."""
+        prop = order_property(self.plan.dataset)
+        value = f"CAST({self.plan.value(prop.name)} AS VARCHAR)" if prop else "NULL"
+        self.write(
+            file,
+            f"SELECT {self.keys}, line, {value}, NOT deleted FROM {self.newest()}"
+            " WHERE deleted OR deleted_at IS NOT NULL",
+        )
 
     def fresh(self) -> str:
         """The good records that are not known to be current as they are."""
@@ -72,12 +105,16 @@ class ResultTables:
         )
 
     def write_corrected(self, file: Path, keys: Path) -> None:
-        """The (line, key, order value) of the good records whose key is listed in the file `keys`."""
+        """The (line, key, order value, whether a deletion without one) of the newest records of the listed keys.
+
+        The keys are listed in the file `keys`.
+        """
         listed = f"SELECT key FROM read_csv({quote_text(str(keys))}, columns = {{'key': 'VARCHAR'}}, header = false)"
         key = key_text(self.plan)
         prop = order_property(self.plan.dataset)
         value = f"CAST({self.plan.value(prop.name)} AS VARCHAR)" if prop else "NULL"
-        self.write(file, f"SELECT line, {key}, {value} FROM {self.good()} WHERE {key} IN ({listed})")
+        undated = f"coalesce({self.undated()}, FALSE)" if self.plan.deletes else "FALSE"
+        self.write(file, f"SELECT line, {key}, {value}, {undated} FROM {self.newest()} WHERE {key} IN ({listed})")
 
     def match(self) -> str:
         """SQL that pairs `good` and `snapshot` by key."""
@@ -97,7 +134,7 @@ class ResultTables:
         out = f" WHERE line NOT IN ({', '.join(map(str, late))})" if late else ""
         query = f"SELECT {values} FROM {self.good()}{out}"
         if self.snapshot is not None:
-            good = f"(SELECT * FROM {self.good()}{out}) AS good"
+            good = f"(SELECT * FROM {self.newest()}{out}) AS good"
             left = f"SELECT {values} FROM {self.snapshot} AS known ANTI JOIN {good} ON {self.match()}"
             if snapshot:
                 named = f"SELECT {key_text(self.plan)} FROM judged"

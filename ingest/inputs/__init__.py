@@ -13,6 +13,7 @@ from ingest.inputs.files import find_new_files, open_file_batch
 from ingest.inputs.http.input import open_http_batch
 from ingest.inputs.query import open_query_batch
 from ingest.inputs.raw_batch import InputContext, RawBatch
+from ingest.inputs.stream.input import find_new_messages, open_stream_batch
 from ingest.ledger.landed_note import Position
 
 
@@ -33,6 +34,7 @@ INPUT_READERS: list[InputReader] = [
     InputReader("database", open_database_batch),
     InputReader("query", open_query_batch),
     InputReader("events", open_events_batch),
+    InputReader("stream", open_stream_batch, find_new_messages),
 ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 
-from catalog.model.dataset import Dataset, file_format_of, takes_events
+from catalog.model.dataset import Dataset, comes_continuously, file_format_of
 from catalog.model.load_request import FromSource, Replay
 from ingest.cleaning.engine import CleanBatch, clean_batch, find_native
 from ingest.cleaning.plan import compile_cleaning, needed_columns
@@ -40,8 +40,8 @@ def load_batch(load: RunningLoad) -> Outcome:
 
 def is_repeated(load: RunningLoad, batch: FetchedBatch) -> bool:
     """Whether the batch is the one that was published last, cleaned alike, with nothing rejected since."""
-    # Each pushed record has its own outcome, even if its bytes are those of another one.
-    if takes_events(load.dataset) or not isinstance(load.ticket.request, FromSource):
+    # Each of these records has its own outcome, even if its bytes are those of another one.
+    if comes_continuously(load.dataset) or not isinstance(load.ticket.request, FromSource):
         return False
     return load.ticket.latest == batch.digests and is_at_rest(load.engine, load.ticket.dataset_id)
 

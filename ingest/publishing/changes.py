@@ -83,7 +83,7 @@ def delete_missing(
 
     Where the keys that it lacks are known already they come in a file, and `staging` need not hold all the others.
     """
-    current, history = tables.current, tables.history
+    current = tables.current
     present: sa.ColumnElement[bool]
     if missing_file is None:
         present = sa.exists().where(*(staging.c[name] == current.c[name] for name in tables.key()))
@@ -92,7 +92,15 @@ def delete_missing(
         present = ~sa.exists().where(*(missing.c[name] == current.c[name] for name in tables.key()))
     key = sa.func.concat_ws(",", *(sa.cast(current.c[name], sa.Text) for name in tables.key()))
     kept = sa.exists().where(REJECTS.c.key == key)
-    gone = sa.delete(current).where(~present, ~kept).returning(*current.columns).cte("gone")
+    return delete_records(connection, tables, sa.and_(~present, ~kept), revision)
+
+
+def delete_records(
+    connection: sa.Connection, tables: DatasetTables, condition: sa.ColumnElement[bool], revision: int
+) -> int:
+    """Moves the current records for which the condition holds to history; how many."""
+    history = tables.history
+    gone = sa.delete(tables.current).where(condition).returning(*tables.current.columns).cte("gone")
     names = [*tables.columns(), REVISION, LOAD, LINE]
     return write(
         connection,

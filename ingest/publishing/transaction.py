@@ -17,6 +17,13 @@ from ingest.ledger.loads import lock_head
 from ingest.ledger.running_load import RunningLoad
 from ingest.publishing.candidate import Candidate, LoadWithheld, Outcome, Publication
 from ingest.publishing.changes import apply_changes, delete_missing
+from ingest.publishing.deletions import (
+    apply_deletions,
+    collect_deletions,
+    comes_again,
+    leave_newer_records,
+    leave_outdated_deletions,
+)
 from ingest.publishing.ledger_entries import announce_revision, finish_load, move_head
 from ingest.publishing.quality_checks import BatchCounts, check_counts, measure_gates, must_withhold
 from ingest.publishing.staging import copy_target, restore_indexes
@@ -48,7 +55,9 @@ class Sifted:
     """The staged records that are left, and what fell out of them inside the transaction."""
 
     staged: sa.Table
+    deletions: sa.Table | None  # keys that records of the batch delete
     rejected: int  # of all steps
+    deleted: int  # records of the current revision that records of the batch deleted
     replayed_late: int  # what a replay brings and something newer speaks for
     outdated: list[int]  # lines that a current record is newer than, by `orderBy`
     late: list[int]  # lines without their parents, or that repeat a unique value
@@ -57,7 +66,7 @@ class Sifted:
 def publish_in_transaction(connection: sa.Connection, load: RunningLoad, candidate: Candidate) -> Publication:
     """Every step of a publication; raises LoadWithheld to roll back."""
     head = lock_publishing_head(connection, candidate)
-    sifted = sift(connection, load, candidate)
+    sifted = sift(connection, load, candidate, head.revision + 1)
     parents = read_parents(connection, load.dataset)
     if candidate.direct or candidate.refused:
         restore_indexes(connection, load.tables)
@@ -90,8 +99,11 @@ def lock_publishing_head(connection: sa.Connection, candidate: Candidate) -> Any
     return head
 
 
-def sift(connection: sa.Connection, load: RunningLoad, candidate: Candidate) -> Sifted:
-    """Takes out of the staged records what something newer speaks for, and what only Postgres can reject."""
+def sift(connection: sa.Connection, load: RunningLoad, candidate: Candidate, revision: int) -> Sifted:
+    """Takes out of the staged records what something newer speaks for, and what only Postgres can reject.
+
+    Deletions are written before relations are checked: what is deleted holds no unique value any more.
+    """
     tables = load.tables
     staged = tables.current if candidate.direct else load.staging
     if candidate.direct:
@@ -99,14 +111,23 @@ def sift(connection: sa.Connection, load: RunningLoad, candidate: Candidate) -> 
     collect_rejects(connection, candidate.reject_files)
     outdated: list[int] = []
     replayed_late = 0
+    deletions = None
+    if candidate.clean.deletions_file is not None:
+        deletions = collect_deletions(connection, tables, candidate.clean.deletions_file)
     if candidate.replay is not None:
         collect_replayed(connection, candidate.ticket.dataset_id, candidate.replay, candidate.parsed.parts)
         replayed_late = leave_newer(connection, tables, staged, candidate.ticket.dataset_id, candidate.replay)
-    else:
+        if deletions is not None:
+            replayed_late += len(leave_newer_records(connection, tables, deletions, candidate.replay))
+    elif deletions is None:
         outdated = leave_outdated(connection, tables, staged)
+    else:
+        outdated = leave_outdated(connection, tables, staged, comes_again(tables, deletions, staged))
+        outdated += leave_outdated_deletions(connection, tables, deletions)
+    deleted = 0 if deletions is None else apply_deletions(connection, tables, deletions, revision)
     late = check_relations(connection, load.catalog, tables, staged, replay=candidate.replay is not None)
     rejected = connection.execute(sa.select(sa.func.count()).select_from(REJECTS)).scalar_one()
-    return Sifted(staged, rejected, replayed_late, outdated, late)
+    return Sifted(staged, deletions, rejected, deleted, replayed_late, outdated, late)
 
 
 def apply(
@@ -117,13 +138,15 @@ def apply(
     # What something newer speaks for is counted with the duplicates: another record has its key.
     duplicates = candidate.clean.duplicates + sifted.replayed_late + len(sifted.outdated)
     accepted = raw - duplicates - sifted.rejected
+    missed = 0
     if candidate.direct:
-        inserted, updated, deleted = accepted, 0, 0
+        inserted, updated = accepted - candidate.clean.deletions, 0
     else:
         inserted, updated = apply_changes(connection, tables, sifted.staged, revision)
         snapshot = takes_whole(tables.dataset) and candidate.replay is None
         missing = candidate.clean.missing_file
-        deleted = delete_missing(connection, tables, sifted.staged, revision, missing) if snapshot else 0
+        missed = delete_missing(connection, tables, sifted.staged, revision, missing) if snapshot else 0
+    deleted = sifted.deleted + missed
     counts = BatchCounts(
         raw=raw,
         rejected=sifted.rejected,
@@ -146,7 +169,7 @@ def apply(
         inserted=inserted,
         updated=updated,
         deleted=deleted,
-        unchanged=accepted - inserted - updated,
+        unchanged=accepted - inserted - updated - sifted.deleted,
         record_count=head.record_count + (0 if withheld else inserted - deleted),
         reasons=count_reasons(connection, replayed=candidate.replays_rejects) if sifted.rejected else (),
         measurements=tuple(measurements),
@@ -186,7 +209,7 @@ def settle_rejects(connection: sa.Connection, tables: DatasetTables, candidate: 
     """Keeps the load's rejected records, and closes earlier ones that it speaks for."""
     write_rejects(connection, candidate)
     if candidate.replay is not None:
-        settle_replayed(connection, sifted.staged, candidate.ticket.load_id)
+        settle_replayed(connection, sifted.staged, candidate.ticket.load_id, sifted.deletions)
     if candidate.corrected is not None:
         supersede_corrected(connection, candidate.ticket, tables, candidate.corrected, sifted.outdated)
 

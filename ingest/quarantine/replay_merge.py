@@ -197,10 +197,17 @@ def give_origins(connection: sa.Connection, tables: DatasetTables, load_id: int,
     )
 
 
-def settle_replayed(connection: sa.Connection, staged: sa.Table, load_id: int) -> None:
-    """Closes the rejected records that came through or came too late; those that failed again have new reasons."""
+def settle_replayed(
+    connection: sa.Connection, staged: sa.Table, load_id: int, deletions: sa.Table | None = None
+) -> None:
+    """Closes the rejected records that came through or came too late; those that failed again have new reasons.
+
+    What came through is staged, or among the `deletions` that were applied.
+    """
     parameters = {"by": f"load {load_id}"}
-    table = f'"{staged.schema}"."{staged.name}"'
+    lines = f'SELECT _line FROM "{staged.schema}"."{staged.name}"'
+    if deletions is not None:
+        lines += f" UNION ALL SELECT _line FROM {deletions.name}"
     mine = "r.id = replayed.reject_id AND r.state = 'open'"
     connection.execute(
         sa.text(
@@ -212,7 +219,7 @@ def settle_replayed(connection: sa.Connection, staged: sa.Table, load_id: int) -
     connection.execute(
         sa.text(
             "UPDATE decant.rejected_records AS r SET state = 'replayed', closed_at = now(), closed_by = :by"
-            f" FROM replayed JOIN {table} AS staged ON staged._line = replayed.line WHERE {mine}"
+            f" FROM replayed JOIN ({lines}) AS through ON through._line = replayed.line WHERE {mine}"
         ),
         parameters,
     )

@@ -26,6 +26,7 @@ CONFIRMED = sa.Table(
     sa.Column("line", sa.BigInteger),
     sa.Column("key", sa.Text),
     sa.Column("value", sa.Text),  # by which it is newer than another, where one decides
+    sa.Column("undated", sa.Boolean),  # a deletion without such a value: newer than all that came before it
     prefixes=["TEMPORARY"],
 )
 
@@ -50,7 +51,7 @@ def supersede_corrected(
         .where(records.c.dataset_id == ticket.dataset_id, records.c.state == "open")
         .where(records.c.load_id != ticket.load_id)
         .where(records.c.key == CONFIRMED.c.key, CONFIRMED.c.line != sa.all_(late))
-        .where(good, supersedes(tables, value, records, sa.true()))
+        .where(good, sa.or_(CONFIRMED.c.undated, supersedes(tables, value, records, sa.true())))
         .values(state="superseded", closed_at=sa.func.now(), closed_by=f"load {ticket.load_id}")
     )
 

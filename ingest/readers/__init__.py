@@ -12,6 +12,7 @@ from ingest.errors import SourceError
 from ingest.landing.landed_batch import LandedBatch, LandedPart
 from ingest.landing.unpacking import UnpackLimit
 from ingest.readers.delimited import DelimitedReader
+from ingest.readers.envelopes import make_cloudevents_reader, make_debezium_reader
 from ingest.readers.excel import WorkbookReader
 from ingest.readers.json_document import DocumentReader
 from ingest.readers.json_lines import NdjsonReader
@@ -38,6 +39,8 @@ class Reader(Protocol):
 READERS: dict[str, Callable[[FileFormat, UnpackLimit, Path], Reader]] = {
     "csv": DelimitedReader,
     "ndjson": NdjsonReader,
+    "debezium": make_debezium_reader,
+    "cloudevents": make_cloudevents_reader,
     "json": DocumentReader,
     "parquet": ParquetReader,
     "xlsx": WorkbookReader,

@@ -19,6 +19,7 @@ from ingest.readers.columns import number_duplicate_columns, require_columns
 from runtime.plain_text import plain
 
 JSON_COLUMN = "raw"  # what transforms call a record that is one JSON object
+DELETED = "_deleted"  # the member of a raw record that marks it as deleting its key
 RECORD_LIMIT_BYTES = 1 << 20  # a longer record is rejected
 MALFORMED_SHOWN_BYTES = 1000  # of one that is too long
 MESSAGE_CHARACTERS = 1000  # of what is wrong with a record

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from catalog.model.catalog import Catalog
-from catalog.model.dataset import Dataset, is_derived, takes_events
+from catalog.model.dataset import Dataset, comes_continuously, is_derived, takes_events
 from catalog.model.dependencies import needs_of
 from catalog.model.freshness import Head, current_revisions, revisions_read
 from catalog.model.load_request import FromSource
@@ -219,7 +219,7 @@ class Dispatcher:
             head.id: {heads[key].id for key in needs_of(head.dataset) if key in heads} for head in heads.values()
         }
         for load in choose_due(unfinished, needs, silent, find_jobs(connection), now):
-            queue = EVENTS_QUEUE if takes_events(by_id[load.dataset_id].dataset) else LOADS_QUEUE
+            queue = EVENTS_QUEUE if comes_continuously(by_id[load.dataset_id].dataset) else LOADS_QUEUE
             defer_job(connection, load.id, queue)
             swept.deferred.append(load.id)
 

@@ -12,38 +12,21 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from catalog.model.dataset import Dataset
-from catalog.storage.heads import is_head_of
 from catalog.storage.installation_tables import WatchedInput
-from catalog.storage.ledger_tables import DatasetHead, InputState, Load
-from ingest.errors import (
-    DatabaseBusyError,
-    DiskFullError,
-    IngestError,
-    InterruptedLoadError,
-    OutOfMemoryError,
-    SourceUnavailableError,
-)
+from catalog.storage.ledger_tables import DatasetHead
+from ingest.errors import IngestError
 from ingest.inputs import find_position
 from ingest.inputs.raw_batch import InputContext
 from ingest.ledger.failures import is_outage
 from ingest.loading.loader import Loader
+from ingest.worker.input_progress import read_progress
+from ingest.worker.watch_streams import has_new_messages
 from runtime.logs import log
 
 LOGGER = logging.getLogger("decant.worker")
 TAKEN_AT_ONCE = 8
 LEASE_SECONDS = 60.0
 PAUSE_SHARE = 0.9  # of the pause between two looks: a worker that comes back after it finds its inputs due
-NOT_PUBLISHED = ("withheld", "failed")
-TRANSIENT_CODES = {
-    error.code
-    for error in (
-        DatabaseBusyError,
-        DiskFullError,
-        InterruptedLoadError,
-        OutOfMemoryError,
-        SourceUnavailableError,
-    )
-}
 
 DatasetKey = tuple[str, int, str]  # product, major, dataset
 
@@ -53,9 +36,16 @@ def find_new_data(loader: Loader) -> list[Dataset]:
     return [dataset for dataset in watched_datasets(loader) if has_new_data(loader, dataset)]
 
 
-def find_due_inputs(loader: Loader, pause_seconds: float) -> list[Dataset]:
-    """As `find_new_data`, for the inputs that are due: each is looked at by one worker, once in a pause."""
-    watched = {(dataset.product, dataset.major, dataset.name): dataset for dataset in watched_datasets(loader)}
+def find_due_inputs(loader: Loader, pause_seconds: float, *, streams: bool = False) -> list[Dataset]:
+    """As `find_new_data`, for the inputs that are due: each is looked at by one worker, once in a pause.
+
+    Either the streams, or all others.
+    """
+    watched = {
+        (dataset.product, dataset.major, dataset.name): dataset
+        for dataset in watched_datasets(loader)
+        if is_streamed(dataset) == streams
+    }
     known = note_watched(loader.engine, watched) if watched else {}
     new_data = []
     while known and (taken := take_due(loader.engine, list(known))):
@@ -74,6 +64,11 @@ def watched_datasets(loader: Loader) -> list[Dataset]:
         and dataset.input.watch
         and loader.catalog.product_of(dataset).status != "retired"
     ]
+
+
+def is_streamed(dataset: Dataset) -> bool:
+    """Whether a stream feeds the dataset."""
+    return dataset.input is not None and dataset.input.fed.streamed
 
 
 def note_watched(engine: sa.Engine, watched: Mapping[DatasetKey, Dataset]) -> dict[int, Dataset]:
@@ -121,9 +116,11 @@ def set_due(engine: sa.Engine, numbers: list[int], seconds: float) -> None:
 
 def has_new_data(loader: Loader, dataset: Dataset) -> bool:
     """Whether the input has changed since the last load."""
-    state, tried = read_progress(loader.engine, dataset)
-    context = InputContext(dataset, loader.settings, loader.tables, loader.engine, 0, state)
+    progress = read_progress(loader.engine, dataset)
+    context = InputContext(dataset, loader.settings, loader.tables, loader.engine, 0, progress.state)
     try:
+        if is_streamed(dataset):
+            return has_new_messages(loader, dataset, progress)
         position = find_position(context)
     except IngestError as error:
         # A load would say why, again and again: a source that is not there has no news.
@@ -135,24 +132,4 @@ def has_new_data(loader: Loader, dataset: Dataset) -> bool:
         # The other inputs are looked at all the same.
         log(LOGGER, "input_not_seen", logging.WARNING, dataset=dataset.address, error=type(error).__name__)
         return False
-    return position is not None and json.loads(json.dumps(position)) not in tried
-
-
-def read_progress(engine: sa.Engine, dataset: Dataset) -> tuple[dict[str, object], list[object]]:
-    """Where the input stood when a load last ended well, and the positions that the latest load did not get past."""
-    heads = sa.select(DatasetHead.id).where(is_head_of(dataset))
-    with engine.connect() as connection:
-        dataset_id = connection.execute(heads).scalar_one_or_none()
-        stands = sa.select(InputState.position).where(InputState.dataset_id == dataset_id)
-        state = connection.execute(stands).scalar_one_or_none()
-        latest = connection.execute(
-            sa.select(Load.status, Load.error_code, Load.position, Load.landed)
-            .where(Load.dataset_id == dataset_id, Load.kind == "ingest")
-            .order_by(Load.id.desc())
-            .limit(1)
-        ).one_or_none()
-    # What was in the way may be gone: a full disk, an interruption. That is no judgement on the input.
-    transient = latest is not None and latest.status == "failed" and latest.error_code in TRANSIENT_CODES
-    if latest is None or latest.status not in NOT_PUBLISHED or transient:
-        return state or {}, []
-    return state or {}, [latest.position, (latest.landed or {}).get("position")]
+    return position is not None and json.loads(json.dumps(position)) not in progress.tried

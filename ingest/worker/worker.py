@@ -11,8 +11,8 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -26,6 +26,7 @@ from catalog.model.schedule import next_tick, scheduled_datasets
 from catalog.storage.channels import EVENTS_CHANNEL, LOADS_CHANNEL, REVISIONS_CHANNEL
 from catalog.storage.dataset_tables import build_tables
 from catalog.storage.installation_tables import STALLED_SECONDS
+from ingest.inputs.stream.clients import close_kept
 from ingest.inspection.column_statistics import refresh_profiles
 from ingest.ledger.queue import (
     EVENTS_QUEUE,
@@ -51,6 +52,7 @@ EVENTS_CONCURRENCY = 2
 OUTAGE_SECONDS = 5.0  # without the database: then everything starts anew
 HOUSEKEEPING_SECONDS = 3600.0
 PROFILE_SECONDS = 2.0  # between two looks for datasets without a profile of their revision
+STREAM_SECONDS = 0.4  # from one look at a stream to the next
 RELOAD_SECONDS = 5.0  # between two looks at contracts that are not the migrated ones
 
 LOGGER = logging.getLogger("decant.worker")
@@ -90,7 +92,7 @@ class Worker:
     async def run(self, stop: asyncio.Event) -> None:
         """Works until `stop` is set or the database is gone; `lost` says which."""
         app = make_queue(self.url, self.settings.worker_concurrency + EVENTS_CONCURRENCY, self.run_job)
-        chores = (self.keep_sweeping, self.keep_watching, self.keep_profiling)
+        chores = (self.keep_sweeping, self.keep_watching, self.keep_streaming, self.keep_profiling)
         helpers = [threading.Thread(target=call, daemon=True) for call in chores]
         async with app.open_async(), self.present():
             self.announce()
@@ -122,6 +124,7 @@ class Worker:
     def close(self) -> None:
         """Closes the connections that are kept between sweeps and loads."""
         self.engine.dispose()
+        close_kept()
 
     async def run_once(self) -> None:
         """Works until nothing is due."""
@@ -192,26 +195,25 @@ class Worker:
         """Polls the watched inputs for new data, and runs housekeeping once an hour."""
         tidied_at = time.monotonic()
         while not self.stopping.wait(self.settings.worker_poll_seconds):
-            try:
+            with log_failure("watch_failed"):
                 if new_data := find_due_inputs(self.loader, self.settings.worker_poll_seconds):
                     self.sweep(new_data)
                 if time.monotonic() - tidied_at > HOUSEKEEPING_SECONDS:
                     tidied_at = time.monotonic()
                     run_housekeeping(self.loader)
-            except (psycopg.Error, sa.exc.SQLAlchemyError, CatalogError) as error:
-                log(LOGGER, "watch_failed", logging.WARNING, error=type(error).__name__)
-            except Exception:
-                LOGGER.exception("watch_failed")
+
+    def keep_streaming(self) -> None:
+        """Asks the brokers of streams for messages that wait, and how many."""
+        while not self.stopping.wait(STREAM_SECONDS):
+            with log_failure("streams_not_seen"):
+                if waiting := find_due_inputs(self.loader, STREAM_SECONDS, streams=True):
+                    self.sweep(waiting)
 
     def keep_profiling(self) -> None:
         """Makes profiles of what was published, in a thread of its own: loads do not wait for them."""
         while not self.stopping.wait(PROFILE_SECONDS):
-            try:
+            with log_failure("profile_failed"):
                 self.profile(thrifty=True)
-            except (psycopg.Error, sa.exc.SQLAlchemyError, CatalogError) as error:
-                log(LOGGER, "profile_failed", logging.WARNING, error=type(error).__name__)
-            except Exception:
-                LOGGER.exception("profile_failed")
 
     def profile(self, *, thrifty: bool = False) -> None:
         """Makes the profiles that are behind."""
@@ -246,6 +248,17 @@ class Worker:
         for address in sorted(outdated - self.warned):
             log(LOGGER, "contract_not_migrated", logging.WARNING, dataset=address, hint="run `decant migrate`")
         self.warned |= outdated
+
+
+@contextmanager
+def log_failure(event: str) -> Iterator[None]:
+    """Logs what a chore raises: it is tried again."""
+    try:
+        yield
+    except (psycopg.Error, sa.exc.SQLAlchemyError, CatalogError) as error:
+        log(LOGGER, event, logging.WARNING, error=type(error).__name__)
+    except Exception:
+        LOGGER.exception(event)
 
 
 def listen(url: str) -> psycopg.Connection:

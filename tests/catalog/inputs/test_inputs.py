@@ -239,7 +239,7 @@ def test_a_database_is_read_by_table_or_query(tmp_path: Path) -> None:
             "path: a.csv, headers: {a: b}",
             "input.headers: does not apply to a server of type local",
         ),
-        ("type: kafka", "path: a.csv", "a server of type 'kafka' is not supported; supported are"),
+        ("type: pubsub", "path: a.csv", "a server of type 'pubsub' is not supported; supported are"),
     ],
 )
 def test_what_a_database_cannot_be_asked_is_refused(tmp_path: Path, server: str, words: str, says: str) -> None:

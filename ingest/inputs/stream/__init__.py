@@ -1,0 +1,1 @@
+"""Streams: messages of a broker that can be read again, of Kafka and of NATS JetStream."""

@@ -1,0 +1,192 @@
+"""NATS JetStream: a consumer that the server forgets, made for each batch, without acknowledgements.
+
+The client is asynchronous; its loop runs while it is asked something, and rests between batches. A stream has one
+partition here, 0, whose offsets are the stream's sequences. Reading from a sequence that was deleted skips on
+silently, so what is missing is compared with what the server says it keeps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Coroutine, Generator
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import nats
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import AuthorizationError, Error, NoServersError
+from nats.js import JetStreamContext
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, RawStreamMsg, StreamInfo
+from nats.js.errors import APIError, NotFoundError
+
+from catalog.model.sources import StreamSource
+from ingest.errors import SourceError, SourceMissingError, SourceUnavailableError
+from ingest.inputs.stream.messages import Message, Offsets, Span, StreamState
+
+PARTITION = 0
+ASK_SECONDS = 8.0
+MESSAGES_AT_ONCE = 1_000
+FORGOTTEN_SECONDS = 30.0  # after which the server removes a consumer that nobody asks
+DELETED = ("KV-Operation", "DEL"), ("KV-Operation", "PURGE")  # headers of a deletion in a key-value bucket
+Answer = TypeVar("Answer")
+
+
+class NatsClient:
+    """A connection to a server, and one of its streams."""
+
+    def __init__(self, source: StreamSource) -> None:
+        self.source = source
+        self.loop = asyncio.new_event_loop()
+        self.connection: Client | None = None
+
+    def look(self) -> StreamState:
+        """What the stream holds now, of the subjects that are read."""
+        return self.run(self.find_state())
+
+    def find(self, moment: datetime) -> dict[int, int]:
+        """The first sequence whose message is not older; none where there is none."""
+        first = self.run(self.find_first(moment))
+        return {} if first is None else {PARTITION: first}
+
+    def read(self, starts: Offsets, ends: Offsets) -> Generator[Message]:
+        """The messages between the sequences."""
+        start, end = starts[PARTITION], ends[PARTITION]
+        before = self.look().partitions[PARTITION].first
+        subscription = self.run(self.subscribe(start))
+        expected, missing = start, None
+        try:
+            while expected < end:
+                for found in self.run(subscription.fetch(MESSAGES_AT_ONCE, timeout=ASK_SECONDS)):
+                    message = to_message(found)
+                    if message.offset >= end:
+                        expected = end
+                        break
+                    if message.offset > expected and missing is None:
+                        missing = expected
+                    expected = message.offset + 1
+                    yield message
+            if missing is not None and before <= missing < self.look().partitions[PARTITION].first:
+                raise SourceUnavailableError(f"Messages of {self.source.topic} were deleted while they were read.")
+        finally:
+            with suppress(Exception):
+                self.run(subscription.unsubscribe())
+
+    def run(self, question: Coroutine[Any, Any, Answer]) -> Answer:
+        """What the server answers; SourceError where it does not."""
+        try:
+            return self.loop.run_until_complete(asyncio.wait_for(question, ASK_SECONDS + 1))
+        except NotFoundError:
+            raise SourceMissingError(
+                f"The stream {self.source.topic!r} does not exist at {self.source.server}."
+            ) from None
+        except AuthorizationError:
+            raise SourceError(f"{self.source.server} denies access to {self.source.topic!r}.") from None
+        except (Error, APIError, NoServersError, OSError, TimeoutError) as error:
+            if "authorization" in str(error).lower() or "permissions violation" in str(error).lower():
+                raise SourceError(f"{self.source.server} denies access to {self.source.topic!r}.") from None
+            said = str(error)[:200] or "no answer in time"
+            raise SourceUnavailableError(f"{self.source.server} does not answer ({said}).") from None
+
+    async def jetstream(self) -> JetStreamContext:
+        """The stream's interface, connected."""
+        if self.connection is None or not self.connection.is_connected:
+            await self.disconnect()
+            self.connection = await self.connect()
+        return self.connection.jetstream(timeout=ASK_SECONDS)
+
+    async def connect(self) -> Client:
+        """A new connection; the library's own error of the last attempt where there is none."""
+        source = self.source
+        problems: list[Exception] = []
+
+        async def note(error: Exception) -> None:
+            problems.append(error)
+
+        secret: dict[str, Any] = {"user": source.user, "password": source.password, "token": source.token}
+        secured = {"tls": ssl.create_default_context(cafile=source.ca)} if "tls://" in source.hosts else {}
+        try:
+            return await nats.connect(
+                source.hosts.split(","),
+                name="decant",
+                error_cb=note,
+                allow_reconnect=False,
+                connect_timeout=5,
+                **{name: value for name, value in secret.items() if value is not None},
+                **secured,
+            )
+        except NoServersError:
+            raise problems[-1] if problems else NoServersError() from None
+
+    async def find_state(self) -> StreamState:
+        """The stream's first sequence, and the one after its last message of the subjects that are read."""
+        stream = await self.jetstream()
+        info: StreamInfo = await stream.stream_info(self.source.topic)
+        end = info.state.last_seq + 1
+        if self.source.subject is not None:
+            try:
+                last: RawStreamMsg = await stream.get_last_msg(self.source.topic, self.source.subject)
+                end = int(last.seq or 0) + 1
+            except NotFoundError:
+                end = info.state.first_seq
+        first = min(max(info.state.first_seq, 1), max(end, 1))
+        created = info.created.astimezone(UTC).isoformat() if info.created else None
+        return StreamState(created, {PARTITION: Span(first, max(end, 1))})
+
+    async def subscribe(self, start: int) -> JetStreamContext.PullSubscription:
+        """A consumer of its own that begins at a sequence."""
+        stream = await self.jetstream()
+        config = ConsumerConfig(
+            deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+            opt_start_seq=start,
+            ack_policy=AckPolicy.NONE,
+            inactive_threshold=FORGOTTEN_SECONDS,
+            mem_storage=True,
+        )
+        return await stream.pull_subscribe(self.source.subject or "", stream=self.source.topic, config=config)
+
+    async def find_first(self, moment: datetime) -> int | None:
+        """The sequence of the first message that is not older."""
+        stream = await self.jetstream()
+        config = ConsumerConfig(
+            deliver_policy=DeliverPolicy.BY_START_TIME,
+            opt_start_time=moment,
+            ack_policy=AckPolicy.NONE,
+            inactive_threshold=FORGOTTEN_SECONDS,
+            mem_storage=True,
+        )
+        subscription = await stream.pull_subscribe(self.source.subject or "", stream=self.source.topic, config=config)
+        try:
+            for found in await subscription.fetch(1, timeout=1):
+                return found.metadata.sequence.stream
+        except TimeoutError:
+            return None
+        finally:
+            with suppress(Error, APIError):
+                await subscription.unsubscribe()
+        return None
+
+    async def disconnect(self) -> None:
+        """Ends the connection."""
+        if self.connection is not None:
+            with suppress(Exception):
+                await self.connection.close()
+        self.connection = None
+
+    def close(self) -> None:
+        """Closes the connection and its loop."""
+        with suppress(Exception):
+            self.loop.run_until_complete(asyncio.wait_for(self.disconnect(), 2))
+        self.loop.close()
+
+
+def to_message(found: Msg) -> Message:
+    """A message as the input takes it; the subject is its key."""
+    about = found.metadata
+    headers = [(name, value.encode()) for name, value in (found.headers or {}).items()]
+    deleted = any((found.headers or {}).get(name) == value for name, value in DELETED)
+    milliseconds = int(about.timestamp.timestamp() * 1000)
+    value = None if deleted else found.data
+    return Message(PARTITION, about.sequence.stream, found.subject.encode(), value, milliseconds, headers)

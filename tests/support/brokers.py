@@ -1,0 +1,173 @@
+"""Real brokers on free ports of 127.0.0.1: the NATS server with JetStream, and one that speaks Kafka's protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import nats
+from confluent_kafka import Producer, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
+from nats.js.api import StreamConfig
+
+START_SECONDS = 30.0
+Produced = tuple[str | None, bytes | None]  # key and value
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Broker:
+    """A broker's process, which can be killed and started again on the same port and folder."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.folder = folder
+        self.options = options
+        self.port = free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def command(self) -> list[str]:
+        """What starts it."""
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """Starts it, and waits until it answers."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(self.command(), stdout=log, stderr=log)
+        until = time.monotonic() + START_SECONDS
+        while time.monotonic() < until:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.05)
+        raise AssertionError((self.folder / "log").read_text())
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        """Ends it."""
+        if self.process is not None:
+            self.process.send_signal(number)
+            self.process.wait(30)
+            self.process = None
+
+    def kill(self) -> None:
+        """Kills it."""
+        self.stop(signal.SIGKILL)
+
+
+class NatsServer(Broker):
+    """The real server, with JetStream on disk."""
+
+    def command(self) -> list[str]:
+        """What starts it."""
+        program = str(Path(sys.executable).with_name("nats-server"))
+        store = ["-js", "-sd", str(self.folder / "store")]
+        return [program, "-a", "127.0.0.1", "-p", str(self.port), *store, *self.options]
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return f"nats://127.0.0.1:{self.port}"
+
+    def call(self, name: str, *arguments: Any, **options: Any) -> Any:
+        """What a method of JetStream's client returns."""
+
+        async def ask() -> Any:
+            connection = await nats.connect(self.url)
+            try:
+                return await getattr(connection.jetstream(), name)(*arguments, **options)
+            finally:
+                await connection.close()
+
+        return asyncio.run(ask())
+
+    def add_stream(self, name: str, subjects: Sequence[str], **config: Any) -> None:
+        """Makes a stream."""
+        self.call("add_stream", StreamConfig(name=name, subjects=list(subjects), **config))
+
+    def publish(self, messages: Iterable[Produced], headers: dict[str, str] | None = None) -> None:
+        """Publishes (subject, value), each acknowledged."""
+
+        async def send() -> None:
+            connection = await nats.connect(self.url)
+            stream = connection.jetstream()
+            try:
+                some = [stream.publish(str(subject), value or b"", headers=headers) for subject, value in messages]
+                for start in range(0, len(some), 500):
+                    await asyncio.gather(*some[start : start + 500])
+            finally:
+                await connection.close()
+
+        asyncio.run(send())
+
+
+class KafkaBroker(Broker):
+    """A small broker that speaks Kafka's protocol; what it holds does not survive a kill."""
+
+    def command(self) -> list[str]:
+        """What starts it."""
+        program = str(Path(sys.executable).with_name("noida-db"))
+        place = ["--data-dir", str(self.folder / "store"), "--only", "kafka", "--kafka-port", str(self.port)]
+        return [program, "start", *place]
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return f"127.0.0.1:{self.port}"
+
+    @cached_property
+    def admin(self) -> AdminClient:
+        """An administrative client, kept: one that is collected takes its answers with it."""
+        return AdminClient({"bootstrap.servers": self.url})
+
+    def add_topic(self, name: str, partitions: int = 1) -> None:
+        """Makes a topic."""
+        for future in self.admin.create_topics([NewTopic(name, num_partitions=partitions)]).values():
+            future.result(10)
+
+    def delete_topic(self, name: str) -> None:
+        """Deletes a topic."""
+        for future in self.admin.delete_topics([name]).values():
+            future.result(10)
+        while name in self.admin.list_topics(timeout=10).topics:
+            time.sleep(0.05)
+
+    def grow(self, name: str, partitions: int) -> None:
+        """Adds partitions."""
+        for future in self.admin.create_partitions([NewPartitions(name, partitions)]).values():
+            future.result(10)
+
+    def forget(self, name: str, before: dict[int, int]) -> None:
+        """Deletes the messages before an offset of each partition."""
+        places = [TopicPartition(name, partition, offset) for partition, offset in before.items()]
+        for future in self.admin.delete_records(places).values():
+            future.result(10)
+
+    def partitions(self, name: str) -> int:
+        """How many partitions a topic has."""
+        found = self.admin.describe_topics(TopicCollection([name]))[name].result(10)
+        return len(found.partitions)
+
+    def produce(
+        self, topic: str, messages: Iterable[Produced], *, partition: int | None = None, headers: Any = None
+    ) -> None:
+        """Produces messages, all acknowledged."""
+        producer = Producer({"bootstrap.servers": self.url, "linger.ms": 5})
+        where: dict[str, Any] = {} if partition is None else {"partition": partition}
+        for key, value in messages:
+            producer.produce(topic, key=key, value=value, headers=headers, **where)
+            producer.poll(0)
+        assert producer.flush(30) == 0
