@@ -16,7 +16,8 @@ import psycopg
 
 from runtime.postgres.database import ROLES, DatabaseUrls, create_roles
 from runtime.postgres.embedded_postgres import EmbeddedPostgres, run_embedded
-from tests.endurance import crash, testbed, volume
+from tests.endurance import crash, streams, testbed, volume
+from tests.support.brokers import KafkaBroker, NatsServer
 from tests.support.lab import Lab
 
 PEAK_BYTES = 1 << 30
@@ -70,6 +71,9 @@ def main() -> int:
     kill = parts.add_parser("crash", help="loads killed at every step")
     kill.add_argument("--kills", type=int, default=200)
     kill.add_argument("--seed", type=int, default=int(time.time()))
+    stream = parts.add_parser("streams", help="loads of a stream, and its broker, killed while it is written")
+    stream.add_argument("--kills", type=int, default=200)
+    stream.add_argument("--seed", type=int, default=int(time.time()))
     size = parts.add_parser("volume", help="memory at a tenth of the records, and at all of them")
     size.add_argument("--records", type=int, default=10_000_000)
     chosen = parser.parse_args()
@@ -86,9 +90,32 @@ def main() -> int:
                 say(f"{times:4}  killed {name}")
             say("every record is accounted for, nothing is doubled, nothing is left about")
             return 0
+        if chosen.part == "streams":
+            say(f"seed {chosen.seed}")
+            kill_streams(labs, chosen.kills, chosen.seed)
+            return 0
         small, large = volume.run_volume(labs.make, [chosen.records // 10, chosen.records], say)
         say(f"peak {small / 1e6:.0f} MB and {large / 1e6:.0f} MB: {large / small:.2f} times")
         return 0 if large <= PEAK_BYTES and large <= PEAK_RATIO * small else 1
+
+
+def kill_streams(labs: Labs, kills: int, seed: int) -> None:
+    """Half of the kills with each broker."""
+    nats = NatsServer(labs.folder / "nats")
+    try:
+        nats.add_stream(streams.TOPIC, ["*"])
+        lab = labs.make(streams.write_contract("nats", nats.url))
+        streams.run_stream(lab, nats, kills // 2, seed, say)
+    finally:
+        nats.stop()
+    kafka = KafkaBroker(labs.folder / "kafka")
+    try:
+        kafka.add_topic(streams.TOPIC, 3)
+        lab = labs.make(streams.write_contract("kafka", kafka.url))
+        streams.run_stream(lab, kafka, kills // 2, seed, say)
+    finally:
+        kafka.stop()
+    say("every message is accounted for once, and each key has its last value")
 
 
 if __name__ == "__main__":

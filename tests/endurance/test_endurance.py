@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from tests.endurance.crash import FIRST_POINTS, POINTS, run_kills
+from tests.endurance.streams import TOPIC, run_stream, write_contract
 from tests.endurance.testbed import CONTRACT, prepare
+from tests.support.brokers import NatsServer
 from tests.support.lab import Lab
 
 
@@ -14,3 +17,15 @@ def test_loads_killed_at_every_step_lose_and_double_nothing(make_lab: Callable[.
     prepare(lab)
     kills = run_kills(lab, 19, seed=1, first=FIRST_POINTS[0], say=lambda line: None)
     assert len(set(kills) & set(POINTS)) == 13, kills
+
+
+def test_a_stream_is_loaded_once_however_often_its_loaders_are_killed(
+    make_lab: Callable[..., Lab], tmp_path: Path
+) -> None:
+    server = NatsServer(tmp_path / "nats")
+    try:
+        server.add_stream(TOPIC, ["*"])
+        lab = make_lab(write_contract("nats", server.url))
+        run_stream(lab, server, 10, seed=1, say=lambda line: None)
+    finally:
+        server.stop()

@@ -113,6 +113,25 @@ class NatsServer(Broker):
 
         asyncio.run(send())
 
+    def publish_keyed(self, stream: str, messages: Iterable[Produced]) -> None:
+        """Publishes (key, value): the subject is the key, and a header marks a message without a value."""
+
+        async def send() -> None:
+            connection = await nats.connect(self.url)
+            jetstream = connection.jetstream()
+            try:
+                waiting = [
+                    await jetstream.publish_async(
+                        str(key), value or b"", headers=None if value is not None else {"KV-Operation": "DEL"}
+                    )
+                    for key, value in messages
+                ]
+                await asyncio.gather(*waiting)
+            finally:
+                await connection.close()
+
+        asyncio.run(send())
+
 
 class KafkaBroker(Broker):
     """A small broker that speaks Kafka's protocol; what it holds does not survive a kill."""

@@ -26,7 +26,7 @@ name: Orders
 version: 1.0.0
 status: active
 servers:
-  - {{server: kafka, type: kafka, host: "{kafka}", format: json}}
+  - {{server: kafka, type: kafka, host: "{kafka}", format: json, customProperties: {registry}}}
   - server: nats
     type: custom
     customProperties: [{{property: kind, value: nats}}, {{property: url, value: "{nats}"}}]
@@ -128,14 +128,17 @@ def order(number: int, amount: int = 1) -> tuple[str, bytes]:
 def make_orders(make_lab: Callable[..., Lab], request: pytest.FixtureRequest) -> MakeOrders:
     """Makes the product for a broker; `options` are more keys of its input."""
 
-    def make(broker: str, more: str = "", gates: dict[str, int] | None = None, **options: Any) -> Orders:
+    def make(
+        broker: str, more: str = "", gates: dict[str, int] | None = None, registry: str = "", **options: Any
+    ) -> Orders:
         topic = f"orders-{uuid4().hex[:8]}"
         name = "topic" if broker == "kafka" else "stream"
         chosen = {"server": broker, name: topic, "mode": "upsert"} | options
         hosts = {"kafka": "127.0.0.1:1", "nats": "nats://127.0.0.1:1"}
         hosts[broker] = request.getfixturevalue(broker).url
         limits = "".join(f"      - {{property: {gate}, value: {most}}}\n" for gate, most in (gates or {}).items())
-        text = CONTRACT.format(input=json.dumps(chosen), more=more, gates=limits, **hosts)
+        known = json.dumps([{"property": "registry", "value": registry}] if registry else [])
+        text = CONTRACT.format(registry=known, input=json.dumps(chosen), more=more, gates=limits, **hosts)
         lab = make_lab(text)
         return Orders(lab, topic)
 

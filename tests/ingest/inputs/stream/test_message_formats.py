@@ -1,0 +1,177 @@
+"""What messages hold: CloudEvents, changes of a database, delimited lines, Avro; keys, headers and deletions."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import fastavro
+import pytest
+
+from tests.support.brokers import KafkaBroker
+from tests.support.streams import MakeOrders, order
+
+SCHEMA = {
+    "type": "record",
+    "name": "Order",
+    "fields": [{"name": "id", "type": "int"}, {"name": "amount", "type": ["null", "long"]}],
+}
+
+
+def change(op: str, before: Any = None, after: Any = None) -> bytes:
+    """A change as Debezium writes it."""
+    return json.dumps({"before": before, "after": after, "op": op, "ts_ms": 1}).encode()
+
+
+def test_a_tombstone_deletes_its_key_and_a_record_behind_it_brings_it_back(
+    kafka: KafkaBroker, make_orders: MakeOrders
+) -> None:
+    orders = make_orders("kafka", deletes="tombstones")
+    kafka.add_topic(orders.topic)
+    kafka.produce(orders.topic, [order(number) for number in range(5)])
+    orders.load()
+    more = [("1", None), ("2", None), order(2, 9), ("77", None), ("x", None), ('{"id": 3}', None)]
+    kafka.produce(orders.topic, more)
+    outcome = orders.load().outcome
+    assert orders.records() == [(0, 1), (2, 9), (4, 1)]
+    assert (outcome.deleted, outcome.updated, outcome.rejected, outcome.duplicates) == (2, 1, 1, 1)
+    assert outcome.raw == outcome.accepted + outcome.rejected + outcome.duplicates
+    assert outcome.accepted == outcome.inserted + outcome.updated + outcome.deleted + outcome.unchanged
+    assert orders.lab.rows("SELECT id FROM orders_v1.orders_history ORDER BY id") == [(1,), (2,), (3,)]
+
+
+def test_a_tombstone_wins_over_whatever_order_value_came_before(kafka: KafkaBroker, make_orders: MakeOrders) -> None:
+    orders = make_orders("kafka", deletes="tombstones", orderBy="amount")
+    kafka.add_topic(orders.topic)
+    kafka.produce(orders.topic, [order(1, 10), order(2, 10), order(3, 10)])
+    orders.load()
+    # What stands behind a tombstone is newer than all before it; what only has a smaller value is older.
+    kafka.produce(orders.topic, [order(1, 20), ("1", None), order(2, 30), ("2", None), order(2, 3), order(3, 5)])
+    orders.load()
+    assert orders.records() == [(2, 3), (3, 10)]
+
+
+def test_changes_of_a_database_write_and_delete(kafka: KafkaBroker, make_orders: MakeOrders) -> None:
+    orders = make_orders("kafka", format="debezium")
+    kafka.add_topic(orders.topic)
+    row = {"id": 1, "amount": 5}
+    enveloped = json.dumps({"schema": {}, "payload": {"op": "r", "before": None, "after": {"id": 4, "amount": 4}}})
+    kafka.produce(
+        orders.topic,
+        [
+            ("1", change("c", after=row)),
+            ("1", change("u", row, row | {"amount": 6})),
+            ("2", change("c", after={"id": 2, "amount": 2})),
+            ("2", change("d", before={"id": 2, "amount": 2})),
+            ('{"id": 2}', None),
+            ("3", change("u", after={"id": 3, "amount": "__debezium_unavailable_value"})),
+            ("t", change("t")),
+            ("4", enveloped.encode()),
+            ("5", b"nonsense"),
+        ],
+    )
+    outcome = orders.load().outcome
+    assert orders.records() == [(1, 6), (4, 4)]
+    assert (outcome.raw, outcome.rejected) == (9, 3)
+    reasons = [message for *_, message in orders.rejects()]
+    assert "REPLICA IDENTITY FULL" in reasons[0]
+    assert "no change of a row" in reasons[1]
+    kafka.produce(orders.topic, [("1", change("d", before={"id": 1}))])
+    assert orders.load().outcome.deleted == 1
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_cloudevents_give_their_data_and_their_attributes(
+    kafka: KafkaBroker, make_orders: MakeOrders, binary: bool
+) -> None:
+    more = "      - {name: type, logicalType: string, transformLogic: _type}\n"
+    orders = make_orders("kafka", more, format="cloudevents")
+    kafka.add_topic(orders.topic)
+    data = {"id": 7, "amount": 70}
+    attributes = {"specversion": "1.0", "id": "e1", "source": "/shop", "type": "placed"}
+    if binary:
+        headers = [(f"ce_{name}", text.encode()) for name, text in attributes.items()]
+        kafka.produce(orders.topic, [("7", json.dumps(data, indent=1).encode())], headers=headers)
+    else:
+        kafka.produce(orders.topic, [("7", json.dumps(attributes | {"data": data}).encode())])
+    kafka.produce(orders.topic, [("8", b'{"id": 8}')])
+    outcome = orders.load().outcome
+    assert orders.records("id, amount, type") == [(7, 70, "placed")]
+    assert outcome.rejected == 1
+
+
+def test_delimited_lines_have_the_columns_of_the_contract(kafka: KafkaBroker, make_orders: MakeOrders) -> None:
+    orders = make_orders("kafka", format="csv", columns=["id", "amount"])
+    kafka.add_topic(orders.topic)
+    values = [b"1,2", b"3,4\r\n", b"5", b"", b"PK\x03\x04", b"\xff,1", b"6,7\n8,9", b'"9","10"']
+    kafka.produce(orders.topic, [(None, value) for value in values])
+    outcome = orders.load().outcome
+    assert orders.records() == [(1, 2), (3, 4), (9, 10)]
+    assert (outcome.raw, outcome.rejected) == (8, 5)
+
+
+def test_a_contract_reads_what_a_message_says_of_itself(kafka: KafkaBroker, make_orders: MakeOrders) -> None:
+    names = ("_key", "_partition", "_offset", "_timestamp")
+    kinds = ("string", "integer", "integer", "timestamp")
+    more = "".join(
+        f"      - {{name: m{name}, logicalType: {kind}, transformLogic: {name}}}\n"
+        for name, kind in zip(names, kinds, strict=True)
+    )
+    orders = make_orders("kafka", more)
+    kafka.add_topic(orders.topic, 2)
+    kafka.produce(
+        orders.topic, [("k", b'{"id": 1}'), ("k", b" {}"), ("k", b'{"_key": "spoofed", "id": 2}')], partition=1
+    )
+    orders.load()
+    assert orders.records("id, m_key, m_partition, m_offset, m_timestamp IS NULL") == [(1, "k", 1, 0, False)]
+    assert len(orders.rejects()) == 2
+
+
+def test_a_key_is_a_column_where_the_contract_says_so(kafka: KafkaBroker, make_orders: MakeOrders) -> None:
+    orders = make_orders("kafka", key="id", deletes="tombstones")
+    kafka.add_topic(orders.topic)
+    kafka.produce(orders.topic, [("1", b'{"amount": 5}'), ("2", b"{}"), ("1", None), ("3", b'{"amount": 1}')])
+    orders.load()
+    assert orders.records() == [(2, None), (3, 1)]
+
+
+@pytest.fixture
+def registry() -> Iterator[str]:
+    """A schema registry that knows one schema, number 5."""
+
+    class Registry(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            known = self.path == "/schemas/ids/5"
+            self.send_response(200 if known else 404)
+            self.end_headers()
+            self.wfile.write(json.dumps({"schema": json.dumps(SCHEMA)} if known else {}).encode())
+
+        def log_message(self, *args: Any) -> None:
+            """Nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Registry)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join(5)
+
+
+def test_avro_is_decoded_by_the_schema_of_its_writer(
+    kafka: KafkaBroker, make_orders: MakeOrders, registry: str
+) -> None:
+    orders = make_orders("kafka", format="avro", registry=registry)
+    kafka.add_topic(orders.topic)
+    body = io.BytesIO()
+    fastavro.schemaless_writer(body, fastavro.parse_schema(SCHEMA), {"id": 1, "amount": 3_000_000_000})
+    packed = b"\0\0\0\0\5" + body.getvalue()
+    values = [packed, packed[:-1], packed + b"x", b"\0\0\0\0\6" + body.getvalue(), b"{}", b""]
+    kafka.produce(orders.topic, [(None, value) for value in values])
+    outcome = orders.load().outcome
+    assert orders.records() == [(1, 3_000_000_000)]
+    assert (outcome.raw, outcome.rejected) == (6, 5)
