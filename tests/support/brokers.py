@@ -15,7 +15,8 @@ from typing import Any
 
 import nats
 from confluent_kafka import Producer, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewPartitions, NewTopic
 from nats.js.api import StreamConfig
 
 START_SECONDS = 30.0
