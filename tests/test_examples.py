@@ -29,7 +29,7 @@ def test_an_example_does_what_its_readme_says(name: str, tmp_path: Path, urls: D
 
 def test_every_example_is_listed_and_short() -> None:
     index = read("examples/README.md")
-    assert len(FOLDERS) == 4
+    assert len(FOLDERS) == 5
     for name in FOLDERS:
         assert f"({name}/README.md)" in index
         assert len(read(f"examples/{name}/README.md").splitlines()) <= 30

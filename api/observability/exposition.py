@@ -17,8 +17,9 @@ from api.observability.metrics import FOLDER_VARIABLE
 
 LEDGER = """
 SELECT d.product, d.major, d.dataset, d.revision, d.record_count,
-  (SELECT count(*) FROM decant.rejected_records AS r WHERE r.dataset_id = d.id AND r.state = 'open')
-FROM decant.datasets AS d ORDER BY d.product, d.major, d.dataset
+  (SELECT count(*) FROM decant.rejected_records AS r WHERE r.dataset_id = d.id AND r.state = 'open'),
+  lag.records, extract(epoch FROM now() - lag.caught_up_at)::float8
+FROM decant.datasets AS d LEFT JOIN decant.stream_lags AS lag ON lag.dataset_id = d.id ORDER BY d.product, d.major, d.dataset
 """
 
 LOADS = "SELECT status, count(*) FROM decant.loads GROUP BY status ORDER BY status"
@@ -58,6 +59,10 @@ class Ledger:
         limit = gauge("decant_dataset_freshness_limit_seconds", "Maximum age that the contract allows.")
         kept = gauge("decant_dataset_fresh", "Whether the dataset meets this limit: 1 or 0.")
         rejected = gauge("decant_rejected_records", "Rejected records that are open.")
+        waiting = gauge(
+            "decant_stream_lag_records", "Messages of the stream that waited when they were counted last."
+        )
+        behind = gauge("decant_stream_lag_seconds", "Time since every message of the stream had been read.")
         for product, major, dataset, *figures in self.datasets:
             key = [product, str(major), dataset]
             revision.add_metric(key, figures[0])
@@ -70,10 +75,13 @@ class Ledger:
                 limit.add_metric(key, fresh["latency_seconds"])
                 kept.add_metric(key, float(fresh["fresh"]))
             rejected.add_metric(key, figures[2])
+            for metric, figure in ((waiting, figures[3]), (behind, figures[4])):
+                if figure is not None:
+                    metric.add_metric(key, figure)
         loads = GaugeMetricFamily("decant_loads", "Loads in the ledger.", labels=["status"])
         for status, number in self.loads:
             loads.add_metric([status], number)
-        return [revision, records, current, limit, kept, rejected, loads]
+        return [revision, records, current, limit, kept, rejected, waiting, behind, loads]
 
 
 def gauge(name: str, description: str) -> GaugeMetricFamily:

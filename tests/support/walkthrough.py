@@ -19,7 +19,7 @@ from tests.support.command_line import DECANT
 from tests.support.documents import BASE, blocks, curl_commands
 from tests.support.waiting import wait_until
 
-FILE_SERVER = re.compile(r"^python3 -m http\.server (\d+) ")
+PORT_SERVER = re.compile(r"^(?:python3 -m http\.server|nats-server .*-p) (\d+)")
 # Keeps the folder in which a block ends, and what it exported, for the next block.
 STATE = "import json, os; print(json.dumps([os.getcwd(), dict(os.environ)]))"
 KEEP = f"""\n{shlex.quote(sys.executable)} -c '{STATE}' > "$WALKTHROUGH"\n"""
@@ -109,8 +109,8 @@ class Walkthrough:
                     self.ran += 1
                     if content.strip() == "decant serve":
                         self.client, printed = running.enter_context(self.serve())
-                    elif found := FILE_SERVER.match(content):
-                        running.enter_context(self.serve_files(content, found[1]))
+                    elif found := PORT_SERVER.match(content):
+                        running.enter_context(self.serve_others(content, found[1]))
                     elif commands := curl_commands(content):
                         if prepared := content[: content.index("curl ")].strip():
                             self.run(prepared)
@@ -163,16 +163,19 @@ class Walkthrough:
             process.communicate(timeout=30)
 
     @contextmanager
-    def serve_files(self, command: str, port: str) -> Iterator[None]:
-        """The file server that a document starts, on a free port that contracts below the folder then name."""
+    def serve_others(self, command: str, port: str) -> Iterator[None]:
+        """A server that a document starts, on a free port that contracts and scripts of the folder then name."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             other = str(free.getsockname()[1])
-        for contract in self.folder.glob("contracts/*.yaml"):
-            contract.write_text(contract.read_text().replace(f":{port}", f":{other}"))
-        words = shlex.split(command.replace(port, other, 1))
+        for file in (*self.folder.glob("contracts/*.yaml"), *self.folder.glob("*.py")):
+            file.write_text(file.read_text().replace(f":{port}", f":{other}"))
+        program, *words = shlex.split(command.replace(port, other, 1))
         process = subprocess.Popen(
-            [sys.executable, *words[1:]], cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [DECANT.with_name(program), *words],
+            cwd=self.folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         try:
             wait_until(lambda: is_open(int(other)))

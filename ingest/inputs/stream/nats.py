@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Coroutine, Generator, Mapping
+from collections.abc import Coroutine, Generator
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -220,8 +220,9 @@ def to_message(found: Msg) -> Message:
     parts = found.reply.split(".")
     first = 3 if len(parts) < LONG_ADDRESS else 5
     sequence, nanoseconds = int(parts[first + 2]), int(parts[first + 4])
-    headers: Mapping[str, str] = found.headers or {}
-    deleted = any(headers.get(name) == value for name, value in DELETED)
-    given = [(name, value.encode()) for name, value in headers.items()]
-    value = None if deleted else found.data
-    return Message(PARTITION, sequence, found.subject.encode(), value, nanoseconds // 1_000_000, given)
+    milliseconds, key = nanoseconds // 1_000_000, found.subject.encode()
+    if not found.headers:
+        return Message(PARTITION, sequence, key, found.data, milliseconds, ())
+    deleted = any(found.headers.get(name) == value for name, value in DELETED)
+    headers = [(name, value.encode()) for name, value in found.headers.items()]
+    return Message(PARTITION, sequence, key, None if deleted else found.data, milliseconds, headers)
