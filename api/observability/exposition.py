@@ -19,7 +19,8 @@ LEDGER = """
 SELECT d.product, d.major, d.dataset, d.revision, d.record_count,
   (SELECT count(*) FROM decant.rejected_records AS r WHERE r.dataset_id = d.id AND r.state = 'open'),
   lag.records, extract(epoch FROM now() - lag.caught_up_at)::float8
-FROM decant.datasets AS d LEFT JOIN decant.stream_lags AS lag ON lag.dataset_id = d.id ORDER BY d.product, d.major, d.dataset
+FROM decant.datasets AS d LEFT JOIN decant.stream_lags AS lag ON lag.dataset_id = d.id
+ORDER BY d.product, d.major, d.dataset
 """
 
 LOADS = "SELECT status, count(*) FROM decant.loads GROUP BY status ORDER BY status"

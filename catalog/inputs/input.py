@@ -157,9 +157,7 @@ def find_server(
     read = known_types.get(type_name)
     if read is None:
         known = ", ".join(known_types)
-        findings.error(
-            trail, f"input.server: a server of type {server.type!r} is not supported; supported are {known}"
-        )
+        findings.error(trail, f"input.server: a server of type {type_name!r} is not supported; supported are {known}")
         return None
     for key in value:
         types = [name for name, each in known_types.items() if key in each.keys]

@@ -111,7 +111,9 @@ def read_server(server: Server, broker: str, trail: YamlPath, findings: Findings
     for name, text in found.items():
         if name not in known:
             findings.error(trail, f"input.server: {name} does not apply to {broker}; known are {', '.join(known)}")
-        elif name == "tls" and isinstance(text, bool):
+        elif name == "tls":
+            if not isinstance(text, bool):
+                findings.error(trail, "input.server: its custom property tls must be true or false")
             custom[name] = str(text).lower()
         elif not isinstance(text, str) or not text.strip():
             findings.error(trail, f"input.server: its custom property {name} must be a text")

@@ -1,0 +1,77 @@
+"""How far a stream is behind: on the command line, in the API and in metrics; and a worker that catches up."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.support.brokers import NatsServer
+from tests.support.command_line import run
+from tests.support.keys import key_of
+from tests.support.lab import Lab
+from tests.support.streams import MakeOrders, Orders, order
+
+
+@pytest.fixture
+def orders(nats: NatsServer, make_orders: MakeOrders) -> Orders:
+    """A product that a stream of ten messages feeds; six of them were read."""
+    made = make_orders("nats", batch={"records": 6})
+    nats.add_stream(made.topic, [f"{made.topic}.>"])
+    nats.publish((f"{made.topic}.all", order(number)[1]) for number in range(10))
+    made.load()
+    return made
+
+
+def test_lag_is_the_same_wherever_it_is_asked_and_known_without_a_worker(nats: NatsServer, orders: Orders) -> None:
+    ingest = {"DECANT_INGEST_DATABASE_URL": orders.lab.urls.ingest}
+    (row,) = json.loads(run(orders.lab, "status", "--json", **ingest).stdout)
+    assert (row["lag"]["records"], row["lag"]["seconds"], row["lag_error"]) == (4, None, None)
+    assert row["lag"]["partitions"] == [{"partition": 0, "next": 7, "end": 11}]
+    assert f"4 messages of {orders.topic} waiting" in run(orders.lab, "status", **ingest).stdout
+    with orders.lab.serve() as client:
+        (entry,) = client.get("/operations/status", headers=key_of(orders.lab, "ops:read")).json()["data"]
+        assert (entry["lag"]["records"], entry["lag"]["topic"]) == (4, orders.topic)
+        labels = '{dataset="orders",major="1",product="orders"}'
+        assert (
+            f"decant_stream_lag_records{labels} 4.0"
+            in client.get("/metrics", headers=key_of(orders.lab, "metrics:read")).text
+        )
+        assert run(orders.lab, "worker", "--once", **ingest).returncode == 0
+        (entry,) = client.get("/operations/status", headers=key_of(orders.lab, "ops:read")).json()["data"]
+        assert (entry["lag"]["records"], entry["revision"]) == (0, 2)
+        assert (
+            f"decant_stream_lag_records{labels} 0.0"
+            in client.get("/metrics", headers=key_of(orders.lab, "metrics:read")).text
+        )
+    assert len(orders.records()) == 10
+    assert f"every message of {orders.topic} is read" in run(orders.lab, "status", **ingest).stdout
+
+
+def test_a_broker_that_is_away_is_named_beside_the_last_measurement(nats: NatsServer, orders: Orders) -> None:
+    ingest = {"DECANT_INGEST_DATABASE_URL": orders.lab.urls.ingest}
+    run(orders.lab, "status", **ingest)
+    nats.kill()
+    try:
+        shown = run(orders.lab, "status", **ingest)
+    finally:
+        nats.start()
+    assert shown.returncode == 0
+    assert "nats does not answer" in shown.stdout
+    assert f"4 messages of {orders.topic} waiting" in shown.stdout
+
+
+def test_seek_is_on_record_and_refuses_what_it_cannot_do(orders: Orders) -> None:
+    ingest = {"DECANT_INGEST_DATABASE_URL": orders.lab.urls.ingest}
+    moved = run(orders.lab, "seek", "orders.orders", "earliest", **ingest)
+    assert moved.stdout == "orders@1.orders: partition 0 goes on at offset 1 (was 7)\n"
+    assert orders.lab.rows("SELECT operation, facts ->> 'to' FROM decant.audit_log") == [("seek", "earliest")]
+    assert orders.load().outcome.raw == 6
+    refused = run(orders.lab, "seek", "orders.orders", "tomorrow", **ingest)
+    assert refused.returncode == 1
+    assert "is not earliest, latest or a moment" in refused.stderr
+
+
+def test_seek_is_for_streams(lab: Lab) -> None:
+    refused = run(lab, "seek", "people.people", "latest", DECANT_INGEST_DATABASE_URL=lab.urls.ingest)
+    assert "is not fed by a stream" in refused.stderr
