@@ -35,14 +35,14 @@ def test_lag_is_the_same_wherever_it_is_asked_and_known_without_a_worker(nats: N
         labels = '{dataset="orders",major="1",product="orders"}'
         assert (
             f"decant_stream_lag_records{labels} 4.0"
-            in client.get("/metrics", headers=key_of(orders.lab, "metrics:read")).text
+            in client.get("/metrics", headers=key_of(orders.lab, "ops:read")).text
         )
         assert run(orders.lab, "worker", "--once", **ingest).returncode == 0
         (entry,) = client.get("/operations/status", headers=key_of(orders.lab, "ops:read")).json()["data"]
         assert (entry["lag"]["records"], entry["revision"]) == (0, 2)
         assert (
             f"decant_stream_lag_records{labels} 0.0"
-            in client.get("/metrics", headers=key_of(orders.lab, "metrics:read")).text
+            in client.get("/metrics", headers=key_of(orders.lab, "ops:read")).text
         )
     assert len(orders.records()) == 10
     assert f"every message of {orders.topic} is read" in run(orders.lab, "status", **ingest).stdout
