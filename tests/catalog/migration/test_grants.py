@@ -31,6 +31,7 @@ RIGHTS = {
     "decant.contracts": ("s", "s", ""),
     "decant.locks": ("su", "", ""),  # one sweep at a time
     "decant.watched_inputs": ("siu", "", ""),
+    "decant.stream_lags": ("siu", "s", ""),
     "decant.workers": ("siud", "s", ""),
     "decant.epochs": ("si", "s", ""),  # a load that finds the database restored begins one
     "decant.receipts": ("siud", "s", "si"),
