@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -31,6 +30,7 @@ from ingest.readers import parse_batch
 from ingest.readers.record_writer import ParsedBatch
 from runtime.postgres.database import DatabaseUrls, make_engine
 from runtime.settings.settings import Settings, load_settings
+from tests.support.service import NO_TLS, run_in_thread
 
 PEOPLE = """
 apiVersion: v3.1.0
@@ -146,7 +146,7 @@ class Lab:
             address = self.address or (self.shared or stack).enter_context(self.run_service())
             if self.shared is not None:
                 self.address = address
-            yield stack.enter_context(httpx.Client(base_url=address, timeout=20))
+            yield stack.enter_context(httpx.Client(base_url=address, timeout=20, verify=NO_TLS))
 
     @contextmanager
     def run_service(self) -> Iterator[str]:
@@ -159,23 +159,8 @@ class Lab:
             ws="none",
             proxy_headers=False,
         )
-        server = uvicorn.Server(config)
-        started = threading.Event()
-        original = server.startup
-
-        async def startup(*args: Any, **kwargs: Any) -> None:
-            await original(*args, **kwargs)
-            started.set()
-
-        server.startup = startup  # type: ignore[method-assign]
-        thread = threading.Thread(target=server.run, daemon=True)
-        thread.start()
-        try:
-            assert started.wait(20), "the service did not start"
-            yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join(20)
+        with run_in_thread(config) as (host, port):
+            yield f"http://{host}:{port}"
 
 
 def land_bytes(folder: Path, content: bytes, name: str = "test") -> LandedPart:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import socket
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
-
-import uvicorn
 
 from api.app import create_app
 from api.server import make_config
 from api.wire.bounded_protocol import BoundedProtocol
 from tests.support.lab import Lab
+from tests.support.service import run_in_thread
 
 HOST = b"Host: x\r\n"
 
@@ -27,19 +24,10 @@ def serving(
 ) -> Iterator[tuple[str, int]]:
     """The address of the service as `decant serve` configures it; controls give another protocol."""
     app = wrap(create_app(lab.settings, lab.urls, lab.catalog))
-    server = uvicorn.Server(make_config(app, lab.settings))
-    server.config.port, server.config.http = 0, protocol
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 20
-    while not server.started:
-        assert time.monotonic() < deadline, "the service did not start"
-        time.sleep(0.01)
-    try:
-        yield server.servers[0].sockets[0].getsockname()
-    finally:
-        server.should_exit = True
-        thread.join(20)
+    config = make_config(app, lab.settings)
+    config.port, config.http = 0, protocol
+    with run_in_thread(config) as address:
+        yield address
 
 
 def read_answer(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
