@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,6 +18,7 @@ from tests.support.databases import Databases
 from tests.support.documents import flights  # noqa: F401 - a fixture
 from tests.support.examples import PROFILE
 from tests.support.lab import Lab
+from tests.support.server_folder import make_server_folder
 from tests.support.source_database import erp  # noqa: F401 - a fixture
 from tests.support.telemetry import collector  # noqa: F401 - a fixture
 from tests.support.tools import mariadb, pgbouncer  # noqa: F401 - fixtures
@@ -56,16 +56,15 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[EmbeddedPostgres]:
-    """The server. Its folder must be open to the unprivileged user that runs it, which pytest's own is not."""
-    folder = Path(tempfile.mkdtemp(prefix="decant-tests-", dir="/tmp"))
-    folder.chmod(0o755)
+    """The server."""
+    folder = make_server_folder()
     try:
         with run_embedded(folder / "postgres") as running:
             with psycopg.connect(running.url(), autocommit=True) as connection:
                 create_roles(connection)
                 # No test outlasts a loss of power: to wait for the disk was half of a test's time. None lasts until
                 # the server tidies up by itself either, which would go round all databases that tests begin with.
-                for name in ("fsync", "full_page_writes", "autovacuum"):
+                for name in ("fsync", "full_page_writes", "synchronous_commit", "autovacuum"):
                     connection.execute(f"ALTER SYSTEM SET {name} = off".encode())
                 connection.execute("SELECT pg_reload_conf()")
             yield running
