@@ -28,6 +28,7 @@ from api.auth.jwt_parsing import (
     read_token,
 )
 from runtime.settings.token_issuers import TokenIssuer
+from runtime.trusted_roots import trust_context
 
 __all__ = ["TokenClaims", "TokenVerifier"]
 
@@ -59,7 +60,9 @@ class TokenVerifier:
         self.wall = wall
         self.ticks = ticks
         # Each issuer has connections of its own: one that is slow keeps nobody from the others.
-        self.clients = {name: httpx.AsyncClient(follow_redirects=False) for name in self.issuers}
+        self.clients = {
+            name: httpx.AsyncClient(follow_redirects=False, verify=trust_context()) for name in self.issuers
+        }
         self.keys = {name: IssuerKeys(issuer, self.clients[name], ticks) for name, issuer in self.issuers.items()}
         self.endpoints = {name: Endpoints(name, self.clients[name], ticks) for name in self.issuers}
         self.remembered: OrderedDict[bytes, Remembered] = OrderedDict()

@@ -28,6 +28,7 @@ from catalog.model.sources import HttpSource
 from ingest.errors import SourceError, SourceMissingError, SourceTooLargeError, SourceUnavailableError
 from ingest.http_client.guarded_network import CheckedBackend, Deadline, Resolver
 from ingest.http_client.waits import describe_wait, read_wait
+from runtime.trusted_roots import trust_context
 
 CONNECT_TIMEOUT = 10.0  # seconds
 READ_TIMEOUT = 30.0  # seconds without a byte
@@ -89,7 +90,7 @@ class ApiClient:
         self.deadline = Deadline()
         self.next_at = 0.0
         self.pool = httpcore.ConnectionPool(
-            ssl_context=httpx.create_ssl_context(),
+            ssl_context=trust_context(),
             max_connections=4,
             keepalive_expiry=30,
             network_backend=CheckedBackend(frozenset(self.own_places()), self.deadline, find_addresses),
