@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from functools import cache
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 from jsonschema.exceptions import relevance
@@ -23,6 +25,7 @@ from runtime.errors import ContractError, Finding
 from runtime.settings.settings import Settings
 
 ACCEPTED_VERSIONS = ("v3.0.0", "v3.0.1", "v3.0.2", "v3.1.0", "v3.2.0")
+CONTRACTS_REMEMBERED = 100
 CONTRACT_SUFFIXES = (".odcs.yaml", ".odcs.yml", ".yaml", ".yml")
 
 
@@ -124,11 +127,26 @@ def standard_schema() -> dict[str, object]:
     return schema
 
 
+@dataclass(frozen=True)
+class ContractText:
+    """What a contract says, told from others by its text."""
+
+    text: str
+    data: Any = field(compare=False)
+
+
 def check_schema(document: Document) -> Iterator[Finding]:
     """What the standard's JSON Schema has against the document."""
-    validator_class = jsonschema.validators.validator_for(standard_schema())
-    seen = set()
-    errors = [find_cause(error) for error in validator_class(standard_schema()).iter_errors(document.data)]
+    for trail, message in find_violations(ContractText(document.text, document.data)):
+        yield Finding(document.file, document.line_of(trail), show_trail(trail), message)
+
+
+# One command reads a contract several times, and to validate it takes longer than all else that is read.
+@lru_cache(maxsize=CONTRACTS_REMEMBERED)
+def find_violations(contract: ContractText) -> tuple[tuple[YamlPath, str], ...]:
+    """Where the contract violates the standard's JSON Schema, and how; each once."""
+    errors = [find_cause(error) for error in standard_validator().iter_errors(contract.data)]
+    found: dict[tuple[YamlPath, str], None] = {}
     for error in errors:
         trail: YamlPath = tuple(error.absolute_path)
         if error.validator == "unevaluatedProperties" and any(
@@ -139,10 +157,14 @@ def check_schema(document: Document) -> Iterator[Finding]:
         message = (
             error.message if len(error.message) < 300 else f"does not conform to the standard ({error.validator})"
         )
-        finding = Finding(document.file, document.line_of(trail), show_trail(trail), message)
-        if finding not in seen:
-            seen.add(finding)
-            yield finding
+        found[trail, message] = None
+    return tuple(found)
+
+
+@cache
+def standard_validator() -> jsonschema.protocols.Validator:
+    """The validator of the standard's JSON Schema."""
+    return jsonschema.validators.validator_for(standard_schema())(standard_schema())
 
 
 def find_cause(error: jsonschema.ValidationError) -> jsonschema.ValidationError:
