@@ -21,6 +21,7 @@ import sqlalchemy as sa
 from catalog.model.dataset import Dataset
 from catalog.storage.ledger_tables import DatasetHead
 from runtime.duckdb_connection import open_duckdb
+from runtime.duckdb_quoting import quote_text
 from runtime.private_files import make_private_folder
 from runtime.settings.settings import Settings
 
@@ -79,7 +80,7 @@ def find_snapshot(settings: Settings, dataset: Dataset, published_state: Publish
         return None
     with open_duckdb(files=(file,)) as engine:
         try:
-            row = engine.execute("SELECT count(*) FROM read_parquet(?)", [str(file)]).fetchone()
+            row = engine.execute(f"SELECT count(*) FROM read_parquet({quote_text(str(file))})").fetchone()
         except duckdb.Error:
             return None
     return PublishedSnapshot(file, whole=row is not None and row[0] == published_state.record_count)

@@ -15,6 +15,7 @@ import duckdb
 from catalog.model.dataset import Dataset
 from ingest.cleaning.transform_functions import FUNCTIONS
 from ingest.errors import CleaningError
+from runtime.duckdb_quoting import quote_text
 
 OWN_PREFIX = "_decant"
 CLASSES = frozenset(
@@ -60,7 +61,8 @@ def check_expression(engine: duckdb.DuckDBPyConnection, expression: str, columns
 
 def read_expression(engine: duckdb.DuckDBPyConnection, statement: str) -> object:
     """The one expression that a SELECT gives, as DuckDB reads it."""
-    row = engine.execute("SELECT json_serialize_sql(?)", [statement]).fetchone()
+    # No parameter: with the first one, the driver imports pandas where that is installed.
+    row = engine.execute(f"SELECT json_serialize_sql({quote_text(statement)})").fetchone()
     read: dict[str, Any] = json.loads(row[0]) if row else {"error": True}
     if read["error"]:
         raise TransformError(f"is not a DuckDB expression: {first_line(read.get('error_message'))}")
