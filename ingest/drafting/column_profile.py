@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 from dataclasses import dataclass, replace
+from typing import Any
 
 import duckdb
 
@@ -14,6 +15,7 @@ from ingest.cleaning.plan import INTERNAL_PREFIX, LINE, RECORD, quote_text
 from ingest.cleaning.raw_texts import trim
 from ingest.drafting.structure import Source, walk
 from ingest.drafting.type_candidates import (
+    MARKS,
     TEXT,
     Candidate,
     Digits,
@@ -136,56 +138,50 @@ class Profiler:
         if source.array or source.object:
             return self.measure(source, tokens, offer("array" if source.array else "object"))
         # Most types are out after a glance at the first records.
-        likely = self.measure(
-            source, tokens, list_candidates(), f" LIMIT {QUICK_SAMPLE_RECORDS}", share=QUICK_SAMPLE_SHARE
-        )
-        return self.measure(source, tokens, [c for c in list_candidates() if c in likely.matching])
+        candidates = self.find_likely(source, tokens)
+        counts = self.count(source, tokens, candidates, f" LIMIT {QUICK_SAMPLE_RECORDS}")
+        if counts[0] < QUICK_SAMPLE_RECORDS:
+            return judge(source, candidates, counts)  # there are no others
+        likely = judge(source, candidates, counts, share=QUICK_SAMPLE_SHARE)
+        return self.measure(source, tokens, [c for c in candidates if c in likely.matching])
 
-    def measure(
-        self,
-        source: Source,
-        tokens: tuple[str, ...],
-        candidates: list[Candidate],
-        limit: str = "",
-        share: float = TYPE_SHARE,
-    ) -> Profile:
-        """What the source holds, and which of the candidates enough of its values fit."""
-        fits = "".join(
-            f", count(*) FILTER (real AND ({c.value('t')}) IS NOT NULL)"
-            f", count(*) FILTER (real AND ({c.value('t')}) IS NULL AND {matches(c.barred)})"
-            for c in candidates
+    def find_likely(self, source: Source, tokens: tuple[str, ...]) -> list[Candidate]:
+        """The candidates whose marks enough of the first values hold, whether they fit or not."""
+        counted = ", ".join(
+            f"count(*) FILTER (real AND regexp_matches(t, {quote_text(form)}))" for form in MARKS.values()
         )
         row = self.engine.execute(
+            f"SELECT count(*) FILTER (real), {counted} FROM (SELECT *, {is_real(tokens)} AS real"
+            f" FROM (SELECT {source.text} AS t FROM sample LIMIT {QUICK_SAMPLE_RECORDS}))"
+        ).fetchone()
+        assert row is not None  # noqa: S101 - a statement without GROUP BY gives one row
+        filled, *counts = row
+        held = {mark for mark, count in zip(MARKS, counts, strict=True) if count >= QUICK_SAMPLE_SHARE * filled}
+        return [candidate for candidate in list_candidates() if candidate.marks <= held]
+
+    def measure(self, source: Source, tokens: tuple[str, ...], candidates: list[Candidate]) -> Profile:
+        """What the source holds, and which of the candidates enough of its values fit."""
+        return judge(source, candidates, self.count(source, tokens, candidates))
+
+    def count(
+        self, source: Source, tokens: tuple[str, ...], candidates: list[Candidate], limit: str = ""
+    ) -> tuple[Any, ...]:
+        """Facts of the source; for each candidate how many values fit, and how many others have its barred form."""
+        values = "".join(f", ({c.value('t')}) IS NOT NULL AS fits{index}" for index, c in enumerate(candidates))
+        fits = "".join(
+            f", count(*) FILTER (real AND fits{index})"
+            f", count(*) FILTER (real AND NOT fits{index} AND {matches(c.barred)})"
+            for index, c in enumerate(candidates)
+        )
+        row: tuple[Any, ...] | None = self.engine.execute(
             "SELECT count(*), count(*) FILTER (real), count(DISTINCT t) FILTER (real),"
             " list(DISTINCT trim(t, ' \t')) FILTER (NOT real AND trim(t, ' \t') <> ''),"
             " coalesce(bool_or(t <> trim(t, ' \t')), false), coalesce(bool_or(trim(t, ' \t') = ''), false),"
             f" count(*) FILTER (NOT real AND trim(t, ' \t') <> '') {fits}"
-            f" FROM (SELECT *, {is_real(tokens)} AS real FROM (SELECT {source.text} AS t FROM sample{limit}))"
+            f" FROM (SELECT *, {is_real(tokens)} AS real{values} FROM (SELECT {source.text} AS t FROM sample{limit}))"
         ).fetchone()
         assert row is not None  # noqa: S101 - a statement without GROUP BY gives one row
-        records, filled, distinct, missing, untrimmed, blank, nulled, *counts = row
-        fitting = [
-            (candidate, fit)
-            for candidate, fit, barred in zip(candidates, counts[::2], counts[1::2], strict=True)
-            if fit >= share * filled and not barred
-        ]
-        most = max((fit for _, fit in fitting), default=filled)
-        best = [candidate for candidate, fit in fitting if fit == most]
-        candidate, note = choose(best) if filled else (TEXT, "has no value in the sample")
-        return Profile(
-            source=source,
-            candidate=candidate,
-            records=records,
-            filled=filled,
-            distinct=distinct,
-            tokens=tuple(word for word in NULL_WORDS if word in (missing or ())),
-            untrimmed=untrimmed,
-            blank=blank,
-            nulled=nulled,
-            matching=tuple(candidate for candidate, _ in fitting),
-            outliers=0 if candidate is TEXT else filled - most,
-            note=note,
-        )
+        return row
 
     def add_examples(self, profile: Profile, tokens: tuple[str, ...]) -> Profile:
         """The profile with the first values that differ, as they will be served."""
@@ -224,6 +220,35 @@ class Profiler:
             if not row or not row[0]:
                 return False
         return True
+
+
+def judge(
+    source: Source, candidates: list[Candidate], facts: tuple[Any, ...], *, share: float = TYPE_SHARE
+) -> Profile:
+    """The profile of a source by what was counted: the types that at least this share of its values fit."""
+    records, filled, distinct, missing, untrimmed, blank, nulled, *counts = facts
+    fitting = [
+        (candidate, fit)
+        for candidate, fit, barred in zip(candidates, counts[::2], counts[1::2], strict=True)
+        if fit >= share * filled and not barred
+    ]
+    most = max((fit for _, fit in fitting), default=filled)
+    best = [candidate for candidate, fit in fitting if fit == most]
+    candidate, note = choose(best) if filled else (TEXT, "has no value in the sample")
+    return Profile(
+        source=source,
+        candidate=candidate,
+        records=records,
+        filled=filled,
+        distinct=distinct,
+        tokens=tuple(word for word in NULL_WORDS if word in (missing or ())),
+        untrimmed=untrimmed,
+        blank=blank,
+        nulled=nulled,
+        matching=tuple(candidate for candidate, _ in fitting),
+        outliers=0 if candidate is TEXT else filled - most,
+        note=note,
+    )
 
 
 def is_real(tokens: tuple[str, ...]) -> str:

@@ -24,6 +24,8 @@ DATE_FORMATS = (
 FLOAT_DIGITS = 17  # more of them no floating-point number gives back
 FIXED_SCALE = 4  # coordinates have more decimals, prices do not
 NUMERIC_PRECISIONS = (18, 38)  # with room for larger numbers than the sample's
+MARKS = {"digit": "[0-9]", "/": "/", ".": "[.]", "-": "-", ":": ":"}  # what texts of a type hold; regular expressions
+WITH_DIGITS = frozenset({"integer", "number", "date", "timestamp", "time"})
 CLOCK_FORMATS = ("HH:mm", "HH:mm:ss", "H:mm", "h:mm a", "hh:mm:ss a")
 
 
@@ -37,6 +39,12 @@ class Candidate:
     options: dict[str, Any] = field(default_factory=dict)
     unlike: str | None = None  # a text that fits and yet means something else, as a regular expression
     barred: str | None = None  # one that is no outlier: where it does not fit, the type is another
+
+    @property
+    def marks(self) -> frozenset[str]:
+        """The marks that every text of the type holds: to look for them costs less than to read it as the type."""
+        written = {mark for mark in MARKS if mark in self.options.get("format", "")}
+        return frozenset(written | ({"digit"} if self.logical in WITH_DIGITS else set()))
 
     def value(self, text: str) -> str:
         """SQL for the value of a text; null where it is none."""

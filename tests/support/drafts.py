@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from catalog.document.yaml_document import FastLoader
 from ingest.drafting.draft import Draft, draft_contract
 from ingest.landing.unpacking import UnpackLimit
 from runtime.settings.settings import Settings, load_settings
@@ -28,7 +29,7 @@ def draft(tmp_path: Path, name: str, content: str | bytes, **options: Any) -> tu
     """The draft, and the one dataset of its contract."""
     file, chosen = place(tmp_path, name, content)
     drafted = draft_contract(file, chosen, **options)
-    return drafted, yaml.safe_load(drafted.text)["schema"][0]
+    return drafted, yaml.load(drafted.text, FastLoader)["schema"][0]
 
 
 def properties(dataset: dict[str, Any]) -> dict[str, dict[str, Any]]:
