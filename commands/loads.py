@@ -52,26 +52,24 @@ def status(address: Address = None, as_json: AsJson = False) -> None:
     tables = build_tables(catalog.products.values())
     with open_urls(settings) as urls:
         datasets = catalog.find(address)
-        silent: dict[str, str] = {}
         if any(dataset.input is not None and dataset.input.fed.streamed for dataset in datasets):
-            silent = measure_lags(settings, catalog, urls, datasets)
+            measure_lags(settings, catalog, urls, datasets)
         rows = read_status(make_read_engine(urls.read), catalog, tables, datasets, now)
-    rows = [row | {"lag_error": silent.get(str(row["dataset"]))} for row in rows]
     if as_json:
         typer.echo(json.dumps(rows, indent=2, default=str))
     else:
         show_status(rows, now, out)
 
 
-def measure_lags(settings: Settings, catalog: Catalog, urls: DatabaseUrls, datasets: list[Dataset]) -> dict[str, str]:
-    """Measures how far streams are behind, also while no worker does; those that cannot be asked, and why."""
+def measure_lags(settings: Settings, catalog: Catalog, urls: DatabaseUrls, datasets: list[Dataset]) -> None:
+    """Measures how far streams are behind, also while no worker does."""
     from catalog.storage.dataset_tables import build_tables
     from ingest.loading.loader import Loader
     from ingest.worker.watch_streams import note_lags
     from runtime.postgres.database import make_engine
 
     tables = build_tables(catalog.products.values())
-    return note_lags(Loader(settings, catalog, tables, make_engine(urls.ingest)), datasets)
+    note_lags(Loader(settings, catalog, tables, make_engine(urls.ingest)), datasets)
 
 
 def loads(

@@ -114,6 +114,7 @@ def dataset_status() -> JsonObject:
                     "records": INTEGER | {"description": "Offsets that waited when it was measured."},
                     "seconds": MAYBE_NUMBER | {"description": "Since everything had been read; null if never."},
                     "measured_at": TIMESTAMP,
+                    "error": MAYBE_TEXT | {"description": "Why it could not be measured since."},
                     "partitions": {
                         "type": "array",
                         "items": thing({"partition": INTEGER, "next": INTEGER, "end": INTEGER}),

@@ -113,6 +113,7 @@ def describe_lag(lag: Mapping[str, Any] | None, now: datetime) -> dict[str, Any]
         "records": lag["records"],
         "seconds": max((now - caught_up_at).total_seconds(), 0.0) if caught_up_at is not None else None,
         "measured_at": in_utc(lag["measured_at"]),
+        "error": lag["error"],
         "partitions": lag["partitions"],
     }
 

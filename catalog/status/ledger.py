@@ -64,7 +64,7 @@ SELECT json_build_object(
   LEFT JOIN waiting ON waiting.dataset_id = d.id
   LEFT JOIN LATERAL (
     SELECT json_build_object('topic', topic, 'records', records, 'caught_up_at', caught_up_at,
-      'measured_at', measured_at, 'partitions', partitions) AS facts
+      'measured_at', measured_at, 'error', error, 'partitions', partitions) AS facts
     FROM decant.stream_lags WHERE dataset_id = d.id
   ) AS lag ON true
   LEFT JOIN LATERAL (

@@ -22,4 +22,5 @@ class StreamLag(Model):
     partitions: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)  # partition, next, end
     records: Mapped[int] = mapped_column(sa.BigInteger)  # offsets that wait, over all partitions
     caught_up_at: Mapped[datetime | None]  # when everything up to then had been read; null where it never had
+    error: Mapped[str | None]  # why it could not be measured since
     measured_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())

@@ -40,9 +40,9 @@ def show_status(rows: list[dict[str, Any]], now: datetime, console: Console) -> 
             lines.append(f"[blue]{name}:[/] {count_noun(row['waiting_events'], 'pushed event')} waiting")
         if row["queued_loads"]:
             lines.append(f"[blue]{name}:[/] {count_noun(row['queued_loads'], 'load')} queued for a worker")
-        if row["lag_error"]:
-            lines.append(f"[red]{name}:[/] {escape(row['lag_error'])}")
         if lag := row["lag"]:
+            if lag["error"]:
+                lines.append(f"[red]{name}:[/] {escape(lag['error'])}")
             lines.append(show_lag(name, lag, now))
         for line in lines:
             console.print(line, highlight=False, soft_wrap=True)

@@ -13,7 +13,7 @@ from ingest.inputs.files import find_new_files, open_file_batch
 from ingest.inputs.http.input import open_http_batch
 from ingest.inputs.query import open_query_batch
 from ingest.inputs.raw_batch import InputContext, RawBatch
-from ingest.inputs.stream.input import find_new_messages, open_stream_batch
+from ingest.inputs.stream.input import open_stream_batch
 from ingest.ledger.landed_note import Position
 
 
@@ -23,7 +23,8 @@ class InputReader:
 
     kind: str  # one of catalog.model.input_kinds
     open: Callable[[InputContext], AbstractContextManager[RawBatch]]
-    # What a watched input would bring: the position that a load would reach now, None where nothing is new.
+    # What a watched input would bring: the position that a load would reach now, None where nothing is new. Whether
+    # a stream has anything new, its lag says.
     look: Callable[[InputContext], Position | None] | None = None
 
 
@@ -34,7 +35,7 @@ INPUT_READERS: list[InputReader] = [
     InputReader("database", open_database_batch),
     InputReader("query", open_query_batch),
     InputReader("events", open_events_batch),
-    InputReader("stream", open_stream_batch, find_new_messages),
+    InputReader("stream", open_stream_batch),
 ]
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-
-import sqlalchemy as sa
+from contextlib import suppress
 
 from catalog.model.dataset import Dataset
 from ingest.cleaning.plan import digest_cleaning
 from ingest.errors import IngestError
 from ingest.inputs.raw_batch import InputContext
-from ingest.inputs.stream.lag import Lag, measure_lag, write_lag
+from ingest.inputs.stream.input import source_of
+from ingest.inputs.stream.lag import Lag, measure_lag, write_error, write_lag
 from ingest.loading.loader import Loader
 from ingest.worker.input_progress import InputProgress, read_progress
+from runtime.plain_text import plain
 
 
 def has_new_messages(loader: Loader, dataset: Dataset, progress: InputProgress) -> bool:
@@ -28,21 +29,24 @@ def has_new_messages(loader: Loader, dataset: Dataset, progress: InputProgress) 
 
 def measure(loader: Loader, dataset: Dataset, progress: InputProgress) -> Lag:
     """The stream's lag, asked of its broker and kept."""
-    lag = measure_lag(InputContext(dataset, loader.settings, loader.tables, loader.engine, 0, progress.state))
+    context = InputContext(dataset, loader.settings, loader.tables, loader.engine, 0, progress.state)
+    try:
+        lag = measure_lag(context)
+    except IngestError as error:
+        if progress.dataset_id is not None:
+            with loader.engine.begin() as connection:
+                write_error(connection, progress.dataset_id, source_of(context.source).topic, plain(str(error)))
+        raise
     if progress.dataset_id is not None:
         with loader.engine.begin() as connection:
             write_lag(connection, progress.dataset_id, lag)
     return lag
 
 
-def note_lags(loader: Loader, datasets: Iterable[Dataset]) -> dict[str, str]:
-    """Measures the lag of every stream among the datasets; those whose broker does not answer, with the reason."""
-    silent: dict[str, str] = {}
+def note_lags(loader: Loader, datasets: Iterable[Dataset]) -> None:
+    """Measures the lag of every stream among the datasets, or notes why it cannot be measured."""
     for dataset in datasets:
         if dataset.input is None or not dataset.input.fed.streamed:
             continue
-        try:
+        with suppress(IngestError):
             measure(loader, dataset, read_progress(loader.engine, dataset))
-        except (IngestError, sa.exc.SQLAlchemyError) as error:
-            silent[dataset.address] = str(error) if isinstance(error, IngestError) else type(error).__name__
-    return silent

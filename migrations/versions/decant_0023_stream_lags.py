@@ -20,6 +20,7 @@ def upgrade() -> None:
         sa.Column("partitions", JSONB(), nullable=False),
         sa.Column("records", sa.BigInteger(), nullable=False),
         sa.Column("caught_up_at", MOMENT, nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
         sa.Column("measured_at", MOMENT, server_default=sa.func.now(), nullable=False),
         sa.ForeignKeyConstraint(
             ["dataset_id"], ["decant.datasets.id"], name=op.f("fk_stream_lags_dataset_id_datasets")

@@ -19,7 +19,6 @@ from ingest.inputs.stream.clients import borrow_client
 from ingest.inputs.stream.lines import MessageSpool, choose_writer
 from ingest.inputs.stream.messages import StreamClient, StreamState
 from ingest.inputs.stream.position import StreamPosition, go_on, plan_ends, read_position
-from ingest.ledger.landed_note import Position
 
 
 @contextmanager
@@ -45,18 +44,6 @@ def open_stream_batch(context: InputContext) -> Iterator[RawBatch]:
             )
         finally:
             spool.close()
-
-
-def find_new_messages(context: InputContext) -> Position | None:
-    """The position that a load would reach now at most; None where nothing waits."""
-    with borrow_client(context) as (client, _):
-        found = client.look()
-        position = read_position(context.state, source_of(context.source).topic)
-    if position is not None and position.next == found.ends and (position.id or found.id) == found.id:
-        return None
-    if position is None and not any(span.end > span.first for span in found.partitions.values()):
-        return None
-    return StreamPosition(source_of(context.source).topic, found.id, found.ends).note()
 
 
 def find_start(context: InputContext, client: StreamClient, found: StreamState) -> tuple[StreamPosition, list[str]]:

@@ -20,10 +20,12 @@ from confluent_kafka.admin._listoffsets import OffsetSpec
 from catalog.model.sources import StreamSource
 from ingest.errors import SourceError, SourceMissingError, SourceUnavailableError
 from ingest.inputs.stream.messages import Message, Offsets, Span, StreamGapError, StreamState
+from runtime.plain_text import plain
 
 ASK_SECONDS = 8.0  # for one answer of the broker
 SILENT_SECONDS = 10.0  # without a message, in the middle of a batch
 POLL_SECONDS = 0.5
+SHOWN_CHARACTERS = 200  # of what the library says
 MESSAGES_AT_ONCE = 1_000
 EARLIEST: Any = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 LATEST: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]
@@ -141,13 +143,14 @@ class KafkaClient:
         if error.code() in MISSING:
             return SourceMissingError(f"The topic {self.topic!r} does not exist at {self.source.server}.")
         if error.code() in REFUSED:
-            return SourceError(f"{self.source.server} denies access to {self.topic!r}: {error.str()}.")
+            said = plain(error.str(), SHOWN_CHARACTERS)
+            return SourceError(f"{self.source.server} denies access to {self.topic!r}: {said}.")
         return self.unreachable(error.str())
 
     def unreachable(self, said: str = "") -> SourceUnavailableError:
         """The error of a broker that does not answer."""
-        reasons = ": ".join(filter(None, [said or (self.problems[-1] if self.problems else "")]))
-        detail = f" ({reasons[:200]})" if reasons else ""
+        reason = plain(said or (self.problems[-1] if self.problems else ""), SHOWN_CHARACTERS)
+        detail = f" ({reason})" if reason else ""
         return SourceUnavailableError(f"{self.source.server} does not answer{detail}.")
 
     def note_problem(self, error: KafkaError) -> None:

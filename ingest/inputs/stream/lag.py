@@ -78,7 +78,8 @@ def write_lag(connection: sa.Connection, dataset_id: int, lag: Lag) -> None:
     table = StreamLag.__table__
     before = connection.execute(sa.select(table).where(table.c.dataset_id == dataset_id)).one_or_none()
     partitions = [asdict(each) for each in lag.partitions]
-    if before is not None and before.partitions == partitions and now - before.measured_at < WRITTEN_AGAIN:
+    same = before is not None and (before.partitions, before.error) == (partitions, None)
+    if same and before is not None and now - before.measured_at < WRITTEN_AGAIN:
         return
     caught_up_at = before.caught_up_at if before is not None and before.topic == lag.topic else None
     following = {each.partition: each.next for each in lag.partitions}
@@ -91,7 +92,15 @@ def write_lag(connection: sa.Connection, dataset_id: int, lag: Lag) -> None:
         "partitions": partitions,
         "records": lag.records,
         "caught_up_at": caught_up_at,
+        "error": None,
         "measured_at": now,
     }
     statement = insert(StreamLag).values(dataset_id=dataset_id, **values)
     connection.execute(statement.on_conflict_do_update(index_elements=["dataset_id"], set_=values))
+
+
+def write_error(connection: sa.Connection, dataset_id: int, topic: str, error: str) -> None:
+    """Keeps why a stream could not be measured, beside the last measurement."""
+    values = {"topic": topic, "partitions": [], "records": 0, "error": error}
+    statement = insert(StreamLag).values(dataset_id=dataset_id, **values)
+    connection.execute(statement.on_conflict_do_update(index_elements=["dataset_id"], set_={"error": error}))

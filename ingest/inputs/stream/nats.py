@@ -27,8 +27,10 @@ from nats.js.errors import APIError, NotFoundError
 from catalog.model.sources import StreamSource
 from ingest.errors import SourceError, SourceMissingError, SourceUnavailableError
 from ingest.inputs.stream.messages import Message, Offsets, Span, StreamState
+from runtime.plain_text import plain
 
 PARTITION = 0
+SHOWN_CHARACTERS = 200  # of what the server says
 ASK_SECONDS = 8.0
 SILENT_SECONDS = 10.0  # without a message, in the middle of a batch
 PAUSE_SECONDS = 0.01  # before a consumer that has none is asked again
@@ -96,7 +98,7 @@ class NatsClient:
         except (Error, APIError, NoServersError, OSError, TimeoutError) as error:
             if "authorization" in str(error).lower() or "permissions violation" in str(error).lower():
                 raise SourceError(f"{self.source.server} denies access to {self.source.topic!r}.") from None
-            said = str(error)[:200] or "no answer in time"
+            said = plain(str(error), SHOWN_CHARACTERS) or "no answer in time"
             raise SourceUnavailableError(f"{self.source.server} does not answer ({said}).") from None
 
     async def jetstream(self) -> JetStreamContext:

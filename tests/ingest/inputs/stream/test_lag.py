@@ -26,7 +26,7 @@ def orders(nats: NatsServer, make_orders: MakeOrders) -> Orders:
 def test_lag_is_the_same_wherever_it_is_asked_and_known_without_a_worker(nats: NatsServer, orders: Orders) -> None:
     ingest = {"DECANT_INGEST_DATABASE_URL": orders.lab.urls.ingest}
     (row,) = json.loads(run(orders.lab, "status", "--json", **ingest).stdout)
-    assert (row["lag"]["records"], row["lag"]["seconds"], row["lag_error"]) == (4, None, None)
+    assert (row["lag"]["records"], row["lag"]["seconds"], row["lag"]["error"]) == (4, None, None)
     assert row["lag"]["partitions"] == [{"partition": 0, "next": 7, "end": 11}]
     assert f"4 messages of {orders.topic} waiting" in run(orders.lab, "status", **ingest).stdout
     with orders.lab.serve() as client:
@@ -75,3 +75,19 @@ def test_seek_is_on_record_and_refuses_what_it_cannot_do(orders: Orders) -> None
 def test_seek_is_for_streams(lab: Lab) -> None:
     refused = run(lab, "seek", "people.people", "latest", DECANT_INGEST_DATABASE_URL=lab.urls.ingest)
     assert "is not fed by a stream" in refused.stderr
+
+
+def test_a_key_is_erased_from_the_messages_that_lie_in_the_landing_zone(
+    nats: NatsServer, make_orders: MakeOrders
+) -> None:
+    orders = make_orders("nats", format="debezium")
+    nats.add_stream(orders.topic, [f"{orders.topic}.>"])
+    rows = [{"id": 77_001, "amount": 424_242}, {"id": 2, "amount": 1}, {"id": 77_001, "amount": "424242 bad"}]
+    nats.publish((f"{orders.topic}.all", json.dumps({"op": "c", "after": row}).encode()) for row in rows)
+    orders.load()
+    landing = orders.lab.settings.landing_folder
+    assert any(b"424242" in file.read_bytes() for file in landing.rglob("*") if file.is_file())
+    ingest = {"DECANT_INGEST_DATABASE_URL": orders.lab.urls.ingest}
+    assert run(orders.lab, "erase", "orders.orders", "77001", "--yes", **ingest).returncode == 0
+    assert [file for file in landing.rglob("*") if file.is_file() and b"424242" in file.read_bytes()] == []
+    assert orders.records() == [(2, 1)]
