@@ -35,6 +35,8 @@ from api.datasets.status_headers import StatusHeaders
 from api.exports.kept_files import ExportFiles
 from api.exports.resources import ExportResources
 from api.exports.snapshot import ExportSource
+from api.following.followers import Followers
+from api.following.rights import Rights
 from api.http.body_memory import BodyMemory
 from api.http.cors import cors_options
 from api.http.problems import install_problems
@@ -58,6 +60,7 @@ from api.push.event_store import EventStore
 from api.push.intake import Intake
 from api.query.view import Views
 from api.unrouted_path import guard_unrouted_path
+from api.wire.connections import connections_limit
 from catalog.model.catalog import Catalog
 from catalog.storage.dataset_tables import build_tables
 from runtime.postgres.database import DatabaseUrls, make_read_pool, make_write_pool
@@ -96,11 +99,16 @@ class Service:
         )
         self.documents = Documents(catalog, self.views, settings)
         self.parser = BodyParser()
+        self.followers: Followers | None = None  # from when it is open
         self.tasks: list[asyncio.Task[None]] = []
 
     def report(self, read: Mapping[DatasetKey, Head]) -> None:
         """Shows the service's state as metrics, and removes exports of revisions that have ended."""
-        show_state(self.cache.bytes, self.read_connections.in_use, self.read_connections.waiting)
+        number = 0
+        if self.followers is not None:
+            self.followers.note(read)
+            number = self.followers.number
+        show_state(self.cache.bytes, self.read_connections.in_use, self.read_connections.waiting, number)
         for key, head in read.items():
             if (dataset := self.datasets.get(key)) is not None:
                 self.export_files.forget_ended(dataset, self.heads.epoch, head)
@@ -111,10 +119,15 @@ class Service:
         # Not waited for: a service that starts before its database answers 503 until it is there.
         await self.pool.open(wait=False)
         await self.write_pool.open(wait=False)
-        self.tasks = [asyncio.create_task(self.heads.run()), asyncio.create_task(self.usage.run())]
         authenticator = Authenticator(self.write_pool, read_peppers(settings), self.verifier)
         sessions = Sessions(self.write_pool, authenticator)
         callers = Callers(settings, catalog, sessions, Limiter(self.write_pool))
+        rights = Rights(catalog, self.views, authenticator)
+        # Half of the connections are left for requests that end.
+        most = min(settings.followers_limit, connections_limit(settings) // 2)
+        state.followers = self.followers = Followers(settings, self.heads, rights, most)
+        running = (self.heads.run(), self.usage.run(), self.followers.run())
+        self.tasks = [asyncio.create_task(each) for each in running]
         reader = RecordReader(self.read_connections, self.heads)
         bodies = BodyMemory(settings.events_memory_bytes, settings.events_limit_bytes)
         state.context = Context(

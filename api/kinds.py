@@ -9,6 +9,7 @@ from api.datasets.records import Page, Record
 from api.datasets.revisions import Revisions
 from api.exports.export import Export
 from api.exports.sizes import Sizes
+from api.following.follow import Follow
 
 KINDS: tuple[Kind, ...] = (
     Page(),
@@ -16,6 +17,7 @@ KINDS: tuple[Kind, ...] = (
     Aggregate(),
     Changes(),
     Revisions(),
+    Follow(),
     Export(),
     Sizes(),
 )

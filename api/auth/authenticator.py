@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,9 +21,9 @@ KEY_CACHE_SECONDS = 4.0  # a revocation holds everywhere within 5 s
 KEY_CACHE_ENTRIES = 10_000
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="decant"'}
 
-FIND_KEY = (
-    "SELECT secret_hash, scopes, expires_at, rate_limit, pepper_version, coalesce(line, id),"
-    " revoked_at IS NOT NULL FROM decant.api_keys WHERE id = %s"
+FIND_KEYS = (
+    "SELECT id, secret_hash, scopes, expires_at, rate_limit, pepper_version, coalesce(line, id),"
+    " revoked_at IS NOT NULL FROM decant.api_keys WHERE id = ANY(%s)"
 )
 
 
@@ -167,23 +167,26 @@ class Authenticator:
 
     async def find(self, key_id: str) -> StoredKey | None:
         """The key with this id, from the cache or from the database."""
-        now = time.monotonic()
         cached = self.find_remembered(key_id)
-        if cached is not None:
-            return cached[1]
+        return cached[1] if cached is not None else (await self.look_up([key_id]))[key_id]
+
+    async def look_up(self, key_ids: Collection[str]) -> dict[str, StoredKey | None]:
+        """The keys with these ids as the database has them now, from one statement."""
+        now = time.monotonic()
         try:
             async with self.pool.connection() as connection:
-                row = await (await connection.execute(FIND_KEY, (key_id,))).fetchone()
+                rows = await (await connection.execute(FIND_KEYS, (list(key_ids),))).fetchall()
         except Exception as error:
             raise translate_error(error) from error
-        stored = None
-        if row is not None:
-            principal = Principal(key_id, frozenset(row[1]), row[3], line=row[5])
-            stored = StoredKey(row[0], principal, row[2], row[4], is_revoked=row[6])
-        self.cache[key_id] = (now, stored)
+        found: dict[str, StoredKey | None] = dict.fromkeys(key_ids)
+        for key_id, secret_hash, scopes, expires_at, rate_limit, pepper_version, line, is_revoked in rows:
+            principal = Principal(key_id, frozenset(scopes), rate_limit, line=line)
+            found[key_id] = StoredKey(secret_hash, principal, expires_at, pepper_version, is_revoked)
+        for key_id, stored in found.items():
+            self.cache[key_id] = (now, stored)
         while len(self.cache) > KEY_CACHE_ENTRIES:
             self.cache.popitem(last=False)
-        return stored
+        return found
 
 
 def read_credential(headers: Mapping[str, str]) -> str | None:

@@ -38,8 +38,13 @@ VALID_SECONDS = 3.0  # how long what was read is believed without being confirme
 HEADS = b"""
 SELECT pg_is_in_recovery(), (SELECT epoch FROM decant.epochs ORDER BY id DESC LIMIT 1),
   pg_snapshot_xmin(pg_current_snapshot())::text::bigint,
-  d.id, d.product, d.major, d.dataset, d.revision, d.oldest_revision, d.record_count, d.published_at
-FROM (VALUES (1)) AS _one LEFT JOIN decant.datasets AS d ON """
+  d.id, d.product, d.major, d.dataset, d.revision, d.oldest_revision, d.record_count, d.published_at,
+  r.inserted, r.updated, r.deleted
+FROM (VALUES (1)) AS _one LEFT JOIN (
+  decant.datasets AS d LEFT JOIN LATERAL (
+    SELECT inserted, updated, deleted FROM decant.revisions WHERE dataset_id = d.id AND revision = d.revision LIMIT 1
+  ) AS r ON true
+) ON """
 ALL = HEADS + b"true"
 MOVED_SINCE = HEADS + b"d.moved_by >= %s"
 NAMED = HEADS + b"d.id = ANY(%s)"
@@ -58,6 +63,10 @@ class Head:
     oldest_revision: int  # what history still reaches
     record_count: int
     published_at: datetime | None
+    # What the revision changed; None before the first publication.
+    inserted: int | None
+    updated: int | None
+    deleted: int | None
 
 
 class Heads:

@@ -24,6 +24,7 @@ from api.exports.snapshot import Opened
 from api.exports.stream_coding import make_coder
 from api.http.byte_ranges import keep_ranges
 from api.http.conditional import is_unmodified, matches
+from api.http.open_answer import wait_until_gone
 from api.http.problems import Problem
 from catalog.model.dataset import Property
 from catalog.storage.export_files import delete_exports
@@ -227,12 +228,6 @@ class Sending:
 def write_piece(writer: Writer, encode: Callable[[Any], Any], batch: object) -> bytes:
     """The bytes of a batch, in their coding."""
     return bytes(encode(writer.write(batch)))
-
-
-async def wait_until_gone(receive: Receive) -> None:
-    """Nothing comes back until the caller has hung up."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 async def send_piece(send: Send, piece: bytes) -> None:

@@ -13,6 +13,7 @@ SENT = [
     "If-Modified-Since",
     "If-None-Match",
     "If-Range",
+    "Last-Event-ID",
     "Decant-Min-Revision",
     "Idempotency-Key",
     "Range",

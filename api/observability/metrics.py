@@ -26,6 +26,7 @@ LOOKUPS = Counter("decant_cache_lookups", "Lookups in the cache of answers.", ("
 CACHE_BYTES = Gauge("decant_cache_bytes", "Size of the cached answers, in bytes.", multiprocess_mode="livesum")
 READ_CONNECTIONS = Gauge("decant_read_connections_in_use", "Read connections in use.", multiprocess_mode="livesum")
 WAITING = Gauge("decant_reads_waiting", "Reads that wait for a connection.", multiprocess_mode="livesum")
+FOLLOWERS = Gauge("decant_followers", "Open streams of revisions.", multiprocess_mode="livesum")
 HIT, MISS = LOOKUPS.labels("hit"), LOOKUPS.labels("miss")
 
 # Looked up once for each kind and status, for `labels` costs more than counting.
@@ -55,8 +56,9 @@ def is_public(fields: Iterable[tuple[bytes, bytes]]) -> bool:
     return any(name == b"cache-control" and value.startswith(b"public") for name, value in fields)
 
 
-def show_state(cache_bytes: int, in_use: int, waiting: int) -> None:
+def show_state(cache_bytes: int, in_use: int, waiting: int, followers: int) -> None:
     """Sets the gauges of this process."""
     CACHE_BYTES.set(cache_bytes)
     READ_CONNECTIONS.set(in_use)
     WAITING.set(waiting)
+    FOLLOWERS.set(followers)

@@ -7,12 +7,13 @@ held; whoever is over one gets a problem, and the connection ends. What could be
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote
 
 import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 
+from api.http.open_answer import LINE
 from api.wire.connection import BODY, HEADERS, IDLE, Connection, ServiceConfig
 from api.wire.cycle import Cycle
 from api.wire.framing import WATCHED, check_head, find_foreign_targets, read_target
@@ -141,6 +142,7 @@ class BoundedProtocol(Connection):
             "raw_path": target[0],
             "query_string": target[1],
         }
+        cast("dict[str, Any]", self.scope)[LINE] = self
         cycle = Cycle(
             scope=self.scope,
             transport=self.transport,

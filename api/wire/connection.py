@@ -7,7 +7,9 @@ The content of a request is the task of `api/wire/bounded_protocol.py`; what all
 from __future__ import annotations
 
 import asyncio
+import socket
 from asyncio import TimerHandle
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -23,6 +25,8 @@ from runtime.settings.settings import Settings
 
 IDLE, HEADERS, BODY = range(3)  # what of a request is on its way
 LINGER_SECONDS = 1.0  # for the answer to arrive before the connection is torn down
+# Bytes that the system takes for a reader before it has sent those it has; 0 where the system has no such limit.
+UNSENT_BYTES = 1 if hasattr(socket, "TCP_NOTSENT_LOWAT") else 0
 # What another parser could read in another way.
 AMBIGUOUS = frozenset({"bad_request", "not_implemented", "version_not_supported"})
 
@@ -51,6 +55,8 @@ class Connection(HttpToolsProtocol):
         self.reading_stopped = False  # whether what still comes is dropped
         self.running: Cycle | None = None  # the request that is being answered, or was last
         self.waits_to_go_on = False  # whether the next one begins when the reader has taken what it has
+        self.on_shutdown: Callable[[], None] | None = None  # of the answer that stays open
+        self.shuts_down = False
         self.timer: TimerHandle | None = None
         self.timed = IDLE  # what the timer is for
         self.turned_away = False  # whether it was rejected at once, and the rejection is being sent
@@ -126,6 +132,35 @@ class Connection(HttpToolsProtocol):
         self.sent += size
         if size >= COUNTED_FROM_BYTES and self.transport.get_write_buffer_size():
             self.held.note_pending(self, scope)
+
+    def hold_open(self, on_shutdown: Callable[[], None]) -> None:
+        """Lets nothing be written before the reader has taken what was; the service's shutdown calls the function.
+
+        The system's own buffer would keep a reader's backlog of many minutes.
+        """
+        self.on_shutdown = on_shutdown
+        if self.shuts_down:
+            self.loop.call_soon(self.end_open)
+        self.transport.set_write_buffer_limits(high=0)
+        peer = self.transport.get_extra_info("socket")
+        if peer is not None and UNSENT_BYTES:
+            peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+
+    def cut(self) -> None:
+        """Ends the connection at once, with what its reader has not taken."""
+        self.transport.abort()
+
+    def shutdown(self) -> None:
+        """Lets the answer end, as the service does; one that stays open gets a moment for its last words."""
+        super().shutdown()
+        self.shuts_down = True
+        self.end_open()
+
+    def end_open(self) -> None:
+        """Ends an answer that stays open."""
+        if self.on_shutdown is not None:
+            self.on_shutdown()
+            self.loop.call_later(LINGER_SECONDS, self.cut)
 
     @property
     def waits_for_client(self) -> bool:

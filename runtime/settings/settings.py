@@ -163,6 +163,14 @@ class Settings(BaseSettings):
         int, Field(ge=1, description="Unsent answers of all callers together, per process, in bytes.")
     ] = 256 * 2**20
 
+    followers_limit: Annotated[int, Field(ge=1, description="Maximum open streams of revisions, per process.")] = 1000
+    followers_of_principal: Annotated[
+        int, Field(ge=1, description="Maximum open streams of one key or token, per process.")
+    ] = 50
+    followers_of_address: Annotated[
+        int, Field(ge=1, description="Maximum open streams of one address without a credential, per process.")
+    ] = 20
+
     access_log: Annotated[bool, Field(description="Whether `decant serve` logs each request.")] = True
     security_contact: Annotated[
         Contact | None,

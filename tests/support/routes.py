@@ -43,6 +43,7 @@ ROUTES = [
     Asked("GET", f"{DATASET}/aggregate", READ),
     Asked("GET", f"{DATASET}/changes?since=0", READ),
     Asked("GET", f"{DATASET}/revisions", READ),
+    Asked("HEAD", f"{DATASET}/follow", READ),  # a GET does not end
     *(
         Asked("GET", f"{DATASET}/export?format={name}&at=1", READ)
         for name in ("csv", "ndjson", "parquet", "arrow", "xlsx")

@@ -16,6 +16,7 @@ from prometheus_client import REGISTRY
 from api.auth.api_keys import create_key
 from runtime.postgres.database import make_engine
 from runtime.settings.secret import read_secret
+from tests.support.following import Stream
 from tests.support.lab import PEOPLE, Lab, walk
 from tests.support.site import Site, open_site
 
@@ -41,6 +42,19 @@ def site(make_lab: Callable[..., Lab]) -> Iterator[Site]:
         yield opened
 
 
+def test_events_pass_the_proxy_as_they_are_sent_and_name_its_address(site: Site) -> None:
+    with site.client.stream("GET", "/data/people/v1/people/follow") as answer:
+        stream = Stream(answer)
+        for revision in (1, 2):
+            event = stream.next()
+            assert event is not None
+            assert event.id == revision
+            assert event.data["changes"].startswith(
+                f"{site.base}/data/people/v1/people/changes?since={revision - 1}&"
+            )
+            site.lab.ingest("people.people", SECOND)
+
+
 def test_every_address_leads_back_through_the_proxy(site: Site) -> None:
     client, base = site.client, site.base
     # Pages: each `next` and Link is absolute, and can be followed as it stands.
@@ -57,7 +71,8 @@ def test_every_address_leads_back_through_the_proxy(site: Site) -> None:
     for address in [*addresses, *details["links"].values()]:
         assert address.startswith(f"{base}/data/"), address
         asked = f"{address}?since=0" if address.endswith("/changes") else address
-        assert client.get(asked).status_code in {200, 307}, address
+        method = "HEAD" if address.endswith("/follow") else "GET"  # whose answer does not end
+        assert client.request(method, asked).status_code in {200, 307}, address
     # An export leads to the file of its revision.
     moved = client.get("/data/people/v1/people/export?format=csv")
     assert (moved.status_code, moved.headers["location"][: len(base)]) == (307, base)

@@ -1,0 +1,1 @@
+"""Streams of server-sent events that tell consumers of new revisions."""
