@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 import orjson
 from markupsafe import Markup
 
+from api.portal.charts.light_svg import lighten
 from api.portal.charts.specification import Specification, fit_width
 from runtime.plain_text import map_texts, plain
 from runtime.worker_process import start_worker_process
@@ -150,10 +151,12 @@ def clean_svg(svg: str, prefix: str) -> Markup:
     """A drawing that holds lines, shapes and texts alone, and can stand in a page; `prefix` keeps its ids apart."""
     root = ElementTree.fromstring(svg)  # noqa: S314 - of our own renderer, never from outside
     clean_element(root, prefix)
+    lighten(root)
     root.set("xmlns", SVG)
     root.set("aria-hidden", "true")  # the figure around it says what it shows, and has a table
     root.set("focusable", "false")
-    return Markup(ElementTree.tostring(root, encoding="unicode"))  # noqa: S704 - of elements and attributes listed above
+    text = ElementTree.tostring(root, encoding="unicode").replace(" />", "/>")  # texts have no >
+    return Markup(text)  # noqa: S704 - of elements and attributes listed above
 
 
 def clean_element(element: ElementTree.Element, prefix: str) -> None:
