@@ -14,6 +14,7 @@ from api.http.problems import Problem
 COMPRESSED_FROM_BYTES = 1024
 GZIP_LEVEL = 5
 ZSTD_LEVEL = 3
+THOROUGH_LEVEL = 9  # of both: for what is compressed once and read often
 HEADER_LIMIT_CHARACTERS = 2000
 
 
@@ -96,9 +97,10 @@ def read_preferences(header: str) -> list[tuple[str, float]]:
     return preferences
 
 
-def encode_body(body: bytes, coding: str) -> bytes:
+def encode_body(body: bytes, coding: str, *, thorough: bool = False) -> bytes:
     """The body in a coding."""
     if coding == "zstd":
-        return zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress(body)
+        return zstandard.ZstdCompressor(level=THOROUGH_LEVEL if thorough else ZSTD_LEVEL).compress(body)
     # The same bytes for the same content: no time of day in the header.
-    return gzip.compress(body, GZIP_LEVEL, mtime=0) if coding == "gzip" else body
+    level = THOROUGH_LEVEL if thorough else GZIP_LEVEL
+    return gzip.compress(body, level, mtime=0) if coding == "gzip" else body

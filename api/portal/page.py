@@ -95,7 +95,8 @@ async def answer_content(request: Request, asking: Asking, content: Content) -> 
     async def make() -> Finished:
         body = render(request, content, asking.visitor, asking.replies)
         if coding != "identity" and len(body) >= COMPRESSED_FROM_BYTES:
-            return Finished(tag, ((b"content-encoding", coding.encode()),), encode_body(body, coding), 0)
+            packed = encode_body(body, coding, thorough=True)
+            return Finished(tag, ((b"content-encoding", coding.encode()),), packed, 0)
         return Finished(tag, (), body, 0)
 
     cache = dataset_resources(request).cache
@@ -109,7 +110,11 @@ def answer_once(request: Request, asking: Asking, content: Content) -> Response:
     if content.problem is not None:
         note_problem(request, content.problem.code, content.problem.reason)
     body = render(request, content, asking.visitor, asking.replies)
-    return Response(body, content.status, HEADERS | {"Cache-Control": "no-store"}, CONTENT_TYPE)
+    coding = choose_coding(request.headers.get("accept-encoding", ""))
+    headers = HEADERS | {"Cache-Control": "no-store", "Vary": VARY}
+    if coding != "identity" and len(body) >= COMPRESSED_FROM_BYTES:
+        body, headers = encode_body(body, coding), headers | {"Content-Encoding": coding}
+    return Response(body, content.status, headers, CONTENT_TYPE)
 
 
 def tag_of(request: Request, asking: Asking, content: Content, coding: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hmac
+import secrets
 from urllib.parse import parse_qsl, urlsplit
 
 from fastapi import Request
@@ -19,6 +20,7 @@ FORM_LIMIT_BYTES = 65_536
 FIELDS_MAXIMUM = 2_000  # rejected records that are ticked, among them
 MEDIA_TYPE = "application/x-www-form-urlencoded"
 PROOF_FIELD = "form"
+DIGEST_BYTES = 32
 NOT_OURS = "The form was not sent from a page of this service. Open the page again, and send it from there."
 
 
@@ -77,16 +79,35 @@ def check_origin(request: Request) -> None:
 
 
 def check_token(request: Request, session: Session, form: Form) -> None:
-    """`cross_site_request` unless the form has the token that pages of this session have."""
-    expected = form_token(request.app.state.settings, session)
-    if not hmac.compare_digest(form.get(PROOF_FIELD).encode(), expected.encode()):
+    """`cross_site_request` unless the form has a token that pages of this session have."""
+    expected = token_digest(request.app.state.settings, session)
+    try:
+        masked = base64.urlsafe_b64decode(form.get(PROOF_FIELD).encode() + b"==")
+    except ValueError:
+        masked = b""
+    given = mask(masked[:DIGEST_BYTES], masked[DIGEST_BYTES:])
+    if len(masked) != 2 * DIGEST_BYTES or not hmac.compare_digest(given, expected):
         raise Problem("cross_site_request", NOT_OURS)
 
 
 def form_token(settings: Settings, session: Session) -> str:
-    """What forms of a session's pages carry: nobody else can make it, and it tells nothing of the cookie."""
-    digest = hmac.digest(read_secret(settings), b"form:" + session.token_sha256, "sha256")
-    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+    """What forms of a session's pages carry: nobody else can make it, and it tells nothing of the cookie.
+
+    It is another text on each page: the size of a compressed page that repeats what was asked for would tell whether
+    that is a part of it.
+    """
+    pad = secrets.token_bytes(DIGEST_BYTES)
+    return base64.urlsafe_b64encode(pad + mask(pad, token_digest(settings, session))).decode().rstrip("=")
+
+
+def token_digest(settings: Settings, session: Session) -> bytes:
+    """What every token of a session hides."""
+    return hmac.digest(read_secret(settings), b"form:" + session.token_sha256, "sha256")
+
+
+def mask(pad: bytes, content: bytes) -> bytes:
+    """The content hidden by a pad of its length, or shown again."""
+    return bytes(left ^ right for left, right in zip(pad, content, strict=False))
 
 
 def local_path(text: str) -> str:

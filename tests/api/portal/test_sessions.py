@@ -199,6 +199,21 @@ def test_a_form_needs_the_token_of_its_own_session(shop: Lab, client: httpx.Clie
     assert second.get("/account").status_code == 200
 
 
+def test_each_page_hides_the_token_of_the_session_anew(shop: Lab, client: httpx.Client) -> None:
+    visitor = sign_in(client, make_key(shop, "people:read"))
+    shown = [visitor.get("/account") for _ in range(2)]
+    assert {answer.headers["content-encoding"] for answer in shown} <= {"gzip", "zstd"}
+    tokens = [re.findall(r'name="form" value="([^"]+)"', answer.text)[-1] for answer in shown]
+    assert tokens[0][:40] != tokens[1][:40]
+    assert tokens[0][-40:] != tokens[1][-40:]
+    for wrong in (tokens[0][:-1], tokens[0][:43], tokens[0][:43] + tokens[1][43:], tokens[0] + "AAAA"):
+        refused = client.post("/sign-out", data={"form": wrong}, headers=OURS)
+        assert refused.status_code == 403
+    assert visitor.get("/account").status_code == 200
+    # The older one still holds: people send the form of a page that they opened before another.
+    assert client.post("/sign-out", data={"form": tokens[0]}, headers=OURS).status_code == 303
+
+
 @pytest.mark.parametrize(
     ("body", "media_type", "status"),
     [
