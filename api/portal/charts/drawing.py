@@ -1,9 +1,10 @@
-"""Vega-Lite -> SVG, in a process of its own. Without the extra `charts` there is none."""
+"""Vega-Lite -> SVG, in processes of their own. Without the extra `charts` there is none."""
 
 from __future__ import annotations
 
 import asyncio
 import importlib.util
+import os
 import re
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from runtime.worker_process import start_worker_process
 
 WIDE, NARROW = 560, 230  # of the plot, in pixels: a screen, and a telephone
 KEPT_CHARTS = 200
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+PROCESSES = 2 if CORES >= 4 else 1  # each of 100 MB; fewer cores have other work meanwhile
 WAITING_MAXIMUM = 8  # charts: whoever comes then gets the table alone
 DRAWING_SECONDS = 10.0
 ATTEMPTS = 2
@@ -90,9 +93,13 @@ def can_draw() -> bool:
 
 
 class Drawer:
-    """Draws in a process of its own, one chart after another: where the renderer fails, that process alone ends."""
+    """Draws in processes of its own: where the renderer fails, they alone end.
 
-    def __init__(self) -> None:
+    A second one begins when a chart finds the first at work.
+    """
+
+    def __init__(self, processes: int = PROCESSES) -> None:
+        self.processes = processes
         self.pool: ProcessPoolExecutor | None = None
         self.waiting = 0
 
@@ -103,7 +110,7 @@ class Drawer:
         self.waiting += 1
         try:
             for _ in range(ATTEMPTS):
-                pool = self.pool = self.pool or start_worker_process()
+                pool = self.open()
                 try:
                     return await asyncio.wait_for(asyncio.wrap_future(pool.submit(draw, text)), DRAWING_SECONDS)
                 except (TimeoutError, ValueError):
@@ -128,11 +135,16 @@ class Drawer:
         if self.pool is not None:
             self.restart(self.pool)
 
+    def open(self) -> ProcessPoolExecutor:
+        """The processes; they begin with the first chart."""
+        if self.pool is None:
+            self.pool = start_worker_process(self.processes, warm_up)
+        return self.pool
+
     def prepare(self) -> None:
-        """Starts the process, so that the first chart does not wait for it."""
+        """Starts a process, so that the first chart does not wait for it."""
         if can_draw() and self.pool is None:
-            self.pool = start_worker_process()
-            self.pool.submit(draw, orjson.dumps(EMPTY))
+            self.open().submit(warm_up)
 
 
 def draw(text: bytes) -> list[tuple[str, int]]:
@@ -141,6 +153,11 @@ def draw(text: bytes) -> list[tuple[str, int]]:
 
     specification: dict[str, Any] = orjson.loads(text)
     return [(vl_convert.vegalite_to_svg(fit_width(specification, width)), width) for width in (WIDE, NARROW)]
+
+
+def warm_up() -> None:
+    """Draws nothing, so that the first chart does not wait for the renderer: it takes a second to begin."""
+    draw(orjson.dumps(EMPTY))
 
 
 DRAWER = Drawer()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
@@ -14,7 +14,7 @@ from api.portal.asking import Asking
 from api.portal.charts.drawing import DRAWER, draw_chart, is_missing
 from api.portal.content import Content
 from api.portal.page import Page
-from api.portal.pages.report_answers import ShownBlock, answer_question, find_head
+from api.portal.pages.report_answers import Head, ShownBlock, answer_question, find_head
 from api.portal.pages.report_overviews import answer_overview
 from api.portal.reports.folder import reports_of
 from api.portal.reports.markdown import render_prose
@@ -38,8 +38,8 @@ async def build_report(asking: Asking) -> Content:
         raise Problem("not_found", "No report has this name.")
     if any(block.kind == "chart" for block in report.blocks):
         DRAWER.prepare()  # while the questions are asked
-    blocks = await answer_blocks(asking, report)
-    drawn, is_whole = await draw_charts(blocks)
+    drawn = await answer_blocks(asking, report)
+    is_whole = not any(is_missing(block.specification, block.chart) for block in drawn)
     values = {
         "report": report,
         "parts_shown": arrange(asking, report, drawn),
@@ -54,24 +54,26 @@ async def answer_blocks(asking: Asking, report: Report) -> list[ShownBlock]:
     """The blocks with their answers; each dataset is asked for its revision once, before any question."""
     places = list(dict.fromkeys(block.place for block in report.blocks if block.is_question and block.places))
     heads = dict(zip(places, await asyncio.gather(*(find_head(asking, place) for place in places)), strict=True))
+    turns = asyncio.Semaphore(DRAWER.processes)  # more at once would only wait, and take the turns of other pages
     return list(
         await asyncio.gather(
             *(
-                answer_question(asking, block, heads) if block.is_question else answer_overview(asking, block)
+                answer_drawn(asking, block, heads, turns) if block.is_question else answer_overview(asking, block)
                 for block in report.blocks
             )
         )
     )
 
 
-async def draw_charts(blocks: Sequence[ShownBlock]) -> tuple[list[ShownBlock], bool]:
-    """The blocks with their charts, drawn one after the other, and whether none is missing for now."""
-    drawn, is_whole = [], True
-    for block in blocks:
-        chart = await draw_chart(block.specification) if block.specification else None
-        is_whole = is_whole and not is_missing(block.specification, chart)
-        drawn.append(replace(block, chart=chart))
-    return drawn, is_whole
+async def answer_drawn(
+    asking: Asking, block: Block, heads: Mapping[Place, Head], turns: asyncio.Semaphore
+) -> ShownBlock:
+    """A block with its answer, and its chart, which is drawn while others are asked."""
+    answered = await answer_question(asking, block, heads)
+    if answered.specification is None:
+        return answered
+    async with turns:
+        return replace(answered, chart=await draw_chart(answered.specification))
 
 
 def arrange(asking: Asking, report: Report, blocks: Sequence[ShownBlock]) -> list[tuple[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from api.portal.asking import Asking
+from api.portal.charts.drawing import DRAWER
 from api.portal.content import Content
 from api.portal.page import Page
 from api.portal.reports.folder import reports_of
@@ -27,7 +28,10 @@ async def build_reports(asking: Asking) -> Content:
 
 async def list_reports(asking: Asking) -> list[Report]:
     """The reports of the service."""
-    return await asyncio.to_thread(reports_of(asking.request).list)
+    reports = await asyncio.to_thread(reports_of(asking.request).list)
+    if any(block.kind == "chart" for report in reports for block in report.blocks):
+        DRAWER.prepare()  # whoever reads of a report may open it next
+    return reports
 
 
 def versions_of(reports: list[Report]) -> str:

@@ -11,7 +11,7 @@ import pytest
 import vl_convert
 
 from api.portal.charts.aggregate import chart_of_groups, default_view, fitting_views
-from api.portal.charts.drawing import DRAWER, clean_svg, draw_chart
+from api.portal.charts.drawing import DRAWER, Drawer, clean_svg, draw, draw_chart
 from api.portal.charts.sharing import WIDTH, share_chart
 from api.portal.charts.specification import fit_width
 
@@ -76,6 +76,27 @@ def test_a_renderer_that_breaks_costs_one_chart_alone() -> None:
         planned = chart_of_groups("bar", ["kind"], ["kind"], "count", [{"kind": "a", "count": 1}])
         assert planned is not None
         assert await draw_chart(planned.specification) is not None
+
+    asyncio.run(run())
+
+
+def test_several_processes_draw_the_same_as_one() -> None:
+    texts = [
+        orjson.dumps(planned.specification)
+        for n in range(6)
+        if (planned := chart_of_groups("bar", ["kind"], ["kind"], "count", [{"kind": f"k{n}", "count": n + 1}]))
+    ]
+
+    async def run() -> None:
+        drawer = Drawer(2)
+        try:
+            together = await asyncio.gather(*map(drawer.draw, texts))
+            assert together == [draw(text) for text in texts]
+            assert drawer.pool is not None
+            assert len(drawer.pool._processes) == 2
+        finally:
+            drawer.close()
+        assert drawer.waiting == 0
 
     asyncio.run(run())
 
