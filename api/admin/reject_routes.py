@@ -20,35 +20,52 @@ PLACE_PARAMETERS = ("product", "major", "dataset", "state")
 LIST_PARAMETERS = (*PLACE_PARAMETERS, "reason", "rule", "property", "load", "limit", "before")
 SAMPLES_PER_REASON = 3
 SAMPLE_CHARACTERS = 200
-PLACE = """
-FROM decant.rejected_records AS r JOIN decant.datasets AS d ON d.id = r.dataset_id
-WHERE (%(product)s::text IS NULL OR d.product = %(product)s) AND (%(major)s::int IS NULL OR d.major = %(major)s)
-  AND (%(dataset)s::text IS NULL OR d.dataset = %(dataset)s) AND (%(state)s = 'all' OR r.state = %(state)s)
+COUNTED_MAXIMUM = 100_000  # records, the latest: a quarantine of any size is answered in time
+WHERE = """
+(%(product)s::text IS NULL OR d.product = %(product)s) AND (%(major)s::int IS NULL OR d.major = %(major)s)
+  AND (%(dataset)s::text IS NULL OR d.dataset = %(dataset)s)
 """
+STATE = "(%(state)s = 'all' OR r.state = %(state)s)"
 LIST = f"""
 SELECT r.id, json_build_object('id', r.id, 'product', d.product, 'major', d.major, 'dataset', d.dataset,
   'load', r.load_id, 'file', r.file, 'line', r.line, 'key', r.key, 'raw', r.raw, 'reasons', r.reasons,
   'state', r.state, 'first_seen', {timestamp("r.first_seen")}, 'last_seen', {timestamp("r.last_seen")},
   'closed_at', {timestamp("r.closed_at")}, 'closed_by', r.closed_by)::text
-{PLACE} AND {write_condition("%({})s")} AND (%(before)s::bigint IS NULL OR r.id < %(before)s)
+FROM decant.rejected_records AS r JOIN decant.datasets AS d ON d.id = r.dataset_id
+WHERE {WHERE} AND {STATE} AND {write_condition("%({})s")} AND (%(before)s::bigint IS NULL OR r.id < %(before)s)
 ORDER BY r.id DESC LIMIT %(limit)s
 """
-# A record counts once for each rule that it breaks, and the latest are the samples. Only their texts are read.
+# The latest records are counted, and those that break the same rules together: what a record breaks is looked at once
+# for all that are alike. It counts once for each rule, and the latest are the samples. Only their texts are read.
 REASONS = f"""
-WITH broken AS (
-  SELECT r.id, r.dataset_id, r.first_seen, r.last_seen, reason.property, reason.rule
-  FROM (SELECT r.id, r.dataset_id, r.first_seen, r.last_seen, r.reasons {PLACE}) AS r, LATERAL (
-    SELECT DISTINCT one ->> 'property' AS property, one ->> 'rule' AS rule FROM jsonb_array_elements(r.reasons) AS one
+WITH chosen AS (
+  SELECT r.id, r.dataset_id, r.first_seen, r.last_seen, r.reasons,
+    jsonb_path_query_array(r.reasons, '$[*].rule') AS rules,
+    jsonb_path_query_array(r.reasons, '$[*].property') AS properties
+  FROM decant.rejected_records AS r
+  WHERE r.dataset_id = ANY(ARRAY(SELECT d.id FROM decant.datasets AS d WHERE {WHERE})) AND {STATE}
+  ORDER BY r.id DESC LIMIT %(counted)s
+), alike AS (
+  SELECT dataset_id, count(*) AS records, min(first_seen) AS first_seen, max(last_seen) AS last_seen,
+    max(id) AS newest, array_agg(id) AS ids
+  FROM chosen GROUP BY dataset_id, rules, properties,
+    CASE WHEN jsonb_array_length(rules) <> jsonb_array_length(properties) THEN reasons END
+), broken AS (
+  SELECT alike.*, reason.property, reason.rule,
+    ARRAY(SELECT id FROM unnest(alike.ids) AS id ORDER BY id DESC LIMIT %(samples)s) AS latest
+  FROM alike, LATERAL (
+    SELECT DISTINCT one ->> 'property' AS property, one ->> 'rule' AS rule
+    FROM jsonb_array_elements((SELECT reasons FROM decant.rejected_records WHERE id = alike.newest)) AS one
   ) AS reason
 ), counted AS (
-  SELECT dataset_id, property, rule, count(*) AS records, min(first_seen) AS first_seen, max(last_seen) AS last_seen,
-    array_agg(id) AS ids, count(*) OVER () AS reasons
+  SELECT dataset_id, property, rule, sum(records)::bigint AS records, min(first_seen) AS first_seen,
+    max(last_seen) AS last_seen, count(*) OVER () AS reasons
   FROM broken GROUP BY dataset_id, property, rule
   ORDER BY records DESC, dataset_id, property NULLS FIRST, rule LIMIT %(limit)s
 )
-SELECT c.reasons, json_build_object('product', d.product, 'major', d.major, 'dataset', d.dataset,
-  'property', c.property, 'rule', c.rule, 'records', c.records,
-  'first_seen', {timestamp("c.first_seen")}, 'last_seen', {timestamp("c.last_seen")},
+SELECT c.reasons, (SELECT sum(records)::bigint FROM alike), json_build_object(
+  'product', d.product, 'major', d.major, 'dataset', d.dataset, 'property', c.property, 'rule', c.rule,
+  'records', c.records, 'first_seen', {timestamp("c.first_seen")}, 'last_seen', {timestamp("c.last_seen")},
   'samples', (
     SELECT json_agg(json_build_object('id', s.id, 'load', s.load_id, 'file', s.file, 'line', s.line, 'key', s.key,
       'value', left(one ->> 'value', %(characters)s), 'message', left(one ->> 'message', %(characters)s),
@@ -57,7 +74,10 @@ SELECT c.reasons, json_build_object('product', d.product, 'major', d.major, 'dat
       SELECT found.one FROM jsonb_array_elements(s.reasons) AS found (one)
       WHERE found.one ->> 'rule' = c.rule AND found.one ->> 'property' IS NOT DISTINCT FROM c.property LIMIT 1
     ) AS broken
-    WHERE s.id = ANY(ARRAY(SELECT id FROM unnest(c.ids) AS id ORDER BY id DESC LIMIT %(samples)s))
+    WHERE s.id = ANY(ARRAY(
+      SELECT id FROM broken AS b, unnest(b.latest) AS id
+      WHERE b.dataset_id = c.dataset_id AND b.rule = c.rule AND b.property IS NOT DISTINCT FROM c.property
+      ORDER BY id DESC LIMIT %(samples)s))
   ))::text
 FROM counted AS c JOIN decant.datasets AS d ON d.id = c.dataset_id
 ORDER BY c.records DESC, c.dataset_id, c.property NULLS FIRST, c.rule
@@ -91,10 +111,17 @@ async def get_reasons(request: Request) -> Response:
     require_scope(await context.authenticate(request), "ops:read")
     refuse_parameters(request, (*PLACE_PARAMETERS, "limit"))
     limit = read_count(request, "limit", 100, 1000, "limit_out_of_range")
-    sizes = {"limit": limit, "samples": SAMPLES_PER_REASON, "characters": SAMPLE_CHARACTERS}
+    sizes = {
+        "limit": limit,
+        "samples": SAMPLES_PER_REASON,
+        "characters": SAMPLE_CHARACTERS,
+        "counted": COUNTED_MAXIMUM,
+    }
     rows = await fetch(context.read_connections, REASONS, read_place(context, request) | sizes)
-    members, total = b",".join(row[1] for row in rows), int(rows[0][0]) if rows else 0
-    return Response(b'{"data":[%b],"reasons":%d}' % (members, total), 200, NO_STORE, "application/json")
+    members, total, counted = b",".join(row[2] for row in rows), *(rows[0][:2] if rows else (0, 0))
+    exact = b"true" if counted < COUNTED_MAXIMUM else b"false"
+    body = b'{"data":[%b],"reasons":%d,"count":{"value":%d,"exact":%b}}' % (members, total, counted, exact)
+    return Response(body, 200, NO_STORE, "application/json")
 
 
 def read_place(context: Context, request: Request) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from api.admin.reject_routes import COUNTED_MAXIMUM
 from api.openapi.loads import INTEGER, MAYBE_TEXT, TEXT, TIMESTAMP, json_answer, operation
 from api.openapi_parts.parts import NEXT, parameter, problem_answers
 from catalog.storage.statuses import REJECT_STATES
@@ -65,17 +66,27 @@ def list_reasons() -> JsonObject:
     }  # fmt: skip
     page: JsonObject = {
         "type": "object",
-        "required": ["data", "reasons"],
+        "required": ["data", "reasons", "count"],
         "properties": {
             "data": array_of(reason),
             "reasons": INTEGER | {"description": "The number of reasons, including those beyond the limit."},
+            "count": {
+                "type": "object",
+                "description": f"How many records were counted: the latest {COUNTED_MAXIMUM:,} at most.",
+                "required": ["value", "exact"],
+                "properties": {
+                    "value": INTEGER,
+                    "exact": {"type": "boolean", "description": "False if there may be more."},
+                },
+            },
         },
     }
     return operation(
         "list_reject_reasons",
         "Reasons of rejected records",
         "For each rule and property of a dataset: the number of records, most first, and up to three samples, with"
-        " texts of up to 200 characters. A record with several reasons counts for each. Needs the scope `ops:read`.",
+        " texts of up to 200 characters. A record with several reasons counts for each. Of more than"
+        f" {COUNTED_MAXIMUM:,} records the latest are counted. Needs the scope `ops:read`.",
         [*place_parameters(), parameter("limit", "How many reasons.", LIMIT)],
         {"200": json_answer("The reasons.", page), **problem_answers(401, 403, 422, 429, 503, 504)},
     )

@@ -38,6 +38,7 @@ async def build_rejects(asking: Asking) -> Content:
     values = {
         "reasons": [reason | {"path": reason_path(reason, state)} for reason in reasons.data] if reasons else [],
         "uncounted": reasons is None,
+        "counted": reasons.value["count"] if reasons else None,
         "records": [record | {"marked": mark_values(record)} for record in records.data],
         "next": next_path(records, PAGE),
         "wanted": wanted,

@@ -97,6 +97,7 @@ async def describe_quarantine(asking: Asking, entries: Sequence[Entry]) -> dict[
     return facts | {
         "open": sum(each["open_rejects"] for each in status.data if place_of(each) in known),
         "more": reasons.value["reasons"] > len(reasons.data),
+        "counted": reasons.value["count"],
         "reasons": [
             Reason(known[place_of(reason)], reason["dataset"], name_reason(reason), reason["records"])
             for reason in found

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import pytest
 
+from api.admin import reject_routes
 from ingest.loading.run_queued import run_queued
 from tests.support.keys import make_key
 from tests.support.lab import Lab
@@ -97,7 +99,7 @@ def test_rejected_records_are_filtered_and_counted_by_reason(make_lab: Callable[
         assert lines("reason=age:%20maximum") == [5, 4, 3]
         summary = client.get("/operations/rejects/reasons").json()
         first, second, third = summary["data"]
-        assert summary["reasons"] == 3
+        assert (summary["reasons"], summary["count"]) == (3, {"value": 4, "exact": True})
         assert [(each["property"], each["rule"], each["records"]) for each in summary["data"]] == [
             ("age", "maximum", 3),
             ("name", "required", 2),
@@ -116,7 +118,11 @@ def test_rejected_records_are_filtered_and_counted_by_reason(make_lab: Callable[
         assert (everything["data"][0]["records"], len(everything["data"]), everything["reasons"]) == (4, 1, 3)
         assert len(everything["data"][0]["samples"]) == 3
         place = "product=people&major=1&dataset=people&state=replayed"
-        assert client.get(f"/operations/rejects/reasons?{place}").json() == {"data": [], "reasons": 0}
+        assert client.get(f"/operations/rejects/reasons?{place}").json() == {
+            "data": [],
+            "reasons": 0,
+            "count": {"value": 0, "exact": True},
+        }
         for query in (
             "state=lost",
             "product=x",
@@ -128,6 +134,52 @@ def test_rejected_records_are_filtered_and_counted_by_reason(make_lab: Callable[
             "state=%00",
         ):
             assert client.get(f"/operations/rejects/reasons?{query}").status_code == 422, query
+
+
+def test_of_more_records_than_can_be_counted_the_latest_are(
+    make_lab: Callable[..., Lab], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = make_lab(STRICT)
+    lab.ingest("people.people", HEAD + "1,Ann,x,\n2,Bo,70,\n3,,71,\n4,,72,\n")
+    lab.rows(
+        "INSERT INTO decant.rejected_records (dataset_id, load_id, file, line, raw, raw_sha256, reasons)"
+        " SELECT dataset_id, load_id, file, 100 + n, raw, 'x' || n,"
+        # A reason without a property, and one that is said twice.
+        """ CASE WHEN n = 1 THEN '[{"rule": "a"}, {"rule": "b", "property": "p"}]'"""
+        """ WHEN n = 2 THEN '[{"rule": "a", "property": "p"}, {"rule": "b"}]'"""
+        """ ELSE '[{"rule": "c", "property": "p"}, {"rule": "c", "property": "p"}]' END::jsonb"""
+        " FROM decant.rejected_records, generate_series(1, 3) AS n WHERE line = 2 RETURNING 1"
+    )
+    with lab.serve() as client:
+        client.headers["X-API-Key"] = make_key(lab, "ops:read")
+
+        def ask() -> tuple[dict[tuple[str | None, str], tuple[int, list[int]]], dict[str, Any]]:
+            found = client.get("/operations/rejects/reasons").json()
+            rows = found["data"]
+            assert len(rows) == found["reasons"]
+            return {
+                (row["property"], row["rule"]): (row["records"], [sample["line"] for sample in row["samples"]])
+                for row in rows
+            }, found["count"]
+
+        added = {
+            (None, "a"): (1, [101]),
+            ("p", "b"): (1, [101]),
+            ("p", "a"): (1, [102]),
+            (None, "b"): (1, [102]),
+            ("p", "c"): (1, [103]),
+        }
+        loaded = {
+            ("age", "maximum"): (3, [5, 4, 3]),
+            ("age", "type"): (1, [2]),
+            ("name", "required"): (2, [5, 4]),
+        }
+        assert ask() == (loaded | added, {"value": 7, "exact": True})
+        monkeypatch.setattr(reject_routes, "COUNTED_MAXIMUM", 5)
+        latest = {("age", "maximum"): (2, [5, 4]), ("name", "required"): (2, [5, 4])}
+        assert ask() == (latest | added, {"value": 5, "exact": False})
+        page = client.get("/console/rejects").text
+        assert "The latest 5 records are counted" in page
 
 
 def test_an_operator_publishes_what_a_gate_held_back(make_lab: Callable[..., Lab]) -> None:
