@@ -1,4 +1,7 @@
-"""Measures ingestion and serving: `python -m bench`, from the checkout."""
+"""Measures ingestion and serving: `python -m bench`, from the checkout.
+
+`python -m bench portal` measures the pages of the portal instead.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ from bench.errors import BenchError
 from bench.ingest import measure_ingest
 from bench.limits import measure_limits
 from bench.older import measure_older
+from bench.portal import main as measure_portal
 from bench.report import show_big, show_compared, show_ingest, show_machine, show_older, show_serve
 from bench.serve import Effort, load_flights, measure_serve, require_yardstick
 from bench.services import NO_POSTGREST, find_postgrest
@@ -38,9 +42,14 @@ err = Console(stderr=True)
 
 
 def main() -> None:
-    """Nothing comes back; exit status 1 where something was wrong, never where something was slow."""
+    """Nothing comes back; exit status 1 where something was wrong, never where something was slow.
+
+    Of the portal's pages it is 1 where a limit is broken, too.
+    """
     # For the embedded Postgres to be stopped in order.
     signal.signal(signal.SIGTERM, end_in_order)
+    if sys.argv[1:2] == ["portal"]:
+        sys.exit(measure_portal(sys.argv[2:]))
     options = parse_arguments()
     try:
         if options.only != "ingest" and not options.big:

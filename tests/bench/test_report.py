@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+import re
 
 from rich.console import Console
 
+from api.portal.routes import PAGES
 from bench.big import BigPagination
 from bench.cases import Case
 from bench.older import State
+from bench.portal import Figure, Times, show
+from bench.portal_pages import OPEN_PAGES, OWNER_PAGES, Limits
 from bench.report import show_big, show_older, show_serve
 from bench.wrk import Round
 
@@ -55,3 +59,29 @@ def test_a_walk_that_slows_down_is_named() -> None:
     text = text_of(console)
     assert max(map(len, text.splitlines())) <= 80
     assert "missed: the last pages: 1.30 times as long as the first, not 1.2" in text
+
+
+def test_a_page_over_a_limit_is_marked_beside_it() -> None:
+    limits = Limits(100, 15_000)
+    figures = [
+        Figure("quick", limits, Times(99.4, 15_000), Times(10, 15_000)),
+        Figure("slow", limits, Times(100.6, 900)),
+        Figure("heavy", limits, Times(5, 15_001), Times(5, 15_001)),
+    ]
+    console = narrow()
+    assert not show(figures, console)
+    lines = text_of(console).splitlines()
+    over = {name: next(line for line in lines if name in line).count("over") for name in ("quick", "slow", "heavy")}
+    assert over == {"quick": 0, "slow": 1, "heavy": 1}
+    assert "2 of 3 pages over a limit" in lines[-1]
+    assert show(figures[:1], narrow())
+
+
+def test_every_page_of_the_portal_is_measured() -> None:
+    asked = {page.path.partition("?")[0] for page in (*OPEN_PAGES, *OWNER_PAGES)}
+    unmeasured = {
+        page.name
+        for page in PAGES
+        if not any(re.fullmatch(re.sub(r"\{[^}]+\}", "[^?]+", page.path), path) for path in asked)
+    }
+    assert unmeasured == set()
