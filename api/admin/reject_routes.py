@@ -10,7 +10,7 @@ from api.auth.permissions import require_scope
 from api.context import Context, context_of
 from api.database.rows import fetch, split_page, timestamp
 from api.http.query_string import read_count, read_number, refuse_parameters
-from api.http.responses import NO_STORE, READ, answer_fresh_list
+from api.http.responses import READ, answer_fresh, answer_fresh_list
 from catalog.model.reject_choice import RejectChoice
 from catalog.storage.chosen_rejects import bind_choice, write_condition
 from catalog.storage.statuses import REJECT_STATES
@@ -121,7 +121,7 @@ async def get_reasons(request: Request) -> Response:
     members, total, counted = b",".join(row[2] for row in rows), *(rows[0][:2] if rows else (0, 0))
     exact = b"true" if counted < COUNTED_MAXIMUM else b"false"
     body = b'{"data":[%b],"reasons":%d,"count":{"value":%d,"exact":%b}}' % (members, total, counted, exact)
-    return Response(body, 200, NO_STORE, "application/json")
+    return answer_fresh(request, body)
 
 
 def read_place(context: Context, request: Request) -> dict[str, object]:

@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 from fastapi import APIRouter, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from api.auth.permissions import require_scope
 from api.context import Context, context_of
 from api.database.rows import fetch
-from api.http.responses import NO_STORE, READ, refuse_unknown
+from api.http.responses import READ, answer_fresh, refuse_unknown
 from api.metadata.dataset_status import read_timestamp, write_timestamp
 from catalog.model.dataset import Dataset
 from catalog.status.attention import Incident, find_incidents
@@ -36,7 +37,7 @@ async def get_status(request: Request) -> Response:
     ((text,),) = await fetch(context.read_connections, LEDGER, ledger_values(context.catalog))
     schedules = await read_schedules(context, now)
     # In a thread: what hundreds of datasets have to say takes its time, and others are answered meanwhile.
-    return JSONResponse(await asyncio.to_thread(describe_status, context, text, schedules, now), 200, NO_STORE)
+    return answer_fresh(request, await asyncio.to_thread(describe_status, context, text, schedules, now))
 
 
 @router.api_route("/operations/schedules", methods=READ)
@@ -46,7 +47,7 @@ async def get_schedules(request: Request) -> Response:
     require_scope(await context.authenticate(request), "ops:read")
     refuse_unknown(request)
     schedules = await read_schedules(context, datetime.now(UTC))
-    return JSONResponse({"data": [describe_schedule(each) for each in schedules]}, 200, NO_STORE)
+    return answer_fresh(request, orjson.dumps({"data": [describe_schedule(each) for each in schedules]}))
 
 
 async def read_schedules(context: Context, now: datetime) -> list[ScheduleStatus]:
@@ -56,18 +57,17 @@ async def read_schedules(context: Context, now: datetime) -> list[ScheduleStatus
     return await asyncio.to_thread(evaluate_schedules, context.catalog, plans, json.loads(text), now)
 
 
-def describe_status(
-    context: Context, text: bytes, schedules: list[ScheduleStatus], now: datetime
-) -> dict[str, object]:
+def describe_status(context: Context, text: bytes, schedules: list[ScheduleStatus], now: datetime) -> bytes:
     """The whole answer."""
     ledger = parse_ledger(text)
     statuses = evaluate_statuses(context.catalog, ledger, now)
     incidents = find_incidents(context.catalog, statuses, schedules, ledger, now)
-    return {
+    answer = {
         "data": [describe_dataset(status, now) for status in statuses],
         "workers": [in_moments(worker) for worker in ledger["workers"]],
         "attention": [describe_incident(incident) for incident in incidents],
     }
+    return orjson.dumps(answer)
 
 
 def describe_dataset(status: DatasetStatus, now: datetime) -> dict[str, object]:

@@ -100,7 +100,16 @@ def answer_list(
 def answer_fresh_list(request: Request, members: bytes, before: int | None, settings: Settings) -> Response:
     """The same of what nobody may keep, the caller included."""
     next_url, headers = next_page(request, before, settings)
-    return Response(write_page(members, next_url), 200, NO_STORE | headers, JSON.content_type)
+    return answer_fresh(request, write_page(members, next_url), headers)
+
+
+def answer_fresh(request: Request, body: bytes, headers: dict[str, str] | None = None) -> Response:
+    """JSON that nobody may keep; compressed where the caller asks for that and it is worth it."""
+    fields = NO_STORE | {"Vary": "Accept-Encoding"} | (headers or {})
+    coding = choose_coding(request.headers.get("accept-encoding", ""))
+    if coding != "identity" and len(body) >= COMPRESSED_FROM_BYTES:
+        body, fields = encode_body(body, coding), fields | {"Content-Encoding": coding}
+    return Response(body, 200, fields, JSON.content_type)
 
 
 def next_page(request: Request, before: int | str | None, settings: Settings) -> tuple[str | None, dict[str, str]]:

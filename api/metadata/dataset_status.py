@@ -36,8 +36,9 @@ LEFT JOIN LATERAL (
   SELECT json_agg(json_build_object('rule', rule, 'passed', passed, 'severity', severity, 'reads', reads)) AS facts
   FROM decant.quality_results
   WHERE load_id = (
-    SELECT max(id) FROM decant.loads AS l
-    WHERE dataset_id = d.id AND EXISTS (SELECT FROM decant.quality_results WHERE load_id = l.id)
+    SELECT l.id FROM decant.loads AS l
+    WHERE l.dataset_id = d.id AND EXISTS (SELECT FROM decant.quality_results WHERE load_id = l.id)
+    ORDER BY l.id DESC LIMIT 1
   )
 ) AS rules ON true
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from api.portal.asking import Asking
@@ -9,9 +10,12 @@ from api.portal.console.loads import PAGE as LOADS_PAGE
 from api.portal.console.paging import with_query
 from api.portal.content import Content
 from api.portal.page import Page
+from api.portal.slices import cut
 
+PAGE, SCHEDULES_PAGE = "/console", "/console/schedules"
 STATUS = "/operations/status"
 SCHEDULES = "/operations/schedules"
+INCIDENTS_SHOWN = 30
 TITLES = {
     "load_failed": "A load failed",
     "load_withheld": "A load is withheld",
@@ -25,16 +29,26 @@ TITLES = {
 async def build_overview(asking: Asking) -> Content:
     """The page."""
     status = (await asking.get(STATUS)).value
+    attention = status["attention"]
+    needed = {place_of(incident): -place for place, incident in enumerate(reversed(attention))}
+    # What needs somebody comes first, in the order of the incidents; the others as the API has them.
+    datasets = sorted(status["data"], key=lambda each: needed.get(place_of(each), 1))
     values = {
         "attention": [
             incident | {"title": TITLES.get(incident["kind"], incident["kind"]), "path": path_of(incident)}
-            for incident in status["attention"]
+            for incident in attention[:INCIDENTS_SHOWN]
         ],
+        "unshown": Counter(TITLES.get(each["kind"], each["kind"]) for each in attention[INCIDENTS_SHOWN:]),
         "workers": status["workers"],
-        "datasets": status["data"],
+        "datasets": cut(datasets, asking.request.scope["query_string"], PAGE),
         "open_rejects": sum(each["open_rejects"] for each in status["data"]),
     }
     return Content("console_overview.html", "Console", values, is_kept=False, indexed=False, alternate=STATUS)
+
+
+def place_of(told: dict[str, Any]) -> tuple[Any, ...]:
+    """The dataset that something is about."""
+    return told["product"], told["major"], told["dataset"]
 
 
 def path_of(incident: dict[str, Any]) -> str | None:
@@ -46,7 +60,7 @@ def path_of(incident: dict[str, Any]) -> str | None:
         place = {name: str(incident[name]) for name in ("product", "major", "dataset")}
         return with_query("/console/rejects", place)
     if kind == "schedule_missed":
-        return "/console/schedules"
+        return SCHEDULES_PAGE
     if load is not None:
         return f"{LOADS_PAGE}/{load}"
     return f"/browse/{incident['product']}/v{incident['major']}/{incident['dataset']}" if kind == "late" else None
@@ -55,9 +69,9 @@ def path_of(incident: dict[str, Any]) -> str | None:
 async def build_schedules(asking: Asking) -> Content:
     """What makes loads, and how the schedules were kept."""
     reply = await asking.get(SCHEDULES)
-    values = {"schedules": reply.data}
+    values = {"schedules": cut(reply.data, asking.request.scope["query_string"], SCHEDULES_PAGE)}
     return Content("console_schedules.html", "Schedules", values, is_kept=False, indexed=False, alternate=SCHEDULES)
 
 
-OVERVIEW = Page("console overview", "/console", build_overview)
-SCHEDULE = Page("console schedules", "/console/schedules", build_schedules)
+OVERVIEW = Page("console overview", PAGE, build_overview)
+SCHEDULE = Page("console schedules", SCHEDULES_PAGE, build_schedules)

@@ -11,6 +11,7 @@ from api.portal.asking import Asking
 from api.portal.content import Content
 from api.portal.page import Page
 from api.portal.pages.catalogue import entries_of
+from api.portal.slices import PARAMETER, cut, part_query
 
 TITLES = {"product": "Product", "tag": "Tag", "status": "Status", "fresh": "Freshness"}
 FRESH = {True: "fresh", False: "late"}
@@ -39,13 +40,15 @@ class Facet:
 async def build_browse(asking: Asking) -> Content:
     """The page: the catalogue, narrowed by the same parameters as the API's."""
     query_string: bytes = asking.request.scope["query_string"]
-    given = [(name, value) for name, value in split_query(query_string) if value]
-    filled = [part for part in query_string.decode("ascii", "replace").split("&") if part.partition("=")[2]]
-    reply = await asking.get_raw("/data", "&".join(filled))  # an empty field of the form is no question
+    _, filled = part_query(query_string)  # an empty field of the form is no question
+    given = [(name, value) for name, value in split_query(query_string) if value and name != PARAMETER]
+    reply = await asking.get_raw("/data", "&".join(filled))
     search = next((value for name, value in given if name == "q"), "")
-    values = {"entries": list(entries_of(reply.data)), "facets": facets_of(reply.value["facets"], given)}
+    found = cut(list(entries_of(reply.data)), query_string, PATH)
+    values = {"found": found, "entries": found.members, "facets": facets_of(reply.value["facets"], given)}
     title = f"{search} – search" if search else "Browse"
-    return Content("browse.html", title, values, alternate=reply.address, search=search, indexed=not given)
+    indexed = not given and found.before is None
+    return Content("browse.html", title, values, alternate=reply.address, search=search, indexed=indexed)
 
 
 def facets_of(facets: dict[str, list[dict[str, Any]]], given: list[tuple[str, str]]) -> list[Facet]:

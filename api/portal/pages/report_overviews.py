@@ -13,6 +13,7 @@ from api.portal.pages.catalogue import STATES, Entry, entries_of
 from api.portal.pages.report_answers import CLOSED, Note, ShownBlock
 from api.portal.reports.model import Block
 
+STATES_LISTED = 50  # datasets, those that need attention first
 CHECKED_MAXIMUM = 20  # datasets whose checks are listed one by one
 REASONS_LISTED = 100
 
@@ -50,12 +51,14 @@ def is_meant(block: Block, entry: Entry) -> bool:
 
 
 def describe_state(entries: Sequence[Entry]) -> dict[str, Any]:
-    """How many datasets are in each state, and a row for each, those that need attention first."""
+    """How many datasets are in each state, and a row for each of the first, those that need attention."""
     counts = Counter(entry.state for entry in entries)
     order = list(STATES)
+    ordered = sorted(entries, key=lambda entry: (order.index(entry.state), entry.path))
     return {
         "counts": [(state, text, counts[state]) for state, text in STATES.items() if counts[state]],
-        "entries": sorted(entries, key=lambda entry: (order.index(entry.state), entry.path)),
+        "entries": ordered[:STATES_LISTED],
+        "unshown": len(ordered[STATES_LISTED:]),
     }
 
 
