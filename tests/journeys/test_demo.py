@@ -93,7 +93,10 @@ def total(values: list[str]) -> int:
 
 def check_reports(client: httpx.Client) -> None:
     """Compares the numbers that the text of the shipped report states with those of its charts and tables."""
-    page = client.get("/reports/delays-in-new-york").text
+    answer = client.get("/reports/delays-in-new-york", headers={"Accept-Encoding": "gzip"})
+    assert int(answer.headers["content-length"]) < 15_000, "with all its charts"
+    page = answer.text
+    assert page.count('<div class="wide"><svg') == 6
     assert "may not read" not in page
     assert "cannot be answered" not in page
     cells = set(re.findall(r"<td[^>]*>([^<]*)</td>", page)) | set(
