@@ -30,6 +30,14 @@ class Read:
     revision: int
 
 
+@dataclass
+class Drawing:
+    """The charts of one page: after one that was not drawn in time, the page waits for no other."""
+
+    turns: asyncio.Semaphore
+    is_late: bool = False
+
+
 async def build_report(asking: Asking) -> Content:
     """The page; what is wrong with a part stands in its place, and the others stand as they are."""
     slug = asking.request.path_params["slug"]
@@ -54,26 +62,26 @@ async def answer_blocks(asking: Asking, report: Report) -> list[ShownBlock]:
     """The blocks with their answers; each dataset is asked for its revision once, before any question."""
     places = list(dict.fromkeys(block.place for block in report.blocks if block.is_question and block.places))
     heads = dict(zip(places, await asyncio.gather(*(find_head(asking, place) for place in places)), strict=True))
-    turns = asyncio.Semaphore(DRAWER.processes)  # more at once would only wait, and take the turns of other pages
+    drawing = Drawing(asyncio.Semaphore(DRAWER.processes))  # more at once would take the turns of other pages
     return list(
         await asyncio.gather(
             *(
-                answer_drawn(asking, block, heads, turns) if block.is_question else answer_overview(asking, block)
+                answer_drawn(asking, block, heads, drawing) if block.is_question else answer_overview(asking, block)
                 for block in report.blocks
             )
         )
     )
 
 
-async def answer_drawn(
-    asking: Asking, block: Block, heads: Mapping[Place, Head], turns: asyncio.Semaphore
-) -> ShownBlock:
+async def answer_drawn(asking: Asking, block: Block, heads: Mapping[Place, Head], drawing: Drawing) -> ShownBlock:
     """A block with its answer, and its chart, which is drawn while others are asked."""
     answered = await answer_question(asking, block, heads)
     if answered.specification is None:
         return answered
-    async with turns:
-        return replace(answered, chart=await draw_chart(answered.specification))
+    async with drawing.turns:
+        chart = await draw_chart(answered.specification) if not drawing.is_late else None
+        drawing.is_late = chart is None
+    return replace(answered, chart=chart)
 
 
 def arrange(asking: Asking, report: Report, blocks: Sequence[ShownBlock]) -> list[tuple[str, Any]]:
