@@ -85,6 +85,7 @@ def describe_dataset(status: DatasetStatus, now: datetime) -> dict[str, object]:
             "late_seconds": fresh["late_seconds"],
             "current_at": write_timestamp(fresh["current_at"]),
             "newest_at": write_timestamp(fresh["newest"]),
+            "end_of_data": write_timestamp(fresh["end_of_data"]),
         },
         "next_load_at": write_timestamp(status.next_load_at),
         "last_load": in_moments(facts.get("last_load")),

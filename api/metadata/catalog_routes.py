@@ -203,6 +203,7 @@ def describe_freshness(
     """Whether the contract's latency is kept: `fresh` is null where nothing is promised, or may be told."""
     freshness = status.freshness
     facts = {"fresh": None, "latency_seconds": freshness.get("latency_seconds"), "current_at": None}
+    facts |= {"end_of_data": write_timestamp(freshness.get("end_of_data"))}
     element = product.sla.latency_element
     if element is not None and element[0] == dataset.name and not access.shows(dataset.properties[element[1]]):
         return facts

@@ -112,6 +112,11 @@ class SlaReader:
                 elements[dataset] = prop
         self.sla = replace(self.sla, retention=retention, retention_elements=elements)
 
+    def read_end_of_data(self, part: ServiceLevelAgreementProperty, trail: YamlPath) -> None:
+        """Up to when records are expected: the latency is promised until then."""
+        if self.is_first("endOfData", self.sla.end_of_data, trail):
+            self.sla = replace(self.sla, end_of_data=self.read_timestamp(part, trail))
+
     def read_end_of_support(self, part: ServiceLevelAgreementProperty, trail: YamlPath) -> None:
         """From when the product is deprecated."""
         if self.is_first("endOfSupport", self.sla.end_of_support, trail):
@@ -199,6 +204,7 @@ READERS: dict[str, Callable[[SlaReader, ServiceLevelAgreementProperty, YamlPath]
     "frequency": SlaReader.read_frequency,
     "latency": SlaReader.read_latency,
     "retention": SlaReader.read_retention,
+    "endOfData": SlaReader.read_end_of_data,
     "endOfSupport": SlaReader.read_end_of_support,
     "endOfLife": SlaReader.read_end_of_life,
 }

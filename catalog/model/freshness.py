@@ -77,17 +77,20 @@ def evaluate_freshness(
     """Whether the dataset keeps its contract's latency: `fresh` is null where nothing is promised.
 
     Where the contract names an element, its newest moment says how old the dataset is; else the last load that ended
-    well does, whether it changed anything or not.
+    well does, whether it changed anything or not. Where the contract says up to when records are expected, a dataset
+    that is whole until then is never late again.
     """
-    latency = promised_latency(catalog, dataset)
+    latency, end = promised_latency(catalog, dataset), catalog.product_of(dataset).sla.end_of_data
     since = newest or looked_at
-    late = None if latency is None or since is None else max((now - since - latency).total_seconds(), 0.0)
+    until = now if end is None else min(now, end)
+    late = None if latency is None or since is None else max((until - since - latency).total_seconds(), 0.0)
     return {
         "current_at": looked_at,
         "newest": newest,
         "latency_seconds": latency.total_seconds() if latency is not None else None,
         "fresh": None if latency is None else late == 0.0,
         "late_seconds": late,
+        "end_of_data": end if latency is not None else None,
     }
 
 

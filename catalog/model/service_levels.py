@@ -25,5 +25,6 @@ class Sla:
     retention: timedelta | None = None  # how long history, quarantine and raw batches are kept
     # Dataset -> property: records of append datasets are pruned too once this moment is older than `retention`.
     retention_elements: Mapping[str, str] = field(default_factory=dict)
+    end_of_data: datetime | None = None  # no record after it is expected
     end_of_support: datetime | None = None
     end_of_life: datetime | None = None

@@ -10,6 +10,7 @@ from api.portal.console.loads import PAGE as LOADS_PAGE
 from api.portal.console.paging import with_query
 from api.portal.content import Content
 from api.portal.page import Page
+from api.portal.pages.catalogue import has_ended
 from api.portal.slices import cut
 
 PAGE, SCHEDULES_PAGE = "/console", "/console/schedules"
@@ -32,7 +33,10 @@ async def build_overview(asking: Asking) -> Content:
     attention = status["attention"]
     needed = {place_of(incident): -place for place, incident in enumerate(reversed(attention))}
     # What needs somebody comes first, in the order of the incidents; the others as the API has them.
-    datasets = sorted(status["data"], key=lambda each: needed.get(place_of(each), 1))
+    datasets = [
+        each | {"complete": has_ended(each["freshness"])}
+        for each in sorted(status["data"], key=lambda each: needed.get(place_of(each), 1))
+    ]
     values = {
         "attention": [
             incident | {"title": TITLES.get(incident["kind"], incident["kind"]), "path": path_of(incident)}

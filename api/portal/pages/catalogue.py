@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 # What needs attention comes first.
@@ -13,6 +14,7 @@ STATES = {
     "late": "late",
     "empty": "no data yet",
     "fresh": "fresh",
+    "complete": "complete",
     "open": "no promise",
 }
 
@@ -72,7 +74,15 @@ def state_of(dataset: dict[str, Any]) -> str:
     fresh = dataset["freshness"]["fresh"]
     if fresh is None:
         return "open"
+    if fresh and has_ended(dataset["freshness"]):
+        return "complete"
     return "fresh" if fresh else "late"
+
+
+def has_ended(freshness: dict[str, Any]) -> bool:
+    """Whether no new records are expected any more."""
+    end = freshness.get("end_of_data")
+    return end is not None and datetime.fromisoformat(end) <= datetime.now(UTC)
 
 
 def owner_of(product: dict[str, Any]) -> str | None:

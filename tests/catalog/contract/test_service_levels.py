@@ -63,6 +63,7 @@ def test_everything_that_decant_acts_on_is_read(read: Read) -> None:
         '{property: frequency, value: 1, unit: h, scheduler: cron, schedule: "@hourly", element: stock.items}',
         "{property: latency, value: 2, unit: d, element: sales.sold_at}",
         "{property: retention, value: 90, unit: days, element: sales_t.sold_at}",
+        "{property: endOfData, value: 2026-12-31T06:00:00Z}",
         "{property: endOfSupport, value: 2027-01-31}",
         '{property: endOfLife, value: "2028-01-31T12:00:00+02:00"}',
     )
@@ -73,6 +74,7 @@ def test_everything_that_decant_acts_on_is_read(read: Read) -> None:
         latency_element=("sales", "sold_at"),
         retention=timedelta(days=90),
         retention_elements={"sales": "sold_at"},
+        end_of_data=datetime(2026, 12, 31, 6, tzinfo=UTC),
         end_of_support=datetime(2027, 1, 31, tzinfo=UTC),
         end_of_life=datetime(2028, 1, 31, 10, tzinfo=UTC),
     )

@@ -63,3 +63,19 @@ def test_a_dataset_that_is_looked_at_is_fresh_however_old_its_last_change_is(mak
     assert compare(lab)[0] is False
     assert lab.ingest("people.people").status == "unchanged"
     assert compare(lab)[0] is True
+
+
+@pytest.mark.parametrize(("newest", "is_fresh"), [("2013-12-31", True), ("2013-12-29", False)])
+def test_a_dataset_whose_data_has_ended_is_late_only_where_its_end_is_missing(
+    make_lab: Callable[..., Lab], newest: str, is_fresh: bool
+) -> None:
+    promise = PROMISE.replace("schema:", "  - {property: endOfData, value: 2014-01-01}\nschema:")
+    lab = make_lab(PEOPLE.replace("schema:", promise % ", element: people.born"), metrics_open=True)
+    lab.ingest("people.people", LINE % newest)
+    assert compare(lab)[0] is is_fresh
+    with lab.serve() as client:
+        said = client.get("/data/people/v1/people").json()["data"]["freshness"]
+        assert said["end_of_data"] == "2014-01-01T00:00:00Z"
+        page = client.get("/browse/people/v1/people").text
+        assert ("no records are expected after" in page) is is_fresh
+        assert client.get("/data?fresh=true").json()["facets"]["fresh"] == [{"value": is_fresh, "count": 1}]
