@@ -88,8 +88,7 @@ def dataset_status() -> JsonObject:
         "late_seconds": MAYBE_NUMBER | {"description": "Null if nothing is promised, or nothing was ever loaded."},
         "current_at": TIMESTAMP,
         "newest_at": TIMESTAMP,
-        "end_of_data": TIMESTAMP
-        | {"description": "No record after it is expected; null where the contract names no end."},
+        "end_of_data": TIMESTAMP | {"description": "No record after it is expected; null where no end is known."},
     }
     load: JsonObject = {"id": INTEGER, "kind": KIND}
     failure: JsonObject = {"finished_at": TIMESTAMP, "error_code": MAYBE_TEXT, "error": MAYBE_TEXT}

@@ -25,6 +25,15 @@ TITLES = {
     "no_worker": "No worker is alive",
     "schedule_missed": "A schedule was missed",
 }
+# What a person does about it, on the page where the incident leads.
+DEEDS = {
+    "load_failed": "See why it failed, and load again",
+    "load_withheld": "See why, and decide about this load",
+    "late": "See its loads",
+    "quarantine_growing": "See the rejected records",
+    "schedule_missed": "See the schedules",
+}
+COMMAND = "decant "
 
 
 async def build_overview(asking: Asking) -> Content:
@@ -38,10 +47,7 @@ async def build_overview(asking: Asking) -> Content:
         for each in sorted(status["data"], key=lambda each: needed.get(place_of(each), 1))
     ]
     values = {
-        "attention": [
-            incident | {"title": TITLES.get(incident["kind"], incident["kind"]), "path": path_of(incident)}
-            for incident in attention[:INCIDENTS_SHOWN]
-        ],
+        "attention": [describe_incident(incident) for incident in attention[:INCIDENTS_SHOWN]],
         "unshown": Counter(TITLES.get(each["kind"], each["kind"]) for each in attention[INCIDENTS_SHOWN:]),
         "workers": status["workers"],
         "datasets": cut(datasets, asking.request.scope["query_string"], PAGE),
@@ -55,19 +61,28 @@ def place_of(told: dict[str, Any]) -> tuple[Any, ...]:
     return told["product"], told["major"], told["dataset"]
 
 
+def describe_incident(incident: dict[str, Any]) -> dict[str, Any]:
+    """An incident with its title, the page that it leads to, and the command that ends it, where that is one."""
+    kind, following = incident["kind"], incident["next"]
+    return incident | {
+        "title": TITLES.get(kind, kind),
+        "path": path_of(incident),
+        "deed": DEEDS.get(kind, "See more"),
+        "command": following if following.startswith(COMMAND) else None,
+    }
+
+
 def path_of(incident: dict[str, Any]) -> str | None:
     """The page where somebody can act on an incident."""
     kind, load = incident["kind"], incident["load_id"]
     if kind == "load_withheld":
         return f"/console/withheld/{load}"
-    if kind == "quarantine_growing":
+    if kind in {"quarantine_growing", "late"}:
         place = {name: str(incident[name]) for name in ("product", "major", "dataset")}
-        return with_query("/console/rejects", place)
+        return with_query("/console/rejects" if kind == "quarantine_growing" else LOADS_PAGE, place)
     if kind == "schedule_missed":
         return SCHEDULES_PAGE
-    if load is not None:
-        return f"{LOADS_PAGE}/{load}"
-    return f"/browse/{incident['product']}/v{incident['major']}/{incident['dataset']}" if kind == "late" else None
+    return f"{LOADS_PAGE}/{load}" if load is not None else None
 
 
 async def build_schedules(asking: Asking) -> Content:

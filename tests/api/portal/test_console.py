@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
+from api.portal.console.overview import describe_incident
 from api.portal.console.raw_text import mark_values
 from ingest.loading.run_queued import run_queued
 from tests.support.keys import key_of, make_key
@@ -87,7 +88,17 @@ def test_the_overview_names_what_needs_somebody_and_leads_there(shown: Lab) -> N
         page = client.get("/console", headers=key_of(shown, "ops:read")).text
     assert 'href="/console/withheld/2"' in page
     assert 'href="/console/loads/3"' in page
+    assert "POST /operations" not in page.partition("<footer")[0], "people are led to pages"
     assert ">3 rejected records</a> are open" in page
+
+
+def test_an_incident_without_a_page_names_its_command() -> None:
+    place = {"product": None, "major": None, "dataset": None, "load_id": None}
+    shown = describe_incident({"kind": "no_worker", "next": "decant worker"} | place)
+    assert (shown["path"], shown["command"]) == (None, "decant worker")
+    late = {"kind": "late", "next": "POST /operations/loads", "product": "a", "major": 1, "dataset": "b"}
+    shown = describe_incident(late | {"load_id": None})
+    assert (shown["path"], shown["command"]) == ("/console/loads?product=a&major=1&dataset=b", None)
 
 
 def test_a_load_says_what_went_wrong_and_shows_the_value(shown: Lab) -> None:
