@@ -21,6 +21,7 @@ from api.http.addresses import public_path
 from api.portal.asking import Reply
 from api.portal.assets import asset_path
 from api.portal.content import Content
+from api.portal.explorer.rounding import round_measure
 from api.portal.figures import show_bound, show_number
 from api.portal.record_path import record_path
 from api.portal.reports.folder import reports_of
@@ -68,6 +69,7 @@ def environment() -> Environment:
         "bound": show_bound,
         "record_path": record_path,
         "measured": write_measured,
+        "rounded": round_measure,
         "size": write_size,
         "when": write_time,
         "markdown": write_markdown,

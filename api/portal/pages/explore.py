@@ -17,6 +17,7 @@ from api.portal.explorer.changes import apply_form
 from api.portal.explorer.facets import Counted, facets_of
 from api.portal.explorer.links import Addresses, Link, chips_of, following, prefixed, sort_link, view_links
 from api.portal.explorer.question import FACET, VIEW, Exploration
+from api.portal.explorer.rounding import decimals_of
 from api.portal.explorer.snippets import write_snippets
 from api.portal.figures import figures_of
 from api.portal.page import Page
@@ -34,6 +35,7 @@ class Column:
 
     name: str
     sort: Link | None
+    decimals: int | None = None  # that are shown; None: all
 
 
 async def build_explore(asking: Asking) -> Content:
@@ -178,7 +180,10 @@ def columns_of(
     names = [] if question.is_aggregate else [prop["name"] for prop in dataset["properties"]]
     if rows:
         names = [name for name in rows[0] if name != "expanded"]
-    return [Column(name, sort_link(question, name, dataset, addresses)) for name in names]
+    types = {prop["name"]: prop["type"] for prop in dataset["properties"]}
+    measured = split_columns(question, rows)[1] if question.is_aggregate else []
+    decimals = decimals_of(question.values("measure"), measured, types)
+    return [Column(name, sort_link(question, name, dataset, addresses), decimals.get(name)) for name in names]
 
 
 EXPLORE = Page("portal explore", "/browse/{product}/v{major}/{dataset}/explore", build_explore)

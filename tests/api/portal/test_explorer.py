@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 
 from api.portal.explorer.changes import apply_form, remove_member
 from api.portal.explorer.question import Exploration, encode_value
+from api.portal.explorer.rounding import round_measure
 from tests.support.examples import examples
 from tests.support.keys import key_of
 from tests.support.lab import Lab
@@ -58,9 +60,21 @@ def cells(text: str) -> list[list[str]]:
     """The cells of the answer's table."""
     body = re.search(r'aria-label="The answer">.*?<tbody>(.*?)</tbody>', text, re.S)
     rows = re.findall(r"<tr>(.*?)</tr>", body[1], re.S) if body else []
-    return [
-        [html.unescape(re.sub(r"<[^>]+>", "", cell)) for cell in re.findall(r"<td>(.*?)</td>", row)] for row in rows
-    ]
+    return [[read_cell(cell) for cell in re.findall(r"<td>(.*?)</td>", row)] for row in rows]
+
+
+def read_cell(cell: str) -> str:
+    """What a cell says; of a rounded number the exact one, once what is shown is seen to be it, rounded."""
+    text = html.unescape(re.sub(r"<[^>]+>", "", cell))
+    data = re.match(r'<data value="([^"]+)" title="exactly ([^"]+)">', cell)
+    if data is None:
+        return text
+    exact, seen = Decimal(data[1]), Decimal(text)
+    assert data[1] == data[2]
+    places = max(-int(seen.as_tuple().exponent), 0)
+    assert exact != seen
+    assert abs(exact - seen) <= Decimal(5).scaleb(-max(places, 4) - 1), "rounded, and not cut off"
+    return data[1]
 
 
 def shown(value: Any) -> str:
@@ -83,6 +97,40 @@ def test_a_page_shows_exactly_what_the_question_that_it_names_answers(client: ht
     ]
 
 
+@pytest.mark.parametrize(
+    ("value", "decimals", "expected"),
+    [
+        (12.639070257304709, 4, "12.6391"),
+        (-4.485839978003849, 4, "-4.4858"),
+        (0.30000000000000004, 6, "0.3"),
+        ("0.000012345678", 4, "0.00001235"),
+        ("1234567.33333333333333", 6, "1234567.333333"),
+        (107, 4, None),
+        ("12.50", 6, None),
+        ("100000000000000000000.1", 4, None),
+        (1e300, 4, None),
+        ("2026-01-01T00:00:00Z", 4, None),
+        (None, 4, None),
+        (True, 4, None),
+        ("NaN", 4, None),
+    ],
+)
+def test_a_measure_is_shown_with_the_digits_that_say_something(
+    value: object, decimals: int, expected: str | None
+) -> None:
+    assert round_measure(value, decimals) == expected
+
+
+def test_a_mean_is_rounded_on_the_page_and_exact_beside_it(client: httpx.Client) -> None:
+    query = "id[in]=2,3,5&measure=avg:id,min:id"
+    [row] = client.get(f"{API}/aggregate?{query}").json()["data"]
+    text = client.get(f"{EXPLORE}?{query}").text
+    exact = str(row["avg_id"])
+    assert exact.startswith("3.33333333")
+    assert f'<data value="{exact}" title="exactly {exact}">3.3333</data>' in text
+    assert f">{row['min_id']}</td>" in text
+
+
 CONDITIONS = st.sampled_from(
     [
         *("kind=a", "kind[ne]=b", "kind[in]=a,%3Cc%3E", "price[gte]=12.5", "price[lt]=40", "customer[ilike]=*3"),
@@ -90,7 +138,9 @@ CONDITIONS = st.sampled_from(
     ]
 )
 GROUPS = st.sampled_from(["kind", "customer", "month(ordered_at)", "day(ordered_at)", "bin(price,10)", "bin(id,7)"])
-MEASURED = st.sampled_from(["count", "sum:price", "avg:price", "distinct:customer", "max:ordered_at", "median:price"])
+MEASURED = st.sampled_from(
+    ["count", "sum:price", "avg:price", "distinct:customer", "max:ordered_at", "median:price", "avg:id"]
+)
 
 
 @st.composite
