@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from api.portal.charts.marks import (
+    ADDED,
     Values,
     draw_bars,
     draw_heat,
@@ -18,12 +19,13 @@ from api.portal.charts.marks import (
     number_of,
 )
 from api.portal.charts.panels import PANELS_MAXIMUM, draw_panels, place_groups
+from api.portal.charts.series import Series, choose_series
 from api.portal.charts.specification import Specification
 
 ROWS_MAXIMUM = 1000  # more marks than that are no picture
 BARS_MAXIMUM = 40
 GROUPS_MAXIMUM = 60  # along an axis: more are no picture, and take long to draw
-SERIES_MAXIMUM = 24
+COLUMNS_MAXIMUM = 24  # of squares
 GROUPS_DRAWN = 3  # of a question: an axis, a colour, panels
 
 
@@ -35,6 +37,7 @@ class GroupChart:
     fields: dict[str, str]  # x, z, p and y -> what they are called in the answer
     first_rows: int | None = None  # only so many rows of the answer are drawn
     left_out: tuple[str, ...] = ()  # values of the group of the panels for which there is no room
+    series: Series | None = None  # where there are more of them than colours
 
 
 def default_view(groups: Sequence[str]) -> str:
@@ -96,10 +99,17 @@ def chart_of_groups(
         # The first bars say something alone; a part of a grid does not.
         first_rows = BARS_MAXIMUM if is_plain else 0
         values = values[:first_rows]
-    if not values or len({value.get("z") for value in values}) > SERIES_MAXIMUM:
+    series: Series | None = None
+    if view == "heat" and len({value.get("z") for value in values}) > COLUMNS_MAXIMUM:
+        return None
+    if view != "heat" and "z" in fields:
+        is_stacked = view != "line" and not is_time(axis) and measure.startswith(ADDED)
+        series = choose_series(values, is_stacked=is_stacked)
+        values = values if series is None else series.keep(values)
+    if not values:
         return None
     drawn = draw(view, fields, values, axis)
-    return GroupChart(drawn, fields, first_rows, left_out)
+    return GroupChart(drawn, fields, first_rows, left_out, series)
 
 
 def draw(view: str, fields: dict[str, str], values: Values, axis: str) -> Specification:

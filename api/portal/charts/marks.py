@@ -12,6 +12,8 @@ from api.portal.charts.specification import Specification, frame, show_value
 from catalog.types.property_type import BUCKETS
 
 PALETTE = ["#4477aa", "#cc6677", "#228833", "#aa8800", "#8e6bb4", "#2a9d9d", "#995533", "#777777"]
+# Lines are told apart without colour too.
+DASHES = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 2], [1, 3], [10, 4], [6, 2, 1, 2, 1, 2]]
 ADDED = ("count", "sum")  # measures of parts that add up to that of the whole
 POINTS_MAXIMUM = 60  # of a line: more of them hide it
 Values = list[dict[str, Any]]
@@ -41,7 +43,7 @@ def draw_line(title: str, values: Values, first: str, second: str | None, measur
     }
     if second:
         encoding["color"] = colours(second)
-        encoding["strokeDash"] = {"field": "z", "type": "nominal", "title": second}
+        encoding["strokeDash"] = {"field": "z", "type": "nominal", "title": second, "scale": {"range": DASHES}}
     return frame(title, values, {"type": "line", "point": len(values) <= POINTS_MAXIMUM}, encoding, height=260)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from api.portal.charts.aggregate import GroupChart
 from api.portal.charts.panels import PANELS_MAXIMUM
+from api.portal.charts.series import OTHERS, Series
 from api.portal.charts.specification import Specification, fit_width
 
 WIDTH = 560
@@ -37,10 +38,20 @@ def share_chart(chart: GroupChart, address: str) -> Specification:
     if chart.left_out:
         panels = list(dict.fromkeys(value["p"] for value in values))[:PANELS_MAXIMUM]
         transform.append({"filter": {"field": "p", "oneOf": panels}})
+    if chart.series is not None:
+        transform.append(limit_series(chart.series))
     shared = {name: value for name, value in chart.specification.items() if name != "data"}
     data = {"url": address, "format": {"type": "json", "property": "data"}}
     found = {"$schema": shared.pop("$schema"), "description": shared.pop("description"), "data": data}
     return fit_width(found | {"transform": transform} | shared, WIDTH)
+
+
+def limit_series(series: Series) -> dict[str, Any]:
+    """What leaves the other series out, or draws them in one colour."""
+    if not series.is_merged:
+        return {"filter": {"field": "z", "oneOf": list(series.drawn)}}
+    drawn = json.dumps(list(series.drawn), ensure_ascii=False)
+    return {"calculate": f"indexof({drawn}, datum.z) < 0 ? '{OTHERS}' : datum.z", "as": "z"}
 
 
 def calculate(letter: str, name: str, encoding: dict[str, Any]) -> str:

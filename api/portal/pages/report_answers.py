@@ -8,7 +8,7 @@ from typing import Any
 
 from api.http.problems import KINDS, Problem
 from api.portal.asking import HIDDEN, Asking, Reply
-from api.portal.charts.aggregate import chart_of_groups, default_view
+from api.portal.charts.aggregate import GroupChart, chart_of_groups, default_view
 from api.portal.charts.drawing import Chart
 from api.portal.charts.specification import Specification
 from api.portal.explorer.question import VIEW, Exploration
@@ -48,13 +48,18 @@ class ShownBlock:
     revision: int | None = None
     href: str = ""  # the explorer with the same question, at the same revision
     limited: bool = False  # whether the caller sees some of the records only
-    specification: Specification | None = None
+    planned: GroupChart | None = None
     chart: Chart | None = None
     columns: Sequence[tuple[str, bool]] = ()  # name, and whether it holds measures
     rows: Sequence[Sequence[str]] = ()
     more: bool = False
     exact: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)  # of overviews
+
+    @property
+    def specification(self) -> Specification | None:
+        """Its chart as it is to be drawn; None where there is none."""
+        return self.planned.specification if self.planned else None
 
 
 CLOSED = Note("closed", "Not shown to you", "This part is made of data that you may not read, or that is not there.")
@@ -110,14 +115,14 @@ def show_answer(block: Block, dataset: dict[str, Any], question: Exploration, re
     rows: list[dict[str, Any]] = reply.data
     groups = question.values("group_by")
     measures = question.values("measure") or [COUNT]
-    specification: Specification | None = None
+    planned: GroupChart | None = None
     if question.is_aggregate:
         words = [name_measure(each) for each in measures]
         words[0] = block.options.get("measure", words[0])
         columns = [(name_group(group), False) for group in groups] + [(word, True) for word in words]
         cells = [show_row(groups, list(row.values())) for row in rows[:ROWS_SHOWN]]
         if block.kind == "chart":
-            specification = draw_groups(question, groups, words[0], rows)
+            planned = draw_groups(question, groups, words[0], rows)
     else:
         names = [name for name in (rows[0] if rows else {}) if name != "expanded"]
         columns = [(spaced(name), isinstance(rows[0][name], int | float)) for name in names]
@@ -129,7 +134,7 @@ def show_answer(block: Block, dataset: dict[str, Any], question: Exploration, re
         reply.revision,
         f"{block.place.page}/explore?{pin(question, reply.revision or 0).address}",
         dataset["limited"],
-        specification,
+        planned,
         columns=columns,
         rows=cells,
         more=len(rows) > ROWS_SHOWN or bool(reply.value.get("next")),
@@ -157,7 +162,7 @@ def show_cell(value: Any) -> str:
 
 def draw_groups(
     question: Exploration, groups: Sequence[str], words: str, rows: Sequence[dict[str, Any]]
-) -> Specification | None:
+) -> GroupChart | None:
     """The chart of the first measure, which `words` name, with words in the place of all names."""
     view = question.value(VIEW) or default_view(groups)
     names = [name_group(group) for group in groups]
@@ -170,5 +175,4 @@ def draw_groups(
             for index, (group, value) in enumerate(zip(groups, values, strict=False))
         ]
         drawn.append(dict(zip(names, labels, strict=True)) | {words: values[len(groups)]})
-    planned = chart_of_groups(view, groups, names, words, drawn)
-    return planned.specification if planned else None
+    return chart_of_groups(view, groups, names, words, drawn)

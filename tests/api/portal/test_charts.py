@@ -201,3 +201,46 @@ def test_a_shared_chart_draws_the_same_of_the_answer_itself(
 def unnumbered(svg: str) -> str:
     """A drawing without the numbers that the renderer gives to gradients and clips, one after another."""
     return re.sub(r"(gradient_|clip)[0-9]+", r"\1", svg)
+
+
+SERIES = [
+    {"month_day": f"2026-0{month}-01", "kind": f"k{n:02d}", "count": 100 - n} for month in (1, 2) for n in range(16)
+]
+
+
+def test_a_line_chart_has_no_more_series_than_colours_and_names_the_others() -> None:
+    planned = chart_of_groups("line", ["month(day)", "kind"], ["month_day", "kind"], "count", SERIES)
+    assert planned is not None
+    assert planned.series is not None
+    assert planned.series.others == tuple(f"k{n:02d}" for n in range(8, 16))
+    drawn = {value["z"] for value in planned.specification["data"]["values"]}
+    assert drawn == {f"k{n:02d}" for n in range(8)}
+    few = chart_of_groups("line", ["month(day)", "kind"], ["month_day", "kind"], "count", SERIES[:8])
+    assert few is not None
+    assert few.series is None
+
+
+def test_stacked_bars_keep_their_whole_when_series_share_a_colour() -> None:
+    rows = [{"size": size, "kind": f"k{n:02d}", "count": n + 1} for size in ("s", "m") for n in range(12)]
+    planned = chart_of_groups("bar", ["size", "kind"], ["size", "kind"], "count", rows)
+    assert planned is not None
+    values = planned.specification["data"]["values"]
+    assert sum(value["y"] for value in values) == sum(row["count"] for row in rows)
+    assert {value["z"] for value in values} == {"(others)"} | {f"k{n:02d}" for n in range(5, 12)}
+    means = [{"size": row["size"], "kind": row["kind"], "avg_x": row["count"]} for row in rows]
+    beside = chart_of_groups("bar", ["size", "kind"], ["size", "kind"], "avg_x", means)
+    assert beside is not None
+    assert {value["z"] for value in beside.specification["data"]["values"]} == {f"k{n:02d}" for n in range(4, 12)}
+
+
+@pytest.mark.parametrize(("view", "measure"), [("line", "count"), ("bar", "count"), ("bar", "avg_x")])
+def test_a_shared_chart_limits_its_series_in_the_same_way(view: str, measure: str) -> None:
+    rows = [{"month_day": row["month_day"], "kind": row["kind"], measure: row["count"]} for row in SERIES]
+    planned = chart_of_groups(
+        view, ["month(day)" if view == "line" else "day", "kind"], list(rows[0])[:-1], measure, rows
+    )
+    assert planned is not None
+    shared = share_chart(planned, "http://127.0.0.1/data") | {"data": {"values": rows}}
+    svgs = [vl_convert.vegalite_to_svg(each) for each in (fit_width(planned.specification, WIDTH), shared)]
+    assert len({len(re.findall('aria-roledescription="(?:bar|line mark)"', svg)) for svg in svgs}) == 1
+    assert len({svg.count('role="graphics-symbol"') for svg in svgs}) == 1
