@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from catalog.storage.statuses import REJECT_STATES
 from commands.common import AsJson, load_contracts, open_urls, out
@@ -29,6 +28,7 @@ OneRecord = Annotated[int | None, typer.Option("--id", min=1, help="Only this re
 OfLoad = Annotated[int | None, typer.Option("--load", min=1, help="Only records that this load rejected.")]
 
 SHOWN_CHARACTERS = 60  # the longest value in a table
+SAMPLED = ("id", "load", "file", "line", "key", "value", "message")  # of each sample
 
 
 def rejects(
@@ -219,13 +219,14 @@ def show_groups(groups: list[Any]) -> None:
     """A line for each reason, and the first records below it."""
     if not groups:
         return
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("reason", "records", "id", "load", "file", "line", "key", "value", "message"):
-        table.add_column(name, justify="right" if name in {"records", "id", "load", "line"} else "left")
+    from commands.show.tables import show_table
+
+    rows = []
     for group in groups:
-        head = [escape(group.reason), f"{group.records:,}"]
+        head = {"reason": escape(group.reason), "records": f"{group.records:,}"}
         for sample in group.samples:
-            shown = (sample[name] for name in ("id", "load", "file", "line", "key", "value", "message"))
-            table.add_row(*head, *("" if value is None else escape(truncate(str(value))) for value in shown))
-            head = ["", ""]
-    out.print(table)
+            shown = {name: sample[name] for name in SAMPLED}
+            cells = {name: "" if value is None else escape(truncate(str(value))) for name, value in shown.items()}
+            rows.append(head | cells)
+            head = dict.fromkeys(head, "")
+    show_table(rows, out, keep=("reason", "records", *SAMPLED))
