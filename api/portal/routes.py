@@ -32,6 +32,7 @@ from api.portal.pages.diff import DIFF
 from api.portal.pages.explore import EXPLORE
 from api.portal.pages.facet import FACET
 from api.portal.pages.home import HOME
+from api.portal.pages.key_revocation import REVOCATION
 from api.portal.pages.keys import KEYS, MAKE_KEY, REVOKE_KEY, ROTATE_KEY
 from api.portal.pages.product import PRODUCT
 from api.portal.pages.property import PROPERTY
@@ -57,6 +58,7 @@ PAGES: tuple[Page, ...] = (
     SIGN_IN,
     ACCOUNT,
     KEYS,
+    REVOCATION,
     overview.OVERVIEW,
     overview.SCHEDULE,
     loads.LIST,

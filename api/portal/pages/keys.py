@@ -18,6 +18,7 @@ from runtime.json_types import JsonObject
 
 KEYS_SHOWN = 50
 TITLE = "A new key"
+REVOKE_PATH = "/account/keys/{key_id}/revoke"
 
 
 async def build_keys(asking: Asking) -> Content:
@@ -71,4 +72,4 @@ async def revoke_key(asking: Asking, _form: Form) -> Content:
 KEYS = Page("portal keys", "/account/keys", build_keys)
 MAKE_KEY = Action("portal key made", "/account/keys", make_key, needs_fresh=True)
 ROTATE_KEY = Action("portal key rotated", "/account/keys/{key_id}/rotate", rotate_key, needs_fresh=True)
-REVOKE_KEY = Action("portal key revoked", "/account/keys/{key_id}/revoke", revoke_key, needs_fresh=True)
+REVOKE_KEY = Action("portal key revoked", REVOKE_PATH, revoke_key, needs_fresh=True)

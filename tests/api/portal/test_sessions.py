@@ -331,9 +331,30 @@ def test_an_administrator_makes_lists_rotates_and_revokes_keys(shop: Lab, client
     assert key[1] not in listed.text
     path = f"/account/keys/{id_of(key[1])}"
     assert "dcnt_" in admin.send("/account/keys", f"{path}/rotate", overlap="3600").text
-    gone = admin.send("/account/keys", f"{path}/revoke")
+    assert f'href="{path}/revoke"' in admin.get("/account/keys").text
+    asked = admin.get(f"{path}/revoke").text
+    assert "Revoke “&lt;b&gt;partner&lt;/b&gt;”?" in asked
+    assert "the key that took its place" in asked
+    assert "<dt>Last used</dt><dd>never</dd>" in asked
+    gone = admin.send(f"{path}/revoke", f"{path}/revoke")
     assert (gone.status_code, gone.headers["location"]) == (303, "/account/keys?state=revoked")
     assert client.get("/data/people/v1/people/records", headers={"X-API-Key": key[1]}).status_code == 401
+    assert admin.get(f"{path}/revoke").headers["location"] == "/account/keys?state=revoked"
+    assert admin.get("/account/keys/nothing/revoke").status_code == 404
+    assert admin.get("/account/keys/self/revoke").status_code == 404
+
+
+def test_a_revocation_says_what_would_stop_and_is_shown_to_administrators_alone(
+    shop: Lab, client: httpx.Client
+) -> None:
+    path = f"/account/keys/{id_of(make_key(shop, READ))}/revoke"
+    assert client.get(path).status_code == 401
+    assert sign_in(client, make_key(shop, READ)).get(path).status_code == 403
+    own = make_key(shop, ADMIN, "ops:read")
+    admin = sign_in(client, own)
+    assert "No request was counted." in admin.get(path).text
+    assert "the session ends with it" in admin.get(f"/account/keys/{id_of(own)}/revoke").text
+    assert "in the last 30 days" not in sign_in(client, make_key(shop, ADMIN)).get(path).text
 
 
 def test_a_form_that_is_sent_twice_makes_one_key(shop: Lab, client: httpx.Client) -> None:
