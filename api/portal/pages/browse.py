@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -11,12 +12,15 @@ from api.portal.asking import Asking
 from api.portal.content import Content
 from api.portal.page import Page
 from api.portal.pages.catalogue import entries_of
+from api.portal.pages.reports import list_reports, versions_of
+from api.portal.reports.model import Report
 from api.portal.slices import PARAMETER, cut, part_query
 
 TITLES = {"product": "Product", "tag": "Tag", "status": "Status", "fresh": "Freshness"}
 FRESH = {True: "fresh", False: "late"}
 CHOICES_SHOWN = 12
 PATH = "/browse"
+WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
@@ -44,11 +48,33 @@ async def build_browse(asking: Asking) -> Content:
     given = [(name, value) for name, value in split_query(query_string) if value and name != PARAMETER]
     reply = await asking.get_raw("/data", "&".join(filled))
     search = next((value for name, value in given if name == "q"), "")
+    is_narrowed = any(name != "q" for name, _ in given)
+    listed = await list_reports(asking) if search and not is_narrowed else []
+    reports = [report for report in listed if report.path and not report.faults and holds_words(report, search)]
     found = cut(list(entries_of(reply.data)), query_string, PATH)
-    values = {"found": found, "entries": found.members, "facets": facets_of(reply.value["facets"], given)}
+    values = {
+        "found": found,
+        "entries": found.members,
+        "facets": facets_of(reply.value["facets"], given),
+        "reports": reports,
+    }
     title = f"{search} – search" if search else "Browse"
-    indexed = not given and found.before is None
-    return Content("browse.html", title, values, alternate=reply.address, search=search, indexed=indexed)
+    return Content(
+        "browse.html",
+        title,
+        values,
+        alternate=reply.address,
+        search=search,
+        indexed=not given and found.before is None,
+        version=versions_of(reports),
+    )
+
+
+def holds_words(report: Report, search: str) -> bool:
+    """Whether words of a report's title and description begin with all words of a search, as datasets are found."""
+    words = WORD.findall(f"{report.title} {report.description}".casefold())
+    wanted = WORD.findall(search.casefold())
+    return bool(wanted) and all(any(word.startswith(each) for word in words) for each in wanted)
 
 
 def facets_of(facets: dict[str, list[dict[str, Any]]], given: list[tuple[str, str]]) -> list[Facet]:

@@ -85,7 +85,7 @@ def test_search_needs_no_script(product: Callable[[Any], Lab], chromium: Browser
         origin = str(client.base_url).rstrip("/")
         with watch(chromium, origin, java_script_enabled=False) as watched:
             watched.open("/")
-            watched.page.get_by_label("Search datasets and properties").fill("custom")
+            watched.page.get_by_label("Search datasets, properties and reports").fill("custom")
             watched.page.keyboard.press("Enter")
             watched.page.wait_for_url("**/browse?q=custom")
             watched.page.get_by_role("link", name="customer", exact=True).click()

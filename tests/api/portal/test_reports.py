@@ -209,3 +209,12 @@ def test_a_dataset_without_a_revision_has_a_note(make_lab: Callable[..., Lab]) -
 def test_the_folder_of_reports_is_a_setting() -> None:
     field: Any = Settings.model_fields["reports"]
     assert str(field.default) == "reports"
+
+
+def test_the_search_finds_reports_by_the_words_of_their_title_and_description(product: Product) -> None:
+    with product(load_shop).serve() as client:
+        found = client.get("/browse?q=sal+SOLD").text
+        assert '<a href="/reports/sales">Sales &lt;script&gt;' in found
+        assert "0 datasets, 1 report<" in found
+        for other in ("/browse", "/browse?q=sales+nothing", "/browse?q=sal&status=active", "/browse?q=broken"):
+            assert 'href="/reports/' not in client.get(other).text.partition("<main")[2]
