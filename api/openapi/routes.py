@@ -46,11 +46,13 @@ PAGE = """<!doctype html>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
 <title>{title}</title>
 <link rel="icon" href="{base}/static/favicon-32x32.png">
 {head}
 </head>
 <body>
+<header class="portal"><a href="{base}/">← Decant: catalogue and pages</a></header>
 {body}
 </body>
 </html>
@@ -97,7 +99,7 @@ async def problem_page(request: Request, code: str) -> Response:
     base = escape(public_path(context_of(request).settings, ""))
     body = (
         f'<main class="page"><p class="code">{kind.status} {escape(code)}</p><h1>{escape(kind.title)}</h1>'
-        f"<p>{escape(kind.meaning)}</p><p><a href='{base}/docs'>Documentation</a></p></main>"
+        f"<p>{escape(kind.meaning)}</p><p><a href='{base}/docs'>API documentation</a></p></main>"
     )
     return page(kind.title, f'<link rel="stylesheet" href="{base}/static/docs.css">', body, base)
 
