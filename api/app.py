@@ -54,6 +54,7 @@ from api.openapi.caller_documents import Documents
 from api.portal import routes as portal
 from api.portal.charts.drawing import DRAWER
 from api.portal.reports.folder import ReportFolder
+from api.portal.unknown import show_missing
 from api.push import routes as events
 from api.push.body_parser import BodyParser
 from api.push.event_store import EventStore
@@ -196,7 +197,7 @@ def create_app(
     )
     app.state.access_log = None  # optional
     app.state.settings = settings
-    install_problems(app, guard_unrouted_path)
+    install_problems(app, guard_unrouted_path, show_missing)
     if settings.cors_origins:
         app.add_middleware(CORSMiddleware, **cors_options(settings))
     app.add_middleware(Counting)

@@ -223,15 +223,20 @@ def problem_of(error: Exception) -> Problem:
 RAISED = (DatabaseUnavailableError, QueryTooExpensiveError, QueryTimeoutError)
 
 
-def install_problems(app: FastAPI, guard_unrouted_path: Callable[[Request], Awaitable[None]]) -> None:
+def install_problems(
+    app: FastAPI,
+    guard_unrouted_path: Callable[[Request], Awaitable[None]],
+    show: Callable[[Request, Problem], Awaitable[Response]],
+) -> None:
     """Renders every error of the service as a problem, errors of the framework included.
 
-    `guard_unrouted_path` may raise another problem for a request that no route takes.
+    `guard_unrouted_path` may raise another problem for a request that no route takes; `show` renders a problem as
+    whoever asks can read it.
     """
 
     @app.exception_handler(Problem)
     async def own(request: Request, error: Problem) -> Response:
-        return render_problem(request, error)
+        return await show(request, error)
 
     @app.exception_handler(HTTPException)
     async def framework(request: Request, error: HTTPException) -> Response:
@@ -247,7 +252,7 @@ def install_problems(app: FastAPI, guard_unrouted_path: Callable[[Request], Awai
             problem.headers["Allow"] = ", ".join(sorted(allowed_methods(request)))
             if request.method == "OPTIONS":
                 return Response(None, 204, {"Allow": problem.headers["Allow"]})
-        return render_problem(request, problem)
+        return await show(request, problem)
 
     @app.exception_handler(RequestValidationError)
     async def validation(request: Request, _error: RequestValidationError) -> Response:
