@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from api.portal.action import Action
 from api.portal.asking import Asking
+from api.portal.console.gates import explain_gate
 from api.portal.console.paging import chosen, next_path, with_query
 from api.portal.console.raw_text import mark_values
 from api.portal.content import Content, Elsewhere
@@ -135,7 +136,7 @@ async def build_withheld(asking: Asking) -> Content:
     usage, dataset = await asyncio.gather(asking.get("/operations/usage"), asking.find(dataset_path))
     values = {
         "load": load,
-        "failing": [gate for gate in load["gates"] if not gate["passed"]],
+        "failing": [explain_gate(gate, load) for gate in load["gates"] if not gate["passed"]],
         "readers": readers_of(usage.data, load),
         "revision": dataset.data["revision"] if dataset else None,
     }

@@ -111,6 +111,9 @@ def test_a_load_says_what_went_wrong_and_shows_the_value(shown: Lab) -> None:
     assert "parsing records" in first
     assert "source_missing" in failed
     assert "maxDeleted" in withheld
+    assert "the share of current records that the load would delete" in withheld
+    assert 'href="/browse/people/v1/contract#people"' in withheld
+    assert "The records that fail a gate cannot be listed" in withheld
     assert "readers keep revision 1" in withheld
 
 
