@@ -21,7 +21,7 @@ TITLES = {
     "load_failed": "A load failed",
     "load_withheld": "A load is withheld",
     "late": "A dataset is late",
-    "quarantine_growing": "Rejected records come in",
+    "quarantine_growing": "New rejected records",
     "no_worker": "No worker is alive",
     "schedule_missed": "A schedule was missed",
 }

@@ -20,6 +20,14 @@ UNITS = {
     "mo": "month",
     "w": "week",
 }
+NAMES = {
+    "frequency": "Loaded every",
+    "latency": "At most behind",
+    "retention": "Revisions kept for",
+    "endOfData": "No data after",
+    "endOfSupport": "Supported until",
+    "endOfLife": "Served until",
+}
 LINKED = ("https://", "http://", "mailto:")
 
 
@@ -52,7 +60,8 @@ def describe_promise(promise: dict[str, Any], entries: list[Entry]) -> dict[str,
     if promise.get("property") == "latency":
         known = [e.dataset["freshness"]["fresh"] for e in entries if e.dataset["freshness"]["fresh"] is not None]
         kept = all(known) if known else None
-    return {"name": promise.get("property"), "amount": amount, "text": promise.get("description") or "", "kept": kept}
+    name = str(promise.get("property"))
+    return {"name": NAMES.get(name, name), "amount": amount, "text": promise.get("description") or "", "kept": kept}
 
 
 def safe_link(url: Any) -> str | None:

@@ -56,7 +56,7 @@ def test_a_partner_rotates_the_key_and_signs_out(
             page.get_by_role("button", name="Rotate").click()
             key = page.locator("textarea").input_value()
             assert client.get("/data/people/v1/people/records", headers={"X-API-Key": key}).status_code == 200
-            page.get_by_role("link", name="I have it").click()
+            page.get_by_role("link", name="Done").click()
             page.get_by_role("button", name="Sign out").click()
             page.wait_for_url(f"{origin}/")
             assert page.get_by_role("link", name="Sign in").is_visible()
