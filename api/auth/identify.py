@@ -26,6 +26,7 @@ from runtime.settings.settings import Settings
 # Where a request keeps what this step found, for the answer and for what is counted.
 FIELDS = "decant.fields"
 STANDING = "decant.standing"  # the same as a Standing, for pages
+VISITOR = "decant.visitor"  # who asks for a page
 # The principal of a question that a page asks in process: who asked for the page was identified and counted already.
 IDENTIFIED = "decant.identified"
 LOOKUPS_SPARE = 10.0
@@ -79,9 +80,16 @@ class Callers:
         """Who asks for a page: a credential in a header comes first, then the session whose text a cookie has.
 
         A session that has ended is nobody's: pages are shown as without it. Texts are tried as keys are, so they
-        are counted by address.
+        are counted by address. Who was found already is not looked for, and not counted, again.
         """
-        if cookie is None or scope.get(IDENTIFIED) is not None or has_credential(headers):
+        visitor: Visitor | None = scope.get(VISITOR)
+        if visitor is None:
+            visitor = scope[VISITOR] = await self.find_visitor(scope, headers, cookie)
+        return visitor
+
+    async def find_visitor(self, scope: Scope, headers: Mapping[str, str], cookie: str | None) -> Visitor:
+        """The same, of a request of which nobody knows yet."""
+        if cookie is None or has_credential(headers):
             return Visitor(await self.identify(scope, headers))
         refuse_credential_in_url(scope)
         anonymous = self.authenticator.anonymous

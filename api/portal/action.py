@@ -1,4 +1,4 @@
-"""The way of every form: identify the visitor, prove that a page of ours sent it, act through the API, lead on.
+"""The way of every form: prove that a page of ours sent it, act through the API, lead on.
 
 A form says in `back` which page it stands on: there a visitor returns who has to sign in first, or again.
 """
@@ -14,15 +14,15 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 
 from api.http.paths import decode_path
-from api.http.problems import KINDS, RAISED, SHOWN_BY, Problem, problem_of
+from api.http.problems import KINDS, Problem
 from api.portal.asking import OWN_FACTS, Asking
 from api.portal.content import Content, Elsewhere
-from api.portal.page import answer_once, identify_visitor, lead, show_problem
+from api.portal.guard import identify_visitor
+from api.portal.page import answer_once
 from api.portal.signing_in.form import Form, check_token, local_path, read_form
 from api.portal.signing_in.refused import REFUSED, Refused
 
 Act = Callable[[Asking, Form], Awaitable[Content]]
-SEE_OTHER = 303
 CORRECTABLE = frozenset({404, 409, 422})  # problems that stand beside the form, to be corrected there
 
 
@@ -37,29 +37,23 @@ class Action(NamedTuple):
 
 
 async def answer_action(request: Request, action: Action, pages: Sequence[Route]) -> Response:
-    """The page after a form, or a page that says what is wrong."""
-    request.scope[SHOWN_BY] = show_problem
-    visitor = form = None
-    try:
-        visitor = await identify_visitor(request)
-        form = await read_form(request)
+    """The page after a form."""
+    visitor = await identify_visitor(request)
+    form = await read_form(request)
+    if action.needs_session:
         back = local_path(form.get("back"))
-        if action.needs_session:
-            if visitor.session is None:
-                return lead(request, Elsewhere(sign_in_path(back)), SEE_OTHER)
-            check_token(request, visitor.session, form)
-            if action.needs_fresh and not visitor.session.is_fresh:
-                return lead(request, Elsewhere(sign_in_path(back, again=True)), SEE_OTHER)
-        asking = Asking(request, visitor)
+        if visitor.session is None:
+            raise Elsewhere(sign_in_path(back))
+        check_token(request, visitor.session, form)
+        if action.needs_fresh and not visitor.session.is_fresh:
+            raise Elsewhere(sign_in_path(back, again=True))
+    asking = Asking(request, visitor)
+    try:
         return answer_once(request, asking, await action.act(asking, form))
-    except Elsewhere as elsewhere:
-        return lead(request, elsewhere, SEE_OTHER)
     except Problem as problem:
-        if visitor is not None and form is not None and KINDS[problem.code].status in CORRECTABLE:
-            return await show_again(request, Refused(visitor, problem, form), pages)
-        return show_problem(request, problem, visitor)
-    except RAISED as error:
-        return show_problem(request, problem_of(error), visitor)
+        if KINDS[problem.code].status not in CORRECTABLE:
+            raise
+        return await show_again(request, Refused(problem, form), pages)
 
 
 async def show_again(request: Request, refused: Refused, pages: Sequence[Route]) -> Response:
@@ -74,7 +68,7 @@ async def show_again(request: Request, refused: Refused, pages: Sequence[Route])
             endpoint: Any = route.endpoint
             response: Response = await endpoint.respond(Request(scope | dict(more) | {REFUSED: refused}))
             return response
-    return show_problem(request, refused.problem, refused.visitor)
+    raise refused.problem
 
 
 def sign_in_path(back: str, *, again: bool = False) -> str:

@@ -1,4 +1,4 @@
-"""The way of every page: identify the visitor, ask, tag, render, answer."""
+"""The way of every page: ask, tag, render, answer."""
 
 from __future__ import annotations
 
@@ -8,35 +8,23 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from fastapi import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
-from api.auth.sessions import Visitor
-from api.context import context_of
 from api.database.answer_cache import Finished
 from api.datasets.resources import dataset_resources
-from api.http.addresses import public_path
 from api.http.conditional import build_digest, matches
 from api.http.negotiation import COMPRESSED_FROM_BYTES, choose_coding, encode_body
-from api.http.problems import KINDS, RAISED, SHOWN_BY, Problem, problem_of, render_problem
 from api.http.security_events import note_problem
 from api.portal.asking import Asking
-from api.portal.content import Content, Elsewhere
+from api.portal.content import Content
+from api.portal.guard import CONTENT_TYPE, HEADERS, VARY, identify_visitor
 from api.portal.rendering import render
 from api.portal.reports.folder import reports_of
 from api.portal.signing_in.cookie import session_cookie
 from api.portal.signing_in.refused import REFUSED, Refused
 
-# No other host, no inline script or style, no frame.
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
-    " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
-HEADERS = {"Content-Security-Policy": POLICY, "Referrer-Policy": "same-origin"}
 OPEN = "public, max-age=60"
 PRIVATE = "private, no-cache"
-VARY = "Cookie, Authorization, X-API-Key, Accept-Encoding"
-CONTENT_TYPE = "text/html; charset=utf-8"
-
 
 Build = Callable[[Asking], Awaitable[Content]]
 
@@ -50,20 +38,11 @@ class Page(NamedTuple):
 
 
 async def answer_page(request: Request, build: Build) -> Response:
-    """The page, or a page that says what is wrong; 304 where the visitor has it."""
-    request.scope[SHOWN_BY] = show_problem  # unexpected errors too
+    """The page; 304 where the visitor has it."""
     refused: Refused | None = request.scope.get(REFUSED)
-    visitor = refused.visitor if refused is not None else None
-    try:
-        visitor = visitor or await identify_visitor(request)
-        asking = Asking(request, visitor)
-        content = await build(asking)
-    except Elsewhere as elsewhere:
-        return lead(request, elsewhere, 302)
-    except Problem as problem:
-        return show_problem(request, problem, visitor)
-    except RAISED as error:
-        return show_problem(request, problem_of(error), visitor)
+    visitor = await identify_visitor(request)
+    asking = Asking(request, visitor)
+    content = await build(asking)
     if refused is not None:
         content = replace(content, problem=refused.problem)
     response = await answer_content(request, asking, content)
@@ -71,13 +50,6 @@ async def answer_page(request: Request, build: Build) -> Response:
     if visitor.principal.id is None and cookie is not None and cookie.read(request):
         cookie.clear(response)  # of a session that has ended
     return response
-
-
-async def identify_visitor(request: Request) -> Visitor:
-    """Who asks for a page: by a credential in a header, else by the session of a cookie, which only pages read."""
-    cookie = session_cookie(request)
-    text = cookie.read(request) if cookie is not None else None
-    return await context_of(request).callers.identify_visitor(request.scope, request.headers, text)
 
 
 async def answer_content(request: Request, asking: Asking, content: Content) -> Response:
@@ -93,7 +65,7 @@ async def answer_content(request: Request, asking: Asking, content: Content) -> 
         return Response(None, 304, headers)
 
     async def make() -> Finished:
-        body = render(request, content, asking.visitor, asking.replies)
+        body = render(request, content, asking.replies)
         if coding != "identity" and len(body) >= COMPRESSED_FROM_BYTES:
             packed = encode_body(body, coding, thorough=True)
             return Finished(tag, ((b"content-encoding", coding.encode()),), packed, 0)
@@ -109,7 +81,7 @@ def answer_once(request: Request, asking: Asking, content: Content) -> Response:
     """A page that nobody keeps: a part of it is missing for now, or it has a form of the visitor's session."""
     if content.problem is not None:
         note_problem(request, content.problem.code, content.problem.reason)
-    body = render(request, content, asking.visitor, asking.replies)
+    body = render(request, content, asking.replies)
     coding = choose_coding(request.headers.get("accept-encoding", ""))
     headers = HEADERS | {"Cache-Control": "no-store", "Vary": VARY}
     if coding != "identity" and len(body) >= COMPRESSED_FROM_BYTES:
@@ -128,24 +100,3 @@ def tag_of(request: Request, asking: Asking, content: Content, coding: str) -> s
         facts += [reply.address, reply.tag]
     digest.update("\0".join(facts).encode())
     return f'"{digest.hexdigest()}"'
-
-
-def lead(request: Request, elsewhere: Elsewhere, status: int) -> Response:
-    """Leads to another page; its session begins or ends on the way."""
-    path = public_path(context_of(request).settings, elsewhere.path)
-    response = RedirectResponse(path, status, HEADERS | {"Vary": VARY, "Cache-Control": "no-store"})
-    cookie = session_cookie(request)
-    if cookie is not None and elsewhere.opened is not None:
-        cookie.write(response, elsewhere.opened)
-    elif cookie is not None and elsewhere.ends_session:
-        cookie.clear(response)
-    return response
-
-
-def show_problem(request: Request, problem: Problem, visitor: Visitor | None = None) -> Response:
-    """A problem as a page."""
-    noted = render_problem(request, problem)  # the log, the status and the headers are those of every problem
-    kind = KINDS[problem.code]
-    content = Content("problem.html", kind.title, {"kind": kind, "problem": problem}, indexed=False)
-    headers = {name: value for name, value in noted.headers.items() if name not in {"content-length", "content-type"}}
-    return Response(render(request, content, visitor, []), noted.status_code, HEADERS | headers, CONTENT_TYPE)

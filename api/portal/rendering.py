@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, Undefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
+from api.auth.identify import VISITOR
 from api.auth.sessions import Visitor
 from api.context import context_of
 from api.http.addresses import public_path
@@ -79,9 +80,10 @@ def environment() -> Environment:
     return found
 
 
-def render(request: Request, content: Content, visitor: Visitor | None, replies: Sequence[Reply]) -> bytes:
-    """The page; its foot names the questions that it is made of."""
+def render(request: Request, content: Content, replies: Sequence[Reply]) -> bytes:
+    """The page, as who asks for it sees it; its foot names the questions that it is made of."""
     settings = context_of(request).settings
+    visitor: Visitor | None = request.scope.get(VISITOR)  # none where who asks could not be found out
     session = visitor.session if visitor is not None else None
     refused: Refused | None = request.scope.get(REFUSED)
 

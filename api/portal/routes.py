@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, cast
 
@@ -23,7 +22,8 @@ from api.portal.discovery.crawlers import ROBOTS, SITEMAP
 from api.portal.discovery.croissant import CROISSANT
 from api.portal.discovery.dcat import CATALOG
 from api.portal.discovery.document import Document, answer_document
-from api.portal.page import HEADERS, Page, answer_page
+from api.portal.guard import HEADERS, Respond, guard
+from api.portal.page import Page, answer_page
 from api.portal.pages.account import ACCOUNT, ROTATE_OWN
 from api.portal.pages.browse import BROWSE
 from api.portal.pages.contract import CONTRACT
@@ -96,7 +96,7 @@ FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
 class NamedEndpoint:
     """Answers requests by a function, and is counted under a name."""
 
-    def __init__(self, name: str, respond: Callable[[Request], Awaitable[Response]]) -> None:
+    def __init__(self, name: str, respond: Respond) -> None:
         self.name = name
         self.respond = respond
 
@@ -106,9 +106,7 @@ class NamedEndpoint:
         await response(scope, receive, send)
 
 
-def make_route(
-    path: str, name: str, respond: Callable[[Request], Awaitable[Response]], methods: list[str] = READ
-) -> Route:
+def make_route(path: str, name: str, respond: Respond, methods: list[str] = READ) -> Route:
     """The route of a page, a form or a document."""
     return Route(path, cast(Any, NamedEndpoint(name, respond)), methods=methods, name=name)
 
@@ -130,14 +128,14 @@ async def get_asset(request: Request) -> Response:
 
 
 router = APIRouter()
-PAGE_ROUTES = [make_route(page.path, page.name, partial(answer_page, build=page.build)) for page in PAGES]
+PAGE_ROUTES = [make_route(page.path, page.name, guard(partial(answer_page, build=page.build))) for page in PAGES]
 router.routes.extend(PAGE_ROUTES)
 router.routes.extend(
-    make_route(each.path, each.name, partial(answer_action, action=each, pages=PAGE_ROUTES), [POST])
+    make_route(each.path, each.name, guard(partial(answer_action, action=each, pages=PAGE_ROUTES)), [POST])
     for each in ACTIONS
 )
 router.routes.extend(make_route(each.path, each.name, partial(answer_document, document=each)) for each in DOCUMENTS)
-router.routes.append(make_route(CALLBACK, "portal sign-in callback", get_way_back))
-router.routes.append(make_route("/sign-in/with/{number}", "portal sign-in issuer", get_way_there))
+router.routes.append(make_route(CALLBACK, "portal sign-in callback", guard(get_way_back)))
+router.routes.append(make_route("/sign-in/with/{number}", "portal sign-in issuer", guard(get_way_there)))
 router.routes.append(Route("/favicon.ico", get_icon, methods=READ, name="icon"))
 router.routes.append(Route("/assets/{name}", get_asset, methods=READ, name="asset"))

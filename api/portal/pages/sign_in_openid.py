@@ -13,9 +13,10 @@ from api.http.problems import Problem
 from api.http.security_events import note_event
 from api.portal.asking import Asking
 from api.portal.content import Elsewhere
-from api.portal.page import HEADERS, answer_once, identify_visitor, lead, show_problem
+from api.portal.guard import FOUND, HEADERS, SEE_OTHER, identify_visitor, lead
+from api.portal.page import answer_once
 from api.portal.pages.sign_in import issuers_of, show_form
-from api.portal.signing_in.cookie import SessionCookie, attempt_cookie, session_cookie
+from api.portal.signing_in.cookie import SessionCookie, attempt_cookie
 from api.portal.signing_in.form import local_path
 from runtime.settings.secret import read_secret
 from runtime.settings.token_issuers import TokenIssuer
@@ -27,45 +28,40 @@ TEXT_MAXIMUM = 4_000  # characters of a code, or of what an issuer says
 
 async def get_way_there(request: Request) -> Response:
     """Leads to the issuer; the attempt is kept in a cookie of its own until the visitor comes back."""
-    visitor = None
+    visitor = await identify_visitor(request)
+    context, cookie = context_of(request), attempt_cookie(request)
+    if cookie is None:
+        raise Problem("not_found")
+    back = local_path(request.query_params.get("next", "/"))
+    again = request.query_params.get("again") == "1"
+    verifier = context.callers.authenticator.verifier
     try:
-        visitor = await identify_visitor(request)
-        context, cookie = context_of(request), attempt_cookie(request)
-        if cookie is None:
-            raise Problem("not_found")
-        back = local_path(request.query_params.get("next", "/"))
-        again = request.query_params.get("again") == "1"
-        verifier = context.callers.authenticator.verifier
         url, attempt = await begin(verifier, issuer_of(request), redirect_uri(request), back, again=again)
     except SignInFailedError as error:
         return refuse(request, visitor, str(error))
-    except Problem as problem:
-        return show_problem(request, problem, visitor)
-    response = RedirectResponse(url, 302, HEADERS | {"Cache-Control": "no-store"})
+    response = RedirectResponse(url, FOUND, HEADERS | {"Cache-Control": "no-store"})
     cookie.write(response, seal(attempt, read_secret(context.settings)))
     return response
 
 
 async def get_way_back(request: Request) -> Response:
     """Opens the session of whoever the issuer says came back, where this browser has begun the attempt."""
-    visitor = None
+    visitor = await identify_visitor(request)
+    context, cookie = context_of(request), attempt_cookie(request)
+    if cookie is None:
+        raise Problem("not_found")
+    callers, issuer = context.callers, issuer_of(request)
     try:
-        visitor = await identify_visitor(request)
-        context, cookie = context_of(request), attempt_cookie(request)
-        if cookie is None or session_cookie(request) is None:
-            raise Problem("not_found")
-        attempt = find_attempt(request, issuer_of(request), cookie)
-        principal = await finish(
-            context.callers.authenticator, attempt, request.query_params["code"], redirect_uri(request)
-        )
-        if visitor.session is not None:
-            await context.callers.sessions.end(visitor.session)
-        response = lead(request, Elsewhere(attempt.back, opened=await context.callers.sessions.open(principal)), 303)
+        attempt = find_attempt(request, issuer, cookie)
+        code = request.query_params["code"]
+        principal = await finish(callers.authenticator, attempt, code, redirect_uri(request))
     except SignInFailedError as error:
         note_event("sign_in_refused", reason=type(error).__name__)
         return refuse(request, visitor, str(error))
-    except Problem as problem:
-        return show_problem(request, problem, visitor)
+    if visitor.session is not None:
+        await callers.sessions.end(visitor.session)
+    opened = await callers.sessions.open(principal)
+    response = lead(request, Elsewhere(attempt.back, opened=opened), SEE_OTHER)
     cookie.clear(response)
     return response
 
@@ -91,9 +87,9 @@ def find_attempt(request: Request, issuer: TokenIssuer, cookie: SessionCookie) -
     return attempt
 
 
-def refuse(request: Request, visitor: Visitor | None, message: str) -> Response:
+def refuse(request: Request, visitor: Visitor, message: str) -> Response:
     """The sign-in page, which says what was wrong."""
-    asking = Asking(request, visitor or Visitor(context_of(request).callers.authenticator.anonymous))
+    asking = Asking(request, visitor)
     return answer_once(request, asking, show_form(asking, "/", problem=Problem("unauthorized", message)))
 
 

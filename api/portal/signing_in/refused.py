@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from api.auth.sessions import Visitor
 from api.http.problems import Problem
 from api.portal.signing_in.form import Form
 
@@ -13,8 +12,7 @@ REFUSED = "decant.refused"  # where the request for the page keeps it
 
 @dataclass(frozen=True)
 class Refused:
-    """Who sent which form, and why it was refused."""
+    """A form, and why it was refused."""
 
-    visitor: Visitor
     problem: Problem
     form: Form

@@ -313,7 +313,7 @@ def test_an_unexpected_error_is_a_page_for_people_and_a_problem_for_programs(
         assert (page.status_code, page.headers["content-type"]) == (500, "text/html; charset=utf-8")
         assert "secret" not in page.text
         # What shows problems may be what fails.
-        monkeypatch.setattr("api.portal.page.render", fail)
+        monkeypatch.setattr("api.portal.guard.render", fail)
         problem = client.get("/")
         assert (problem.status_code, problem.headers["content-type"]) == (500, "application/problem+json")
 
