@@ -135,7 +135,7 @@ async def delete_key(request: Request) -> Response:
     async with connected(context) as connection:
         revoked = await revoke_key(connection, key_id, once, only=only == "true")
     for ended in revoked:
-        context.callers.authenticator.cache.pop(ended, None)
+        context.callers.authenticator.keys.forget(ended)
     return Response(None, 204, NO_STORE)
 
 
@@ -156,7 +156,7 @@ async def rotate(request: Request, context: Context, principal: Principal, key_i
             context.settings.key_line_days,
         )
         facts = await rotate_key(connection, read_peppers(context.settings), rotation, once)
-    context.callers.authenticator.cache.pop(key_id, None)
+    context.callers.authenticator.keys.forget(key_id)
     return created(context, facts)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import time
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,12 +12,11 @@ from typing import Any
 from api.auth.api_keys import HASH_BYTES, KEY_PREFIX, Peppers, hash_secret, parse_key
 from api.auth.jwt import TokenVerifier
 from api.auth.jwt_parsing import grant_scopes
+from api.auth.recent_lookups import RecentLookups, fetch_all
 from api.http.problems import Problem
-from runtime.postgres.database import translate_error
 from runtime.postgres.poolers import ConnectionPool
 
-KEY_CACHE_SECONDS = 4.0  # a revocation holds everywhere within 5 s
-KEY_CACHE_ENTRIES = 10_000
+SUBJECTS_MAXIMUM = 10_000
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="decant"'}
 
 FIND_KEYS = (
@@ -77,7 +75,7 @@ class Authenticator:
         self.anonymous = Principal()
         # What a key is compared with where there is none of its id.
         self.nobody = StoredKey(bytes(HASH_BYTES), self.anonymous, None, peppers.current)
-        self.cache: OrderedDict[str, tuple[float, StoredKey | None]] = OrderedDict()
+        self.keys = RecentLookups(self.look_up_one)
         self.subjects: OrderedDict[tuple[str, str, frozenset[str]], Principal] = OrderedDict()
 
     async def authenticate(self, headers: Mapping[str, str]) -> Principal:
@@ -103,7 +101,7 @@ class Authenticator:
         if not text.startswith(KEY_PREFIX) and self.verifier.issuers:
             return not self.verifier.remembers(text)
         parsed = parse_key(text)
-        return parsed is not None and self.find_remembered(parsed.id) is None
+        return parsed is not None and not self.keys.remembers(parsed.id)
 
     async def verify_key(self, text: str) -> Principal | str:
         """The principal of a key; for one that is not valid, what is wrong with it, which only the log may tell.
@@ -111,7 +109,7 @@ class Authenticator:
         Whatever is wrong with a well-formed key, the same is done: the time that it takes tells nobody what it was.
         """
         parsed = parse_key(text)
-        stored = (await self.find(parsed.id) if parsed else None) or self.nobody
+        stored = (await self.keys.find(parsed.id) if parsed else None) or self.nobody
         pepper = self.peppers.of(stored.pepper_version)
         offered = hash_secret(parsed.secret if parsed else "", pepper or b"")
         is_same = hmac.compare_digest(offered, stored.secret_hash)
@@ -141,13 +139,13 @@ class Authenticator:
             principal = self.subjects[cache_key] = Principal(
                 f"token:{subject}@{issuer}", scopes, is_token=True, issuer=issuer, subject=subject
             )
-            while len(self.subjects) > KEY_CACHE_ENTRIES:
+            while len(self.subjects) > SUBJECTS_MAXIMUM:
                 self.subjects.popitem(last=False)
         return principal
 
     async def judge_key(self, key_id: str) -> Principal | None:
         """The principal of a key whose secret was shown before; None where the key is no longer valid."""
-        stored = await self.find(key_id)
+        stored = await self.keys.find(key_id)
         return stored.principal if stored is not None and not stored.is_over() else None
 
     def longest_life(self, principal: Principal, most: timedelta) -> timedelta:
@@ -160,32 +158,19 @@ class Authenticator:
         known = self.verifier.issuers.get(issuer)
         return self.find_subject(issuer, subject, grant_scopes(scopes, known.grants)) if known else None
 
-    def find_remembered(self, key_id: str) -> tuple[float, StoredKey | None] | None:
-        """What was found a moment ago, and when; None where it has to be looked up."""
-        cached = self.cache.get(key_id)
-        return cached if cached is not None and time.monotonic() - cached[0] < KEY_CACHE_SECONDS else None
-
-    async def find(self, key_id: str) -> StoredKey | None:
-        """The key with this id, from the cache or from the database."""
-        cached = self.find_remembered(key_id)
-        return cached[1] if cached is not None else (await self.look_up([key_id]))[key_id]
+    async def look_up_one(self, key_id: str) -> StoredKey | None:
+        """The key with this id, from the database."""
+        return (await self.look_up([key_id]))[key_id]
 
     async def look_up(self, key_ids: Collection[str]) -> dict[str, StoredKey | None]:
         """The keys with these ids as the database has them now, from one statement."""
-        now = time.monotonic()
-        try:
-            async with self.pool.connection() as connection:
-                rows = await (await connection.execute(FIND_KEYS, (list(key_ids),))).fetchall()
-        except Exception as error:
-            raise translate_error(error) from error
         found: dict[str, StoredKey | None] = dict.fromkeys(key_ids)
-        for key_id, secret_hash, scopes, expires_at, rate_limit, pepper_version, line, is_revoked in rows:
+        for key_id, secret_hash, scopes, expires_at, rate_limit, pepper_version, line, is_revoked in await fetch_all(
+            self.pool, FIND_KEYS, list(key_ids)
+        ):
             principal = Principal(key_id, frozenset(scopes), rate_limit, line=line)
             found[key_id] = StoredKey(secret_hash, principal, expires_at, pepper_version, is_revoked)
-        for key_id, stored in found.items():
-            self.cache[key_id] = (now, stored)
-        while len(self.cache) > KEY_CACHE_ENTRIES:
-            self.cache.popitem(last=False)
+        self.keys.keep(found)
         return found
 
 

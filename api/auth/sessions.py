@@ -10,8 +10,6 @@ import base64
 import hashlib
 import logging
 import secrets
-import time
-from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -19,6 +17,7 @@ from typing import NamedTuple
 from psycopg.types.json import Jsonb
 
 from api.auth.authenticator import Authenticator, Principal
+from api.auth.recent_lookups import RecentLookups, fetch_one
 from runtime.logs import log
 from runtime.postgres.database import translate_error
 from runtime.postgres.poolers import ConnectionPool
@@ -27,8 +26,6 @@ TOKEN_BYTES = 32
 TOKEN_CHARACTERS = 43  # of them in base64url
 LONGEST = timedelta(hours=24)
 FRESH = timedelta(minutes=10)  # how long after a sign-in an action that asks for one may be taken
-CACHE_SECONDS = 4.0  # a session that ended elsewhere is refused within 5 s, as a revoked key is
-CACHE_ENTRIES = 10_000
 LOG = logging.getLogger("decant.security")
 
 # The time of the last request is written once a minute, and a session ends 8 hours after it.
@@ -96,7 +93,7 @@ class Sessions:
     def __init__(self, pool: ConnectionPool, authenticator: Authenticator) -> None:
         self.pool = pool
         self.authenticator = authenticator
-        self.cache: OrderedDict[bytes, tuple[float, Session | None]] = OrderedDict()
+        self.recent = RecentLookups(self.look_up)
 
     async def open(self, principal: Principal) -> str:
         """The cookie's text of a new session of a principal that has just shown a credential."""
@@ -118,14 +115,14 @@ class Sessions:
         digest = digest_of(text)
         if digest is None:
             return None
-        session = await self.look_up(digest)
+        session = await self.recent.find(digest)
         if session is None or session.expires_at <= datetime.now(UTC):
             return None
         principal = await self.judge(session)
         if principal is None:
             # Another process may have moved the session to the key that took the place of its own.
-            self.cache.pop(digest, None)
-            moved = await self.look_up(digest)
+            self.recent.forget(digest)
+            moved = await self.recent.find(digest)
             if moved is None or moved == session:
                 return None
             session, principal = moved, await self.judge(moved)
@@ -140,41 +137,25 @@ class Sessions:
     def remembers(self, text: str) -> bool:
         """Whether a cookie's text was looked up a moment ago, or needs no looking up."""
         digest = digest_of(text)
-        return digest is None or self.find_remembered(digest) is not None
+        return digest is None or self.recent.remembers(digest)
 
     async def end(self, session: Session) -> None:
         """Ends a session; in other processes within 5 s."""
         await self.execute(END, (session.token_sha256,))
-        self.cache.pop(session.token_sha256, None)
+        self.recent.forget(session.token_sha256)
 
     async def move(self, session: Session, key_id: str) -> None:
         """Lets a session go on with the key that took the place of its own."""
         await self.execute(MOVE, (key_id, session.token_sha256))
-        self.cache.pop(session.token_sha256, None)
-
-    def find_remembered(self, digest: bytes) -> tuple[float, Session | None] | None:
-        """What was found a moment ago; None where it has to be looked up."""
-        cached = self.cache.get(digest)
-        return cached if cached is not None and time.monotonic() - cached[0] < CACHE_SECONDS else None
+        self.recent.forget(session.token_sha256)
 
     async def look_up(self, digest: bytes) -> Session | None:
-        """The session with this digest, from the cache or from the database."""
-        now = time.monotonic()
-        if (cached := self.find_remembered(digest)) is not None:
-            return cached[1]
-        try:
-            async with self.pool.connection() as connection:
-                row = await (await connection.execute(FIND, (digest,))).fetchone()
-        except Exception as error:
-            raise translate_error(error) from error
-        session = None
-        if row is not None:
-            key_id, claims, *times = row
-            session = Session(digest, key_id, TokenClaims(**claims) if claims is not None else None, *times)
-        self.cache[digest] = (now, session)
-        while len(self.cache) > CACHE_ENTRIES:
-            self.cache.popitem(last=False)
-        return session
+        """The session with this digest, from the database."""
+        row = await fetch_one(self.pool, FIND, digest)
+        if row is None:
+            return None
+        key_id, claims, *times = row
+        return Session(digest, key_id, TokenClaims(**claims) if claims is not None else None, *times)
 
     async def execute(self, statement: str, values: dict[str, object] | tuple[object, ...]) -> None:
         """Runs a statement that returns nothing."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from fastapi import Request
 from starlette.responses import Response
 
-from api.auth.sessions import Visitor
 from api.http.negotiation import JSON, MediaType, rate_media_type, read_preferences
 from api.http.problems import KINDS, RAISED, Problem, render_problem
-from api.portal.page import identify_visitor, show_problem
+from api.portal.guard import identify_visitor, show_problem
 
 HTML = MediaType("html", "text/html")
 # These never read a cookie, and answer every caller in the same form.
@@ -19,7 +20,9 @@ async def show_missing(request: Request, problem: Problem) -> Response:
     """The problem, as a page where a browser has followed an address that leads nowhere."""
     if KINDS[problem.code].status != 404 or not wants_page(request):
         return render_problem(request, problem)
-    response = show_problem(request, problem, await find_visitor(request))
+    with suppress(Problem, *RAISED):  # what is missing is missing for everybody, whoever they are
+        await identify_visitor(request)
+    response = show_problem(request, problem)
     response.headers["Vary"] = "Accept, Cookie"
     return response
 
@@ -30,11 +33,3 @@ def wants_page(request: Request) -> bool:
         return False
     preferences = read_preferences(request.headers.get("accept", ""))
     return bool(preferences) and rate_media_type(HTML, preferences) > rate_media_type(JSON, preferences)
-
-
-async def find_visitor(request: Request) -> Visitor | None:
-    """Who asks; None where that cannot be told: what is missing is missing for everybody."""
-    try:
-        return await identify_visitor(request)
-    except (Problem, *RAISED):
-        return None
