@@ -5,13 +5,10 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from api.admin.parameters import read_days
-from api.auth.permissions import require_scope
-from api.context import connected, context_of
-from api.database.rows import fetch, split_page, timestamp
-from api.http.problems import Problem
-from api.http.query_string import read_count, read_number
-from api.http.responses import NO_STORE, READ, answer_list, refuse_unknown
+from api.admin.parameters import PART_PARAMETERS, admit_reader, read_days, read_part
+from api.context import connected
+from api.database.rows import fetch_part, timestamp
+from api.http.responses import NO_STORE, READ, answer_list
 from api.observability.usage import read_usage
 
 router = APIRouter()
@@ -29,33 +26,17 @@ ORDER BY id DESC LIMIT %(limit)s
 @router.api_route("/operations/audit", methods=READ)
 async def get_audit(request: Request) -> Response:
     """What was done, the latest first: keys made, loads asked for, gates overruled, records erased."""
-    context = context_of(request)
-    require_scope(await context.authenticate(request), "ops:read")
-    refuse_unknown(request, ("principal", "operation", "limit", "before"))
-    given = request.query_params
-    if any("\0" in given.get(name, "") for name in ("principal", "operation")):
-        raise Problem("invalid_text")
-    limit = read_count(request, "limit", 100, 1000, "limit_out_of_range")
-    facts = {
-        "principal": given.get("principal"),
-        "operation": given.get("operation"),
-        "before": read_number(request, "before", "invalid_cursor"),
-        "limit": limit + 1,
-    }
-    members, behind = split_page(await fetch(context.read_connections, LIST, facts), limit)
+    context = await admit_reader(request, ("principal", "operation", *PART_PARAMETERS))
+    facts = {name: request.query_params.get(name) for name in ("principal", "operation")}
+    members, behind = await fetch_part(context.read_connections, LIST, facts, read_part(request))
     return answer_list(request, members, behind, context.settings)
 
 
 @router.api_route("/operations/usage", methods=READ)
 async def get_usage(request: Request) -> Response:
     """Usage of all callers by day, dataset and operation."""
-    context = context_of(request)
-    require_scope(await context.authenticate(request), "ops:read")
-    refuse_unknown(request, ("principal", "from", "to"))
-    principal = request.query_params.get("principal")
-    if "\0" in (principal or ""):
-        raise Problem("invalid_text")
+    context = await admit_reader(request, ("principal", "from", "to"))
     first, last = read_days(request)
     async with connected(context) as connection:
-        rows = await read_usage(connection, principal, first, last)
+        rows = await read_usage(connection, request.query_params.get("principal"), first, last)
     return JSONResponse({"data": rows}, 200, NO_STORE)

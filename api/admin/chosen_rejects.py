@@ -61,7 +61,7 @@ async def read_ids(context: Context, dataset: Dataset, given: object) -> tuple[i
         raise member_problem("ids", f"must be a list of 1 to {IDS_AT_ONCE:,} ids")
     if len(set(given)) < len(given):
         raise member_problem("ids", "an id is repeated")
-    unknown = await fetch(context.read_connections, FIND_UNKNOWN, place_of(dataset) | {"ids": given})
+    unknown = await fetch(context.read_connections, FIND_UNKNOWN, dataset.place | {"ids": given})
     if unknown:
         message = "is no rejected record of the dataset"
         place = int(unknown[0][0]) - 1
@@ -72,7 +72,7 @@ async def read_ids(context: Context, dataset: Dataset, given: object) -> tuple[i
 
 async def read_load(context: Context, dataset: Dataset, given: object) -> int:
     """The id of a load of the dataset."""
-    facts = place_of(dataset) | {"load": given}
+    facts = dataset.place | {"load": given}
     if isinstance(given, int) and is_id(given) and await fetch(context.read_connections, FIND_LOAD, facts):
         return given
     raise member_problem("load", "unknown load of the dataset")
@@ -81,8 +81,3 @@ async def read_load(context: Context, dataset: Dataset, given: object) -> int:
 def is_id(value: object) -> bool:
     """Whether a value can be an id of the ledger."""
     return type(value) is int and 0 < value <= LARGEST_ID
-
-
-def place_of(dataset: Dataset) -> dict[str, object]:
-    """What finds the dataset in the ledger."""
-    return {"product": dataset.product, "major": dataset.major, "dataset": dataset.name}

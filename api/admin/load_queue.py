@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 
 from api.database.connections import ReadConnections
 from api.database.idempotency import KEEP_KEY, find_answer
-from api.database.rows import timestamp
+from api.database.rows import fetch, timestamp
 from api.http.problems import Problem
 from catalog.model.dataset import Dataset
 from catalog.model.load_request import ERASED_KEY, FromSource, LoadRequest, show_request
@@ -74,18 +74,6 @@ RETURNING id
 
 
 @dataclass(frozen=True)
-class LoadFilter:
-    """Which loads are asked for."""
-
-    product: str | None
-    major: int | None
-    dataset: str | None
-    status: str | None
-    before: int | None  # only loads with a smaller id
-    limit: int
-
-
-@dataclass(frozen=True)
 class LoadOrder:
     """What one caller wants loaded: `datasets` in the order in which they are to be loaded."""
 
@@ -97,33 +85,12 @@ class LoadOrder:
     request: LoadRequest = FROM_SOURCE
 
 
-async def list_loads(
-    read_connections: ReadConnections, wanted: LoadFilter, loads_url: str
-) -> tuple[bytes, int | None]:
-    """The loads as the members of a JSON array, newest first, and the id behind which the next page begins.
-
-    Each one's address is `loads_url` and its id.
-    """
-    try:
-        async with read_connections.connection() as connection:
-            facts = vars(wanted) | {"limit": wanted.limit + 1, "loads_url": loads_url}
-            rows = await (await connection.execute(LIST, facts)).fetchall()
-    except Exception as error:
-        raise translate_error(error) from error
-    page = rows[: wanted.limit]
-    return b",".join(row[1] for row in page), page[-1][0] if len(rows) > len(page) else None
-
-
 async def get_load(read_connections: ReadConnections, load_id: int, loads_url: str) -> bytes:
     """One load as JSON; `not_found` where there is none."""
-    try:
-        async with read_connections.connection() as connection:
-            row = await (await connection.execute(GET, {"id": load_id, "loads_url": loads_url})).fetchone()
-    except Exception as error:
-        raise translate_error(error) from error
-    if row is None:
+    rows = await fetch(read_connections, GET, {"id": load_id, "loads_url": loads_url})
+    if not rows:
         raise Problem("not_found", f"Load {load_id} does not exist.")
-    found: bytes = row[0]
+    found: bytes = rows[0][0]
     return found
 
 
@@ -155,9 +122,7 @@ async def queue_one(connection: AsyncConnection, wanted: LoadOrder, dataset: Dat
     """A queued load, on record."""
     request = wanted.request.to_json()
     facts = {
-        "product": dataset.product,
-        "major": dataset.major,
-        "dataset": dataset.name,
+        **dataset.place,
         "kind": wanted.request.kind(dataset),
         "request": Jsonb(map_texts(request, keep_text)) if request is not None else None,
         "requested_by": f"{BY_KEY}{wanted.principal}",
@@ -171,9 +136,7 @@ async def queue_one(connection: AsyncConnection, wanted: LoadOrder, dataset: Dat
     await connection.execute(NOTE_AUDIT, entry)
     return {
         "id": row[0],
-        "product": dataset.product,
-        "major": dataset.major,
-        "dataset": dataset.name,
+        **dataset.place,
         "kind": facts["kind"],
         "status": "queued",
         "url": f"/operations/loads/{row[0]}",

@@ -5,49 +5,36 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from api.admin.load_queue import LoadFilter, LoadOrder, get_load, list_loads
-from api.admin.load_targets import choose, find_loadable, find_products
+from api.admin.load_queue import LIST, LoadOrder, get_load
+from api.admin.load_targets import choose, find_loadable
+from api.admin.parameters import PART_PARAMETERS, PLACE_PARAMETERS, admit_reader, read_part, read_place
 from api.admin.queueing import answer_queued, read_asked
-from api.auth.permissions import require_scope
-from api.context import context_of
+from api.database.rows import fetch_part
 from api.http.addresses import address_of
 from api.http.problems import Problem
-from api.http.query_string import read_count, read_number, refuse_parameters
 from api.http.request_body import parse_object
 from api.http.responses import NO_STORE, READ, answer_fresh_list
 from catalog.storage.statuses import LOAD_STATUSES
 
 router = APIRouter()
 LOADS = "/operations/loads/"
-LIST_PARAMETERS = ("product", "major", "dataset", "status", "limit", "before")
+LIST_PARAMETERS = (*PLACE_PARAMETERS, "status", *PART_PARAMETERS)
 
 
 @router.api_route("/operations/loads", methods=READ)
 async def get_loads(request: Request) -> Response:
     """The latest loads, newest first."""
-    context = context_of(request)
-    require_scope(await context.authenticate(request), "ops:read")
-    refuse_parameters(request, LIST_PARAMETERS)
-    given = request.query_params
-    products = find_products(context, given.get("product"), given.get("major"))
-    wanted = LoadFilter(
-        product=given.get("product"),
-        major=int(given["major"]) if "major" in given else None,
-        dataset=choose(given.get("dataset"), "dataset", [name for p in products for name in p.datasets]),
-        status=choose(given.get("status"), "status", LOAD_STATUSES),
-        before=read_number(request, "before", "invalid_cursor"),
-        limit=read_count(request, "limit", 100, 1000, "limit_out_of_range"),
-    )
-    members, behind = await list_loads(context.read_connections, wanted, address_of(context.settings, LOADS))
+    context = await admit_reader(request, LIST_PARAMETERS)
+    status = choose(request.query_params.get("status"), "status", LOAD_STATUSES)
+    facts = read_place(context, request) | {"status": status, "loads_url": address_of(context.settings, LOADS)}
+    members, behind = await fetch_part(context.read_connections, LIST, facts, read_part(request))
     return answer_fresh_list(request, members, behind, context.settings)
 
 
 @router.api_route("/operations/loads/{load}", methods=READ)
 async def get_one_load(request: Request) -> Response:
     """Everything about one load."""
-    context = context_of(request)
-    require_scope(await context.authenticate(request), "ops:read")
-    refuse_parameters(request, ())
+    context = await admit_reader(request)
     text = request.path_params["load"]
     if not (text.isascii() and text.isdigit() and len(text) < 19):
         raise Problem("not_found")

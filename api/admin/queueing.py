@@ -11,10 +11,9 @@ from api.admin.load_queue import LoadOrder, queue_loads
 from api.auth.permissions import require_scope
 from api.context import Context, context_of
 from api.http.addresses import address_of
-from api.http.query_string import refuse_parameters
 from api.http.request_body import read_json
 from api.http.request_headers import read_idempotency_key
-from api.http.responses import NO_STORE
+from api.http.responses import NO_STORE, refuse_unknown
 
 
 class Asked(NamedTuple):
@@ -31,7 +30,7 @@ async def read_asked(request: Request) -> Asked:
     context = context_of(request)
     principal = await context.authenticate(request)
     require_scope(principal, "ops:write")
-    refuse_parameters(request, ())
+    refuse_unknown(request)
     key = read_idempotency_key(request.headers.getlist("idempotency-key"))
     return Asked(context, principal.id or "", key, await read_json(request))
 

@@ -5,19 +5,18 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from api.admin.load_targets import choose, find_products
-from api.auth.permissions import require_scope
-from api.context import Context, context_of
-from api.database.rows import fetch, split_page, timestamp
-from api.http.query_string import read_count, read_number, refuse_parameters
+from api.admin.load_targets import choose
+from api.admin.parameters import PART_PARAMETERS, PLACE_PARAMETERS, admit_reader, read_limit, read_part, read_place
+from api.database.rows import fetch, fetch_part, timestamp
+from api.http.query_string import read_number
 from api.http.responses import READ, answer_fresh, answer_fresh_list
 from catalog.model.reject_choice import RejectChoice
 from catalog.storage.chosen_rejects import bind_choice, write_condition
 from catalog.storage.statuses import REJECT_STATES
 
 router = APIRouter()
-PLACE_PARAMETERS = ("product", "major", "dataset", "state")
-LIST_PARAMETERS = (*PLACE_PARAMETERS, "reason", "rule", "property", "load", "limit", "before")
+STATE_PARAMETERS = (*PLACE_PARAMETERS, "state")
+LIST_PARAMETERS = (*STATE_PARAMETERS, "reason", "rule", "property", "load", *PART_PARAMETERS)
 SAMPLES_PER_REASON = 3
 SAMPLE_CHARACTERS = 200
 COUNTED_MAXIMUM = 100_000  # records, the latest: a quarantine of any size is answered in time
@@ -87,50 +86,36 @@ ORDER BY c.records DESC, c.dataset_id, c.property NULLS FIRST, c.rule
 @router.api_route("/operations/rejects", methods=READ)
 async def get_rejects(request: Request) -> Response:
     """Rejected records with their reasons and raw texts, the latest first."""
-    context = context_of(request)
-    require_scope(await context.authenticate(request), "ops:read")
-    refuse_parameters(request, LIST_PARAMETERS)
+    context = await admit_reader(request, LIST_PARAMETERS)
     given = request.query_params
-    limit = read_count(request, "limit", 100, 1000, "limit_out_of_range")
     choice = RejectChoice(
         reason=given.get("reason"),
         rule=given.get("rule"),
         prop=given.get("property"),
         load_id=read_number(request, "load", "invalid_value"),
     )
-    page = {"before": read_number(request, "before", "invalid_cursor"), "limit": limit + 1}
-    facts = read_place(context, request) | bind_choice(choice) | page
-    members, behind = split_page(await fetch(context.read_connections, LIST, facts), limit)
+    facts = read_place(context, request) | read_state(request) | bind_choice(choice)
+    members, behind = await fetch_part(context.read_connections, LIST, facts, read_part(request))
     return answer_fresh_list(request, members, behind, context.settings)
 
 
 @router.api_route("/operations/rejects/reasons", methods=READ)
 async def get_reasons(request: Request) -> Response:
     """The reasons of rejected records, those with the most records first, each with a few samples."""
-    context = context_of(request)
-    require_scope(await context.authenticate(request), "ops:read")
-    refuse_parameters(request, (*PLACE_PARAMETERS, "limit"))
-    limit = read_count(request, "limit", 100, 1000, "limit_out_of_range")
+    context = await admit_reader(request, (*STATE_PARAMETERS, "limit"))
     sizes = {
-        "limit": limit,
+        "limit": read_limit(request),
         "samples": SAMPLES_PER_REASON,
         "characters": SAMPLE_CHARACTERS,
         "counted": COUNTED_MAXIMUM,
     }
-    rows = await fetch(context.read_connections, REASONS, read_place(context, request) | sizes)
+    rows = await fetch(context.read_connections, REASONS, read_place(context, request) | read_state(request) | sizes)
     members, total, counted = b",".join(row[2] for row in rows), *(rows[0][:2] if rows else (0, 0))
     exact = b"true" if counted < COUNTED_MAXIMUM else b"false"
     body = b'{"data":[%b],"reasons":%d,"count":{"value":%d,"exact":%b}}' % (members, total, counted, exact)
     return answer_fresh(request, body)
 
 
-def read_place(context: Context, request: Request) -> dict[str, object]:
-    """The product, dataset and state that a query names; a problem for what there is not."""
-    given = request.query_params
-    products = find_products(context, given.get("product"), given.get("major"))
-    return {
-        "product": given.get("product"),
-        "major": int(given["major"]) if "major" in given else None,
-        "dataset": choose(given.get("dataset"), "dataset", [name for p in products for name in p.datasets]),
-        "state": choose(given.get("state"), "state", (*REJECT_STATES, "all")) or "open",
-    }
+def read_state(request: Request) -> dict[str, object]:
+    """The state of the records that a query asks for."""
+    return {"state": choose(request.query_params.get("state"), "state", (*REJECT_STATES, "all")) or "open"}

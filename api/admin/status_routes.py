@@ -12,12 +12,11 @@ import orjson
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from api.auth.permissions import require_scope
-from api.context import Context, context_of
+from api.admin.parameters import admit_reader
+from api.context import Context
 from api.database.rows import fetch
-from api.http.responses import READ, answer_fresh, refuse_unknown
+from api.http.responses import READ, answer_fresh
 from api.metadata.dataset_status import read_timestamp, write_timestamp
-from catalog.model.dataset import Dataset
 from catalog.status.attention import Incident, find_incidents
 from catalog.status.dataset_status import DatasetStatus, describe_lag, evaluate_statuses
 from catalog.status.ledger import LEDGER, ledger_values, parse_ledger
@@ -30,9 +29,7 @@ MOMENTS = ("started_at", "finished_at", "scheduled_at", "last_heartbeat", "ended
 @router.api_route("/operations/status", methods=READ)
 async def get_status(request: Request) -> Response:
     """How every dataset stands, which workers are alive, and what needs somebody."""
-    context = context_of(request)
-    require_scope(await context.authenticate(request), "ops:read")
-    refuse_unknown(request)
+    context = await admit_reader(request)
     now = datetime.now(UTC)
     ((text,),) = await fetch(context.read_connections, LEDGER, ledger_values(context.catalog))
     schedules = await read_schedules(context, now)
@@ -43,9 +40,7 @@ async def get_status(request: Request) -> Response:
 @router.api_route("/operations/schedules", methods=READ)
 async def get_schedules(request: Request) -> Response:
     """What makes loads without being asked, and how the schedules were kept."""
-    context = context_of(request)
-    require_scope(await context.authenticate(request), "ops:read")
-    refuse_unknown(request)
+    context = await admit_reader(request)
     schedules = await read_schedules(context, datetime.now(UTC))
     return answer_fresh(request, orjson.dumps({"data": [describe_schedule(each) for each in schedules]}))
 
@@ -74,7 +69,7 @@ def describe_dataset(status: DatasetStatus, now: datetime) -> dict[str, object]:
     """How one dataset stands; nulls and noughts where it is not migrated."""
     facts, fresh = status.facts or {}, status.freshness
     return {
-        **place_of(status.dataset),
+        **status.dataset.place,
         "version": status.version,
         "revision": facts.get("revision"),
         "record_count": facts.get("record_count"),
@@ -109,7 +104,7 @@ def show_lag(facts: Mapping[str, Any] | None, now: datetime) -> dict[str, Any] |
 def describe_schedule(status: ScheduleStatus) -> dict[str, object]:
     """What makes loads of one dataset."""
     return {
-        **place_of(status.dataset),
+        **status.dataset.place,
         "made_by": list(status.makers),
         "schedules": list(status.crons),
         "timezone": "UTC" if status.crons else None,
@@ -125,17 +120,12 @@ def describe_incident(incident: Incident) -> dict[str, object]:
     nowhere = {"product": None, "major": None, "dataset": None}
     return {
         "kind": incident.kind,
-        **(place_of(incident.dataset) if incident.dataset is not None else nowhere),
+        **(incident.dataset.place if incident.dataset is not None else nowhere),
         "since": write_timestamp(incident.since),
         "load_id": incident.load_id,
         "message": incident.message,
         "next": incident.next,
     }
-
-
-def place_of(dataset: Dataset) -> dict[str, object]:
-    """Which dataset it is."""
-    return {"product": dataset.product, "major": dataset.major, "dataset": dataset.name}
 
 
 def in_moments(facts: Mapping[str, Any] | None) -> dict[str, Any] | None:

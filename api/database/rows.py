@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from psycopg.rows import TupleRow
 
@@ -15,10 +16,21 @@ def timestamp(column: str) -> str:
     return f"""to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""
 
 
-def split_page(rows: list[TupleRow], limit: int) -> tuple[bytes, int | None]:
-    """The texts of a page's rows, and the last one's id where there are more."""
-    behind = rows[limit - 1][0] if len(rows) > limit else None
-    return b",".join(row[1] for row in rows[:limit]), behind
+class Part(NamedTuple):
+    """Which part of a list is asked for."""
+
+    before: int | None  # only what has a smaller number
+    limit: int
+
+
+async def fetch_part(
+    read_connections: ReadConnections, statement: str, values: Mapping[str, object], part: Part
+) -> tuple[bytes, int | None]:
+    """The texts of a part's rows as the members of a JSON array, and the last one's number where there are more."""
+    facts = {**values, "before": part.before, "limit": part.limit + 1}
+    rows = await fetch(read_connections, statement, facts)
+    behind = rows[part.limit - 1][0] if len(rows) > part.limit else None
+    return b",".join(row[1] for row in rows[: part.limit]), behind
 
 
 async def fetch(

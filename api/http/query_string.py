@@ -11,7 +11,7 @@ from urllib.parse import unquote_to_bytes
 
 from fastapi import Request
 
-from api.http.problems import Problem, closest, parameter_problem
+from api.http.problems import Problem, parameter_problem
 
 
 def split_query(query_string: bytes) -> list[tuple[str, str]]:
@@ -55,16 +55,6 @@ def decode_part(part: bytes) -> str:
     if "\0" in text:
         raise Problem("invalid_text", "The query string contains a NUL character.")
     return text
-
-
-def refuse_parameters(request: Request, known: tuple[str, ...]) -> None:
-    """A problem for a query parameter that the address does not take, or that came twice."""
-    names = [name for name, _ in split_query(request.scope["query_string"])]
-    for name in names:
-        if name not in known:
-            raise parameter_problem("unknown_parameter", name, "unknown parameter", closest(name, known))
-        if names.count(name) > 1:
-            raise parameter_problem("duplicate_parameter", name, "is repeated")
 
 
 def read_count(request: Request, name: str, default: int, most: int, code: str) -> int:

@@ -14,6 +14,7 @@ from api.auth.authenticator import Principal
 from api.auth.permissions import find_dataset, require_scope
 from api.auth.rule_access import RuleAccess, pick_rules
 from api.context import Context, context_of
+from api.database.rows import Part
 from api.datasets.endpoint import Endpoint
 from api.datasets.records import Record
 from api.http.problems import Problem, parameter_problem
@@ -52,9 +53,9 @@ async def get_profile_history(request: Request) -> Response:
     """A few figures of each property that the caller sees, of the revisions that were profiled last."""
     context, _, view = await find_whole(request)
     refuse_unknown(request, PAGE)
-    before, limit = read_page(request, "expected a revision such as 42")
+    part = read_part(request, "expected a revision such as 42")
     pick = partial(pick_properties, view)
-    members, behind = await list_profiles(context.read_connections, view.dataset, pick, before, limit)
+    members, behind = await list_profiles(context.read_connections, view.dataset, pick, part)
     return answer_list(request, members, behind, context.settings)
 
 
@@ -63,10 +64,10 @@ async def get_quality(request: Request) -> Response:
     """What the rules measured at each load, newest first."""
     context, principal, view = await find_whole(request)
     refuse_unknown(request, PAGE)
-    before, limit = read_page(request)
+    part = read_part(request)
     access = RuleAccess(context.catalog, principal, view.dataset, view.closed)
     pick = partial(pick_rules, access)
-    members, behind = await list_quality(context.read_connections, view.dataset, pick, before, limit)
+    members, behind = await list_quality(context.read_connections, view.dataset, pick, part)
     return answer_list(request, members, behind, context.settings)
 
 
@@ -75,11 +76,11 @@ async def get_loads(request: Request) -> Response:
     """What was tried, newest first."""
     context, _, view = await find_whole(request)
     refuse_unknown(request, (*PAGE, "status"))
-    before, limit = read_page(request)
+    part = read_part(request)
     status = request.query_params.get("status")
     if status is not None and status not in LOAD_STATUSES:
         raise parameter_problem("invalid_value", "status", "unknown status", LOAD_STATUSES)
-    members, behind = await list_loads(context.read_connections, view.dataset, status, before, limit)
+    members, behind = await list_loads(context.read_connections, view.dataset, status, part)
     return answer_list(request, members, behind, context.settings)
 
 
@@ -148,7 +149,7 @@ def pick_properties(view: View, figures: list[Any]) -> list[Any]:
     return [member for member in seen if member["property"] not in view.closed]
 
 
-def read_page(request: Request, expected: str = "expected the id of a load such as 42") -> tuple[int | None, int]:
+def read_part(request: Request, expected: str = "expected the id of a load such as 42") -> Part:
     """Before which load, or other number, a list begins, and how many it holds."""
     given = request.query_params
     before, limit = given.get("before"), given.get("limit", str(LIMIT_DEFAULT))
@@ -157,4 +158,4 @@ def read_page(request: Request, expected: str = "expected the id of a load such 
         raise parameter_problem("limit_out_of_range", "limit", message)
     if before is not None and not (before.isascii() and before.isdigit() and len(before) <= ID_DIGITS):
         raise parameter_problem("invalid_value", "before", expected)
-    return (None if before is None else int(before)), int(limit)
+    return Part(None if before is None else int(before), int(limit))

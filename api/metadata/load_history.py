@@ -9,9 +9,10 @@ from typing import Any
 import orjson
 
 from api.database.connections import ReadConnections
-from api.database.rows import fetch, split_page, timestamp
+from api.database.rows import Part, fetch, fetch_part, timestamp
 from catalog.model.dataset import Dataset
 
+Pick = Callable[[list[Any]], list[Any]]
 MINE = "(SELECT id FROM decant.datasets WHERE product = %(product)s AND major = %(major)s AND dataset = %(dataset)s)"
 PROFILE = f"""
 SELECT json_build_object('revision', revision, 'record_count', record_count, 'properties', properties,
@@ -51,50 +52,35 @@ ORDER BY l.id DESC LIMIT %(limit)s
 
 async def read_profile(read_connections: ReadConnections, dataset: Dataset) -> dict[str, Any] | None:
     """The dataset's profile, None where it has none yet."""
-    rows = await fetch(read_connections, PROFILE, address_of(dataset))
+    rows = await fetch(read_connections, PROFILE, dataset.place)
     return json.loads(rows[0][0]) if rows else None
 
 
 async def list_profiles(
-    read_connections: ReadConnections,
-    dataset: Dataset,
-    pick: Callable[[list[Any]], list[Any]],
-    before: int | None,
-    limit: int,
+    read_connections: ReadConnections, dataset: Dataset, pick: Pick, part: Part
 ) -> tuple[bytes, int | None]:
     """The figures of the latest revisions as the members of a JSON array, and the revision behind which the next
-    page begins; `pick` chooses the properties that are shown.
+    part begins; `pick` chooses the properties that are shown.
     """
-    facts = address_of(dataset) | {"before": before, "limit": limit + 1}
-    members, behind = split_page(await fetch(read_connections, PAST_PROFILES, facts), limit)
-    profiles = orjson.loads(b"[" + members + b"]")
-    shown = [orjson.dumps(profile | {"properties": pick(profile["properties"])}) for profile in profiles]
-    return b",".join(shown), behind
+    members, behind = await fetch_part(read_connections, PAST_PROFILES, dataset.place, part)
+    return pick_from(members, "properties", pick), behind
 
 
 async def list_loads(
-    read_connections: ReadConnections, dataset: Dataset, status: str | None, before: int | None, limit: int
+    read_connections: ReadConnections, dataset: Dataset, status: str | None, part: Part
 ) -> tuple[bytes, int | None]:
-    """The loads as the members of a JSON array, and the id behind which the next page begins."""
-    facts = address_of(dataset) | {"status": status, "before": before, "limit": limit + 1}
-    return split_page(await fetch(read_connections, LOADS, facts), limit)
+    """The loads as the members of a JSON array, and the id behind which the next part begins."""
+    return await fetch_part(read_connections, LOADS, dataset.place | {"status": status}, part)
 
 
 async def list_quality(
-    read_connections: ReadConnections,
-    dataset: Dataset,
-    pick: Callable[[list[Any]], list[Any]],
-    before: int | None,
-    limit: int,
+    read_connections: ReadConnections, dataset: Dataset, pick: Pick, part: Part
 ) -> tuple[bytes, int | None]:
     """What was measured at each load, likewise; `pick` chooses the rules of a load that are shown."""
-    facts = address_of(dataset) | {"before": before, "limit": limit + 1}
-    members, behind = split_page(await fetch(read_connections, QUALITY, facts), limit)
-    loads = orjson.loads(b"[" + members + b"]")
-    shown = [orjson.dumps(load | {"rules": pick(load["rules"])}) for load in loads]
-    return b",".join(shown), behind
+    members, behind = await fetch_part(read_connections, QUALITY, dataset.place, part)
+    return pick_from(members, "rules", pick), behind
 
 
-def address_of(dataset: Dataset) -> dict[str, object]:
-    """What finds the dataset in the ledger."""
-    return {"product": dataset.product, "major": dataset.major, "dataset": dataset.name}
+def pick_from(members: bytes, name: str, pick: Pick) -> bytes:
+    """The members of a JSON array, each with what `pick` leaves of its list of that name."""
+    return b",".join(orjson.dumps(each | {name: pick(each[name])}) for each in orjson.loads(b"[%b]" % members))

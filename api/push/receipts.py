@@ -76,7 +76,7 @@ async def describe_receipt(
 ) -> Described:
     """The receipt, its counts and a page of its records; `not_found` where it is not `whose` (None: anybody's)."""
     dataset = tables.dataset
-    address = {"product": dataset.product, "major": dataset.major, "dataset": dataset.name, "receipt": receipt_id}
+    address = dataset.place | {"receipt": receipt_id}
     try:
         async with read_connections.connection() as connection, connection.transaction():
             (receipt,) = await fetch(connection, FIND_RECEIPT, address) or (None,)

@@ -12,9 +12,9 @@ from api.context import context_of
 from api.http.addresses import address_of
 from api.http.body_memory import read_body
 from api.http.problems import Problem
-from api.http.query_string import read_count, refuse_parameters
+from api.http.query_string import read_count
 from api.http.request_headers import read_idempotency_key
-from api.http.responses import NO_STORE, READ
+from api.http.responses import NO_STORE, READ, refuse_unknown
 from api.push.event_body import read_media_type
 from api.push.event_store import Push
 from api.push.intake import intake_of
@@ -33,7 +33,7 @@ async def push_events(request: Request) -> Response:
     principal = await context.authenticate(request)
     parts = request.path_params
     dataset = find_writable_dataset(context.catalog, principal, parts["product"], parts["major"], parts["dataset"])
-    refuse_parameters(request, ())
+    refuse_unknown(request)
     require_pushed(dataset)
     media_type = read_media_type(request.headers.get("content-type", ""), request.headers.items())
     key = read_idempotency_key(request.headers.getlist("idempotency-key"))
@@ -56,7 +56,7 @@ async def get_receipt(request: Request) -> Response:
     principal = await context.authenticate(request)
     parts = request.path_params
     dataset = find_watched_dataset(context.catalog, principal, parts["product"], parts["major"], parts["dataset"])
-    refuse_parameters(request, ("limit", "after"))
+    refuse_unknown(request, ("limit", "after"))
     limit = read_count(request, "limit", PAGE_DEFAULT, PAGE_MAXIMUM, "limit_out_of_range")
     after = read_count(request, "after", 0, 2**31 - 1, "invalid_value")
     try:

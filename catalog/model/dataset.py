@@ -187,6 +187,11 @@ class Dataset:
         return f"{self.product}@{self.major}.{self.name}"
 
     @property
+    def place(self) -> dict[str, object]:
+        """What finds the dataset in the ledger."""
+        return {"product": self.product, "major": self.major, "dataset": self.name}
+
+    @property
     def path(self) -> str:
         """The dataset's base path in the API."""
         return f"/data/{self.product}/v{self.major}/{self.name}"
