@@ -129,7 +129,7 @@ def show_answer(block: Block, dataset: dict[str, Any], question: Exploration, re
         cells = [[show_cell(row[name]) for name in names] for row in rows[:ROWS_SHOWN]]
     return ShownBlock(
         block,
-        None if rows else Note("empty", "No records", "No record meets the conditions of this part."),
+        None if rows else note_none(dataset),
         dataset["dataset"],
         reply.revision,
         f"{block.place.page}/explore?{pin(question, reply.revision or 0).address}",
@@ -140,6 +140,12 @@ def show_answer(block: Block, dataset: dict[str, Any], question: Exploration, re
         more=len(rows) > ROWS_SHOWN or bool(reply.value.get("next")),
         exact=str(next(iter(rows[0].values()))) if block.kind == "figure" and rows else "",
     )
+
+
+def note_none(dataset: dict[str, Any]) -> Note:
+    """What stands in the place of an answer without records."""
+    which = "No record that you may see" if dataset["limited"] else "No record"
+    return Note("empty", "No records", f"{which} meets the conditions of this part.")
 
 
 def pin(question: Exploration, revision: int) -> Exploration:

@@ -93,6 +93,11 @@ def test_a_dataset_that_is_not_there_and_one_that_is_closed_look_alike(make_lab:
         assert pages[0] == pages[1]
 
 
+ORDERS = "/browse/shop/v1/orders"
+WHO = ("shop:read", "shop:role:few")
+EXPLORED = ("", "?id=1000", "?group_by=kind&view=bar", "?measure=sum:price", "/facets/kind")
+
+
 def test_who_sees_some_records_gets_answers_about_these(make_lab: Callable[..., Lab]) -> None:
     limited = "  - {role: few, access: read, customProperties: [{property: rows, value: \"kind = 'a'\"}]}\n"
     closed = SHOP.replace(", customProperties: [{property: anonymous, value: true}]", "") + limited
@@ -102,12 +107,25 @@ def test_who_sees_some_records_gets_answers_about_these(make_lab: Callable[..., 
     text = "---\ntitle: T\ndescription: D\n---\n"
     text += "```figure\n/browse/shop/v1/orders/explore?measure=count\nlabel: all\n```\n"
     text += "```table\n/browse/shop/v1/orders/explore?group_by=kind\n```\n```checks\n```\n```quarantine\n```\n"
+    text += "```chart\n/browse/shop/v1/orders/explore?group_by=kind&view=bar\n```\n"
+    text += "```table\n/browse/shop/v1/orders/explore?kind=b\n```\n"
     (lab.settings.reports / "one.md").write_text(text)
     with lab.serve() as client:
         everybody = client.get("/reports/one", headers=key_of(lab, "shop:read"))
         few = client.get("/reports/one", headers=key_of(lab, "shop:role:few"))
         assert (figures(everybody)["all"], figures(few)["all"]) == ("60", "30")
-        assert "of the records that you may see" in few.text
+        told = "of the records that you may see"
+        for page, is_limited in ((everybody, False), (few, True)):
+            sources = re.findall(r'class="source">(.*?)</(?:dd|p)>', page.text)
+            assert (len(sources), [told in source for source in sources]) == (
+                4 - is_limited,
+                [is_limited] * len(sources),
+            )
+            assert ("No record that you may see meets the conditions" in page.text) is is_limited
+            assert (f"{told}; the table below" in page.text) is is_limited
+        for path in EXPLORED:
+            pages = [client.get(f"{ORDERS}/explore{path}", headers=key_of(lab, who)).text for who in WHO]
+            assert [("that you may see" in page) for page in pages] == [False, True], path
         assert "nullValues(customer)" in everybody.text
         assert "nullValues(customer)" not in few.text
         assert figures(client.get("/reports/one")) == {}
