@@ -48,6 +48,14 @@ ORDER BY r.last_seen, r.load_id, p."offset", r.line, r.id
 """
 
 
+# What FIND_OPEN leaves out of the records that were chosen one by one.
+COUNT_LEFT = """
+SELECT count(*) FILTER (WHERE state <> 'open') AS closed,
+  count(*) FILTER (WHERE state = 'open' AND load_id > :newest) AS unpublished
+FROM decant.rejected_records WHERE dataset_id = :dataset_id AND id = ANY(CAST(:ids AS bigint[]))
+"""
+
+
 @dataclass(frozen=True)
 class LatestBatch:
     """The load that brought the latest published batch, or found it unchanged, record by record."""
@@ -87,13 +95,24 @@ def open_replay_batch(load: RunningLoad) -> Iterator[RawBatch]:
                 sa.text(f"SELECT EXISTS (SELECT FROM ({FIND_OPEN}) AS found WHERE columns IS NULL)"), facts
             ).scalar_one()
         )
+        notes = list(describe_left(connection, facts, len(choice.ids))) if choice.ids is not None else []
         file_format = file_format_of(dataset)
         part = RawPart(
             "rejected records",
             write_lines(connection, facts, as_json=as_json),
             file_format=rejects_file_format(file_format),
         )
-        yield RawBatch("rejected records", iter([part]), may_be_empty=True)
+        yield RawBatch("rejected records", iter([part]), may_be_empty=True, notes=lambda: notes)
+
+
+def describe_left(connection: sa.Connection, facts: dict[str, Any], chosen: int) -> Iterator[str]:
+    """Why some of the chosen records are not replayed."""
+    closed, unpublished = connection.execute(sa.text(COUNT_LEFT), facts).one()
+    of = f"of {chosen:,} chosen rejected record{'' if chosen == 1 else 's'}"
+    if closed:
+        yield f"{of}, {closed:,} {'was' if closed == 1 else 'were'} no longer open"
+    if unpublished:
+        yield f"{of}, {unpublished:,} came in a snapshot that is not published: replay them after its publication"
 
 
 def rejects_file_format(file_format: FileFormat) -> FileFormat:

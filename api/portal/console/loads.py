@@ -12,6 +12,7 @@ from api.portal.console.paging import chosen, next_path, with_query
 from api.portal.console.raw_text import mark_values
 from api.portal.content import Content, Elsewhere
 from api.portal.page import Page
+from api.portal.rendering import write_count
 from api.portal.signing_in.form import Form
 from catalog.storage.statuses import LOAD_STATUSES, LOAD_STEPS, order_steps
 from runtime.json_types import JsonObject
@@ -75,6 +76,8 @@ def words_of(request: dict[str, Any]) -> str:
             return f"Published in the place of load {load_id}, which a gate had withheld."
         case {"replay": {"load": int(load_id)}}:
             return f"The batch of load {load_id} again."
+        case {"replay": {"ids": [*ids]}}:
+            return f"{write_count(len(ids), 'chosen rejected record')} again, as far as still open."
         case {"replay": {}}:
             return "Open rejected records again."
         case {"dismiss": {}}:

@@ -62,10 +62,14 @@ def test_an_operator_has_some_rejected_records_replayed(make_lab: Callable[..., 
     with lab.serve() as client:
         client.headers["X-API-Key"] = make_key(lab, "ops:read", "ops:write")
         assert pour(rule="maximum", property="name")["status"] == "unchanged"  # there is none
-        assert pour(ids=[2, 4])["raw"] == 2
+        both = pour(ids=[2, 4])
+        assert (both["raw"], both["notes"]) == (2, [])
         assert people(lab) == {2: ("Bo", 70)}
         assert [state for *_, state in states(lab)] == ["open", "replayed", "open", "open", "open"]
-        assert pour(ids=[2])["status"] == "unchanged"  # it is not open any more
+        again = pour(ids=[2])
+        assert again["status"] == "unchanged"
+        assert again["notes"] == ["of 1 chosen rejected record, 1 was no longer open"]
+        assert pour(ids=[2, 4])["notes"] == ["of 2 chosen rejected records, 1 was no longer open"]
         assert pour(rule="maximum", property="age")["raw"] == 3  # 1 and 5, and 3, which lacks a name
         assert people(lab) == {1: ("Ann", 60), 2: ("Bo", 70), 5: ("Ed", 90)}
         assert [state for *_, state in states(lab)] == ["replayed", "replayed", "open", "open", "replayed"]

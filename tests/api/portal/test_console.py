@@ -176,6 +176,11 @@ def test_an_owner_dismisses_the_records_that_are_ticked(lab: Lab, owner: Visitor
     assert len(ids) == 3
     assert run(lab, dismiss(owner, PEOPLE, what="ticked", id=ids[:2], note="seen")) == "unchanged"
     assert lab.rows("SELECT count(*) FROM decant.rejected_records WHERE state = 'open'") == [(1,)]
+    replayed = owner.send(PEOPLE, "/console/rejects/replay", what="ticked", id=ids, note="")
+    assert run(lab, replayed) == "unchanged"
+    told = owner.get(replayed.headers["location"]).text
+    assert "3 chosen rejected records again" in told
+    assert "of 3 chosen rejected records, 2 were no longer open" in told
     for wrong in ([], ["x"], ["9" * 30], ["99999"]):
         assert dismiss(owner, PEOPLE, what="ticked", id=wrong, note="seen").status_code == 422
 
