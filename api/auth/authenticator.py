@@ -12,7 +12,7 @@ from typing import Any
 from api.auth.api_keys import HASH_BYTES, KEY_PREFIX, Peppers, hash_secret, parse_key
 from api.auth.jwt import TokenVerifier
 from api.auth.jwt_parsing import grant_scopes
-from api.auth.recent_lookups import RecentLookups, fetch_all
+from api.auth.recent_lookups import RecentLookups, run_statement
 from api.http.problems import Problem
 from runtime.postgres.poolers import ConnectionPool
 
@@ -149,9 +149,11 @@ class Authenticator:
         return stored.principal if stored is not None and not stored.is_over() else None
 
     def longest_life(self, principal: Principal, most: timedelta) -> timedelta:
-        """How long a principal may be believed: no longer than tokens of the issuer that named it may live."""
+        """How long a session of a principal lasts: of an issuer's, until the issuer is to be asked again."""
         known = self.verifier.issuers.get(principal.issuer or "")
-        return min(most, timedelta(seconds=known.longest_life_seconds)) if known else most
+        if known is None:
+            return most
+        return min(most, timedelta(seconds=min(known.portal_session_seconds, known.longest_life_seconds)))
 
     def judge_claims(self, issuer: str, subject: str, scopes: Iterable[str]) -> Principal | None:
         """The principal of claims that were verified before, with what the issuer may grant now."""
@@ -165,9 +167,8 @@ class Authenticator:
     async def look_up(self, key_ids: Collection[str]) -> dict[str, StoredKey | None]:
         """The keys with these ids as the database has them now, from one statement."""
         found: dict[str, StoredKey | None] = dict.fromkeys(key_ids)
-        for key_id, secret_hash, scopes, expires_at, rate_limit, pepper_version, line, is_revoked in await fetch_all(
-            self.pool, FIND_KEYS, list(key_ids)
-        ):
+        rows = await run_statement(self.pool, FIND_KEYS, (list(key_ids),))
+        for key_id, secret_hash, scopes, expires_at, rate_limit, pepper_version, line, is_revoked in rows:
             principal = Principal(key_id, frozenset(scopes), rate_limit, line=line)
             found[key_id] = StoredKey(secret_hash, principal, expires_at, pepper_version, is_revoked)
         self.keys.keep(found)

@@ -79,8 +79,8 @@ class Callers:
     async def identify_visitor(self, scope: Scope, headers: Mapping[str, str], cookie: str | None) -> Visitor:
         """Who asks for a page: a credential in a header comes first, then the session whose text a cookie has.
 
-        A session that has ended is nobody's: pages are shown as without it. Texts are tried as keys are, so they
-        are counted by address. Who was found already is not looked for, and not counted, again.
+        A session that has ended is nobody's: pages are shown as without it, and say why it ended. Texts are tried
+        as keys are, so they are counted by address. Who was found already is not looked for, and not counted, again.
         """
         visitor: Visitor | None = scope.get(VISITOR)
         if visitor is None:
@@ -95,7 +95,7 @@ class Callers:
         anonymous = self.authenticator.anonymous
         if not self.sessions.remembers(cookie):
             self.refuse_exhausted(scope, anonymous)
-        visitor = await self.sessions.find(cookie) or Visitor(anonymous)
+        visitor = await self.sessions.find(cookie)
         await self.admit(scope, visitor.principal)
         return visitor
 

@@ -12,6 +12,7 @@ import hashlib
 import logging
 import secrets
 import time
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
@@ -36,6 +37,14 @@ class SignInFailedError(Exception):
     """The issuer, or what came from it, gives no principal; the message says so to the visitor."""
 
 
+class Wish(NamedTuple):
+    """How a visitor is to be signed in, and where that leads."""
+
+    back: str
+    again: bool = False  # whether they have to show the issuer who they are, whatever session they have there
+    renews: str | None = None  # the subject whose session came to its end: without a click, and nobody else
+
+
 class Attempt(NamedTuple):
     """One attempt to sign in: what has to come back, and where it leads."""
 
@@ -45,7 +54,8 @@ class Attempt(NamedTuple):
     code_verifier: str
     back: str
     expires_at: float
-    again: bool = False  # whether the visitor has to show the issuer who it is, whatever session it has there
+    again: bool = False
+    renews: str | None = None
 
 
 def seal(attempt: Attempt, secret: bytes) -> str:
@@ -68,12 +78,11 @@ def sealing_key(secret: bytes) -> bytes:
     return hashlib.sha256(b"sign-in:" + secret).digest()
 
 
-async def begin(
-    verifier: TokenVerifier, issuer: TokenIssuer, redirect_uri: str, back: str, *, again: bool = False
-) -> tuple[str, Attempt]:
+async def begin(verifier: TokenVerifier, issuer: TokenIssuer, redirect_uri: str, wish: Wish) -> tuple[str, Attempt]:
     """Where a browser goes, and the attempt that it comes back with; SignInFailedError where the issuer is down."""
     state, nonce, code_verifier = (secrets.token_urlsafe(32) for _ in range(3))
-    attempt = Attempt(issuer.issuer, state, nonce, code_verifier, back, time.time() + ATTEMPT_SECONDS, again)
+    until = time.time() + ATTEMPT_SECONDS
+    attempt = Attempt(issuer.issuer, state, nonce, code_verifier, wish.back, until, wish.again, wish.renews)
     challenge = base64.urlsafe_b64encode(hashlib.sha256(code_verifier.encode()).digest()).decode().rstrip("=")
     url = issuer.authorization_url or await look_up(verifier, issuer, "authorization_endpoint")
     query = {
@@ -86,13 +95,15 @@ async def begin(
         "code_challenge": challenge,
         "code_challenge_method": "S256",
     }
-    if again:
+    if wish.again:
         query |= {"prompt": "login", "max_age": "0"}
+    elif wish.renews is not None:
+        query["prompt"] = "none"
     return f"{url}{'&' if '?' in url else '?'}{urlencode(query)}", attempt
 
 
-async def finish(authenticator: Authenticator, attempt: Attempt, code: str, redirect_uri: str) -> Principal:
-    """The principal that a code stands for; SignInFailedError where it stands for none."""
+async def finish(authenticator: Authenticator, attempt: Attempt, code: str, redirect_uri: str) -> SignedIn:
+    """Who a code stands for; SignInFailedError where it stands for none."""
     verifier = authenticator.verifier
     issuer = verifier.issuers.get(attempt.issuer)
     if issuer is None:
@@ -101,12 +112,24 @@ async def finish(authenticator: Authenticator, attempt: Attempt, code: str, redi
     identity = await verifier.verify_id_token(tokens.id_token, issuer, attempt.nonce)
     if identity is None:
         raise SignInFailedError("The issuer's ID token is not valid for this sign-in.")
+    if attempt.renews not in {None, identity.subject}:
+        raise SignInFailedError("You are signed in at the issuer as somebody else: sign in to go on as that.")
     if attempt.again and (identity.signed_in_at or 0) < attempt.expires_at - ATTEMPT_SECONDS - LEEWAY_SECONDS:
         raise SignInFailedError("The issuer did not ask you to sign in again.")
     claims = await verifier.verify(tokens.access_token)
     if claims is None or (claims.issuer, claims.subject) != (issuer.issuer, identity.subject):
         raise SignInFailedError("The issuer's access token is not one that the API of this service accepts.")
-    return authenticator.find_subject(claims.issuer, claims.subject, claims.scopes)
+    shown_at = None
+    if identity.signed_in_at is not None:
+        shown_at = datetime.fromtimestamp(min(max(identity.signed_in_at, 0), time.time()), UTC)
+    return SignedIn(authenticator.find_subject(claims.issuer, claims.subject, claims.scopes), shown_at)
+
+
+class SignedIn(NamedTuple):
+    """Who came back from an issuer."""
+
+    principal: Principal
+    shown_at: datetime | None  # when they showed the issuer who they are, as far as it says so
 
 
 class Tokens(NamedTuple):

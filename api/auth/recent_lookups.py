@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from psycopg.rows import TupleRow
@@ -56,21 +56,13 @@ class RecentLookups(Generic[Id, Found]):
         return kept if kept is not None and time.monotonic() - kept[0] < SECONDS else None
 
 
-async def fetch_all(pool: ConnectionPool, statement: str, *values: object) -> list[TupleRow]:
-    """The rows of a statement."""
+async def run_statement(
+    pool: ConnectionPool, statement: str, values: Mapping[str, object] | Sequence[object]
+) -> list[TupleRow]:
+    """The rows of a statement on the write login; none of one that returns nothing."""
     try:
         async with pool.connection() as connection:
-            rows: list[TupleRow] = await (await connection.execute(statement.encode(), values)).fetchall()
-            return rows
-    except Exception as error:
-        raise translate_error(error) from error
-
-
-async def fetch_one(pool: ConnectionPool, statement: str, *values: object) -> TupleRow | None:
-    """The one row of a statement; None where it has none."""
-    try:
-        async with pool.connection() as connection:
-            row: TupleRow | None = await (await connection.execute(statement.encode(), values)).fetchone()
-            return row
+            cursor = await connection.execute(statement.encode(), values)
+            return await cursor.fetchall() if cursor.description else []
     except Exception as error:
         raise translate_error(error) from error

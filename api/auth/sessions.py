@@ -10,48 +10,22 @@ import base64
 import hashlib
 import logging
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from psycopg.types.json import Jsonb
 
 from api.auth.authenticator import Authenticator, Principal
-from api.auth.recent_lookups import RecentLookups, fetch_one
+from api.auth.recent_lookups import RecentLookups, run_statement
+from api.auth.session_store import END, END_OTHERS, FIND, LIST, LONGEST, MOVE, OPEN
 from runtime.logs import log
-from runtime.postgres.database import translate_error
 from runtime.postgres.poolers import ConnectionPool
 
 TOKEN_BYTES = 32
 TOKEN_CHARACTERS = 43  # of them in base64url
-LONGEST = timedelta(hours=24)
 FRESH = timedelta(minutes=10)  # how long after a sign-in an action that asks for one may be taken
 LOG = logging.getLogger("decant.security")
-
-# The time of the last request is written once a minute, and a session ends 8 hours after it.
-FIND = """
-WITH found AS (
-  SELECT * FROM decant.sessions
-  WHERE token_sha256 = %s AND expires_at > now() AND seen_at > now() - interval '8 hours'
-), seen AS (
-  UPDATE decant.sessions AS s SET seen_at = now() FROM found
-  WHERE s.token_sha256 = found.token_sha256 AND found.seen_at < now() - interval '1 minute'
-)
-SELECT key_id, claims, created_at, expires_at, visited_at FROM found
-"""
-# Ended sessions are kept a month for the time of the last visit; and of one client no more than 50.
-OPEN = """
-WITH old AS (
-  DELETE FROM decant.sessions
-  WHERE expires_at < now() - interval '30 days' OR token_sha256 IN (
-    SELECT token_sha256 FROM decant.sessions WHERE client = %(client)s ORDER BY seen_at DESC OFFSET 50)
-)
-INSERT INTO decant.sessions (token_sha256, client, key_id, claims, expires_at, visited_at)
-SELECT %(token_sha256)s, %(client)s, %(key_id)s, %(claims)s, %(expires_at)s,
-  (SELECT max(seen_at) FROM decant.sessions WHERE client = %(client)s)
-"""
-END = "UPDATE decant.sessions SET expires_at = now() WHERE token_sha256 = %s AND expires_at > now()"
-MOVE = "UPDATE decant.sessions SET key_id = %s WHERE token_sha256 = %s"
 
 
 class TokenClaims(NamedTuple):
@@ -72,19 +46,36 @@ class Session:
     created_at: datetime
     expires_at: datetime
     visited_at: datetime | None  # when the same client was seen last in an earlier session
+    shown_at: datetime | None  # when whoever signed in showed who they are; an issuer may not have asked for that
+    ended: str | None = None  # why it is over
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the session has ended."""
+        return self.ended is not None or self.expires_at <= datetime.now(UTC)
 
     @property
     def is_fresh(self) -> bool:
-        """Whether the sign-in was a moment ago: some actions ask for that."""
-        return datetime.now(UTC) - self.created_at < FRESH
+        """Whether a credential was shown a moment ago: some actions ask for that."""
+        return self.shown_at is not None and datetime.now(UTC) - self.shown_at < FRESH
 
 
 @dataclass(frozen=True)
 class Visitor:
-    """Who asks for a page, and the session that says so, if it is one."""
+    """Who asks for a page, and the session that says so, if it is one; or the one that did, and is over."""
 
     principal: Principal
     session: Session | None = None
+    past: Session | None = None
+
+
+class ListedSession(NamedTuple):
+    """One open session of a client, as it is shown."""
+
+    is_own: bool  # of the visitor who looks at the list
+    created_at: datetime
+    seen_at: datetime
+    expires_at: datetime
 
 
 class Sessions:
@@ -95,8 +86,8 @@ class Sessions:
         self.authenticator = authenticator
         self.recent = RecentLookups(self.look_up)
 
-    async def open(self, principal: Principal) -> str:
-        """The cookie's text of a new session of a principal that has just shown a credential."""
+    async def open(self, principal: Principal, shown_at: datetime | None) -> str:
+        """The cookie's text of a new session of a principal, and when who it is was shown."""
         token = secrets.token_bytes(TOKEN_BYTES)
         claims = claims_of(principal)
         row: dict[str, object] = {
@@ -104,29 +95,36 @@ class Sessions:
             "client": principal.client,
             "key_id": None if principal.is_token else principal.id,
             "claims": Jsonb(claims._asdict()) if claims is not None else None,
+            "shown_at": shown_at,
             "expires_at": datetime.now(UTC) + self.authenticator.longest_life(principal, LONGEST),
         }
-        await self.execute(OPEN, row)
+        await run_statement(self.pool, OPEN, row)
         log(LOG, "signed_in", principal=principal.id)
         return base64.urlsafe_b64encode(token).decode().rstrip("=")
 
-    async def find(self, text: str) -> Visitor | None:
-        """Who a cookie's text belongs to; None where the session, the key or the issuer has ended."""
+    async def find(self, text: str) -> Visitor:
+        """Who a cookie's text belongs to; nobody where the session, the key or the issuer has ended."""
+        nobody = Visitor(self.authenticator.anonymous)
         digest = digest_of(text)
-        if digest is None:
-            return None
-        session = await self.recent.find(digest)
-        if session is None or session.expires_at <= datetime.now(UTC):
-            return None
+        session = await self.recent.find(digest) if digest is not None else None
+        if digest is not None and session is not None and session.is_over:
+            # Another process may know more: an issuer that was asked in vain is not asked again.
+            self.recent.forget(digest)
+            session = await self.recent.find(digest)
+        if digest is None or session is None:
+            return nobody
+        if session.is_over:
+            return replace(nobody, past=replace(session, ended=session.ended or "age"))
         principal = await self.judge(session)
         if principal is None:
             # Another process may have moved the session to the key that took the place of its own.
             self.recent.forget(digest)
             moved = await self.recent.find(digest)
-            if moved is None or moved == session:
-                return None
-            session, principal = moved, await self.judge(moved)
-        return Visitor(principal, session) if principal is not None else None
+            if moved is not None and moved != session and not moved.is_over:
+                session, principal = moved, await self.judge(moved)
+        if principal is None:
+            return replace(nobody, past=replace(session, ended="credential"))
+        return Visitor(principal, session)
 
     async def judge(self, session: Session) -> Principal | None:
         """The principal of a session, by what is known of its key or issuer now."""
@@ -139,31 +137,35 @@ class Sessions:
         digest = digest_of(text)
         return digest is None or self.recent.remembers(digest)
 
-    async def end(self, session: Session) -> None:
+    async def end(self, session: Session, why: str = "signed_out") -> None:
         """Ends a session; in other processes within 5 s."""
-        await self.execute(END, (session.token_sha256,))
+        await run_statement(self.pool, END, (why, session.token_sha256))
         self.recent.forget(session.token_sha256)
+
+    async def list_open(self, session: Session, principal: Principal) -> list[ListedSession]:
+        """The open sessions of a session's client, the newest first."""
+        rows = await run_statement(self.pool, LIST, (session.token_sha256, principal.client))
+        return [ListedSession(*row) for row in rows]
+
+    async def end_others(self, session: Session, principal: Principal) -> None:
+        """Ends the other sessions of a session's client; in other processes within 5 s."""
+        rows = await run_statement(self.pool, END_OTHERS, (principal.client, session.token_sha256))
+        for (digest,) in rows:
+            self.recent.forget(digest)
+        log(LOG, "sessions_ended", principal=principal.id, sessions=len(rows))
 
     async def move(self, session: Session, key_id: str) -> None:
         """Lets a session go on with the key that took the place of its own."""
-        await self.execute(MOVE, (key_id, session.token_sha256))
+        await run_statement(self.pool, MOVE, (key_id, session.token_sha256))
         self.recent.forget(session.token_sha256)
 
     async def look_up(self, digest: bytes) -> Session | None:
         """The session with this digest, from the database."""
-        row = await fetch_one(self.pool, FIND, digest)
-        if row is None:
+        rows = await run_statement(self.pool, FIND, (digest,))
+        if not rows:
             return None
-        key_id, claims, *times = row
+        key_id, claims, *times = rows[0]
         return Session(digest, key_id, TokenClaims(**claims) if claims is not None else None, *times)
-
-    async def execute(self, statement: str, values: dict[str, object] | tuple[object, ...]) -> None:
-        """Runs a statement that returns nothing."""
-        try:
-            async with self.pool.connection() as connection:
-                await connection.execute(statement.encode(), values)
-        except Exception as error:
-            raise translate_error(error) from error
 
 
 def digest_of(text: str) -> bytes | None:

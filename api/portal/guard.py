@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from fastapi import Request
 from starlette.responses import RedirectResponse, Response
 
+from api.auth.identify import VISITOR
 from api.auth.sessions import Visitor
 from api.context import context_of
 from api.http.addresses import public_path
@@ -34,15 +35,27 @@ def guard(respond: Respond) -> Respond:
     async def guarded(request: Request) -> Response:
         request.scope[SHOWN_BY] = show_problem  # unexpected errors too
         try:
-            return await respond(request)
+            response = await respond(request)
         except Elsewhere as elsewhere:
-            return lead(request, elsewhere, SEE_OTHER if request.method == "POST" else FOUND)
+            response = lead(request, elsewhere, SEE_OTHER if request.method == "POST" else FOUND)
         except Problem as problem:
-            return show_problem(request, problem)
+            response = show_problem(request, problem)
         except RAISED as error:
-            return show_problem(request, problem_of(error))
+            response = show_problem(request, problem_of(error))
+        clear_past(request, response)
+        return response
 
     return guarded
+
+
+def clear_past(request: Request, response: Response) -> None:
+    """Has the browser forget the cookie of a session that is over, once a page has said so."""
+    visitor: Visitor | None = request.scope.get(VISITOR)
+    if visitor is None or visitor.principal.id is not None or response.status_code in {FOUND, SEE_OTHER}:
+        return
+    cookie = session_cookie(request)
+    if cookie is not None and cookie.read(request):
+        cookie.clear(response)
 
 
 async def identify_visitor(request: Request) -> Visitor:
@@ -61,6 +74,8 @@ def lead(request: Request, elsewhere: Elsewhere, status: int) -> Response:
         cookie.write(response, elsewhere.opened)
     elif cookie is not None and elsewhere.ends_session:
         cookie.clear(response)
+        # Pages that were kept are private. No cookies and no storage: those of other services would go too.
+        response.headers["Clear-Site-Data"] = '"cache"'
     return response
 
 

@@ -16,11 +16,11 @@ from api.http.conditional import build_digest, matches
 from api.http.negotiation import COMPRESSED_FROM_BYTES, choose_coding, encode_body
 from api.http.security_events import note_problem
 from api.portal.asking import Asking
-from api.portal.content import Content
+from api.portal.content import Content, Elsewhere
 from api.portal.guard import CONTENT_TYPE, HEADERS, VARY, identify_visitor
 from api.portal.rendering import render
 from api.portal.reports.folder import reports_of
-from api.portal.signing_in.cookie import session_cookie
+from api.portal.signing_in.issuers import renewal_path
 from api.portal.signing_in.refused import REFUSED, Refused
 
 OPEN = "public, max-age=60"
@@ -41,20 +41,18 @@ async def answer_page(request: Request, build: Build) -> Response:
     """The page; 304 where the visitor has it."""
     refused: Refused | None = request.scope.get(REFUSED)
     visitor = await identify_visitor(request)
+    if refused is None and (path := renewal_path(request, visitor)):
+        raise Elsewhere(path)
     asking = Asking(request, visitor)
     content = await build(asking)
     if refused is not None:
         content = replace(content, problem=refused.problem)
-    response = await answer_content(request, asking, content)
-    cookie = session_cookie(request)
-    if visitor.principal.id is None and cookie is not None and cookie.read(request):
-        cookie.clear(response)  # of a session that has ended
-    return response
+    return await answer_content(request, asking, content)
 
 
 async def answer_content(request: Request, asking: Asking, content: Content) -> Response:
     """A built page, as it is kept; 304 where the visitor has it."""
-    if content.status != 200 or not content.is_kept:
+    if content.status != 200 or not content.is_kept or asking.visitor.past is not None:
         return answer_once(request, asking, content)
     coding = choose_coding(request.headers.get("accept-encoding", ""))
     tag = tag_of(request, asking, content, coding)
@@ -78,7 +76,7 @@ async def answer_content(request: Request, asking: Asking, content: Content) -> 
 
 
 def answer_once(request: Request, asking: Asking, content: Content) -> Response:
-    """A page that nobody keeps: a part of it is missing for now, or it has a form of the visitor's session."""
+    """A page that nobody keeps: a part is missing, it has a form of a session, or it says that one is over."""
     if content.problem is not None:
         note_problem(request, content.problem.code, content.problem.reason)
     body = render(request, content, asking.replies)

@@ -16,6 +16,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from api.auth.identify import VISITOR
+from api.auth.session_store import MESSAGES
 from api.auth.sessions import Visitor
 from api.context import context_of
 from api.http.addresses import public_path
@@ -85,6 +86,7 @@ def render(request: Request, content: Content, replies: Sequence[Reply]) -> byte
     settings = context_of(request).settings
     visitor: Visitor | None = request.scope.get(VISITOR)  # none where who asks could not be found out
     session = visitor.session if visitor is not None else None
+    past = visitor.past if visitor is not None else None
     refused: Refused | None = request.scope.get(REFUSED)
 
     def url(path: str) -> str:
@@ -98,6 +100,7 @@ def render(request: Request, content: Content, replies: Sequence[Reply]) -> byte
         "held": visitor.principal.scopes if visitor is not None and session is not None else None,
         "form_token": form_token(settings, session) if session is not None else "",
         "has_reports": not reports_of(request).is_empty(),
+        "notice": MESSAGES[past.ended] if past is not None and past.ended else "",
         "fault": refused.problem.detail if refused is not None else "",
         "typed": refused.form if refused is not None else Form([]),
         "once": lambda: secrets.token_urlsafe(16),

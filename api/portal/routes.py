@@ -24,7 +24,7 @@ from api.portal.discovery.dcat import CATALOG
 from api.portal.discovery.document import Document, answer_document
 from api.portal.guard import HEADERS, Respond, guard
 from api.portal.page import Page, answer_page
-from api.portal.pages.account import ACCOUNT, ROTATE_OWN
+from api.portal.pages.account import ACCOUNT, END_OTHERS, ROTATE_OWN
 from api.portal.pages.browse import BROWSE
 from api.portal.pages.contract import CONTRACT
 from api.portal.pages.dataset import DATASET
@@ -41,6 +41,7 @@ from api.portal.pages.report import REPORT
 from api.portal.pages.reports import REPORTS
 from api.portal.pages.sign_in import DO_SIGN_IN, DO_SIGN_OUT, SIGN_IN
 from api.portal.pages.sign_in_openid import CALLBACK, get_way_back, get_way_there
+from api.portal.signing_in.issuers import WAY_THERE
 
 PAGES: tuple[Page, ...] = (
     HOME,
@@ -71,6 +72,7 @@ PAGES: tuple[Page, ...] = (
 ACTIONS: tuple[Action, ...] = (
     DO_SIGN_IN,
     DO_SIGN_OUT,
+    END_OTHERS,
     ROTATE_OWN,
     MAKE_KEY,
     ROTATE_KEY,
@@ -136,6 +138,6 @@ router.routes.extend(
 )
 router.routes.extend(make_route(each.path, each.name, partial(answer_document, document=each)) for each in DOCUMENTS)
 router.routes.append(make_route(CALLBACK, "portal sign-in callback", guard(get_way_back)))
-router.routes.append(make_route("/sign-in/with/{number}", "portal sign-in issuer", guard(get_way_there)))
+router.routes.append(make_route(WAY_THERE, "portal sign-in issuer", guard(get_way_there)))
 router.routes.append(Route("/favicon.ico", get_icon, methods=READ, name="icon"))
 router.routes.append(Route("/assets/{name}", get_asset, methods=READ, name="asset"))

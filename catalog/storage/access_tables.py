@@ -46,6 +46,8 @@ class Session(Model):
     seen_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
     expires_at: Mapped[datetime]  # whatever happens until then
     visited_at: Mapped[datetime | None]  # when the client was seen last in an earlier session
+    shown_at: Mapped[datetime | None]  # when a credential was shown, or the issuer asked for one
+    ended: Mapped[str | None]  # why it ended before its time, such as `signed_out`
 
 
 class IdempotencyKey(Model):

@@ -37,6 +37,7 @@ class TokenIssuer(BaseModel):
     name: Annotated[str, Field(max_length=100)] = ""  # on the sign-in page; the issuer's host where it is empty
     portal_client_id: str = ""
     portal_client_secret: SecretStr | None = None
+    portal_session_seconds: Annotated[int, Field(ge=300, le=86_400)] = 3_600  # then the issuer is asked again
 
     # Scopes that its tokens may carry; `*` matches any text in a scope of a product, never an operator's scope.
     grants: tuple[Annotated[str, Field(pattern=SCOPE)], ...] = ("*",)

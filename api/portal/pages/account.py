@@ -34,6 +34,8 @@ async def build_account(asking: Asking) -> Content:
         raise Elsewhere(sign_in_path("/account"))
     first = (datetime.now(UTC) - timedelta(days=DAYS - 1)).date().isoformat()
     own, usage = await asyncio.gather(asking.get("/keys/self"), asking.get("/keys/self/usage", ("from", first)))
+    session = asking.visitor.session
+    sessions = asking.context.callers.sessions
     standing: Standing | None = asking.request.scope.get(STANDING)
     values = {
         "own": own.data,
@@ -44,7 +46,8 @@ async def build_account(asking: Asking) -> Content:
         "places": sum_places(usage.data),
         "refusals": sum_refusals(usage.data),
         "overlaps": OVERLAPS,
-        "session": asking.visitor.session,
+        "session": session,
+        "sessions": await sessions.list_open(session, asking.principal) if session is not None else [],
     }
     return Content("account.html", "Your account", values, is_kept=False, indexed=False, alternate="/keys/self")
 
@@ -58,6 +61,13 @@ async def rotate_own_key(asking: Asking, form: Form) -> Content:
         with suppress(DatabaseError):  # the key is shown in any case: it is not made twice
             await asking.context.callers.sessions.move(asking.visitor.session, str(key["id"]))
     return show_key("Your new key", key, form, "/account")
+
+
+async def end_others(asking: Asking, _form: Form) -> Content:
+    """Ends the visitor's other sessions."""
+    if asking.visitor.session is not None:
+        await asking.context.callers.sessions.end_others(asking.visitor.session, asking.principal)
+    raise Elsewhere("/account")
 
 
 async def rotate(asking: Asking, form: Form, path: str) -> JsonObject:
@@ -77,4 +87,5 @@ def show_key(title: str, key: JsonObject, form: Form, back: str) -> Content:
 
 
 ACCOUNT = Page("portal account", "/account", build_account)
+END_OTHERS = Action("portal other sessions ended", "/account/sessions", end_others)
 ROTATE_OWN = Action("portal key rotation", "/account/rotate", rotate_own_key, needs_fresh=True)

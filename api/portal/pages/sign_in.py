@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from api.auth.api_keys import KEY_PREFIX
@@ -12,8 +13,7 @@ from api.portal.content import Content, Elsewhere
 from api.portal.page import Page
 from api.portal.signing_in.cookie import session_cookie
 from api.portal.signing_in.form import Form, local_path
-from runtime.settings.settings import Settings
-from runtime.settings.token_issuers import TokenIssuer
+from api.portal.signing_in.issuers import issuers_of
 
 WRONG = "This key is not valid here: it is mistyped, expired or revoked."
 
@@ -40,11 +40,6 @@ def show_form(asking: Asking, back: str, *, again: bool = False, problem: Proble
     return Content("sign_in.html", "Sign in", values, problem=problem, is_kept=False, indexed=False)
 
 
-def issuers_of(settings: Settings) -> list[TokenIssuer]:
-    """The issuers at which visitors can sign in, in the order of the settings."""
-    return [issuer for issuer in settings.token_issuers if issuer.portal_client_id]
-
-
 async def sign_in(asking: Asking, form: Form) -> Content:
     """Opens a session for the holder of a key; a wrong key is counted and logged as on every request."""
     request, back = asking.request, local_path(form.get("next"))
@@ -64,7 +59,7 @@ async def sign_in(asking: Asking, form: Form) -> Content:
         return show_form(asking, back, problem=wrong)
     if asking.visitor.session is not None:
         await callers.sessions.end(asking.visitor.session)
-    raise Elsewhere(back, opened=await callers.sessions.open(principal))
+    raise Elsewhere(back, opened=await callers.sessions.open(principal, datetime.now(UTC)))
 
 
 async def sign_out(asking: Asking, _form: Form) -> Content:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import Request
 from starlette.responses import RedirectResponse, Response
 
-from api.auth.openid import Attempt, SignInFailedError, begin, finish, seal, unseal
+from api.auth.openid import Attempt, SignInFailedError, Wish, begin, finish, seal, unseal
 from api.auth.sessions import Visitor
 from api.context import context_of
 from api.http.addresses import origin_of
@@ -15,9 +15,10 @@ from api.portal.asking import Asking
 from api.portal.content import Elsewhere
 from api.portal.guard import FOUND, HEADERS, SEE_OTHER, identify_visitor, lead
 from api.portal.page import answer_once
-from api.portal.pages.sign_in import issuers_of, show_form
+from api.portal.pages.sign_in import show_form
 from api.portal.signing_in.cookie import SessionCookie, attempt_cookie
 from api.portal.signing_in.form import local_path
+from api.portal.signing_in.issuers import issuers_of
 from runtime.settings.secret import read_secret
 from runtime.settings.token_issuers import TokenIssuer
 
@@ -32,13 +33,14 @@ async def get_way_there(request: Request) -> Response:
     context, cookie = context_of(request), attempt_cookie(request)
     if cookie is None:
         raise Problem("not_found")
-    back = local_path(request.query_params.get("next", "/"))
-    again = request.query_params.get("again") == "1"
+    wish = read_wish(request, visitor)
     verifier = context.callers.authenticator.verifier
     try:
-        url, attempt = await begin(verifier, issuer_of(request), redirect_uri(request), back, again=again)
+        url, attempt = await begin(verifier, issuer_of(request), redirect_uri(request), wish)
     except SignInFailedError as error:
-        return refuse(request, visitor, str(error))
+        if wish.renews is not None:
+            return await go_on_without(request, visitor, wish.back)
+        return refuse(request, visitor, str(error), wish.back)
     response = RedirectResponse(url, FOUND, HEADERS | {"Cache-Control": "no-store"})
     cookie.write(response, seal(attempt, read_secret(context.settings)))
     return response
@@ -50,20 +52,38 @@ async def get_way_back(request: Request) -> Response:
     context, cookie = context_of(request), attempt_cookie(request)
     if cookie is None:
         raise Problem("not_found")
-    callers, issuer = context.callers, issuer_of(request)
+    callers, issuer, attempt = context.callers, issuer_of(request), None
     try:
         attempt = find_attempt(request, issuer, cookie)
-        code = request.query_params["code"]
-        principal = await finish(callers.authenticator, attempt, code, redirect_uri(request))
+        signed_in = await finish(callers.authenticator, attempt, read_code(request), redirect_uri(request))
     except SignInFailedError as error:
+        if attempt is not None and attempt.renews is not None:
+            response = await go_on_without(request, visitor, attempt.back)
+            cookie.clear(response)
+            return response
         note_event("sign_in_refused", reason=type(error).__name__)
-        return refuse(request, visitor, str(error))
+        return refuse(request, visitor, str(error), attempt.back if attempt is not None else "/")
     if visitor.session is not None:
         await callers.sessions.end(visitor.session)
-    opened = await callers.sessions.open(principal)
+    opened = await callers.sessions.open(*signed_in)
     response = lead(request, Elsewhere(attempt.back, opened=opened), SEE_OTHER)
     cookie.clear(response)
     return response
+
+
+async def go_on_without(request: Request, visitor: Visitor, back: str) -> Response:
+    """Leads to the page whose session the issuer did not renew: it says so, and asks the issuer no second time."""
+    if visitor.past is not None:
+        await context_of(request).callers.sessions.end(visitor.past, "unknown")
+    return lead(request, Elsewhere(back), SEE_OTHER)
+
+
+def read_wish(request: Request, visitor: Visitor) -> Wish:
+    """How the visitor wants to be signed in; a session is renewed where it came to its end."""
+    query, past = request.query_params, visitor.past
+    is_renewed = query.get("renew") == "1" and past is not None and past.ended == "age"
+    subject = past.claims.subject if is_renewed and past is not None and past.claims is not None else None
+    return Wish(local_path(query.get("next", "/")), query.get("again") == "1", subject)
 
 
 def issuer_of(request: Request) -> TokenIssuer:
@@ -82,15 +102,21 @@ def find_attempt(request: Request, issuer: TokenIssuer, cookie: SessionCookie) -
     named = {issuer.issuer, query.get("iss", issuer.issuer)}
     if attempt is None or query.get("state") != attempt.state or named != {attempt.issuer}:
         raise SignInFailedError("This sign-in was not begun in this browser, or took too long: try again.")
-    if not 0 < len(query.get("code", "")) <= TEXT_MAXIMUM:
-        raise SignInFailedError("The issuer did not let you in.")
     return attempt
 
 
-def refuse(request: Request, visitor: Visitor, message: str) -> Response:
+def read_code(request: Request) -> str:
+    """The code that an address brings; SignInFailedError for one without."""
+    code = request.query_params.get("code", "")
+    if not 0 < len(code) <= TEXT_MAXIMUM:
+        raise SignInFailedError("The issuer did not let you in.")
+    return code
+
+
+def refuse(request: Request, visitor: Visitor, message: str, back: str = "/") -> Response:
     """The sign-in page, which says what was wrong."""
     asking = Asking(request, visitor)
-    return answer_once(request, asking, show_form(asking, "/", problem=Problem("unauthorized", message)))
+    return answer_once(request, asking, show_form(asking, back, problem=Problem("unauthorized", message)))
 
 
 def redirect_uri(request: Request) -> str:

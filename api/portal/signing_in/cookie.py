@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fastapi import Request
 from starlette.responses import Response
 
 from api.auth.openid import ATTEMPT_SECONDS
-from api.auth.sessions import LONGEST
-from api.http.addresses import scheme_of
+from api.auth.session_store import LONGEST
+from api.http.addresses import public_path, scheme_of
 from runtime.settings.settings import Settings
 
 LOCAL_HOSTS = frozenset(("localhost", "127.0.0.1", "[::1]"))
@@ -22,11 +22,13 @@ class SessionCookie:
     name: str
     is_secure: bool
     seconds: int = int(LONGEST.total_seconds())
+    path: str = "/"
 
     def read(self, request: Request) -> str | None:
         """What the request's cookie holds; None where it has none, or two of that name.
 
         Names are compared byte by byte: only so the prefix `__Host-` says that no other host has set the cookie.
+        Of two cookies, another host may have set one.
         """
         lines = [value for name, value in request.scope["headers"] if name == b"cookie"]
         pairs = (part.strip(b" \t").partition(b"=") for line in lines for part in line.split(b";"))
@@ -39,7 +41,7 @@ class SessionCookie:
             self.name,
             text,
             max_age=self.seconds,
-            path="/",
+            path=self.path,
             secure=self.is_secure,
             httponly=True,
             samesite="lax",
@@ -47,7 +49,7 @@ class SessionCookie:
 
     def clear(self, response: Response) -> None:
         """Has the browser forget it."""
-        response.delete_cookie(self.name, path="/", secure=self.is_secure, httponly=True, samesite="lax")
+        response.delete_cookie(self.name, path=self.path, secure=self.is_secure, httponly=True, samesite="lax")
 
 
 SECURE = SessionCookie("__Host-decant", is_secure=True)
@@ -57,17 +59,19 @@ LOCAL = SessionCookie("decant", is_secure=False)
 def attempt_cookie(request: Request) -> SessionCookie | None:
     """The cookie of an attempt to sign in at an issuer."""
     cookie = session_cookie(request)
-    return None if cookie is None else SessionCookie(f"{cookie.name}-attempt", cookie.is_secure, ATTEMPT_SECONDS)
+    return None if cookie is None else replace(cookie, name=f"{cookie.name}-attempt", seconds=ATTEMPT_SECONDS)
 
 
 def session_cookie(request: Request) -> SessionCookie | None:
     """The cookie of this service; None where a session could be read on its way.
 
-    Over plain HTTP there is one in development only, and only on this machine.
+    Over plain HTTP there is one in development only, and only on this machine. Where the service has a path of its
+    own, the host's other services are not sent the cookie: the prefix against other hosts would forbid the path.
     """
     settings: Settings = request.app.state.settings
+    path = public_path(settings, "") or "/"
     if scheme_of(request) == "https":
-        return SECURE
+        return SECURE if path == "/" else replace(SECURE, name="__Secure-decant", path=path)
     host = request.headers.get("host", "").lower()
     name = host if host.endswith("]") else host.rpartition(":")[0] or host
-    return LOCAL if settings.env == "development" and name in LOCAL_HOSTS else None
+    return replace(LOCAL, path=path) if settings.env == "development" and name in LOCAL_HOSTS else None

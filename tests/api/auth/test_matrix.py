@@ -128,7 +128,7 @@ def test_every_route_of_the_service_is_in_the_matrix_or_open_on_purpose() -> Non
         "/.well-known/security.txt",
         # Forms and sign-ins: see tests/api/portal.
         "/sign-in", "/sign-in/callback/{number}", "/sign-in/with/{number}", "/sign-out", "/account",
-        "/account/rotate",
+        "/account/rotate", "/account/sessions",
         "/account/keys/{key_id}/rotate", "/account/keys/{key_id}/revoke", "/console/withheld/{load}",
         "/console/rejects/replay", "/console/rejects/dismiss",
         "/keys/self", "/keys/self/usage", "/keys/self/rotate", "/keys/{key_id}", "/keys/{key_id}/rotate",

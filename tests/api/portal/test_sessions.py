@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api.auth.session_store import KEPT_AT_ONCE, OPEN_AT_ONCE
 from api.auth.sessions import TOKEN_CHARACTERS
 from api.portal.signing_in.form import local_path
 from tests.support.keys import make_key
@@ -24,7 +25,7 @@ PEOPLE = "/browse/people/v1/people"
 READ, ADMIN = "people:read", "keys:admin"
 FORMS = (
     *("/sign-in", "/sign-out", "/account/rotate", "/account/keys"),
-    *("/account/keys/abc/rotate", "/account/keys/abc/revoke"),
+    *("/account/keys/abc/rotate", "/account/keys/abc/revoke", "/account/sessions"),
 )
 
 
@@ -97,23 +98,80 @@ def test_a_wrong_key_opens_no_session_and_says_nothing_of_why(shop: Lab, client:
 
 
 @pytest.mark.parametrize(
-    "statement",
+    ("statement", "why"),
     [
-        "UPDATE decant.api_keys SET revoked_at = now() WHERE id = %s",
-        "UPDATE decant.api_keys SET expires_at = now() WHERE id = %s",
-        "UPDATE decant.sessions SET seen_at = now() - interval '8 hours 1 second' WHERE key_id = %s",
-        "UPDATE decant.sessions SET expires_at = now() WHERE key_id = %s",
-        "DELETE FROM decant.sessions WHERE key_id = %s",
+        ("UPDATE decant.api_keys SET revoked_at = now() WHERE id = %s", "its key or its issuer no longer counts"),
+        ("UPDATE decant.api_keys SET expires_at = now() WHERE id = %s", "its key or its issuer no longer counts"),
+        ("UPDATE decant.sessions SET seen_at = now() - interval '8 hours 1 second' WHERE key_id = %s", "8 hours"),
+        ("UPDATE decant.sessions SET expires_at = now() WHERE key_id = %s", "came to its end"),
+        ("DELETE FROM decant.sessions WHERE key_id = %s", None),
     ],
     ids=["revoked", "expired", "idle", "over", "gone"],
 )
-def test_a_session_ends_with_its_key_and_with_its_time(shop: Lab, client: httpx.Client, statement: str) -> None:
+def test_a_session_ends_with_its_key_and_with_its_time(
+    shop: Lab, client: httpx.Client, statement: str, why: str | None
+) -> None:
     key = make_key(shop, READ)
     visitor = sign_in(client, key)
+    held = {"Cookie": f"decant={client.cookies['decant']}"}
     assert visitor.get(PEOPLE).status_code == 200
     change(shop, statement, key)
-    wait_until(lambda: visitor.get(PEOPLE).status_code == 401)
-    assert 'decant=""' in visitor.get("/").headers.get("set-cookie", "")
+    wait_until(lambda: client.get(PEOPLE, headers=held).status_code == 401)
+    for path, status in ((PEOPLE, 401), ("/", 200)):
+        told = client.get(path, headers=held)
+        assert (told.status_code, told.headers["set-cookie"][:9]) == (status, 'decant=""')
+        assert ('role="status"' in told.text, (why or "") in told.text) == (why is not None, True)
+        assert "no-store" in told.headers["cache-control"] or why is None
+
+
+def test_the_oldest_of_too_many_sessions_is_told_why_it_ended(shop: Lab) -> None:
+    key = make_key(shop, READ)
+    with shop.serve() as first, shop.serve() as other:
+        visitor = sign_in(first, key)
+        assert visitor.get(PEOPLE).status_code == 200
+        change(shop, "UPDATE decant.sessions SET seen_at = now() - interval '2 hours' WHERE key_id = %s", key)
+        for _ in range(OPEN_AT_ONCE - 1):
+            sign_in(other, key)
+        assert first.get(PEOPLE).status_code == 200
+        newest = sign_in(other, key)
+        assert newest.get(PEOPLE).status_code == 200
+        held = {"Cookie": f"decant={first.cookies['decant']}"}
+        wait_until(lambda: first.get(PEOPLE, headers=held).status_code == 401)
+        assert "opened more than 50 sessions" in first.get("/", headers=held).text
+        counted = shop.rows(
+            "SELECT count(*) FILTER (WHERE ended IS NULL), count(*) FROM decant.sessions WHERE key_id = %s",
+            id_of(key),
+        )
+        assert counted == [(OPEN_AT_ONCE, OPEN_AT_ONCE + 1)]
+
+
+def test_rows_of_sessions_that_are_over_are_bounded(shop: Lab, client: httpx.Client) -> None:
+    key = make_key(shop, READ)
+    sign_in(client, key)
+    many = """INSERT INTO decant.sessions (token_sha256, client, key_id, expires_at, ended)
+        SELECT sha256(n::text::bytea), client, key_id, now(), 'signed_out'
+        FROM decant.sessions, generate_series(1, 200) AS n WHERE key_id = %s"""
+    change(shop, many, key)
+    visitor = sign_in(client, key)
+    assert shop.rows("SELECT count(*) FROM decant.sessions WHERE key_id = %s", id_of(key)) == [(KEPT_AT_ONCE + 1,)]
+    assert visitor.get(PEOPLE).status_code == 200
+
+
+def test_a_visitor_sees_the_own_sessions_and_ends_the_others(shop: Lab) -> None:
+    key = make_key(shop, READ)
+    with shop.serve() as here, shop.serve() as there, shop.serve() as elsewhere:
+        stranger = sign_in(elsewhere, make_key(shop, READ))
+        sign_in(there, key)
+        visitor = sign_in(here, key)
+        assert there.get(PEOPLE).status_code == 200
+        listed = visitor.get("/account").text.partition("Open sessions")[2].partition("</table>")[0]
+        assert (listed.count("<tr>"), listed.count("this session")) == (3, 1), "two, below the head"
+        answer = visitor.send("/account", "/account/sessions")
+        assert (answer.status_code, answer.headers["location"]) == (303, "/account")
+        told = there.get(PEOPLE)
+        assert (told.status_code, "ended from another session" in told.text) == (401, True)
+        assert visitor.get(PEOPLE).status_code == stranger.get(PEOPLE).status_code == 200
+        assert "End all others" not in visitor.get("/account").text
 
 
 def test_signing_out_ends_the_session_for_whoever_kept_its_cookie(shop: Lab, client: httpx.Client) -> None:
@@ -121,6 +179,7 @@ def test_signing_out_ends_the_session_for_whoever_kept_its_cookie(shop: Lab, cli
     stolen = client.cookies["decant"]
     answer = visitor.send("/account", "/sign-out")
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    assert answer.headers["clear-site-data"] == '"cache"'
     assert client.get(PEOPLE).status_code == 401
     assert client.get(PEOPLE, headers={"Cookie": f"decant={stolen}"}).status_code == 401
 
@@ -266,7 +325,7 @@ def test_no_text_leads_to_another_host(text: str) -> None:
 def test_actions_that_ask_for_it_need_a_sign_in_of_a_moment_ago(shop: Lab, client: httpx.Client) -> None:
     key = make_key(shop, READ, ADMIN)
     visitor = sign_in(client, key)
-    age = "UPDATE decant.sessions SET created_at = now() - interval '11 minutes' WHERE key_id = %s"
+    age = "UPDATE decant.sessions SET shown_at = now() - interval '11 minutes' WHERE key_id = %s"
     change(shop, age, key)
     rotated = visitor.send("/account", "/account/rotate", overlap="0")
     assert (rotated.status_code, rotated.headers["location"]) == (303, "/sign-in?next=%2Faccount&again=1")
@@ -427,6 +486,8 @@ def test_a_page_is_told_apart_by_who_has_signed_in(shop: Lab, client: httpx.Clie
     ("settings", "headers", "cookie"),
     [
         ({"public_url": "https://data.example"}, {}, "__Host-decant"),
+        ({"public_url": "https://data.example/"}, {}, "__Host-decant"),
+        ({"public_url": "https://data.example/sub/"}, {}, "__Secure-decant"),
         ({"trusted_proxies": ["127.0.0.0/8"]}, {"X-Forwarded-Proto": "https"}, "__Host-decant"),
         ({"trusted_proxies": ["127.0.0.0/8"]}, {"X-Forwarded-Proto": "http, https"}, "__Host-decant"),
         ({"trusted_proxies": ["10.0.0.0/8"]}, {"X-Forwarded-Proto": "https", "Host": "data.example"}, None),
@@ -447,4 +508,5 @@ def test_a_cookie_is_given_where_nobody_on_the_way_reads_it(
             assert "needs HTTPS" in answer.text
         else:
             assert given_cookie.startswith(f"{cookie}=")
-            assert ("; Secure" in given_cookie) is cookie.startswith("__Host-")
+            assert ("; Secure" in given_cookie) is (cookie != "decant")
+            assert ("; Path=/sub;" if cookie == "__Secure-decant" else "; Path=/;") in given_cookie

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import httpx
+import psycopg
 import pytest
 from pydantic import SecretStr
 
@@ -18,9 +19,11 @@ from runtime.settings.token_issuers import TokenIssuer
 from tests.support.issuer import METADATA, Issuer, run_issuer
 from tests.support.lab import PEOPLE, Lab
 from tests.support.remote_api import Asked, Reply
+from tests.support.waiting import wait_until
 
 CLOSED = PEOPLE.replace(", customProperties: [{property: anonymous, value: true}]", "")
 OTHER = "https://other.example"
+PEOPLE_PAGE = "/browse/people/v1/people"
 CLIENT, SECRET = "the portal", "s3cret/with+signs"
 LOGIN = "Basic " + base64.b64encode(b"the%20portal:s3cret%2Fwith%2Bsigns").decode()
 
@@ -86,6 +89,17 @@ class Place:
         assert answer.status_code == 302, answer.text
         return answer.headers["location"]
 
+    def age(self, statement: str = "expires_at = now()") -> None:
+        """Lets all sessions come to their end, or what else is said."""
+        with psycopg.connect(self.lab.urls.owner, autocommit=True) as connection:
+            connection.execute(f"UPDATE decant.sessions SET {statement} WHERE ended IS NULL".encode())
+
+    def renew(self, path: str = PEOPLE_PAGE) -> httpx.Response:
+        """What a browser gets that opens a page once the session has ended, after it was led to another address."""
+        navigates = {"Sec-Fetch-Mode": "navigate"}
+        wait_until(lambda: self.client.get(path, headers=navigates).status_code == 302)
+        return self.client.get(self.client.get(path, headers=navigates).headers["location"])
+
     def come_back(self, **changes: str) -> httpx.Response:
         """The answer to a browser that was let in, with changes to what it brings."""
         return self.client.get("/sign-in/callback/1", params=self.login.authorize(self.go()) | changes)
@@ -102,7 +116,8 @@ def shared_place(shared_labs: Callable[..., Lab]) -> Iterator[Place]:
             portal_client_id=CLIENT,
             portal_client_secret=SecretStr(SECRET),
             scopes=("people:read",),
-            longest_life_seconds=3_600,
+            portal_session_seconds=3_600,
+            longest_life_seconds=86_400,
         )
 
         addresses = {"authorization_url": f"{OTHER}/authorize", "token_url": f"{OTHER}/token"}
@@ -265,3 +280,60 @@ def test_the_metadata_of_an_issuer_is_fetched_once(place: Place) -> None:
     for _ in range(5):
         place.go()
     assert [asked.path for asked in place.login.issuer.api.asked].count(METADATA) == fetched
+
+
+def test_a_session_that_came_to_its_end_is_renewed_without_a_click(place: Place) -> None:
+    assert place.come_back().status_code == 303
+    place.age()
+    there = place.renew(f"{PEOPLE_PAGE}?x=1")
+    asked = dict(parse_qsl(urlsplit(there.headers["location"]).query))
+    assert (there.status_code, asked["prompt"]) == (302, "none")
+    back = place.client.get("/sign-in/callback/1", params=place.login.authorize(there.headers["location"]))
+    assert (back.status_code, back.headers["location"]) == (303, f"{PEOPLE_PAGE}?x=1")
+    assert "Hedwig" in place.client.get(PEOPLE_PAGE).text
+
+
+@pytest.mark.parametrize("refused", ["login_required", "somebody else"])
+def test_a_session_that_is_not_renewed_ends_and_the_issuer_is_asked_once(place: Place, refused: str) -> None:
+    assert place.come_back().status_code == 303
+    place.age()
+    brought = place.login.authorize(place.renew().headers["location"])
+    if refused == "login_required":
+        brought = {"error": refused, "state": brought["state"]}
+    else:
+        place.login.changes = {"id": {"sub": "ben"}, "access": {"sub": "ben"}}
+    back = place.client.get("/sign-in/callback/1", params=brought)
+    assert (back.status_code, back.headers["location"]) == (303, PEOPLE_PAGE)
+    told = place.client.get(PEOPLE_PAGE, headers={"Sec-Fetch-Mode": "navigate"})
+    assert (told.status_code, "did not let you in again" in told.text) == (401, True)
+    assert "decant" not in place.client.cookies
+
+
+@pytest.mark.parametrize(
+    ("headers", "statement"),
+    [
+        ({}, "expires_at = now()"),
+        ({"Sec-Fetch-Mode": "cors"}, "expires_at = now()"),
+        ({"Sec-Fetch-Mode": "navigate"}, "seen_at = now() - interval '9 hours', expires_at = now()"),
+        ({"Sec-Fetch-Mode": "navigate"}, "ended = 'signed_out', expires_at = now()"),
+    ],
+    ids=["program", "script", "idle", "signed out"],
+)
+def test_only_a_page_of_a_session_that_was_in_use_is_led_to_the_issuer(
+    place: Place, headers: dict[str, str], statement: str
+) -> None:
+    assert place.come_back().status_code == 303
+    place.age(statement)
+    held = {"Cookie": f"decant={place.client.cookies['decant']}"}
+    wait_until(lambda: 'role="status"' in place.client.get("/", headers=held | headers).text)
+    assert place.client.get("/", headers=held | headers).status_code == 200
+
+
+def test_a_sign_in_that_the_issuer_asked_nobody_for_is_not_fresh(place: Place) -> None:
+    for age, fresh in ((None, False), (3_600, False), (0, True)):
+        place.login.changes = {"id": {"auth_time": None if age is None else time.time() - age}}
+        assert place.come_back().status_code == 303
+        found = place.lab.rows(
+            "SELECT shown_at > now() - interval '10 minutes' FROM decant.sessions ORDER BY created_at DESC LIMIT 1"
+        )
+        assert bool(found[0][0]) is fresh
