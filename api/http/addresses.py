@@ -31,6 +31,13 @@ def origin_of(request: Request) -> str:
     return f"{scheme_of(request)}://{host if HOST.fullmatch(host) else 'localhost'}"
 
 
+def asked_address(request: Request) -> str:
+    """Path and query of a request as they stand in its address: what is encoded there separates nothing."""
+    raw_path, query_string = request.scope["raw_path"], request.scope["query_string"]
+    raw: bytes = raw_path + (b"?" + query_string if query_string else b"")
+    return raw.decode("ascii", "replace")
+
+
 def scheme_of(request: Request) -> str:
     """`https` or `http`, as the caller reaches the service: a trusted proxy says it for connections of its own."""
     settings: Settings = request.app.state.settings

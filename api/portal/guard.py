@@ -21,7 +21,12 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
     " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-HEADERS = {"Content-Security-Policy": POLICY, "Referrer-Policy": "same-origin"}
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",  # no window of another site holds one of ours
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
 VARY = "Cookie, Authorization, X-API-Key, Accept-Encoding"
 CONTENT_TYPE = "text/html; charset=utf-8"
 FOUND, SEE_OTHER = 302, 303
@@ -51,7 +56,10 @@ def guard(respond: Respond) -> Respond:
 def clear_past(request: Request, response: Response) -> None:
     """Has the browser forget the cookie of a session that is over, once a page has said so."""
     visitor: Visitor | None = request.scope.get(VISITOR)
+    is_shown = request.headers.get("sec-fetch-mode", "navigate") == "navigate"  # a script shows no whole page
     if visitor is None or visitor.principal.id is not None or response.status_code in {FOUND, SEE_OTHER}:
+        return
+    if not is_shown and visitor.past is not None:
         return
     cookie = session_cookie(request)
     if cookie is not None and cookie.read(request):

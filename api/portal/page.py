@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from api.database.answer_cache import Finished
 from api.datasets.resources import dataset_resources
+from api.http.addresses import asked_address
 from api.http.conditional import build_digest, matches
 from api.http.negotiation import COMPRESSED_FROM_BYTES, choose_coding, encode_body
 from api.http.security_events import note_problem
@@ -90,7 +91,7 @@ def answer_once(request: Request, asking: Asking, content: Content) -> Response:
 def tag_of(request: Request, asking: Asking, content: Content, coding: str) -> str:
     """The entity tag of a page: its address, the build, who is signed in, and the answers that it shows."""
     digest = hashlib.blake2b(build_digest(), digest_size=16)
-    facts = [content.template, content.title, str(request.url.path), request.url.query, coding]
+    facts = [content.template, content.title, asked_address(request), coding]
     session = asking.visitor.session
     facts += [str(session.visited_at) if session is not None else "", *sorted(asking.principal.scopes), asking.origin]
     facts += [content.version, str(reports_of(request).is_empty())]  # the navigation leads to reports

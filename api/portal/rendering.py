@@ -19,7 +19,7 @@ from api.auth.identify import VISITOR
 from api.auth.session_store import MESSAGES
 from api.auth.sessions import Visitor
 from api.context import context_of
-from api.http.addresses import public_path
+from api.http.addresses import asked_address, public_path
 from api.portal.asking import Reply
 from api.portal.assets import asset_path
 from api.portal.content import Content
@@ -96,7 +96,7 @@ def render(request: Request, content: Content, replies: Sequence[Reply]) -> byte
         "page": content,
         "url": url,
         "asked": sorted({reply.address for reply in replies if reply.is_told}),
-        "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
+        "here": asked_address(request),
         "held": visitor.principal.scopes if visitor is not None and session is not None else None,
         "form_token": form_token(settings, session) if session is not None else "",
         "has_reports": not reports_of(request).is_empty(),

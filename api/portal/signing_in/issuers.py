@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 from fastapi import Request
 
 from api.auth.sessions import Visitor
+from api.http.addresses import asked_address
 from api.portal.signing_in.cookie import session_cookie
 from runtime.settings.settings import Settings
 from runtime.settings.token_issuers import TokenIssuer
@@ -32,6 +33,5 @@ def renewal_path(request: Request, visitor: Visitor) -> str | None:
     names = [issuer.issuer for issuer in issuers_of(request.app.state.settings)]
     if past.claims.issuer not in names or session_cookie(request) is None:
         return None
-    here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     number = names.index(past.claims.issuer) + 1
-    return f"{WAY_THERE.format(number=number)}?{urlencode({'next': here, 'renew': '1'})}"
+    return f"{WAY_THERE.format(number=number)}?{urlencode({'next': asked_address(request), 'renew': '1'})}"

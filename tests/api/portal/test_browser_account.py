@@ -60,3 +60,27 @@ def test_a_partner_rotates_the_key_and_signs_out(
             page.get_by_role("button", name="Sign out").click()
             page.wait_for_url(f"{origin}/")
             assert page.get_by_role("link", name="Sign in").is_visible()
+
+
+def test_nothing_that_a_session_has_seen_is_left_behind(product: Callable[[Any], Lab], chromium: Browser) -> None:
+    lab = product(load_shop)
+    with lab.serve() as client:
+        origin = str(client.base_url).rstrip("/")
+        with watch(chromium, origin) as watched:
+            page, fetched = watched.page, []
+            sign_in(page, origin, make_key(lab, "people:read"))
+            page.goto(f"{origin}/browse/people/v1/people")
+            assert "Hedwig" in page.content()
+            page.context.add_cookies([{"name": "other", "value": "1", "url": origin}])
+            page.evaluate("localStorage.setItem('other', '1')")
+            page.goto(f"{origin}/account")
+            page.get_by_role("button", name="Sign out").click()
+            page.wait_for_url(f"{origin}/")
+            page.on("response", lambda answer: fetched.append((answer.url, answer.status)))
+            for _ in range(2):
+                page.go_back()
+            assert (page.url, "Hedwig" in page.content()) == (f"{origin}/browse/people/v1/people", False)
+            assert (page.url, 401) in fetched
+            # Those of other services on the host stay.
+            assert page.evaluate("localStorage.getItem('other')") == "1"
+            assert [each["name"] for each in page.context.cookies()] == ["other"]
