@@ -10,13 +10,14 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from api.auth.permissions import Access, find_dataset, find_product, visible_products
+from api.auth.permissions import Access, find_dataset, visible_products
 from api.auth.rule_access import RuleAccess, count_rules
 from api.context import Context, context_of
 from api.datasets.resources import dataset_resources
 from api.http.addresses import address_of
 from api.http.negotiation import JSON, YAML, choose_media_type
 from api.http.responses import READ, answer, answer_json, refuse_unknown
+from api.metadata.asked_product import find_asked_product
 from api.metadata.catalog_search import (
     Listed,
     count_facets,
@@ -70,11 +71,7 @@ async def list_products(request: Request) -> Response:
 @router.api_route("/data/{product}/v{major}", methods=READ)
 async def get_product(request: Request) -> Response:
     """One product, with its description, owner, promises and datasets."""
-    context = context_of(request)
-    principal = await context.authenticate(request)
-    parts = request.path_params
-    product, access = find_product(context.catalog, principal, parts["product"], parts["major"])
-    refuse_unknown(request)
+    context, principal, product, access = await find_asked_product(request)
     statuses = await read_dataset_statuses(context.read_connections, context.catalog)
     shown = ("description", "domain", "tags", "team", "support", "slaProperties", "price", "authoritativeDefinitions")
     rule_access_of = partial(RuleAccess, context.catalog, principal)
@@ -89,11 +86,7 @@ async def get_product(request: Request) -> Response:
 @router.api_route("/data/{product}/v{major}/contract", methods=READ)
 async def get_contract(request: Request) -> Response:
     """The contract, without what the caller may not know of."""
-    context = context_of(request)
-    principal = await context.authenticate(request)
-    parts = request.path_params
-    product, access = find_product(context.catalog, principal, parts["product"], parts["major"])
-    refuse_unknown(request)
+    context, principal, product, access = await find_asked_product(request)
     media_type = choose_media_type(request.headers.get("accept", ""), (YAML, JSON))
     rule_access_of = partial(RuleAccess, context.catalog, principal)
     document = show_contract(product, access, context.views, rule_access_of, operator="ops:read" in principal.scopes)

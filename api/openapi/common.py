@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from api.auth.permissions import SERVED
 from api.metadata.catalog_search import FACETS, FRESH
-from api.openapi_parts.parts import EXPLODED, UNCHANGED, PathItem, parameter, path_parameter, problem_answers
+from api.openapi_parts.parts import EXPLODED, UNCHANGED, PathItem, in_data, parameter, path_parameter, problem_answers
 from catalog.types.filter_operators import PATTERN_MAXIMUM_CHARACTERS
 from runtime.json_types import JsonObject
 
-THING: JsonObject = {"type": "object", "required": ["data"], "properties": {"data": {"type": "object"}}}
+THING: JsonObject = in_data({"type": "object"})
 FACETS_FOUND: JsonObject = {
     "type": "object",
     "required": list(FACETS),

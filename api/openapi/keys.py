@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from api.admin.key_store import STATES
 from api.openapi.loads import INTEGER, MAYBE_TEXT, TEXT, TIMESTAMP, idempotency_parameter, json_answer, operation
 from api.openapi.quarantine import body_of
-from api.openapi_parts.parts import PathItem, parameter, path_parameter, problem_answers
+from api.openapi_parts.parts import PathItem, in_data, parameter, path_parameter, problem_answers
 from runtime.json_types import JsonObject
 
 TAG: JsonObject = {
@@ -165,7 +165,7 @@ def usage_operation(days: list[JsonObject]) -> JsonObject:
 def one(properties: JsonObject) -> JsonObject:
     """One thing."""
     thing: JsonObject = {"type": "object", "required": list(properties), "properties": properties}
-    return {"type": "object", "required": ["data"], "properties": {"data": thing}}
+    return in_data(thing)
 
 
 def one_of_callers() -> JsonObject:
@@ -176,12 +176,12 @@ def one_of_callers() -> JsonObject:
         "properties": {"subject": TEXT, "scopes": {"type": "array", "items": TEXT}},
     }
     key: JsonObject = {"type": "object", "required": list(COLUMNS), "properties": COLUMNS}
-    return {"type": "object", "required": ["data"], "properties": {"data": {"anyOf": [key, token]}}}
+    return in_data({"anyOf": [key, token]})
 
 
 def rows_of(row: JsonObject) -> JsonObject:
     """A list that has one page."""
-    return {"type": "object", "required": ["data"], "properties": {"data": {"type": "array", "items": row}}}
+    return in_data({"type": "array", "items": row})
 
 
 def page_of(properties: JsonObject) -> JsonObject:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from api.openapi_parts.parts import PathItem, parameter, path_parameter, problem_answers
+from api.openapi_parts.parts import PathItem, in_data, parameter, path_parameter, problem_answers
 from catalog.storage.ledger_tables import LOAD_KINDS
 from catalog.storage.statuses import LOAD_STATUSES
 from runtime.json_types import Json, JsonObject
@@ -74,11 +74,7 @@ def queue_operation() -> JsonObject:
 
 def get_operation() -> JsonObject:
     """One load, whole."""
-    one: JsonObject = {
-        "type": "object",
-        "required": ["data"],
-        "properties": {"data": {"$ref": "#/components/schemas/Load"}},
-    }
+    one = in_data({"$ref": "#/components/schemas/Load"})
     return operation(
         "get_load",
         "One load",
@@ -148,7 +144,7 @@ def queued_schema() -> JsonObject:
     names = ("id", "product", "major", "dataset", "kind", "status", "url")
     properties = {name: {"type": "integer" if name in {"id", "major"} else "string"} for name in names}
     load: JsonObject = {"type": "object", "required": list(names), "properties": properties}
-    return {"type": "object", "required": ["data"], "properties": {"data": {"type": "array", "items": load}}}
+    return in_data({"type": "array", "items": load})
 
 
 # Each member of a load: its schema, what it means, an example.

@@ -6,7 +6,7 @@ from api.openapi.lineage import lineage, origin, provenance
 from api.openapi.loads import INTEGER, LOAD, MAYBE_INTEGER, MAYBE_TEXT, TEXT, TIMESTAMP
 from api.openapi_parts.names import operation_id
 from api.openapi_parts.parameters import key_parameter
-from api.openapi_parts.parts import UNCHANGED, Paths, parameter, problem_answers
+from api.openapi_parts.parts import UNCHANGED, Paths, in_data, parameter, problem_answers
 from catalog.model.dataset import Dataset
 from catalog.storage.statuses import LOAD_STATUSES
 from runtime.json_types import JsonObject
@@ -146,11 +146,7 @@ def loads_operation(dataset: Dataset) -> JsonObject:
 
 def lineage_operation(dataset: Dataset) -> JsonObject:
     """Where properties come from."""
-    schema: JsonObject = {
-        "type": "object",
-        "required": ["data"],
-        "properties": {"data": {"$ref": "#/components/schemas/Lineage"}},
-    }
+    schema = in_data({"$ref": "#/components/schemas/Lineage"})
     return {
         "operationId": operation_id("get_lineage", dataset),
         "summary": f"Where the properties of {dataset.name} come from",
@@ -164,11 +160,7 @@ def lineage_operation(dataset: Dataset) -> JsonObject:
 def provenance_operation(dataset: Dataset) -> JsonObject:
     """Where a record came from."""
     scopes = [f"{dataset.product}:read", "ops:read"]
-    schema: JsonObject = {
-        "type": "object",
-        "required": ["data"],
-        "properties": {"data": {"$ref": "#/components/schemas/Provenance"}},
-    }
+    schema = in_data({"$ref": "#/components/schemas/Provenance"})
     return {
         "operationId": operation_id("get_provenance", dataset),
         "summary": f"Provenance of a record of {dataset.name}",

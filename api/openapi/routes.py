@@ -11,13 +11,13 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Request
 from starlette.responses import FileResponse, HTMLResponse, Response
 
-from api.auth.permissions import find_product
 from api.context import context_of
 from api.datasets.resources import dataset_resources
 from api.http.addresses import public_path
 from api.http.negotiation import JSON, choose_coding
 from api.http.problems import KINDS, Problem
 from api.http.responses import READ, answer_encoded, refuse_unknown
+from api.metadata.asked_product import find_asked_product
 from api.openapi.caller_documents import documents_of
 from runtime.settings.token_issuers import TokenIssuer
 
@@ -117,11 +117,7 @@ async def openapi(request: Request) -> Response:
 @router.api_route("/openapi/{product}/v{major}.json", methods=READ, include_in_schema=False)
 async def product_openapi(request: Request) -> Response:
     """The specification of one product, as the caller sees it."""
-    context = context_of(request)
-    principal = await context.authenticate(request)
-    parts = request.path_params
-    product, access = find_product(context.catalog, principal, parts["product"], parts["major"])
-    refuse_unknown(request)
+    _, _, product, access = await find_asked_product(request)
     coding = choose_coding(request.headers.get("accept-encoding", ""))
     document = await documents_of(request).of_product(product, access, coding)
     return answer_encoded(request, document, JSON, dataset_resources(request).headers.lifecycle_of(product))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from api.openapi.loads import INTEGER, MAYBE_INTEGER, MAYBE_TEXT, TEXT, TIMESTAMP, json_answer, operation
-from api.openapi_parts.parts import PathItem, problem_answers
+from api.openapi_parts.parts import PathItem, in_data, problem_answers
 from catalog.status.attention import KINDS
 from catalog.status.schedules import MAKERS
 from catalog.storage.ledger_tables import LOAD_KINDS
@@ -69,7 +69,7 @@ def schedules_operation() -> JsonObject:
             },
         }
     )
-    schema: JsonObject = {"type": "object", "required": ["data"], "properties": {"data": list_of(schedule)}}
+    schema = in_data(list_of(schedule))
     return operation(
         "list_schedules",
         "Schedules",

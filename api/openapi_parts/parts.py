@@ -61,6 +61,11 @@ def answer(
     return {"description": description, "headers": headers, "content": content}
 
 
+def in_data(schema: Mapping[str, Json]) -> JsonObject:
+    """The schema of an answer whose member `data` has this one."""
+    return {"type": "object", "required": ["data"], "properties": {"data": dict(schema)}}
+
+
 def path_parameter(name: str, description: str, example: str) -> JsonObject:
     """A part of the path."""
     schema: JsonObject = {"type": "string", "examples": [example]}
