@@ -12,10 +12,12 @@ from api.auth.api_keys import create_key
 from ingest.inspection.column_statistics import refresh_profiles
 from runtime.postgres.database import make_engine
 from runtime.settings.secret import read_secret
+from tests.support.keys import make_key
 from tests.support.lab import PEOPLE, Lab
 from tests.support.routes import CLOSED, ROUTES, Asked
 from tests.support.site import Site, open_site
 from tests.support.sockets import SLOW, ask, get, serving
+from tests.support.visitor import sign_in
 
 # What begins an address of the service, in whatever holds it: JSON, a header, a page.
 BESIDE = re.compile(
@@ -86,6 +88,20 @@ def test_what_lists_of_loads_and_queued_ones_name_leads_to_them(site: Site) -> N
     assert site.client.get(queued.headers["location"], headers=headers).status_code == 200
     made = site.client.post("/keys", headers=headers, json={"name": "x", "scopes": ["people:read"]})
     assert site.client.get(made.headers["location"], headers=headers).status_code == 200
+
+
+def test_the_cookie_of_a_session_is_sent_to_the_service_and_not_beside_it(site: Site) -> None:
+    visitor = sign_in(site.client, make_key(site.lab, "people:read"))
+    try:
+        (cookie,) = visitor.client.cookies.jar
+        assert (cookie.name, cookie.path, cookie.secure) == ("__Secure-decant", "/sub", True)
+        assert visitor.get("/account").status_code == 200
+        beside = visitor.client.build_request("GET", site.base.removesuffix("sub") + "subordinate")
+        assert "cookie" not in beside.headers
+        assert visitor.send("/account", "/sub/sign-out", to="/sign-out").headers["location"] == "/sub/"
+        assert list(visitor.client.cookies.jar) == []
+    finally:
+        visitor.client.cookies.clear()
 
 
 REFUSALS = {
