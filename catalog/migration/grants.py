@@ -18,6 +18,7 @@ from catalog.storage.access_tables import (
 from catalog.storage.dataset_tables import STAGING_SCHEMA
 from catalog.storage.installation_tables import Epoch, NamedLock, WatchedInput, WorkerPresence
 from catalog.storage.ledger_tables import LEDGER_TABLES, QUEUE_SCHEMA, SCHEMA, AppliedContract, Load
+from catalog.storage.outbox import SEQUENCE, OutboxCursor, OutboxEvent
 from catalog.storage.profile_tables import PROFILE_TABLES
 from catalog.storage.stream_tables import StreamLag
 from runtime.postgres.database import INGEST_ROLE, READ_ROLE, ROLES, WRITE_ROLE
@@ -114,6 +115,9 @@ def ingest_grants() -> Iterator[str]:
     for kept in (WatchedInput, StreamLag):
         yield f"SELECT, INSERT, UPDATE ON {SCHEMA}.{kept.__tablename__}"
     yield f"SELECT, INSERT, UPDATE, DELETE ON {SCHEMA}.{WorkerPresence.__tablename__}"
+    for outbox in (OutboxEvent, OutboxCursor):
+        yield f"SELECT, INSERT, UPDATE, DELETE ON {SCHEMA}.{outbox.__tablename__}"
+    yield f"USAGE ON SEQUENCE {SEQUENCE}"
     yield f"SELECT ON {SCHEMA}.{AuditEntry.__tablename__}"
     yield f"EXECUTE ON FUNCTION {SCHEMA}.note_audit"
     # Enough to forget old ones: the answers hold what keys can be made again from.

@@ -14,6 +14,7 @@ from catalog.storage.dataset_tables import STAGING_SCHEMA
 from catalog.storage.ledger_tables import DatasetHead, InputState, Load
 from ingest.errors import IngestError, LoadOverError, LoadSupersededError
 from ingest.ledger.events import release_events
+from ingest.ledger.failed_loads import write_failure
 from ingest.ledger.landed_note import LandedNote, PartNote, Position
 from ingest.ledger.lease import renew_lease, take_lease
 from ingest.ledger.retry_policy import MAX_ATTEMPTS, end_attempt
@@ -238,7 +239,7 @@ def close_load(engine: sa.Engine, ticket: Ticket, failure: IngestError | None) -
                 failure = LoadSupersededError()  # whatever else it met then: its files may have been tidied away
             again = ticket.queued and failure.transient
             values = end_attempt(failure.code, str(failure), ticket.attempt, transient=again, after=failure.after)
-            connection.execute(sa.update(Load).where(*mine, Load.status == "running").values(values))
+            write_failure(connection, ticket.load_id, values, *mine, Load.status == "running")
         release_events(connection, ticket.load_id)
     return failure
 

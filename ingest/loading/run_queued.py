@@ -12,6 +12,7 @@ from catalog.model.load_request import read_request
 from catalog.storage.ledger_tables import DatasetHead, Load
 from ingest.errors import DatasetBusyError, LoadOverError
 from ingest.ledger.events import release_events
+from ingest.ledger.failed_loads import OPEN, write_failure
 from ingest.ledger.failures import explain_failure
 from ingest.ledger.queue import insert_load, wake_workers
 from ingest.ledger.retry_policy import end_attempt
@@ -22,7 +23,6 @@ from runtime.logs import log
 from runtime.postgres.database import translate_errors
 
 LOGGER = logging.getLogger("decant.worker")
-OPEN = ("queued", "running")
 
 
 def run_queued(loader: Loader, load_id: int) -> str | None:
@@ -106,7 +106,7 @@ def note_crash(engine: sa.Engine, load_id: int, dataset: Dataset, error: Excepti
             values = end_attempt(
                 failure.code, str(failure), attempt, transient=failure.transient, after=failure.after
             )
-            connection.execute(sa.update(Load).where(*mine).values(values))
+            write_failure(connection, load_id, values)
             release_events(connection, load_id)
             wake_workers(connection)
     except DatabaseError:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from math import isfinite
 from typing import Any
 
 import sqlalchemy as sa
 
 from catalog.storage.channels import REVISIONS_CHANNEL
+from catalog.storage.epoch import read_epochs
 from catalog.storage.ledger_tables import DatasetHead, Load, QualityResult, Revision
+from catalog.storage.outbox import tell
 from ingest.ledger.loads import Ticket, move_input
 from ingest.publishing.candidate import Candidate, Outcome
 
 
 def move_head(connection: sa.Connection, ticket: Ticket, outcome: Outcome, *, oldest: int) -> None:
-    """Makes the outcome's revision the current one; `oldest` is the first that can be read."""
+    """Makes the outcome's revision the current one, and tells of it; `oldest` is the first that can be read."""
     connection.execute(
         sa.update(DatasetHead)
         .where(DatasetHead.id == ticket.dataset_id)
@@ -35,6 +38,14 @@ def move_head(connection: sa.Connection, ticket: Ticket, outcome: Outcome, *, ol
             updated=outcome.updated,
             deleted=outcome.deleted,
         )
+    )
+    facts = {"revision": outcome.revision, "epoch": read_epochs(connection)[-1], "load": ticket.load_id}
+    counts = {name: getattr(outcome, name) for name in ("inserted", "updated", "deleted")}
+    tell(
+        connection,
+        "revision.published",
+        ticket.dataset_id,
+        facts | {"counts": counts | {"records": outcome.record_count}},
     )
 
 
@@ -82,6 +93,21 @@ def finish_load(connection: sa.Connection, candidate: Candidate, outcome: Outcom
     connection.execute(sa.delete(QualityResult).where(QualityResult.load_id == ticket.load_id))
     if rows:
         connection.execute(sa.insert(QualityResult), rows)
+    if outcome.status == "withheld":
+        tell(connection, "load.withheld", ticket.dataset_id, {"load": ticket.load_id, "rules": show_failing(outcome)})
+
+
+def show_failing(outcome: Outcome) -> list[dict[str, object]]:
+    """The rules that withhold a load, with what they measured; null where that is no number."""
+    return [
+        {
+            "rule": failing.rule,
+            "measured": failing.measured if failing.measured is None or isfinite(failing.measured) else None,
+            "bound": failing.bound,
+        }
+        for failing in outcome.measurements
+        if failing.withholds
+    ]
 
 
 def describe_parts(candidate: Candidate) -> list[dict[str, object]]:

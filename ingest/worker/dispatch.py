@@ -23,6 +23,7 @@ from catalog.model.schedule import last_tick, scheduled_datasets
 from catalog.storage.installation_tables import SWEEP_LOCK, NamedLock
 from catalog.storage.ledger_tables import QUEUE_SCHEMA, DatasetHead, Event, Load
 from ingest.ledger.events import release_events
+from ingest.ledger.failed_loads import OPEN, write_failure
 from ingest.ledger.lease import held_datasets
 from ingest.ledger.queue import EVENTS_QUEUE, LOADS_QUEUE, defer_job, drop_stalled_jobs, find_jobs, insert_load
 from ingest.ledger.retry_policy import choose_delay, give_up
@@ -30,7 +31,6 @@ from ingest.worker.due_loads import Unfinished, choose_due, is_lost_for_good
 
 SWEEP_LIMIT = "10s"  # for a sweep whose process fell asleep in it
 OLDEST_FIRST = 1000  # unfinished loads looked at in one sweep
-OPEN = ("queued", "running")
 PUBLIC_MEMBERS = ("id", "dataset_id", "status", "attempt", "started_at", "retry_at", "lease_until")
 
 
@@ -211,9 +211,9 @@ class Dispatcher:
         unfinished = [Unfinished(*row) for row in rows]
         silent = held_datasets(connection)
         for load in [load for load in unfinished if is_lost_for_good(load, silent, now)]:
-            end_lost(connection, load)
             unfinished.remove(load)
-            swept.lost.append(load.id)
+            if end_lost(connection, load):
+                swept.lost.append(load.id)
         swept.unfinished = len(unfinished)
         needs = {
             head.id: {heads[key].id for key in needs_of(head.dataset) if key in heads} for head in heads.values()
@@ -224,16 +224,10 @@ class Dispatcher:
             swept.deferred.append(load.id)
 
 
-def end_lost(connection: sa.Connection, load: Unfinished) -> None:
-    """Ends a load that no worker survives."""
-    connection.execute(
-        sa.update(Load)
-        .where(Load.id == load.id, Load.status == "running")
-        .values(
-            error_code="worker_lost",
-            error=f"{load.attempt} workers ended during this load: it may need more memory than is available.",
-            lease_until=None,
-            **give_up(),
-        )
-    )
+def end_lost(connection: sa.Connection, load: Unfinished) -> bool:
+    """Whether a load that no worker survives was ended; not while somebody publishes its dataset."""
+    lost = f"{load.attempt} workers ended during this load: it may need more memory than is available."
+    values = {"error_code": "worker_lost", "error": lost, "lease_until": None, **give_up()}
+    ended = write_failure(connection, load.id, values, Load.status == "running", wait=False)
     release_events(connection, load.id)
+    return ended

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime
 
+from ingest.ledger.outbox import prune_outbox
 from ingest.loading.loader import Loader
 from ingest.loading.prune_datasets import prune_datasets
 from runtime.logs import log
@@ -12,7 +14,10 @@ LOGGER = logging.getLogger("decant.worker")
 
 
 def run_housekeeping(loader: Loader) -> None:
-    """Prunes every dataset; one that is being loaded has its turn in an hour. Safe to run by several at once."""
+    """Prunes every dataset and the outbox; a dataset that is being loaded has its turn in an hour.
+
+    Safe to run by several at once.
+    """
     for dataset in loader.catalog.datasets():
         for gone in prune_datasets(loader, [dataset]):
             if gone.error is not None:
@@ -20,3 +25,5 @@ def run_housekeeping(loader: Loader) -> None:
             if gone.history or gone.records or gone.rejected or gone.batches:
                 counts = {"history": gone.history, "records": gone.records, "rejected": gone.rejected}
                 log(LOGGER, "dataset_pruned", dataset=gone.dataset, **counts, batches=gone.batches)
+    if events := prune_outbox(loader.engine, datetime.now(UTC)):
+        log(LOGGER, "outbox_pruned", events=events)

@@ -28,6 +28,7 @@ from catalog.storage.dataset_tables import build_tables
 from catalog.storage.installation_tables import STALLED_SECONDS
 from ingest.inputs.stream.clients import close_kept
 from ingest.inspection.column_statistics import refresh_profiles
+from ingest.ledger.outbox import number_events
 from ingest.ledger.queue import (
     EVENTS_QUEUE,
     HEARTBEAT_SECONDS,
@@ -221,6 +222,7 @@ class Worker:
 
     def sweep(self, new_data: Any = ()) -> Swept:
         """One sweep; where the contracts here are not the migrated ones, they are read again."""
+        number_events(self.engine)
         swept = self.dispatcher.sweep(new_data=new_data)
         for load_id in swept.lost:
             log(LOGGER, "load_given_up", logging.ERROR, load_id=load_id)

@@ -33,6 +33,8 @@ RIGHTS = {
     "decant.watched_inputs": ("siu", "", ""),
     "decant.stream_lags": ("siu", "s", ""),
     "decant.workers": ("siud", "s", ""),
+    "decant.outbox": ("siud", "", ""),
+    "decant.outbox_cursors": ("siud", "", ""),
     "decant.epochs": ("si", "s", ""),  # a load that finds the database restored begins one
     "decant.receipts": ("siud", "s", "si"),
     "decant.events": ("siud", "s", "si"),
