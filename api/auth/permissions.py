@@ -12,7 +12,7 @@ from api.auth.authenticator import CHALLENGE, Principal, refuse
 from api.http.problems import Problem
 from catalog.model.catalog import Catalog
 from catalog.model.dataset import CLASSIFIED, Dataset, Product, Property
-from catalog.model.roles import Role, RowPredicate, Rows, join_rows
+from catalog.model.roles import Role, RowPredicate, Rows, held_roles, join_rows
 
 SERVED = ("active", "deprecated")
 
@@ -59,8 +59,7 @@ def find_access(principal: Principal, product: Product) -> Access | None:
 
 def roles_of(principal: Principal, product: Product, access: str) -> list[Role]:
     """The roles of a product that a principal has, for reading or for writing."""
-    roles = (role for role in product.roles if role.access == access)
-    return [role for role in roles if role.anonymous or role.scope in principal.scopes]
+    return held_roles(product.roles, principal.scopes, access)
 
 
 def may_write(principal: Principal, product: Product) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass
 
 # Scopes of no product: to look after loads and quarantine, and to give keys to others.
@@ -36,6 +36,11 @@ class Role:
     # Without a mapping nothing is limited.
     rows: Mapping[str, RowPredicate | None] | None = None
     rate_limit: str | None = None  # such as 600/minute
+
+
+def held_roles(roles: Iterable[Role], scopes: Set[str], access: str) -> list[Role]:
+    """Those of a product's roles, for reading or for writing, that a holder of the scopes has."""
+    return [role for role in roles if role.access == access and (role.anonymous or role.scope in scopes)]
 
 
 Rows = tuple[tuple[str, RowPredicate | None], ...]

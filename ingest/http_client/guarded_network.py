@@ -17,11 +17,9 @@ from collections.abc import Callable, Iterable
 import httpcore
 
 from ingest.errors import SourceError
+from runtime.public_addresses import PUBLIC, Address, describe
 
-NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolver = Callable[[str, int], list[Address]]
-PUBLIC = "a public address"
 
 
 class AddressRefusedError(SourceError):
@@ -146,27 +144,3 @@ def resolve(host: str, port: int) -> list[Address]:
     except (OSError, UnicodeError) as error:
         raise httpcore.ConnectError from error
     return [ipaddress.ip_address(address) for address in dict.fromkeys(str(item[4][0]) for item in found)]
-
-
-def is_public(address: Address) -> bool:
-    """Whether an address is anybody's: not of this machine or network, and no cover for one that is."""
-    if isinstance(address, ipaddress.IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour
-        if inner is None and address in NAT64:
-            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-        if inner is not None:
-            return is_public(inner)
-        if address.teredo is not None:
-            return False
-    return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
-
-
-def describe(address: Address) -> str:
-    """What kind of address it is."""
-    if is_public(address):
-        return PUBLIC
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
-    if address.is_loopback:
-        return "this machine"
-    return "a link-local address" if address.is_link_local else "a non-public address"

@@ -12,9 +12,10 @@ import pytest
 from catalog.contract.load import load_catalog
 from catalog.model.sources import HttpSource
 from ingest.http_client import client as http_client
-from ingest.http_client import guarded_network as addresses
 from ingest.http_client.client import ApiClient, ApiRequest
-from ingest.http_client.guarded_network import Address, AddressRefusedError, Resolver
+from ingest.http_client.guarded_network import AddressRefusedError, Resolver
+from runtime import public_addresses as addresses
+from runtime.public_addresses import Address
 from runtime.settings.settings import load_settings
 from tests.support.quakes import QUAKES
 from tests.support.remote_api import RemoteApi, Reply, run_remote_api

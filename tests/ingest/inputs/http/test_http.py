@@ -23,8 +23,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from ingest.http_client import client as http_client
-from ingest.http_client import guarded_network as addresses
 from ingest.loading.load_report import LoadReport
+from runtime import public_addresses as addresses
 from tests.support.lab import Lab
 from tests.support.quakes import PAGED_QUAKES
 from tests.support.remote_api import Asked, RemoteApi, Reply, run_remote_api
