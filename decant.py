@@ -23,6 +23,7 @@ from commands import (
     restoring,
     service,
     streams,
+    subscriptions,
     worker,
 )
 from commands.common import err
@@ -82,6 +83,10 @@ def make_app() -> typer.Typer:
     keys_app.command("list")(keys.list_)
     keys_app.command()(keys.rotate)
     keys_app.command()(keys.revoke)
+    webhooks_app = make_group("Manage webhooks.")
+    app.add_typer(webhooks_app, name="subscriptions")
+    for name, webhook_command in subscriptions.COMMANDS.items():
+        webhooks_app.command(name)(webhook_command)
     return app
 
 

@@ -18,6 +18,7 @@ from api.admin import load_routes as operations
 from api.admin import quarantine_routes as quarantine
 from api.admin import reject_routes as rejects
 from api.admin import status_routes as status
+from api.admin import subscription_routes as subscriptions
 from api.auth.api_keys import read_peppers
 from api.auth.authenticator import Authenticator
 from api.auth.identify import Callers
@@ -203,7 +204,7 @@ def create_app(
     app.add_middleware(Counting)
     # First, for they are asked most: routes are tried in order.
     app.router.routes.extend(QUESTIONS)
-    operators = (operations, status, rejects, quarantine, erasures, audit, keys)
+    operators = (operations, status, rejects, quarantine, erasures, audit, keys, subscriptions)
     for module in (health, docs, inspection, catalog_routes, events, *operators, portal):
         app.include_router(module.router)
     return app

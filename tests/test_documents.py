@@ -291,12 +291,13 @@ def test_the_reference_names_every_endpoint_of_the_service() -> None:
     from api.admin import health_routes as health
     from api.admin import key_routes as keys
     from api.admin import status_routes as status
+    from api.admin import subscription_routes as subscriptions
     from api.app import QUESTIONS
     from api.metadata import catalog_routes as catalog
     from api.metadata import inspection_routes as inspection
     from api.openapi import routes as docs
 
-    modules = (audit, catalog, docs, health, inspection, keys, status)
+    modules = (audit, catalog, docs, health, inspection, keys, status, subscriptions)
     routes = [*QUESTIONS, *(route for module in modules for route in module.router.routes)]
     readable = [route for route in routes if "GET" in getattr(route, "methods", ())]
     served = {re.sub(r":path\}", "}", route.path) for route in readable}  # type: ignore[attr-defined]

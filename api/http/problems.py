@@ -58,6 +58,9 @@ KINDS: dict[str, ProblemKind] = {
     ),
     "request_timeout": ProblemKind(408, "Request too slow", "The request was not received completely in time."),
     "key_not_active": ProblemKind(409, "Key not active", "The key is expired, revoked, or already rotated."),
+    "subscription_limit": ProblemKind(
+        409, "Too many subscriptions", "The key has as many subscriptions, or waiting replays, as are allowed."
+    ),
     "request_in_flight": ProblemKind(
         409, "Request in flight", "The first request with this Idempotency-Key is still being processed: retry."
     ),

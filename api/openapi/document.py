@@ -25,6 +25,8 @@ from api.openapi.quarantine import quarantine_paths
 from api.openapi.records import common_facts, page_schema, record_schema
 from api.openapi.security import security_schemes, settle_security
 from api.openapi.status import status_paths
+from api.openapi.subscriptions import TAG as SUBSCRIPTIONS_TAG
+from api.openapi.subscriptions import subscription_paths
 from api.openapi_parts.names import PAGE, RAW, schema_name, tag_of
 from api.openapi_parts.parts import Paths, problem_answers, problem_responses, problem_schema
 from catalog.model.catalog import Catalog
@@ -130,10 +132,11 @@ def build_common() -> Parts:
         {"name": "health", "description": "For monitoring of the service."},
         TAG,
         KEYS_TAG,
+        SUBSCRIPTIONS_TAG,
     ]
     schemas: JsonObject = {"Problem": problem_schema(), "Load": load_schema(), **inspection_schemas()}
-    operators = (operation_paths(), status_paths(), quarantine_paths(), erasure_paths(), key_paths())
-    paths = dict(chain(common_paths(), *operators))
+    operators = (operation_paths(), status_paths(), quarantine_paths(), erasure_paths())
+    paths = dict(chain(common_paths(), *operators, key_paths(), subscription_paths()))
     return Parts(tags, schemas, {}, paths)
 
 

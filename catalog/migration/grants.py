@@ -10,6 +10,7 @@ from catalog.model.dataset import Product
 from catalog.storage.access_tables import (
     APPENDED_TABLES,
     CHANGED_TABLES,
+    ApiKey,
     AuditEntry,
     IdempotencyKey,
     RateLease,
@@ -21,6 +22,7 @@ from catalog.storage.ledger_tables import LEDGER_TABLES, QUEUE_SCHEMA, SCHEMA, A
 from catalog.storage.outbox import SEQUENCE, OutboxCursor, OutboxEvent
 from catalog.storage.profile_tables import PROFILE_TABLES
 from catalog.storage.stream_tables import StreamLag
+from catalog.storage.subscription_tables import Delivery, Subscription
 from runtime.postgres.database import INGEST_ROLE, READ_ROLE, ROLES, WRITE_ROLE
 
 RIGHTS_OF_OWNER = """
@@ -100,7 +102,7 @@ def close_database(connection: sa.Connection) -> list[str]:
 
 
 def ingest_grants() -> Iterator[str]:
-    """Writes the ledger; sees no keys."""
+    """Writes the ledger; sees what keys may do, and nothing that they could be checked with."""
     yield f"USAGE ON SCHEMA {SCHEMA}"
     yield f"USAGE, CREATE ON SCHEMA {STAGING_SCHEMA}"
     yield f"USAGE ON SCHEMA {QUEUE_SCHEMA}"
@@ -118,6 +120,10 @@ def ingest_grants() -> Iterator[str]:
     for outbox in (OutboxEvent, OutboxCursor):
         yield f"SELECT, INSERT, UPDATE, DELETE ON {SCHEMA}.{outbox.__tablename__}"
     yield f"USAGE ON SEQUENCE {SEQUENCE}"
+    yield f"SELECT, UPDATE ON {SCHEMA}.{Subscription.__tablename__}"
+    yield f"SELECT, INSERT, DELETE ON {SCHEMA}.{Delivery.__tablename__}"
+    # Enough to judge what the owner of a webhook may be told; nothing that a key could be checked with.
+    yield f"SELECT (id, line, scopes, created_at, expires_at, revoked_at) ON {SCHEMA}.{ApiKey.__tablename__}"
     yield f"SELECT ON {SCHEMA}.{AuditEntry.__tablename__}"
     yield f"EXECUTE ON FUNCTION {SCHEMA}.note_audit"
     # Enough to forget old ones: the answers hold what keys can be made again from.
@@ -141,6 +147,9 @@ def write_grants() -> Iterator[str]:
         yield f"SELECT, INSERT, UPDATE ON {SCHEMA}.{changed.__tablename__}"
     for swept in (IdempotencyKey, RateLease, Session):
         yield f"DELETE ON {SCHEMA}.{swept.__tablename__}"
+    yield f"SELECT, INSERT, UPDATE, DELETE ON {SCHEMA}.{Subscription.__tablename__}"
+    for shown in (Delivery, OutboxEvent):
+        yield f"SELECT ON {SCHEMA}.{shown.__tablename__}"
     columns = "dataset_id, kind, request, requested_by"
     yield f"SELECT, INSERT ({columns}) ON {SCHEMA}.{Load.__tablename__}"
     yield f"SELECT ON {SCHEMA}.datasets"

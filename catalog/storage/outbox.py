@@ -31,6 +31,7 @@ class EventKind:
     name: str
     audience: Literal["readers", "operators"]  # who may read the dataset; who holds ops:read
     meaning: str
+    of_dataset: bool = True  # whether it is about one
 
 
 KINDS = {
@@ -39,6 +40,7 @@ KINDS = {
         EventKind("revision.published", "readers", "a dataset has a new revision"),
         EventKind("load.withheld", "operators", "a quality rule or a limit keeps a batch from publication"),
         EventKind("load.failed", "operators", "a load has failed, and is not tried again"),
+        EventKind("subscription.disabled", "operators", "a webhook gets no more events", of_dataset=False),
     )
 }
 
@@ -50,6 +52,8 @@ class OutboxEvent(Model):
     __table_args__ = (
         sa.Index("ix_outbox_waiting", "id", postgresql_where=sa.text("sequence IS NULL")),
         sa.Index("ix_outbox_created_at", "created_at"),
+        sa.Index("ix_outbox_product_sequence", "product", "major", "sequence"),
+        sa.Index("ix_outbox_event_id", "event_id", unique=True),
     )
 
     id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(), primary_key=True)

@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from catalog.storage.installation_tables import NamedLock
 from catalog.storage.outbox import OUTBOX_LOCK, SEQUENCE, OutboxCursor, OutboxEvent, last_sequence
+from catalog.storage.subscription_tables import Subscription
 
 NUMBERED_AT_ONCE = 1000
 KEPT = timedelta(days=7)  # however soon every reader is done with an event: it can be sent again
@@ -64,7 +65,10 @@ def move_cursor(connection: sa.Connection, reader: str, sequence: int) -> None:
 
 def prune_outbox(engine: sa.Engine, now: datetime) -> int:
     """How many events were forgotten: those older than a week that every reader is done with."""
-    slowest = sa.select(sa.func.min(OutboxCursor.sequence)).scalar_subquery()
+    cursors = sa.union_all(
+        sa.select(OutboxCursor.sequence), sa.select(Subscription.cursor).where(Subscription.active)
+    ).subquery()
+    slowest = sa.select(sa.func.min(cursors.c[0])).scalar_subquery()
     old = (
         sa.select(OutboxEvent.id)
         .where(OutboxEvent.created_at < now - KEPT, OutboxEvent.sequence.is_not(None))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime
 
+from ingest.delivery.outcomes import tidy_deliveries
 from ingest.ledger.outbox import prune_outbox
 from ingest.loading.loader import Loader
 from ingest.loading.prune_datasets import prune_datasets
@@ -25,5 +26,6 @@ def run_housekeeping(loader: Loader) -> None:
             if gone.history or gone.records or gone.rejected or gone.batches:
                 counts = {"history": gone.history, "records": gone.records, "rejected": gone.rejected}
                 log(LOGGER, "dataset_pruned", dataset=gone.dataset, **counts, batches=gone.batches)
+    tidy_deliveries(loader.engine, datetime.now(UTC))
     if events := prune_outbox(loader.engine, datetime.now(UTC)):
         log(LOGGER, "outbox_pruned", events=events)

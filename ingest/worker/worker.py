@@ -1,8 +1,9 @@
 """The worker: runs due loads until it is stopped.
 
-Three things run beside each other. Procrastinate's workers, in the event loop, take jobs; a load runs in a thread of
-its own, so that the loop stays free for heartbeats and signals. One thread sweeps the ledger, on every hint and every
-half second. Another asks the watched inputs for news. Whichever of them loses the database, all start anew.
+Several things run beside each other. Procrastinate's workers, in the event loop, take jobs; a load runs in a thread
+of its own, so that the loop stays free for heartbeats and signals. One thread sweeps the ledger, on every hint and
+every half second. Others ask the watched inputs for news, make profiles, and send events to webhooks. Whichever of
+them loses the database, all start anew.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from catalog.model.schedule import next_tick, scheduled_datasets
 from catalog.storage.channels import EVENTS_CHANNEL, LOADS_CHANNEL, REVISIONS_CHANNEL
 from catalog.storage.dataset_tables import build_tables
 from catalog.storage.installation_tables import STALLED_SECONDS
+from ingest.delivery.deliverer import Deliverer
 from ingest.inputs.stream.clients import close_kept
 from ingest.inspection.column_statistics import refresh_profiles
 from ingest.ledger.outbox import number_events
@@ -69,6 +71,7 @@ class Worker:
         self.engine = make_engine(url, keep=True)
         self.dispatcher = Dispatcher(self.engine, catalog)
         self.loader = Loader(settings, catalog, build_tables(catalog.products.values()), self.engine)
+        self.deliverer = Deliverer(settings, self.engine, lambda: self.dispatcher.catalog)
         self.stopping = threading.Event()  # no new loads
         self.lost = threading.Event()  # the database is gone
         self.running: set[int] = set()
@@ -93,7 +96,13 @@ class Worker:
     async def run(self, stop: asyncio.Event) -> None:
         """Works until `stop` is set or the database is gone; `lost` says which."""
         app = make_queue(self.url, self.settings.worker_concurrency + EVENTS_CONCURRENCY, self.run_job)
-        chores = (self.keep_sweeping, self.keep_watching, self.keep_streaming, self.keep_profiling)
+        chores = (
+            self.keep_sweeping,
+            self.keep_watching,
+            self.keep_streaming,
+            self.keep_delivering,
+            self.keep_profiling,
+        )
         helpers = [threading.Thread(target=call, daemon=True) for call in chores]
         async with app.open_async(), self.present():
             self.announce()
@@ -135,6 +144,8 @@ class Worker:
                 swept = await in_thread(lambda: self.sweep(find_new_data(self.loader)))
                 if not swept.deferred:
                     await in_thread(self.profile)
+                    number_events(self.engine)
+                    await in_thread(lambda: self.deliverer.deliver_due(datetime.now(UTC)))
                     return
                 await asyncio.gather(
                     self.work_queue(app, LOADS_QUEUE, self.settings.worker_concurrency, wait=False),
@@ -209,6 +220,10 @@ class Worker:
             with log_failure("streams_not_seen"):
                 if waiting := find_due_inputs(self.loader, STREAM_SECONDS, streams=True):
                     self.sweep(waiting)
+
+    def keep_delivering(self) -> None:
+        """Sends events to webhooks, until the worker stops."""
+        self.deliverer.keep_delivering(self.stopping)
 
     def keep_profiling(self) -> None:
         """Makes profiles of what was published, in a thread of its own: loads do not wait for them."""

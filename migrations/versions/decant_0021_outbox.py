@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
 revision = "decant_0021"
-down_revision = "decant_0018"
+down_revision = "decant_0020"
 branch_labels = None
 depends_on = None
 

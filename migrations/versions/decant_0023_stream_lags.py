@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
 revision = "decant_0023"
-down_revision = "decant_0018"
+down_revision = "decant_0022"
 branch_labels = None
 depends_on = None
 

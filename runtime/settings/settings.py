@@ -238,6 +238,16 @@ class Settings(BaseSettings):
     worker_poll_seconds: Annotated[
         float, Field(gt=0, description="Interval at which a worker checks watched inputs, in seconds.")
     ] = 5.0
+    webhook_networks: Annotated[
+        Networks,
+        Field(
+            description="Networks beside public ones in which webhooks may be received, also over http, separated by"
+            " commas. Development allows this machine."
+        ),
+    ] = ()
+    subscriptions_limit: Annotated[
+        int, Field(ge=0, description="Maximum subscriptions of one key and those that replaced it.")
+    ] = 20
     lock_timeout_ms: Annotated[
         int, Field(ge=1, description="Time that a migration waits for a lock, in milliseconds.")
     ] = 10_000

@@ -111,6 +111,7 @@ def test_every_route_of_the_service_is_in_the_matrix_or_open_on_purpose() -> Non
     from api.admin import quarantine_routes as quarantine
     from api.admin import reject_routes as rejects
     from api.admin import status_routes as status
+    from api.admin import subscription_routes as subscriptions
     from api.app import QUESTIONS
     from api.metadata import catalog_routes as catalog
     from api.metadata import inspection_routes as inspection
@@ -133,9 +134,13 @@ def test_every_route_of_the_service_is_in_the_matrix_or_open_on_purpose() -> Non
         "/console/rejects/replay", "/console/rejects/dismiss",
         "/keys/self", "/keys/self/usage", "/keys/self/rotate", "/keys/{key_id}", "/keys/{key_id}/rotate",
         "/operations/loads/{load}/publish",
+        # Webhooks of the caller's own key: tests/api/admin/test_subscriptions.py.
+        "/subscriptions", "/subscriptions/{subscription}", "/subscriptions/{subscription}/rotate",
+        "/subscriptions/{subscription}/test", "/subscriptions/{subscription}/replays",
+        "/subscriptions/{subscription}/deliveries",
         "/data/{product}/v{major}/{dataset}/events", "/data/{product}/v{major}/{dataset}/receipts/{receipt}",
     }  # fmt: skip
-    operators = (audit, erasures, keys, operations, quarantine, rejects, status)
+    operators = (audit, erasures, keys, operations, quarantine, rejects, status, subscriptions)
     modules = (catalog, docs, events, health, inspection, portal, *operators)
     routes = {route.path for route in (*QUESTIONS, *(r for m in modules for r in m.router.routes))}  # type: ignore[attr-defined]
     patterns = {re.sub(r":path\}", "}", path) for path in routes} - elsewhere

@@ -33,8 +33,10 @@ RIGHTS = {
     "decant.watched_inputs": ("siu", "", ""),
     "decant.stream_lags": ("siu", "s", ""),
     "decant.workers": ("siud", "s", ""),
-    "decant.outbox": ("siud", "", ""),
+    "decant.outbox": ("siud", "", "s"),
     "decant.outbox_cursors": ("siud", "", ""),
+    "decant.subscriptions": ("su", "", "siud"),
+    "decant.deliveries": ("sid", "", "s"),
     "decant.epochs": ("si", "s", ""),  # a load that finds the database restored begins one
     "decant.receipts": ("siud", "s", "si"),
     "decant.events": ("siud", "s", "si"),

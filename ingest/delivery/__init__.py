@@ -1,0 +1,1 @@
+"""Events of the outbox, sent to subscriptions as webhooks."""
