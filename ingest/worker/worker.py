@@ -12,10 +12,10 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 
 import procrastinate
 import psycopg
@@ -24,7 +24,6 @@ import sqlalchemy as sa
 from catalog.contract.load import load_catalog
 from catalog.model.catalog import Catalog
 from catalog.model.schedule import next_tick, scheduled_datasets
-from catalog.storage.channels import EVENTS_CHANNEL, LOADS_CHANNEL, REVISIONS_CHANNEL
 from catalog.storage.dataset_tables import build_tables
 from catalog.storage.installation_tables import STALLED_SECONDS
 from ingest.delivery.deliverer import Deliverer
@@ -43,14 +42,13 @@ from ingest.loading.run_queued import run_queued
 from ingest.worker.dispatch import Dispatcher, Swept
 from ingest.worker.housekeeping import run_housekeeping
 from ingest.worker.presence import keep_present
+from ingest.worker.threads import SWEEP_SECONDS, in_thread, listen, log_failure, wait_for
 from ingest.worker.watch_inputs import find_due_inputs, find_new_data
 from runtime.errors import CatalogError
 from runtime.logs import log
-from runtime.postgres.database import APPLICATION_NAME, make_engine
+from runtime.postgres.database import make_engine
 from runtime.settings.settings import Settings
 
-CHANNELS = (LOADS_CHANNEL, REVISIONS_CHANNEL, EVENTS_CHANNEL)
-SWEEP_SECONDS = 0.5
 EVENTS_CONCURRENCY = 2
 OUTAGE_SECONDS = 5.0  # without the database: then everything starts anew
 HOUSEKEEPING_SECONDS = 3600.0
@@ -59,7 +57,6 @@ STREAM_SECONDS = 0.4  # from one look at a stream to the next
 RELOAD_SECONDS = 5.0  # between two looks at contracts that are not the migrated ones
 
 LOGGER = logging.getLogger("decant.worker")
-T = TypeVar("T")
 
 
 class Worker:
@@ -265,53 +262,3 @@ class Worker:
         for address in sorted(outdated - self.warned):
             log(LOGGER, "contract_not_migrated", logging.WARNING, dataset=address, hint="run `decant migrate`")
         self.warned |= outdated
-
-
-@contextmanager
-def log_failure(event: str) -> Iterator[None]:
-    """Logs what a chore raises: it is tried again."""
-    try:
-        yield
-    except (psycopg.Error, sa.exc.SQLAlchemyError, CatalogError) as error:
-        log(LOGGER, event, logging.WARNING, error=type(error).__name__)
-    except Exception:
-        LOGGER.exception(event)
-
-
-def listen(url: str) -> psycopg.Connection:
-    """A connection that hears the hints."""
-    connection = psycopg.connect(
-        url, autocommit=True, connect_timeout=5, application_name=f"{APPLICATION_NAME}-listen"
-    )
-    for channel in CHANNELS:
-        connection.execute(f"LISTEN {channel}".encode())
-    return connection
-
-
-async def wait_for(event: threading.Event) -> None:
-    """Returns when another thread has set the event."""
-    while not event.is_set():
-        await asyncio.sleep(SWEEP_SECONDS / 2)
-
-
-async def in_thread(call: Callable[[], T]) -> T:
-    """What the call returns from a thread of its own, one that holds up nobody's exit."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
-
-    def finish(method: Callable[[Any], None], value: object) -> None:
-        if not future.done():
-            method(value)
-
-    def work() -> None:
-        try:
-            value = call()
-        except BaseException as error:
-            result: tuple[Callable[[Any], None], Any] = (future.set_exception, error)
-        else:
-            result = (future.set_result, value)
-        with suppress(RuntimeError):  # the loop is over: nobody waits any more
-            loop.call_soon_threadsafe(finish, *result)
-
-    threading.Thread(target=work, daemon=True).start()
-    return await future
