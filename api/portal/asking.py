@@ -129,6 +129,10 @@ class Asking:
         """The answer to a request that changes something; the same `once` is answered as it was the first time."""
         return await self.send(path, "", Sending("POST", body=orjson.dumps(document), once=once))
 
+    async def patch(self, path: str, document: JsonObject) -> Reply:
+        """The answer to a request that changes some members of something."""
+        return await self.send(path, "", Sending("PATCH", body=orjson.dumps(document)))
+
     async def delete(self, path: str) -> None:
         """Asks for something to be taken away."""
         await self.send(path, "", Sending("DELETE"))

@@ -41,6 +41,8 @@ from api.portal.pages.report import REPORT
 from api.portal.pages.reports import REPORTS
 from api.portal.pages.sign_in import DO_SIGN_IN, DO_SIGN_OUT, SIGN_IN
 from api.portal.pages.sign_in_openid import CALLBACK, get_way_back, get_way_there
+from api.portal.pages.webhooks import ACTIONS as WEBHOOK_ACTIONS
+from api.portal.pages.webhooks import WEBHOOK, WEBHOOKS
 from api.portal.signing_in.issuers import WAY_THERE
 
 PAGES: tuple[Page, ...] = (
@@ -60,6 +62,8 @@ PAGES: tuple[Page, ...] = (
     ACCOUNT,
     KEYS,
     REVOCATION,
+    WEBHOOKS,
+    WEBHOOK,
     overview.OVERVIEW,
     overview.SCHEDULE,
     loads.LIST,
@@ -77,6 +81,7 @@ ACTIONS: tuple[Action, ...] = (
     MAKE_KEY,
     ROTATE_KEY,
     REVOKE_KEY,
+    *WEBHOOK_ACTIONS,
     loads.LOAD_AGAIN,
     loads.PUBLISH_ANYWAY,
     rejects.REPLAY,

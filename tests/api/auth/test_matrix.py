@@ -129,7 +129,10 @@ def test_every_route_of_the_service_is_in_the_matrix_or_open_on_purpose() -> Non
         "/.well-known/security.txt",
         # Forms and sign-ins: see tests/api/portal.
         "/sign-in", "/sign-in/callback/{number}", "/sign-in/with/{number}", "/sign-out", "/account",
-        "/account/rotate", "/account/sessions",
+        "/account/rotate", "/account/sessions", "/account/webhooks", "/account/webhooks/{subscription}",
+        "/account/webhooks/{subscription}/test", "/account/webhooks/{subscription}/switch",
+        "/account/webhooks/{subscription}/rotate", "/account/webhooks/{subscription}/replays",
+        "/account/webhooks/{subscription}/delete",
         "/account/keys/{key_id}/rotate", "/account/keys/{key_id}/revoke", "/console/withheld/{load}",
         "/console/rejects/replay", "/console/rejects/dismiss",
         "/keys/self", "/keys/self/usage", "/keys/self/rotate", "/keys/{key_id}", "/keys/{key_id}/rotate",

@@ -16,7 +16,14 @@ from tests.support.portal import load_shop
 # What the browser has kept of a page that needs a session.
 KEPT = """fetch('/browse/people/v1/people', {cache: 'only-if-cached', mode: 'same-origin'})
     .then(answer => answer.ok ? answer.text() : 'nothing', () => 'nothing')"""
-PAGES = ("/sign-in?next=/account&again=1", "/account", "/account/keys", "/account/keys?state=revoked", "/")
+PAGES = (
+    "/sign-in?next=/account&again=1",
+    "/account",
+    "/account/keys",
+    "/account/keys?state=revoked",
+    "/account/webhooks",
+    "/",
+)
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(320, "dark"), pytest.param(1280, "light", marks=pytest.mark.slow)])

@@ -26,6 +26,10 @@ READ, ADMIN = "people:read", "keys:admin"
 FORMS = (
     *("/sign-in", "/sign-out", "/account/rotate", "/account/keys"),
     *("/account/keys/abc/rotate", "/account/keys/abc/revoke", "/account/sessions"),
+    *(
+        f"/account/webhooks{action}"
+        for action in ("", "/abc/test", "/abc/switch", "/abc/rotate", "/abc/replays", "/abc/delete")
+    ),
 )
 
 

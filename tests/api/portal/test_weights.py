@@ -27,7 +27,15 @@ SHOP_PAGES = (
     ),
 )
 OWNER_PAGES = (
-    *("/account", "/account/keys", "/console", "/console/loads", "/console/loads/1", "/console/withheld/2"),
+    *(
+        "/account",
+        "/account/keys",
+        "/account/webhooks",
+        "/console",
+        "/console/loads",
+        "/console/loads/1",
+        "/console/withheld/2",
+    ),
     *("/console/rejects", "/console/schedules", "/console/usage", "/console/audit"),
 )
 
