@@ -10,7 +10,6 @@ from catalog.model.dataset import Product
 from catalog.storage.access_tables import (
     APPENDED_TABLES,
     CHANGED_TABLES,
-    ApiKey,
     AuditEntry,
     IdempotencyKey,
     RateLease,
@@ -22,7 +21,7 @@ from catalog.storage.ledger_tables import LEDGER_TABLES, QUEUE_SCHEMA, SCHEMA, A
 from catalog.storage.outbox import SEQUENCE, OutboxCursor, OutboxEvent
 from catalog.storage.profile_tables import PROFILE_TABLES
 from catalog.storage.stream_tables import StreamLag
-from catalog.storage.subscription_tables import Delivery, Subscription
+from catalog.storage.subscription_tables import MOVED_COLUMNS, Delivery, Subscription
 from runtime.postgres.database import INGEST_ROLE, READ_ROLE, ROLES, WRITE_ROLE
 
 RIGHTS_OF_OWNER = """
@@ -102,7 +101,7 @@ def close_database(connection: sa.Connection) -> list[str]:
 
 
 def ingest_grants() -> Iterator[str]:
-    """Writes the ledger; sees what keys may do, and nothing that they could be checked with."""
+    """Writes the ledger; sees no keys."""
     yield f"USAGE ON SCHEMA {SCHEMA}"
     yield f"USAGE, CREATE ON SCHEMA {STAGING_SCHEMA}"
     yield f"USAGE ON SCHEMA {QUEUE_SCHEMA}"
@@ -120,10 +119,10 @@ def ingest_grants() -> Iterator[str]:
     for outbox in (OutboxEvent, OutboxCursor):
         yield f"SELECT, INSERT, UPDATE, DELETE ON {SCHEMA}.{outbox.__tablename__}"
     yield f"USAGE ON SEQUENCE {SEQUENCE}"
-    yield f"SELECT, UPDATE ON {SCHEMA}.{Subscription.__tablename__}"
+    # Where a webhook leads, and whose it is, only the service changes.
+    yield f"SELECT, UPDATE ({', '.join(MOVED_COLUMNS)}) ON {SCHEMA}.{Subscription.__tablename__}"
+    yield f"EXECUTE ON FUNCTION {SCHEMA}.webhook_scopes"
     yield f"SELECT, INSERT, DELETE ON {SCHEMA}.{Delivery.__tablename__}"
-    # Enough to judge what the owner of a webhook may be told; nothing that a key could be checked with.
-    yield f"SELECT (id, line, scopes, created_at, expires_at, revoked_at) ON {SCHEMA}.{ApiKey.__tablename__}"
     yield f"SELECT ON {SCHEMA}.{AuditEntry.__tablename__}"
     yield f"EXECUTE ON FUNCTION {SCHEMA}.note_audit"
     # Enough to forget old ones: the answers hold what keys can be made again from.

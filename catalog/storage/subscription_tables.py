@@ -65,3 +65,20 @@ class Delivery(Model):
     delivered: Mapped[bool]
     error: Mapped[str | None] = mapped_column(PlainText())
     retry_at: Mapped[datetime | None]
+
+
+# What whoever sends may change of a subscription.
+MOVED_COLUMNS = (
+    "active",
+    "reason",
+    "disabled_at",
+    "cursor",
+    "conflate_to",
+    "asked",
+    "failures",
+    "failing_since",
+    "retry_at",
+    "lease",
+    "lease_until",
+    "delivered_at",
+)

@@ -13,9 +13,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
 
 from catalog.model.dataset import Product
-from catalog.storage.ledger_tables import AppliedContract
+from catalog.storage.ledger_tables import TIMESTAMP, AppliedContract
 from catalog.storage.outbox import OutboxEvent, last_sequence
 from catalog.storage.subscription_rights import Wanted
 from catalog.storage.subscription_tables import Subscription
@@ -47,10 +48,6 @@ UPDATE decant.subscriptions AS s SET cursor = :last WHERE s.active AND s.lease I
 AND NOT EXISTS (SELECT FROM decant.outbox AS o WHERE o.product = s.product AND o.major = s.major
   AND o.sequence > s.cursor AND o.sequence <= :last AND s.kinds @> to_jsonb(o.kind)
   AND (s.datasets IS NULL OR s.datasets @> to_jsonb(o.dataset)))
-""")
-SCOPES = sa.text("""
-SELECT scopes FROM decant.api_keys WHERE coalesce(line, id) = :owner AND revoked_at IS NULL
-  AND (expires_at IS NULL OR expires_at > :now) ORDER BY created_at DESC, id LIMIT 1
 """)
 
 
@@ -128,10 +125,14 @@ def read_asked(connection: sa.Connection, row: SqlRow) -> Told | None:
     return read_told(found, found.created_at, None) if found else None
 
 
-def read_scopes(engine: sa.Engine, owner: str, now: datetime) -> frozenset[str] | None:
-    """What the owner's key may do now; None where it is revoked or expired, and none has taken its place."""
+def read_scopes(engine: sa.Engine, subscription_id: str, now: datetime) -> frozenset[str] | None:
+    """What the key of a subscription may do now; None where it is revoked or expired, and none has taken its place.
+
+    A function of the database tells it: the login of ingestion reads no keys.
+    """
+    told = sa.func.decant.webhook_scopes(subscription_id, sa.cast(now, TIMESTAMP), type_=JSONB)
     with engine.connect() as connection:
-        scopes = connection.execute(SCOPES, {"owner": owner, "now": now}).scalar_one_or_none()
+        scopes = connection.execute(sa.select(told)).scalar_one()
     return None if scopes is None else frozenset(scopes)
 
 

@@ -137,7 +137,7 @@ class Deliverer:
     def judge(self, claim: Claim, now: datetime) -> Readable | None:
         """What the owner may read now; None where that is too little, which ends the subscription."""
         product = self.find_catalog().products[claim.product, claim.major]
-        scopes = read_scopes(self.engine, claim.owner, now)
+        scopes = read_scopes(self.engine, claim.subscription_id, now)
         readable = find_readable(product, scopes or frozenset())
         lacking = "its key is revoked or expired" if scopes is None else find_lacking(claim.wanted, product, scopes)
         if lacking is None:

@@ -13,6 +13,19 @@ MOMENT = sa.TIMESTAMP(timezone=True)
 JSON = JSONB(none_as_null=True)
 
 
+# With its owner's rights, for the login that sends reads no keys. It tells of owners of webhooks alone, and no secret.
+SCOPES = """
+CREATE FUNCTION decant.webhook_scopes(subscription text, at timestamptz) RETURNS jsonb LANGUAGE sql STABLE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  SELECT k.scopes FROM decant.api_keys AS k
+  WHERE coalesce(k.line, k.id) = (SELECT s.owner FROM decant.subscriptions AS s WHERE s.id = webhook_scopes.subscription)
+    AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > webhook_scopes.at)
+  ORDER BY k.created_at DESC, k.id LIMIT 1;
+END
+"""
+
+
 def upgrade() -> None:
     op.create_table(
         "subscriptions",
@@ -68,6 +81,8 @@ def upgrade() -> None:
     )
     op.create_index("ix_deliveries_subscription_id_id", "deliveries", ["subscription_id", "id"], schema="decant")
     op.create_index("ix_deliveries_sent_at", "deliveries", ["sent_at"], schema="decant")
+    op.execute(SCOPES)
+    op.execute("REVOKE EXECUTE ON FUNCTION decant.webhook_scopes FROM PUBLIC")
     op.create_index("ix_outbox_product_sequence", "outbox", ["product", "major", "sequence"], schema="decant")
     op.create_index("ix_outbox_event_id", "outbox", ["event_id"], unique=True, schema="decant")
 
@@ -75,5 +90,6 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_index("ix_outbox_event_id", table_name="outbox", schema="decant")
     op.drop_index("ix_outbox_product_sequence", table_name="outbox", schema="decant")
+    op.execute("DROP FUNCTION decant.webhook_scopes")
     op.drop_table("deliveries", schema="decant")
     op.drop_table("subscriptions", schema="decant")

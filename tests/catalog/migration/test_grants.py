@@ -35,7 +35,7 @@ RIGHTS = {
     "decant.workers": ("siud", "s", ""),
     "decant.outbox": ("siud", "", "s"),
     "decant.outbox_cursors": ("siud", "", ""),
-    "decant.subscriptions": ("su", "", "siud"),
+    "decant.subscriptions": ("s", "", "siud"),  # who sends moves it on, and changes neither owner nor address
     "decant.deliveries": ("sid", "", "s"),
     "decant.epochs": ("si", "s", ""),  # a load that finds the database restored begins one
     "decant.receipts": ("siud", "s", "si"),

@@ -15,6 +15,7 @@ from ipaddress import ip_address
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from cloudevents.core.bindings.http import HTTPMessage, from_structured
 from cloudevents.core.formats.json import JSONFormat
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
@@ -23,6 +24,7 @@ from catalog.storage.webhook_secrets import add_secret
 from ingest.delivery.outcomes import tidy_deliveries
 from ingest.delivery.retries import WAITS_SECONDS
 from ingest.ledger.outbox import number_events, prune_outbox
+from runtime.postgres.database import make_engine
 from runtime.settings.secret import read_secret
 from runtime.settings.settings import PROJECT_ROOT
 from tests.support.command_line import DECANT
@@ -287,6 +289,26 @@ def test_a_key_that_took_the_place_of_the_owner_is_judged_in_its_stead(sender: S
     sender.send()
     assert len(receiver.asked) == 1
     assert sender.row(subscription)["active"]
+
+
+def test_the_login_that_sends_neither_reads_keys_nor_leads_a_webhook_elsewhere(sender: Sender) -> None:
+    subscription, _ = sender.subscribe("https://hooks.example/")
+    refused = (
+        "SELECT id FROM decant.api_keys",
+        "UPDATE decant.subscriptions SET address = 'https://evil.example/'",
+        "UPDATE decant.subscriptions SET owner = 'x'",
+        "UPDATE decant.subscriptions SET secrets = '[]'",
+        "DELETE FROM decant.subscriptions",
+    )
+    for statement in refused:
+        with sender.engine.connect() as connection, pytest.raises(sa.exc.ProgrammingError):
+            connection.execute(sa.text(statement))
+    told = "SELECT decant.webhook_scopes(:id, now())"
+    with sender.engine.connect() as connection:
+        assert connection.execute(sa.text(told), {"id": subscription}).scalar_one() == ["people:read", "ops:read"]
+        assert connection.execute(sa.text(told), {"id": "another"}).scalar_one() is None
+    with make_engine(sender.lab.urls.read).connect() as connection, pytest.raises(sa.exc.ProgrammingError):
+        connection.execute(sa.text(told), {"id": subscription})
 
 
 def test_who_sees_some_records_is_told_no_counts(make_lab: Callable[..., Lab], receiver: RemoteApi) -> None:
