@@ -31,11 +31,7 @@ async def build_webhooks(asking: Asking) -> Content:
         "webhooks": listed.data,
         "states": STATES,
         "products": products.data,
-        "kinds": [
-            (name, KINDS[name].meaning)
-            for name in SUBSCRIBED_KINDS
-            if operates or KINDS[name].audience != "operators"
-        ],
+        "kinds": [(name, kind.meaning) for name, kind in known if operates or kind.audience != "operators"],
     }
     return Content("webhooks.html", "Webhooks", values, is_kept=False, indexed=False, alternate="/subscriptions")
 
