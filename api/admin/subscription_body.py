@@ -14,7 +14,7 @@ from api.auth.permissions import find_dataset, find_product, lacks_scope
 from api.http.problems import Problem, closest
 from api.http.request_body import member_problem
 from catalog.model.catalog import Catalog
-from catalog.model.webhook_address import allowed_networks, refuse_address
+from catalog.model.webhook_address import allowed_networks, read_topic, refuse_address
 from catalog.storage.outbox import KINDS
 from catalog.storage.subscription_rights import OPERATORS_SCOPE, SUBSCRIBED_KINDS
 from runtime.json_types import Json, JsonObject
@@ -22,6 +22,8 @@ from runtime.settings.settings import Settings
 
 DEFAULT_KINDS = ("revision.published",)
 LIST_MAXIMUM = 100
+TOPIC_SCHEME = "topic:"
+TOPICS_SCOPE = "ops:write"  # whose keys may have events sent to topics
 
 
 def read_draft(catalog: Catalog, settings: Settings, principal: Principal, asked: JsonObject) -> SubscriptionDraft:
@@ -54,7 +56,7 @@ def change_draft(
                 raise Problem("invalid_value", f"kinds: unknown kind {json.dumps(kind)[:200]}", errors=[error])
         draft = replace(draft, kinds=kinds)
     if "address" in asked:
-        draft = replace(draft, address=read_address(settings, asked["address"]))
+        draft = replace(draft, address=read_address(settings, principal, asked["address"]))
     find_product(catalog, principal, draft.product, str(draft.major))
     for dataset in draft.datasets or ():
         find_dataset(catalog, principal, draft.product, str(draft.major), dataset)
@@ -75,8 +77,15 @@ def read_names(name: str, value: Json) -> Sequence[str] | None:
     return tuple(dict.fromkeys(texts))
 
 
-def read_address(settings: Settings, value: Json) -> str:
-    """The address of a receiver."""
+def read_address(settings: Settings, principal: Principal, value: Json) -> str:
+    """The address of a receiver, or a topic of a broker that the operator names, for those who may operate."""
+    if isinstance(value, str) and value.startswith(TOPIC_SCHEME):
+        found = read_topic(value)
+        if found is None or found[0] not in settings.event_brokers:
+            raise member_problem("address", "must be topic:BROKER/NAME with a broker of DECANT_EVENT_BROKERS")
+        if TOPICS_SCOPE not in principal.scopes:
+            raise lacks_scope(TOPICS_SCOPE)
+        return value
     networks = allowed_networks(settings.webhook_networks, development=settings.env == "development")
     if not isinstance(value, str):
         raise member_problem("address", "must be an address such as https://hooks.example/decant")

@@ -12,7 +12,14 @@ from runtime.public_addresses import Address, Network, is_public, without_cover
 ADDRESS_CHARACTERS = 2000
 PRINTABLE = re.compile(r"[!-~]+", re.ASCII)
 LOOPBACK: tuple[Network, ...] = (ipaddress.IPv4Network("127.0.0.0/8"), ipaddress.IPv6Network("::1/128"))
+TOPIC = re.compile(r"topic:(?P<broker>[A-Za-z0-9_-]{1,64})/(?P<topic>[A-Za-z0-9._-]{1,249})", re.ASCII)
 LOOPBACK_NAME = "localhost"
+
+
+def read_topic(text: str) -> tuple[str, str] | None:
+    """The broker and the topic of an address such as topic:bus/orders.events; None of any other address."""
+    found = TOPIC.fullmatch(text)
+    return (found["broker"], found["topic"]) if found else None
 
 
 def allowed_networks(networks: Sequence[str], *, development: bool) -> tuple[Network, ...]:

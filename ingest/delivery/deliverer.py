@@ -17,13 +17,14 @@ import psycopg
 import sqlalchemy as sa
 
 from catalog.model.catalog import Catalog
-from catalog.model.webhook_address import allowed_networks
+from catalog.model.webhook_address import allowed_networks, read_topic
 from catalog.storage.subscription_rights import Readable, find_lacking, find_readable
 from catalog.storage.webhook_secrets import SecretLostError, read_secrets
 from ingest.delivery.claims import Claim, claim_due, is_migrated, read_scopes
 from ingest.delivery.message import TEST_KIND, Told, make_headers, make_message
 from ingest.delivery.outcomes import Sent, end_subscription, note_sent, pass_over, put_off
 from ingest.delivery.receiver import Receiver
+from ingest.delivery.topics import Topics
 from ingest.http_client.guarded_network import Resolver
 from runtime.logs import log
 from runtime.settings.secret import read_secret
@@ -50,6 +51,7 @@ class Deliverer:
         self.find_catalog = find_catalog
         networks = allowed_networks(settings.webhook_networks, development=settings.env == "development")
         self.receiver = Receiver(networks, find_addresses)
+        self.topics = Topics(settings.event_brokers)
         self.free = threading.Semaphore(AT_ONCE)
         self.news = threading.Event()  # something was sent: there may be more for the same subscription
 
@@ -70,6 +72,7 @@ class Deliverer:
                 if not begun:
                     self.news.wait(PAUSE_SECONDS)
                     self.news.clear()
+        self.topics.close()
 
     def begin_due(self, threads: ThreadPoolExecutor, now: datetime) -> int:
         """How many messages were begun, as many as threads are free for."""
@@ -129,7 +132,10 @@ class Deliverer:
         counts = told.dataset is None or readable.sees_all(told.dataset)
         message = make_message(told, self.find_source(claim, told), counts=counts)
         started = time.monotonic()
-        reply = self.receiver.send(claim.address, make_headers(message, secrets, now), message.body)
+        if read_topic(claim.address) is not None:
+            reply = self.topics.send(claim.address, message.body)
+        else:
+            reply = self.receiver.send(claim.address, make_headers(message, secrets, now), message.body)
         note_sent(self.engine, Sent(claim, told, message, now, time.monotonic() - started, reply))
         if reply.error is not None:
             self.report(claim, "webhook_not_taken", event=message.id, status=reply.status, error=reply.error)

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 from pydantic_settings import NoDecode
 
+from runtime.settings.event_brokers import EventBroker
 from runtime.settings.token_issuers import TokenIssuer
 from runtime.settings.values import (
     check_buckets,
@@ -36,4 +37,5 @@ Buckets = Annotated[ByProduct, AfterValidator(check_buckets)]
 
 # JSON.
 TokenIssuers = Annotated[tuple[TokenIssuer, ...], NoDecode, BeforeValidator(read_json)]
+EventBrokers = Annotated[dict[str, EventBroker], NoDecode, BeforeValidator(partial(read_json, empty="{}"))]
 PeppersByVersion = Annotated[dict[int, SecretStr], NoDecode, BeforeValidator(partial(read_json, empty="{}"))]

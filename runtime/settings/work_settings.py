@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 from pydantic_settings import BaseSettings
 
-from runtime.settings.setting_types import Networks
+from runtime.settings.setting_types import EventBrokers, Networks
 
 
 class WorkSettings(BaseSettings):
@@ -45,6 +45,14 @@ class WorkSettings(BaseSettings):
             " commas. Development allows this machine."
         ),
     ] = ()
+    event_brokers: Annotated[
+        EventBrokers,
+        Field(
+            description="Brokers whose topics may get events, as JSON by name:"
+            ' `{"bus": {"kind": "nats", "hosts": "nats://bus:4222"}}`; also `user`, `password`, `tls`, `mechanism`,'
+            " `ca`."
+        ),
+    ] = {}
     subscriptions_limit: Annotated[
         int, Field(ge=0, description="Maximum subscriptions of one key and those that replaced it.")
     ] = 20
