@@ -42,6 +42,7 @@ DOCUMENTS = sorted(
 UNITS = {"_ms": " ms", "_bytes": " bytes", "_pool_size": " connections", "_threads": " threads"}
 # What a default is called where it is no value, or not the same everywhere.
 DEFAULTS = {
+    "event_brokers": "none",
     "duckdb_threads": "4 threads, or as many as there are cores where those are fewer",
     **dict.fromkeys(
         (

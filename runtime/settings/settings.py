@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
-from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, ValidationError
 
 from runtime.errors import SettingsError
 from runtime.settings.checks import (
@@ -19,88 +18,20 @@ from runtime.settings.checks import (
     find_unknown,
 )
 from runtime.settings.setting_types import (
-    Buckets,
     Contact,
     Networks,
-    PeppersByVersion,
     RateText,
-    Roots,
     TextList,
     TokenIssuers,
-    Variables,
 )
-from runtime.settings.values import OWN_PREFIX
 from runtime.settings.work_settings import WorkSettings
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 
 
-class Settings(WorkSettings, BaseSettings):
+class Settings(WorkSettings):
     """Every setting, its default and its unit. Each is the variable DECANT_<NAME>."""
 
-    model_config = SettingsConfigDict(env_prefix=OWN_PREFIX, frozen=True, extra="ignore")
-
-    env: Annotated[
-        Literal["development", "production"],
-        Field(description="Production rejects unsafe defaults."),
-    ] = "development"
-    home: Annotated[
-        Path, Field(description="Folder of Decant's own files: landing zone, secret, embedded Postgres.")
-    ] = Path(".decant")
-    contracts: Annotated[Path, Field(description="Folder of contracts, or one contract file.")] = Path("contracts")
-    data: Annotated[
-        Path | None, Field(description="Data folder: the value of ${DECANT_DATA} in contracts; default: HOME/data.")
-    ] = None
-
-    reports: Annotated[Path, Field(description="Folder of reports: Markdown files with questions in them.")] = Path(
-        "reports"
-    )
-
-    input_variables: Annotated[
-        Variables,
-        Field(
-            description="Variables that contracts may use, by product: `shop=SHOP_TOKEN,SHOP_URL;*=REGION`."
-            " Development allows all but Decant's own."
-        ),
-    ] = {}
-    input_roots: Annotated[
-        Roots,
-        Field(
-            description="Folders whose files contracts may read, by product: `shop=/srv/shop;*=/srv/shared`."
-            " All contracts may read the data folder, in development also the working folder."
-        ),
-    ] = {}
-
-    input_buckets: Annotated[
-        Buckets,
-        Field(
-            description="Buckets, or folders in them, that contracts may read with this machine's credentials, by"
-            " product: `shop=s3://lake/shop;*=https://minio.example/shared`. Development allows all."
-        ),
-    ] = {}
-
-    database_url: Annotated[
-        SecretStr | None, Field(description="URL of the owner's login, for migrations; default: embedded Postgres.")
-    ] = None
-    ingest_database_url: Annotated[
-        SecretStr | None, Field(description="URL of the login for ingestion; default: DATABASE_URL.")
-    ] = None
-    read_database_url: Annotated[
-        SecretStr | None,
-        Field(description="URL of the API's login for reads, of primary or replica; default: DATABASE_URL."),
-    ] = None
-    write_database_url: Annotated[
-        SecretStr | None, Field(description="URL of the API's login for writes; default: DATABASE_URL.")
-    ] = None
-
-    secret: Annotated[
-        SecretStr | None,
-        Field(description="Secret that signs cursors and hashes keys; default: generated, HOME/secret."),
-    ] = None
-    peppers: Annotated[
-        PeppersByVersion,
-        Field(description="Secrets that hash new keys instead of SECRET, as JSON by version; the highest is used."),
-    ] = {}
     host: Annotated[str, Field(description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="Port to listen on.")] = 8000
     public_url: Annotated[

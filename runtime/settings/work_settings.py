@@ -6,12 +6,12 @@ import os
 from typing import Annotated
 
 from pydantic import Field
-from pydantic_settings import BaseSettings
 
+from runtime.settings.common_settings import CommonSettings
 from runtime.settings.setting_types import EventBrokers, Networks
 
 
-class WorkSettings(BaseSettings):
+class WorkSettings(CommonSettings):
     """What loads may use, and how the worker goes about them."""
 
     duckdb_memory: Annotated[
@@ -50,9 +50,10 @@ class WorkSettings(BaseSettings):
         Field(
             description="Brokers whose topics may get events, as JSON by name:"
             ' `{"bus": {"kind": "nats", "hosts": "nats://bus:4222"}}`; also `user`, `password`, `tls`, `mechanism`,'
-            " `ca`."
+            " `ca`.",
+            default_factory=dict,
         ),
-    ] = {}
+    ]
     subscriptions_limit: Annotated[
         int, Field(ge=0, description="Maximum subscriptions of one key and those that replaced it.")
     ] = 20
