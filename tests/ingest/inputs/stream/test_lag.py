@@ -32,6 +32,8 @@ def test_lag_is_the_same_wherever_it_is_asked_and_known_without_a_worker(nats: N
     with orders.lab.serve() as client:
         (entry,) = client.get("/operations/status", headers=key_of(orders.lab, "ops:read")).json()["data"]
         assert (entry["lag"]["records"], entry["lag"]["topic"]) == (4, orders.topic)
+        shown = client.get("/console", headers=key_of(orders.lab, "ops:read")).text
+        assert f"4 messages of {orders.topic}" in shown
         labels = '{dataset="orders",major="1",product="orders"}'
         assert (
             f"decant_stream_lag_records{labels} 4.0"
