@@ -19,6 +19,7 @@ from commands import (
     lineage,
     loads,
     quarantine,
+    replication,
     reports,
     restoring,
     service,
@@ -51,6 +52,7 @@ def make_app() -> typer.Typer:
     contract_app = make_group("Check, compare and draft contracts.")
     report_app = make_group("Check and list reports.")
     keys_app = make_group("Manage API keys.")
+    replication_app = make_group("Make and drop the slots that replicated tables are read from.")
     for command in (
         demo.demo,
         contracts.migrate,
@@ -78,6 +80,9 @@ def make_app() -> typer.Typer:
     app.add_typer(report_app, name="report")
     report_app.command()(reports.lint)
     report_app.command("list")(reports.list_)
+    app.add_typer(replication_app, name="replication")
+    replication_app.command()(replication.create)
+    replication_app.command()(replication.drop)
     app.add_typer(keys_app, name="keys")
     keys_app.command()(keys.create)
     keys_app.command("list")(keys.list_)

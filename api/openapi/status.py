@@ -90,6 +90,8 @@ def dataset_status() -> JsonObject:
         "newest_at": TIMESTAMP,
         "end_of_data": TIMESTAMP | {"description": "No record after it is expected; null where no end is known."},
     }
+    place: JsonObject = {"partition": INTEGER, "next": INTEGER, "end": INTEGER}
+    log = {"bytes": INTEGER | {"description": "Of the log of a replicated table."}}
     load: JsonObject = {"id": INTEGER, "kind": KIND}
     failure: JsonObject = {"finished_at": TIMESTAMP, "error_code": MAYBE_TEXT, "error": MAYBE_TEXT}
     return thing(
@@ -118,7 +120,7 @@ def dataset_status() -> JsonObject:
                     "error": MAYBE_TEXT | {"description": "Why it could not be measured since."},
                     "partitions": {
                         "type": "array",
-                        "items": thing({"partition": INTEGER, "next": INTEGER, "end": INTEGER}),
+                        "items": thing(place) | {"properties": place | log},
                     },
                 },
                 nullable=True,

@@ -70,6 +70,10 @@ def check_deletions(source: Input, trail: YamlPath, findings: Findings) -> Input
             return None
         found = deletions or Deletions()
         return replace(source, deletions=Deletions(found.property, found.values, marked=True))
+    if source.kind == "replication":
+        # The database itself says which rows are deleted; a property may say so too.
+        found = deletions or Deletions()
+        return replace(source, deletions=Deletions(found.property, found.values, marked=True))
     if deletions is None:
         return source
     if deletions.property is None and not source.fed.streamed:

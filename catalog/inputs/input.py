@@ -11,13 +11,14 @@ from catalog.document.findings import Findings
 from catalog.document.names import is_one_of
 from catalog.document.yaml_document import YamlMapping, YamlNode, YamlPath
 from catalog.inputs.bucket import build_bucket_input
-from catalog.inputs.database import DATABASE_KEYS, DRIVERS, build_database_input
+from catalog.inputs.database import DATABASE_KEYS, DRIVERS
 from catalog.inputs.deletions import build_deletions, check_deletions
 from catalog.inputs.events import build_events_input
 from catalog.inputs.file import build_file_input
 from catalog.inputs.http import HTTP_KEYS, build_http_input
 from catalog.inputs.incremental import build_incremental
 from catalog.inputs.permits import Permits
+from catalog.inputs.replication import REPLICATION_KEYS, build_read_or_replicated
 from catalog.inputs.stream import KAFKA, NATS, STREAM_KEYS, build_stream_input
 from catalog.model.dataset import Input, Property
 from catalog.sql.query import QueryTextError, find_tables, parse_query
@@ -39,7 +40,7 @@ SERVER_INPUTS: list[ServerInput] = [
     ServerInput(("local",), build_file_input),
     ServerInput(("s3",), build_bucket_input),
     ServerInput(("api",), build_http_input, HTTP_KEYS),
-    ServerInput(tuple(DRIVERS), build_database_input, DATABASE_KEYS),
+    ServerInput(tuple(DRIVERS), build_read_or_replicated, (*DATABASE_KEYS, *REPLICATION_KEYS)),
     ServerInput((KAFKA, NATS), build_stream_input, STREAM_KEYS),
 ]
 COMMON_KEYS = (

@@ -14,7 +14,14 @@ from catalog.model.file_formats import find_format
 from catalog.model.input_kinds import InputKind, find_input_kind
 from catalog.model.roles import Role
 from catalog.model.service_levels import Sla
-from catalog.model.sources import BucketSource, DatabaseSource, HttpSource, Incremental, StreamSource
+from catalog.model.sources import (
+    BucketSource,
+    DatabaseSource,
+    HttpSource,
+    Incremental,
+    ReplicationSource,
+    StreamSource,
+)
 from catalog.types.property_types import PropertyType
 from runtime.json_types import Json
 
@@ -105,7 +112,7 @@ class Input:
     order_by: str | None = None
     root: str | None = None  # file: the server's folder, variables filled in
     path: str | None = None  # file, bucket: below the root; may hold * and ?
-    source: HttpSource | DatabaseSource | BucketSource | StreamSource | None = None
+    source: HttpSource | DatabaseSource | BucketSource | StreamSource | ReplicationSource | None = None
     incremental: Incremental | None = None  # http, database: how news only are asked for
     watch: bool = False  # file, bucket: whether a worker looks for news by itself
     deletions: Deletions | None = None

@@ -15,7 +15,7 @@ class InputKind:
     name: str
     scheduled: bool = True  # read when a schedule of its product says so; otherwise fed by what happens elsewhere
     pushed: bool = False  # records are sent to Decant; each has its own outcome
-    streamed: bool = False  # messages of a broker: read as they come, each has its own outcome
+    streamed: bool = False  # messages of a broker, changes of a table: read as they come, each has its own outcome
     derived: bool = False  # a query over other datasets, refreshed when these are published
     sampled: bool = True  # its batches are comparable: a key that is gone from all records is worth a note
 
@@ -32,6 +32,7 @@ INPUT_KINDS: list[InputKind] = [
     InputKind("database", sampled=False),
     InputKind("events", scheduled=False, pushed=True, sampled=False),
     InputKind("stream", scheduled=False, streamed=True, sampled=False),
+    InputKind("replication", scheduled=False, streamed=True, sampled=False),
     InputKind("query", scheduled=False, derived=True, sampled=False),
 ]
 

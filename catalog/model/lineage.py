@@ -17,7 +17,7 @@ from sqlglot.schema import MappingSchema
 from catalog.model.catalog import Catalog
 from catalog.model.dataset import Dataset, Input, Property
 from catalog.model.dependencies import find_read
-from catalog.model.sources import BucketSource, DatabaseSource, HttpSource
+from catalog.model.sources import BucketSource, DatabaseSource, HttpSource, ReplicationSource
 from catalog.sql.query import rename_tables
 
 
@@ -157,7 +157,7 @@ def name_source(source: Input | None) -> str | None:
     if source is None:
         return None
     match source.source:
-        case HttpSource() | DatabaseSource() as pulled:
+        case HttpSource() | DatabaseSource() | ReplicationSource() as pulled:
             return pulled.address
         case BucketSource(bucket=bucket, folder=folder):
             return "s3://" + "/".join(part.strip("/") for part in (bucket, folder, source.path or "") if part)

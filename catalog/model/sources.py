@@ -107,6 +107,27 @@ class BatchLimits:
 
 
 @dataclass(frozen=True)
+class ReplicationSource:
+    """The changes of a table of Postgres, by logical replication."""
+
+    database: DatabaseSource
+    publication: str
+    slot: str
+    keep_gb: float = 10  # of the source's log that the slot may keep from being removed, in 2^30 bytes
+    batch: BatchLimits = BatchLimits()
+
+    @property
+    def filled(self) -> tuple[str | None, ...]:
+        """The texts whose variables are filled in."""
+        return self.database.filled
+
+    @property
+    def address(self) -> str:
+        """What is read, without a word of where that is or who reads it."""
+        return f"changes of {self.database.address}"
+
+
+@dataclass(frozen=True)
 class StreamSource:
     """Messages of a broker that can be read again: a topic of Kafka, or a stream of NATS JetStream."""
 

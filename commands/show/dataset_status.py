@@ -52,10 +52,13 @@ def show_lag(name: str, lag: dict[str, Any], now: datetime) -> str:
     """How far a stream is behind."""
     age = now - lag["measured_at"]
     seen = f", measured {show_age(age)} ago" if age > OLD_MEASUREMENT else ""
+    size = sum(each.get("bytes", 0) for each in lag["partitions"])
+    noun = "change" if any("bytes" in each for each in lag["partitions"]) else "message"
     if not lag["records"]:
-        return f"[green]{name}:[/] every message of {escape(lag['topic'])} is read{seen}"
+        return f"[green]{name}:[/] every {noun} of {escape(lag['topic'])} is read{seen}"
     since = f" for {show_age(timedelta(seconds=lag['seconds']))}" if lag["seconds"] is not None else ""
-    waiting = f"{count_noun(lag['records'], 'message')} of {escape(lag['topic'])} waiting"
+    waiting = f"{count_noun(lag['records'], noun)} of {escape(lag['topic'])} waiting"
+    waiting += f" in {size:,} bytes of log" if size else ""
     return f"[yellow]{name}:[/] {waiting}{since}{seen}"
 
 

@@ -13,6 +13,7 @@ from ingest.inputs.files import find_new_files, open_file_batch
 from ingest.inputs.http.input import open_http_batch
 from ingest.inputs.query import open_query_batch
 from ingest.inputs.raw_batch import InputContext, RawBatch
+from ingest.inputs.replication.input import open_replication_batch
 from ingest.inputs.stream.input import open_stream_batch
 from ingest.ledger.landed_note import Position
 
@@ -36,6 +37,7 @@ INPUT_READERS: list[InputReader] = [
     InputReader("query", open_query_batch),
     InputReader("events", open_events_batch),
     InputReader("stream", open_stream_batch),
+    InputReader("replication", open_replication_batch),
 ]
 
 

@@ -9,8 +9,9 @@ from catalog.model.dataset import Dataset
 from ingest.cleaning.plan import digest_cleaning
 from ingest.errors import IngestError
 from ingest.inputs.raw_batch import InputContext
-from ingest.inputs.stream.input import source_of
+from ingest.inputs.replication.lag import measure_changes
 from ingest.inputs.stream.lag import Lag, measure_lag, write_error, write_lag
+from ingest.inputs.stream.messages import StreamGapError
 from ingest.loading.loader import Loader
 from ingest.worker.input_progress import InputProgress, read_progress
 from runtime.plain_text import plain
@@ -21,21 +22,24 @@ def has_new_messages(loader: Loader, dataset: Dataset, progress: InputProgress) 
 
     What was withheld waits for its owner: more messages behind it change nothing, other rules may.
     """
-    lag = measure(loader, dataset, progress)
+    try:
+        lag = measure(loader, dataset, progress)
+    except StreamGapError:
+        return True  # a load says what is wrong
     if progress.withheld_rules is not None and progress.withheld_rules == digest_cleaning(dataset):
         return False
-    return lag.records > 0 or lag.is_broken
+    return lag.records > 0 or lag.is_broken or lag.is_due
 
 
 def measure(loader: Loader, dataset: Dataset, progress: InputProgress) -> Lag:
     """The stream's lag, asked of its broker and kept."""
     context = InputContext(dataset, loader.settings, loader.tables, loader.engine, 0, progress.state)
     try:
-        lag = measure_lag(context)
+        lag = measure_changes(context) if context.source.kind == "replication" else measure_lag(context)
     except IngestError as error:
         if progress.dataset_id is not None:
             with loader.engine.begin() as connection:
-                write_error(connection, progress.dataset_id, source_of(context.source).topic, plain(str(error)))
+                write_error(connection, progress.dataset_id, dataset.name, plain(str(error)))
         raise
     if progress.dataset_id is not None:
         with loader.engine.begin() as connection:

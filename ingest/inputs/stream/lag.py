@@ -25,6 +25,7 @@ class PartitionLag:
     partition: int
     next: int
     end: int
+    bytes: int | None = None  # of a log that waits, where what waits is not counted by offsets
 
     @property
     def records(self) -> int:
@@ -39,11 +40,13 @@ class Lag:
     topic: str
     partitions: tuple[PartitionLag, ...]
     is_broken: bool  # whether the position is not of this stream, or no longer in it: a load will say why
+    counted: int | None = None  # the records that wait, where offsets do not say it
+    is_due: bool = False  # whether a load is worth while though no record waits
 
     @property
     def records(self) -> int:
-        """The offsets that wait, over all partitions."""
-        return sum(each.records for each in self.partitions)
+        """The records that wait: the offsets, over all partitions, where nothing else is known."""
+        return self.counted if self.counted is not None else sum(each.records for each in self.partitions)
 
 
 def measure_lag(context: InputContext) -> Lag:
@@ -77,7 +80,7 @@ def write_lag(connection: sa.Connection, dataset_id: int, lag: Lag) -> None:
     now = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
     table = StreamLag.__table__
     before = connection.execute(sa.select(table).where(table.c.dataset_id == dataset_id)).one_or_none()
-    partitions = [asdict(each) for each in lag.partitions]
+    partitions = [{name: fact for name, fact in asdict(each).items() if fact is not None} for each in lag.partitions]
     same = before is not None and (before.partitions, before.error) == (partitions, None)
     if same and before is not None and now - before.measured_at < WRITTEN_AGAIN:
         return

@@ -43,6 +43,11 @@ def seek(
     """
     if dataset.input is None or not dataset.input.fed.streamed:
         raise SourceError(f"{dataset.address} is not fed by a stream.")
+    if dataset.input.kind == "replication":
+        raise SourceError(
+            f"{dataset.address} follows a replication slot, which has no other place to go on from:"
+            " `decant replication create` has the whole table read anew."
+        )
     start = read_start(where)
     with lock_dataset(engine, dataset) as dataset_id:
         with engine.connect() as connection:

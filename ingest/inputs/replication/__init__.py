@@ -1,0 +1,1 @@
+"""Postgres logical replication: rows of a source table, as they change."""
