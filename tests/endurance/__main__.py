@@ -16,9 +16,10 @@ import psycopg
 
 from runtime.postgres.database import ROLES, DatabaseUrls, create_roles
 from runtime.postgres.embedded_postgres import EmbeddedPostgres, run_embedded
-from tests.endurance import crash, streams, testbed, volume
+from tests.endurance import crash, replication, streams, testbed, volume
 from tests.support.brokers import KafkaBroker, NatsServer
 from tests.support.lab import Lab
+from tests.support.source_server import run_source
 
 PEAK_BYTES = 1 << 30
 PEAK_RATIO = 1.2  # of ten times the records
@@ -74,6 +75,9 @@ def main() -> int:
     stream = parts.add_parser("streams", help="loads of a stream, and its broker, killed while it is written")
     stream.add_argument("--kills", type=int, default=200)
     stream.add_argument("--seed", type=int, default=int(time.time()))
+    replicated = parts.add_parser("replication", help="loads of a replicated table, killed while it is written")
+    replicated.add_argument("--kills", type=int, default=50)
+    replicated.add_argument("--seed", type=int, default=int(time.time()))
     size = parts.add_parser("volume", help="memory at a tenth of the records, and at all of them")
     size.add_argument("--records", type=int, default=10_000_000)
     chosen = parser.parse_args()
@@ -93,6 +97,13 @@ def main() -> int:
         if chosen.part == "streams":
             say(f"seed {chosen.seed}")
             kill_streams(labs, chosen.kills, chosen.seed)
+            return 0
+        if chosen.part == "replication":
+            say(f"seed {chosen.seed}")
+            with run_source(labs.server.binaries) as source:
+                lab = labs.make(replication.prepare(source))
+                replication.run_table(lab, source, chosen.kills, chosen.seed, say)
+            say("every change is accounted for once, and the records are the rows of the table")
             return 0
         small, large = volume.run_volume(labs.make, [chosen.records // 10, chosen.records], say)
         say(f"peak {small / 1e6:.0f} MB and {large / 1e6:.0f} MB: {large / small:.2f} times")

@@ -81,7 +81,7 @@ def load_again_and_again(facts: dict[str, str]) -> None:
     settings = load_settings(home=Path(facts["home"]), contracts=Path(facts["contracts"]), data=Path(facts["data"]))
     catalog = load_catalog(settings)
     loader = Loader(settings, catalog, build_tables(catalog.products.values()), make_engine(facts["ingest"]))
-    dataset = catalog.find("orders.orders")[0]
+    dataset = catalog.find(facts["dataset"])[0]
     while True:
         try:
             if loader.run(dataset).status == "unchanged":
@@ -108,6 +108,7 @@ class StreamRun:
             "contracts": str(lab.settings.contracts),
             "data": str(lab.settings.data_folder),
             "ingest": lab.urls.ingest,
+            "dataset": "orders.orders",
         }
 
     def produce(self) -> None:

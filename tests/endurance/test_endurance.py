@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from runtime.postgres.embedded_postgres import EmbeddedPostgres
 from tests.endurance.crash import FIRST_POINTS, POINTS, run_kills
+from tests.endurance.replication import prepare as prepare_table
+from tests.endurance.replication import run_table
 from tests.endurance.streams import TOPIC, run_stream, write_contract
 from tests.endurance.testbed import CONTRACT, prepare
 from tests.support.brokers import NatsServer
 from tests.support.lab import Lab
+from tests.support.source_server import run_source
 
 
 def test_loads_killed_at_every_step_lose_and_double_nothing(make_lab: Callable[..., Lab]) -> None:
@@ -29,3 +33,10 @@ def test_a_stream_is_loaded_once_however_often_its_loaders_are_killed(
         run_stream(lab, server, 10, seed=1, say=lambda line: None)
     finally:
         server.stop()
+
+
+def test_a_replicated_table_is_loaded_once_however_often_its_loaders_are_killed(
+    make_lab: Callable[..., Lab], server: EmbeddedPostgres
+) -> None:
+    with run_source(server.binaries) as source:
+        run_table(make_lab(prepare_table(source)), source, 12, seed=1, say=lambda line: None)
