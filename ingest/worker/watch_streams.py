@@ -9,7 +9,9 @@ from catalog.model.dataset import Dataset
 from ingest.cleaning.plan import digest_cleaning
 from ingest.errors import IngestError
 from ingest.inputs.raw_batch import InputContext
+from ingest.inputs.replication import kept
 from ingest.inputs.replication.lag import measure_changes
+from ingest.inputs.stream import clients
 from ingest.inputs.stream.lag import Lag, measure_lag, write_error, write_lag
 from ingest.inputs.stream.messages import StreamGapError
 from ingest.loading.loader import Loader
@@ -54,3 +56,9 @@ def note_lags(loader: Loader, datasets: Iterable[Dataset]) -> None:
             continue
         with suppress(IngestError):
             measure(loader, dataset, read_progress(loader.engine, dataset))
+
+
+def close_connections() -> None:
+    """Closes what is kept open between two looks."""
+    clients.close_kept()
+    kept.close_kept()

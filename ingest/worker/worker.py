@@ -27,7 +27,6 @@ from catalog.model.schedule import next_tick, scheduled_datasets
 from catalog.storage.dataset_tables import build_tables
 from catalog.storage.installation_tables import STALLED_SECONDS
 from ingest.delivery.deliverer import Deliverer
-from ingest.inputs.stream.clients import close_kept
 from ingest.inspection.column_statistics import refresh_profiles
 from ingest.ledger.outbox import number_events
 from ingest.ledger.queue import (
@@ -44,6 +43,7 @@ from ingest.worker.housekeeping import run_housekeeping
 from ingest.worker.presence import keep_present
 from ingest.worker.threads import SWEEP_SECONDS, in_thread, listen, log_failure, wait_for
 from ingest.worker.watch_inputs import find_due_inputs, find_new_data
+from ingest.worker.watch_streams import close_connections
 from runtime.errors import CatalogError
 from runtime.logs import log
 from runtime.postgres.database import make_engine
@@ -131,7 +131,7 @@ class Worker:
     def close(self) -> None:
         """Closes the connections that are kept between sweeps and loads."""
         self.engine.dispose()
-        close_kept()
+        close_connections()
 
     async def run_once(self) -> None:
         """Works until nothing is due."""

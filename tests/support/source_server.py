@@ -17,6 +17,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from ingest.inputs.replication.kept import close_kept
 from ingest.inputs.replication.slots import create_slot, drop_slot
 from ingest.worker.input_progress import read_progress
 from ingest.worker.watch_streams import has_new_messages
@@ -37,6 +38,8 @@ SETTINGS = (
     "unix_socket_directories=",
     "timezone=Europe/Rome",
 )
+MADE_AS = "TEMPLATE template0 LOCALE_PROVIDER libc LOCALE 'C'"
+COLUMNS = "id int PRIMARY KEY, amount int"
 CONTRACT = """
 apiVersion: v3.1.0
 kind: DataContract
@@ -191,10 +194,12 @@ def make_shop(source_server: SourceServer, make_lab: Callable[..., Lab]) -> Iter
     """Makes the product and its source database, whose table has the columns that are given."""
     made: list[str] = []
 
-    def make(columns: str = "id int PRIMARY KEY, amount int", more: str = "", **options: Any) -> Shop:
+    def make(
+        columns: str = "id int PRIMARY KEY, amount int", more: str = "", *, encoding: str = "UTF8", **options: Any
+    ) -> Shop:
         name = f"erp_{uuid4().hex[:8]}"
         with psycopg.connect(source_server.url(), autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}"'.encode())
+            connection.execute(f'CREATE DATABASE "{name}" {MADE_AS} ENCODING {encoding}'.encode())
         made.append(name)
         url = source_server.url(name)
         shop = Shop(make_lab(write_contract(url, f"decant_{name}", more, **options)), url)
@@ -202,6 +207,7 @@ def make_shop(source_server: SourceServer, make_lab: Callable[..., Lab]) -> Iter
         return shop
 
     yield make
+    close_kept()
     with psycopg.connect(source_server.url(), autocommit=True) as connection:
         for name in made:
             connection.execute(

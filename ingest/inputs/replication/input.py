@@ -38,7 +38,6 @@ from ingest.inputs.replication.source import ReplicationOrigin, open_origin
 from ingest.inputs.replication.table import Table, check_table, key_columns, source_of
 from ingest.inputs.stream.lines import put_mark
 from ingest.inputs.stream.messages import StreamGapError
-from ingest.ledger.landed_note import Position
 
 
 @contextmanager
@@ -79,17 +78,6 @@ def open_replication_batch(context: InputContext) -> Iterator[RawBatch]:
             )
         finally:
             spool.close()
-
-
-def find_new_changes(context: InputContext) -> Position | None:
-    """The position that a load would reach now at most; None where the log has not grown."""
-    source = source_of(context.source)
-    with open_origin(context) as origin:
-        found = origin.find_slot()
-    kept = read_position(context.state, source)
-    if kept is not None and kept.lsn >= found.end:
-        return None
-    return ReplicationPosition(source.slot, found.system, name_table(source), found.end).note()
 
 
 def read_changes(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ingest.inputs.raw_batch import InputContext
+from ingest.inputs.replication.kept import borrow_origin
 from ingest.inputs.replication.position import check_kept, check_position, check_slot, read_position
-from ingest.inputs.replication.source import open_origin
 from ingest.inputs.replication.table import source_of
 from ingest.inputs.stream.lag import Lag, PartitionLag
 
@@ -21,7 +21,7 @@ def measure_changes(context: InputContext) -> Lag:
     """
     source = source_of(context.source)
     kept = read_position(context.state, source)
-    with open_origin(context) as origin:
+    with borrow_origin(context) as origin:
         found = origin.find_slot()
         check_slot(source, found)
         if kept is None:

@@ -20,7 +20,7 @@ from ingest.inputs.database.engine import make_source_engine
 from ingest.inputs.database.errors import explain
 from ingest.inputs.database.input import as_bytes
 from ingest.inputs.database.own_database import refuse_own
-from ingest.inputs.database.session import read_only
+from ingest.inputs.database.session import holds_any_bytes, read_only
 from ingest.inputs.raw_batch import InputContext
 from ingest.inputs.replication.changes import read_lsn, write_lsn
 from ingest.inputs.replication.pgoutput import Column
@@ -209,14 +209,30 @@ class ReplicationOrigin:
             time.sleep(PAUSE_SECONDS)
 
 
-@contextmanager
-def open_origin(context: InputContext) -> Iterator[ReplicationOrigin]:
-    """A connection to the source's database; SourceError where that is Decant's own, or there is no way to it."""
+def connect(context: InputContext) -> sa.Connection:
+    """A new connection to the source's database; SourceError where that is Decant's own, or there is no way to it."""
     source = source_of(context.source)
     engine = make_source_engine(source.database, VariableExpander(context.permits))
-    try:
-        with explain(source.database), engine.connect() as connection:
+    with explain(source.database):
+        connection = engine.connect()
+        try:
             refuse_own(connection, context.engine, source.database)
-            yield ReplicationOrigin(connection, source)
+            if holds_any_bytes(connection):
+                raise SourceError(
+                    f"The database {source.database.server} has the encoding SQL_ASCII, whose texts may be any bytes:"
+                    " its tables cannot be followed."
+                )
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+@contextmanager
+def open_origin(context: InputContext) -> Iterator[ReplicationOrigin]:
+    """A new connection to the source's database, closed afterwards."""
+    connection = connect(context)
+    try:
+        yield ReplicationOrigin(connection, source_of(context.source))
     finally:
-        engine.dispose()
+        connection.close()

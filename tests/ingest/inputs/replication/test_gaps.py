@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from ingest.errors import SourceError
@@ -192,3 +194,49 @@ def test_the_commands_are_on_record_and_say_what_they_did(make_shop: MakeShop) -
     moved = run(shop.lab, "seek", "shop.orders", "latest", **given)
     assert "follows a replication slot" in moved.stderr
     assert shop.url not in made.stdout + dropped.stdout + moved.stderr
+
+
+def test_a_source_whose_texts_are_any_bytes_is_refused(make_shop: MakeShop) -> None:
+    shop = make_shop(encoding="SQL_ASCII")
+    with pytest.raises(SourceError, match="has the encoding SQL_ASCII"):
+        shop.create()
+
+
+def test_a_partitioned_table_is_followed_as_one(make_shop: MakeShop) -> None:
+    shop = make_shop()
+    shop.run("DROP TABLE orders", "CREATE TABLE orders (id int PRIMARY KEY, amount int) PARTITION BY RANGE (id)")
+    shop.run("CREATE TABLE small PARTITION OF orders FOR VALUES FROM (0) TO (10)")
+    shop.run(
+        "CREATE TABLE large PARTITION OF orders FOR VALUES FROM (10) TO (99)", "INSERT INTO orders VALUES (1, 1)"
+    )
+    shop.create()
+    shop.load_all()
+    shop.run("INSERT INTO orders VALUES (20, 2)", "UPDATE orders SET id = 30 WHERE id = 1")
+    shop.load_all()
+    assert shop.records() == [(20, 2), (30, 1)]
+
+
+def test_a_slot_that_another_session_reads_is_waited_for(make_shop: MakeShop) -> None:
+    shop = make_shop()
+    shop.create()
+    shop.load_all()
+    shop.run("INSERT INTO orders SELECT n, n FROM generate_series(1, 20000) AS n")
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.is_set():
+            shop.waits()
+
+    looking = [threading.Thread(target=look) for _ in range(2)]
+    for thread in looking:
+        thread.start()
+    try:
+        reports = shop.load_all()
+        shop.run("INSERT INTO orders VALUES (0, 0)")
+        reports += shop.load_all()
+    finally:
+        over.set()
+        for thread in looking:
+            thread.join()
+    assert {report.status for report in reports} <= {"published", "unchanged"}
+    assert len(shop.records()) == 20_001
