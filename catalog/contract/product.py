@@ -9,6 +9,7 @@ from typing import NamedTuple
 from open_data_contract_standard.model import OpenDataContractStandard, SchemaObject
 
 from catalog.contract.names import check_names
+from catalog.contract.notifications import build_channels
 from catalog.contract.property import build_property, read_trim
 from catalog.contract.quality import build_gates
 from catalog.contract.relationships import check_foreign_keys, find_foreign_keys
@@ -57,7 +58,8 @@ def build_product(
     """The product of a contract, and what is wrong with it."""
     findings = Findings(document)
     owner = find_owner(contract, findings)
-    datasets = build_datasets(contract, owner, findings, Permits(settings, owner.product))
+    permits = Permits(settings, owner.product)
+    datasets = build_datasets(contract, owner, findings, permits)
     check_foreign_keys(datasets, findings)
     if not count_errors(findings):
         check_names(datasets, {part.name or "": i for i, part in enumerate(contract.schema_ or [])}, findings)
@@ -83,6 +85,7 @@ def build_product(
         document=document.data,
         description=(contract.description.purpose or "") if contract.description else "",
         sla=sla,
+        channels=build_channels(contract, owner.product, owner.major, permits, findings),
         grants=read_grants(
             read_custom_properties(contract.customProperties, ("customProperties",), findings, "contract"),
             ("customProperties",),

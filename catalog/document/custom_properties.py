@@ -24,6 +24,7 @@ CUSTOM_PROPERTIES: dict[str, tuple[str, ...]] = {
     "dataset": ("input", "maxRejected", "maxDeleted", "minRecords", "unknownColumns", "searchLanguage", "trim"),
     "property": ("indexed", "searchable", "masking", "declassified", "trim"),
     "relationship": ("enforced",),
+    "support channel": ("notify",),
     "role": ("anonymous", "rows", "rateLimit"),
 }
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from catalog.model.file_formats import find_format
 from catalog.model.input_kinds import InputKind, find_input_kind
+from catalog.model.notifications import Channel
 from catalog.model.roles import Role
 from catalog.model.service_levels import Sla
 from catalog.model.sources import (
@@ -223,6 +224,7 @@ class Product:
     dataset_lines: Mapping[str, int] = field(repr=False, default_factory=dict)  # where each dataset begins
     description: str = ""
     sla: Sla = field(default_factory=Sla)
+    channels: tuple[Channel, ...] = ()  # that are told of incidents
     grants: tuple[str, ...] = ()  # the products, as `id` or `id@major`, whose SQL may read this one's datasets
 
     @cached_property
