@@ -70,7 +70,8 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml
 
 # Hashes, and no address of any index or download.
 LOCK := uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
-	--no-header --no-annotate --extra demo --extra charts --extra kafka --extra nats --extra avro --extra build pyproject.toml
+	--no-header --no-annotate --extra demo --extra charts --extra kafka --extra nats --extra avro --extra notify \
+	--extra build pyproject.toml
 # rfc3987-syntax, where it is installed, has jsonschema build a grammar each time it is imported: three seconds.
 lock: ## Pins again what pyproject.toml asks for; needs uv.
 	$(LOCK) --extra dev --no-emit-package rfc3987-syntax --no-emit-package lark -o requirements-dev.lock

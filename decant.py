@@ -18,6 +18,7 @@ from commands import (
     keys,
     lineage,
     loads,
+    notify,
     quarantine,
     replication,
     reports,
@@ -92,6 +93,10 @@ def make_app() -> typer.Typer:
     app.add_typer(webhooks_app, name="subscriptions")
     for name, webhook_command in subscriptions.COMMANDS.items():
         webhooks_app.command(name)(webhook_command)
+    notify_app = make_group("Tell people what is wrong.")
+    app.add_typer(notify_app, name="notify")
+    notify_app.command("test")(notify.try_channels)
+    notify_app.command()(notify.now)
     return app
 
 

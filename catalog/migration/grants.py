@@ -16,6 +16,7 @@ from catalog.storage.access_tables import (
     Session,
 )
 from catalog.storage.dataset_tables import STAGING_SCHEMA
+from catalog.storage.incident_tables import IncidentMessage, OpenIncident
 from catalog.storage.installation_tables import Epoch, NamedLock, WatchedInput, WorkerPresence
 from catalog.storage.ledger_tables import LEDGER_TABLES, QUEUE_SCHEMA, SCHEMA, AppliedContract, Load
 from catalog.storage.outbox import SEQUENCE, OutboxCursor, OutboxEvent
@@ -116,12 +117,15 @@ def ingest_grants() -> Iterator[str]:
     for kept in (WatchedInput, StreamLag):
         yield f"SELECT, INSERT, UPDATE ON {SCHEMA}.{kept.__tablename__}"
     yield f"SELECT, INSERT, UPDATE, DELETE ON {SCHEMA}.{WorkerPresence.__tablename__}"
+    for told in (OpenIncident, IncidentMessage):
+        yield f"SELECT, INSERT, UPDATE, DELETE ON {SCHEMA}.{told.__tablename__}"
     for outbox in (OutboxEvent, OutboxCursor):
         yield f"SELECT, INSERT, UPDATE, DELETE ON {SCHEMA}.{outbox.__tablename__}"
     yield f"USAGE ON SEQUENCE {SEQUENCE}"
     # Where a webhook leads, and whose it is, only the service changes.
     yield f"SELECT, UPDATE ({', '.join(MOVED_COLUMNS)}) ON {SCHEMA}.{Subscription.__tablename__}"
     yield f"EXECUTE ON FUNCTION {SCHEMA}.webhook_scopes"
+    yield f"EXECUTE ON FUNCTION {SCHEMA}.ending_keys"
     yield f"SELECT, INSERT, DELETE ON {SCHEMA}.{Delivery.__tablename__}"
     yield f"SELECT ON {SCHEMA}.{AuditEntry.__tablename__}"
     yield f"EXECUTE ON FUNCTION {SCHEMA}.note_audit"
@@ -134,6 +138,8 @@ def read_grants() -> Iterator[str]:
     yield f"USAGE ON SCHEMA {SCHEMA}"
     for model in (*LEDGER_TABLES, *PROFILE_TABLES, AppliedContract, AuditEntry, Epoch, WorkerPresence, StreamLag):
         yield f"SELECT ON {SCHEMA}.{model.__tablename__}"
+    for told in (OpenIncident, IncidentMessage):
+        yield f"SELECT ON {SCHEMA}.{told.__tablename__}"
 
 
 def write_grants() -> Iterator[str]:

@@ -14,6 +14,7 @@ from catalog.model.catalog import Catalog
 from catalog.model.dataset import Dataset
 from catalog.model.freshness import LedgerState, evaluate_datasets, evaluate_freshness
 from catalog.model.schedule import next_tick, scheduled_datasets
+from catalog.status.failing_channels import find_failing
 from catalog.status.ledger import LEDGER, by_place, ledger_values, parse_ledger, read_moment
 from catalog.status.orphans import count_orphans
 from catalog.storage.dataset_tables import CatalogTables
@@ -67,6 +68,10 @@ def read_status(
         text = connection.exec_driver_sql(LEDGER, ledger_values(catalog)).scalar_one()
         statuses = {each.dataset.address: each for each in evaluate_statuses(catalog, parse_ledger(text), now)}
         found = []
+        datasets = list(datasets)
+        migrated = {each.schema: each for each in datasets if statuses[each.address].facts}
+        products = {schema: catalog.product_of(each) for schema, each in migrated.items()}
+        failing = {schema: find_failing(connection, product, now) for schema, product in products.items()}
         for dataset in datasets:
             status = statuses[dataset.address]
             facts = status.facts or {}
@@ -85,6 +90,7 @@ def read_status(
                     "queued_loads": facts.get("queued", 0),
                     "lag": describe_lag(facts.get("lag"), now),
                     "orphans": count_orphans(connection, tables, dataset) if facts else {},
+                    "failing_channels": failing[dataset.schema] if facts else [],
                 }
             )
         return found

@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from catalog.status.ages import show_age
 from commands.show.tables import COLORS, count_noun, show_table
+from runtime.plain_text import plain
 
 OLD_MEASUREMENT = timedelta(minutes=1)
 
@@ -27,6 +28,7 @@ def show_status(rows: list[dict[str, Any]], now: datetime, console: Console) -> 
         "open rejects": lambda row: f"{row['open_rejects']:,}",
     }
     show_table([{name: show(row) for name, show in columns.items()} for row in rows], console)
+    failed: set[str] = set()  # channels, which belong to all datasets of a product
     for row in rows:
         name = escape(row["dataset"])
         lines = []
@@ -44,6 +46,12 @@ def show_status(rows: list[dict[str, Any]], now: datetime, console: Console) -> 
             if lag["error"]:
                 lines.append(f"[red]{name}:[/] {escape(lag['error'])}")
             lines.append(show_lag(name, lag, now))
+        for failing in row["failing_channels"]:
+            if failing["channel"] in failed:
+                continue
+            failed.add(failing["channel"])
+            said = f"messages are not taken since {failing['since']:%Y-%m-%d %H:%M}: {failing['error']}"
+            lines.append(f"[red]channel {escape(plain(failing['channel']))}:[/] {escape(said)}")
         for line in lines:
             console.print(line, highlight=False, soft_wrap=True)
 

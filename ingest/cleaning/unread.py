@@ -19,6 +19,8 @@ from ingest.readers.columns import show_names
 from ingest.readers.record_writer import JSON_COLUMN, KNOWN_KEYS_LIMIT, ParsedBatch
 
 Seen = dict[str, tuple[str, ...]]  # what a batch had, as the ledger keeps it with the batch's first part
+UNREAD_NOTE = "columns that no property reads"
+GONE_NOTE = "keys of earlier batches that no record of this batch has"
 KEYS = "keys"
 FILLED = "filled"
 MOST = 0.5  # of the good records of a batch
@@ -36,7 +38,7 @@ def note_unread(dataset: Dataset, parsed: ParsedBatch, ticket: Ticket) -> None:
         return
     if dataset.reject_unknown_columns:
         raise SourceError(f"The source has columns that the contract does not read: {show_names(unread)}.")
-    ticket.notes.append(f"columns that no property reads: {show_names(unread)}")
+    ticket.notes.append(f"{UNREAD_NOTE}: {show_names(unread)}")
 
 
 def note_gone_keys(engine: sa.Engine, dataset: Dataset, parsed: ParsedBatch, ticket: Ticket) -> Seen:
@@ -51,7 +53,7 @@ def note_gone_keys(engine: sa.Engine, dataset: Dataset, parsed: ParsedBatch, tic
     seen, known = set(parsed.header), find_snapshot(engine, ticket, KEYS)
     gone = [name for name in read if name in known and name not in seen]
     if gone and parsed.raw > parsed.malformed_count and len(seen) < KNOWN_KEYS_LIMIT:
-        ticket.notes.append(f"keys of earlier batches that no record of this batch has: {show_names(gone)}")
+        ticket.notes.append(f"{GONE_NOTE}: {show_names(gone)}")
     return {KEYS: tuple(name for name in read if name in seen | known)}
 
 

@@ -9,6 +9,7 @@ from ingest.delivery.outcomes import tidy_deliveries
 from ingest.ledger.outbox import prune_outbox
 from ingest.loading.loader import Loader
 from ingest.loading.prune_datasets import prune_datasets
+from ingest.notifying.record import tidy_incidents
 from runtime.logs import log
 
 LOGGER = logging.getLogger("decant.worker")
@@ -27,5 +28,6 @@ def run_housekeeping(loader: Loader) -> None:
                 counts = {"history": gone.history, "records": gone.records, "rejected": gone.rejected}
                 log(LOGGER, "dataset_pruned", dataset=gone.dataset, **counts, batches=gone.batches)
     tidy_deliveries(loader.engine, datetime.now(UTC))
+    tidy_incidents(loader.engine, datetime.now(UTC))
     if events := prune_outbox(loader.engine, datetime.now(UTC)):
         log(LOGGER, "outbox_pruned", events=events)

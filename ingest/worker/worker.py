@@ -2,8 +2,8 @@
 
 Several things run beside each other. Procrastinate's workers, in the event loop, take jobs; a load runs in a thread
 of its own, so that the loop stays free for heartbeats and signals. One thread sweeps the ledger, on every hint and
-every half second. Others ask the watched inputs for news, make profiles, and send events to webhooks. Whichever of
-them loses the database, all start anew.
+every half second. Others ask the watched inputs for news, make profiles, send events to webhooks and messages to
+people. Whichever of them loses the database, all start anew.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from ingest.ledger.queue import (
 )
 from ingest.loading.loader import Loader
 from ingest.loading.run_queued import run_queued
+from ingest.notifying.notifier import Notifier
 from ingest.worker.dispatch import Dispatcher, Swept
 from ingest.worker.housekeeping import run_housekeeping
 from ingest.worker.presence import keep_present
@@ -69,6 +70,7 @@ class Worker:
         self.dispatcher = Dispatcher(self.engine, catalog)
         self.loader = Loader(settings, catalog, build_tables(catalog.products.values()), self.engine)
         self.deliverer = Deliverer(settings, self.engine, lambda: self.dispatcher.catalog)
+        self.notifier = Notifier(settings, self.engine, lambda: self.dispatcher.catalog)
         self.stopping = threading.Event()  # no new loads
         self.lost = threading.Event()  # the database is gone
         self.running: set[int] = set()
@@ -93,14 +95,10 @@ class Worker:
     async def run(self, stop: asyncio.Event) -> None:
         """Works until `stop` is set or the database is gone; `lost` says which."""
         app = make_queue(self.url, self.settings.worker_concurrency + EVENTS_CONCURRENCY, self.run_job)
-        chores = (
-            self.keep_sweeping,
-            self.keep_watching,
-            self.keep_streaming,
-            self.keep_delivering,
-            self.keep_profiling,
-        )
+        chores = (self.keep_sweeping, self.keep_watching, self.keep_streaming, self.keep_profiling)
+        tellers = (self.deliverer.keep_delivering, self.notifier.keep_notifying)
         helpers = [threading.Thread(target=call, daemon=True) for call in chores]
+        helpers += [threading.Thread(target=tell, args=(self.stopping,), daemon=True) for tell in tellers]
         async with app.open_async(), self.present():
             self.announce()
             for helper in helpers:
@@ -143,6 +141,7 @@ class Worker:
                     await in_thread(self.profile)
                     number_events(self.engine)
                     await in_thread(lambda: self.deliverer.deliver_due(datetime.now(UTC)))
+                    await in_thread(self.notifier.run_round)
                     return
                 await asyncio.gather(
                     self.work_queue(app, LOADS_QUEUE, self.settings.worker_concurrency, wait=False),
@@ -217,10 +216,6 @@ class Worker:
             with log_failure("streams_not_seen"):
                 if waiting := find_due_inputs(self.loader, STREAM_SECONDS, streams=True):
                     self.sweep(waiting)
-
-    def keep_delivering(self) -> None:
-        """Sends events to webhooks, until the worker stops."""
-        self.deliverer.keep_delivering(self.stopping)
 
     def keep_profiling(self) -> None:
         """Makes profiles of what was published, in a thread of its own: loads do not wait for them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from runtime.settings.common_settings import CommonSettings
 from runtime.settings.setting_types import EventBrokers, Networks
@@ -57,3 +57,10 @@ class WorkSettings(CommonSettings):
     subscriptions_limit: Annotated[
         int, Field(ge=0, description="Maximum subscriptions of one key and those that replaced it.")
     ] = 20
+    smtp_url: Annotated[
+        SecretStr | None,
+        Field(
+            description="Mail server of messages to `mailto:` channels, such as"
+            " smtps://user:password@mail.example.org?from=decant@example.org."
+        ),
+    ] = None

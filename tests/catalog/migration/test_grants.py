@@ -35,6 +35,8 @@ RIGHTS = {
     "decant.workers": ("siud", "s", ""),
     "decant.outbox": ("siud", "", "s"),
     "decant.outbox_cursors": ("siud", "", ""),
+    "decant.incidents": ("siud", "s", ""),
+    "decant.incident_messages": ("siud", "s", ""),
     "decant.subscriptions": ("s", "", "siud"),  # who sends moves it on, and changes neither owner nor address
     "decant.deliveries": ("sid", "", "s"),
     "decant.epochs": ("si", "s", ""),  # a load that finds the database restored begins one
