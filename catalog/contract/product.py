@@ -31,7 +31,7 @@ DATASET_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 CONTRACT_PAGE = "contract"
 DEFAULT_MAX_REJECTED = 0.10
 # Pushed records come a few at a time, from many senders: a bad one must not hold up the others.
-DEFAULT_MAX_REJECTED_EVENTS = 1.0
+ANY_SHARE = 1.0
 # The text search configurations that every PostgreSQL has.
 # fmt: off
 SEARCH_LANGUAGES = (
@@ -156,7 +156,10 @@ def build_dataset(
     if foreign_keys and EXPANDED in properties:
         findings.warning((*trail, "name"), f"a property is named {EXPANDED!r}, so `expand=` is not available")
     source = build_input(custom.get("input"), (*trail, "customProperties"), contract, properties, findings, permits)
-    most = DEFAULT_MAX_REJECTED_EVENTS if source and source.fed.continuous else DEFAULT_MAX_REJECTED
+    # What comes one by one is not held up by its neighbours, unless the owner says so.
+    continuous = source is not None and source.fed.continuous
+    most_rejected = ANY_SHARE if continuous else DEFAULT_MAX_REJECTED
+    most_deleted = ANY_SHARE if continuous else DEFAULT_MAX_DELETED
     return Dataset(
         product=owner.product,
         major=owner.major,
@@ -170,8 +173,8 @@ def build_dataset(
         foreign_keys=foreign_keys,
         input=source,
         gates=tuple(build_gates(part, trail, properties, findings, is_fed=custom.get("input") is not None)),
-        max_rejected=read_share(custom.get("maxRejected"), most, "maxRejected", trail, findings),
-        max_deleted=read_share(custom.get("maxDeleted"), DEFAULT_MAX_DELETED, "maxDeleted", trail, findings),
+        max_rejected=read_share(custom.get("maxRejected"), most_rejected, "maxRejected", trail, findings),
+        max_deleted=read_share(custom.get("maxDeleted"), most_deleted, "maxDeleted", trail, findings),
         reject_unknown_columns=custom.get("unknownColumns") == "reject",
         min_records=read_least(custom.get("minRecords"), trail, findings),
         searched=tuple(prop.name for prop in properties.values() if prop.searchable),
