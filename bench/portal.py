@@ -143,7 +143,10 @@ def measure_pages(client: httpx.Client, key: str, requests: int) -> dict[str, Ti
     form = {"key": key, "next": "/account"}
     found[SIGN_IN.name] = time_requests(lambda: client.post(SIGN_IN.path, data=form, headers=OURS), requests)
     withheld = client.get("/operations/loads?status=withheld", headers={"X-API-Key": key}).json()["data"][0]["id"]
-    pages = [page._replace(path=page.path.format(withheld=withheld)) for page in OWNER_PAGES]
+    wanted = {"product": "nyc-flights", "address": "https://hooks.example/decant"}
+    webhook = client.post("/subscriptions", json=wanted, headers={"X-API-Key": key}).json()["data"]["id"]
+    names = {"withheld": withheld, "key": key.split("_")[1], "webhook": webhook}
+    pages = [page._replace(path=page.path.format(**names)) for page in OWNER_PAGES]
     return found | time_pages(client, pages, requests)
 
 

@@ -58,6 +58,9 @@ OPEN_PAGES = (
 OWNER_PAGES = (
     Measured("account", "/account", DATASET),
     Measured("keys", "/account/keys", DATASET),
+    Measured("revocation of a key", "/account/keys/{key}/revoke", DATASET),
+    Measured("webhooks", "/account/webhooks", DATASET),
+    Measured("webhook", "/account/webhooks/{webhook}", DATASET),
     Measured("console", "/console", CONSOLE),
     Measured("loads", "/console/loads", CONSOLE),
     Measured("load", "/console/loads/1", CONSOLE),

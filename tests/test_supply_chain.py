@@ -89,7 +89,7 @@ def test_all_that_is_imported_is_declared_and_pinned() -> None:
     project = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     declared = {fold(re.split(r"[^\w.-]", line)[0]) for line in project["dependencies"]}
     declared.add("psycopg-pool")  # as an extra of psycopg
-    for extra in ("charts", "notify"):
+    for extra in ("charts", "notify", "kafka", "nats", "avro"):
         declared |= {fold(re.split(r"[^\w.-]", line)[0]) for line in project["optional-dependencies"][extra]}
     brought_by = packages_distributions()
     imported = imported_modules()

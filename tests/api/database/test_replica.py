@@ -53,6 +53,9 @@ class Replica:
     def catch_up(self) -> None:
         """Nothing comes back; the standby has replayed whatever the primary had written by now."""
         with psycopg.connect(self.primary.url(), autocommit=True) as connection:
+            # Commits of tests wait for no flush; this one does, and takes all before it along.
+            connection.execute("SET synchronous_commit = on")
+            connection.execute("SELECT pg_logical_emit_message(true, 'test', '')")
             ((wanted,),) = connection.execute("SELECT pg_current_wal_lsn()").fetchall()
         wait_until(lambda: self.ask(f"SELECT pg_last_wal_replay_lsn() >= '{wanted}'") == [(True,)])
 

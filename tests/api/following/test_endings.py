@@ -8,8 +8,8 @@ from contextlib import ExitStack
 import psycopg
 import pytest
 
-from api.auth.authenticator import KEY_CACHE_SECONDS
 from api.auth.jwt import TokenVerifier
+from api.auth.recent_lookups import SECONDS as KEPT_SECONDS
 from api.database import published_heads
 from api.following import rights
 from catalog.model.load_request import Erase
@@ -52,7 +52,7 @@ def test_streams_end_with_the_credential(make_lab: Callable[..., Lab]) -> None:
         publish(lab, "Ben")
         assert told(streams[3]) == (2, "since=1&at=2")
     # A stream may begin with what was found of its key a while before.
-    assert KEY_CACHE_SECONDS + rights.JUDGED_SECONDS <= REVOKED_SECONDS
+    assert KEPT_SECONDS + rights.JUDGED_SECONDS <= REVOKED_SECONDS
     assert rights.BELIEVED_SECONDS < REVOKED_SECONDS
 
 

@@ -135,7 +135,7 @@ def test_what_is_pinned_shows_its_revision_on_every_page_of_a_session(session: S
         answer = session.open(address)
         assert answer.headers["decant-revision"] == str(revision)
         assert {row.get("mark", row.get("max_mark")) for row in answer.json()["data"]} == {revision}
-        assert set(re.findall(r"[?&;]at=([0-9]+)", page[page.index("Take it along") :])) == {str(revision)}
+        assert set(re.findall(r"[?&;]at=([0-9]+)", page[page.index("Use this in a program") :])) == {str(revision)}
     # The whole as a file.
     (download,) = re.findall(r'href="([^"]*/export\?format=csv[^"]*)"', pinned)
     file = list(csv.DictReader(io.StringIO(session.open(download).text)))

@@ -499,14 +499,14 @@ def test_redirects_to_private_addresses_are_not_followed(
 def test_a_name_is_checked_by_the_address_that_is_connected_to(
     remote: RemoteApi, quakes: Callable[[str], Lab], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = addresses.socket.getaddrinfo
+    real = socket.getaddrinfo
     asked: list[str] = []
 
     def resolve(host: str, *args: Any, **more: Any) -> Any:
         asked.append(host)
         return real("10.0.0.1" if host == "rebound.example" else host, *args, **more)
 
-    monkeypatch.setattr(addresses.socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
     remote.play(Reply(status=307, headers={"Location": "http://rebound.example/"}))
     assert fails(load(quakes("mode: snapshot")), "rebound.example:80, which is a non-public address")
     assert asked.count("rebound.example") == 1
