@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
 from urllib.parse import unquote_plus
 
 from api.portal.explorer.question import OF_RECORDS, ORDER, Exploration, encode_value
@@ -9,20 +11,26 @@ from catalog.types.filter_operators import OPERATORS
 
 SEVERAL = frozenset(operator.key for operator in OPERATORS if operator.several)
 QUESTION = "_question"  # the question that the form adds to, as one text: fields would lose which commas separate
+DAY = re.compile(r"(?<![\d-])[0-9]{4}-[0-9]{2}-[0-9]{2}(?=\s*(,|$))")  # alone, or in a list
 FORM = ("_add_property", "_add_operator", "_add_value", "_add_group", "_add_bucket", "_add_measure", "_add_of")
 
 
-def apply_form(question: Exploration) -> Exploration:
-    """The question with what the form says, and without the form's own parameters."""
+def apply_form(question: Exploration, moments: Collection[str] = ()) -> Exploration:
+    """The question with what the form says, and without the form's own parameters.
+
+    `moments` are the properties that hold moments: a day that is given for one is its beginning.
+    """
     given = {name: question.value(name) or "" for name in FORM}
     found = Exploration(tuple(part for part in question.parts if part[0] not in (*FORM, QUESTION)))
     if before := question.value(QUESTION):
         found = Exploration.read(before)
     if given["_add_property"] and given["_add_value"]:
         operator = given["_add_operator"] or "eq"
-        name = filter_name(given["_add_property"], operator)
+        name, value = filter_name(given["_add_property"], operator), given["_add_value"]
+        if given["_add_property"] in moments:
+            value = DAY.sub(r"\g<0>T00:00:00", value)
         found = found.without(*[part for part in found.parts if part[0] == name])
-        found = found.add(name, encode_value(given["_add_value"], several=operator in SEVERAL))
+        found = found.add(name, encode_value(value, several=operator in SEVERAL))
     if given["_add_group"]:
         bucket, prop = given["_add_bucket"], encode_value(given["_add_group"])
         if bucket.replace(".", "", 1).isdigit():

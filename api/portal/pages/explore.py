@@ -27,6 +27,7 @@ from api.portal.pages.subject import EXPLAINED, Subject, find_subject, find_whol
 
 LIMIT_MAXIMUM = 1000  # rows of a page
 TABLE = "table"  # the view that draws nothing
+MOMENT_TYPES = frozenset({"timestamp", "local timestamp"})
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ async def build_explore(asking: Asking) -> Content:
     subject = await find_subject(asking)
     path, page, dataset = subject.path, subject.page, subject.dataset
     given: str = asking.request.scope["query_string"].decode("ascii", "replace")
-    question = apply_form(Exploration.read(given))
+    moments = [prop["name"] for prop in dataset["properties"] if prop["type"] in MOMENT_TYPES]
+    question = apply_form(Exploration.read(given), moments)
     if question.address != given:
         raise Elsewhere(f"{page}/explore" + (f"?{question.address}" if question.address else ""))
     addresses = Addresses(page)

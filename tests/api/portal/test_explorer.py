@@ -339,6 +339,22 @@ def test_an_address_says_the_same_however_often_it_is_read(parts: list[tuple[str
     assert sorted(again.parts) == sorted(question.parts)
 
 
+@pytest.mark.parametrize(
+    ("operator", "value", "becomes"),
+    [
+        ("gte", "2013-06-01", "2013-06-01T00:00:00"),
+        ("gte", "2013-06-01T10:00:00Z", "2013-06-01T10:00:00Z"),
+        ("in", "2013-06-01,2013-06-02", "2013-06-01T00:00:00,2013-06-02T00:00:00"),
+        ("gte", "June", "June"),
+    ],
+)
+def test_a_day_that_a_form_gives_for_a_moment_is_its_beginning(operator: str, value: str, becomes: str) -> None:
+    form = {"_add_property": "at", "_add_operator": operator, "_add_value": encode_value(value)}
+    asked = Exploration.of(form.items())
+    assert apply_form(asked, ["at"]).value(f"at[{operator}]") == becomes
+    assert apply_form(asked, ["on"]).value(f"at[{operator}]") == value
+
+
 @given(st.lists(TEXTS.filter(lambda text: "(" not in text and ")" not in text), min_size=1, max_size=4, unique=True))
 def test_members_of_a_list_come_and_go_alone(names: list[str]) -> None:
     question = Exploration()
