@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from catalog.contract.load import lint_contracts
 from runtime.postgres.database import DatabaseUrls
-from runtime.settings.settings import PROJECT_ROOT
+from runtime.settings.settings import PROJECT_ROOT, load_settings
 from tests.support.documents import read
 from tests.support.walkthrough import Walkthrough
 
@@ -33,3 +34,9 @@ def test_every_example_is_listed_and_short() -> None:
     for name in FOLDERS:
         assert f"({name}/README.md)" in index
         assert len(read(f"examples/{name}/README.md").splitlines()) <= 30
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.rglob("*.odcs.yaml")), ids=lambda path: path.name)
+def test_the_contract_of_an_example_has_no_findings(path: Path) -> None:
+    _, findings = lint_contracts(load_settings(contracts=path))
+    assert findings == []
