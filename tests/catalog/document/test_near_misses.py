@@ -39,6 +39,7 @@ schema:
         relationships: [{type: foreignKey, to: kinds.kind, customProperties: []}]
 roles: [{role: reader, access: read, customProperties: []}]
 slaProperties: [{property: availability, value: 99}]
+support: [{channel: ops, url: "https://example.org/ops", customProperties: []}]
 """
 
 
@@ -61,6 +62,7 @@ def lint(folder: Path, place: str, *custom_properties: dict[str, object], sla: s
         "property": items["properties"][0],
         "relationship": items["properties"][1]["relationships"][0],
         "role": contract["roles"][0],
+        "support channel": contract["support"][0],
     }
     parts[place]["customProperties"] += custom_properties
     if sla:
