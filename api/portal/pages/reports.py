@@ -15,6 +15,8 @@ from api.portal.reports.model import Report
 async def build_reports(asking: Asking) -> Content:
     """The page; a report with faults is marked, in words that name none of its datasets."""
     reports = await list_reports(asking)
+    if any(block.kind == "chart" for report in reports for block in report.blocks):
+        DRAWER.prepare()  # whoever reads of a report here may open it next
     faults = await asyncio.to_thread(reports_of(asking.request).count_faults, reports, asking.context.catalog)
     values = {"reports": list(zip(reports, faults, strict=True))}
     return Content(
@@ -28,10 +30,7 @@ async def build_reports(asking: Asking) -> Content:
 
 async def list_reports(asking: Asking) -> list[Report]:
     """The reports of the service."""
-    reports = await asyncio.to_thread(reports_of(asking.request).list)
-    if any(block.kind == "chart" for report in reports for block in report.blocks):
-        DRAWER.prepare()  # whoever reads of a report may open it next
-    return reports
+    return await asyncio.to_thread(reports_of(asking.request).list)
 
 
 def versions_of(reports: list[Report]) -> str:
