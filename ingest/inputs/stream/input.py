@@ -73,9 +73,9 @@ def read_batch(
     reached = dict(position.next)
     deadline = time.monotonic() + source.batch.seconds
     with closing(client.read(position.next, ends)) as messages:
-        for message in messages:
-            spool.take(message)
-            reached[message.partition] = message.offset + 1
+        for some in messages:
+            spool.take(some)
+            reached |= spool.next
             if spool.size >= source.batch.bytes or time.monotonic() >= deadline:
                 return StreamPosition(position.topic, position.id, reached)
     # All was read: offsets behind the last message of a partition hold none.

@@ -98,13 +98,14 @@ class KafkaClient:
         except TimeoutError:
             raise self.unreachable() from None
 
-    def read(self, starts: Offsets, ends: Offsets) -> Generator[Message]:
-        """The committed messages between the offsets, of each partition in its order."""
+    def read(self, starts: Offsets, ends: Offsets) -> Generator[list[Message]]:
+        """The committed messages between the offsets, some at a time, of each partition in its order."""
         left = {partition: end for partition, end in ends.items() if end > starts[partition]}
         self.consumer.assign([TopicPartition(self.topic, partition, starts[partition]) for partition in left])
         heard_at = time.monotonic()
         try:
             while left:
+                some: list[Message] = []
                 for found in self.receive():
                     heard_at = time.monotonic()
                     if (error := found.error()) is not None:
@@ -114,9 +115,11 @@ class KafkaClient:
                     message = to_message(found)
                     end = left.get(message.partition, 0)
                     if message.offset < end:
-                        yield message
+                        some.append(message)
                     if message.offset + 1 >= end:
                         left.pop(message.partition, None)
+                if some:
+                    yield some
                 if time.monotonic() - heard_at > SILENT_SECONDS:
                     raise self.unreachable()
         finally:

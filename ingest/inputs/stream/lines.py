@@ -10,7 +10,7 @@ values, and neither may stand in a text. What cannot be a record is kept as a JS
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -45,17 +45,28 @@ class MessageSpool:
         self.parts: list[tuple[int, int, Path]] = []  # partition, offset of its first line, file
         self.size = 0
 
-    def take(self, message: Message) -> None:
-        """Writes one message."""
-        partition, offset = message.partition, message.offset
-        expected = self.next.get(partition)
-        if expected is None or offset - expected > LONGEST_GAP:
-            self.open_part(partition, offset)
-            expected = offset
-        line = b"\n" * (offset - expected) + self.write_line(message) + b"\n"
-        self.files[partition].write(line)
-        self.size += len(line)
-        self.next[partition] = offset + 1
+    def take(self, messages: Iterable[Message]) -> None:
+        """Writes some messages."""
+        following, write_line = self.next, self.write_line
+        lines: dict[int, list[bytes]] = {}
+        for message in messages:
+            partition, offset = message.partition, message.offset
+            expected = following.get(partition)
+            if expected is None or offset - expected > LONGEST_GAP:
+                self.write(partition, lines.pop(partition, []))
+                self.open_part(partition, offset)
+                expected = offset
+            if offset > expected:
+                lines.setdefault(partition, []).extend([b""] * (offset - expected))
+            lines.setdefault(partition, []).append(write_line(message))
+            following[partition] = offset + 1
+        for partition, some in lines.items():
+            self.write(partition, some)
+
+    def write(self, partition: int, lines: list[bytes]) -> None:
+        """Writes lines into the open part of a partition."""
+        if lines:
+            self.size += self.files[partition].write(b"\n".join(lines) + b"\n")
 
     def open_part(self, partition: int, offset: int) -> None:
         """Begins a new part of a partition."""

@@ -63,8 +63,11 @@ class StreamClient(Protocol):
     def find(self, moment: datetime) -> dict[int, int]:
         """The first offset of each partition whose message is not older than the moment."""
 
-    def read(self, starts: Offsets, ends: Offsets) -> Generator[Message]:
-        """The messages from `starts` up to `ends`, of each partition in its order; StreamGapError, SourceError."""
+    def read(self, starts: Offsets, ends: Offsets) -> Generator[list[Message]]:
+        """The messages from `starts` up to `ends`, some at a time, of each partition in its order.
+
+        StreamGapError, SourceError.
+        """
 
     def close(self) -> None:
         """Closes the connection."""

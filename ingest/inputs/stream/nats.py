@@ -35,6 +35,7 @@ ASK_SECONDS = 8.0
 SILENT_SECONDS = 10.0  # without a message, in the middle of a batch
 PAUSE_SECONDS = 0.01  # before a consumer that has none is asked again
 MESSAGES_AT_ONCE = 2_000
+BYTES_AT_ONCE = 64 << 20  # the largest message that a server takes
 NEXT = "$JS.API.CONSUMER.MSG.NEXT.{}.{}"
 LONG_ADDRESS = 11  # parts of an address with a domain
 FORGOTTEN_SECONDS = 30.0  # after which the server removes a consumer that nobody asks
@@ -59,14 +60,15 @@ class NatsClient:
         first = self.run(self.find_first(moment))
         return {} if first is None else {PARTITION: first}
 
-    def read(self, starts: Offsets, ends: Offsets) -> Generator[Message]:
-        """The messages between the sequences."""
+    def read(self, starts: Offsets, ends: Offsets) -> Generator[list[Message]]:
+        """The messages between the sequences, some at a time."""
         start, end = starts[PARTITION], ends[PARTITION]
         before = self.look().partitions[PARTITION].first
         consumer = self.run(self.make_consumer(deliver_policy=DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=start))
         expected, missing, heard_at = start, None, time.monotonic()
         try:
             while expected < end:
+                some: list[Message] = []
                 for found in self.run(self.pull(consumer, MESSAGES_AT_ONCE)):
                     heard_at = time.monotonic()
                     message = to_message(found)
@@ -76,7 +78,9 @@ class NatsClient:
                     if message.offset > expected and missing is None:
                         missing = expected
                     expected = message.offset + 1
-                    yield message
+                    some.append(message)
+                if some:
+                    yield some
                 if time.monotonic() - heard_at > SILENT_SECONDS:
                     raise SourceUnavailableError(f"{self.source.server} does not answer (no message in time).")
             if missing is not None and before <= missing < self.look().partitions[PARTITION].first:
@@ -179,7 +183,7 @@ class NatsClient:
                 over.set()
 
         inbox = connection.new_inbox()
-        request = orjson.dumps({"batch": number, "no_wait": True})
+        request = orjson.dumps({"batch": number, "max_bytes": BYTES_AT_ONCE, "no_wait": True})
         subscription = await connection.subscribe(inbox, cb=take, pending_bytes_limit=-1)
         try:
             await connection.publish(NEXT.format(self.source.topic, consumer), request, reply=inbox)
