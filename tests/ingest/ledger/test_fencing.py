@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
+from ingest.errors import DatasetBusyError
+from ingest.ledger import lease
+from ingest.ledger.lease import lock_dataset
 from ingest.loading.load_report import LoadReport
 from ingest.loading.workspace import drop_staged
 from runtime.postgres.database import make_engine
@@ -121,3 +126,17 @@ def test_what_one_attempt_leaves_about_is_never_anothers(
     assert lab.loader().run(lab.dataset("people.people")).error_code == "load_superseded"
     assert waiting[1].status == "published"
     assert waiting[1].load_id == waiting[0][0].ticket.load_id
+
+
+def test_a_lock_whose_holder_ends_while_it_is_asked_for_is_held(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset, engine, holder = lab.dataset("people.people"), make_engine(lab.urls.ingest), ExitStack()
+    holder.enter_context(lock_dataset(engine, dataset))
+    looks_for_holder = lease.is_awake
+
+    def ends_before_the_look(connection: sa.Connection, dataset_id: int) -> bool:
+        holder.close()
+        return looks_for_holder(connection, dataset_id)
+
+    monkeypatch.setattr(lease, "is_awake", ends_before_the_look)
+    with lock_dataset(engine, dataset), pytest.raises(DatasetBusyError), lock_dataset(engine, dataset):
+        pass
