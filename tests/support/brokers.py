@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +140,8 @@ class KafkaBroker(Broker):
 
     def command(self) -> list[str]:
         """What starts it."""
-        program = str(Path(sys.executable).with_name("noida-db"))
+        # The binary itself: the script beside Python starts it as a child, which outlives the script.
+        program = str(files("noida_db") / "noida-db")
         place = ["--data-dir", str(self.folder / "store"), "--only", "kafka", "--kafka-port", str(self.port)]
         return [program, "start", *place]
 
