@@ -18,7 +18,7 @@ from ingest.landing.landed_batch import LandedPart
 from ingest.landing.unpacking import UnpackLimit
 from ingest.readers.json_batches import BLANKS, JsonBatcher, show_text
 from ingest.readers.json_lines import NdjsonReader, split_lines
-from ingest.readers.json_object import MalformedJsonError, read_object
+from ingest.readers.json_object import MARKED, MalformedJsonError, put_in_front, read_object
 from ingest.readers.json_scanner import JsonScanner
 from ingest.readers.record_writer import DELETED, RecordWriter
 from ingest.readers.text_encoding import open_text
@@ -26,7 +26,6 @@ from ingest.readers.text_encoding import open_text
 WRITTEN = ("c", "r", "u")  # Debezium: a row inserted, read in the first snapshot, changed
 ROW_DELETED = "d"
 UNCHANGED = b"__debezium_unavailable_value"  # what stands for a large value that the database did not send
-MARKED = b'"%b":true' % DELETED.encode()
 ATTRIBUTES = ("id", "source", "type", "subject", "time")  # of a CloudEvent, which a record has as _id, _source, …
 
 Unwrap = Callable[[bytes], bytes]
@@ -130,12 +129,3 @@ def take_members(raw: bytes) -> dict[str, bytes]:
 def own_members(written: dict[str, bytes]) -> list[bytes]:
     """The members of a line that Decant put in front of the message."""
     return [orjson.dumps(key) + b":" + value for key, value in written.items() if key.startswith("_")]
-
-
-def put_in_front(raw: bytes, members: Iterable[bytes]) -> bytes:
-    """A JSON object with more members at its beginning; `raw` begins with its bracket."""
-    front = b",".join(members)
-    if not front:
-        return raw
-    comma = b"" if raw[1:].lstrip().startswith(b"}") else b","
-    return b"{" + front + comma + raw[1:]

@@ -23,7 +23,7 @@ from ingest.landing.landed_batch import LandedPart
 from ingest.landing.unpacking import ByteStream, UnpackLimit
 from ingest.readers.columns import show_names
 from ingest.readers.json_batches import JsonBatcher, show_text
-from ingest.readers.json_object import MalformedJsonError, read_object
+from ingest.readers.json_object import MalformedJsonError, put_in_front, read_object
 from ingest.readers.json_scanner import JsonScanner
 from ingest.readers.record_writer import RecordWriter
 from ingest.readers.redaction import RedactedPart, redact_document
@@ -181,5 +181,4 @@ def put_key(raw: bytes, name: bytes, key: bytes) -> bytes:
     """The record with its own key in it, which is read as any other value; what is no object, as it is."""
     if not raw.startswith(b"{"):
         return raw
-    comma = b"" if raw[1:].lstrip().startswith(b"}") else b","
-    return b"{" + name + b":" + key + comma + raw[1:]
+    return put_in_front(raw, [name + b":" + key])

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import orjson
 import simplejson
 
-from ingest.readers.record_writer import RECORD_LIMIT_BYTES
+from ingest.readers.record_writer import DELETED, RECORD_LIMIT_BYTES
 
+MARKED = b'"%b":true' % DELETED.encode()  # the member that marks a record as deleting its key
 DEPTH_LIMIT = 100  # brackets within brackets; deeper is no record but an attack
 KINDS = {list: "an array", str: "a text", bool: "true or false", int: "a number", float: "a number"}
 NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
@@ -47,6 +48,15 @@ def read_object(raw: bytes) -> dict[str, object]:
     if count_colons(raw) != count_keys(record) and (twice := find_twice(raw)) is not None:
         raise MalformedJsonError(f"has the duplicate key {twice!r}")
     return record
+
+
+def put_in_front(raw: bytes, members: Iterable[bytes]) -> bytes:
+    """A JSON object with more members at its beginning; `raw` begins with its bracket."""
+    front = b",".join(members)
+    if not front:
+        return raw
+    comma = b"" if raw[1:].lstrip().startswith(b"}") else b","
+    return b"{" + front + comma + raw[1:]
 
 
 def read_plain(raws: Sequence[bytes]) -> list[dict[str, object]] | None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import nats
-from confluent_kafka import Producer, TopicCollection, TopicPartition
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 from nats.js.api import StreamConfig
@@ -177,11 +177,6 @@ class KafkaBroker(Broker):
         places = [TopicPartition(name, partition, offset) for partition, offset in before.items()]
         for future in self.admin.delete_records(places).values():
             future.result(10)
-
-    def partitions(self, name: str) -> int:
-        """How many partitions a topic has."""
-        found = self.admin.describe_topics(TopicCollection([name]))[name].result(10)
-        return len(found.partitions)
 
     def produce(
         self, topic: str, messages: Iterable[Produced], *, partition: int | None = None, headers: Any = None

@@ -17,7 +17,8 @@ import orjson
 from ingest.inputs.raw_batch import RawPart
 from ingest.inputs.replication.pgoutput import Change, Column, Relation, Unsent, Value
 from ingest.inputs.replication.values import Types, write_value
-from ingest.inputs.stream.lines import MARKED, read_chunks
+from ingest.inputs.stream.lines import read_chunks
+from ingest.readers.json_object import MARKED
 from ingest.readers.record_writer import DELETED
 
 PART_BYTES = 16 << 20  # from which on the next transaction begins a new part

@@ -21,14 +21,14 @@ from catalog.model.dataset import Dataset
 from ingest.cleaning.plan import needed_columns
 from ingest.inputs.raw_batch import RawPart
 from ingest.inputs.stream.messages import Message
-from ingest.readers.record_writer import DELETED, JSON_COLUMN
+from ingest.readers.json_object import MARKED, put_in_front
+from ingest.readers.record_writer import JSON_COLUMN
 
 LONGEST_GAP = 1_000  # offsets without a message that become blank lines
 CHUNK_BYTES = 1 << 20
 BLANKS = b" \t\r\n"
 METADATA = ("_key", "_partition", "_offset", "_timestamp", "_headers")
 ARCHIVES = (b"PK\x03\x04", b"PK\x05\x06")
-MARKED = b'"%b":true' % DELETED.encode()
 
 WriteLine = Callable[[Message], bytes]
 
@@ -146,10 +146,7 @@ def put_members(line: bytes, message: Message, metadata: Collection[str], key: s
         return line
     members = [] if key is None else [orjson.dumps(key) + b":" + orjson.dumps(show_key(message.key))]
     members += [b'"%b":%b' % (name.encode(), orjson.dumps(describe(name, message))) for name in metadata]
-    if not members:
-        return line
-    comma = b"" if line[1:].lstrip(BLANKS).startswith(b"}") else b","
-    return b"{" + b",".join(members) + comma + line[1:]
+    return put_in_front(line, members)
 
 
 def describe(name: str, message: Message) -> object:
@@ -207,7 +204,7 @@ class TombstoneWriter:
 
 def put_mark(line: bytes) -> bytes:
     """A JSON object with the mark of deletion."""
-    return b"{" + MARKED + (b"" if line == b"{}" else b",") + line[1:]
+    return put_in_front(line, [MARKED])
 
 
 def read_json(text: bytes | None) -> object:
