@@ -50,6 +50,7 @@ OPEN_PAGES = (
     Measured("counted values", f"{FLIGHTS}/explore/facets/origin?carrier=UA", COUNTED),
     Measured("record", f"{FLIGHTS}/records/2013-01-01-UA1545-EWR-0515", DATASET),
     Measured("comparison", f"{FLIGHTS}/diff", DATASET),
+    Measured("revisions", f"{FLIGHTS}/revisions", DATASET),
     Measured("reports", "/reports", CATALOGUE),
     Measured("report, delays", "/reports/delays-in-new-york", REPORT),
     Measured("report, state", "/reports/state-of-the-data", REPORT),

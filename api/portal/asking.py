@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from urllib.parse import quote, urlencode
 import orjson
 from fastapi import Request
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Scope
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.auth.identify import IDENTIFIED
 from api.auth.sessions import Visitor
@@ -151,12 +151,10 @@ class Asking:
         }
         answer = Answer(sending.body)
         async with self.turns:
-            await route(self.request.app.router, scope, answer)
+            await route(self.request.app.router, scope, answer.receive, answer.send)
         content = b"".join(answer.chunks)
         if answer.status >= 300:
-            told = orjson.loads(content)
-            kept = {name.title(): value for name, value in answer.headers.items() if name in PROBLEM_FIELDS}
-            raise Problem(told["code"], told.get("detail"), errors=told.get("errors"), headers=kept)
+            raise problem_in(content, answer.headers)
         revision = answer.headers.get("decant-revision", "")
         # What nobody may keep has no tag of its own.
         tag = answer.headers.get("etag") or hashlib.blake2b(content, digest_size=16).hexdigest()
@@ -205,10 +203,17 @@ def write_address(path: str, query: str) -> str:
     return path + (f"?{query}" if query else "")
 
 
-async def route(router: ASGIApp, scope: Scope, answer: Answer) -> None:
+def problem_in(content: bytes, headers: Mapping[str, str]) -> Problem:
+    """The problem that the API's answer is; its headers have names in lower case."""
+    told = orjson.loads(content)
+    kept = {name.title(): value for name, value in headers.items() if name in PROBLEM_FIELDS}
+    return Problem(told["code"], told.get("detail"), errors=told.get("errors"), headers=kept)
+
+
+async def route(router: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
     """Has the service's routes answer; what other layers would make a problem is one here already."""
     try:
-        await router(scope, answer.receive, answer.send)
+        await router(scope, receive, send)
     except RAISED as error:
         raise problem_of(error) from error
     except HTTPException as error:

@@ -27,6 +27,7 @@ from api.portal.explorer.rounding import round_measure
 from api.portal.figures import show_bound, show_number
 from api.portal.record_path import record_path
 from api.portal.reports.folder import reports_of
+from api.portal.session_path import api_path
 from api.portal.signing_in.form import Form, form_token
 from api.portal.signing_in.refused import REFUSED, Refused
 from runtime.plain_text import plain
@@ -92,9 +93,13 @@ def render(request: Request, content: Content, replies: Sequence[Reply]) -> byte
     def url(path: str) -> str:
         return public_path(settings, path)
 
+    def api(address: str) -> str:
+        return url(api_path(address, signed_in=session is not None))
+
     frame = {
         "page": content,
         "url": url,
+        "api": api,
         "asked": sorted({reply.address for reply in replies if reply.is_told}),
         "here": asked_address(request),
         "held": visitor.principal.scopes if visitor is not None and session is not None else None,

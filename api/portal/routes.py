@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 from api.http.negotiation import choose_coding
 from api.http.problems import Problem
 from api.http.responses import READ
+from api.portal import by_session
 from api.portal.action import Action, answer_action
 from api.portal.assets import all_assets, encoded_asset, served_assets
 from api.portal.console import loads, overview, records, rejects
@@ -39,6 +40,7 @@ from api.portal.pages.property import PROPERTY
 from api.portal.pages.record import RECORD
 from api.portal.pages.report import REPORT
 from api.portal.pages.reports import REPORTS
+from api.portal.pages.revisions import REVISIONS
 from api.portal.pages.sign_in import DO_SIGN_IN, DO_SIGN_OUT, SIGN_IN
 from api.portal.pages.sign_in_openid import CALLBACK, get_way_back, get_way_there
 from api.portal.pages.webhooks import ACTIONS as WEBHOOK_ACTIONS
@@ -56,6 +58,7 @@ PAGES: tuple[Page, ...] = (
     FACET,
     RECORD,
     DIFF,
+    REVISIONS,
     REPORTS,
     REPORT,
     SIGN_IN,
@@ -142,6 +145,7 @@ router.routes.extend(
     for each in ACTIONS
 )
 router.routes.extend(make_route(each.path, each.name, partial(answer_document, document=each)) for each in DOCUMENTS)
+router.routes.extend(by_session.ROUTES)
 router.routes.append(make_route(CALLBACK, "portal sign-in callback", guard(get_way_back)))
 router.routes.append(make_route(WAY_THERE, "portal sign-in issuer", guard(get_way_there)))
 router.routes.append(Route("/favicon.ico", get_icon, methods=READ, name="icon"))

@@ -12,7 +12,7 @@ from api.auth.api_keys import create_key
 from ingest.inspection.column_statistics import refresh_profiles
 from runtime.postgres.database import make_engine
 from runtime.settings.secret import read_secret
-from tests.support.keys import make_key
+from tests.support.keys import key_of, make_key
 from tests.support.lab import PEOPLE, Lab
 from tests.support.routes import CLOSED, ROUTES, Asked
 from tests.support.site import Site, open_site
@@ -21,7 +21,7 @@ from tests.support.visitor import sign_in
 
 # What begins an address of the service, in whatever holds it: JSON, a header, a page.
 BESIDE = re.compile(
-    r"""["'<](/(?:assets|browse|data|docs|keys|openapi|operations|static|livez|readyz|metrics)\b[^"'>]*)["'>]"""
+    r"""["'<](/(?:assets|browse|data|docs|keys|openapi|operations|session|static|livez|readyz|metrics)\b[^"'>]*)["'>]"""
 )
 BASE = "https://data.example/sub"
 
@@ -102,6 +102,13 @@ def test_the_cookie_of_a_session_is_sent_to_the_service_and_not_beside_it(site: 
         assert list(visitor.client.cookies.jar) == []
     finally:
         visitor.client.cookies.clear()
+
+
+def test_a_redirect_to_a_download_stays_below_the_path_and_the_session(site: Site) -> None:
+    headers = key_of(site.lab, "people:read")
+    answer = site.client.get("/session/data/people/v1/people/export?format=csv", headers=headers)
+    assert answer.headers["location"].startswith(f"{site.base}/session/data/people/v1/people/export?format=csv&at=1")
+    assert site.client.get(answer.headers["location"], headers=headers).status_code == 200
 
 
 REFUSALS = {

@@ -33,6 +33,7 @@ PAGES = (
     f"{ORDERS}/records/5",
     f"{ORDERS}/records/0",
     f"{ORDERS}/diff",
+    f"{ORDERS}/revisions",
     f"{ORDERS}/diff?since=9&at=1",
     "/reports",
     "/reports/sales",

@@ -22,7 +22,7 @@ ORDERS = "/browse/shop/v1/orders"
 PAGES = (
     *("/", "/browse", "/browse/shop/v1", "/browse/shop/v1/contract", ORDERS, f"{ORDERS}/explore"),
     *(f"{ORDERS}/properties/price", f"{ORDERS}/properties/customer"),
-    *(f"{ORDERS}/records/0", f"{ORDERS}/diff"),
+    *(f"{ORDERS}/records/0", f"{ORDERS}/diff", f"{ORDERS}/revisions"),
     *("/reports", "/reports/sales", "/reports/broken"),
 )
 OURS = {

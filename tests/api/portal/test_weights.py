@@ -18,7 +18,13 @@ ORDERS = "/browse/shop/v1/orders"
 LIMIT, EXPLORER_LIMIT = 15_000, 25_000
 SHOP_PAGES = (
     *("/", "/browse?q=order", "/browse/shop/v1", "/browse/shop/v1/contract", ORDERS, f"{ORDERS}/properties/price"),
-    *(f"{ORDERS}/explore", f"{ORDERS}/explore/facets/kind", f"{ORDERS}/records/5", f"{ORDERS}/diff?since=1&at=2"),
+    *(
+        f"{ORDERS}/explore",
+        f"{ORDERS}/explore/facets/kind",
+        f"{ORDERS}/records/5",
+        f"{ORDERS}/diff?since=1&at=2",
+        f"{ORDERS}/revisions",
+    ),
     *(
         f"{ORDERS}/explore?group_by=month(ordered_at),kind,customer&limit=1000",
         "/reports",
