@@ -24,6 +24,7 @@ from commands import (
     reports,
     restoring,
     service,
+    store,
     streams,
     subscriptions,
     worker,
@@ -53,6 +54,7 @@ def make_app() -> typer.Typer:
     contract_app = make_group("Check, compare and draft contracts.")
     report_app = make_group("Check and list reports.")
     keys_app = make_group("Manage API keys.")
+    store_app = make_group("Try, compare and fill the object store that hosts share.")
     replication_app = make_group("Make and drop the slots that replicated tables are read from.")
     for command in (
         demo.demo,
@@ -81,6 +83,9 @@ def make_app() -> typer.Typer:
     app.add_typer(report_app, name="report")
     report_app.command()(reports.lint)
     report_app.command("list")(reports.list_)
+    app.add_typer(store_app, name="store")
+    store_app.command()(store.check)
+    store_app.command()(store.copy)
     app.add_typer(replication_app, name="replication")
     replication_app.command()(replication.create)
     replication_app.command()(replication.drop)

@@ -88,7 +88,7 @@ class Service:
         self.write_pool = make_write_pool(urls.write, settings)
         self.read_connections = ReadConnections(self.pool, settings.read_pool_size, settings.pool_timeout_ms / 1000)
         self.cache = PageCache(settings.cache_bytes)
-        self.export_files = ExportFiles(settings.exports_folder, settings.export_cache_bytes)
+        self.export_files = ExportFiles(settings)
         self.datasets = {(dataset.product, dataset.major, dataset.name): dataset for dataset in catalog.datasets()}
         self.heads = Heads(self.read_connections, self.write_pool, urls.read, self.report)
         self.verifier = TokenVerifier(settings.token_issuers)

@@ -7,6 +7,8 @@ CatalogError
 ├── UnknownDatasetError     no such product or dataset
 ├── EmbeddedPostgresError   the embedded server cannot start or be reached (embedded.py)
 ├── MigrationError          the schema cannot be, or was not, brought to the contracts
+├── StoreError              the object store refused, or cannot be used
+│   └── StoreUnavailableError      worth trying again later
 └── DatabaseError           Postgres could not be reached or refused
     ├── DatabaseUnavailableError   worth trying again later
     │   └── BusyError              others are at it; says at what
@@ -63,6 +65,14 @@ class UnknownDatasetError(CatalogError):
 
 class MigrationError(CatalogError):
     """The database's schema does not fit the contracts. Run `decant migrate`."""
+
+
+class StoreError(CatalogError):
+    """The object store of DECANT_STORE_URL refused a request."""
+
+
+class StoreUnavailableError(StoreError):
+    """The object store of DECANT_STORE_URL cannot be reached at the moment."""
 
 
 class DatabaseError(CatalogError):

@@ -14,6 +14,7 @@ from hypothesis import settings
 
 from runtime.postgres.database import DatabaseUrls, create_roles
 from runtime.postgres.embedded_postgres import EmbeddedPostgres, run_embedded
+from tests.support.buckets import bucket_server  # noqa: F401 - a fixture
 from tests.support.databases import Databases
 from tests.support.documents import flights  # noqa: F401 - a fixture
 from tests.support.examples import PROFILE

@@ -157,7 +157,7 @@ def test_a_file_format_is_read_and_its_bad_lines_are_rejected(make_lab: Callable
     load, answer, _, erased = ask(lab, tmp_path / "copy", "/data/added/v1/rows/records", erased="1")
     assert load == "published 2 None"
     assert erased == "published None"
-    landed = [file.read_text() for file in lab.settings.landing_folder.rglob("*") if file.is_file()]
+    landed = [file.read_text() for file in lab.landing.rglob("*") if file.is_file()]
     assert [text for text in landed if "id=2" in text] == ["\nnothing here\nid=x name=b\nid=2 name=c\n"]
     assert '"data":[{"id":1,"name":"Ann \\"Lee\\""},{"id":2,"name":"c"}]' in answer
     assert lab.rows("SELECT line, raw FROM decant.rejected_records ORDER BY line") == [

@@ -1,7 +1,9 @@
 """File exports (Parquet, Excel): built once, cached on disk, served with range requests.
 
 A file is named after the entity tag, so after revision, contract, view and query; processes that share the folder
-share the files. One builds, the others wait; the longest unused leave when they take too much room.
+share the files. One builds, the others wait; the longest unused leave when they take too much room. Hosts that share
+a bucket fetch from it what another one built. Of two that build at once, the first one's file is that of both: ranges
+of one file may come from either.
 """
 
 from __future__ import annotations
@@ -21,9 +23,12 @@ from secrets import token_hex
 from api.database.published_heads import Head
 from api.http.negotiation import MediaType
 from catalog.model.dataset import Dataset
-from catalog.storage.export_files import delete_exports, export_folder
+from catalog.storage.export_files import delete_files, export_folder
+from catalog.storage.object_store import EXPORTS, open_store
+from runtime.errors import StoreError
 from runtime.logs import log
 from runtime.private_files import make_private_folder
+from runtime.settings.settings import Settings
 
 DIGEST_SUFFIX = ".sha256"
 LOCK_POLL_SECONDS = 0.02
@@ -42,9 +47,10 @@ class KeptFile:
 class ExportFiles:
     """The folder of finished files."""
 
-    def __init__(self, folder: Path, limit_bytes: int) -> None:
-        self.folder = folder
-        self.limit_bytes = limit_bytes
+    def __init__(self, settings: Settings) -> None:
+        self.store = open_store(settings)
+        self.folder = settings.exports_folder
+        self.limit_bytes = settings.export_cache_bytes
         self.oldest: dict[str, tuple[str, int]] = {}  # by address: epoch and revision before which its files are gone
 
     def forget_ended(self, dataset: Dataset, epoch: str, head: Head) -> None:
@@ -54,7 +60,7 @@ class ExportFiles:
             return
         self.oldest[dataset.address] = oldest
         try:
-            delete_exports(self.folder, dataset, before=oldest)
+            delete_files(self.folder, dataset, before=oldest)
         except OSError as error:
             # Nobody can be sent them any more; its owner should know that they are there.
             log(LOG, "exports_not_removed", logging.WARNING, folder=export_folder(self.folder, dataset), reason=error)
@@ -72,8 +78,9 @@ class ExportFiles:
             make_private_folder(path.parent)
             lock = await wait_for_lock(path.with_suffix(".lock"))
             try:
-                if not self.is_whole(path):
+                if not self.is_whole(path) and not await asyncio.to_thread(self.fetch, path):
                     await self.build(path, build)
+                    await asyncio.to_thread(self.share, path)
             finally:
                 os.close(lock)
             await asyncio.to_thread(self.make_room, path)
@@ -94,6 +101,40 @@ class ExportFiles:
             draft.replace(path)
         finally:
             draft.unlink(missing_ok=True)
+
+    def fetch(self, path: Path) -> bool:
+        """Whether the file was in the bucket that hosts share, and is here now."""
+        if not self.store.is_shared:
+            return False
+        try:
+            found = self.store.look_up(self.key_of(path))
+            if found is None or self.store.find(found.key, path.parent) is None:
+                return False
+        except StoreError as error:
+            log(LOG, "exports_not_shared", logging.WARNING, reason=error)
+            return False
+        digest = digest_path(path)
+        digest.write_text(digest_file(path))
+        os.utime(digest, (found.stored_at, found.stored_at))  # the file is as old as others say it is
+        return True
+
+    def share(self, path: Path) -> None:
+        """Puts a file that was built here into the bucket; that of a host that was quicker takes its place."""
+        if not self.store.is_shared:
+            return
+        try:
+            placed = self.store.put(path, self.key_of(path))
+        except StoreError as error:
+            # It is served all the same: the other hosts build their own.
+            log(LOG, "exports_not_shared", logging.WARNING, reason=error)
+            return
+        if not placed.is_first:
+            path.unlink(missing_ok=True)
+        self.fetch(path)
+
+    def key_of(self, path: Path) -> str:
+        """The key of a file in the bucket."""
+        return f"{EXPORTS}/{path.relative_to(self.folder)}"
 
     def is_whole(self, path: Path) -> bool:
         """Whether the file is there with all that is said of it."""

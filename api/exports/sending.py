@@ -208,7 +208,9 @@ class Sending:
         head = await heads.of(self.view.dataset)
         if self.pin.revision < head.oldest_revision:
             # Something was erased, or pruned, while the file was built.
-            delete_exports(files.folder, self.view.dataset, before=(heads.epoch, head.oldest_revision))
+            await asyncio.to_thread(
+                delete_exports, self.settings, self.view.dataset, before=(heads.epoch, head.oldest_revision)
+            )
             raise gone(head)
 
     async def build(self, media_type: FiledFormat, path: Path) -> None:

@@ -66,6 +66,8 @@ class Permits:
             location = make_location(bucket, folder, endpoint, path)
         except ValueError as error:
             return f"{written} with the path {path!r} is not valid: {error}"
+        if self.store is not None and (self.store.holds(location) or location.holds(self.store)):
+            return f"{written} holds DECANT_STORE_URL, where the raw batches of all products are"
         if self.settings.env == "development" or any(listed.holds(location) for listed in self.buckets):
             return None
         plain = (
@@ -81,6 +83,12 @@ class Permits:
     def buckets(self) -> list[BucketLocation]:
         """The places in object stores that the machine's credentials may be used for."""
         return [read_location(text) for text in self.listed(self.settings.input_buckets)]
+
+    @cached_property
+    def store(self) -> BucketLocation | None:
+        """Where Decant's own objects are, if they are in a bucket."""
+        url = self.settings.store_url
+        return read_location(url) if url is not None else None
 
     @cached_property
     def home(self) -> Path:

@@ -1,6 +1,6 @@
-"""Snapshot of a dataset's current revision, cached beside the landing zone for the next load to compare with.
+"""Snapshot of a dataset's current revision, kept in the object store for the next load to compare with.
 
-Most records of most batches are repeated unchanged. Where a file of the current revision's records lies here, DuckDB
+Most records of most batches are repeated unchanged. Where a file of the current revision's records lies there, DuckDB
 finds them in a fraction of the time that it takes to stage them all in Postgres. The file is a shortcut and never
 the truth: its name says which publication it is of, whatever does not fit is passed over, and what it does not vouch
 for goes to Postgres, which decides.
@@ -14,12 +14,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from secrets import token_hex
 
 import duckdb
 import sqlalchemy as sa
 
 from catalog.model.dataset import Dataset
 from catalog.storage.ledger_tables import DatasetHead
+from catalog.storage.object_store import KNOWN, open_store
 from runtime.duckdb_connection import open_duckdb
 from runtime.duckdb_quoting import quote_text
 from runtime.private_files import make_private_folder
@@ -56,6 +58,11 @@ def supports_snapshot(dataset: Dataset) -> bool:
     return dataset.input is not None and dataset.input.mode != "append" and not unique
 
 
+def is_worthwhile(records: int) -> bool:
+    """Whether so many records are compared sooner here than in Postgres."""
+    return records >= SNAPSHOT_FROM_RECORDS
+
+
 def read_published_state(connection: sa.Connection, dataset_id: int, parents: Mapping[str, int]) -> PublishedState:
     """The dataset's head as the connection's transaction sees it, with the revisions of its parents."""
     head = connection.execute(sa.select(DatasetHead.__table__).where(DatasetHead.id == dataset_id)).one()
@@ -74,10 +81,14 @@ def read_parents(connection: sa.Connection, dataset: Dataset) -> dict[str, int]:
 
 
 def find_snapshot(settings: Settings, dataset: Dataset, published_state: PublishedState) -> PublishedSnapshot | None:
-    """The file of the current revision, where there is one."""
-    file = name_file(settings, dataset, published_state)
-    if not supports_snapshot(dataset) or not file.is_file():
+    """The file of the current revision, where there is one; from a bucket it is fetched once."""
+    if not supports_snapshot(dataset) or not is_worthwhile(published_state.record_count):
         return None
+    make_private_folder(settings.known_folder)
+    file = open_store(settings).find(make_key(dataset, published_state), settings.known_folder.resolve())
+    if file is None:
+        return None
+    file = file.resolve()
     with open_duckdb(files=(file,)) as engine:
         try:
             row = engine.execute(f"SELECT count(*) FROM read_parquet({quote_text(str(file))})").fetchone()
@@ -88,21 +99,38 @@ def find_snapshot(settings: Settings, dataset: Dataset, published_state: Publish
 
 def store_snapshot(settings: Settings, dataset: Dataset, published_state: PublishedState, draft: Path) -> None:
     """Stores the snapshot of a publication for the next load, and deletes earlier ones."""
-    target = name_file(settings, dataset, published_state)
-    make_private_folder(settings.known_folder)
-    make_private_folder(target.parent)
     delete_snapshots(settings, published_state.dataset_id)
-    draft.replace(target)
+    make_private_folder(settings.known_folder)
+    # From here on it is this host's copy, where the store is a bucket.
+    draft = draft.replace(settings.known_folder / f"{token_hex(8)}.part")
+    open_store(settings).put(draft, make_key(dataset, published_state))
 
 
 def delete_snapshots(settings: Settings, dataset_id: int) -> None:
-    """Deletes the dataset's snapshots."""
-    for file in settings.known_folder.glob(f"{dataset_id}-*.parquet"):
-        file.unlink(missing_ok=True)
+    """Deletes the dataset's snapshots; other hosts' copies go with `delete_outdated_copies`."""
+    store = open_store(settings)
+    for found in list(store.list(KNOWN)):
+        if Path(found.key).name.startswith(f"{dataset_id}-"):
+            store.delete(found.key)
+    for copy in settings.known_folder.glob(f"{dataset_id}-*.parquet"):
+        copy.unlink(missing_ok=True)
 
 
-def name_file(settings: Settings, dataset: Dataset, published_state: PublishedState) -> Path:
-    """Where the file of one publication lies: any other publication, parent or column is another name."""
+def delete_outdated_copies(settings: Settings) -> None:
+    """Deletes this host's copies of what is no longer in the bucket: it may have been erased."""
+    store = open_store(settings)
+    if not store.is_shared:
+        return
+    copies = list(settings.known_folder.glob("*.parquet"))
+    if copies:
+        kept = {Path(found.key).name for found in store.list(KNOWN)}
+        for copy in copies:
+            if copy.name not in kept:
+                copy.unlink(missing_ok=True)
+
+
+def make_key(dataset: Dataset, published_state: PublishedState) -> str:
+    """The key of the file of one publication: any other publication, parent or column is another name."""
     facts = [
         published_state.revision,
         str(published_state.published_at),
@@ -111,4 +139,4 @@ def name_file(settings: Settings, dataset: Dataset, published_state: PublishedSt
         dataset.key,
     ]
     digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]
-    return (settings.known_folder / f"{published_state.dataset_id}-{digest}.parquet").resolve()
+    return f"{KNOWN}/{published_state.dataset_id}-{digest}.parquet"

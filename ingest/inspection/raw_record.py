@@ -9,6 +9,7 @@ from typing import Any
 
 from catalog.model.dataset import Dataset, file_format_of
 from ingest.errors import IngestError
+from runtime.errors import StoreError
 from runtime.settings.settings import Settings
 
 
@@ -20,7 +21,7 @@ def make_raw_lookup(settings: Settings) -> Callable[[Dataset, dict[str, Any], in
         if not landed or not parts:
             return None
         # Here, because they bring DuckDB along: a service that is never asked saves 40 MB.
-        from ingest.landing.landing_zone import recall
+        from ingest.landing.landing_zone import LandingZone
         from ingest.landing.unpacking import UnpackLimit
         from ingest.readers import pick_raw
         from ingest.readers.record_writer import ParsedPart
@@ -28,11 +29,11 @@ def make_raw_lookup(settings: Settings) -> Callable[[Dataset, dict[str, Any], in
         file_format = file_format_of(dataset)
         spans = [ParsedPart(part["name"], part["offset"], tuple(part["columns"] or ()) or None) for part in parts]
         try:
-            batch = recall(settings.landing_folder, landed["parts"])
             with tempfile.TemporaryDirectory() as folder:
+                batch = LandingZone.of(settings).recall(landed["parts"], Path(folder))
                 for _, raw in pick_raw(batch, file_format, spans, UnpackLimit.of(settings), [line], Path(folder)):
                     return raw
-        except (IngestError, OSError, ValueError):
+        except (IngestError, StoreError, OSError, ValueError):
             return None
         return None
 

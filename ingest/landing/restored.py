@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from catalog.model.catalog import Catalog
 from catalog.storage.heads import is_head_of
 from catalog.storage.ledger_tables import DatasetHead, Load
-from ingest.landing.landing_zone import locate
+from ingest.landing.landing_zone import LandingZone
 from runtime.settings.settings import Settings
 
 
@@ -24,6 +24,7 @@ class MissingBatches:
 
 def find_missing_batches(connection: sa.Connection, settings: Settings, catalog: Catalog) -> list[MissingBatches]:
     """One entry for each dataset that lacks any."""
+    zone = LandingZone.of(settings)
     found = []
     for dataset in catalog.datasets():
         rows = connection.execute(
@@ -31,11 +32,7 @@ def find_missing_batches(connection: sa.Connection, settings: Settings, catalog:
             .join(DatasetHead, DatasetHead.id == Load.dataset_id)
             .where(is_head_of(dataset), Load.landed.is_not(None))
         )
-        gone = [
-            row.status
-            for row in rows
-            if not all(locate(settings.landing_folder, part["sha256"]).is_file() for part in row.landed["parts"])
-        ]
+        gone = [row.status for row in rows if not all(zone.holds(part["sha256"]) for part in row.landed["parts"])]
         if gone:
             unfinished = sum(status in {"queued", "running"} for status in gone)
             found.append(MissingBatches(dataset.address, len(gone), unfinished))

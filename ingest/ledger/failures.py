@@ -24,9 +24,10 @@ from ingest.errors import (
     OutOfMemoryError,
     SourceError,
     SourceUnavailableError,
+    StoreUnreachableError,
     SystemFailureError,
 )
-from runtime.errors import CatalogError, DatabaseUnavailableError
+from runtime.errors import CatalogError, DatabaseUnavailableError, StoreUnavailableError
 from runtime.postgres.database import translate_error
 from runtime.postgres.driver_messages import describe_duckdb, describe_postgres
 
@@ -91,6 +92,8 @@ def explain_failure(error: BaseException) -> IngestError:
         )
     if isinstance(driver, UnicodeError):
         return SourceError("The source holds text that cannot be read in its encoding; see the log.")
+    if isinstance(driver, StoreUnavailableError):
+        return StoreUnreachableError(str(driver))
     if isinstance(driver, CatalogError):
         return SystemFailureError(str(driver))
     return InternalError(f"{type(driver).__name__}: see the log.")

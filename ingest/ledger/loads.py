@@ -194,15 +194,14 @@ def find_unfinished(connection: sa.Connection, dataset_id: int, kind: str) -> in
     ).scalar_one_or_none()
 
 
-def note_landed(engine: sa.Engine, ticket: Ticket, note: LandedNote, batch_sha256: str) -> None:
+def note_landed(connection: sa.Connection, ticket: Ticket, note: LandedNote, batch_sha256: str) -> None:
     """Remembers what was brought: a worker that takes the load over need not read the input a second time."""
-    with engine.begin() as connection:
-        lock_head(connection, ticket.dataset_id, ticket.fencing_token, shared=True)
-        connection.execute(
-            sa.update(Load)
-            .where(Load.id == ticket.load_id)
-            .values(source=note.source, landed=asdict(note), batch_sha256=batch_sha256)
-        )
+    lock_head(connection, ticket.dataset_id, ticket.fencing_token, shared=True)
+    connection.execute(
+        sa.update(Load)
+        .where(Load.id == ticket.load_id)
+        .values(source=note.source, landed=asdict(note), batch_sha256=batch_sha256)
+    )
 
 
 def move_input(connection: sa.Connection, dataset_id: int, position: dict[str, object] | None) -> None:

@@ -11,7 +11,7 @@ import duckdb
 
 from catalog.model.dataset import Dataset
 from ingest.cleaning.engine import CleanBatch
-from ingest.cleaning.published_snapshot import SNAPSHOT_FROM_RECORDS, store_snapshot, supports_snapshot
+from ingest.cleaning.published_snapshot import is_worthwhile, store_snapshot, supports_snapshot
 from ingest.publishing.candidate import Publication
 from ingest.quarantine.replay_batch import takes_whole
 from runtime.settings.settings import Settings
@@ -33,7 +33,7 @@ class SnapshotCache:
     def draft(self, *, wanted: bool) -> Iterator[None]:
         """Writes the file while the publication goes on inside."""
         with ThreadPoolExecutor(1) as pool:
-            if wanted and supports_snapshot(self.dataset) and self.clean.accepted >= SNAPSHOT_FROM_RECORDS:
+            if wanted and supports_snapshot(self.dataset) and is_worthwhile(self.clean.accepted):
                 self.drafted = pool.submit(self.write, ())
             yield
 

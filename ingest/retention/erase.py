@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import re
 from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
@@ -23,13 +25,12 @@ from ingest.cleaning.plan import compile_cleaning, needed_columns
 from ingest.cleaning.published_snapshot import delete_snapshots
 from ingest.errors import CleaningError, IngestError, SourceError
 from ingest.landing.landed_batch import LandedBatch, LandedPart
-from ingest.landing.landing_zone import recall
+from ingest.landing.landing_zone import LandingZone
 from ingest.landing.unpacking import UnpackLimit
 from ingest.ledger.running_load import RunningLoad
 from ingest.readers import parse_batch
 from ingest.readers.record_writer import ParsedBatch
 from ingest.retention.key_spellings import spell_key
-from ingest.retention.prune import remove_unneeded
 from ingest.retention.redact_files import RedactionSpace, redact_part
 from runtime.postgres.driver_messages import describe_duckdb
 
@@ -45,6 +46,7 @@ class Erasure:
         self.tables = load.tables
         self.dataset_id = load.ticket.dataset_id
         self.folder = load.folder
+        self.zone = LandingZone.of(load.settings)
         self.values = read_key(load.dataset, key)
         with load.engine.connect() as connection:
             spellings = spell_key(connection, load.tables, key, self.values)
@@ -73,8 +75,10 @@ class Erasure:
             ).all()
         for load_id, landed in loads:
             try:
-                batch = recall(self.settings.landing_folder, landed["parts"])
-                self.redact_batch(load_id, batch)
+                # What had to be fetched goes before the next one: all batches together may be more than a disk holds.
+                with TemporaryDirectory(dir=self.folder) as name:
+                    batch = self.zone.recall(landed["parts"], Path(name))
+                    self.redact_batch(load_id, batch, Path(name))
             except (SourceError, CleaningError) as error:
                 self.notes.append(f"the raw batch of load {load_id} could not be searched: {error}")
 
@@ -97,7 +101,7 @@ class Erasure:
                 offset = next((part["offset"] for part in parts or () if part["name"] == file), 0)
                 self.lines.setdefault(load_id, set()).add(offset + line)
 
-    def redact_batch(self, load_id: int, batch: LandedBatch) -> None:
+    def redact_batch(self, load_id: int, batch: LandedBatch, folder: Path) -> None:
         """Rewrites the parts of one load's batch that hold the key, and says so in the ledger."""
         file_format = file_format_of(self.tables.dataset)
         limit = UnpackLimit.of(self.settings)
@@ -111,7 +115,7 @@ class Erasure:
             return
         everything = sorted(all_lines(parsed, file_format.delimiter)) if parsed.is_json else []
         kept: list[LandedPart] = []
-        space = RedactionSpace(self.settings.landing_folder, limit, self.folder)
+        space = RedactionSpace(folder, limit)
         for index, span in enumerate(parsed.parts):
             end = parsed.parts[index + 1].offset if index + 1 < len(parsed.parts) else None
             mine = {line - span.offset for line in lines if line > span.offset and (end is None or line <= end)}
@@ -122,10 +126,10 @@ class Erasure:
             kept.append(part)
         names = {part.name for part in kept}
         kept += [part for part in batch.parts if part.name not in names]
-        self.replace_parts(load_id, batch, kept)
+        self.replace_parts(load_id, batch, LandedBatch(batch.sha256, tuple(kept)))
         self.batches += 1
 
-    def replace_parts(self, load_id: int, batch: LandedBatch, kept: list[LandedPart]) -> None:
+    def replace_parts(self, load_id: int, batch: LandedBatch, kept: LandedBatch) -> None:
         """Makes the rewritten parts the load's own; the old files go, unless another dataset keeps the same bytes."""
         notes = [
             {
@@ -135,15 +139,16 @@ class Erasure:
                 "form": p.file_format and asdict(p.file_format),
                 "redacted": True,
             }
-            for p in kept
+            for p in kept.parts
         ]
         with self.engine.begin() as connection:
+            self.zone.place(connection, kept)
             landed = connection.execute(sa.select(Load.landed).where(Load.id == load_id)).scalar_one()
             connection.execute(sa.update(Load).where(Load.id == load_id).values(landed=landed | {"parts": notes}))
         for part in batch.parts:
-            if part.sha256 not in {new.sha256 for new in kept}:
-                remove_unneeded(self.engine, self.settings.landing_folder, part.sha256, young_seconds=0)
-                if part.path.is_file() and self.is_foreign(part.sha256):
+            if part.sha256 not in {new.sha256 for new in kept.parts}:
+                self.zone.remove_unneeded(self.engine, part.sha256)
+                if self.zone.holds(part.sha256) and self.is_foreign(part.sha256):
                     self.notes.append(f"another dataset has the same raw bytes ({part.name}): erase it there too")
 
     def is_foreign(self, sha256: str) -> bool:
@@ -219,7 +224,7 @@ class Erasure:
     def delete_copies(self) -> None:
         """Removes what is kept beside the tables: what makes loads quick, and finished exports."""
         delete_snapshots(self.settings, self.dataset_id)
-        delete_exports(self.settings.exports_folder, self.tables.dataset)
+        delete_exports(self.settings, self.tables.dataset)
 
 
 def read_key(dataset: Dataset, parts: list[str]) -> list[Any]:

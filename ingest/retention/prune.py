@@ -7,11 +7,9 @@ raw batch, then its file is removed.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -25,13 +23,12 @@ from catalog.storage.export_files import delete_exports
 from catalog.storage.heads import is_head_of
 from catalog.storage.ledger_tables import IDEMPOTENCY_HOURS, DatasetHead, Load, Revision
 from catalog.storage.profile_tables import PastProfile
-from ingest.landing.landing_zone import locate
+from ingest.landing.landing_zone import LandingZone
 from ingest.ledger.failures import explain_failure, is_outage
 from runtime.postgres.sql_types import SqlExpression
 from runtime.settings.settings import Settings
 
 ROWS_AT_ONCE = 10_000
-YOUNG_SECONDS = 3600.0  # a file that was touched since may belong to a load that is about to say so
 
 CLOSED_REJECTS = """
 DELETE FROM decant.rejected_records WHERE id IN (
@@ -139,7 +136,7 @@ def prune_dataset(engine: sa.Engine, settings: Settings, tables: DatasetTables, 
     pruned.oldest_revision = move_oldest(engine, head.id, horizon)
     pruned.history = delete_history(engine, tables, pruned.oldest_revision)
     delete_past_profiles(engine, head.id, pruned.oldest_revision)
-    delete_exports(settings.exports_folder, tables.dataset, before=(epoch, pruned.oldest_revision))
+    delete_exports(settings, tables.dataset, before=(epoch, pruned.oldest_revision))
     facts = {"dataset_id": head.id, "horizon": horizon}
     pruned.rejected = repeat(engine, CLOSED_REJECTS, facts)
     repeat(engine, RECEIPT_LINKS, facts)
@@ -228,6 +225,7 @@ def repeat(engine: sa.Engine, statement: str, facts: dict[str, object]) -> int:
 
 def delete_batches(engine: sa.Engine, settings: Settings, facts: dict[str, object], pruned: Pruned) -> None:
     """Lets go of raw batches that no kept revision, no quarantine and no unfinished load needs."""
+    zone = LandingZone.of(settings)
     with engine.connect() as connection:
         loads = list(connection.scalars(sa.text(FORGOTTEN_BATCHES), facts))
     for load_id in loads:
@@ -236,26 +234,9 @@ def delete_batches(engine: sa.Engine, settings: Settings, facts: dict[str, objec
             connection.execute(sa.update(Load).where(Load.id == load_id).values(landed=None))
         pruned.batches += 1
         for part in landed["parts"]:
-            size = remove_unneeded(engine, settings.landing_folder, part["sha256"])
+            size = zone.remove_unneeded(engine, part["sha256"])
             pruned.files += size is not None
             pruned.bytes += size or 0
-
-
-def remove_unneeded(engine: sa.Engine, folder: Path, sha256: str, young_seconds: float = YOUNG_SECONDS) -> int | None:
-    """The size of the file with this digest, removed; None where a load still needs it, or may be about to."""
-    path = locate(folder, sha256)
-    named = Load.landed.contains({"parts": [{"sha256": sha256}]})
-    with engine.connect() as connection:
-        if connection.execute(sa.select(sa.exists().where(Load.landed.is_not(None), named))).scalar_one():
-            return None
-    try:
-        facts = path.stat()
-        if time.time() - facts.st_mtime < young_seconds:
-            return None
-        path.unlink()
-    except FileNotFoundError:
-        return None
-    return facts.st_size
 
 
 def delete_keys(engine: sa.Engine, now: datetime) -> None:

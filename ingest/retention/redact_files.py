@@ -16,21 +16,20 @@ from ingest.readers import make_reader
 
 @dataclass(frozen=True)
 class RedactionSpace:
-    """Where redacted parts are landed, what may be unpacked there, and where drafts lie meanwhile."""
+    """Where redacted parts lie until they are placed, and what may be unpacked there."""
 
     folder: Path
     limit: UnpackLimit
-    drafts: Path
 
 
 def redact_part(
     part: LandedPart, file_format: FileFormat, dropped: Set[int], lines: list[int], space: RedactionSpace
 ) -> LandedPart:
-    """The part without the records at the lines in `dropped`, landed under its new digest.
+    """The part without the records at the lines in `dropped`, not yet in the landing zone.
 
     `lines` are all that its records stand on; of a table, which keeps its text, none are needed.
     """
-    reader = make_reader(part.file_format or file_format, space.limit, space.drafts)
+    reader = make_reader(part.file_format or file_format, space.limit, space.folder)
     redacted = reader.redact(part, dropped, [line for line in lines if line not in dropped])
     raw = RawPart(part.name, redacted.chunks, file_format=redacted.file_format)
-    return land_part(raw, space.folder, space.limit.size, lambda amount: None, space.drafts)
+    return land_part(raw, space.folder, space.limit.size, lambda amount: None)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime
 
+from catalog.storage.export_files import delete_old_exports
 from ingest.delivery.outcomes import tidy_deliveries
+from ingest.landing.landing_zone import LandingZone
 from ingest.ledger.outbox import prune_outbox
 from ingest.loading.loader import Loader
 from ingest.loading.prune_datasets import prune_datasets
@@ -27,6 +29,9 @@ def run_housekeeping(loader: Loader) -> None:
             if gone.history or gone.records or gone.rejected or gone.batches:
                 counts = {"history": gone.history, "records": gone.records, "rejected": gone.rejected}
                 log(LOGGER, "dataset_pruned", dataset=gone.dataset, **counts, batches=gone.batches)
+    if orphans := LandingZone.of(loader.settings).remove_orphans(loader.engine, datetime.now(UTC)):
+        log(LOGGER, "landing_zone_tidied", batches=orphans)
+    delete_old_exports(loader.settings, datetime.now(UTC))
     tidy_deliveries(loader.engine, datetime.now(UTC))
     tidy_incidents(loader.engine, datetime.now(UTC))
     if events := prune_outbox(loader.engine, datetime.now(UTC)):

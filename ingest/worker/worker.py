@@ -26,6 +26,7 @@ from catalog.model.catalog import Catalog
 from catalog.model.schedule import next_tick, scheduled_datasets
 from catalog.storage.dataset_tables import build_tables
 from catalog.storage.installation_tables import STALLED_SECONDS
+from ingest.cleaning.published_snapshot import delete_outdated_copies
 from ingest.delivery.deliverer import Deliverer
 from ingest.inspection.column_statistics import refresh_profiles
 from ingest.ledger.outbox import number_events
@@ -53,6 +54,7 @@ from runtime.settings.settings import Settings
 EVENTS_CONCURRENCY = 2
 OUTAGE_SECONDS = 5.0  # without the database: then everything starts anew
 HOUSEKEEPING_SECONDS = 3600.0
+COPIES_SECONDS = 60.0  # between two looks for copies of what was erased from the bucket
 PROFILE_SECONDS = 2.0  # between two looks for datasets without a profile of their revision
 STREAM_SECONDS = 0.4  # from one look at a stream to the next
 RELOAD_SECONDS = 5.0  # between two looks at contracts that are not the migrated ones
@@ -201,9 +203,12 @@ class Worker:
 
     def keep_watching(self) -> None:
         """Polls the watched inputs for new data, and runs housekeeping once an hour."""
-        tidied_at = time.monotonic()
+        tidied_at = checked_at = time.monotonic()
         while not self.stopping.wait(self.settings.worker_poll_seconds):
             with log_failure("watch_failed"):
+                if time.monotonic() - checked_at > COPIES_SECONDS:
+                    checked_at = time.monotonic()
+                    delete_outdated_copies(self.settings)
                 if new_data := find_due_inputs(self.loader, self.settings.worker_poll_seconds):
                     self.sweep(new_data)
                 if time.monotonic() - tidied_at > HOUSEKEEPING_SECONDS:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from runtime.settings.setting_types import Buckets, PeppersByVersion, Roots, Variables
+from runtime.settings.setting_types import Buckets, PeppersByVersion, Roots, StoreUrl, Variables
 from runtime.settings.values import OWN_PREFIX
 
 
@@ -24,6 +24,13 @@ class CommonSettings(BaseSettings):
     home: Annotated[
         Path, Field(description="Folder of Decant's own files: landing zone, secret, embedded Postgres.")
     ] = Path(".decant")
+    store_url: Annotated[
+        StoreUrl | None,
+        Field(
+            description="Bucket for what hosts share, such as s3://bucket/decant or https://minio.example/bucket: raw"
+            " batches, finished exports; default: HOME."
+        ),
+    ] = None
     contracts: Annotated[Path, Field(description="Folder of contracts, or one contract file.")] = Path("contracts")
     data: Annotated[
         Path | None, Field(description="Data folder: the value of ${DECANT_DATA} in contracts; default: HOME/data.")

@@ -16,6 +16,7 @@ from runtime.settings.values import (
     check_network,
     check_rate,
     check_roots,
+    check_store_url,
     check_variables,
     read_json,
     split_by_product,
@@ -23,6 +24,7 @@ from runtime.settings.values import (
 )
 
 Contact = Annotated[str, AfterValidator(check_contact)]
+StoreUrl = Annotated[str, AfterValidator(check_store_url)]
 RateText = Annotated[str, AfterValidator(check_rate)]
 
 # Separated by commas.

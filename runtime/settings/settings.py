@@ -155,11 +155,6 @@ class Settings(WorkSettings):
         return self.data if self.data is not None else self.home / "data"
 
     @property
-    def landing_folder(self) -> Path:
-        """The folder of raw batches, by their SHA-256."""
-        return self.home / "landing"
-
-    @property
     def known_folder(self) -> Path:
         """The folder of records of current revisions, to compare the next batch with."""
         return self.home / "known"

@@ -100,13 +100,24 @@ def check_roots(lists: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]
     return lists
 
 
+def check_store_url(place: str) -> str:
+    """The place of Decant's own objects."""
+    check_location(place)
+    return place.rstrip("/")
+
+
+def check_location(place: str) -> None:
+    """ValueError where a text is no place in an object store."""
+    try:
+        read_location(place)
+    except ValueError as error:
+        raise ValueError(
+            f"{place!r} is not of the form s3://bucket/folder or https://host/bucket/folder: {error}"
+        ) from None
+
+
 def check_buckets(lists: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     """The places in object stores by product."""
     for place in (place for places in lists.values() for place in places):
-        try:
-            read_location(place)
-        except ValueError as error:
-            raise ValueError(
-                f"{place!r} is not of the form s3://bucket/folder or https://host/bucket/folder: {error}"
-            ) from None
+        check_location(place)
     return lists

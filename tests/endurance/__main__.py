@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import os
+import secrets
 import shutil
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -18,6 +21,7 @@ from runtime.postgres.database import ROLES, DatabaseUrls, create_roles
 from runtime.postgres.embedded_postgres import EmbeddedPostgres, run_embedded
 from tests.endurance import crash, replication, streams, testbed, volume
 from tests.support.brokers import KafkaBroker, NatsServer
+from tests.support.buckets import LOGIN, make_bucket, serve_buckets
 from tests.support.lab import Lab
 from tests.support.source_server import run_source
 
@@ -33,7 +37,7 @@ class Labs:
         self.server = server
         self.number = 0
 
-    def make(self, contract: str) -> Lab:
+    def make(self, contract: str, **settings: Any) -> Lab:
         """The product of a contract, migrated."""
         self.number += 1
         name = f"endurance_{self.number}"
@@ -41,7 +45,7 @@ class Labs:
             connection.execute(f'CREATE DATABASE "{name}"'.encode())
         url = self.server.url
         urls = DatabaseUrls(url(database=name), *(url(user=role, database=name) for role in ROLES))
-        lab = Lab.build(self.folder / name, urls, contract)
+        lab = Lab.build(self.folder / name, urls, contract, **settings)
         lab.migrate()
         return lab
 
@@ -72,6 +76,7 @@ def main() -> int:
     kill = parts.add_parser("crash", help="loads killed at every step")
     kill.add_argument("--kills", type=int, default=200)
     kill.add_argument("--seed", type=int, default=int(time.time()))
+    kill.add_argument("--hosts", type=int, choices=[1, 2], default=1, help="2: they share a bucket, and no disk")
     stream = parts.add_parser("streams", help="loads of a stream, and its broker, killed while it is written")
     stream.add_argument("--kills", type=int, default=200)
     stream.add_argument("--seed", type=int, default=int(time.time()))
@@ -84,15 +89,8 @@ def main() -> int:
     with open_labs() as labs:
         if chosen.part == "crash":
             say(f"seed {chosen.seed}")
-            total: Counter[str] = Counter()
-            for number, first in enumerate(crash.FIRST_POINTS):
-                lab = labs.make(testbed.CONTRACT)
-                testbed.prepare(lab)
-                share = chosen.kills // len(crash.FIRST_POINTS)
-                total.update(crash.run_kills(lab, share, chosen.seed + number, first, say))
-            for name, times in total.items():
-                say(f"{times:4}  killed {name}")
-            say("every record is accounted for, nothing is doubled, nothing is left about")
+            with open_buckets(chosen.hosts) as make_store:
+                kill_loads(labs, chosen.kills, chosen.seed, make_store)
             return 0
         if chosen.part == "streams":
             say(f"seed {chosen.seed}")
@@ -108,6 +106,29 @@ def main() -> int:
         small, large = volume.run_volume(labs.make, [chosen.records // 10, chosen.records], say)
         say(f"peak {small / 1e6:.0f} MB and {large / 1e6:.0f} MB: {large / small:.2f} times")
         return 0 if large <= PEAK_BYTES and large <= PEAK_RATIO * small else 1
+
+
+@contextmanager
+def open_buckets(hosts: int) -> Iterator[Callable[[], str | None]]:
+    """Makes the address of a new bucket that two hosts share; None for one host."""
+    if hosts == 1:
+        yield lambda: None
+        return
+    os.environ |= LOGIN
+    with serve_buckets() as endpoint:
+        yield lambda: make_bucket(endpoint, secrets.token_hex(8))
+
+
+def kill_loads(labs: Labs, kills: int, seed: int, make_store: Callable[[], str | None]) -> None:
+    """As many runs as there are points at which the first load of a dataset dies."""
+    total: Counter[str] = Counter()
+    for number, first in enumerate(crash.FIRST_POINTS):
+        lab = labs.make(testbed.CONTRACT, store_url=make_store())
+        testbed.prepare(lab)
+        total.update(crash.run_kills(lab, kills // len(crash.FIRST_POINTS), seed + number, first, say))
+    for name, times in total.items():
+        say(f"{times:4}  killed {name}")
+    say("every record is accounted for, nothing is doubled, nothing is left about")
 
 
 def kill_streams(labs: Labs, kills: int, seed: int) -> None:

@@ -17,8 +17,9 @@ import psycopg
 
 from catalog.contract.load import load_catalog
 from catalog.storage.dataset_tables import build_tables
+from ingest.cleaning import published_snapshot
 from ingest.errors import DatasetBusyError
-from ingest.landing import landing_zone as landing
+from ingest.landing.landing_zone import LandingZone
 from ingest.loading import fetch_batch, load_batch, loader
 from ingest.loading.load_report import LoadReport
 from ingest.publishing import publish, snapshot_cache, staging, transaction
@@ -35,9 +36,10 @@ LOOK_SECONDS = 0.005  # between a reader's looks: without a pause they take more
 # Where a load dies: before or after a function of a module, or in the middle of a COPY.
 POINTS: dict[str, tuple[Any, str, str]] = {
     "before landing": (fetch_batch, "land", "before"),
-    "while landing": (landing, "locate", "before"),
-    "after landing, before the ledger knows": (fetch_batch, "land", "after"),
-    "after landing, when the ledger knows": (fetch_batch, "note_landed", "after"),
+    "after landing": (fetch_batch, "land", "after"),
+    "after the batch was placed": (LandingZone, "place", "after"),
+    "before the ledger knows": (fetch_batch, "note_landed", "after"),
+    "when the ledger knows": (fetch_batch, "delete_outdated", "before"),
     "after cutting": (load_batch, "parse_batch", "after"),
     "before cleaning": (load_batch, "compile_cleaning", "before"),
     "before staging": (publish, "stage", "before"),
@@ -83,10 +85,11 @@ def set_trap(point: str) -> None:
         staging.copy_file = trapped  # to the load's own table, where there is something to compare with
 
 
-def load_in_child(facts: dict[str, str], point: str | None) -> None:
+def load_in_child(facts: dict[str, Any], point: str | None) -> None:
     """One load in a process of its own, which dies at `point`."""
-    snapshot_cache.SNAPSHOT_FROM_RECORDS = 1
-    settings = load_settings(home=Path(facts["home"]), contracts=Path(facts["contracts"]), data=Path(facts["data"]))
+    published_snapshot.SNAPSHOT_FROM_RECORDS = 1
+    folders = {name: Path(facts[name]) for name in ("home", "contracts", "data")}
+    settings = load_settings(**folders, store_url=facts["store_url"])
     catalog = load_catalog(settings)
     if point is not None:
         set_trap(point)
@@ -98,6 +101,7 @@ class CrashRun:
     """A row of loads, each killed at some point and taken up again, and the model that they are held against."""
 
     def __init__(self, lab: Lab, seed: int) -> None:
+        """`lab` takes up what is killed: on the same host, or where the store is a bucket, on another one."""
         self.lab = lab
         self.chance = random.Random(seed)
         self.number = 0
@@ -105,7 +109,8 @@ class CrashRun:
         self.processes = multiprocessing.get_context("forkserver")
         self.processes.set_forkserver_preload(["tests.endurance.crash"])
         self.facts = {
-            "home": str(lab.settings.home),
+            "home": f"{lab.settings.home}{'-of-another-host' if lab.settings.store_url else ''}",
+            "store_url": lab.settings.store_url,
             "contracts": str(lab.settings.contracts),
             "data": str(lab.settings.data_folder),
             "ingest": lab.urls.ingest,
@@ -169,7 +174,8 @@ class CrashRun:
         assert self.lab.rows("SELECT 1 FROM decant.parked_indexes") == []
         assert self.count_indexes() == self.indexes
         assert list(self.lab.settings.work_folder.iterdir()) == []
-        assert not list(self.lab.settings.landing_folder.glob("incoming-*"))
+        if self.lab.settings.store_url:
+            assert not self.lab.landing.exists()
 
     def check_history(self) -> None:
         """Every revision that was ever published is still what it was."""

@@ -12,6 +12,7 @@ from tests.endurance.replication import run_table
 from tests.endurance.streams import TOPIC, run_stream, write_contract
 from tests.endurance.testbed import CONTRACT, prepare
 from tests.support.brokers import NatsServer
+from tests.support.buckets import make_bucket
 from tests.support.lab import Lab
 from tests.support.source_server import run_source
 
@@ -21,6 +22,15 @@ def test_loads_killed_at_every_step_lose_and_double_nothing(make_lab: Callable[.
     prepare(lab)
     kills = run_kills(lab, 19, seed=1, first=FIRST_POINTS[0], say=lambda line: None)
     assert len(set(kills) & set(POINTS)) == 13, kills
+
+
+def test_what_one_host_was_killed_at_another_one_takes_up_without_its_disk(
+    make_lab: Callable[..., Lab], bucket_server: str
+) -> None:
+    lab = make_lab(CONTRACT, store_url=make_bucket(bucket_server, "crash"))
+    prepare(lab)
+    kills = run_kills(lab, 8, seed=1, first=FIRST_POINTS[2], say=lambda line: None)
+    assert len(set(kills) & set(POINTS)) > 4, kills
 
 
 def test_a_stream_is_loaded_once_however_often_its_loaders_are_killed(

@@ -22,6 +22,7 @@ from catalog.migration.migrate import migrate
 from catalog.model.catalog import Catalog
 from catalog.model.dataset import Dataset, FileFormat
 from catalog.storage.dataset_tables import build_tables
+from catalog.storage.object_store import LANDING
 from ingest.landing.landed_batch import LandedBatch, LandedPart
 from ingest.landing.unpacking import UnpackLimit
 from ingest.loading.load_report import LoadReport
@@ -86,6 +87,11 @@ class Lab:
         folders = {name: folder / name for name in ("home", "contracts", "data", "reports")}
         chosen = free | folders | settings
         return cls(load_settings(**chosen), urls)
+
+    @property
+    def landing(self) -> Path:
+        """The folder of raw batches."""
+        return self.settings.home / LANDING
 
     def share(self, until: ExitStack) -> None:
         """From here on tests only read it: what would change it for the others is refused."""

@@ -82,5 +82,5 @@ def load(lab: Lab) -> LoadReport:
 def landed(lab: Lab) -> list[dict[str, Any]]:
     """The last raw batch, record by record; numbers as they are written."""
     rows = lab.rows("SELECT landed -> 'parts' -> 0 ->> 'sha256' FROM decant.loads ORDER BY id DESC LIMIT 1")
-    path = lab.settings.landing_folder / rows[0][0][:2] / rows[0][0]
+    path = lab.landing / rows[0][0][:2] / rows[0][0]
     return [json.loads(line, parse_float=str, parse_int=str) for line in path.read_text().splitlines()]

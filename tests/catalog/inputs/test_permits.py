@@ -297,6 +297,25 @@ def test_a_place_that_could_be_another_is_refused_everywhere(
         assert "evil" not in refused or endpoint
 
 
+@pytest.mark.parametrize(
+    ("location", "path", "taken"),
+    [
+        ("s3://lake/decant/landing", "*/*", False),
+        ("s3://lake/decant", "a.csv", False),
+        ("s3://lake", "*/a.csv", False),
+        ("s3://lake", "decant/known/a.parquet", False),
+        ("s3://lake/shop", "a.csv", True),
+        ("s3://lake/decanter", "a.csv", True),
+        ("s3://other/decant", "a.csv", True),
+    ],
+)
+def test_no_contract_reads_the_raw_batches_of_others(errors: Errors, location: str, path: str, taken: bool) -> None:
+    listed = {"store_url": "s3://lake/decant", "input_buckets": "*=s3://lake,s3://other"}
+    for settings in (listed, listed | PRODUCTION):
+        found = errors(store(location, None), f"path: '{path}'", **settings)
+        assert found == [] if taken else "where the raw batches of all products are" in found[0]
+
+
 def test_a_variable_in_a_bucket_is_checked_by_its_value_and_not_told(
     errors: Errors, monkeypatch: pytest.MonkeyPatch
 ) -> None:

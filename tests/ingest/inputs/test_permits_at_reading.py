@@ -57,9 +57,7 @@ def test_a_link_that_comes_later_opens_nothing(make_lab: Callable[..., Lab], pat
     assert (report.status, report.error_code) == ("failed", "path_outside_root"), report
     assert "DECANT_HOME" in (report.error or "")
     assert lab.rows("SELECT name FROM people_v1.people") == [("Ann",)]
-    assert not [
-        path for path in lab.settings.landing_folder.rglob("*") if path.is_file() and CANARY in path.read_text()
-    ]
+    assert not [path for path in lab.landing.rglob("*") if path.is_file() and CANARY in path.read_text()]
 
 
 def test_a_variable_is_asked_for_again_when_it_is_filled_in(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +101,7 @@ def test_decants_own_database_is_not_read_however_it_is_reached(
     report = lab.loader().run(lab.dataset("shop.keys"))
     assert report.status == "failed"
     assert report.error == "The database erp is Decant's own, which contracts must not read."
-    assert not any(path.is_file() for path in lab.settings.landing_folder.rglob("*"))
+    assert not any(path.is_file() for path in lab.landing.rglob("*"))
 
 
 def test_no_password_of_the_machine_goes_to_a_host_that_a_contract_names(

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from ingest.errors import SourceError, SourceTooLargeError, UnsafeArchiveError
 from ingest.inputs.raw_batch import RawPart
 from ingest.landing.landed_batch import LandedPart
-from ingest.landing.landing_zone import land_part, locate
+from ingest.landing.landing_zone import land_part
 from ingest.landing.unpacking import RATIO_FLOOR_BYTES, UnpackLimit, open_landed
 from tests.support.examples import examples
 
@@ -69,20 +69,12 @@ def make_encrypted_zip() -> bytes:
     return bytes(packed)
 
 
-def test_a_batch_lies_under_its_digest_with_the_bytes_that_came(tmp_path: Path) -> None:
+def test_a_batch_has_the_digest_of_the_bytes_that_came(tmp_path: Path) -> None:
     told: list[int] = []
     batch = land_part(RawPart("test", iter([b"ab", b"", b"c"])), tmp_path / "new", LIMIT, told.append)
     assert batch.sha256 == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    assert batch.path == locate(tmp_path / "new", batch.sha256) == tmp_path / "new" / "ba" / batch.sha256
     assert (batch.path.read_bytes(), batch.size, sum(told)) == (b"abc", 3, 3)
-
-
-def test_the_same_bytes_are_kept_once(tmp_path: Path) -> None:
-    first, again = land_bytes(tmp_path, TEXT), land_bytes(tmp_path, TEXT, piece=1000)
-    assert first == again
-    assert files_in(tmp_path) == [first.path]
-    land_bytes(tmp_path, TEXT + b"3,Cy\n")
-    assert len(files_in(tmp_path)) == 2
+    assert files_in(tmp_path) == [batch.path]
 
 
 def test_an_empty_batch_is_a_batch(tmp_path: Path) -> None:

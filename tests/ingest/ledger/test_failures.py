@@ -243,7 +243,7 @@ def test_a_source_that_is_mended_is_read_anew_and_its_old_bytes_are_not_kept_unn
     lab.write("people.csv", "id,name,age,born\n1,Good,30,\n")
     assert run_queued(lab.loader(), load_id) == "published"
     assert lab.rows("SELECT name FROM people_v1.people") == [("Good",)]
-    landed = [path for path in lab.settings.landing_folder.rglob("*") if path.is_file()]
+    landed = [path for path in lab.landing.rglob("*") if path.is_file()]
     assert [path.name for path in landed] == [lab.rows("SELECT batch_sha256 FROM decant.loads")[0][0]]
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import ingest.publishing.snapshot_cache as published_snapshot
+from ingest.cleaning import published_snapshot
 from tests.support.examples import examples
 from tests.support.lab import PEOPLE, Lab
 from tests.support.replays import mend, replay

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-import ingest.publishing.snapshot_cache as published_snapshot
+from ingest.cleaning import published_snapshot
 from tests.support.lab import Lab
 
 CONTRACT = """

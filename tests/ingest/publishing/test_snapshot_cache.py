@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ingest.publishing import snapshot_cache as published_snapshot
+from ingest.cleaning import published_snapshot
+from ingest.publishing import snapshot_cache
 from tests.support.examples import examples
 from tests.support.lab import Lab
 
@@ -88,13 +89,13 @@ def test_loads_end_alike_with_and_without_what_is_known(
 def test_a_batch_that_is_known_leaves_nothing_to_stage(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(published_snapshot, "SNAPSHOT_FROM_RECORDS", 0)
     staged = []
-    original = published_snapshot.SnapshotCache.__init__
+    original = snapshot_cache.SnapshotCache.__init__
 
     def watch(self: Any, settings: Any, dataset: Any, clean: Any, folder: Any) -> None:
         staged.append(clean.accepted_file.read_bytes().count(b"\n"))
         original(self, settings, dataset, clean, folder)
 
-    monkeypatch.setattr(published_snapshot.SnapshotCache, "__init__", watch)
+    monkeypatch.setattr(snapshot_cache.SnapshotCache, "__init__", watch)
     rows = ["1,Ann,30,\n", "2,Ben,,\n", "3,Cy,42,\n"]
     header = "id,name,age,born\n"
     assert lab.ingest("people.people", header + "".join(rows)).status == "published"

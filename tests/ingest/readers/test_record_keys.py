@@ -143,7 +143,7 @@ def test_a_file_is_loaded_mended_and_forgotten_by_its_keys(make_lab: Callable[..
     report = lab.loader().run(lab.dataset("rates.rates"), request=Erase(("USD",)))
     assert report.status == "published", report.error
     assert rates(lab) == {"EUR": "1.00", "XXX": "-5.00"}
-    landed = b"".join(file.read_bytes() for file in lab.settings.landing_folder.rglob("*") if file.is_file())
+    landed = b"".join(file.read_bytes() for file in lab.landing.rglob("*") if file.is_file())
     assert (b"EUR" in landed, b"USD" in landed) == (True, False)
 
 

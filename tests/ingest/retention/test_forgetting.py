@@ -53,7 +53,7 @@ def keep_past(lab: Lab, revision: int) -> None:
 
 
 def landed(lab: Lab) -> list[bytes]:
-    return [file.read_bytes() for file in lab.settings.landing_folder.rglob("*") if file.is_file()]
+    return [file.read_bytes() for file in lab.landing.rglob("*") if file.is_file()]
 
 
 def erase(lab: Lab, *key: str) -> Any:
@@ -77,7 +77,7 @@ def test_what_was_current_at_the_horizon_stays_readable_and_what_was_before_is_g
     for revision, days in ((1, 90), (2, 60), (3, 20)):
         age(lab, revision, days)
         keep_past(lab, revision)
-    for file in lab.settings.landing_folder.rglob("*"):
+    for file in lab.landing.rglob("*"):
         if file.is_file():
             import os
 

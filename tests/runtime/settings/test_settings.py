@@ -181,9 +181,8 @@ def test_secrets_are_never_shown() -> None:
 
 def test_folders_lie_in_home_unless_they_are_set() -> None:
     settings = load_settings(home=Path("/h"))
-    assert [settings.data_folder, settings.landing_folder, settings.work_folder] == [
+    assert [settings.data_folder, settings.work_folder] == [
         Path("/h/data"),
-        Path("/h/landing"),
         Path("/h/work"),
     ]
     assert load_settings(home=Path("/h"), data=Path("/d")).data_folder == Path("/d")

@@ -49,7 +49,7 @@ def walk(folder: Path, words: str) -> tuple[LandedBatch, int]:
     assert dataset.input
     place = InputContext(dataset, lab.settings, None, None, 1)  # type: ignore[arg-type]
     with open_batch(place) as batch:
-        landed = land(batch, lab.settings.landing_folder, 1 << 30, lambda amount: None)
+        landed = land(batch, lab.landing, 1 << 30, lambda amount: None)
     cut = parse_batch(landed, dataset.input.file_format, (), folder, UnpackLimit(1 << 30), lambda amount: None)
     return landed, cut.raw
 

@@ -87,7 +87,7 @@ def test_a_key_is_erased_from_the_messages_that_lie_in_the_landing_zone(
     rows = [{"id": 77_001, "amount": 424_242}, {"id": 2, "amount": 1}, {"id": 77_001, "amount": "424242 bad"}]
     nats.publish((f"{orders.topic}.all", json.dumps({"op": "c", "after": row}).encode()) for row in rows)
     orders.load()
-    landing = orders.lab.settings.landing_folder
+    landing = orders.lab.landing
     assert any(b"424242" in file.read_bytes() for file in landing.rglob("*") if file.is_file())
     ingest = {"DECANT_INGEST_DATABASE_URL": orders.lab.urls.ingest}
     assert run(orders.lab, "erase", "orders.orders", "77001", "--yes", **ingest).returncode == 0
