@@ -11,6 +11,7 @@ IngestError                      `code` is what the ledger keeps as a load's err
 ├── QueryInputError              the query of a derived dataset failed
 ├── CleaningError                the cleaning statement cannot be run
 ├── OutOfMemoryError             the load needs more memory than it may use
+├── ClusterError                the cluster that judges large batches did not do so
 ├── StoreUnreachableError        the object store cannot be reached at the moment
 ├── DiskFullError                a disk here is full
 ├── SystemFailureError           the operating system refused something else
@@ -107,6 +108,13 @@ class DiskFullError(IngestError):
     """No space is left on a disk that the load writes to: the home folder's, or the one for temporary files."""
 
     code = "disk_full"
+    transient = True
+
+
+class ClusterError(IngestError):
+    """The cluster of DECANT_ENGINE did not judge the batch."""
+
+    code = "cluster_failed"
     transient = True
 
 

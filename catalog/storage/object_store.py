@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -16,7 +17,7 @@ from typing import NamedTuple, Protocol
 from runtime.private_files import make_private_folder
 from runtime.settings.settings import Settings
 
-LANDING, KNOWN, EXPORTS = "landing", "known", "exports"  # what keys begin with
+LANDING, KNOWN, EXPORTS, SLICES = "landing", "known", "exports", "slices"  # what keys begin with
 
 
 class StoredObject(NamedTuple):
@@ -105,11 +106,27 @@ class FolderStore:
                     yield StoredObject(str(path.relative_to(self.root)), facts.st_size, facts.st_mtime)
 
 
+@dataclass(frozen=True)
+class StorePlace:
+    """Where a store is, for who opens it elsewhere; who may use it is said by the environment there."""
+
+    url: str | None  # of a bucket
+    home: Path
+    refuses_versions: bool
+
+    @classmethod
+    def of(cls, settings: Settings) -> StorePlace:
+        """The place of an installation's store."""
+        return cls(settings.store_url, settings.home.resolve(), settings.env == "production")
+
+    def open(self) -> ObjectStore:
+        """The store."""
+        return FolderStore(self.home) if self.url is None else open_bucket(self.url, self.refuses_versions)
+
+
 def open_store(settings: Settings) -> ObjectStore:
     """The store of an installation."""
-    if settings.store_url is None:
-        return FolderStore(settings.home)
-    return open_bucket(settings.store_url, settings.env == "production")
+    return StorePlace.of(settings).open()
 
 
 @cache

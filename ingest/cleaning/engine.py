@@ -1,10 +1,10 @@
-"""Runs the cleaning statement over a parsed batch in DuckDB. Another engine would go here."""
+"""Runs the cleaning statement over a parsed batch in DuckDB, here or spread over a cluster."""
 
 from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from pathlib import Path
 import duckdb
 
 from catalog.model.dataset import Dataset, Property
+from ingest.cleaning.engines.spark import is_spread, spread
 from ingest.cleaning.newest import name_order, order_property
 from ingest.cleaning.plan import NATIVE_TYPES, CleaningPlan, quote_name, quote_text, reads_json
 from ingest.cleaning.published_snapshot import PublishedSnapshot
@@ -53,9 +54,9 @@ class CleanBatch:
 
 @contextmanager
 def open_engine(
-    settings: Settings, folder: Path, snapshot: Path | None = None, *, careful: bool = False, columns: int = 0
+    settings: Settings, folder: Path, files: Sequence[Path] = (), *, careful: bool = False, columns: int = 0
 ) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A DuckDB connection that sees nothing but `folder` and the file `snapshot`, and whose configuration is locked.
+    """A DuckDB connection that sees nothing but `folder` and these files, and whose configuration is locked.
 
     A `careful` one computes what expressions share in each of them: otherwise DuckDB takes it out of them, and out
     of the TRY that keeps an error to its record. `columns` are those of what it is to clean.
@@ -63,7 +64,7 @@ def open_engine(
     threads, memory = choose_limits(settings, columns)
     with open_duckdb(
         folder=folder,
-        files=(snapshot,) if snapshot is not None else (),
+        files=files,
         threads=threads,
         memory=memory,
         ordered=False,
@@ -104,24 +105,10 @@ def clean_batch(
 
     `mark` is what good records say of themselves: the revision that they make, and the load that brings them.
     """
-    file = snapshot.file if snapshot else None
+    files = (snapshot.file,) if snapshot else ()
     columns = max(plan.width, len(plan.values))
-    with ExitStack() as stack:
-        engine = stack.enter_context(open_engine(settings, folder, file, columns=columns))
-        try:
-            evaluate_rules(engine, plan, parsed)
-        except duckdb.OutOfMemoryException as error:
-            raise out_of_memory(settings, columns) from error
-        except duckdb.Error:
-            # A value that fails a transform may have failed all of it; a third slower, it fails its own record.
-            stack.close()
-            engine = stack.enter_context(open_engine(settings, folder, file, careful=True, columns=columns))
-            try:
-                evaluate_rules(engine, plan, parsed)
-            except duckdb.OutOfMemoryException as error:
-                raise out_of_memory(settings, columns) from error
-            except duckdb.Error as error:
-                raise CleaningError(f"DuckDB: {describe_duckdb(error)}") from error
+    judge = judge_on_cluster if is_spread(settings, parsed) else judge_here
+    with judge(plan, parsed, folder, settings, files) as engine:
         try:
             clean = write_files(engine, plan, parsed, folder, snapshot, mark)
         except duckdb.OutOfMemoryException as error:
@@ -129,10 +116,54 @@ def clean_batch(
         yield clean
 
 
+@contextmanager
+def judge_here(
+    plan: CleaningPlan, parsed: ParsedBatch, folder: Path, settings: Settings, files: Sequence[Path]
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection with the table `judged`, which also sees these files."""
+    columns = max(plan.width, len(plan.values))
+    with ExitStack() as stack:
+        engine = stack.enter_context(open_engine(settings, folder, files, columns=columns))
+        try:
+            evaluate_rules(engine, plan, parsed)
+        except duckdb.OutOfMemoryException as error:
+            raise out_of_memory(settings, columns) from error
+        except duckdb.Error:
+            # A value that fails a transform may have failed all of it; a third slower, it fails its own record.
+            stack.close()
+            engine = stack.enter_context(open_engine(settings, folder, files, careful=True, columns=columns))
+            try:
+                evaluate_rules(engine, plan, parsed)
+            except duckdb.OutOfMemoryException as error:
+                raise out_of_memory(settings, columns) from error
+            except duckdb.Error as error:
+                raise CleaningError(f"DuckDB: {describe_duckdb(error)}") from error
+        yield engine
+
+
+@contextmanager
+def judge_on_cluster(
+    plan: CleaningPlan, parsed: ParsedBatch, folder: Path, settings: Settings, files: Sequence[Path]
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The same, of what the hosts of a cluster have judged."""
+    columns = max(plan.width, len(plan.values))
+    with open_engine(settings, folder) as engine:
+        require_plain(engine, plan.dataset)
+    with (
+        spread(settings, plan, parsed, folder, choose_limits(settings, columns)[1]) as judged,
+        open_engine(settings, folder, (*files, *judged), columns=columns) as engine,
+    ):
+        try:
+            engine.execute(plan.read_judged(map(str, judged)))
+        except duckdb.OutOfMemoryException as error:
+            raise out_of_memory(settings, columns) from error
+        yield engine
+
+
 def evaluate_rules(engine: duckdb.DuckDBPyConnection, plan: CleaningPlan, parsed: ParsedBatch) -> None:
     """Makes the table `judged`, one row for each parsed record."""
     require_plain(engine, plan.dataset)
-    engine.execute(plan.read_from(str(parsed.records), null_mark=uuid.uuid4().hex))
+    engine.execute(plan.read_from(map(str, parsed.records), null_mark=uuid.uuid4().hex))
     (checked,) = count(engine, "SELECT count(*) FROM judged")
     if checked != parsed.raw - parsed.malformed_count:
         raise CleaningError(f"{parsed.raw - parsed.malformed_count} records were parsed, but {checked} were checked.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 from catalog.model.dataset import Dataset, Input
@@ -63,12 +64,13 @@ class CleaningPlan:
     before: str
     after: str
 
-    def read_from(self, records: str, null_mark: str) -> str:
-        """The statement over the reader's file; `null_mark` is a text that no field holds."""
+    def read_from(self, records: Iterable[str], null_mark: str) -> str:
+        """The statement over the reader's files; `null_mark` is a text that no field holds."""
         names = [RECORD] if self.keys is not None else [f"{INTERNAL_PREFIX}{index}" for index in range(self.width)]
         declared = "".join(f", '{name}': 'VARCHAR'" for name in names)
+        files = ", ".join(map(quote_text, records))
         source = (
-            f"read_csv({quote_text(records)}, columns = {{'{LINE}': 'BIGINT'{declared}}}, auto_detect = false,"
+            f"read_csv([{files}], columns = {{'{LINE}': 'BIGINT'{declared}}}, auto_detect = false,"
             f" header = false, delim = {quote_text(self.delimiter)}, quote = '\"', escape = '\"',"
             f" nullstr = {quote_text(null_mark)}, strict_mode = true, new_line = '\\n', max_line_size = 4000000)"
         )
@@ -86,6 +88,15 @@ class CleaningPlan:
         columns = "".join(f", NULL::VARCHAR AS {INTERNAL_PREFIX}{index}" for index in range(self.width))
         columns += f", NULL::VARCHAR AS {RECORD}" if self.keys is not None else ""
         return f"{self.before}(SELECT NULL::BIGINT AS {LINE}{columns} LIMIT 0){self.after}"
+
+    def read_judged(self, files: Iterable[str]) -> str:
+        """The statement that makes `judged` of records that were judged elsewhere, in Parquet files."""
+        types = [prop.type.duckdb for prop in self.dataset.properties.values()]
+        # Parquet has no type of its own for some of them.
+        values = [f"CAST({value} AS {kind}) AS {value}" for value, kind in zip(self.values, types, strict=True)]
+        columns = ["line", *values, *(["deleted"] if self.deletes else []), "reasons"]
+        listed = ", ".join(map(quote_text, files))
+        return f"CREATE TABLE judged AS SELECT {', '.join(columns)} FROM read_parquet([{listed}])"
 
     def value(self, name: str) -> str:
         """The column of `judged` that holds a property."""

@@ -84,8 +84,9 @@ class Profiler:
         self.is_typed = file_format.is_typed
         names = [RECORD] if parsed.is_json else [f"{INTERNAL_PREFIX}{index}" for index in range(len(parsed.header))]
         declared = "".join(f", '{name}': 'VARCHAR'" for name in names)
+        files = ", ".join(quote_text(str(file)) for file in parsed.records)
         engine.execute(
-            f"CREATE TABLE sample AS SELECT * FROM read_csv({quote_text(str(parsed.records))},"
+            f"CREATE TABLE sample AS SELECT * FROM read_csv([{files}],"
             f" columns = {{'{LINE}': 'BIGINT'{declared}}}, auto_detect = false, header = false,"
             f" delim = {quote_text(file_format.delimiter)}, quote = '\"', escape = '\"', nullstr = '\\0',"
             " strict_mode = true, new_line = '\\n', max_line_size = 4000000)"

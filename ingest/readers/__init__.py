@@ -72,7 +72,7 @@ def parse_batch(
                     raise type(error)(f"{part.name}: {error}") from error
                 raise
     return ParsedBatch(
-        records=folder / "records.csv",
+        records=tuple(record_writer.out.paths),
         malformed=folder / "malformed.csv",
         # Nothing at all, and no header either: the gates will say that the batch is empty.
         header=record_writer.header or tuple(needed),

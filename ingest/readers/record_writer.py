@@ -1,4 +1,4 @@
-"""Record writer: one file of parsed records for DuckDB, one of malformed records for quarantine.
+"""Record writer: files of parsed records for DuckDB, one of malformed records for quarantine.
 
 DuckDB reads the same parsed records, each with its line before it, every one well formed. Lines count on from
 part to part, so that one number finds a record of the batch; `offsets` leads back to the part and its own line.
@@ -10,16 +10,16 @@ import csv
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from ingest.readers.columns import number_duplicate_columns, require_columns
 from runtime.plain_text import plain
 
 JSON_COLUMN = "raw"  # what transforms call a record that is one JSON object
 DELETED = "_deleted"  # the member of a raw record that marks it as deleting its key
+SLICE_BYTES = 64 << 20  # of parsed records: what one task of a cluster judges
 RECORD_LIMIT_BYTES = 1 << 20  # a longer record is rejected
 MALFORMED_SHOWN_BYTES = 1000  # of one that is too long
 MESSAGE_CHARACTERS = 1000  # of what is wrong with a record
@@ -38,9 +38,9 @@ class ParsedPart:
 
 @dataclass(frozen=True)
 class ParsedBatch:
-    """A parsed batch: the file of its records, their columns and their number."""
+    """A parsed batch: the files of its records, their columns and their number."""
 
-    records: Path  # CSV without header: line, then the raw columns, or the one JSON object
+    records: tuple[Path, ...]  # CSV without header: line, then the raw columns, or the one JSON object
     malformed: Path  # CSV without header: line, key, raw text, reasons, candidate, order value
     header: tuple[str, ...]  # the columns; for JSON the keys that were seen
     is_json: bool
@@ -54,7 +54,7 @@ class RecordWriter:
     """Takes the records of one batch, part by part; memory stays flat."""
 
     def __init__(
-        self, out: BinaryIO, rejects: Callable[[list[object]], object], delimiter: str, needed: Iterable[str]
+        self, out: SlicedFile, rejects: Callable[[list[object]], object], delimiter: str, needed: Iterable[str]
     ) -> None:
         self.out = out
         self.rejects = rejects
@@ -149,13 +149,48 @@ class RecordWriter:
         self.note_keys(number_duplicate_columns(columns))
 
 
+class SlicedFile:
+    """Writes records into one file after another; each holds whole records."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.paths: list[Path] = []
+        self.begin()
+
+    def begin(self) -> None:
+        """Begins a file."""
+        self.paths.append(self.folder / f"records-{len(self.paths)}.csv")
+        self.file = self.paths[-1].open("wb")
+
+    def write(self, record: bytes) -> None:
+        """Takes a record."""
+        self.file.write(record)
+        self.end_full()
+
+    def writelines(self, records: Iterable[bytes]) -> None:
+        """Takes some records."""
+        self.file.writelines(records)
+        self.end_full()
+
+    def end_full(self) -> None:
+        """Begins another file where this one is full."""
+        if self.file.tell() >= SLICE_BYTES:
+            self.file.close()
+            self.begin()
+
+    def close(self) -> None:
+        """Closes the last file."""
+        self.file.close()
+
+
 @contextmanager
 def open_record_writer(
     folder: Path, delimiter: str, needed: Iterable[str], advance: Callable[[int], None]
 ) -> Iterator[RecordWriter]:
     """A record writer that writes into `folder`."""
+    out = SlicedFile(folder)
     with (
-        (folder / "records.csv").open("wb") as out,
+        closing(out),
         (folder / "malformed.csv").open("w", newline="", encoding="utf-8") as bad,
     ):
         # With this line end, a lone carriage return in a raw text is quoted too.

@@ -238,7 +238,7 @@ def read_key(dataset: Dataset, parts: list[str]) -> list[Any]:
 def all_lines(parsed: ParsedBatch, delimiter: str) -> set[int]:
     """The lines of all parsed records."""
     found: set[int] = set()
-    for file, mark in ((parsed.records, delimiter), (parsed.malformed, ",")):
+    for file, mark in (*((file, delimiter) for file in parsed.records), (parsed.malformed, ",")):
         with file.open(newline="", encoding="utf-8", errors="replace") as source:
             found.update(int(row[0]) for row in csv.reader(source, delimiter=mark) if row)
     return found

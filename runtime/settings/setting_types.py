@@ -13,6 +13,7 @@ from runtime.settings.token_issuers import TokenIssuer
 from runtime.settings.values import (
     check_buckets,
     check_contact,
+    check_engine,
     check_network,
     check_rate,
     check_roots,
@@ -24,6 +25,7 @@ from runtime.settings.values import (
 )
 
 Contact = Annotated[str, AfterValidator(check_contact)]
+Engine = Annotated[str, AfterValidator(check_engine)]
 StoreUrl = Annotated[str, AfterValidator(check_store_url)]
 RateText = Annotated[str, AfterValidator(check_rate)]
 

@@ -16,6 +16,7 @@ OWN_PREFIX = "DECANT_"
 DATA_VARIABLE = "DECANT_DATA"  # the one setting that contracts may read
 ANY_PRODUCT = "*"
 PRODUCT_NAME = re.compile(r"[A-Za-z0-9._-]+|\*")
+ENGINE = re.compile(r"(spark|sc)://[A-Za-z0-9._:,\[\]-]+")
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -98,6 +99,13 @@ def check_roots(lists: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]
         if not Path(folder).is_absolute():
             raise ValueError(f"{folder!r} must be an absolute path such as /srv/data")
     return lists
+
+
+def check_engine(address: str) -> str:
+    """What judges large batches."""
+    if address != "local" and not ENGINE.fullmatch(address):
+        raise ValueError(f"{address!r} is neither local nor of the form spark://host:7077 or sc://host:15002")
+    return address
 
 
 def check_store_url(place: str) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field, SecretStr
 
 from runtime.settings.common_settings import CommonSettings
-from runtime.settings.setting_types import EventBrokers, Networks
+from runtime.settings.setting_types import Engine, EventBrokers, Networks
 
 
 class WorkSettings(CommonSettings):
@@ -24,6 +24,15 @@ class WorkSettings(CommonSettings):
     duckdb_threads: Annotated[int, Field(ge=1, description="Threads for cleaning one batch.")] = min(
         4, os.cpu_count() or 1
     )
+    engine: Annotated[
+        Engine,
+        Field(
+            description="What judges large batches: local, or a Spark cluster at spark://host:7077 or sc://host:15002."
+        ),
+    ] = "local"
+    engine_from_bytes: Annotated[
+        int, Field(ge=0, description="Size of the parsed records from which a batch is judged by ENGINE, in bytes.")
+    ] = 512 * 2**20
     source_limit_bytes: Annotated[
         int, Field(ge=1, description="Maximum size of a raw batch, decompressed, in bytes.")
     ] = 20 * 2**30

@@ -22,7 +22,8 @@ def parse(content: bytes, file_format: FileFormat) -> Found:
     with tempfile.TemporaryDirectory() as folder:
         landed = LandedBatch("test", (land_bytes(Path(folder), content),))
         batch = parse_batch(landed, file_format, [], Path(folder), UnpackLimit(1 << 40), lambda amount: None)
-        with batch.records.open(newline="") as file:
+        (records_file,) = batch.records
+        with records_file.open(newline="") as file:
             records = [(int(line), text) for line, text in csv.reader(file)]
         with batch.malformed.open(newline="") as file:
             malformed = [(int(r[0]), r[2], json.loads(r[3])[0]["message"]) for r in csv.reader(file)]

@@ -82,10 +82,10 @@ class Reading:
 def read_records(engines: Engines, batch: ParsedBatch, delimiter: str) -> list[Row]:
     """The records as the engine's read_csv sees them."""
     if not batch.header:
-        assert batch.records.read_bytes() == b""
+        assert [file.read_bytes() for file in batch.records] == [b""]
         return []
     plan = CleaningPlan(None, len(batch.header), None, delimiter, "SELECT * FROM ", " ORDER BY 1")  # type: ignore[arg-type]
-    return engines.duckdb.execute(plan.read_from(str(batch.records), null_mark=uuid.uuid4().hex)).fetchall()
+    return engines.duckdb.execute(plan.read_from(map(str, batch.records), null_mark=uuid.uuid4().hex)).fetchall()
 
 
 def read_malformed(engines: Engines, batch: ParsedBatch) -> list[Row]:

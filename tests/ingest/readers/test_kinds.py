@@ -40,7 +40,7 @@ def parse(
 def rows(folder: Path, content: bytes, file_format: FileFormat, *needed: str) -> list[Any]:
     """The records; each is the same when it is picked again, as far as its columns are needed."""
     batch = parse(folder, content, file_format, *needed)
-    lines = [int(line.split(b",", 1)[0]) for line in batch.records.read_bytes().splitlines()]
+    lines = [int(line.split(b",", 1)[0]) for file in batch.records for line in file.read_bytes().splitlines()]
     landed = LandedBatch("test", (land_bytes(folder, content, "table"),))
     return [json.loads(raw) for _, raw in pick_raw(landed, file_format, batch.parts, LIMIT, lines, folder)]
 

@@ -32,7 +32,7 @@ def parse(folder: Path, content: bytes, file_format: FileFormat, *needed: str) -
     batch = parse_batch(landed, file_format, needed, folder, LIMIT, lambda amount: None)
     assert batch.is_json
     assert batch.malformed_count == 0
-    lines = [int(line.split(b",", 1)[0]) for line in batch.records.read_bytes().splitlines()]
+    lines = [int(line.split(b",", 1)[0]) for file in batch.records for line in file.read_bytes().splitlines()]
     picked = dict(pick_raw(landed, file_format, batch.parts, LIMIT, lines, folder))
     assert list(picked) == lines
     return {line: json.loads(raw) for line, raw in picked.items()}

@@ -1,0 +1,82 @@
+"""A Spark cluster on this machine: the same rows, reasons and counts, also when an executor is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from secrets import token_hex
+
+import pytest
+
+from ingest.cleaning.engines import spark
+from ingest.readers import record_writer
+from tests.support.buckets import make_bucket
+from tests.support.engines import TYPES, make_things, outcome_of
+from tests.support.file_cases import CASES, merge_contracts
+from tests.support.lab import Lab
+from tests.support.spark_cluster import SparkCluster, run_cluster
+
+pytest.importorskip("pyspark", reason="the extra `spark` is not installed: `make spark`")
+pytestmark = [
+    pytest.mark.slow,
+    # It says so of every pandas that is newer than its own release.
+    pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas"),
+]
+THINGS = "kinds.things"
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkCluster]:
+    """A cluster of two workers."""
+    with run_cluster(tmp_path_factory.mktemp("cluster")) as running:
+        yield running
+        spark.open_session(running.address).stop()
+
+
+@pytest.fixture(autouse=True)
+def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record_writer, "SLICE_BYTES", 20_000)
+
+
+def test_a_batch_comes_out_alike_here_on_a_cluster_and_by_way_of_a_bucket(
+    make_lab: Callable[..., Lab], cluster: SparkCluster, bucket_server: str
+) -> None:
+    engine = {"engine": cluster.address, "engine_from_bytes": 0}
+    labs = [
+        make_lab(TYPES),
+        make_lab(TYPES, **engine),
+        make_lab(TYPES, **engine, store_url=make_bucket(bucket_server, token_hex(8))),
+    ]
+    for lab in labs:
+        lab.write("things.csv", make_things(2_000, seed=3))
+    expected, *others = [outcome_of(lab, THINGS) for lab in labs]
+    assert expected["status"] == "published"
+    for found in others:
+        assert found == expected
+
+
+def test_a_killed_executor_changes_nothing(make_lab: Callable[..., Lab], cluster: SparkCluster) -> None:
+    content = make_things(20_000, seed=4)
+    here, spread = make_lab(TYPES), make_lab(TYPES, engine=cluster.address, engine_from_bytes=0)
+    for lab in (here, spread):
+        lab.write("things.csv", content)
+    expected = outcome_of(here, THINGS)
+    spark.open_session(cluster.address).range(1).count()  # its executors run
+    killed = cluster.executors()
+    assert killed
+    timer = threading.Timer(1.0, os.kill, (killed[0], signal.SIGKILL))
+    timer.start()
+    try:
+        assert outcome_of(spread, THINGS) == expected
+    finally:
+        timer.join()
+    assert killed[0] not in cluster.executors()
+
+
+def test_files_as_people_have_them_come_out_alike(make_lab: Callable[..., Lab], cluster: SparkCluster) -> None:
+    engine = {"engine": cluster.address, "engine_from_bytes": 0}
+    here, spread = (make_lab(merge_contracts(), data=CASES, **chosen) for chosen in ({}, engine))
+    for dataset in here.catalog.datasets():
+        assert outcome_of(spread, dataset.address) == outcome_of(here, dataset.address), dataset.address
