@@ -28,8 +28,8 @@ THINGS = "kinds.things"
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkCluster]:
-    """A cluster of two workers."""
+def cluster(bucket_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkCluster]:
+    """A cluster of two workers, whose environment opens buckets."""
     with run_cluster(tmp_path_factory.mktemp("cluster")) as running:
         yield running
         spark.open_session(running.address).stop()
