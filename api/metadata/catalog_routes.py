@@ -72,7 +72,8 @@ async def list_products(request: Request) -> Response:
 async def get_product(request: Request) -> Response:
     """One product, with its description, owner, promises and datasets."""
     context, principal, product, access = await find_asked_product(request)
-    statuses = await read_dataset_statuses(context.read_connections, context.catalog)
+    asked = context.catalog.part_of(product.datasets.values())
+    statuses = await read_dataset_statuses(context.read_connections, asked)
     shown = ("description", "domain", "tags", "team", "support", "slaProperties", "price", "authoritativeDefinitions")
     rule_access_of = partial(RuleAccess, context.catalog, principal)
     document = show_contract(product, access, context.views, rule_access_of, operator="ops:read" in principal.scopes)
@@ -105,7 +106,7 @@ async def get_dataset(request: Request) -> Response:
     dataset, access = find_dataset(context.catalog, principal, parts["product"], parts["major"], parts["dataset"])
     refuse_unknown(request)
     product = context.catalog.product_of(dataset)
-    statuses = await read_dataset_statuses(context.read_connections, context.catalog)
+    statuses = await read_dataset_statuses(context.read_connections, context.catalog.part_of([dataset]))
     view = context.views.of(dataset, access)
     rule_access_of = partial(RuleAccess, context.catalog, principal)
     facts = describe_dataset(context, product, dataset, access, statuses, rule_access_of)

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from api.database.connections import ReadConnections
+from api.database.rows import fetch
 from catalog.model.catalog import Catalog
 from catalog.model.freshness import LedgerState, evaluate_datasets
-from runtime.postgres.database import translate_error
 
 FACTS = """
 SELECT coalesce(json_agg(json_build_object(
@@ -20,7 +20,8 @@ SELECT coalesce(json_agg(json_build_object(
   'looked_at', i.last_success,
   'last_load', last.facts, 'refreshed', refreshed.facts, 'rules', rules.facts
 )), '[]')::text
-FROM decant.datasets AS d
+FROM unnest(%(products)s::text[], %(majors)s::int[], %(datasets)s::text[]) AS wanted (product, major, dataset)
+JOIN decant.datasets AS d USING (product, major, dataset)
 LEFT JOIN decant.input_states AS i ON i.dataset_id = d.id
 LEFT JOIN LATERAL (
   SELECT json_build_object('status', status, 'finished_at', finished_at, 'raw', raw, 'rejected', rejected) AS facts
@@ -60,13 +61,11 @@ NOTHING = DatasetStatus(0, 0, None, {}, None, [])
 
 
 async def read_dataset_statuses(read_connections: ReadConnections, catalog: Catalog) -> dict[str, DatasetStatus]:
-    """The status of every migrated dataset, by its address."""
-    try:
-        async with read_connections.connection() as connection:
-            row = await (await connection.execute(FACTS.encode())).fetchone()
-    except Exception as error:
-        raise translate_error(error) from error
-    rows = {(fact["product"], fact["major"], fact["dataset"]): fact for fact in json.loads(row[0] if row else "[]")}
+    """The status of every migrated dataset of the catalogue, or of the part of it that is given, by its address."""
+    places = [dataset.place for dataset in catalog.datasets()]
+    wanted = {f"{name}s": [place[name] for place in places] for name in ("product", "major", "dataset")}
+    ((found,),) = await fetch(read_connections, FACTS, wanted)
+    rows = {(fact["product"], fact["major"], fact["dataset"]): fact for fact in json.loads(found)}
     return evaluate_dataset_statuses(catalog, rows, datetime.now(UTC))
 
 

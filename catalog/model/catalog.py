@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from catalog.model.dataset import Dataset, Product
-from catalog.model.dependencies import order_by_dependency
+from catalog.model.dependencies import order_by_dependency, reads_of
 from catalog.model.readable_datasets import Readings
 from runtime.errors import UnknownDatasetError
 
@@ -39,6 +39,23 @@ class Catalog:
     def only(self, names: Collection[str]) -> Catalog:
         """The catalogue of the products with these ids alone."""
         return Catalog({key: product for key, product in self.products.items() if product.id in names})
+
+    def part_of(self, datasets: Iterable[Dataset]) -> Catalog:
+        """The catalogue of these datasets and of all that their queries read, through derived ones too."""
+        by_schema = {product.schema: product for product in self.products.values()}
+        found: dict[str, dict[str, Dataset]] = {}
+        waiting = list(datasets)
+        while waiting:
+            dataset = waiting.pop()
+            known = found.setdefault(dataset.schema, {})
+            if dataset.name in known:
+                continue
+            known[dataset.name] = dataset
+            for schema, name in reads_of(dataset):
+                if schema in by_schema and name in by_schema[schema].datasets:
+                    waiting.append(by_schema[schema].datasets[name])
+        parts = [replace(by_schema[schema], datasets=members) for schema, members in found.items()]
+        return Catalog({(product.id, product.major): product for product in parts})
 
     def find(self, address: str | None) -> list[Dataset]:
         """The datasets of PRODUCT[@MAJOR][.DATASET] in loading order; all where there is no address.

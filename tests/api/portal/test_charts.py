@@ -14,6 +14,7 @@ from api.portal.charts.aggregate import chart_of_groups, default_view, fitting_v
 from api.portal.charts.drawing import DRAWER, Drawer, clean_svg, draw, draw_chart
 from api.portal.charts.sharing import WIDTH, share_chart
 from api.portal.charts.specification import fit_width
+from api.portal.rendering import environment
 
 HOSTILE = '</text><script>alert(1)</script><a href="javascript:x">'
 
@@ -231,6 +232,16 @@ def test_stacked_bars_keep_their_whole_when_series_share_a_colour() -> None:
     beside = chart_of_groups("bar", ["size", "kind"], ["size", "kind"], "avg_x", means)
     assert beside is not None
     assert {value["z"] for value in beside.specification["data"]["values"]} == {f"k{n:02d}" for n in range(4, 12)}
+
+
+def test_a_page_says_which_series_have_a_colour() -> None:
+    parts: Any = environment().get_template("parts.html").module
+    lines = chart_of_groups("line", ["month(day)", "kind"], ["month_day", "kind"], "count", SERIES)
+    said = str(parts.series_note(lines))
+    assert "The 8 with the largest count on average have one; left out: k08, k09" in said
+    rows = [{"size": size, "kind": f"k{n:02d}", "count": n + 1} for size in ("s", "m") for n in range(12)]
+    bars = chart_of_groups("bar", ["size", "kind"], ["size", "kind"], "count", rows)
+    assert "The 7 with the largest count have one; drawn together as (others): k00" in str(parts.series_note(bars))
 
 
 @pytest.mark.parametrize(("view", "measure"), [("line", "count"), ("bar", "count"), ("bar", "avg_x")])
