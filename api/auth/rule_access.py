@@ -91,4 +91,9 @@ def count_rules(access: RuleAccess, rules: list[dict[str, Any]]) -> dict[str, in
 
 def pick_rules(access: RuleAccess, rules: list[dict[str, Any]]) -> list[dict[str, object]]:
     """The measurements of one load that may be told, without what they read."""
-    return [rule for rule in rules if access.may_see_measured(rule["rule"], rule.pop("reads"))]
+    return [without_reads(rule) for rule in rules if access.may_see_measured(rule["rule"], rule["reads"])]
+
+
+def without_reads(rule: dict[str, Any]) -> dict[str, object]:
+    """A measurement as it is told."""
+    return {name: value for name, value in rule.items() if name != "reads"}

@@ -24,13 +24,14 @@ from api.query.view import View
 from api.sql.selection import is_head, with_heads
 from api.sql.statement_text import render
 from catalog.model.dataset import Dataset
-from catalog.storage.ledger_tables import DatasetHead, Revision
+from catalog.storage.ledger_tables import DatasetHead, Load, Revision
 from runtime.json_types import JsonObject
 
 PARAMETERS = ("limit", "before")
 NEWEST = 10**REVISION_DIGITS  # before it are all
 # The first two are no counts: those are made over all records, of which a view may show some only.
 SHOWN = ("revision", "published_at", "record_count", "inserted", "updated", "deleted")
+DECIDED = "published_anyway"
 
 
 class Revisions(WholeAnswer):
@@ -83,8 +84,11 @@ def compile_revisions(view: View) -> Statement:
     table: Any = Revision.__table__
     head = DatasetHead.__table__.alias("_own")
     mine = table.c.dataset_id == sa.select(head.c.id).where(*is_head(head.c, view.dataset)).scalar_subquery()
+    columns: list[Any] = [table.c[name] for name in (SHOWN[:2] if view.row_filtered else SHOWN)]
+    if not view.row_filtered:  # who sees some records is told nothing of rules, which are measured over all
+        columns.append(was_decided(table).label(DECIDED))
     page = (
-        sa.select(*(table.c[name] for name in (SHOWN[:2] if view.row_filtered else SHOWN)))
+        sa.select(*columns)
         .where(mine, table.c.revision < sa.bindparam("before", type_=sa.BigInteger))
         .order_by(table.c.revision.desc())
         .limit(sa.bindparam("limit", type_=sa.BigInteger))
@@ -97,11 +101,25 @@ def compile_revisions(view: View) -> Statement:
     return render(with_heads([view], [shown.c.members, shown.c.lowest, first], shown))
 
 
+def was_decided(revisions: Any) -> Any:
+    """Whether the load of a revision was withheld at first, and published by an owner's decision."""
+    loads: Any = Load.__table__
+    asked = loads.c.request.op("->")(sa.literal_column("'publish'"))
+    return sa.exists().where(loads.c.id == revisions.c.load_id, asked.is_not(None))
+
+
 def revisions_operation(dataset: Dataset) -> JsonObject:
     """What was published when."""
     number: dict[str, Any] = {"type": "integer"}
     facts = dict.fromkeys(("revision", "record_count", "inserted", "updated", "deleted"), number)
-    one = {"type": "object", "properties": facts | {"published_at": {"type": "string", "format": "date-time"}}}
+    told: JsonObject = {
+        "published_at": {"type": "string", "format": "date-time"},
+        DECIDED: {
+            "type": "boolean",
+            "description": "Whether its load was withheld, and an owner had it published all the same.",
+        },
+    }
+    one = {"type": "object", "properties": facts | told}
     schema = {
         "type": "object",
         "required": ["data", "revision", "next"],

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from api.auth.permissions import Access, find_dataset, visible_products
-from api.auth.rule_access import RuleAccess, count_rules
+from api.auth.rule_access import RuleAccess, count_rules, pick_rules
 from api.context import Context, context_of
 from api.datasets.resources import dataset_resources
 from api.http.addresses import address_of
@@ -216,7 +216,19 @@ def describe_quality(status: DatasetStatus, access: RuleAccess) -> dict[str, obj
         "raw": load.get("raw"),
         "rejected": load.get("rejected"),
         "rules": count_rules(access, status.rules),
+        "published_anyway": describe_decision(status.decided, access) if status.decided else None,
     }
+
+
+def describe_decision(decided: dict[str, Any], access: RuleAccess) -> dict[str, object]:
+    """Which rules failed when the current records were published by decision; to operators, whose and why."""
+    told: dict[str, object] = {
+        "load": decided["load"],
+        "withheld_load": decided["withheld_load"],
+        "at": write_timestamp(read_timestamp(decided["at"])),
+        "failed": pick_rules(access, decided["rules"]),
+    }
+    return told | ({"by": decided["by"], "note": decided["note"]} if "ops:read" in access.principal.scopes else {})
 
 
 def describe_view(context: Context, view: View, questions: Iterable[str]) -> dict[str, object]:

@@ -13,12 +13,14 @@ from api.database.rows import fetch
 from catalog.model.catalog import Catalog
 from catalog.model.freshness import LedgerState, evaluate_datasets
 
-FACTS = """
+# Loads that measured rules. The quality of a dataset is told of these alone, wherever it is told.
+MEASURED = "EXISTS (SELECT FROM decant.quality_results WHERE load_id = l.id)"
+FACTS = f"""
 SELECT coalesce(json_agg(json_build_object(
   'id', d.id, 'product', d.product, 'major', d.major, 'dataset', d.dataset, 'revision', d.revision,
   'record_count', d.record_count, 'published_at', d.published_at, 'newest_at', d.newest_at,
   'looked_at', i.last_success,
-  'last_load', last.facts, 'refreshed', refreshed.facts, 'rules', rules.facts
+  'last_load', last.facts, 'refreshed', refreshed.facts, 'rules', rules.facts, 'decided', decided.facts
 )), '[]')::text
 FROM unnest(%(products)s::text[], %(majors)s::int[], %(datasets)s::text[]) AS wanted (product, major, dataset)
 JOIN decant.datasets AS d USING (product, major, dataset)
@@ -38,10 +40,23 @@ LEFT JOIN LATERAL (
   FROM decant.quality_results
   WHERE load_id = (
     SELECT l.id FROM decant.loads AS l
-    WHERE l.dataset_id = d.id AND EXISTS (SELECT FROM decant.quality_results WHERE load_id = l.id)
+    WHERE l.dataset_id = d.id AND {MEASURED}
     ORDER BY l.id DESC LIMIT 1
   )
 ) AS rules ON true
+LEFT JOIN LATERAL (
+  SELECT json_build_object('load', l.id, 'withheld_load', l.request->'publish', 'note', l.request->>'note',
+    'by', l.requested_by, 'at', l.finished_at, 'rules', (
+      SELECT json_agg(json_build_object('rule', rule, 'measured', measured, 'bound', bound, 'reads', reads)
+        ORDER BY position)
+      FROM decant.quality_results WHERE load_id = l.id AND NOT passed AND severity = 'error')) AS facts
+  FROM (
+    SELECT * FROM decant.loads AS l
+    WHERE l.dataset_id = d.id AND l.status IN ('published', 'unchanged') AND {MEASURED}
+    ORDER BY l.id DESC LIMIT 1
+  ) AS l
+  WHERE l.request->'publish' IS NOT NULL
+) AS decided ON true
 """
 
 
@@ -55,6 +70,10 @@ class DatasetStatus:
     freshness: dict[str, Any]
     last_load: dict[str, Any] | None  # {status, finished_at, raw, rejected}
     rules: list[dict[str, object]]  # of the load that measured any last: {rule, passed, severity, reads}
+    # How the current records came to be published although rules failed, and which; None where all were kept.
+    decided: dict[str, Any] | None = (
+        None  # {load, withheld_load, at, note, by, rules: [{rule, measured, bound, reads}]}
+    )
 
 
 NOTHING = DatasetStatus(0, 0, None, {}, None, [])
@@ -96,6 +115,7 @@ def evaluate_dataset_statuses(
             fresh[dataset.address],
             found["last_load"],
             found["rules"] or [],
+            found["decided"] if found["decided"] and found["decided"]["rules"] else None,
         )
     return statuses
 

@@ -10,6 +10,7 @@ import orjson
 
 from api.database.connections import ReadConnections
 from api.database.rows import Part, fetch, fetch_part, timestamp
+from api.metadata.dataset_status import MEASURED
 from catalog.model.dataset import Dataset
 
 Pick = Callable[[list[Any]], list[Any]]
@@ -39,12 +40,14 @@ ORDER BY id DESC LIMIT %(limit)s
 """
 QUALITY = f"""
 SELECT l.id, json_build_object('load', l.id, 'status', l.status, 'revision', l.revision,
+  'published_anyway', l.status IN ('published', 'unchanged') AND l.request->'publish' IS NOT NULL AND EXISTS (
+    SELECT FROM decant.quality_results WHERE load_id = l.id AND NOT passed AND severity = 'error'),
   'measured_at', {timestamp("l.finished_at")}, 'raw', l.raw, 'rejected', l.rejected,
   'rules', coalesce((SELECT json_agg(json_build_object('rule', rule, 'dimension', dimension, 'measured', measured,
       'bound', bound, 'passed', passed, 'severity', severity, 'reads', reads) ORDER BY position)
     FROM decant.quality_results WHERE load_id = l.id), '[]'))::text
 FROM decant.loads AS l
-WHERE dataset_id = {MINE} AND status IN ('published', 'withheld') AND raw IS NOT NULL
+WHERE dataset_id = {MINE} AND {MEASURED}
   AND (%(before)s::bigint IS NULL OR l.id < %(before)s)
 ORDER BY l.id DESC LIMIT %(limit)s
 """

@@ -252,6 +252,10 @@ def measured() -> JsonObject:
         "load": INTEGER,
         "status": TEXT,
         "revision": MAYBE_INTEGER,
+        "published_anyway": {
+            "type": "boolean",
+            "description": "Whether rules of severity `error` failed, and an owner published the load all the same.",
+        },
         "measured_at": TIMESTAMP,
         "raw": MAYBE_INTEGER,
         "rejected": MAYBE_INTEGER,
