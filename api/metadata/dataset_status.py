@@ -70,10 +70,9 @@ class DatasetStatus:
     freshness: dict[str, Any]
     last_load: dict[str, Any] | None  # {status, finished_at, raw, rejected}
     rules: list[dict[str, object]]  # of the load that measured any last: {rule, passed, severity, reads}
-    # How the current records came to be published although rules failed, and which; None where all were kept.
-    decided: dict[str, Any] | None = (
-        None  # {load, withheld_load, at, note, by, rules: [{rule, measured, bound, reads}]}
-    )
+    # How the current records came to be published although rules failed: {load, withheld_load, at, note, by, rules},
+    # each of the rules {rule, measured, bound, reads}; None where none failed.
+    decided: dict[str, Any] | None = None
 
 
 NOTHING = DatasetStatus(0, 0, None, {}, None, [])

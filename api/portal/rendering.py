@@ -22,6 +22,7 @@ from api.context import context_of
 from api.http.addresses import asked_address, public_path
 from api.portal.asking import Reply
 from api.portal.assets import asset_path
+from api.portal.checks import name_check, result_of
 from api.portal.content import Content
 from api.portal.explorer.rounding import round_measure
 from api.portal.figures import show_bound, show_number
@@ -70,6 +71,8 @@ def environment() -> Environment:
         "figure": write_figure,
         "share": write_share,
         "bound": show_bound,
+        "check": name_check,
+        "result": result_of,
         "record_path": record_path,
         "measured": write_measured,
         "rounded": round_measure,

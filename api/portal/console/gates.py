@@ -6,7 +6,8 @@ import re
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-RULE = re.compile(r"(\w+)\((.+)\)")
+from api.portal.checks import NAMED
+
 OF_PROPERTY = {
     "nullValues": "have no value in {}",
     "missingValues": "have a value in {} that counts as missing",
@@ -37,7 +38,7 @@ def explain_gate(gate: dict[str, Any], load: dict[str, Any]) -> FailingGate:
     product = f"/browse/{quote(load['product'], safe='')}/v{load['major']}"
     dataset = quote(load["dataset"], safe="")
     contract = f"{product}/contract#{dataset}"
-    named = RULE.fullmatch(gate["rule"])
+    named = NAMED.fullmatch(gate["rule"])
     if named is None or named[1] not in OF_PROPERTY:
         return FailingGate(gate, OF_BATCH.get(gate["rule"], ""), contract, None)
     prop = quote(named[2], safe="")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,8 @@ from markupsafe import Markup
 
 from api.portal.asking import Asking, Reply
 from api.portal.charts.drawing import DRAWER
+from api.portal.checks import Check, Tally, count_checks, list_checks
+from api.portal.console.paging import with_query
 from api.portal.content import Content
 from api.portal.discovery.croissant import describe
 from api.portal.explorer.snippets import write_curl
@@ -18,7 +21,7 @@ from api.portal.figures import Figures, figures_of
 from api.portal.page import Page
 from api.portal.pages.catalogue import STATES, owner_of, state_of
 from api.portal.pages.downloads import downloads_of, find_sizes
-from api.portal.pages.rules import checks_by_property, property_documents, rules_of
+from api.portal.pages.rules import property_documents, rules_of
 from api.portal.pages.subject import Subject, find_subject, find_whole
 
 RECORDS_SHOWN = 10
@@ -32,7 +35,25 @@ class PropertyRow:
     property: dict[str, Any]
     rules: list[str]
     figures: Figures | None
-    failing: list[dict[str, Any]]
+    failing: list[Check]
+
+
+@dataclass(frozen=True)
+class Quality:
+    """The checks of the load that measured any last. The page counts and lists these, and no others."""
+
+    load: dict[str, Any]
+    checks: list[Check]
+
+    @classmethod
+    def of(cls, load: dict[str, Any], names: Sequence[str]) -> Quality:
+        """What a load measured; `names` are the properties of the dataset."""
+        return cls(load, list_checks(load["rules"], names))
+
+    @property
+    def tally(self) -> Tally:
+        """How they ended."""
+        return count_checks(self.checks)
 
 
 async def build_dataset(asking: Asking) -> Content:
@@ -49,14 +70,14 @@ async def build_dataset(asking: Asking) -> Content:
         find_sizes(asking, path),
     )
     names = [prop["name"] for prop in dataset["properties"]]
-    checks = checks_by_property(quality.data[0]["rules"] if quality and quality.data else [], names)
+    measured = Quality.of(quality.data[0], names) if quality and quality.data else None
     state = state_of(dataset)
     values = subject.values | {
         "state": state,
         "state_text": STATES[state],
-        "rows": property_rows(dataset, contract, profile, checks),
-        "checks": checks[None],
-        "measured_at": quality.data[0]["measured_at"] if quality and quality.data else None,
+        "rows": property_rows(dataset, contract, profile, measured),
+        "measured": measured,
+        "deed": find_deed(asking, subject, measured),
         "profile": profile.value if profile else None,
         "records": records.data if records else [],
         "columns": names,
@@ -81,20 +102,35 @@ async def find_records(asking: Asking, path: str, revision: int) -> Reply | None
 
 
 def property_rows(
-    dataset: dict[str, Any], contract: Reply, profile: Reply | None, checks: dict[str | None, list[dict[str, Any]]]
+    dataset: dict[str, Any], contract: Reply, profile: Reply | None, quality: Quality | None
 ) -> list[PropertyRow]:
     """A row for each property."""
     documents = property_documents(contract.value, dataset["dataset"])
     figures = figures_of(profile.value if profile else None)
+    failing = [check for check in quality.checks if not check.measured["passed"]] if quality else []
     return [
         PropertyRow(
             prop,
             list(rules_of(documents.get(prop["name"], {}))),
             figures.get(prop["name"]),
-            [check for check in checks.get(prop["name"], []) if not check["passed"]],
+            [check for check in failing if check.prop == prop["name"]],
         )
         for prop in dataset["properties"]
     ]
+
+
+def find_deed(asking: Asking, subject: Subject, quality: Quality | None) -> str | None:
+    """The page where an operator sees to the last load, where it ended badly; None for everybody else."""
+    last = (subject.dataset.get("quality") or {}).get("last_load")
+    if "ops:read" not in asking.principal.scopes:
+        return None
+    if last == "withheld" and quality is not None:
+        return f"/console/withheld/{quality.load['load']}"
+    if last != "failed":
+        return None
+    product = subject.product
+    place = {"product": product["product"], "major": str(product["major"]), "dataset": subject.dataset["dataset"]}
+    return with_query("/console/loads", place)
 
 
 def describe_inline(asking: Asking, subject: Subject) -> Markup:

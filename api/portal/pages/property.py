@@ -10,11 +10,12 @@ from api.http.problems import Problem
 from api.portal.asking import Asking, Reply
 from api.portal.charts.drawing import draw_chart, is_missing
 from api.portal.charts.specification import chart_of_profile
+from api.portal.checks import list_checks
 from api.portal.content import Content
 from api.portal.drift import drift_of, figures_of_drift
 from api.portal.figures import figures_of
 from api.portal.page import Page
-from api.portal.pages.rules import checks_by_property, property_documents, rules_of
+from api.portal.pages.rules import property_documents, rules_of
 from api.portal.pages.subject import find_subject, find_whole
 
 LOADS_SHOWN = 20
@@ -68,7 +69,8 @@ def history_of(name: str, dataset: dict[str, Any], quality: Reply | None) -> lis
     return [
         {"load": load, "check": check}
         for load in (quality.data if quality else [])
-        for check in checks_by_property(load["rules"], names).get(name, [])
+        for check in list_checks(load["rules"], names)
+        if check.prop == name
     ]
 
 

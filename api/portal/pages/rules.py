@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from api.portal.rendering import write_count
@@ -24,7 +22,6 @@ LIMITS = {
 }
 COUNTED = {"minLength": "character", "maxLength": "character", "minItems": "item", "maxItems": "item"}
 SHOWN_CHARACTERS = 60
-NAMED = re.compile(r".*\((.+)\)")  # a rule of a property: nullValues(tailnum)
 
 
 def rules_of(prop: dict[str, Any]) -> Iterator[str]:
@@ -55,15 +52,3 @@ def property_documents(contract: dict[str, Any], dataset: str) -> dict[str, dict
         if part.get("name") == dataset:
             return {prop["name"]: prop for prop in part.get("properties") or [] if prop.get("name")}
     return {}
-
-
-def checks_by_property(
-    checks: Iterable[dict[str, Any]], names: Iterable[str]
-) -> dict[str | None, list[dict[str, Any]]]:
-    """The measured rules by the property that each is named after; those of the dataset under None."""
-    known = set(names)
-    found: dict[str | None, list[dict[str, Any]]] = defaultdict(list)
-    for check in checks:
-        named = NAMED.fullmatch(check["rule"])
-        found[named[1] if named and named[1] in known else None].append(check)
-    return found

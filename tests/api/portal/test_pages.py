@@ -126,14 +126,26 @@ def test_the_dataset_shows_rules_figures_and_failing_checks_in_the_row(product: 
     rows = dict(re.findall(r"properties/([\w%]+)\"><code>.*?(</tr>)", text, re.S))
     assert set(rows) >= {"id", "customer", "price", "kind", "ordered_at"}
     customer = text[text.index("properties/customer") : text.index("properties/price")]
-    assert "nullValues(customer)" in customer
-    assert "bound &lt; 1" in customer
+    assert "No value: 1, allowed &lt; 1 (warning)" in customer
     kind = text[text.index("properties/kind") : text.index("properties/ordered_at")]
     assert "one of a, b, &lt;c&gt;" in kind
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
     assert "\\u202egnp.exe" in text
     assert re.search(r"Revision</dt><dd>2", text)
     assert f"http://{client.base_url.netloc.decode()}/data/shop/v1/orders/records?at=2" in text
+
+
+def test_a_dataset_counts_the_checks_that_it_lists(product: Product) -> None:
+    with product(load_shop).serve() as client:
+        text = client.get(ORDERS).text
+        board = client.get("/").text
+        counted = client.get("/data/shop/v1/orders").json()["data"]["quality"]["rules"]
+    listed = re.findall(r'<span class="state \w+">(passed|failed|warning)</span>', text)
+    assert (listed.count("passed"), listed.count("failed"), listed.count("warning")) == (3, 0, 1)
+    assert '<a href="#checks">3 passed, 1 warning</a>' in text
+    assert "<code>nullValues(customer)</code>" in text[text.index('id="checks"') :]
+    assert "<td>3 passed, 1 warning</td>" in board
+    assert counted == {"kept": 3, "broken": 0, "warnings": 1}
 
 
 def test_a_page_names_the_questions_that_it_is_made_of(product: Product) -> None:
