@@ -107,7 +107,7 @@ def find_bad_loads(status: DatasetStatus) -> Iterator[Incident]:
             look = f"GET /operations/loads/{newest['id']}"
             yield Incident("load_failed", status.dataset, since, newest["id"], text, look)
         else:
-            text = f"{name} is withheld: a gate or a limit was not kept. {tell_readers(status)}"
+            text = f"{name} is withheld: a check failed. {tell_readers(status)}"
             publish = f"POST /operations/loads/{newest['id']}/publish"
             yield Incident("load_withheld", status.dataset, since, newest["id"], text, publish)
 

@@ -73,7 +73,7 @@ def words_of(request: dict[str, Any]) -> str:
     """What was asked for beside the input."""
     match request:
         case {"publish": int(load_id)}:
-            return f"Published in the place of load {load_id}, which a gate had withheld."
+            return f"Published in the place of load {load_id}, which was withheld."
         case {"replay": {"load": int(load_id)}}:
             return f"The batch of load {load_id} again."
         case {"replay": {"ids": [*ids]}}:
@@ -131,7 +131,7 @@ def queued_page(queued: list[dict[str, Any]]) -> str:
 
 
 async def build_withheld(asking: Asking) -> Content:
-    """A withheld load: what it would change, which gates fail, who reads the dataset."""
+    """A withheld load: what it would change, which checks failed, who reads the dataset."""
     load = (await asking.get(asking.fill(f"{LOADS}/{{load}}"))).data
     if load["status"] != "withheld" or load["overtaken_by"]:
         raise Elsewhere(f"{PAGE}/{load['id']}")

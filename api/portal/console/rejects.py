@@ -21,6 +21,8 @@ from runtime.json_types import JsonObject
 REJECTS_SHOWN = 25
 REJECTS = "/operations/rejects"
 PAGE = "/console/rejects"
+# What a state is called on the page.
+STATE_WORDS = {"superseded": "replaced by newer data"}
 PLACE = ("product", "major", "dataset")
 REASON = ("rule", "property")
 
@@ -45,6 +47,7 @@ async def build_rejects(asking: Asking) -> Content:
         "place": place if len(place) == len(PLACE) else None,
         "state": state,
         "states": [(each, with_query(PAGE, kept | {"state": each})) for each in (*REJECT_STATES, "all")],
+        "state_words": STATE_WORDS,
     }
     return Content(
         "console_rejects.html", "Rejected records", values, is_kept=False, indexed=False, alternate=REJECTS

@@ -15,7 +15,7 @@ STATES = {
     "empty": "no data yet",
     "fresh": "fresh",
     "complete": "complete",
-    "open": "no promise",
+    "open": "no freshness target",
 }
 
 

@@ -63,14 +63,14 @@ def describe_state(entries: Sequence[Entry]) -> dict[str, Any]:
 
 
 async def describe_checks(asking: Asking, entries: Sequence[Entry]) -> dict[str, Any]:
-    """How many rules were kept at the last measurement, and each that was not."""
+    """How many checks passed at the last measurement, and each that did not."""
     told = [entry for entry in entries if "quality" in entry.dataset]
     rules = [entry.dataset["quality"]["rules"] for entry in told]
     failing = [entry for entry, counted in zip(told, rules, strict=True) if counted["broken"] or counted["warnings"]]
     replies = await asyncio.gather(
         *(asking.find(f"{entry.dataset_path}/quality", ("limit", "1")) for entry in failing[:CHECKED_MAXIMUM])
     )
-    broken = [
+    others = [
         (entry, load, rule)
         for entry, reply in zip(failing, replies, strict=False)
         for load in (reply.data if reply else [])
@@ -79,8 +79,8 @@ async def describe_checks(asking: Asking, entries: Sequence[Entry]) -> dict[str,
     ]
     return {
         "datasets": len(told),
-        "kept": sum(counted["kept"] for counted in rules),
-        "broken": broken,
+        "passed": sum(counted["kept"] for counted in rules),
+        "others": others,
         "left_out": len(failing) - len(replies),
     }
 

@@ -61,7 +61,7 @@ def test_an_owner_understands_and_publishes_a_withheld_load(
             sign_in(page, origin, make_key(lab, *SCOPES))
             page.get_by_role("link", name="Console").click()
             page.get_by_role("link", name="decide about this load").click()
-            assert "maxDeleted" in page.get_by_role("region", name="Failing gates").inner_text()
+            assert "maxDeleted" in page.get_by_role("region", name="Failed checks").inner_text()
             page.get_by_label("Why it may be published").fill("the source shrank")
             page.get_by_role("button", name="Publish load 2 anyway").click()
             page.wait_for_url(f"{origin}/console/loads/*")

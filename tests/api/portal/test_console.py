@@ -113,8 +113,8 @@ def test_a_load_says_what_went_wrong_and_shows_the_value(shown: Lab) -> None:
     assert "maxDeleted" in withheld
     assert "the share of current records that the load would delete" in withheld
     assert 'href="/browse/people/v1/contract#people"' in withheld
-    assert "The records that fail a gate cannot be listed" in withheld
-    assert "readers keep revision 1" in withheld
+    assert "The records that make a check fail cannot be listed" in withheld
+    assert "Readers keep revision 1" in withheld
 
 
 @pytest.mark.parametrize("path", ["/console/loads/99", "/console/loads/x", "/console/withheld/99"])
@@ -152,7 +152,7 @@ def test_an_owner_publishes_a_withheld_load_with_a_reason(lab: Lab, owner: Visit
     assert "was published after it" in owner.get("/console/loads/2").text
     assert owner.get("/console/withheld/2").headers["location"] == "/console/loads/2"
     decided = owner.get("/console/loads/4").text
-    assert "Published in the place of load 2, which a gate had withheld. Reason: “the source shrank”" in decided
+    assert "Published in the place of load 2, which was withheld. Reason: “the source shrank”" in decided
     headers = key_of(lab, "ops:write")
     again = owner.client.post("/operations/loads/2/publish", json={"anyway": True}, headers=headers)
     assert (again.status_code, "is overtaken" in again.json()["detail"]) == (422, True)
