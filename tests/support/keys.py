@@ -10,9 +10,9 @@ from runtime.settings.secret import read_secret
 from tests.support.lab import Lab
 
 
-def make_key(lab: Lab, *scopes: str, expires: datetime | None = None) -> str:
+def make_key(lab: Lab, *scopes: str, expires: datetime | None = None, name: str = "test") -> str:
     """A new key."""
-    return create_key(make_engine(lab.urls.write), read_secret(lab.settings), "test", scopes, expires)
+    return create_key(make_engine(lab.urls.write), read_secret(lab.settings), name, scopes, expires)
 
 
 def key_of(lab: Lab, *scopes: str) -> dict[str, str]:

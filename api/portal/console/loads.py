@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from api.portal.action import Action
 from api.portal.asking import Asking
 from api.portal.console.gates import explain_gate
+from api.portal.console.names import name_keys
 from api.portal.console.paging import chosen, next_path, with_query
 from api.portal.console.raw_text import mark_values
 from api.portal.content import Content, Elsewhere
@@ -20,6 +21,8 @@ from runtime.json_types import JsonObject
 LOADS_SHOWN = 50
 SAMPLES_SHOWN = 5
 LOADS = "/operations/loads"
+STATUS = "/operations/status"
+UNDER_WAY = ("queued", "running")
 PAGE = "/console/loads"
 WATERFALL_WIDTH = 400  # units of the drawing
 
@@ -36,11 +39,15 @@ class Step(NamedTuple):
 async def build_loads(asking: Asking) -> Content:
     """The list, the newest first."""
     wanted = chosen(asking, ("product", "major", "dataset", "status", "before"))
-    reply = await asking.get(LOADS, *wanted.items(), ("limit", str(LOADS_SHOWN)))
+    reply, names = await asyncio.gather(
+        asking.get(LOADS, *wanted.items(), ("limit", str(LOADS_SHOWN))), name_keys(asking)
+    )
     kept = {name: value for name, value in wanted.items() if name not in {"status", "before"}}
     states = [(state, with_query(PAGE, kept | {"status": state})) for state in LOAD_STATUSES]
     values = {
         "loads": reply.data,
+        "under_way": sum(load["status"] in UNDER_WAY for load in reply.data),
+        "names": names,
         "next": next_path(reply, PAGE),
         "wanted": wanted,
         "states": [("", with_query(PAGE, kept)), *states],
@@ -52,12 +59,17 @@ async def build_load(asking: Asking) -> Content:
     """One load."""
     path = asking.fill(f"{LOADS}/{{load}}")
     load = (await asking.get(path)).data
+    names = await name_keys(asking)
+    waits = load["status"] == "queued"
+    workers = (await asking.get(STATUS)).value["workers"] if waits else []
     samples: list[dict[str, Any]] = []
     if load["rejected"]:
         asked = (("load", str(load["id"])), ("state", "all"), ("limit", str(SAMPLES_SHOWN)))
         samples = (await asking.get("/operations/rejects", *asked)).data
     values = {
         "load": load,
+        "names": names,
+        "is_unattended": waits and not any(worker["alive"] for worker in workers),
         "place": place_of(load),
         "purpose": words_of(load["request"] or {}),
         "reason": note_of(load["request"] or {}),
@@ -136,11 +148,14 @@ async def build_withheld(asking: Asking) -> Content:
     if load["status"] != "withheld" or load["overtaken_by"]:
         raise Elsewhere(f"{PAGE}/{load['id']}")
     dataset_path = f"/data/{load['product']}/v{load['major']}/{load['dataset']}"
-    usage, dataset = await asyncio.gather(asking.get("/operations/usage"), asking.find(dataset_path))
+    usage, dataset, names = await asyncio.gather(
+        asking.get("/operations/usage"), asking.find(dataset_path), name_keys(asking)
+    )
     values = {
         "load": load,
         "failing": [explain_gate(gate, load) for gate in load["gates"] if not gate["passed"]],
         "readers": readers_of(usage.data, load),
+        "names": names,
         "revision": dataset.data["revision"] if dataset else None,
     }
     title = f"Withheld load {load['id']} of {load['dataset']}"

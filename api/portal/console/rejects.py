@@ -10,6 +10,7 @@ from api.http.problems import Problem
 from api.portal.action import Action
 from api.portal.asking import Asking, Reply
 from api.portal.console.loads import document_of, queued_page
+from api.portal.console.names import name_keys
 from api.portal.console.paging import chosen, next_path, with_query
 from api.portal.console.raw_text import mark_values
 from api.portal.content import Content, Elsewhere
@@ -32,19 +33,23 @@ async def build_rejects(asking: Asking) -> Content:
     wanted = chosen(asking, (*PLACE, *REASON, "state", "load", "before"))
     place = {name: wanted[name] for name in PLACE if name in wanted}
     state = wanted.get("state", "open")
-    reasons, records = await asyncio.gather(
+    reasons, records, names = await asyncio.gather(
         count_reasons(asking, (*place.items(), ("state", state))),
         asking.get(REJECTS, *wanted.items(), ("limit", str(REJECTS_SHOWN))),
+        name_keys(asking),
     )
+    places = places_of(records.data)
     kept = {name: value for name, value in wanted.items() if name not in {"state", "before"}}
-    values = {
+    values: dict[str, Any] = {
         "reasons": [reason | {"path": reason_path(reason, state)} for reason in reasons.data] if reasons else [],
         "uncounted": reasons is None,
         "counted": reasons.value["count"] if reasons else None,
         "records": [record | {"marked": mark_values(record)} for record in records.data],
         "next": next_path(records, PAGE),
         "wanted": wanted,
-        "place": place if len(place) == len(PLACE) else None,
+        "names": names,
+        "place": place if len(place) == len(PLACE) else next(iter(places)) if len(places) == 1 else None,
+        "places": [each | {"path": with_query(PAGE, kept | each)} for each in places],
         "state": state,
         "states": [(each, with_query(PAGE, kept | {"state": each})) for each in (*REJECT_STATES, "all")],
         "state_words": STATE_WORDS,
@@ -52,6 +57,12 @@ async def build_rejects(asking: Asking) -> Content:
     return Content(
         "console_rejects.html", "Rejected records", values, is_kept=False, indexed=False, alternate=REJECTS
     )
+
+
+def places_of(records: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """The datasets of records, in the order of their names: what is replayed or dismissed together is of one."""
+    places = {tuple(str(record[name]) for name in PLACE) for record in records}
+    return [dict(zip(PLACE, place, strict=True)) for place in sorted(places)]
 
 
 async def count_reasons(asking: Asking, parameters: Sequence[tuple[str, str]]) -> Reply | None:

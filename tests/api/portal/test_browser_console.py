@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -66,11 +67,18 @@ def test_an_owner_understands_and_publishes_a_withheld_load(
             page.get_by_role("button", name="Publish load 2 anyway").click()
             page.wait_for_url(f"{origin}/console/loads/*")
             queued = int(page.url.rpartition("/")[2])
+            assert "It waits: no worker is alive." in page.locator("[data-follow]").inner_text()
+            told = "This page follows it." if scripted else "Reload the page to see how it goes on."
+            page.get_by_text(told).wait_for()
             assert run_queued(lab.loader(), queued) == "published"
-            page.reload()
-            assert "published" in page.locator("h1").inner_text()
+            if not scripted:
+                page.reload()
+            page.locator("h1", has_text="published").wait_for()  # without a reload, where there is script
+            assert page.locator("[data-follow]").count() == 0
             page.get_by_role("link", name="Rejected records", exact=True).click()
-            page.get_by_role("link", name="maximum").click()
+            page.get_by_role("link", name=re.compile("Replay or dismiss.*maximum")).click()
+            page.get_by_role("link", name="replay or dismiss them").click()
+            assert page.url.endswith("#act")
             page.get_by_label("why they will not be corrected").fill("a test record")
             page.get_by_role("checkbox").check()
             page.get_by_role("button", name="Dismiss").click()

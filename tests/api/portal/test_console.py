@@ -12,9 +12,11 @@ from api.portal.console.overview import describe_incident
 from api.portal.console.raw_text import mark_values
 from ingest.loading.run_queued import run_queued
 from tests.support.keys import key_of, make_key
+from tests.support.lab import PEOPLE as CONTRACT
 from tests.support.lab import Lab
 from tests.support.portal import SCRIPT, TURNED, load_troubled
 from tests.support.visitor import OURS, Visitor, sign_in
+from tests.support.waiting import wait_until
 
 PAGES = (
     *("/console", "/console/loads", "/console/loads/1", "/console/loads/2", "/console/loads/3"),
@@ -117,6 +119,48 @@ def test_a_load_says_what_went_wrong_and_shows_the_value(shown: Lab) -> None:
     assert "Readers keep revision 1" in withheld
 
 
+def test_keys_have_their_names_beside_their_ids(make_lab: Callable[..., Lab]) -> None:
+    lab = load_troubled(make_lab)
+    scopes = ("people:read", "ops:read", "ops:write", "keys:admin")
+    with lab.serve() as client:
+        reader = make_key(lab, "people:read", name="the dashboard")
+        client.get("/data/people/v1/people/records", headers={"X-API-Key": reader})
+        owner = sign_in(client, make_key(lab, *scopes, name="the owner"))
+        key_id = reader.split("_")[1]
+        wait_until(lambda: key_id in owner.get("/console/withheld/2").text)
+        assert f'>the dashboard <span class="sub"><code>{key_id}</code>' in owner.get("/console/withheld/2").text
+        queued = owner.send("/console/loads/3", "/console/loads").headers["location"]
+        assert "asked for by the owner" in owner.get(queued).text
+        assert "<td>the owner</td>" in owner.get("/console/loads").text
+
+
+def test_a_queued_load_says_that_it_waits_and_names_no_start(lab: Lab, owner: Visitor) -> None:
+    page = owner.get(owner.send("/console/loads/3", "/console/loads").headers["location"]).text
+    assert "It waits: no worker is alive." in page
+    assert "<dt>Queued</dt>" in page
+    assert "<dt>Started</dt>" not in page
+    assert "1 load here is queued or running." in owner.get("/console/loads").text
+
+
+def test_the_way_to_replay_and_dismiss_stands_beside_each_reason(make_lab: Callable[..., Lab]) -> None:
+    pets = CONTRACT.replace("people", "pets")
+    lab = make_lab(CONTRACT, pets)
+    lab.ingest("people.people", "id,name,age,born\n1,Ann,x,\n")
+    with lab.serve() as client:
+        owner = sign_in(client, make_key(lab, "ops:read", "ops:write"))
+        one = owner.get("/console/rejects").text
+        assert 'name="id"' in one, "all are of one dataset"
+        assert '<a class="button" href="/console/rejects?product=people&amp;' in one
+        lab.ingest("pets.pets", "id,name,age,born\n1,Rex,x,\n", "pets.csv")
+        both = owner.get("/console/rejects").text
+        assert 'name="id"' not in both
+        assert both.count(">Replay or dismiss<span") == 2
+        assert 'href="/console/rejects?product=pets&amp;major=1&amp;dataset=pets">pets / pets</a>' in both
+        assert 'name="id"' in owner.get("/console/rejects?product=pets&major=1&dataset=pets").text
+        looking = client.get("/console/rejects", headers=key_of(lab, "ops:read")).text
+        assert "Replay or dismiss" not in looking
+
+
 @pytest.mark.parametrize("path", ["/console/loads/99", "/console/loads/x", "/console/withheld/99"])
 def test_a_load_that_does_not_exist_is_not_found(shown: Lab, path: str) -> None:
     with shown.serve() as client:
@@ -145,7 +189,7 @@ def test_an_owner_publishes_a_withheld_load_with_a_reason(lab: Lab, owner: Visit
     assert run(lab, answer) == "published"
     audit = owner.get("/console/audit").text
     assert "the source shrank" in audit
-    assert "published a withheld load anyway" in audit
+    assert "published a withheld load by decision" in audit
     assert ">test <span" in audit  # the key's name, of one's own key
     assert lab.rows("SELECT count(*) FROM people_v1.people") == [(1,)]
     # What is decided is decided.
