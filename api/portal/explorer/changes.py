@@ -12,7 +12,10 @@ from catalog.types.filter_operators import OPERATORS
 SEVERAL = frozenset(operator.key for operator in OPERATORS if operator.several)
 QUESTION = "_question"  # the question that the form adds to, as one text: fields would lose which commas separate
 DAY = re.compile(r"(?<![\d-])[0-9]{4}-[0-9]{2}-[0-9]{2}(?=\s*(,|$))")  # alone, or in a list
-FORM = ("_add_property", "_add_operator", "_add_value", "_add_group", "_add_bucket", "_add_measure", "_add_of")
+FORM = (
+    *("_add_property", "_add_operator", "_add_value"),
+    *("_add_group", "_add_bucket", "_add_measure", "_add_of", "_add_instead"),
+)
 
 
 def apply_form(question: Exploration, moments: Collection[str] = ()) -> Exploration:
@@ -39,17 +42,18 @@ def apply_form(question: Exploration, moments: Collection[str] = ()) -> Explorat
             prop = f"{bucket}({prop})"
         found = add_member(found, "group_by", prop)
     if given["_add_measure"]:
-        # Without the property that it needs the API says so; a measure with one takes the place of that.
-        found = drop_incomplete(found)
+        # A measure that the API refuses stays in the question, where it can be seen; the next takes its place.
+        found = drop_incomplete(found, given["_add_instead"])
         of = f":{encode_value(given['_add_of'])}" if given["_add_of"] else ""
         found = add_member(found, "measure", encode_value(given["_add_measure"]) + of)
     return found
 
 
-def drop_incomplete(question: Exploration) -> Exploration:
-    """The question without measures that lack their property."""
+def drop_incomplete(question: Exploration, refused: str) -> Exploration:
+    """The question without measures that lack their property, and without the one that was refused."""
     members = question.values("measure")
-    kept = [encode_member(member) for member in members if ":" in member or member == "count"]
+    whole = (member for member in members if (":" in member or member == "count") and member != refused)
+    kept = [encode_member(member) for member in whole]
     return question if len(kept) == len(members) else question.set("measure", ",".join(kept) or None)
 
 

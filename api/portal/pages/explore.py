@@ -15,6 +15,7 @@ from api.portal.charts.sharing import share_chart
 from api.portal.content import Content, Elsewhere
 from api.portal.explorer.changes import apply_form
 from api.portal.explorer.facets import Counted, facets_of
+from api.portal.explorer.faults import find_fault
 from api.portal.explorer.links import Addresses, Link, chips_of, following, prefixed, sort_link, view_links
 from api.portal.explorer.question import FACET, VIEW, Exploration
 from api.portal.explorer.rounding import decimals_of
@@ -68,6 +69,7 @@ async def build_explore(asking: Asking) -> Content:
     values = subject.values | {
         "question": question,
         "problem": problem,
+        "wrong": find_fault(question, problem),
         "rows": rows,
         "columns": columns_of(question, dataset, rows, addresses),
         "chart": chart,

@@ -233,7 +233,19 @@ def test_a_measure_without_the_property_that_it_needs_is_explained_until_it_has_
     assert moved.headers["location"] == f"{EXPLORE}?group_by=kind&measure=avg"
     page = client.get(moved.headers["location"])
     assert page.status_code == 422
-    assert page.text.count("measure: avg needs a property: avg:property") == 1
+    said = "The measure avg needs a property: choose one that holds numbers under “of”."
+    assert page.text.count(said) == 2, "above, and beside the field"
+    assert "avg:property" not in page.text.partition("<footer")[0]
+    assert "<option selected>avg</option>" in page.text
+    assert 'name="_add_of" aria-invalid="true" aria-describedby="of-wrong"' in page.text
+    assert f'<li><a href="{EXPLORE}?group_by=kind" data-key="chip"><span>measure avg</span>' in page.text
+    assert client.get(f"{EXPLORE}?group_by=kind").status_code == 200
+    unfit = client.get(f"{EXPLORE}?group_by=kind&measure=avg:customer")
+    assert unfit.text.count("The measure avg does not fit customer: choose one that holds numbers under “of”.") == 2
+    assert "<option selected>customer</option>" in unfit.text
+    form = {"_question": "group_by=kind&measure=avg:customer", "_add_measure": "avg", "_add_of": "price"}
+    moved = client.get(EXPLORE, params=form | {"_add_instead": "avg:customer"})
+    assert moved.headers["location"] == f"{EXPLORE}?group_by=kind&measure=avg:price"
     form = {"_question": "group_by=kind&measure=count,avg", "_add_measure": "avg", "_add_of": "price"}
     moved = client.get(EXPLORE, params=form)
     assert moved.headers["location"] == f"{EXPLORE}?group_by=kind&measure=count,avg:price"
