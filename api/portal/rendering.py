@@ -24,7 +24,7 @@ from api.portal.asking import Reply
 from api.portal.assets import asset_path
 from api.portal.checks import name_check, result_of
 from api.portal.content import Content
-from api.portal.explorer.rounding import round_measure
+from api.portal.explorer.rounding import show_measured
 from api.portal.figures import show_bound, show_number
 from api.portal.record_path import record_path
 from api.portal.reports.folder import reports_of
@@ -75,7 +75,7 @@ def environment() -> Environment:
         "result": result_of,
         "record_path": record_path,
         "measured": write_measured,
-        "rounded": round_measure,
+        "shown": show_measured,
         "size": write_size,
         "when": write_time,
         "markdown": write_markdown,

@@ -16,6 +16,7 @@ from api.portal.checks import Check, Tally, count_checks, list_checks
 from api.portal.console.paging import with_query
 from api.portal.content import Content
 from api.portal.discovery.croissant import describe
+from api.portal.explorer.columns import record_columns
 from api.portal.explorer.snippets import write_curl
 from api.portal.figures import Figures, figures_of
 from api.portal.page import Page
@@ -80,7 +81,7 @@ async def build_dataset(asking: Asking) -> Content:
         "deed": find_deed(asking, subject, measured),
         "profile": profile.value if profile else None,
         "records": records.data if records else [],
-        "columns": names,
+        "columns": record_columns(dataset),
         "revisions": revisions.data if revisions else [],
         "downloads": downloads_of(sizes, dataset["revision"]),
         "programs": [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import Any
 
 from api.datasets.aggregates_parameters import MEASURES
@@ -14,11 +13,11 @@ from api.portal.charts.drawing import draw_chart, is_missing
 from api.portal.charts.sharing import share_chart
 from api.portal.content import Content, Elsewhere
 from api.portal.explorer.changes import apply_form
+from api.portal.explorer.columns import columns_of, split_columns
 from api.portal.explorer.facets import Counted, facets_of
 from api.portal.explorer.faults import find_fault
-from api.portal.explorer.links import Addresses, Link, chips_of, following, prefixed, sort_link, view_links
+from api.portal.explorer.links import Addresses, chips_of, following, prefixed, view_links
 from api.portal.explorer.question import FACET, VIEW, Exploration
-from api.portal.explorer.rounding import decimals_of
 from api.portal.explorer.snippets import write_snippets
 from api.portal.figures import figures_of
 from api.portal.page import Page
@@ -29,15 +28,6 @@ from api.portal.pages.subject import EXPLAINED, Subject, find_subject, find_whol
 LIMIT_MAXIMUM = 1000  # rows of a page
 TABLE = "table"  # the view that draws nothing
 MOMENT_TYPES = frozenset({"timestamp", "local timestamp"})
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of the answer, with the link that sorts by it."""
-
-    name: str
-    sort: Link | None
-    decimals: int | None = None  # that are shown; None: all
 
 
 async def build_explore(asking: Asking) -> Content:
@@ -168,26 +158,6 @@ async def ask(asking: Asking, path: str, question: Exploration, revision: int) -
         if KINDS[problem.code].status not in EXPLAINED:
             raise
         return None, problem
-
-
-def split_columns(question: Exploration, rows: list[dict[str, Any]]) -> tuple[list[str], list[str]]:
-    """The names of groups and of measures in the rows of an aggregate."""
-    names = list(rows[0]) if rows else []
-    count = len(question.values("group_by"))
-    return names[:count], names[count:]
-
-
-def columns_of(
-    question: Exploration, dataset: dict[str, Any], rows: list[dict[str, Any]], addresses: Addresses
-) -> list[Column]:
-    """The columns of the table."""
-    names = [] if question.is_aggregate else [prop["name"] for prop in dataset["properties"]]
-    if rows:
-        names = [name for name in rows[0] if name != "expanded"]
-    types = {prop["name"]: prop["type"] for prop in dataset["properties"]}
-    measured = split_columns(question, rows)[1] if question.is_aggregate else []
-    decimals = decimals_of(question.values("measure"), measured, types)
-    return [Column(name, sort_link(question, name, dataset, addresses), decimals.get(name)) for name in names]
 
 
 EXPLORE = Page("portal explore", "/browse/{product}/v{major}/{dataset}/explore", build_explore)

@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 
 from api.portal.explorer.changes import apply_form, remove_member
 from api.portal.explorer.question import Exploration, encode_value
-from api.portal.explorer.rounding import round_measure
+from api.portal.explorer.rounding import round_measure, show_measured
 from tests.support.examples import examples
 from tests.support.keys import key_of
-from tests.support.lab import Lab
+from tests.support.lab import PEOPLE, Lab
 from tests.support.portal import load_shop
 
 EXPLORE = "/browse/shop/v1/orders/explore"
@@ -60,7 +60,7 @@ def cells(text: str) -> list[list[str]]:
     """The cells of the answer's table."""
     body = re.search(r'aria-label="The answer">.*?<tbody>(.*?)</tbody>', text, re.S)
     rows = re.findall(r"<tr>(.*?)</tr>", body[1], re.S) if body else []
-    return [[read_cell(cell) for cell in re.findall(r"<td>(.*?)</td>", row)] for row in rows]
+    return [[read_cell(cell) for cell in re.findall(r"<td(?: class=\"right\")?>(.*?)</td>", row)] for row in rows]
 
 
 def read_cell(cell: str) -> str:
@@ -69,10 +69,12 @@ def read_cell(cell: str) -> str:
     data = re.match(r'<data value="([^"]+)" title="exactly ([^"]+)">', cell)
     if data is None:
         return text
-    exact, seen = Decimal(data[1]), Decimal(text)
+    exact, seen = Decimal(data[1]), Decimal(text.replace(",", ""))
     assert data[1] == data[2]
     places = max(-int(seen.as_tuple().exponent), 0)
-    assert exact != seen
+    assert data[1] != text
+    if "," in text:
+        assert text == f"{seen:,}"
     assert abs(exact - seen) <= Decimal(5).scaleb(-max(places, 4) - 1), "rounded, and not cut off"
     return data[1]
 
@@ -119,6 +121,44 @@ def test_a_measure_is_shown_with_the_digits_that_say_something(
     value: object, decimals: int, expected: str | None
 ) -> None:
     assert round_measure(value, decimals) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "decimals", "least", "expected"),
+    [
+        (9788152, None, 4, "9,788,152"),
+        (2013, None, 5, None),
+        (20130, None, 5, "20,130"),
+        ("-1234567890123456789.50", None, 5, "-1,234,567,890,123,456,789.50"),
+        (1234.56789, 4, 4, "1,234.5679"),
+        ("1234.5", 4, 5, None),
+        (1e300, None, 4, None),
+        ("0012345", None, 4, None),
+        (None, None, 4, None),
+        (True, None, 4, None),
+        (12345, None, None, None),
+    ],
+)
+def test_thousands_are_separated_where_nothing_but_the_look_changes(
+    value: object, decimals: int | None, least: int | None, expected: str | None
+) -> None:
+    assert show_measured(value, decimals, least) == expected
+
+
+def test_numbers_stand_at_the_right_and_have_their_exact_value_beside_them(make_lab: Callable[..., Lab]) -> None:
+    lab = make_lab(PEOPLE.replace("maximum: 150", "maximum: 99999"))
+    lab.ingest("people.people", "id,name,age,born\n12345,Ann,2013,\n23456,Ben,54321,\n")
+    with lab.serve() as client:
+        big = '<td class="right"><data value="54321" title="exactly 54321">54,321</data></td>'
+        for page in ("/browse/people/v1/people", "/browse/people/v1/people/explore"):
+            text = client.get(page).text
+            assert big in text
+            assert '<td class="right">2013</td>' in text, "a year stays a year"
+            assert ">12345</a></td>" in text, "a key stays a key"
+        summed = client.get("/browse/people/v1/people/explore?group_by=name,bin(id,10000)&measure=sum:age").text
+        assert '<data value="2013" title="exactly 2013">2,013</data>' in summed
+        assert '<td class="right"><data value="10000" title="exactly 10000">10,000</data></td>' in summed
+        assert "54,321" not in client.get("/data/people/v1/people/export?format=csv", follow_redirects=True).text
 
 
 def test_a_mean_is_rounded_on_the_page_and_exact_beside_it(client: httpx.Client) -> None:
