@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -35,6 +36,7 @@ from runtime.plain_text import plain
 from runtime.version import read_version
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
+WORD_ENDS = re.compile(r"(?<=[_./:-])(?=\w)|(?<=[a-z])(?=[A-Z])")  # scheduled_|departure, order|Lines
 MARKDOWN = MarkdownIt("commonmark", {"html": False}).disable("image")
 
 
@@ -79,6 +81,7 @@ def environment() -> Environment:
         "size": write_size,
         "when": write_time,
         "markdown": write_markdown,
+        "breakable": write_name,
         "segment": lambda text: quote(str(text), safe=""),
     }
     found.globals |= {"asset": asset_path, "version": read_version()}
@@ -182,6 +185,12 @@ def write_time(text: str | None, absent: str = "never") -> Markup:
     moment = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     shown = f"{moment.day} {moment:%b %Y, %H:%M} UTC"
     return Markup('<time datetime="{}">{}</time>').format(moment.isoformat(timespec="seconds"), shown)
+
+
+def write_name(text: str) -> Markup:
+    """A name that can be broken between its words, and not within them."""
+    words = WORD_ENDS.split(plain(text, None))
+    return Markup("<wbr>").join(words)
 
 
 def write_markdown(text: str) -> Markup:

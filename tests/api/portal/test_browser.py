@@ -117,3 +117,38 @@ def test_ages_are_relative_and_the_moment_stays_in_reach(product: Callable[[Any]
         found = watched.page.locator("dl.status time").first
         assert "UTC" in (found.get_attribute("title") or "")
         assert "UTC" not in found.inner_text()
+
+
+PARTS_OF_NAMES = """() => [...document.querySelectorAll('.properties tbody th code')].flatMap((code) =>
+  [...code.childNodes].filter((node) => node.nodeType === Node.TEXT_NODE && !/ /.test(node.data)).map((node) => {
+    const range = document.createRange();
+    range.selectNode(node);
+    return [node.data, range.getClientRects().length];
+  }))"""
+
+
+def test_names_break_between_words_and_answers_stand_before_forms_on_a_narrow_screen(
+    product: Callable[[Any], Lab], chromium: Browser
+) -> None:
+    with (
+        product(load_shop).serve() as client,
+        watch(chromium, str(client.base_url).rstrip("/"), viewport={"width": 320, "height": 800}) as watched,
+    ):
+        page = watched.page
+        watched.open(ORDERS)
+        found = page.evaluate(PARTS_OF_NAMES)
+        assert ["ordered_", 1] in found
+        assert {lines for _, lines in found} == {1}
+        for path, link, region in (
+            (f"{ORDERS}/explore", "Filter, group and measure", "Change the question"),
+            ("/browse", "Narrow the results", "Narrow the results"),
+        ):
+            watched.open(path)
+            aside = page.get_by_role("complementary", name=region)
+            top = aside.bounding_box()
+            answer = page.locator(".split > div").first.bounding_box()
+            assert top is not None
+            assert answer is not None
+            assert answer["y"] + answer["height"] <= top["y"]
+            page.get_by_role("link", name=link).click()
+            assert aside.evaluate("element => element === document.activeElement")

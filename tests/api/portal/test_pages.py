@@ -12,7 +12,7 @@ import pytest
 
 from api.portal.charts.drawing import DRAWER, WAITING_MAXIMUM
 from api.portal.pages.rules import rules_of
-from api.portal.rendering import write_figure
+from api.portal.rendering import write_figure, write_name
 from tests.support.keys import key_of
 from tests.support.lab import Lab
 from tests.support.portal import load_shop, shop_file
@@ -63,6 +63,7 @@ OURS = {
         "figcaption",
         "article",
     ),
+    *("wbr", "data"),
     *("table", "thead", "tbody", "tr", "th", "td", "svg", "path", "rect", "g", "line", "text"),
 }
 Product = Callable[[Callable[..., Lab]], Lab]
@@ -143,9 +144,24 @@ def test_a_dataset_counts_the_checks_that_it_lists(product: Product) -> None:
     listed = re.findall(r'<span class="state \w+">(passed|failed|warning)</span>', text)
     assert (listed.count("passed"), listed.count("failed"), listed.count("warning")) == (3, 0, 1)
     assert '<a href="#checks">3 passed, 1 warning</a>' in text
-    assert "<code>nullValues(customer)</code>" in text[text.index('id="checks"') :]
+    assert "<code>null<wbr>Values(customer)</code>" in text[text.index('id="checks"') :]
     assert "<td>3 passed, 1 warning</td>" in board
     assert counted == {"kept": 3, "broken": 0, "warnings": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("scheduled_departure", "scheduled_<wbr>departure"),
+        ("_id__x", "_<wbr>id_<wbr>_<wbr>x"),
+        ("orderLines", "order<wbr>Lines"),
+        ("airport-checkpoints", "airport-<wbr>checkpoints"),
+        ("plain", "plain"),
+        ("<b>_x", "&lt;b&gt;_<wbr>x"),
+    ],
+)
+def test_a_name_is_broken_between_its_words_alone(name: str, shown: str) -> None:
+    assert str(write_name(name)) == shown
 
 
 def test_a_page_names_the_questions_that_it_is_made_of(product: Product) -> None:
