@@ -10,7 +10,17 @@ from datetime import UTC, datetime, timedelta
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from api.admin.key_store import STATES, Once, Rotation, get_key, list_keys, make_key, revoke_key, rotate_key
+from api.admin.key_store import (
+    STATES,
+    Once,
+    Rotation,
+    find_own_key,
+    get_key,
+    list_keys,
+    make_key,
+    revoke_key,
+    rotate_key,
+)
 from api.admin.parameters import read_days
 from api.auth.api_keys import KeyDraft, check_scopes, known_scopes, read_peppers
 from api.auth.authenticator import Principal, refuse
@@ -41,7 +51,7 @@ async def get_own_key(request: Request) -> Response:
     if principal.is_token:
         return JSONResponse({"data": {"subject": principal.id, "scopes": sorted(principal.scopes)}}, 200, NO_STORE)
     async with connected(context) as connection:
-        facts = await get_key(connection, principal.id or "")
+        facts = await find_own_key(connection, principal.id or "", context.settings.key_line_days)
     return JSONResponse({"data": facts}, 200, NO_STORE)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from psycopg import AsyncConnection
@@ -32,6 +32,16 @@ VALUES (%(id)s, %(name)s, %(secret_hash)s, %(pepper_version)s, %(scopes)s, %(exp
 RETURNING json_build_object({FACTS})
 """
 GET = f"SELECT json_build_object({FACTS}) FROM decant.api_keys WHERE id = %(id)s"
+# What a holder is told of the own key: the one before it, when its line began, and its life.
+OWN = f"""
+SELECT json_build_object({FACTS}), (
+    SELECT json_build_object('id', o.id, 'expires_at', {timestamp("o.expires_at")}, 'ended',
+      o.revoked_at IS NOT NULL OR coalesce(o.expires_at <= now(), false))
+    FROM decant.api_keys AS o WHERE o.replaced_by = api_keys.id
+  ), (SELECT f.created_at FROM decant.api_keys AS f WHERE f.id = coalesce(api_keys.line, api_keys.id)),
+  now(), created_at, expires_at
+FROM decant.api_keys WHERE id = %(id)s
+"""
 LIST = f"""
 SELECT id, json_build_object({FACTS}) FROM decant.api_keys AS k
 WHERE (%(state)s = 'all'
@@ -119,6 +129,47 @@ class Rotation:
     line_days: int  # after which the line of a key ends for its holder; 0 for never
 
 
+@dataclass(frozen=True)
+class Life:
+    """The life of a key that may be rotated."""
+
+    began: datetime  # that of the first key of its line
+    now: datetime
+    created_at: datetime
+    ends: datetime | None
+
+    def of_successor(self, asked: datetime | None, line_days: int, *, by_holder: bool) -> datetime | None:
+        """When the key ends that takes its place; `key_not_active` where the holder's line is over."""
+        expires_at = asked
+        if self.ends is not None and (expires_at is None or by_holder):
+            renewed = renew_span(self.now, self.created_at, self.ends)
+            expires_at = min(expires_at or renewed, renewed)
+        if line_days and by_holder:
+            last = self.began + timedelta(days=line_days)
+            if last <= self.now:
+                raise Problem(
+                    "key_not_active",
+                    "Keys of this line can no longer be rotated: ask an administrator for a new key.",
+                )
+            expires_at = min(expires_at or last, last)
+        return expires_at
+
+
+async def find_own_key(connection: Connection, key_id: str, line_days: int) -> dict[str, object] | None:
+    """The facts of a holder's key, with the key before it, and when one would end that takes its place now."""
+    row = await (await connection.execute(OWN.encode(), {"id": key_id})).fetchone()
+    if row is None:
+        return None
+    facts, predecessor, *life = row
+    try:
+        ends = Life(*life).of_successor(None, line_days, by_holder=True)
+        rotation = {"possible": facts["replaced_by"] is None, "expires_at": ends and ends.astimezone(UTC).isoformat()}
+    except Problem:
+        rotation = {"possible": False, "expires_at": None}
+    told: dict[str, object] = facts | {"predecessor": predecessor, "rotation": rotation}
+    return told
+
+
 async def rotate_key(connection: Connection, peppers: Peppers, rotation: Rotation, once: Once) -> dict[str, object]:
     """The facts and the text of the key that takes the place of another, which stays valid for the overlap.
 
@@ -126,7 +177,7 @@ async def rotate_key(connection: Connection, peppers: Peppers, rotation: Rotatio
     gets no longer one, and none behind the end of the line. All keys of a line share its rate and its receipts.
     `key_not_active` for a key that is over or was rotated before.
     """
-    key_id, expires_at = rotation.key_id, rotation.expires_at
+    key_id = rotation.key_id
     async with connection.transaction():
         began, now = await (await connection.execute(LOCK_LINE, {"id": key_id})).fetchone() or (None, None)
         row = await (await connection.execute(LOCK, {"id": key_id})).fetchone()
@@ -135,17 +186,9 @@ async def rotate_key(connection: Connection, peppers: Peppers, rotation: Rotatio
         name, scopes, rate_limit, line, created_at, ends, replaced_by, over = row
         if over or replaced_by is not None:
             raise Problem("key_not_active")
-        if ends is not None and (expires_at is None or once.principal == key_id):
-            renewed = renew_span(now, created_at, ends)
-            expires_at = min(expires_at or renewed, renewed)
-        if rotation.line_days and once.principal == key_id:
-            last = began + timedelta(days=rotation.line_days)
-            if last <= now:
-                raise Problem(
-                    "key_not_active",
-                    "Keys of this line can no longer be rotated: ask an administrator for a new key.",
-                )
-            expires_at = min(expires_at or last, last)
+        by_holder = once.principal == key_id
+        life = Life(began, now, created_at, ends)
+        expires_at = life.of_successor(rotation.expires_at, rotation.line_days, by_holder=by_holder)
         draft = KeyDraft(name, tuple(scopes), expires_at, rate_limit, once.principal, line)
         text, facts = await insert_key(connection, peppers, draft, None, once)
         await connection.execute(REPLACE, {"id": key_id, "new": facts["id"], "overlap": rotation.overlap})

@@ -175,7 +175,20 @@ def one_of_callers() -> JsonObject:
         "required": ["subject", "scopes"],
         "properties": {"subject": TEXT, "scopes": {"type": "array", "items": TEXT}},
     }
-    key: JsonObject = {"type": "object", "required": list(COLUMNS), "properties": COLUMNS}
+    before: JsonObject = {
+        "type": ["object", "null"],
+        "description": "The key that it took the place of.",
+        "required": ["id", "expires_at", "ended"],
+        "properties": {"id": TEXT, "expires_at": TIMESTAMP, "ended": {"type": "boolean"}},
+    }
+    rotation: JsonObject = {
+        "type": "object",
+        "description": "Whether it can be rotated, and when a key would end that took its place now; null: never.",
+        "required": ["possible", "expires_at"],
+        "properties": {"possible": {"type": "boolean"}, "expires_at": TIMESTAMP},
+    }
+    columns = COLUMNS | {"predecessor": before, "rotation": rotation}
+    key: JsonObject = {"type": "object", "required": list(columns), "properties": columns}
     return in_data({"anyOf": [key, token]})
 
 

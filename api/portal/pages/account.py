@@ -56,11 +56,12 @@ async def rotate_own_key(asking: Asking, form: Form) -> Content:
     """The new key, shown this once; the session goes on with it."""
     if form.get("key") != asking.principal.id:
         raise Problem("key_not_active", "This key was rotated already: a page that is reloaded does not do it again.")
+    had_end = (await asking.get("/keys/self")).data["expires_at"] is not None
     key = await rotate(asking, form, "/keys/self/rotate")
     if asking.visitor.session is not None:
         with suppress(DatabaseError):  # the key is shown in any case: it is not made twice
             await asking.context.callers.sessions.move(asking.visitor.session, str(key["id"]))
-    return show_key("Your new key", key, form, "/account")
+    return show_key("Your new key", key | {"had_end": had_end}, form, "/account")
 
 
 async def end_others(asking: Asking, _form: Form) -> Content:
@@ -82,7 +83,12 @@ async def rotate(asking: Asking, form: Form, path: str) -> JsonObject:
 def show_key(title: str, key: JsonObject, form: Form, back: str) -> Content:
     """The text of a key, this once, and when the one before it ends."""
     ends = next((text for seconds, text in OVERLAPS if str(seconds) == form.get("overlap")), None)
-    values = {"key": key, "ends": ends, "back": back}
+    values = {
+        "key": key,
+        "ends": ends,
+        "back": back,
+        "is_limited": bool(key["expires_at"]) and not key.get("had_end", True),
+    }
     return Content("new_key.html", title, values, is_kept=False, indexed=False)
 
 

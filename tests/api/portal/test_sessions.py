@@ -353,6 +353,39 @@ def test_a_key_is_rotated_and_the_session_goes_on(shop: Lab, client: httpx.Clien
     assert id_of(new[1]) in visitor.get("/account").text
 
 
+def test_a_rotation_says_when_both_keys_end(shop: Lab, client: httpx.Client) -> None:
+    key = make_key(shop, READ)
+    visitor = sign_in(client, key)
+    before = visitor.get("/account").text
+    assert "although this one has no end" in before
+    said = re.search(r'It ends <time datetime="([0-9-]{10})', before)
+    assert said is not None
+    shown = visitor.send("/account", "/account/rotate", overlap="86400").text
+    assert "This key has an end date, which the one before it had not" in shown
+    assert f"<code>{id_of(key)}</code>, ends</dt><dd>in a day: until then both work" in shown
+    assert said[1] in shown, "the day that was announced"
+    after = visitor.get("/account").text
+    assert f"This key took the place of <code>{id_of(key)}</code>, which still works, and ends <time" in after
+    assert "although this one has no end" not in after
+    change(shop, "UPDATE decant.api_keys SET expires_at = now() WHERE id = %s", key)
+    assert f"This key took the place of <code>{id_of(key)}</code>, which has ended." in visitor.get("/account").text
+    admin = sign_in(client, make_key(shop, ADMIN))
+    assert "takes its place" in admin.get("/account/keys?state=all").text
+
+
+def test_a_key_that_was_rotated_says_so_to_who_still_uses_it(shop: Lab, client: httpx.Client) -> None:
+    key = make_key(shop, READ)
+    headers = {"X-API-Key": key}
+    assert client.get("/keys/self", headers=headers).json()["data"]["predecessor"] is None
+    new = client.post("/keys/self/rotate", headers=headers).json()["data"]
+    told = client.get("/account", headers=headers).text
+    assert f"This key was rotated: <code>{new['id']}</code> takes its place." in told
+    own = client.get("/keys/self", headers={"X-API-Key": new["key"]}).json()["data"]
+    assert (own["predecessor"]["id"], own["predecessor"]["ended"]) == (id_of(key), False)
+    assert own["rotation"]["possible"] is True
+    assert client.get("/keys/self", headers=headers).json()["data"]["rotation"]["possible"] is False
+
+
 def test_a_page_that_is_reloaded_rotates_no_second_time(shop: Lab, client: httpx.Client) -> None:
     visitor = sign_in(client, make_key(shop, READ))
     shown = visitor.get("/account").text.partition('action="/account/rotate"')[2]
