@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 from api.http.problems import Problem
@@ -20,17 +22,37 @@ DELIVERIES_SHOWN = 50
 STATES = {"active": "fresh", "failing": "late", "disabled": "failed"}  # as `parts.state` colours them
 
 
+@dataclass(frozen=True)
+class Offered:
+    """A product whose datasets a webhook can be about."""
+
+    value: str  # as forms and addresses have it
+    name: str
+    datasets: list[str]
+
+    @classmethod
+    def of(cls, product: dict[str, Any]) -> Offered:
+        """A product of the catalogue."""
+        value = f"{product['product']}@{product['major']}"
+        names = sorted(dataset["dataset"] for dataset in product["datasets"])
+        return cls(value, f"{product['name']} v{product['major']}", names)
+
+
 async def build_webhooks(asking: Asking) -> Content:
     """The page; who has not signed in does it first."""
     if asking.principal.id is None:
         raise Elsewhere(sign_in_path(PATH))
-    listed, products = await asyncio.gather(asking.get("/subscriptions"), asking.get("/data"))
+    listed, catalogue = await asyncio.gather(asking.get("/subscriptions"), asking.get("/data"))
+    products = [Offered.of(product) for product in catalogue.data]
+    wanted = asking.request.query_params.get("product")
+    only = products[0] if len(products) == 1 else None
     operates = OPERATORS_SCOPE in asking.principal.scopes
     known = [(name, KINDS[name]) for name in SUBSCRIBED_KINDS]
     values = {
         "webhooks": listed.data,
         "states": STATES,
-        "products": products.data,
+        "products": products,
+        "chosen": next((each for each in products if each.value == wanted), only),
         "kinds": [(name, kind.meaning) for name, kind in known if operates or kind.audience != "operators"],
     }
     return Content("webhooks.html", "Webhooks", values, is_kept=False, indexed=False, alternate="/subscriptions")
@@ -62,7 +84,7 @@ async def make_webhook(asking: Asking, form: Form) -> Content:
         raise Problem("invalid_value", "Choose a product.")
     document: JsonObject = {"product": product, "major": int(major), "address": form.get("address")}
     document["kinds"] = form.all("kind") or ["revision.published"]
-    if names := form.get("datasets").replace(",", " ").split():
+    if names := form.all("dataset"):
         document["datasets"] = names
     return show_secret("A new webhook", (await asking.post("/subscriptions", document)).data)
 

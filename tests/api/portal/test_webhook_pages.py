@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
 from standardwebhooks.webhooks import Webhook
 
 from tests.support.keys import make_key
-from tests.support.lab import Lab
+from tests.support.lab import PEOPLE, Lab
 from tests.support.remote_api import RemoteApi, Reply, run_remote_api
 from tests.support.visitor import OURS, Visitor, sign_in
 from tests.support.webhooks import Sender
@@ -49,7 +49,7 @@ def test_a_webhook_is_made_tried_switched_and_deleted_by_forms(
     sender = Sender(lab)
     visitor = sign_in(client, make_key(lab, "people:read"))
     assert "Your key has no webhook" in visitor.get(PAGE).text
-    made = make(visitor, f"{receiver.url}/hook", datasets="people")
+    made = make(visitor, f"{receiver.url}/hook", dataset="people")
     assert made.status_code == 200
     secret = re.search(r"whsec_[\w+/=-]+", made.text)
     assert secret
@@ -86,9 +86,33 @@ def test_a_form_that_is_refused_says_why_and_keeps_what_was_typed(lab: Lab, clie
     hostile = make(visitor, 'https://example.org/"><script>')
     assert hostile.status_code == 200
     assert "<script>" not in hostile.text.partition("<main")[2]
-    refused = visitor.send(PAGE, PAGE, product="people@1", address="https://example.org", datasets="nothing")
-    assert refused.status_code == 404
-    assert 'value="nothing"' in refused.text
+    refused = make(visitor, "ftp://example.org/hook", dataset="people")
+    assert '<input type="checkbox" name="dataset" value="people" checked>' in refused.text
+    assert make(visitor, "https://example.org", dataset="nothing").status_code == 404
+
+
+def test_the_datasets_of_the_chosen_product_are_offered_even_where_they_are_many(
+    make_lab: Callable[..., Lab],
+) -> None:
+    names = [f"measures_{number:03}" for number in range(500)]
+    one = PEOPLE[PEOPLE.index("  - name: people\n") : PEOPLE.index("roles:")]
+    large = PEOPLE.replace("id: people", "id: large").replace("people:read", "large:read")
+    large = large.replace(one, "".join(one.replace("name: people\n", f"name: {name}\n") for name in names))
+    lab = make_lab(PEOPLE, large)
+    with lab.serve() as client:
+        visitor = sign_in(client, make_key(lab, "people:read", "large:read"))
+        first = visitor.get(PAGE).text
+        assert 'name="dataset"' not in first
+        assert '<option value="large@1">' in first
+        page = f"{PAGE}?product=large@1"
+        answer = client.get(page, headers={"Accept-Encoding": "gzip"})
+        assert int(answer.headers["content-length"]) < 15_000
+        assert re.findall(r'name="dataset" value="([^"]+)"', answer.text) == names
+        shown = visitor.get(page).text.partition('id="make"')[2]
+        hidden = dict(re.findall(r'<input type="hidden" name="([a-z]+)" value="([^"]*)">', shown))
+        fields = {"address": "https://example.org/hook", "dataset": names[3:5]}
+        assert client.post(PAGE, data=hidden | fields, headers=OURS).status_code == 200
+        assert "measures_003, measures_004" in visitor.get(PAGE).text
 
 
 def test_nobody_sees_or_changes_the_webhook_of_another_key(
