@@ -25,6 +25,7 @@ from api.portal.asking import Reply
 from api.portal.assets import asset_path
 from api.portal.checks import name_check, result_of
 from api.portal.content import Content
+from api.portal.explorer.columns import many
 from api.portal.explorer.rounding import show_measured
 from api.portal.figures import show_bound, show_number
 from api.portal.record_path import record_path
@@ -76,6 +77,7 @@ def environment() -> Environment:
         "check": name_check,
         "result": result_of,
         "record_path": record_path,
+        "many": many,
         "measured": write_measured,
         "shown": show_measured,
         "size": write_size,

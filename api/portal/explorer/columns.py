@@ -11,6 +11,8 @@ from api.portal.explorer.question import Exploration
 from api.portal.explorer.rounding import decimals_of
 
 NUMBERS = frozenset({"smallint", "integer", "bigint", "number", "numeric"})  # types of properties
+MOMENTS = frozenset({"timestamp", "local timestamp", "date"})
+PRINTED_MAXIMUM = 16  # columns that a sheet of paper has room for
 OF_MEASURES = 4  # digits from which thousands are separated
 OF_PROPERTIES = 5  # years and short codes stay as they are
 
@@ -22,8 +24,14 @@ class Column:
     name: str
     sort: Link | None = None
     is_number: bool = False
+    is_moment: bool = False
     decimals: int | None = None  # that are shown; None: all
     separated_from: int | None = None  # digits from which thousands are separated; None: never
+
+    @property
+    def look(self) -> str:
+        """The class of its cells."""
+        return "right" if self.is_number else "moment" if self.is_moment else ""
 
 
 def columns_of(
@@ -40,16 +48,16 @@ def record_columns(
     dataset: dict[str, Any], names: Sequence[str] | None = None, sorts: dict[str, Link | None] | None = None
 ) -> list[Column]:
     """The columns of records: those of all properties, or these."""
-    numbers = {prop["name"] for prop in dataset["properties"] if prop["type"] in NUMBERS}
-    shown = names if names is not None else [prop["name"] for prop in dataset["properties"]]
+    types = {prop["name"]: prop["type"] for prop in dataset["properties"]}
     return [
         Column(
             name,
             (sorts or {}).get(name),
-            name in numbers,
-            separated_from=OF_PROPERTIES if name in numbers and name not in dataset["key"] else None,
+            is_number=types.get(name) in NUMBERS,
+            is_moment=types.get(name) in MOMENTS,
+            separated_from=OF_PROPERTIES if types.get(name) in NUMBERS and name not in dataset["key"] else None,
         )
-        for name in shown
+        for name in (names if names is not None else types)
     ]
 
 
@@ -61,17 +69,28 @@ def aggregate_columns(
     groups, measures = split_columns(question, rows)
     decimals = decimals_of(question.values("measure"), measures, types)
     columns = []
+    separated: int | None
     for group, name in zip(question.values("group_by"), groups, strict=False):
         is_bin = group.startswith("bin(")
         is_number = is_bin or types.get(group) in NUMBERS
         separated = OF_PROPERTIES if is_bin else None  # a number that is a group of its own may be a code
-        columns.append(Column(name, sort_link(question, name, dataset, addresses), is_number, None, separated))
+        link = sort_link(question, name, dataset, addresses)
+        columns.append(Column(name, link, is_number, types.get(group) in MOMENTS, separated_from=separated))
     for measure, name in zip(question.values("measure") or ["count"], measures, strict=False):
         function, _, of = measure.partition(":")
         is_number = function not in {"min", "max"} or types.get(of) in NUMBERS
         link = sort_link(question, name, dataset, addresses)
-        columns.append(Column(name, link, is_number, decimals.get(name), OF_MEASURES if is_number else None))
+        is_moment = not is_number and types.get(of) in MOMENTS
+        separated = OF_MEASURES if is_number else None
+        columns.append(Column(name, link, is_number, is_moment, decimals.get(name), separated))
     return columns
+
+
+def many(columns: Sequence[Column]) -> str:
+    """What stands below a table of so many columns where it is printed; empty where all have room."""
+    if len(columns) <= PRINTED_MAXIMUM:
+        return ""
+    return f"The first {PRINTED_MAXIMUM} of {len(columns)} columns are printed."
 
 
 def split_columns(question: Exploration, rows: list[dict[str, Any]]) -> tuple[list[str], list[str]]:

@@ -14,3 +14,5 @@ function showAges() {
 showAges();
 setInterval(showAges, 60000);
 document.addEventListener("replaced", showAges);
+addEventListener("beforeprint", () => document.querySelectorAll("time[title]").forEach((each) => (each.textContent = each.title)));
+addEventListener("afterprint", showAges);

@@ -60,7 +60,7 @@ def cells(text: str) -> list[list[str]]:
     """The cells of the answer's table."""
     body = re.search(r'aria-label="The answer">.*?<tbody>(.*?)</tbody>', text, re.S)
     rows = re.findall(r"<tr>(.*?)</tr>", body[1], re.S) if body else []
-    return [[read_cell(cell) for cell in re.findall(r"<td(?: class=\"right\")?>(.*?)</td>", row)] for row in rows]
+    return [[read_cell(cell) for cell in re.findall(r"<td(?: class=\"\w+\")?>(.*?)</td>", row)] for row in rows]
 
 
 def read_cell(cell: str) -> str:
