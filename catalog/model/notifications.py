@@ -8,7 +8,7 @@ from dataclasses import dataclass
 ALL = "all"
 # Event of a contract's `notify` -> what it means, in the order of the documents.
 EVENTS = {
-    "load_withheld": "a quality rule or a limit keeps a batch from publication",
+    "load_withheld": "a failed check keeps a batch from publication",
     "load_failed": "a load has failed, and is not tried again",
     "freshness_missed": "a dataset does not keep the latency that its contract promises",
     "quarantine_growing": "the newest load left rejected records that were not there before",

@@ -38,7 +38,7 @@ KINDS = {
     kind.name: kind
     for kind in (
         EventKind("revision.published", "readers", "a dataset has a new revision"),
-        EventKind("load.withheld", "operators", "a quality rule or a limit keeps a batch from publication"),
+        EventKind("load.withheld", "operators", "a failed check keeps a batch from publication"),
         EventKind("load.failed", "operators", "a load has failed, and is not tried again"),
         EventKind("subscription.disabled", "operators", "a webhook gets no more events", of_dataset=False),
     )

@@ -85,7 +85,7 @@ def words_of(request: dict[str, Any]) -> str:
     """What was asked for beside the input."""
     match request:
         case {"publish": int(load_id)}:
-            return f"Published in the place of load {load_id}, which was withheld."
+            return f"Publication of load {load_id}, which was withheld, by decision."
         case {"replay": {"load": int(load_id)}}:
             return f"The batch of load {load_id} again."
         case {"replay": {"ids": [*ids]}}:
@@ -93,11 +93,11 @@ def words_of(request: dict[str, Any]) -> str:
         case {"replay": {}}:
             return "Open rejected records again."
         case {"dismiss": {}}:
-            return "Rejected records dismissed."
+            return "Dismissal of rejected records."
         case {"erase": {}}:
-            return "One key taken out, wherever it lies."
+            return "Erasure of one key, wherever it lies."
         case {"prune": {}}:
-            return "Old records taken out."
+            return "Removal of old records."
     return ""
 
 

@@ -15,7 +15,7 @@ STATES = {
     "empty": "no data yet",
     "fresh": "fresh",
     "complete": "complete",
-    "open": "no freshness target",
+    "open": "published",
 }
 
 

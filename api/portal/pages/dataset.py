@@ -13,6 +13,7 @@ from markupsafe import Markup
 from api.portal.asking import Asking, Reply
 from api.portal.charts.drawing import DRAWER
 from api.portal.checks import Check, Tally, count_checks, list_checks
+from api.portal.console.names import name_keys
 from api.portal.console.paging import with_query
 from api.portal.content import Content
 from api.portal.discovery.croissant import describe
@@ -79,6 +80,7 @@ async def build_dataset(asking: Asking) -> Content:
         "rows": property_rows(dataset, contract, profile, measured),
         "measured": measured,
         "deed": find_deed(asking, subject, measured),
+        "names": await name_keys(asking) if is_told_who(dataset) else {},
         "profile": profile.value if profile else None,
         "records": records.data if records else [],
         "columns": record_columns(dataset),
@@ -118,6 +120,12 @@ def property_rows(
         )
         for prop in dataset["properties"]
     ]
+
+
+def is_told_who(dataset: dict[str, Any]) -> bool:
+    """Whether the caller is told who had the current records published by decision."""
+    decided = (dataset.get("quality") or {}).get("published_anyway")
+    return decided is not None and "by" in decided
 
 
 def find_deed(asking: Asking, subject: Subject, quality: Quality | None) -> str | None:

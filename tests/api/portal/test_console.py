@@ -112,7 +112,7 @@ def test_a_load_says_what_went_wrong_and_shows_the_value(shown: Lab) -> None:
     assert "<mark>x</mark>" in first
     assert "parsing records" in first
     assert "source_missing" in failed
-    assert "maxDeleted" in withheld
+    assert "max<wbr>Deleted" in withheld
     assert "the share of current records that the load would delete" in withheld
     assert 'href="/browse/people/v1/contract#people"' in withheld
     assert "The records that make a check fail cannot be listed" in withheld
@@ -196,7 +196,7 @@ def test_an_owner_publishes_a_withheld_load_with_a_reason(lab: Lab, owner: Visit
     assert "was published after it" in owner.get("/console/loads/2").text
     assert owner.get("/console/withheld/2").headers["location"] == "/console/loads/2"
     decided = owner.get("/console/loads/4").text
-    assert "Published in the place of load 2, which was withheld. Reason: “the source shrank”" in decided
+    assert "Publication of load 2, which was withheld, by decision. Reason: “the source shrank”" in decided
     headers = key_of(lab, "ops:write")
     again = owner.client.post("/operations/loads/2/publish", json={"anyway": True}, headers=headers)
     assert (again.status_code, "is overtaken" in again.json()["detail"]) == (422, True)
