@@ -221,7 +221,7 @@ def describe_quality(status: DatasetStatus, access: RuleAccess) -> dict[str, obj
 
 
 def describe_decision(decided: dict[str, Any], access: RuleAccess) -> dict[str, object]:
-    """Which rules failed when the current records were published by decision; to operators, whose and why."""
+    """Which rules failed when the current records were published anyway; to operators, whose and why."""
     told: dict[str, object] = {
         "load": decided["load"],
         "withheld_load": decided["withheld_load"],

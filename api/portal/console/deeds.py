@@ -9,7 +9,7 @@ DEEDS = tuple(
     (re.compile(pattern), words)
     for pattern, words in (
         (r"POST /operations/loads", "asked for a load"),
-        (r"POST /operations/loads/[0-9]+/publish|publish anyway", "published a withheld load by decision"),
+        (r"POST /operations/loads/[0-9]+/publish|publish anyway", "published a withheld load anyway"),
         (r"POST /operations/replays|replay", "replayed rejected records"),
         (r"POST /operations/dismissals", "asked to dismiss rejected records"),
         (r"dismiss", "dismissed rejected records"),

@@ -85,7 +85,7 @@ def words_of(request: dict[str, Any]) -> str:
     """What was asked for beside the input."""
     match request:
         case {"publish": int(load_id)}:
-            return f"Publication of load {load_id}, which was withheld, by decision."
+            return f"Publishes load {load_id} anyway, which had been withheld."
         case {"replay": {"load": int(load_id)}}:
             return f"The batch of load {load_id} again."
         case {"replay": {"ids": [*ids]}}:

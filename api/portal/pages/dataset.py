@@ -123,7 +123,7 @@ def property_rows(
 
 
 def is_told_who(dataset: dict[str, Any]) -> bool:
-    """Whether the caller is told who had the current records published by decision."""
+    """Whether the caller is told who had the current records published anyway."""
     decided = (dataset.get("quality") or {}).get("published_anyway")
     return decided is not None and "by" in decided
 

@@ -28,7 +28,7 @@ ROWS = 'customProperties: [{property: rows, value: "age < 40"}]'
 
 
 def publish(lab: Lab, load: int) -> LoadReport:
-    """The publication of a withheld load, by decision."""
+    """The publication of a withheld load, anyway."""
     return lab.loader().run(
         lab.dataset("people.people"), request=PublishWithheld(load, NOTE), requested_by="key owner"
     )
@@ -73,7 +73,7 @@ def test_readers_are_told_that_the_current_revision_was_published_although_a_rul
         assert operator == said | {"by": "key owner", "note": NOTE}
         assert decided(client) == ([True, False, False], [True, False])
         assert lab.ingest("people.people", GOOD).status == "published"
-        assert told(client) is None, "the records that were published by decision are replaced"
+        assert told(client) is None, "the records that were published anyway are replaced"
         assert decided(client) == ([False, True, False, False], [False, True, False])
 
 

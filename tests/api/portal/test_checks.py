@@ -1,4 +1,4 @@
-"""Checks on pages: one count and one name each; what was withheld, and what was published by decision."""
+"""Checks on pages: one count and one name each; what was withheld, and what was published anyway."""
 
 from __future__ import annotations
 
@@ -73,11 +73,11 @@ def test_readers_see_that_the_records_were_published_by_decision(make_lab: Calla
     assert lab.loader().run(lab.dataset("people.people"), request=request).status == "published"
     with lab.serve() as client:
         page = main_of(client, PAGE)
-        assert "Published by decision. When revision 2 was published, this check failed:" in page
+        assert "Published anyway. When revision 2 was published, this check failed:" in page
         assert "Share of deleted records (66.67 %, allowed ≤ 20 %)" in page
         assert "withheld" not in page
-        assert "published by decision" in main_of(client, "/")
-        assert "published by decision" in main_of(client, "/browse/people/v1")
+        assert "published anyway" in main_of(client, "/")
+        assert "published anyway" in main_of(client, "/browse/people/v1")
         assert NOTE not in page
         operator = key_of(lab, "people:read", "ops:read")
         told = client.get(PAGE, headers=operator).text

@@ -189,14 +189,14 @@ def test_an_owner_publishes_a_withheld_load_with_a_reason(lab: Lab, owner: Visit
     assert run(lab, answer) == "published"
     audit = owner.get("/console/audit").text
     assert "the source shrank" in audit
-    assert "published a withheld load by decision" in audit
+    assert "published a withheld load anyway" in audit
     assert ">test <span" in audit  # the key's name, of one's own key
     assert lab.rows("SELECT count(*) FROM people_v1.people") == [(1,)]
     # What is decided is decided.
     assert "was published after it" in owner.get("/console/loads/2").text
     assert owner.get("/console/withheld/2").headers["location"] == "/console/loads/2"
     decided = owner.get("/console/loads/4").text
-    assert "Publication of load 2, which was withheld, by decision. Reason: “the source shrank”" in decided
+    assert "Publishes load 2 anyway, which had been withheld. Reason: “the source shrank”" in decided
     headers = key_of(lab, "ops:write")
     again = owner.client.post("/operations/loads/2/publish", json={"anyway": True}, headers=headers)
     assert (again.status_code, "is overtaken" in again.json()["detail"]) == (422, True)
