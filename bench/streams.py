@@ -28,7 +28,7 @@ import psycopg
 from rich.console import Console
 
 from bench.visibility import percentile
-from ingest.inputs.stream.clients import close_kept
+from ingest.inputs.stream.clients import KEPT
 from runtime.postgres.database import ROLES, DatabaseUrls, create_roles
 from runtime.postgres.embedded_postgres import EmbeddedPostgres, run_embedded
 from tests.support.brokers import KafkaBroker, NatsServer
@@ -197,7 +197,7 @@ class StreamBench:
 
     def close(self) -> None:
         """Ends the brokers."""
-        close_kept()
+        KEPT.close()
         self.kafka.stop()
         self.nats.stop()
 

@@ -6,7 +6,6 @@ the key is the dataset, so that the events of a dataset keep their order.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import threading
 from collections.abc import Mapping
@@ -121,12 +120,7 @@ class NatsProducer:
         """Why a message was not acknowledged; None where it was."""
         fields = {f"ce-{name}": text for name, text in headers.items()}
         fields |= {"Nats-Msg-Id": headers["id"], "Content-Type": "application/json"}
-
-        async def publish() -> None:
-            stream = await self.client.jetstream()
-            await asyncio.wait_for(stream.publish(topic, body, headers=fields), LIMIT_SECONDS)
-
-        self.client.loop.run_until_complete(publish())
+        self.client.publish(topic, body, fields, LIMIT_SECONDS)
         return None
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ from catalog.model.dataset import Dataset
 from ingest.cleaning.plan import digest_cleaning
 from ingest.errors import IngestError
 from ingest.inputs.raw_batch import InputContext
-from ingest.inputs.replication import kept
+from ingest.inputs.replication import source as replication_source
 from ingest.inputs.replication.lag import measure_changes
 from ingest.inputs.stream import clients
 from ingest.inputs.stream.lag import Lag, measure_lag, write_error, write_lag
@@ -60,5 +60,5 @@ def note_lags(loader: Loader, datasets: Iterable[Dataset]) -> None:
 
 def close_connections() -> None:
     """Closes what is kept open between two looks."""
-    clients.close_kept()
-    kept.close_kept()
+    clients.KEPT.close()
+    replication_source.KEPT.close()

@@ -19,7 +19,7 @@ from typing import Any
 from catalog.contract.load import load_catalog
 from catalog.storage.dataset_tables import build_tables
 from ingest.errors import DatasetBusyError
-from ingest.inputs.stream.clients import close_kept
+from ingest.inputs.stream.clients import KEPT
 from ingest.loading.loader import Loader
 from runtime.postgres.database import make_engine
 from runtime.settings.settings import load_settings
@@ -175,7 +175,7 @@ class StreamRun:
                 continue
             assert report.status in {"published", "unchanged"}, report
             if report.outcome is not None and not report.outcome.raw and not report.more:
-                close_kept()
+                KEPT.close()
                 return
         raise AssertionError("the stream was not read to its end")
 

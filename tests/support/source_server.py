@@ -17,8 +17,8 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from ingest.inputs.replication.kept import close_kept
 from ingest.inputs.replication.slots import create_slot, drop_slot
+from ingest.inputs.replication.source import KEPT
 from ingest.worker.input_progress import read_progress
 from ingest.worker.watch_streams import has_new_messages
 from runtime.postgres.embedded_postgres import INITDB_OPTIONS, OWNER, EmbeddedPostgres
@@ -207,7 +207,7 @@ def make_shop(source_server: SourceServer, make_lab: Callable[..., Lab]) -> Iter
         return shop
 
     yield make
-    close_kept()
+    KEPT.close()
     with psycopg.connect(source_server.url(), autocommit=True) as connection:
         for name in made:
             connection.execute(

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from catalog.model.load_request import PublishWithheld
-from ingest.inputs.stream.clients import close_kept
+from ingest.inputs.stream.clients import KEPT
 from ingest.inputs.stream.seek import seek
 from ingest.worker.input_progress import read_progress
 from ingest.worker.watch_streams import has_new_messages
@@ -48,7 +48,7 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
     """A broker of Kafka's protocol."""
     broker = KafkaBroker(tmp_path_factory.mktemp("kafka"))
     yield broker
-    close_kept()
+    KEPT.close()
     broker.stop()
 
 
@@ -57,7 +57,7 @@ def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
     """A NATS server."""
     server = NatsServer(tmp_path_factory.mktemp("nats"))
     yield server
-    close_kept()
+    KEPT.close()
     server.stop()
 
 

@@ -36,7 +36,7 @@ from ingest.inputs.replication.position import (
 )
 from ingest.inputs.replication.source import ReplicationOrigin, open_origin
 from ingest.inputs.replication.table import Table, check_table, key_columns, source_of
-from ingest.inputs.stream.lines import put_mark
+from ingest.inputs.stream.lines import make_batch, put_mark
 from ingest.inputs.stream.messages import StreamGapError
 
 
@@ -50,10 +50,9 @@ def open_replication_batch(context: InputContext) -> Iterator[RawBatch]:
         table = origin.find_table()
         check_table(context.dataset, table)
         writer = RowWriter(key_columns(context.dataset), read_kinds(context.dataset), table.types)
-        spool = ChangeSpool(folder, table.address)
         kept = read_position(context.state, source)
         notes: list[str] = []
-        try:
+        with closing(ChangeSpool(folder, table.address)) as spool:
             if kept is None:
                 check_kept(source, found)
                 reached = ReplicationPosition(source.slot, found.system, name_table(source), found.confirmed)
@@ -67,17 +66,7 @@ def open_replication_batch(context: InputContext) -> Iterator[RawBatch]:
                 check_kept(source, found)
                 lsn, more = read_changes(origin, spool, writer, table, max(found.end, kept.lsn))
                 reached = replace(kept, system=found.system or kept.system, lsn=max(lsn, kept.lsn))
-            yield RawBatch(
-                source=source.address,
-                parts=spool.read(),
-                size=spool.size,
-                position=reached.note,
-                may_be_empty=True,
-                more=more,
-                notes=lambda: notes,
-            )
-        finally:
-            spool.close()
+            yield make_batch(source.address, spool, reached.note, notes, more=more)
 
 
 def read_changes(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ingest.inputs.raw_batch import InputContext
-from ingest.inputs.replication.kept import borrow_origin
 from ingest.inputs.replication.position import check_kept, check_position, check_slot, read_position
+from ingest.inputs.replication.source import borrow_origin
 from ingest.inputs.replication.table import source_of
 from ingest.inputs.stream.lag import Lag, PartitionLag
 

@@ -16,11 +16,12 @@ from sqlalchemy.exc import DBAPIError
 
 from catalog.model.sources import ReplicationSource
 from ingest.errors import SourceError, SourceUnavailableError
-from ingest.inputs.database.engine import make_source_engine
+from ingest.inputs.database.engine import make_source_engine, make_url
 from ingest.inputs.database.errors import explain
 from ingest.inputs.database.input import as_bytes
 from ingest.inputs.database.own_database import refuse_own
 from ingest.inputs.database.session import holds_any_bytes, read_only
+from ingest.inputs.kept import KeptConnections
 from ingest.inputs.raw_batch import InputContext
 from ingest.inputs.replication.changes import read_lsn, write_lsn
 from ingest.inputs.replication.pgoutput import Column
@@ -65,6 +66,7 @@ FIND_TYPES = (
 )
 PEEK = "pg_logical_slot_peek_binary_changes(%s, %s::pg_lsn, %s, 'proto_version', '1', 'publication_names', %s)"
 Answer = TypeVar("Answer")
+KEPT: KeptConnections[sa.URL, sa.Connection] = KeptConnections()
 
 
 class ReplicationOrigin:
@@ -236,3 +238,12 @@ def open_origin(context: InputContext) -> Iterator[ReplicationOrigin]:
         yield ReplicationOrigin(connection, source_of(context.source))
     finally:
         connection.close()
+
+
+@contextmanager
+def borrow_origin(context: InputContext) -> Iterator[ReplicationOrigin]:
+    """A connection to the source's database for a look, kept or new; SourceError where that cannot be had."""
+    source = source_of(context.source)
+    url = make_url(source.database, VariableExpander(context.permits))  # permits and variables are those of now
+    with KEPT.lend(url, lambda: connect(context)) as connection:
+        yield ReplicationOrigin(connection, source)

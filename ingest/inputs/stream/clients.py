@@ -1,44 +1,32 @@
-"""Clients of brokers, kept between batches: a new one costs a third of a second.
-
-One is lent to one thread at a time. What failed is closed, not lent again, and so is what nobody wanted for a while.
-"""
+"""Clients of brokers, kept between batches: a new one costs a third of a second."""
 
 from __future__ import annotations
 
 import importlib
-import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 from catalog.model.sources import StreamSource
 from ingest.errors import SourceError
+from ingest.inputs.kept import KeptConnections
 from ingest.inputs.raw_batch import InputContext
 from ingest.inputs.stream.messages import StreamClient
 from ingest.inputs.variables import VariableExpander
 
-KEPT_SECONDS = 300.0
 BROKERS = {"kafka": "confluent_kafka", "nats": "nats"}  # by the name of the extra that has its client
 
 Decode = Callable[[bytes], bytes]
-_kept: dict[StreamSource, list[tuple[float, StreamClient]]] = {}
-_lock = threading.Lock()
+KEPT: KeptConnections[StreamSource, StreamClient] = KeptConnections()
 
 
 @contextmanager
 def borrow_client(context: InputContext) -> Iterator[tuple[StreamClient, Decode | None]]:
     """A client of the dataset's stream, and what makes JSON of its values; SourceError where there is none."""
     source = fill_in(context)
-    client = take_kept(source) or open_client(source)
-    try:
+    with KEPT.lend(source, lambda: open_client(source)) as client:
         yield client, choose_decoder(source, context)
-    except BaseException:
-        with suppress(Exception):
-            client.close()
-        raise
-    give_back(source, client)
 
 
 def fill_in(context: InputContext) -> StreamSource:
@@ -78,36 +66,3 @@ def choose_decoder(source: StreamSource, context: InputContext) -> Decode | None
     from ingest.inputs.stream.avro import find_decoder
 
     return find_decoder(source.registry)
-
-
-def take_kept(source: StreamSource) -> StreamClient | None:
-    """A kept client of exactly this stream; None where there is none. What is kept too long is closed."""
-    now = time.monotonic()
-    old: list[StreamClient] = []
-    with _lock:
-        for other, kept in list(_kept.items()):
-            old += [client for since, client in kept if now - since > KEPT_SECONDS]
-            _kept[other] = [entry for entry in kept if now - entry[0] <= KEPT_SECONDS]
-            if not _kept[other]:
-                del _kept[other]
-        found = _kept[source].pop()[1] if _kept.get(source) else None
-    for client in old:
-        with suppress(Exception):
-            client.close()
-    return found
-
-
-def give_back(source: StreamSource, client: StreamClient) -> None:
-    """Keeps the client for the next batch."""
-    with _lock:
-        _kept.setdefault(source, []).append((time.monotonic(), client))
-
-
-def close_kept() -> None:
-    """Closes every kept client."""
-    with _lock:
-        clients = [client for kept in _kept.values() for _, client in kept]
-        _kept.clear()
-    for client in clients:
-        with suppress(Exception):
-            client.close()

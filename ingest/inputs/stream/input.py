@@ -16,7 +16,7 @@ from catalog.model.sources import StreamSource
 from ingest.errors import SourceError
 from ingest.inputs.raw_batch import InputContext, RawBatch
 from ingest.inputs.stream.clients import borrow_client
-from ingest.inputs.stream.lines import MessageSpool, choose_writer
+from ingest.inputs.stream.lines import MessageSpool, choose_writer, make_batch
 from ingest.inputs.stream.messages import StreamClient, StreamState
 from ingest.inputs.stream.position import StreamPosition, go_on, plan_ends, read_position
 
@@ -29,21 +29,11 @@ def open_stream_batch(context: InputContext) -> Iterator[RawBatch]:
         found = client.look()
         position, notes = find_start(context, client, found)
         ends = plan_ends(position.next, found.ends, source.batch.records)
-        spool = MessageSpool(folder, source.topic, choose_writer(context.dataset, source.key, decode))
-        try:
+        writer = choose_writer(context.dataset, source.key, decode)
+        with closing(MessageSpool(folder, source.topic, writer)) as spool:
             reached = read_batch(client, spool, position, ends, source)
             more = any(reached.next[partition] < end for partition, end in found.ends.items())
-            yield RawBatch(
-                source=source.topic,
-                parts=spool.read(),
-                size=spool.size,
-                position=reached.note,
-                may_be_empty=True,
-                more=more,
-                notes=lambda: notes,
-            )
-        finally:
-            spool.close()
+            yield make_batch(source.topic, spool, reached.note, notes, more=more)
 
 
 def find_start(context: InputContext, client: StreamClient, found: StreamState) -> tuple[StreamPosition, list[str]]:

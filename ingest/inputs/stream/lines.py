@@ -13,14 +13,15 @@ import base64
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import orjson
 
 from catalog.model.dataset import Dataset
 from ingest.cleaning.plan import needed_columns
-from ingest.inputs.raw_batch import RawPart
+from ingest.inputs.raw_batch import RawBatch, RawPart
 from ingest.inputs.stream.messages import Message
+from ingest.ledger.landed_note import Position
 from ingest.readers.json_object import MARKED, put_in_front
 from ingest.readers.record_writer import JSON_COLUMN
 
@@ -86,6 +87,30 @@ class MessageSpool:
         self.close()
         for partition, offset, path in sorted(self.parts):
             yield RawPart(f"{self.topic}/{partition}@{offset}", read_chunks(path), path.stat().st_size)
+
+
+class Spool(Protocol):
+    """What a batch was written into."""
+
+    size: int
+
+    def read(self) -> Iterator[RawPart]:
+        """The parts."""
+
+
+def make_batch(
+    source: str, spool: Spool, position: Callable[[], Position], notes: list[str], *, more: bool
+) -> RawBatch:
+    """The batch of what a source holds behind a position: it may be empty, and says whether more waits."""
+    return RawBatch(
+        source=source,
+        parts=spool.read(),
+        size=spool.size,
+        position=position,
+        may_be_empty=True,
+        more=more,
+        notes=lambda: notes,
+    )
 
 
 def read_chunks(path: Path) -> Iterator[bytes]:

@@ -89,10 +89,22 @@ class NatsClient:
             with suppress(SourceError):
                 self.run(self.remove_consumer(consumer))
 
+    def publish(self, subject: str, body: bytes, headers: dict[str, str], seconds: float) -> None:
+        """Publishes a message that a stream must keep; the library's own error where none says so in time."""
+
+        async def acknowledged() -> None:
+            await (await self.jetstream()).publish(subject, body, headers=headers, timeout=seconds)
+
+        self.complete(acknowledged(), seconds)
+
+    def complete(self, question: Coroutine[Any, Any, Answer], seconds: float) -> Answer:
+        """What the server answers in time; the library's own error where it does not."""
+        return self.loop.run_until_complete(asyncio.wait_for(question, seconds))
+
     def run(self, question: Coroutine[Any, Any, Answer]) -> Answer:
         """What the server answers; SourceError where it does not."""
         try:
-            return self.loop.run_until_complete(asyncio.wait_for(question, ASK_SECONDS + 1))
+            return self.complete(question, ASK_SECONDS + 1)
         except NotFoundError:
             raise SourceMissingError(
                 f"The stream {self.source.topic!r} does not exist at {self.source.server}."
