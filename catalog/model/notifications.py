@@ -10,6 +10,7 @@ ALL = "all"
 EVENTS = {
     "load_withheld": "a failed check keeps a batch from publication",
     "load_failed": "a load has failed, and is not tried again",
+    "source_unreachable": "the broker of a stream, or the source of a replicated table, does not answer or refuses",
     "freshness_missed": "a dataset does not keep the latency that its contract promises",
     "quarantine_growing": "the newest load left rejected records that were not there before",
     "schema_changed": "the source has columns that no property reads, or has lost some that it had",

@@ -14,7 +14,16 @@ from catalog.status.dataset_status import DatasetStatus, in_utc
 from catalog.status.ledger import read_moment
 from catalog.status.schedules import ScheduleStatus
 
-KINDS = ("load_failed", "load_withheld", "late", "quarantine_growing", "no_worker", "schedule_missed")
+KINDS = (
+    "load_failed",
+    "load_withheld",
+    "source_unreachable",
+    "late",
+    "quarantine_growing",
+    "no_worker",
+    "schedule_missed",
+)
+SOURCE_GRACE = timedelta(minutes=1)  # a broker that is started again is not away
 FLOWS = {
     "batch": "Load {id}",
     "replay": "The replay {id}",
@@ -58,6 +67,7 @@ def find_incidents(
         found = list(find_bad_loads(status))
         if (schedule := missing.get(status.dataset.address)) is not None:
             found.append(describe_missed(catalog, status, schedule))
+        found += find_unreachable(status, now)
         if not found:
             found += find_late(status, now)
         told = {incident.load_id for incident in found}
@@ -110,6 +120,21 @@ def find_bad_loads(status: DatasetStatus) -> Iterator[Incident]:
             text = f"{name} is withheld: a check failed. {tell_readers(status)}"
             publish = f"POST /operations/loads/{newest['id']}/publish"
             yield Incident("load_withheld", status.dataset, since, newest["id"], text, publish)
+
+
+def find_unreachable(status: DatasetStatus, now: datetime) -> Iterator[Incident]:
+    """That the source of a stream has not answered for a while; where messages are gone, a failed load says so."""
+    source, lag = status.dataset.input, (status.facts or {}).get("lag")
+    if source is None or not source.fed.streamed or not lag or lag["error"] is None:
+        return
+    since = in_utc(lag["measured_at"]) or now
+    is_gap = any(load["error_code"] == "stream_gap" for load in (status.facts or {})["bad"] or ())
+    if is_gap or now - since < SOURCE_GRACE:
+        return
+    noun = "broker" if source.kind == "stream" else "source"
+    text = f"The {noun} does not answer, or refuses: nothing is read. {tell_readers(status)}"
+    look = f"decant status {status.dataset.address}"
+    yield Incident("source_unreachable", status.dataset, since, None, text, look)
 
 
 def describe_missed(catalog: Catalog, status: DatasetStatus, schedule: ScheduleStatus) -> Incident:

@@ -23,7 +23,7 @@ from ingest.cleaning.unread import GONE_NOTE, UNREAD_NOTE
 WORKER_GRACE = timedelta(minutes=2)  # a worker that is started again is not missing
 KEY_NOTICE = timedelta(days=14)  # before a key's end; as long after it, as nobody has rotated it
 # Another event of a dataset, which explains why it is late: who is told of that need not be told twice.
-EXPLAINS_LATE = ("load_failed", "load_withheld", "schedule_missed", "no_worker")
+EXPLAINS_LATE = ("load_failed", "load_withheld", "source_unreachable", "schedule_missed", "no_worker")
 KINDS = {"late": "freshness_missed"}  # of catalog.status.attention, where an event has another name
 
 # What the newest load that parsed a batch noted of its columns; a batch that repeats the latest one is not parsed.
@@ -115,7 +115,7 @@ def choose_command(kind: str, incident: Incident, dataset: Dataset | None) -> st
     """The next command."""
     if kind == "quarantine_growing" and dataset:
         return f"decant rejects {dataset.address}"
-    if kind == "schedule_missed" or dataset is None:
+    if kind in {"schedule_missed", "source_unreachable"} or dataset is None:
         return incident.next if incident.next.startswith("decant ") else "decant status"
     return f"decant loads show {incident.load_id}" if incident.load_id else f"decant status {dataset.address}"
 

@@ -16,6 +16,7 @@ LINE_CHARACTERS = 500
 TITLES = {
     "load_withheld": "load withheld",
     "load_failed": "load failed",
+    "source_unreachable": "source does not answer",
     "freshness_missed": "data is late",
     "quarantine_growing": "new rejected records",
     "schema_changed": "source has changed",

@@ -20,6 +20,7 @@ INCIDENTS_SHOWN = 30
 TITLES = {
     "load_failed": "A load failed",
     "load_withheld": "A load is withheld",
+    "source_unreachable": "A source does not answer",
     "late": "A dataset is late",
     "quarantine_growing": "New rejected records",
     "no_worker": "No worker is alive",

@@ -7,29 +7,23 @@ import os
 import signal
 import subprocess
 import sys
-import weakref
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
-from catalog.model.notifications import Channel
-from catalog.status.dataset_status import read_status
-from catalog.storage.dataset_tables import build_tables
 from ingest.notifying.claims import claim_due
 from ingest.notifying.mail import MailServerError, read_mail_server
 from ingest.notifying.messages import for_chat
-from ingest.notifying.notifier import Notifier, send_test
+from ingest.notifying.notifier import send_test
 from ingest.notifying.record import channels_of, record_incidents, tidy_incidents
-from runtime.postgres.database import make_engine
 from runtime.settings.settings import PROJECT_ROOT
+from tests.support.house import MAIL, House
 from tests.support.keys import make_key
 from tests.support.lab import PEOPLE, Lab
-from tests.support.mail_server import MailServer, run_mail_server
+from tests.support.mail_server import MailServer
 from tests.support.remote_api import RemoteApi, Reply, run_remote_api
 
-MAIL = '  - {channel: ops, url: "mailto:ops@example.org", customProperties: [{property: notify, value: [%s]}]}\n'
 HOOK = (
     '  - {channel: hook, tool: webhook, url: "${OPS_HOOK}", customProperties: [{property: notify, value: [all]}]}\n'
 )
@@ -41,56 +35,11 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
-def mailbox() -> Iterator[MailServer]:
-    with run_mail_server() as server:
-        yield server
-
-
-@pytest.fixture
 def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[RemoteApi]:
     with run_remote_api() as api:
         api.play(Reply(status=204))
         monkeypatch.setenv("OPS_HOOK", f"{api.url}/hook?token=SECRET")
         yield api
-
-
-@dataclass
-class House:
-    """A product, what tells its people, and a clock."""
-
-    lab: Lab
-    now: datetime = field(default_factory=lambda: datetime.now(UTC) + timedelta(minutes=1))
-
-    def __post_init__(self) -> None:
-        self.engine = make_engine(self.lab.urls.ingest, keep=True)
-        weakref.finalize(self, self.engine.dispose)
-        self.notifier = Notifier(self.lab.settings, self.engine, lambda: self.lab.catalog)
-
-    def tell(self, later: timedelta | None = None) -> int:
-        """How many messages were tried, after the clock moved on."""
-        self.now += later or timedelta()
-        return self.notifier.run_round(lambda: self.now)
-
-    def fail(self, count: int = 1) -> None:
-        """So many loads that failed."""
-        self.lab.rows(
-            "INSERT INTO decant.loads (dataset_id, kind, status, error_code, error, started_at, finished_at)"
-            " SELECT 1, 'ingest', 'failed', 'source_unavailable', 'SECRET words', now(), now()"
-            " FROM generate_series(1, %s) RETURNING id",
-            count,
-        )
-
-    def test(self, channel: Channel) -> str | None:
-        """Why a test message was not taken."""
-        return send_test(self.lab.settings, self.lab.catalog, channel, self.now)
-
-    def failing(self) -> list[dict[str, object]]:
-        """The failing channels as `decant status` has them."""
-        tables = build_tables(self.lab.catalog.products.values())
-        (row,) = read_status(self.engine, self.lab.catalog, tables, self.lab.catalog.datasets(), self.now)
-        found = row["failing_channels"]
-        assert isinstance(found, list)
-        return found
 
 
 @pytest.fixture
