@@ -20,6 +20,7 @@ from ingest.errors import SourceError, SourceUnavailableError
 MAGIC = b"\0"
 HEAD_BYTES = 5  # a zero, and the schema's number in four bytes
 ASK_SECONDS = 8.0
+UNKNOWN = {httpx.codes.BAD_REQUEST, httpx.codes.NOT_FOUND, httpx.codes.UNPROCESSABLE_ENTITY}
 
 
 @cache
@@ -46,34 +47,44 @@ def find_decoder(registry: str) -> Callable[[bytes], bytes]:
             body = io.BytesIO(value[HEAD_BYTES:])
             found = fastavro.schemaless_reader(body, schema, None)
             return show_bytes(value) if body.read(1) else dump(found)
-        except (ValueError, EOFError, IndexError, TypeError, KeyError, OverflowError):
+        except (ValueError, EOFError, IndexError, TypeError, KeyError, OverflowError, RecursionError):
             return show_bytes(value)
 
     return decode
 
 
 def fetch_schema(registry: str, number: int, parse: Callable[[Any], Any]) -> Any:
-    """A schema by its number; None where the registry has none, SourceUnavailableError where it does not answer."""
+    """A schema by its number; None where the registry has none, or one that is not Avro: the number is chosen by
+    whoever writes the message. SourceError where the registry refuses or does not answer.
+    """
     address = f"{registry.rstrip('/')}/schemas/ids/{number}"
     try:
         answer = httpx.get(address, timeout=ASK_SECONDS)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise SourceUnavailableError(f"The schema registry does not answer: {type(error).__name__}.") from None
-    if answer.status_code == httpx.codes.NOT_FOUND:
+    if answer.status_code in UNKNOWN:
         return None
     if answer.is_server_error:
         raise SourceUnavailableError(f"The schema registry answers {answer.status_code}.")
     if answer.is_error:
         raise SourceError(f"The schema registry answers {answer.status_code}.")
     try:
-        return parse(json.loads(answer.json()["schema"]))
+        text = answer.json()["schema"]
     except (ValueError, KeyError, TypeError):
-        raise SourceError(f"The schema registry's schema {number} is not Avro.") from None
+        raise SourceError("The schema registry answers with something else than a schema.") from None
+    try:
+        return parse(json.loads(text))
+    except Exception:  # a schema of JSON or Protobuf, or no schema; the library has errors of many kinds
+        return None
 
 
 def dump(found: object) -> bytes:
     """A decoded value as JSON; decimals as texts, so that they lose no digit, and bytes in base64."""
-    return orjson.dumps(found, default=write_other, option=orjson.OPT_NON_STR_KEYS)
+    text = orjson.dumps(found, default=write_other, option=orjson.OPT_NON_STR_KEYS)
+    if b"null" not in text:
+        return text
+    # A float that is no number would be a null there. Here it is NaN or Infinity, which is no JSON, and rejected.
+    return json.dumps(found, default=write_other, ensure_ascii=False).encode()
 
 
 def write_other(value: object) -> object:

@@ -18,8 +18,9 @@ from tests.support.streams import MakeOrders, order
 SCHEMA = {
     "type": "record",
     "name": "Order",
-    "fields": [{"name": "id", "type": "int"}, {"name": "amount", "type": ["null", "long"]}],
+    "fields": [{"name": "id", "type": "int"}, {"name": "amount", "type": ["null", "long", "double"]}],
 }
+SCHEMAS = {5: json.dumps(SCHEMA), 7: 'syntax = "proto3"; message Order {}', 8: '{"type": "object"}'}
 
 
 def change(op: str, before: Any = None, after: Any = None) -> bytes:
@@ -141,14 +142,15 @@ def test_a_key_is_a_column_where_the_contract_says_so(kafka: KafkaBroker, make_o
 
 @pytest.fixture
 def registry() -> Iterator[str]:
-    """A schema registry that knows one schema, number 5."""
+    """A schema registry that knows a schema of Avro, number 5, and two of others."""
 
     class Registry(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            known = self.path == "/schemas/ids/5"
-            self.send_response(200 if known else 404)
+            number = int(self.path.removeprefix("/schemas/ids/"))
+            status = 422 if number > 1 << 31 else 200 if number in SCHEMAS else 404
+            self.send_response(status)
             self.end_headers()
-            self.wfile.write(json.dumps({"schema": json.dumps(SCHEMA)} if known else {}).encode())
+            self.wfile.write(json.dumps({"schema": SCHEMAS[number]} if status == 200 else {}).encode())
 
         def log_message(self, *args: Any) -> None:
             """Nothing."""
@@ -167,11 +169,18 @@ def test_avro_is_decoded_by_the_schema_of_its_writer(
 ) -> None:
     orders = make_orders("kafka", format="avro", registry=registry)
     kafka.add_topic(orders.topic)
-    body = io.BytesIO()
-    fastavro.schemaless_writer(body, fastavro.parse_schema(SCHEMA), {"id": 1, "amount": 3_000_000_000})
-    packed = b"\0\0\0\0\5" + body.getvalue()
-    values = [packed, packed[:-1], packed + b"x", b"\0\0\0\0\6" + body.getvalue(), b"{}", b""]
+    values = [pack(5, 3_000_000_000), *(pack(number, 1) for number in (6, 7, 8, (1 << 32) - 1))]
+    values += [pack(5, float("nan")), pack(5, float("-inf")), pack(5, 1)[:-1], pack(5, 1) + b"x"]
+    values += [b"\0" * 4, b"{}", b""]
     kafka.produce(orders.topic, [(None, value) for value in values])
-    outcome = orders.load().outcome
+    report = orders.load()
+    assert report.status == "published", report.error
     assert orders.records() == [(1, 3_000_000_000)]
-    assert (outcome.raw, outcome.rejected) == (6, 5)
+    assert (report.outcome.raw, report.outcome.rejected) == (len(values), len(values) - 1)
+
+
+def pack(number: int, amount: float) -> bytes:
+    """A value that names a schema by number."""
+    body = io.BytesIO()
+    fastavro.schemaless_writer(body, fastavro.parse_schema(SCHEMA), {"id": 1, "amount": amount})
+    return b"\0" + number.to_bytes(4, "big") + body.getvalue()
