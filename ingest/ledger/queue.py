@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from catalog.storage.channels import LOADS_CHANNEL
 from catalog.storage.installation_tables import STALLED_SECONDS
 from catalog.storage.ledger_tables import QUEUE_SCHEMA, Load
+from ingest.errors import SourceUnavailableError
 from runtime.postgres.database import APPLICATION_NAME
 
 LOADS_QUEUE = "loads"
@@ -49,6 +50,14 @@ def insert_load(
     values = {"requested_by": requested_by, "scheduled_at": scheduled_at, "cause": cause}
     statement = sa.insert(Load).values(dataset_id=dataset_id, kind=kind, status="queued", attempt=0, **values)
     return int(connection.execute(statement.returning(Load.id)).scalar_one())
+
+
+def hasten_loads(connection: sa.Connection, dataset_id: int) -> None:
+    """Has the loads of a dataset tried again now that wait because their source did not answer."""
+    waiting = (Load.status == "queued", Load.error_code == SourceUnavailableError.code, Load.retry_at > sa.func.now())
+    hastened = sa.update(Load).where(Load.dataset_id == dataset_id, *waiting).values(retry_at=sa.func.now())
+    if connection.execute(hastened, execution_options={"synchronize_session": False}).rowcount:
+        wake_workers(connection)
 
 
 def wake_workers(connection: sa.Connection) -> None:

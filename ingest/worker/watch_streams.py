@@ -14,6 +14,7 @@ from ingest.inputs.replication.lag import measure_changes
 from ingest.inputs.stream import clients
 from ingest.inputs.stream.lag import Lag, measure_lag, write_error, write_lag
 from ingest.inputs.stream.messages import StreamGapError
+from ingest.ledger.queue import hasten_loads
 from ingest.loading.loader import Loader
 from ingest.worker.input_progress import InputProgress, read_progress
 from runtime.plain_text import plain
@@ -45,7 +46,8 @@ def measure(loader: Loader, dataset: Dataset, progress: InputProgress) -> Lag:
         raise
     if progress.dataset_id is not None:
         with loader.engine.begin() as connection:
-            write_lag(connection, progress.dataset_id, lag)
+            if write_lag(connection, progress.dataset_id, lag):  # the source answers again
+                hasten_loads(connection, progress.dataset_id)
     return lag
 
 

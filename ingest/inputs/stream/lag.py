@@ -75,15 +75,15 @@ def is_lost(id_: str | None, following: dict[int, int], found: StreamState) -> b
     )
 
 
-def write_lag(connection: sa.Connection, dataset_id: int, lag: Lag) -> None:
-    """Keeps a measurement, where it says something new."""
+def write_lag(connection: sa.Connection, dataset_id: int, lag: Lag) -> bool:
+    """Keeps a measurement, where it says something new; whether there was none when it was tried last."""
     now = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
     table = StreamLag.__table__
     before = connection.execute(sa.select(table).where(table.c.dataset_id == dataset_id)).one_or_none()
     partitions = [{name: fact for name, fact in asdict(each).items() if fact is not None} for each in lag.partitions]
     same = before is not None and (before.partitions, before.error) == (partitions, None)
     if same and before is not None and now - before.measured_at < WRITTEN_AGAIN:
-        return
+        return False
     caught_up_at = before.caught_up_at if before is not None and before.topic == lag.topic else None
     following = {each.partition: each.next for each in lag.partitions}
     if not lag.records:
@@ -100,6 +100,7 @@ def write_lag(connection: sa.Connection, dataset_id: int, lag: Lag) -> None:
     }
     statement = insert(StreamLag).values(dataset_id=dataset_id, **values)
     connection.execute(statement.on_conflict_do_update(index_elements=["dataset_id"], set_=values))
+    return before is not None and before.error is not None
 
 
 def write_error(connection: sa.Connection, dataset_id: int, topic: str, error: str) -> None:

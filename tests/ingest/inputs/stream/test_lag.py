@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from ingest.errors import SourceUnavailableError
 from tests.support.brokers import NatsServer
 from tests.support.command_line import run
 from tests.support.keys import key_of
@@ -61,6 +62,27 @@ def test_a_broker_that_is_away_is_named_beside_the_last_measurement(nats: NatsSe
     assert shown.returncode == 0
     assert "nats does not answer" in shown.stdout
     assert f"4 messages of {orders.topic} waiting" in shown.stdout
+
+
+def test_a_load_that_waits_to_be_tried_again_goes_on_when_the_broker_is_back(
+    nats: NatsServer, orders: Orders
+) -> None:
+    waiting = (
+        "INSERT INTO decant.loads (dataset_id, kind, status, attempt, error_code, retry_at)"
+        " VALUES (1, 'ingest', 'queued', 3, 'source_unavailable', now() + interval '1 hour') RETURNING id"
+    )
+    orders.lab.rows(waiting)
+    due = "SELECT count(*)::int FROM decant.loads WHERE status = 'queued' AND retry_at <= now()"
+    assert orders.waits()
+    assert orders.lab.rows(due) == [(0,)], "a broker that was not away is no reason to hurry"
+    nats.kill()
+    try:
+        with pytest.raises(SourceUnavailableError):
+            orders.waits()
+    finally:
+        nats.start()
+    assert orders.waits()
+    assert orders.lab.rows(due) == [(1,)]
 
 
 def test_seek_is_on_record_and_refuses_what_it_cannot_do(orders: Orders) -> None:
