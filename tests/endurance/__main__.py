@@ -19,10 +19,10 @@ import psycopg
 
 from runtime.postgres.database import ROLES, DatabaseUrls, create_roles
 from runtime.postgres.embedded_postgres import EmbeddedPostgres, run_embedded
-from tests.endurance import crash, replication, streams, testbed, volume
+from tests.endurance import crash, news, outages, replication, streams, testbed, volume
 from tests.support.brokers import KafkaBroker, NatsServer
 from tests.support.buckets import LOGIN, make_bucket, serve_buckets
-from tests.support.lab import Lab
+from tests.support.lab import PEOPLE, Lab
 from tests.support.source_server import run_source
 
 PEAK_BYTES = 1 << 30
@@ -80,6 +80,13 @@ def main() -> int:
     stream = parts.add_parser("streams", help="loads of a stream, and its broker, killed while it is written")
     stream.add_argument("--kills", type=int, default=200)
     stream.add_argument("--seed", type=int, default=int(time.time()))
+    away = parts.add_parser("outages", help="brokers that go away for a while under a producer and a worker")
+    away.add_argument("--outages", type=int, default=2)
+    away.add_argument("--seconds", type=float, default=60)
+    away.add_argument("--seed", type=int, default=int(time.time()))
+    told = parts.add_parser("news", help="revisions told to receivers that misbehave, while parts are killed")
+    told.add_argument("--publications", type=int, default=500)
+    told.add_argument("--seed", type=int, default=int(time.time()))
     replicated = parts.add_parser("replication", help="loads of a replicated table, killed while it is written")
     replicated.add_argument("--kills", type=int, default=50)
     replicated.add_argument("--seed", type=int, default=int(time.time()))
@@ -95,6 +102,15 @@ def main() -> int:
         if chosen.part == "streams":
             say(f"seed {chosen.seed}")
             kill_streams(labs, chosen.kills, chosen.seed)
+            return 0
+        if chosen.part == "outages":
+            say(f"seed {chosen.seed}")
+            stay_away(labs, chosen.outages, chosen.seconds, chosen.seed)
+            return 0
+        if chosen.part == "news":
+            say(f"seed {chosen.seed}")
+            news.run_news(labs.make(PEOPLE), chosen.publications, chosen.seed, say)
+            say("the last revision arrived everywhere, and nothing twice under one id with another content")
             return 0
         if chosen.part == "replication":
             say(f"seed {chosen.seed}")
@@ -131,22 +147,25 @@ def kill_loads(labs: Labs, kills: int, seed: int, make_store: Callable[[], str |
     say("every record is accounted for, nothing is doubled, nothing is left about")
 
 
+def stay_away(labs: Labs, times: int, seconds: float, seed: int) -> None:
+    """So many outages of each broker."""
+    with streams.run_broker(NatsServer(labs.folder / "nats")) as broker:
+        lab = labs.make(outages.write_contract("nats", broker.url))
+        outages.run_outages(lab, broker, times, seconds, seed, say)
+    with streams.run_broker(KafkaBroker(labs.folder / "kafka")) as broker:
+        lab = labs.make(outages.write_contract("kafka", broker.url))
+        outages.run_outages(lab, broker, times, seconds, seed, say)
+    say("every message is accounted for once, and each key has its last value")
+
+
 def kill_streams(labs: Labs, kills: int, seed: int) -> None:
     """Half of the kills with each broker."""
-    nats = NatsServer(labs.folder / "nats")
-    try:
-        nats.add_stream(streams.TOPIC, ["*"])
-        lab = labs.make(streams.write_contract("nats", nats.url))
-        streams.run_stream(lab, nats, kills // 2, seed, say)
-    finally:
-        nats.stop()
-    kafka = KafkaBroker(labs.folder / "kafka")
-    try:
-        kafka.add_topic(streams.TOPIC, 3)
-        lab = labs.make(streams.write_contract("kafka", kafka.url))
-        streams.run_stream(lab, kafka, kills // 2, seed, say)
-    finally:
-        kafka.stop()
+    with streams.run_broker(NatsServer(labs.folder / "nats")) as broker:
+        lab = labs.make(streams.write_contract("nats", broker.url))
+        streams.run_stream(lab, broker, kills // 2, seed, say)
+    with streams.run_broker(KafkaBroker(labs.folder / "kafka")) as broker:
+        lab = labs.make(streams.write_contract("kafka", broker.url))
+        streams.run_stream(lab, broker, kills // 2, seed, say)
     say("every message is accounted for once, and each key has its last value")
 
 

@@ -11,7 +11,8 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ class Model:
     """What was produced."""
 
     chance: random.Random
+    tombstones: float = TOMBSTONE_SHARE
     messages: int = 0
     poison: int = 0
     values: dict[int, int] = field(default_factory=dict)
@@ -68,7 +70,7 @@ class Model:
             if kind < POISON_SHARE:
                 self.poison += 1
                 made.append((str(key), b'{"amount": "poison %d"' % self.next_number))
-            elif kind < POISON_SHARE + TOMBSTONE_SHARE:
+            elif kind < POISON_SHARE + self.tombstones:
                 self.values.pop(key, None)
                 made.append((str(key), None))
             else:
@@ -132,29 +134,37 @@ class StreamRun:
         """Kills a process that loads, or the broker, so many times; what was killed how often."""
         killed: Counter[str] = Counter()
         children = [self.start_child() for _ in range(2)]
-        producer = threading.Thread(target=self.produce, daemon=True)
-        producer.start()
-        for _ in range(kills):
-            time.sleep(self.chance.uniform(*LIVES) / 2)
-            if isinstance(self.broker, NatsServer) and self.chance.random() < 0.2:
-                with self.lock:
-                    self.broker.kill()
-                    time.sleep(self.chance.uniform(0, 0.5))
-                    self.broker.start()
-                killed["broker"] += 1
-                continue
-            place = self.chance.randrange(2)
-            children[place].kill()
-            children[place].join(CHILD_SECONDS)
-            killed["loader"] += 1
-            children[place] = self.start_child()
-        self.over.set()
-        producer.join(CHILD_SECONDS)
+        with self.producing():
+            for _ in range(kills):
+                time.sleep(self.chance.uniform(*LIVES) / 2)
+                if isinstance(self.broker, NatsServer) and self.chance.random() < 0.2:
+                    with self.lock:
+                        self.broker.kill()
+                        time.sleep(self.chance.uniform(0, 0.5))
+                        self.broker.start()
+                    killed["broker"] += 1
+                    continue
+                place = self.chance.randrange(2)
+                children[place].kill()
+                children[place].join(CHILD_SECONDS)
+                killed["loader"] += 1
+                children[place] = self.start_child()
         for child in children:
             child.kill()
             child.join(CHILD_SECONDS)
-        assert self.failure is None, self.failure
         return killed
+
+    @contextmanager
+    def producing(self) -> Iterator[None]:
+        """A producer at work, all of whose messages are acknowledged in the end."""
+        producer = threading.Thread(target=self.produce, daemon=True)
+        producer.start()
+        try:
+            yield
+        finally:
+            self.over.set()
+            producer.join(CHILD_SECONDS)
+        assert self.failure is None, self.failure
 
     def start_child(self) -> Any:
         """A process that loads."""
@@ -191,6 +201,19 @@ class StreamRun:
         assert rejected == self.model.poison
         assert self.lab.rows("SELECT 1 FROM decant.loads WHERE status = 'running'") == []
         assert self.lab.rows("SELECT 1 FROM pg_tables WHERE schemaname = 'decant_staging'") == []
+
+
+@contextmanager
+def run_broker(broker: NatsServer | KafkaBroker) -> Iterator[NatsServer | KafkaBroker]:
+    """A broker with the stream or topic, for as long as it is needed."""
+    try:
+        if isinstance(broker, NatsServer):
+            broker.add_stream(TOPIC, ["*"])
+        else:
+            broker.add_topic(TOPIC, 3)
+        yield broker
+    finally:
+        broker.stop()
 
 
 def run_stream(

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from runtime.postgres.embedded_postgres import EmbeddedPostgres
+from tests.endurance import news, outages
 from tests.endurance.crash import FIRST_POINTS, POINTS, run_kills
 from tests.endurance.replication import prepare as prepare_table
 from tests.endurance.replication import run_table
-from tests.endurance.streams import TOPIC, run_stream, write_contract
+from tests.endurance.streams import run_broker, run_stream, write_contract
 from tests.endurance.testbed import CONTRACT, prepare
-from tests.support.brokers import NatsServer
+from tests.support.brokers import KafkaBroker, NatsServer
 from tests.support.buckets import make_bucket
 from tests.support.lab import Lab
 from tests.support.source_server import run_source
@@ -36,13 +39,22 @@ def test_what_one_host_was_killed_at_another_one_takes_up_without_its_disk(
 def test_a_stream_is_loaded_once_however_often_its_loaders_are_killed(
     make_lab: Callable[..., Lab], tmp_path: Path
 ) -> None:
-    server = NatsServer(tmp_path / "nats")
-    try:
-        server.add_stream(TOPIC, ["*"])
-        lab = make_lab(write_contract("nats", server.url))
-        run_stream(lab, server, 10, seed=1, say=lambda line: None)
-    finally:
-        server.stop()
+    with run_broker(NatsServer(tmp_path / "nats")) as server:
+        run_stream(make_lab(write_contract("nats", server.url)), server, 10, seed=1, say=lambda line: None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [NatsServer, KafkaBroker])
+def test_a_broker_that_goes_away_under_a_worker_loses_and_doubles_nothing(
+    make_lab: Callable[..., Lab], tmp_path: Path, kind: type[NatsServer | KafkaBroker]
+) -> None:
+    with run_broker(kind(tmp_path / "broker")) as broker:
+        lab = make_lab(outages.write_contract("nats" if kind is NatsServer else "kafka", broker.url))
+        outages.run_outages(lab, broker, 2, 3, seed=1, say=lambda line: None)
+
+
+def test_the_last_revision_arrives_at_all_who_can_be_told_whatever_restarts(lab: Lab) -> None:
+    news.run_news(lab, 8, seed=1, say=lambda line: None, hangs=0)
 
 
 def test_a_replicated_table_is_loaded_once_however_often_its_loaders_are_killed(
