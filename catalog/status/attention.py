@@ -23,6 +23,7 @@ KINDS = (
     "no_worker",
     "schedule_missed",
 )
+RULES_SHOWN = 3  # of a withheld load
 SOURCE_GRACE = timedelta(minutes=1)  # a broker that is started again is not away
 FLOWS = {
     "batch": "Load {id}",
@@ -117,9 +118,21 @@ def find_bad_loads(status: DatasetStatus) -> Iterator[Incident]:
             look = f"GET /operations/loads/{newest['id']}"
             yield Incident("load_failed", status.dataset, since, newest["id"], text, look)
         else:
-            text = f"{name} is withheld: a check failed. {tell_readers(status)}"
+            text = f"{name} is withheld{describe_rules(newest['rules'] or [])}. {tell_readers(status)}"
             publish = f"POST /operations/loads/{newest['id']}/publish"
             yield Incident("load_withheld", status.dataset, since, newest["id"], text, publish)
+
+
+def describe_rules(rules: Sequence[Mapping[str, Any]]) -> str:
+    """The rules that a withheld load did not keep, as the contract calls them, with what they measured."""
+    shown = []
+    for rule in rules[:RULES_SHOWN]:
+        unit = " %" if rule["bound"].endswith("%") else ""
+        measured = "could not be measured" if rule["measured"] is None else f"measured {rule['measured']:g}{unit}"
+        shown.append(f"{rule['rule']} {measured}, must be {rule['bound']}")
+    if len(rules) > RULES_SHOWN:
+        shown.append(f"{len(rules) - RULES_SHOWN} more")
+    return ": " + "; ".join(shown) if shown else ": a gate or a limit was not kept"
 
 
 def find_unreachable(status: DatasetStatus, now: datetime) -> Iterator[Incident]:

@@ -97,7 +97,11 @@ SELECT json_build_object(
   ) AS added ON true
   LEFT JOIN LATERAL (
     SELECT json_agg(json_build_object('id', ended.id, 'flow', ended.flow, 'about', ended.about,
-      'status', ended.status, 'error_code', ended.error_code, 'at', ended.at) ORDER BY ended.id DESC) AS facts
+      'status', ended.status, 'error_code', ended.error_code, 'at', ended.at, 'rules', CASE ended.status
+        WHEN 'withheld' THEN (SELECT json_agg(json_build_object('rule', rule, 'measured', measured, 'bound', bound)
+          ORDER BY position) FROM decant.quality_results
+          WHERE load_id = ended.id AND NOT passed AND severity = 'error') END)
+      ORDER BY ended.id DESC) AS facts
     FROM (SELECT l.id, {FLOW.format(load="l")} AS flow, {ERASED.format(load="l")} AS about, l.status, l.error_code,
         coalesce(l.finished_at, l.started_at) AS at
       FROM decant.loads AS l WHERE l.dataset_id = d.id AND l.status IN ('failed', 'withheld')

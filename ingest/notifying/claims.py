@@ -7,7 +7,7 @@ to run out: then the message is sent once more, and the incident counts as one t
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -22,6 +22,7 @@ REMINDED_AFTER = timedelta(days=1)
 TRIED_FOR = timedelta(days=1)
 # Until the next attempt, after so many failures; the last one again and again.
 WAITS = tuple(timedelta(seconds=seconds) for seconds in (60, 300, 900, 1800, 3600, 7200, 14_400))
+TOGETHER_MAXIMUM = 500  # incidents of one message
 UNREMINDED = ("schema_changed",)  # what may be so on purpose is told once
 
 Stage = Literal["begun", "reminder", "recovered"]
@@ -31,35 +32,59 @@ m.closed_at IS NULL AND (m.retry_at IS NULL OR m.retry_at <= :now)
   AND CASE WHEN i.ended_at IS NOT NULL THEN m.sent > 0 OR m.lease IS NOT NULL
     ELSE m.noted_at IS NULL OR (m.noted_at <= :remind AND i.kind <> ALL(:unreminded)) END
 """
-# One message of a channel at a time, the oldest incident first.
+STAGE = "CASE WHEN i.ended_at IS NOT NULL THEN 'recovered' WHEN m.sent = 0 THEN 'begun' ELSE 'reminder' END"
+# One message of a channel at a time, the oldest incident first; none while one of it waits to be tried again.
 DUE = sa.text(f"""
-SELECT m.id AS message_id, m.channel, m.sent, m.failures, m.failing_since, i.*
-FROM decant.incident_messages AS m JOIN decant.incidents AS i ON i.id = m.incident_id
+SELECT m.channel FROM decant.incident_messages AS m JOIN decant.incidents AS i ON i.id = m.incident_id
 WHERE m.channel = ANY(:channels) AND (m.lease_until IS NULL OR m.lease_until <= :now) AND {DUE_WHERE}
   AND NOT EXISTS (SELECT FROM decant.incident_messages AS other
-    WHERE other.channel = m.channel AND other.lease_until > :now)
+    WHERE other.channel = m.channel
+      AND (other.lease_until > :now OR other.closed_at IS NULL AND other.retry_at > :now))
 ORDER BY i.id, m.id LIMIT 1 FOR UPDATE OF m SKIP LOCKED
+""")
+# What is due for it: together in one message, unless an earlier process has begun to send some of it.
+DUE_TOGETHER = sa.text(f"""
+SELECT m.id AS message_id, m.sent, m.failures, m.failing_since, m.lease, {STAGE} AS stage, i.*
+FROM decant.incident_messages AS m JOIN decant.incidents AS i ON i.id = m.incident_id
+WHERE m.channel = :channel AND (m.lease_until IS NULL OR m.lease_until <= :now) AND {DUE_WHERE}
+ORDER BY i.id, m.id LIMIT {TOGETHER_MAXIMUM} FOR UPDATE OF m SKIP LOCKED
 """)
 PUT_OFF = sa.text(f"""
 UPDATE decant.incident_messages AS m
 SET retry_at = :retry_at, failing_since = coalesce(m.failing_since, :now)
 FROM decant.incidents AS i
-WHERE i.id = m.incident_id AND m.channel = :channel AND m.id <> :mine AND {DUE_WHERE}
+WHERE i.id = m.incident_id AND m.channel = :channel AND m.id <> ALL(:mine) AND {DUE_WHERE}
 """)
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A message that this process sends."""
+    """A message that this process sends: of one incident, or of several at the same stage."""
 
-    message_id: int
     lease: uuid.UUID
     channel: str  # its key
     stage: Stage
-    sent: int  # messages before it
-    failures: int
-    failing_since: datetime | None
-    incident: SqlRow
+    entries: tuple[SqlRow, ...]  # of DUE_TOGETHER, the oldest incident first
+
+    @property
+    def message_ids(self) -> list[int]:
+        """The rows of the ledger that it is about."""
+        return [entry.message_id for entry in self.entries]
+
+    @property
+    def incident_ids(self) -> list[int]:
+        """The incidents that it is about."""
+        return [entry.id for entry in self.entries]
+
+    @property
+    def failures(self) -> int:
+        """How often it was not taken, in a row."""
+        return int(max(entry.failures for entry in self.entries))
+
+    @property
+    def failing_since(self) -> datetime | None:
+        """When it was not taken first."""
+        return min((entry.failing_since for entry in self.entries if entry.failing_since), default=None)
 
 
 def claim_due(engine: sa.Engine, channels: Collection[str], now: datetime, most: int) -> list[Claim]:
@@ -68,13 +93,15 @@ def claim_due(engine: sa.Engine, channels: Collection[str], now: datetime, most:
     while len(claims) < most:
         with engine.begin() as connection:
             left = [key for key in channels if key not in {claim.channel for claim in claims}]
-            row = connection.execute(DUE, due_values(now) | {"channels": left}).one_or_none()
-            if row is None:
+            values = due_values(now)
+            channel = connection.execute(DUE, values | {"channels": left}).scalar_one_or_none()
+            if channel is None:
                 break
-            claim = make_claim(row)
-            values = {"lease": claim.lease, "lease_until": now + LEASE, "tried_at": now}
-            mine = IncidentMessage.id == claim.message_id
-            connection.execute(sa.update(IncidentMessage).where(mine).values(values))
+            rows = connection.execute(DUE_TOGETHER, values | {"channel": channel}).all()
+            claim = make_claim(channel, rows)
+            leased = {"lease": claim.lease, "lease_until": now + LEASE, "tried_at": now}
+            mine = IncidentMessage.id.in_(claim.message_ids)
+            connection.execute(sa.update(IncidentMessage).where(mine).values(leased))
         claims.append(claim)
     return claims
 
@@ -84,25 +111,20 @@ def due_values(now: datetime) -> dict[str, object]:
     return {"now": now, "remind": now - REMINDED_AFTER, "unreminded": list(UNREMINDED)}
 
 
-def make_claim(row: SqlRow) -> Claim:
-    """A row of DUE as a claim, with a new token."""
-    stage: Stage = "begun" if row.sent == 0 else "reminder"
-    return Claim(
-        message_id=row.message_id,
-        lease=uuid.uuid4(),
-        channel=row.channel,
-        stage="recovered" if row.ended_at is not None else stage,
-        sent=row.sent,
-        failures=row.failures,
-        failing_since=row.failing_since,
-        incident=row,
-    )
+def make_claim(channel: str, rows: Sequence[SqlRow]) -> Claim:
+    """The first of what is due and all that goes with it, with a new token.
+
+    What a process that was killed may have sent goes as it went then: a message that is sent again is the same.
+    """
+    first = rows[0]
+    together = tuple(row for row in rows if (row.stage, row.lease) == (first.stage, first.lease))
+    return Claim(lease=uuid.uuid4(), channel=channel, stage=first.stage, entries=together)
 
 
 def note_sent(engine: sa.Engine, claim: Claim, now: datetime) -> None:
     """Notes that a message was taken."""
     values = {
-        "sent": claim.sent + 1,
+        "sent": IncidentMessage.sent + 1,
         "noted_at": now,
         "closed_at": now if claim.stage == "recovered" else None,
         "error": None,
@@ -126,13 +148,14 @@ def note_failed(engine: sa.Engine, claim: Claim, now: datetime, error: str) -> b
         values["closed_at"] = now if claim.stage == "recovered" else None
     with engine.begin() as connection:
         finish(connection, claim, values)
-        others = {"retry_at": retry_at, "channel": claim.channel, "mine": claim.message_id}
+        others = {"retry_at": retry_at, "channel": claim.channel, "mine": claim.message_ids}
         connection.execute(PUT_OFF, {**due_values(now), **others})
     return is_over
 
 
 def finish(connection: sa.Connection, claim: Claim, values: Mapping[str, object]) -> None:
     """Ends a claim; nothing, where it has run out and another process has it."""
-    mine = (IncidentMessage.id == claim.message_id, IncidentMessage.lease == claim.lease)
+    mine = (IncidentMessage.id.in_(claim.message_ids), IncidentMessage.lease == claim.lease)
     ended = {"lease": None, "lease_until": None, **values}
-    connection.execute(sa.update(IncidentMessage).where(*mine).values(ended))
+    done = sa.update(IncidentMessage).where(*mine).values(ended)
+    connection.execute(done, execution_options={"synchronize_session": False})

@@ -66,7 +66,7 @@ def read_mail_server(url: str) -> MailServer:
 
 
 def make_mail(server: MailServer, to: tuple[str, ...], message: Message, now: datetime) -> EmailMessage:
-    """The mail of a message. One that is sent again has the same id, and those about one incident are one thread."""
+    """The mail of a message. One that is sent again has the same id, and those about an incident are one thread."""
     domain = server.sender.rpartition("@")[2]
     mail = EmailMessage()
     mail["From"] = server.sender
@@ -74,7 +74,7 @@ def make_mail(server: MailServer, to: tuple[str, ...], message: Message, now: da
     mail["Subject"] = message.title
     mail["Date"] = format_datetime(now)
     mail["Message-ID"] = f"<decant-{UNFIT.sub('', message.id)}@{domain}>"
-    mail["References"] = f"<decant-{UNFIT.sub('', message.thread)}@{domain}>"
+    mail["References"] = " ".join(f"<decant-{UNFIT.sub('', thread)}@{domain}>" for thread in message.threads)
     mail["Auto-Submitted"] = "auto-generated"
     mail.set_content(message.text + "\n")
     return mail

@@ -79,7 +79,7 @@ class Notifier:
             note_sent(self.engine, claim, now)
             return
         given_up = note_failed(self.engine, claim, now, error)
-        facts = {"channel": channel.key, "incident": claim.incident.id, "error": error}
+        facts = {"channel": channel.key, "incidents": claim.incident_ids, "error": error}
         log(LOGGER, "message_given_up" if given_up else "message_not_taken", logging.WARNING, **facts)
 
 

@@ -37,12 +37,13 @@ class House:
         self.now += later or timedelta()
         return self.notifier.run_round(lambda: self.now)
 
-    def fail(self, count: int = 1) -> None:
-        """So many loads that failed."""
+    def fail(self, count: int = 1, dataset_id: int = 1) -> None:
+        """So many loads of a dataset that failed."""
         self.lab.rows(
             "INSERT INTO decant.loads (dataset_id, kind, status, error_code, error, started_at, finished_at)"
-            " SELECT 1, 'ingest', 'failed', 'source_unavailable', 'SECRET words', now(), now()"
+            " SELECT %s, 'ingest', 'failed', 'source_unavailable', 'SECRET words', now(), now()"
             " FROM generate_series(1, %s) RETURNING id",
+            dataset_id,
             count,
         )
 

@@ -103,8 +103,8 @@ def test_a_withheld_load_waits_for_a_decision_and_overtakes_what_failed_before(m
     (incident,) = attention(lab)
     assert (incident["kind"], incident["load_id"]) == ("load_withheld", withheld)
     assert incident["next"] == f"POST /operations/loads/{withheld}/publish"
-    text = f"Load {withheld} is withheld: a check failed. Readers keep revision 1."
-    assert incident["message"] == text
+    measured = "maxRejected measured 50 %, must be ≤ 10 %"
+    assert incident["message"] == f"Load {withheld} is withheld: {measured}. Readers keep revision 1."
     later = note_load(lab, "failed", "-1 minute", code="source_missing")
     assert [(each["kind"], each["load_id"]) for each in attention(lab)] == [
         ("load_failed", later),

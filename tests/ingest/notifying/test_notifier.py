@@ -14,7 +14,7 @@ import pytest
 
 from ingest.notifying.claims import claim_due
 from ingest.notifying.mail import MailServerError, read_mail_server
-from ingest.notifying.messages import for_chat
+from ingest.notifying.messages import INCIDENTS_SHOWN, for_chat, make_message
 from ingest.notifying.notifier import send_test
 from ingest.notifying.record import channels_of, record_incidents, tidy_incidents
 from runtime.settings.settings import PROJECT_ROOT
@@ -28,6 +28,13 @@ HOOK = (
     '  - {channel: hook, tool: webhook, url: "${OPS_HOOK}", customProperties: [{property: notify, value: [all]}]}\n'
 )
 STRICT = PEOPLE.replace("{property: maxRejected, value: 100}", "{property: maxRejected, value: 10}")
+OTHERS = 24
+OTHER = """  - name: other{number}
+    customProperties:
+      - {{property: input, value: {{server: here, path: "other{number}.csv", mode: snapshot}}}}
+    properties:
+      - {{name: id, logicalType: integer, primaryKey: true}}
+"""
 HEADER = "id,name,age,born\n"
 GOOD = HEADER + "".join(f"{n},Ann,30,1990-01-31\n" for n in range(4))
 DAY = timedelta(days=1)
@@ -84,24 +91,83 @@ def test_fifty_failed_loads_are_one_mail_one_reminder_a_day_and_one_recovery(
     assert tidy_incidents(house.engine, house.now + 100 * DAY) == 1
 
 
+def test_datasets_that_fail_in_one_look_are_one_message_and_each_has_its_own_end(
+    make_house: Callable[..., House], mailbox: MailServer
+) -> None:
+    more = "".join(OTHER.format(number=number) for number in range(OTHERS))
+    house = make_house(contract=PEOPLE.replace("roles:", f"{more}roles:"))
+    for number in range(1, OTHERS + 2):
+        house.fail(dataset_id=number)
+    assert house.tell() == 1
+    (mail,) = mailbox.mails
+    assert mail["Subject"] == f"[people@1] load failed ({OTHERS + 1})"
+    text = mail.get_content().replace("\r\n", "\n")
+    assert text.count("Dataset: ") == INCIDENTS_SHOWN
+    assert text.count("Next: decant loads show") == INCIDENTS_SHOWN
+    assert text.endswith(f"\n\n{OTHERS + 1 - INCIDENTS_SHOWN} more: decant status\n")
+    assert len(str(mail["References"]).split()) == OTHERS + 1
+    house.fail(dataset_id=1)
+    assert house.tell(HOUR) == 0
+    house.lab.rows("UPDATE decant.loads SET status = 'published' WHERE dataset_id = 1 RETURNING id")
+    assert house.tell(HOUR) == 1
+    assert house.tell(DAY) == 1
+    house.lab.rows("UPDATE decant.loads SET status = 'published' RETURNING id")
+    assert house.tell() == 1
+    assert house.tell(2 * DAY) == 0
+    assert mailbox.subjects[1:] == [
+        "[people@1.people] recovered: load failed",
+        f"[people@1] still: load failed ({OTHERS})",
+        f"[people@1] recovered: load failed ({OTHERS})",
+    ]
+
+
+def test_what_nobody_took_goes_together_with_what_came_since(
+    make_house: Callable[..., House], mailbox: MailServer
+) -> None:
+    house = make_house(contract=PEOPLE.replace("roles:", f"{OTHER.format(number=0)}roles:"))
+    mailbox.refusal = "451 later"
+    house.fail(dataset_id=1)
+    assert house.tell() == 1
+    house.fail(dataset_id=2)
+    assert house.tell(timedelta(seconds=30)) == 0, "the channel waits"
+    assert house.tell(timedelta(seconds=30)) == 1
+    assert house.tell(timedelta(minutes=1)) == 0, "both wait, as long as what failed twice"
+    mailbox.refusal = None
+    assert house.tell(HOUR) == 1
+    assert mailbox.subjects == ["[people@1] load failed (2)"]
+    assert house.tell(HOUR) == 0
+
+
+def test_a_killed_senders_message_is_sent_again_as_it_was(
+    make_house: Callable[..., House], mailbox: MailServer
+) -> None:
+    house = make_house(contract=PEOPLE.replace("roles:", f"{OTHER.format(number=0)}roles:"))
+    house.fail(dataset_id=1)
+    record_incidents(house.engine, house.lab.catalog, house.now)
+    (claim,) = claim_due(house.engine, list(channels_of(house.lab.catalog)), house.now, 4)
+    (channel,) = channels_of(house.lab.catalog).values()
+    lost = make_message(claim, channel, "People", None, house.now)
+    house.fail(dataset_id=2)
+    assert house.tell(HOUR) == 2
+    assert f"<decant-{lost.id}@example.org>" in {mail["Message-ID"] for mail in mailbox.mails}
+    assert sorted(mailbox.subjects) == ["[people@1.other0] load failed", "[people@1.people] load failed"]
+
+
 def test_withheld_loads_rejected_records_and_new_columns_are_told_without_values(
     make_house: Callable[..., House], mailbox: MailServer
 ) -> None:
     house = make_house(contract=STRICT)
     house.lab.ingest("people.people", "id,name,age,born,Salary of Ann\n1,Ann,30,,9\nx,Hidden,30,,9\n")
-    assert house.tell() == 2
-    assert sorted(mailbox.subjects) == ["[people@1.people] load withheld", "[people@1.people] source has changed"]
-    sent = "".join(mail.get_content() for mail in mailbox.mails)
-    assert "Nothing is published yet." in sent
+    assert house.tell() == 1
+    assert mailbox.subjects == ["[people@1] load withheld, source has changed"]
+    sent = mailbox.mails[0].get_content()
+    assert "Load 1 is withheld: maxRejected measured 50 %, must be ≤ 10 %. Nothing is published yet." in sent
     assert "columns that no property reads" in sent
     assert "Salary" not in sent
     assert "Hidden" not in sent
     house.lab.ingest("people.people", GOOD)
-    assert house.tell() == 2
-    assert sorted(mailbox.subjects[2:]) == [
-        "[people@1.people] recovered: load withheld",
-        "[people@1.people] recovered: source has changed",
-    ]
+    assert house.tell() == 1
+    assert mailbox.subjects[1:] == ["[people@1] recovered: load withheld, source has changed"]
 
 
 def test_a_growing_quarantine_is_told_and_a_column_more_is_no_recovery(
@@ -148,16 +214,16 @@ def test_a_missing_worker_and_keys_that_end_are_told(make_house: Callable[..., H
         make_key(house.lab, scope).split("_")[1] for scope in ("people:read", "ops:read", "shop:read")
     )
     house.lab.rows("UPDATE decant.api_keys SET expires_at = %s RETURNING id", house.now + 13 * DAY)
-    assert house.tell(-timedelta(minutes=1)) == 2  # the other product's people may be told of its key
+    assert house.tell(-timedelta(minutes=1)) == 1  # the other product's people may be told of its key
     assert house.tell(5 * timedelta(minutes=1)) == 1
-    assert sorted(mailbox.subjects[:2]) == ["[Decant] key expires", "[people@1] key expires"]
-    assert mailbox.subjects[2:] == ["[Decant] no worker is alive"]
+    assert mailbox.subjects == ["[people@1] key expires (2)", "[Decant] no worker is alive"]
     texts = "".join(mail.get_content() for mail in mailbox.mails)
     for key in (mine, operators):
         assert f"Next: decant keys rotate {key}" in texts
     house.lab.rows("UPDATE decant.api_keys SET revoked_at = now() RETURNING id")
     house.lab.rows("UPDATE decant.loads SET status = 'published', finished_at = now() RETURNING id")
-    assert house.tell() == 3
+    assert house.tell() == 1
+    assert mailbox.subjects[2:] == ["[people@1] recovered: key expires (2), no worker is alive"]
 
 
 def test_a_receiver_that_fails_for_a_while_is_told_later_and_holds_up_no_other(
