@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from api.admin.key_routes import known_caller
+from api.admin.key_store import Once
 from api.admin.subscription_body import change_draft, draft_of, read_draft, read_since
 from api.admin.subscription_store import (
     By,
@@ -18,7 +20,7 @@ from api.admin.subscription_store import (
     get_subscription,
     list_deliveries,
     list_subscriptions,
-    make_subscription,
+    make_once,
     rewind,
     rotate_secret,
 )
@@ -28,6 +30,7 @@ from api.http.addresses import address_of
 from api.http.problems import Problem
 from api.http.query_string import read_count, read_number
 from api.http.request_body import member_problem, parse_object, read_json
+from api.http.request_headers import read_idempotency_key
 from api.http.responses import NO_STORE, READ, next_page, refuse_unknown
 from runtime.settings.secret import read_secret
 
@@ -52,11 +55,13 @@ async def post_subscription(request: Request) -> Response:
     """201 and a new subscription with its secret, which is shown this once."""
     context, by, principal = await known_owner(request)
     refuse_unknown(request)
-    asked = parse_object(await read_json(request), MADE_OF)
-    draft = read_draft(context.catalog, context.settings, principal, asked)
+    key = read_idempotency_key(request.headers.getlist("idempotency-key"))
+    body = await read_json(request)
+    draft = read_draft(context.catalog, context.settings, principal, parse_object(body, MADE_OF))
+    once = Once(by.owner or "", "POST /subscriptions", key, hashlib.sha256(body).hexdigest())
     secret, limit = read_secret(context.settings), context.settings.subscriptions_limit
     async with connected(context) as connection:
-        facts = await make_subscription(connection, secret, draft, by, by.owner or "", limit)
+        facts = await make_once(connection, secret, draft, by, limit, once)
     location = address_of(context.settings, f"/subscriptions/{facts['id']}")
     return JSONResponse({"data": facts}, 201, NO_STORE | {"Location": location})
 

@@ -13,11 +13,13 @@ from uuid import uuid4
 from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
 
+from api.admin.key_store import Once
 from api.admin.key_store import fetch_key as fetch_object
+from api.database.idempotency import KEEP_KEY, find_answer
 from api.database.rows import timestamp
 from api.http.problems import Problem
 from catalog.storage.audit import NOTE_AUDIT
-from catalog.storage.webhook_secrets import add_secret
+from catalog.storage.webhook_secrets import SecretLostError, add_secret, read_secrets, show_secret
 
 ID_BYTES = 8
 ASKED_MAXIMUM = 100  # tests and replays that wait
@@ -132,6 +134,35 @@ async def make_subscription(
         audited = {"subscription": subscription_id, "owner": owner}
         await note(connection, by, "POST /subscriptions", draft.product, audited | draft.audited())
     return facts | {"secret": text}
+
+
+async def make_once(
+    connection: Connection, installation: bytes, draft: SubscriptionDraft, by: By, limit: int, once: Once
+) -> dict[str, object]:
+    """As `make_subscription`; a repeated request gets what the first one got, with its secret."""
+    if once.key is None:
+        return await make_subscription(connection, installation, draft, by, once.principal, limit)
+    known = vars(once)
+    async with connection.transaction():
+        if (answer := await find_answer(connection, known)) is not None:
+            return show_again(installation, answer)
+        made = await make_subscription(connection, installation, draft, by, once.principal, limit)
+        row = await (await connection.execute(LOCK.encode(), name(by, str(made["id"])))).fetchone()
+        facts = {name: value for name, value in made.items() if name != "secret"}
+        # What the secret is derived from, which its subscription has as well, and never the secret.
+        kept = {"facts": facts, "secrets": row[0] if row is not None else []}
+        await connection.execute(KEEP_KEY, known | {"answer": Jsonb(kept)})
+    return made
+
+
+def show_again(installation: bytes, answer: dict[str, Any]) -> dict[str, object]:
+    """What the first of several requests got; a problem where its secret cannot be made again."""
+    facts: dict[str, object] = answer["facts"]
+    try:
+        (secret,) = read_secrets(installation, str(facts["id"]), answer["secrets"], datetime.now(UTC))
+    except SecretLostError:
+        raise Problem("idempotency_key_reused", "The secret of the first request cannot be shown again.") from None
+    return facts | {"secret": show_secret(secret)}
 
 
 async def list_subscriptions(connection: Connection, by: By) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from api.openapi.keys import LIMIT, one, page_of, rows_of, tagged
-from api.openapi.loads import INTEGER, MAYBE_INTEGER, MAYBE_TEXT, TEXT, TIMESTAMP
+from api.openapi.loads import INTEGER, MAYBE_INTEGER, MAYBE_TEXT, TEXT, TIMESTAMP, idempotency_parameter
 from api.openapi.quarantine import body_of
 from api.openapi_parts.parts import PathItem, parameter, path_parameter
 from catalog.storage.outbox import KINDS
@@ -86,9 +86,9 @@ def create_operation() -> JsonObject:
         " unless the operator allows a network."
     )
     problems = (400, 404, 409, 410, 413, 415)
-    created = tagged(
-        "create_subscription", "Create a webhook", description, [], 201, one(COLUMNS | SECRET), *problems
-    )
+    made = one(COLUMNS | SECRET)
+    once = [idempotency_parameter()]
+    created = tagged("create_subscription", "Create a webhook", description, once, 201, made, *problems)
     return ours(created) | body_of(made_of)
 
 

@@ -44,7 +44,12 @@ def add_secret(
     secret = derive_secret(installation, subscription_id, nonce)
     entry = {"nonce": nonce, "check": check_of(secret)}
     before = [{**old, "until": (now + OVERLAP).isoformat()} for old in kept[:1]]
-    return PREFIX + base64.b64encode(secret).decode(), [entry, *before]
+    return show_secret(secret), [entry, *before]
+
+
+def show_secret(secret: bytes) -> str:
+    """A secret as its owner gets it."""
+    return PREFIX + base64.b64encode(secret).decode()
 
 
 def read_secrets(

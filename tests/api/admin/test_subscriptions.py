@@ -11,6 +11,8 @@ import httpx
 import pytest
 from standardwebhooks.webhooks import Webhook
 
+from api.admin.subscription_store import show_again
+from api.http.problems import Problem
 from tests.support.command_line import run
 from tests.support.keys import key_of
 from tests.support.lab import Lab
@@ -139,6 +141,27 @@ def test_what_cannot_be_subscribed_to_is_refused(
     answer = client.post("/subscriptions", json=BODY | body, headers=key_of(closed, *scopes))
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert closed.rows("SELECT * FROM decant.subscriptions") == []
+
+
+def test_a_repeated_request_makes_one_webhook_and_shows_the_same_secret(
+    closed: Lab, client: httpx.Client, reader: dict[str, str]
+) -> None:
+    once = reader | {"Idempotency-Key": '"first"'}
+    made = make(client, once)
+    assert make(client, once) == made
+    assert len(client.get("/subscriptions", headers=reader).json()["data"]) == 1
+    other = client.post("/subscriptions", json=BODY | {"datasets": ["people"]}, headers=once)
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+    assert make(client, key_of(closed, "people:read") | {"Idempotency-Key": '"first"'})["id"] != made["id"]
+    assert make(client, reader)["id"] != made["id"]
+    secret = made["secret"].removeprefix("whsec_")
+    for table in ("subscriptions", "idempotency_keys", "audit_log"):
+        assert not any(secret[:20] in str(row) for row in closed.rows(f"SELECT t::text FROM decant.{table} t"))
+    client.post(f"/subscriptions/{made['id']}/rotate", headers=reader)
+    assert make(client, once) == made, "the answer is the first one"
+    ((answer,),) = closed.rows("SELECT answer FROM decant.idempotency_keys WHERE principal = %s", made["owner"])
+    with pytest.raises(Problem, match="cannot be shown again"):
+        show_again(b"another secret of the installation", answer)
 
 
 def test_a_key_has_no_more_webhooks_than_the_settings_allow(
