@@ -25,6 +25,7 @@ PACKAGES = {
     "nginx": "nginx",
     "mariadbd": "mariadb-server-core",
     "chromium": "chromium",
+    "node": "nodejs",
 }
 # What finds its parts in places of its own only where it is installed; elsewhere, root installs it.
 INSTALLED = frozenset({"chromium"})

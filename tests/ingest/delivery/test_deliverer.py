@@ -10,10 +10,12 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from typing import Any
 
+import httpx
 import pytest
 import sqlalchemy as sa
 from cloudevents.core.bindings.http import HTTPMessage, from_structured
@@ -31,6 +33,7 @@ from tests.support.command_line import DECANT
 from tests.support.lab import PEOPLE, Lab
 from tests.support.remote_api import Asked, RemoteApi, Reply, run_remote_api
 from tests.support.telemetry import environment
+from tests.support.tools import free_port, get_tool, give, make_folder, run_tool
 from tests.support.webhooks import Sender, event_of, revisions
 
 LIMITED = PEOPLE.replace(
@@ -93,6 +96,39 @@ def test_the_receiver_of_the_how_to_takes_what_is_signed_and_nothing_else(
     (asked,) = receiver.asked
     assert namespace["receive"](secret, asked.body, asked.headers) == 204
     assert namespace["receive"](secret, asked.body + b" ", asked.headers) == 401
+
+
+def test_the_receiver_for_node_takes_what_is_signed_and_nothing_else(sender: Sender) -> None:
+    text = (PROJECT_ROOT / "docs/how-to/webhooks.md").read_text()
+    port = free_port()
+    script = re.findall(r"^```js\n(.*?)^```$", text, re.M | re.S)[0].replace("3000", f'{port}, "127.0.0.1"')
+    address = f"http://127.0.0.1:{port}/decant"
+    subscription, secret = sender.subscribe(address)
+    tool = get_tool("node")
+    given = replace(tool, environment=tool.environment | {"WEBHOOK_SECRET": secret})
+
+    def post(body: str, at: datetime, **changes: str) -> int:
+        signature = Webhook(secret).sign("m1", at, '{"type": "t", "subject": "s"}')
+        headers = {"webhook-id": "m1", "webhook-timestamp": str(int(at.timestamp())), "webhook-signature": signature}
+        headers |= {f"webhook-{name}": value for name, value in changes.items()}
+        return httpx.post(address, content=body, headers=headers).status_code
+
+    with make_folder() as folder, run_tool(given, ["--input-type=module", "-e", script], give(folder), port):
+        sender.publish()
+        assert sender.send() == 1
+        assert [entry["status"] for entry in sender.log(subscription)] == [204]
+        body, now = '{"type": "t", "subject": "s"}', datetime.now(UTC)
+        assert post(body, now) == 204
+        assert {
+            post(body + " ", now),
+            post(body, now - timedelta(minutes=6)),
+            post(body, now, id="m2"),
+            post(body, now, signature="v1,"),
+            post(body, now, signature=""),
+            post(body, now, timestamp=""),
+        } == {401}
+        printed = (folder / "log").read_text().splitlines()
+    assert printed == ["io.decant.revision.published revisions/1", "t s"]
 
 
 def test_a_secret_that_is_rotated_signs_for_another_day(sender: Sender, receiver: RemoteApi) -> None:
