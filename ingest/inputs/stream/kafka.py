@@ -49,7 +49,7 @@ class KafkaClient:
     def __init__(self, source: StreamSource) -> None:
         self.source = source
         self.topic = source.topic
-        self.problems: list[str] = []  # what the library said of its connections, the last last
+        self.problems: list[KafkaError] = []  # of connections, since something was answered, the last last
         common = configure(source) | {"error_cb": self.note_problem, "logger": SILENT}
         self.admin = AdminClient(common)
         reading = {
@@ -92,11 +92,15 @@ class KafkaClient:
     def ask(self, futures: Mapping[Any, Future[Answer]]) -> dict[Any, Answer]:
         """The broker's answers; SourceError where there is none."""
         try:
-            return {key: future.result(ASK_SECONDS + 1) for key, future in futures.items()}
+            answers = {key: future.result(ASK_SECONDS + 1) for key, future in futures.items()}
         except KafkaException as error:
+            self.admin.poll(0)  # what it said of its connections
             raise self.explain(error.args[0]) from None
         except TimeoutError:
+            self.admin.poll(0)
             raise self.unreachable() from None
+        self.problems.clear()
+        return answers
 
     def read(self, starts: Offsets, ends: Offsets) -> Generator[list[Message]]:
         """The committed messages between the offsets, some at a time, of each partition in its order."""
@@ -145,20 +149,22 @@ class KafkaClient:
         """What the library's error means here."""
         if error.code() in MISSING:
             return SourceMissingError(f"The topic {self.topic!r} does not exist at {self.source.server}.")
-        if error.code() in REFUSED:
-            said = plain(error.str(), SHOWN_CHARACTERS)
+        # Without a connection an answer is only late; why there is none was said beside.
+        refusals = [each for each in (error, *reversed(self.problems)) if each.code() in REFUSED]
+        if refusals:
+            said = plain(refusals[0].str(), SHOWN_CHARACTERS)
             return SourceError(f"{self.source.server} denies access to {self.topic!r}: {said}.")
         return self.unreachable(error.str())
 
     def unreachable(self, said: str = "") -> SourceUnavailableError:
         """The error of a broker that does not answer."""
-        reason = plain(said or (self.problems[-1] if self.problems else ""), SHOWN_CHARACTERS)
+        reason = plain(self.problems[-1].str() if self.problems else said, SHOWN_CHARACTERS)
         detail = f" ({reason})" if reason else ""
         return SourceUnavailableError(f"{self.source.server} does not answer{detail}.")
 
     def note_problem(self, error: KafkaError) -> None:
         """Remembers what the library says of its connections."""
-        self.problems[:] = [*self.problems[-2:], error.str()]
+        self.problems[:] = [*self.problems[-9:], error]
 
     def close(self) -> None:
         """Closes the connection."""
