@@ -46,8 +46,9 @@ def record_incidents(engine: sa.Engine, catalog: Catalog, now: datetime) -> bool
                 update_incident(connection, row, found[place])
             else:
                 end_incident(connection, row, now, is_replaced=row.kind == "schema_changed" and has_kind(found, row))
-        for place in found.keys() - known.keys():
-            begin_incident(connection, found[place], now)
+        for place, new in found.items():  # in the order of the console, which is that of messages
+            if place not in known:
+                begin_incident(connection, new, now)
         address_channels(connection, channels, catalog)
     return True
 
