@@ -132,7 +132,7 @@ def describe_rules(rules: Sequence[Mapping[str, Any]]) -> str:
         shown.append(f"{rule['rule']} {measured}, must be {rule['bound']}")
     if len(rules) > RULES_SHOWN:
         shown.append(f"{len(rules) - RULES_SHOWN} more")
-    return ": " + "; ".join(shown) if shown else ": a gate or a limit was not kept"
+    return ": " + "; ".join(shown) if shown else ": a check failed"
 
 
 def find_unreachable(status: DatasetStatus, now: datetime) -> Iterator[Incident]:
