@@ -26,6 +26,7 @@ PACKAGES = {
     "mariadbd": "mariadb-server-core",
     "chromium": "chromium",
     "node": "nodejs",
+    "systemd-analyze": "systemd",
 }
 # What finds its parts in places of its own only where it is installed; elsewhere, root installs it.
 INSTALLED = frozenset({"chromium"})

@@ -27,7 +27,9 @@ from tests.support.tools import mariadb, pgbouncer  # noqa: F401 - fixtures
 settings.load_profile(PROFILE)
 Load = Callable[[Callable[..., Lab]], Lab]  # builds and loads a product, with `make_lab`
 PROCESSES = ("subprocess", "run_embedded", "uvicorn")  # what a file of tests that start processes imports,
-STARTERS = {f"tests.support.{name}" for name in ("command_line", "serve_process", "site", "tools")}  # or has parts of
+STARTERS = {
+    f"tests.support.{name}" for name in ("command_line", "deployment", "proxies", "serve_process", "site", "tools")
+}  # or has parts of
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

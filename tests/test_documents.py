@@ -37,6 +37,7 @@ DOCUMENTS = sorted(
         *PROJECT_ROOT.glob("*.md"),
         *PROJECT_ROOT.glob("docs/**/*.md"),
         *PROJECT_ROOT.glob("examples/**/*.md"),
+        *PROJECT_ROOT.glob("deploy/*.md"),
     )
 )
 UNITS = {"_ms": " ms", "_bytes": " bytes", "_pool_size": " connections", "_threads": " threads"}

@@ -121,6 +121,7 @@ def test_the_source_archive_holds_what_the_wheel_is_built_from_and_no_tests(arch
         *PACKAGES,
         "contracts",
         "demo",
+        "deploy",
         "docs",
         "examples",
         "openapi",
