@@ -6,6 +6,7 @@ With a branch for each product, the time of a run would grow with the square of 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from graphlib import TopologicalSorter
 
@@ -22,6 +23,8 @@ from catalog.model.reserved_names import VERSION_TABLE
 from catalog.storage.ledger_tables import SCHEMA
 from runtime.errors import MigrationError
 
+OWN_SCRIPT = re.compile(r"decant_\d+")  # those of products have a major version in their names
+
 
 class KnownScripts:
     """The scripts of every branch, and which of them the database has."""
@@ -37,10 +40,21 @@ class KnownScripts:
             for script in self.lineage(self.directory.get_revisions(tuple(self.directory.get_heads()))):
                 self.note(script)
             # One that the database has and the folders do not is an error, whatever branch it belongs to.
-            heads = self.directory.get_revisions(tuple(current_revisions(connection)))
+            current = current_revisions(connection)
+            self.check_version(current)
+            heads = self.directory.get_revisions(tuple(current))
             self.applied.update(script.revision for script in self.lineage(heads))
         except CommandError as error:
             raise explain_command(error) from error
+
+    def check_version(self, current: Iterable[str]) -> None:
+        """MigrationError where the database has a script of Decant's own that this version does not have."""
+        own = (revision for revision in current if OWN_SCRIPT.fullmatch(revision))
+        if newer := sorted(set(own).difference(self.branches)):
+            raise MigrationError(
+                f"The database was migrated by a newer version of Decant (its script {newer[-1]} is not known here):"
+                " migrate with that version or a newer one."
+            )
 
     def of(self, branch: Branch) -> list[Script]:
         """The scripts of a branch, each after those it follows."""

@@ -55,6 +55,17 @@ def test_without_a_public_address_answers_name_the_one_that_was_asked(make_lab: 
         assert "other.example" not in again.text
 
 
+def test_exports_are_not_cached_and_can_be_taken_up_again(make_lab: Callable[..., Lab]) -> None:
+    with serve_behind(make_lab) as front, front.client() as client:
+        path = f"{BASE}/export?format=parquet&at=1"
+        whole = client.get(path, follow_redirects=True)
+        part = client.get(whole.url, headers={"Range": "bytes=10-19", "If-Range": whole.headers["etag"]})
+        assert (part.status_code, part.content) == (206, whole.content[10:20])
+        kept = client.get(whole.url, headers={"If-None-Match": whole.headers["etag"]})
+        assert (kept.status_code, kept.content) == (304, b"")
+        assert {each.headers["x-cache"] for each in (whole, part, kept)} == {"BYPASS"}
+
+
 def test_limits_count_callers_by_the_address_that_nginx_sees(make_lab: Callable[..., Lab]) -> None:
     with serve_behind(make_lab, rate_limit_anonymous="3/minute") as front, front.client() as client:
         # What a caller says of itself is not believed.

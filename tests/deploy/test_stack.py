@@ -105,6 +105,10 @@ def test_answers_that_name_a_revision_are_cached_for_those_without_a_credential(
     assert client.get(path, headers=key).headers["x-cache"] == "BYPASS"
     other = client.get(path)
     assert (other.headers["x-cache"], other.content) == ("HIT", first.content)
+    # The service itself judges tags and ranges of what is not kept.
+    unchanged = client.get(path, headers=key | {"If-None-Match": own.headers["etag"]})
+    assert (unchanged.status_code, unchanged.headers["x-cache"], unchanged.content) == (304, "BYPASS", b"")
+    assert client.get(path, headers=key | {"If-None-Match": first.headers["etag"]}).status_code == 200
     assert client.get(path, headers={"Authorization": "Bearer wrong"}).status_code == 401
     # Who wants no less than a revision gets no older one that is still kept.
     newest = client.get(f"{BASE}/records", headers=key).json()["revision"]

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -106,6 +107,14 @@ def test_a_product_does_not_move_with_one_whose_schema_begins_like_its_own(make_
         ("people_v1_0_v1", True),
         ("people_v1_0_v1", True),
     ]
+
+
+def test_a_database_of_a_newer_version_is_named(lab: Lab) -> None:
+    with psycopg.connect(lab.urls.owner) as connection:
+        moved = "UPDATE decant.alembic_version SET version_num = 'decant_9001' WHERE version_num ~ '^decant_[0-9]+$'"
+        assert connection.execute(moved.encode()).rowcount == 1
+    with pytest.raises(MigrationError, match=r"newer version of Decant .*decant_9001"):
+        lab.migrate()
 
 
 def test_scripts_that_part_or_lack_what_they_follow_are_refused(lab: Lab) -> None:
