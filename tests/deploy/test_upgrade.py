@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import re
 import subprocess
 import tarfile
 import threading
+import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -23,7 +25,7 @@ from tests.support.deployment import START_SECONDS, Stack, open_stack
 from tests.support.proxies import Front, run_front
 from tests.support.waiting import wait_until
 
-PREVIOUS = "c8af530"  # the commit of version 0.2.0
+PREVIOUS = "c8af5302518da53dfa947b7e8f20d443fb28c02c"  # 0.2.0; moves on with each version
 CONTRACT = """
 apiVersion: v3.1.0
 kind: DataContract
@@ -78,6 +80,9 @@ def previous(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("previous")
     with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
         archive.extractall(folder, filter="data")
+    version = tomllib.loads((folder / "pyproject.toml").read_text())["project"]["version"]
+    released = re.findall(r"^## \[(\d.*?)\]", (PROJECT_ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M)
+    assert version in released[:2], "PREVIOUS is older than the version before this one"
     return folder
 
 
@@ -203,56 +208,70 @@ ASKING: dict[str, Callable[[httpx.Client, int], None]] = {
 }
 
 
+def replace(stack: Stack, service: str, code: Path | None = None) -> None:
+    """Ends a service's process, and starts that of another version."""
+    stack.stop(service)
+    stack.start(service, code)
+
+
+def upgrade(stack: Stack, previous: Path, callers: Callers, publish: Callable[[int], None]) -> None:
+    """The steps of docs/how-to/upgrade.md, and back again; callers are answered in between."""
+    callers.wait_for_rounds()
+    # Expand.
+    (stack.folder / "contracts" / "contract.odcs.yaml").write_text(EXPANDED)
+    stack.run("migrate")
+    callers.wait_for_rounds()
+    # Old processes may be started again, as after a crash.
+    for service in ("worker", API[0]):
+        replace(stack, service, previous)
+    callers.wait_for_rounds()
+    # Workers: the new one loads what the old processes serve.
+    replace(stack, "worker")
+    publish(2)
+    callers.wait_for_rounds()
+    # The API, one process after another.
+    for turn, service in enumerate(API, 3):
+        stack.stop(service)
+        callers.wait_for_rounds()
+        stack.start(service)
+        publish(turn)
+        callers.wait_for_rounds()
+    # Back again: the old version goes on with what the new one wrote.
+    for service in (API[0], "worker"):
+        replace(stack, service, previous)
+    publish(5)
+    callers.wait_for_rounds()
+
+
 def test_nobody_notices_an_upgrade_from_the_version_before(stack: Stack, previous: Path) -> None:
     scopes = [word for scope in ("shop:read", "shop:write") for word in ("--scope", scope)]
     key = json.loads(stack.run("api-1", "keys", "create", "callers", *scopes, "--json", code=previous))["key"]
-    with run_front(list(stack.ports.values())) as front:
+    own = {"Authorization": f"Bearer {key}"}
+    with run_front(list(stack.ports.values())) as front, front.client(**own) as client:
+
+        def publish(turn: int) -> None:
+            (stack.folder / "data" / "people.csv").write_text(people(turn))
+            wait_until(lambda: age_of(client) == 20 + turn, START_SECONDS)
+
+        publish(1)
         callers = Callers(front, key)
-        with front.client(Authorization=f"Bearer {key}") as client:
-
-            def publish(turn: int) -> None:
-                (stack.folder / "data" / "people.csv").write_text(people(turn))
-                wait_until(lambda: age_of(client) == 20 + turn, START_SECONDS)
-
-            publish(1)
-            asking = (ASKING, {"push": callers.push})
-            threads = [threading.Thread(target=callers.keep_asking, args=(each,)) for each in asking]
+        asking = (ASKING, {"push": callers.push})
+        threads = [threading.Thread(target=callers.keep_asking, args=(each,)) for each in asking]
+        for thread in threads:
+            thread.start()
+        try:
+            upgrade(stack, previous, callers, publish)
+        finally:
+            callers.over.set()
             for thread in threads:
-                thread.start()
-            try:
-                callers.wait_for_rounds()
-                # Expand.
-                (stack.folder / "contracts" / "contract.odcs.yaml").write_text(EXPANDED)
-                stack.run("migrate")
-                callers.wait_for_rounds()
-                # Old processes may be started again, as a crash does.
-                for service in ("worker", API[0]):
-                    stack.stop(service)
-                    stack.start(service, code=previous)
-                callers.wait_for_rounds()
-                # Workers: the new one loads what the old processes serve.
-                stack.stop("worker")
-                stack.start("worker")
-                publish(2)
-                callers.wait_for_rounds()
-                # The API, one process after another.
-                for turn, service in enumerate(API, 3):
-                    stack.stop(service)
-                    callers.wait_for_rounds()
-                    stack.start(service)
-                    publish(turn)
-                    callers.wait_for_rounds()
-            finally:
-                callers.over.set()
-                for thread in threads:
-                    thread.join(60)
-            print(f"{dict(callers.statuses)}; pushes repeated: {callers.answered['repeated']}")
-            assert Counter(callers.failed) == {}
-            assert {200, 202, 304, 307} <= set(callers.statuses) <= {200, 202, 304, 307, 502}
-            # Of what is safe to repeat, the proxy has repeated what got no answer.
-            assert callers.statuses[502] == callers.answered["repeated"]
-            # What was added is there, and every event that was taken is, once.
-            assert "town" in client.get(f"{PEOPLE}/records?limit=1").json()["data"][0]
-            wait_until(
-                lambda: stack.rows("SELECT count(*) FROM shop_v1.readings") == [(len(callers.pushed),)], START_SECONDS
-            )
+                thread.join(60)
+    print(f"{dict(callers.statuses)}; pushes repeated: {callers.answered['repeated']}")
+    assert Counter(callers.failed) == {}
+    assert {200, 202, 304, 307} <= set(callers.statuses) <= {200, 202, 304, 307, 502}
+    # Of what is safe to repeat, the proxy has repeated what got no answer.
+    assert callers.statuses[502] == callers.answered["repeated"]
+    # What was added is there, and every event that was taken is, once.
+    newer = httpx.get(f"http://127.0.0.1:{stack.ports[API[1]]}{PEOPLE}/records", headers=own)
+    assert "town" in newer.json()["data"][0]
+    count = "SELECT count(*) FROM shop_v1.readings"
+    wait_until(lambda: stack.rows(count) == [(len(callers.pushed),)], START_SECONDS)
