@@ -19,6 +19,7 @@ from tests.support.databases import Databases
 from tests.support.documents import flights  # noqa: F401 - a fixture
 from tests.support.examples import PROFILE
 from tests.support.lab import Lab
+from tests.support.previous import previous  # noqa: F401 - a fixture
 from tests.support.server_folder import make_server_folder
 from tests.support.source_database import erp  # noqa: F401 - a fixture
 from tests.support.telemetry import collector  # noqa: F401 - a fixture

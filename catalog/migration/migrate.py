@@ -82,6 +82,18 @@ class Run:
             allow_loss=self.allow_loss,
         )
 
+    def apply_own_scripts(self) -> None:
+        """Applies Decant's own scripts, and commits them with what the logins may do.
+
+        Before the schema is compared, which takes as long as a reader waits for a lock: what the scripts lock, such
+        as the loads, would be locked meanwhile, and requests of running processes would fail.
+        """
+        if self.scripts.of(OWN_BRANCH):
+            with explain_refusals(OWN_BRANCH.title, self.settings):
+                self.scripts.upgrade(OWN_BRANCH)
+            grant_ledger(self.connection)
+            self.connection.commit()
+
     def bring_up_product(self, product: Product, steps: list[ContractStep]) -> Path | None:
         """The same for a product, of which it is noted that the database fits its contract now."""
         connection = self.connection
@@ -122,8 +134,10 @@ def migrate(
         rebuilt = rebuild_scripts(connection, home_folder(settings)) if rebuild else []
         scripts = KnownScripts(config, connection)
         run = Run(scripts, connection, settings, revise, allow_loss)
+        run.apply_own_scripts()
         written = [*rebuilt, run.bring_up(OWN_BRANCH)]
-        grant_ledger(connection)
+        if written[-1] is not None:
+            grant_ledger(connection)
         connection.commit()
         upgraded = bool(scripts.moved)
         warnings = close_database(connection)

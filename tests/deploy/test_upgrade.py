@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import json
-import re
-import subprocess
-import tarfile
 import threading
-import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,13 +14,11 @@ import httpx
 import pytest
 
 from runtime.postgres.embedded_postgres import EmbeddedPostgres
-from runtime.settings.settings import PROJECT_ROOT
 from tests.support.compose import API
 from tests.support.deployment import START_SECONDS, Stack, open_stack
 from tests.support.proxies import Front, run_front
 from tests.support.waiting import wait_until
 
-PREVIOUS = "c8af5302518da53dfa947b7e8f20d443fb28c02c"  # 0.2.0; moves on with each version
 CONTRACT = """
 apiVersion: v3.1.0
 kind: DataContract
@@ -69,21 +62,6 @@ def people(turn: int) -> str:
     """The file that is loaded at a turn; the column that the new version adds is there from the beginning."""
     lines = (f"{number},person {number},{20 + (number + turn) % 50},Ulm\n" for number in range(NUMBER))
     return "id,name,age,town\n" + "".join(lines)
-
-
-@pytest.fixture(scope="module")
-def previous(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The code of the version before, out of the history of this checkout."""
-    if subprocess.run(["git", "cat-file", "-e", PREVIOUS], cwd=PROJECT_ROOT, capture_output=True).returncode != 0:
-        pytest.skip(f"commit {PREVIOUS} is not in the history here: no checkout, or a shallow one")
-    packed = subprocess.run(["git", "archive", PREVIOUS], cwd=PROJECT_ROOT, capture_output=True, check=True).stdout
-    folder = tmp_path_factory.mktemp("previous")
-    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
-        archive.extractall(folder, filter="data")
-    version = tomllib.loads((folder / "pyproject.toml").read_text())["project"]["version"]
-    released = re.findall(r"^## \[(\d.*?)\]", (PROJECT_ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M)
-    assert version in released[:2], "PREVIOUS is older than the version before this one"
-    return folder
 
 
 @pytest.fixture

@@ -69,6 +69,9 @@ class Stack:
             # Many requests come from one address.
             "DECANT_RATE_LIMIT_ANONYMOUS": "off",
             "DECANT_RATE_LIMIT_DEFAULT": "off",
+            # Whatever else runs on the machine.
+            "DECANT_POOL_TIMEOUT_MS": "60000",
+            "DECANT_QUERY_TIMEOUT_MS": "60000",
         }
         if service in API:
             here |= {"DECANT_PORT": str(self.ports[service]), "DECANT_TRUSTED_PROXIES": "127.0.0.1/32"}
