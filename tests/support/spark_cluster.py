@@ -56,19 +56,10 @@ class SparkCluster:
         return found[found.lastindex or 0]
 
     def executors(self) -> list[int]:
-        """The process ids of the executors."""
-        found = subprocess.run(
-            ["pgrep", "-f", f"CoarseGrainedExecutorBackend.*{self.folder.name}|worker-url.*{self.port}"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        """The process ids of the executors: the children of the workers."""
+        workers = ",".join(str(process.pid) for process in self.processes[1:])
+        found = subprocess.run(["pgrep", "-P", workers], capture_output=True, text=True, check=False)
         return [int(line) for line in found.stdout.split()]
-
-    @property
-    def port(self) -> str:
-        """The port of the master."""
-        return self.address.rpartition(":")[2]
 
     def stop(self) -> None:
         """Ends all processes, workers first: each takes its executors with it."""
