@@ -1,4 +1,4 @@
-"""Dataset -> SQLAlchemy mapped classes: the current revision, its history, and the staging twin of a load. Pure.
+"""Dataset -> SQLAlchemy tables: the current revision, its history, and the staging twin of a load. Pure.
 
 Constraints other than the key are the rules' business, not the table's: loosening a rule, or keeping an old
 record, never rewrites a table. So every column but the key's is nullable and none has a default.
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import registry
 
 from catalog.model.dataset import Dataset, Product, shorten_name
 from catalog.model.readable_datasets import Readings
@@ -28,21 +27,11 @@ UNTIL = "_until"  # history only: the first revision in which the record was no 
 
 @dataclass(frozen=True)
 class DatasetTables:
-    """The mapped classes of one dataset."""
+    """The tables of one dataset: its current revision, and what was replaced or deleted."""
 
     dataset: Dataset
-    current_class: type[Any]
-    history_class: type[Any]
-
-    @property
-    def current(self) -> sa.Table:
-        """The table that holds the current revision."""
-        return self.current_class.__table__  # type: ignore[no-any-return]
-
-    @property
-    def history(self) -> sa.Table:
-        """The table that keeps what was replaced or deleted."""
-        return self.history_class.__table__  # type: ignore[no-any-return]
+    current: sa.Table
+    history: sa.Table
 
     def staging(self, load_id: int, attempt: int) -> sa.Table:
         """The unlogged twin that one attempt of a load is staged in; `attempt` is its fencing token."""
@@ -70,7 +59,7 @@ def staging_name(load_id: int, attempt: int) -> str:
 
 @dataclass(frozen=True)
 class CatalogTables:
-    """The mapped classes of every dataset, and the metadata that holds their tables."""
+    """The tables of every dataset, and the metadata that holds them."""
 
     metadata: sa.MetaData
     by_dataset: dict[tuple[str, str], DatasetTables]
@@ -82,22 +71,22 @@ class CatalogTables:
 
 
 def build_tables(products: Iterable[Product]) -> CatalogTables:
-    """The mapped classes of all datasets of these products."""
-    mapper = registry()
+    """The tables of all datasets of these products."""
+    metadata = sa.MetaData()
     built = {}
     products = list(products)
     for product in products:
         for dataset in product.datasets.values():
             built[dataset.schema, dataset.name] = DatasetTables(
                 dataset,
-                map_table(mapper, dataset, history=False),
-                map_table(mapper, dataset, history=True),
+                build_table(metadata, dataset, history=False),
+                build_table(metadata, dataset, history=True),
             )
-    return CatalogTables(mapper.metadata, built, Readings(products))
+    return CatalogTables(metadata, built, Readings(products))
 
 
-def map_table(mapper: registry, dataset: Dataset, *, history: bool) -> type[Any]:
-    """A class mapped to the dataset's current table, or to its history."""
+def build_table(metadata: sa.MetaData, dataset: Dataset, *, history: bool) -> sa.Table:
+    """The dataset's current table, or its history."""
     name = shorten_name(f"{dataset.table}_history") if history else dataset.table
     key = [dataset.properties[part].column for part in dataset.key]
     columns = [
@@ -117,25 +106,20 @@ def map_table(mapper: registry, dataset: Dataset, *, history: bool) -> type[Any]
         indexes.append([UNTIL])
         # A key may have been replaced many times, but each publication wrote it once.
         primary.append(REVISION)
-    table = sa.Table(
+    return sa.Table(
         name,
-        mapper.metadata,
+        metadata,
         *columns,
         sa.PrimaryKeyConstraint(*primary, name=shorten_name(f"pk_{name}")),
         *(make_index(dataset, name, leading) for leading in indexes),
         schema=dataset.schema,
     )
-    mapped = type(f"{dataset.schema}.{name}", (), {})
-    mapper.map_imperatively(mapped, table, properties={f"c_{column.name}": column for column in table.columns})
-    mapped.__table__ = table  # type: ignore[attr-defined]
-    return mapped
 
 
 def name_relations(dataset: Dataset) -> Iterator[tuple[str, str]]:
     """What the dataset has in its product's schema, each with its name: there tables and indexes share names."""
-    table, history = map_table(registry(), dataset, history=False), map_table(registry(), dataset, history=True)
-    for mapped, what in ((table, ""), (history, " of its history")):
-        made: sa.Table = mapped.__table__
+    for history, what in ((False, ""), (True, " of its history")):
+        made = build_table(sa.MetaData(), dataset, history=history)
         yield f"table{what}", made.name
         yield f"index{what} for the key", str(made.primary_key.name)
         for index in sorted(made.indexes, key=lambda index: str(index.name)):
