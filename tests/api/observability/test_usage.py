@@ -101,7 +101,7 @@ def test_a_flood_of_names_is_bounded(lab: Lab) -> None:
 def test_usage_says_which_problems_refused_requests_got(
     make_lab: Callable[..., Lab],
 ) -> None:
-    lab = make_lab(PEOPLE, rate_limit_default="9/hour")
+    lab = make_lab(PEOPLE, rate_limit_default="20/hour")
     lab.ingest("people.people", "id,name,age,born\n1,Ann,30,1990-01-31\n")
     engine = make_engine(lab.urls.write)
     key = create_key(engine, read_secret(lab.settings), "test", ["people:read"])
@@ -113,9 +113,10 @@ def test_usage_says_which_problems_refused_requests_got(
         # Pages say what is wrong in forms of their own: a page of its own, or beside the form.
         for path in ("/browse/people/v1/nothing", "/browse/people/v1/people/explore?x=1"):
             assert client.get(path, headers={"X-API-Key": key}).status_code in {404, 422}
-        client.get(records, headers={"X-API-Key": key})
-        for _ in range(2):
-            assert client.get(records, headers={"X-API-Key": key}).status_code == 429
+        # A grant that ends unused, as a slot of the window does, leaves a caller one request less.
+        statuses = [client.get(records, headers={"X-API-Key": key}).status_code for _ in range(14)]
+        assert statuses == sorted(statuses)
+        assert set(statuses) == {200, 429}
         assert client.get(records, headers={"X-API-Key": "x"}).status_code == 401
         client.get("/keys", headers={"X-API-Key": operator})
     # The service has ended, and written what it knew; another one reads it.
@@ -126,7 +127,11 @@ def test_usage_says_which_problems_refused_requests_got(
     assert all(sum(row["refusals"].values()) == row["refused"] for row in rows)
     found = {(row["principal"], row["operation"]): row["refusals"] for row in rows}
     name = key.split("_")[1]
-    assert found[name, "records"] == {"rate_limited": 2, "unknown_parameter": 2, "limit_out_of_range": 1}
+    assert found[name, "records"] == {
+        "rate_limited": statuses.count(429),
+        "unknown_parameter": 2,
+        "limit_out_of_range": 1,
+    }
     assert found[name, "record"] == {"record_not_found": 1}
     assert found[name, "get_keys"] == {"insufficient_scope": 1}
     assert found[name, "portal dataset"] == {"not_found": 1}

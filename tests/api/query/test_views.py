@@ -18,6 +18,7 @@ from tests.support.keys import key_of
 from tests.support.lab import Lab, walk
 from tests.support.shops import make_shop
 
+WAIT_MS = 20_000  # a read waits for its connection however busy the machine is
 DATASETS = """
   - name: kinds
     customProperties:
@@ -75,7 +76,7 @@ def items(kinds: dict[int, str]) -> str:
 
 
 def load_shop(make_lab: Callable[..., Lab]) -> Lab:
-    lab = make_lab(CONTRACT)
+    lab = make_lab(CONTRACT, pool_timeout_ms=WAIT_MS)
     assert (
         lab.ingest("shop.kinds", "kind,title\na,Apples\nb,Berries\nc,Cherries\n", "kinds.csv").status == "published"
     )
