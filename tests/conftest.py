@@ -26,6 +26,9 @@ from tests.support.telemetry import collector  # noqa: F401 - a fixture
 from tests.support.tools import mariadb, pgbouncer  # noqa: F401 - fixtures
 
 settings.load_profile(PROFILE)
+# Objects until a look for garbage, and looks until one at older ones: by default they take a tenth of all time.
+COLLECTIONS = (20_000, 20, 20)
+gc.disable()  # modules are imported from here on, which stay
 Load = Callable[[Callable[..., Lab]], Lab]  # builds and loads a product, with `make_lab`
 PROCESSES = ("subprocess", "run_embedded", "uvicorn")  # what a file of tests that start processes imports,
 STARTERS = {
@@ -56,6 +59,8 @@ def pytest_collection_finish() -> None:
     """Nothing comes back; what was imported until here is looked at by no collection of garbage any more."""
     gc.collect()
     gc.freeze()
+    gc.enable()
+    gc.set_threshold(*COLLECTIONS)
 
 
 @pytest.fixture(scope="session")
