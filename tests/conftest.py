@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -34,6 +35,15 @@ PROCESSES = ("subprocess", "run_embedded", "uvicorn")  # what a file of tests th
 STARTERS = {
     f"tests.support.{name}" for name in ("command_line", "deployment", "proxies", "serve_process", "site", "tools")
 }  # or has parts of
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """How many processes `-n auto` means: one more for each two cores, as tests wait a third of their time."""
+    if "unit" in config.option.markexpr:
+        return None  # these do not wait
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores + cores // 2
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
