@@ -89,7 +89,8 @@ def held_datasets(connection: sa.Connection) -> dict[int, float]:
 
 def renew_lease(engine: sa.Engine, load_id: int, fencing_token: int) -> None:
     """Keeps the load its own for another while."""
-    with engine.begin() as connection:
+    # One statement is a transaction by itself: to begin and to end one takes twice as long as the statement.
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(
             sa.update(Load)
             .where(Load.id == load_id, Load.fencing_token == fencing_token, Load.status == "running")

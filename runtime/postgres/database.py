@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import select
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -125,8 +126,8 @@ def make_engine(url: str, *, keep: bool = False) -> sa.Engine:
     The search path is fixed: a login named `decant` would have the ledger's schema as its default one, and Alembic
     would no longer see that schema by its name.
     """
-    # Nobody waits for a connection that somebody else uses; one that died between two uses is replaced.
-    kept = {"max_overflow": -1, "pool_pre_ping": True, "pool_reset_on_return": None}
+    # Nobody waits for a connection that somebody else uses.
+    kept = {"max_overflow": -1, "pool_reset_on_return": None}
     # The driver does not always notice that a reset has ended its prepared statements, and would use them still.
     facts = {"application_name": APPLICATION_NAME} | ({"prepare_threshold": None} if keep else {})
     engine = sa.create_engine(
@@ -138,6 +139,7 @@ def make_engine(url: str, *, keep: bool = False) -> sa.Engine:
     refuse_poolers(engine)
     if keep:
         sa.event.listen(engine, "reset", forget_session)
+        sa.event.listen(engine, "checkout", require_alive)
     return engine
 
 
@@ -149,6 +151,23 @@ def keep_engine(url: str) -> Iterator[sa.Engine]:
         yield engine
     finally:
         engine.dispose()
+
+
+def require_alive(connection: psycopg.Connection[Any], _record: Any, _proxy: Any) -> None:
+    """Has a kept connection that died between two uses replaced, and all others that were open then.
+
+    The server says so, or closes the socket: one that holds nothing to be read is not asked, which would take a round
+    trip for each of a load's small transactions.
+    """
+    try:
+        if connection.closed:
+            raise psycopg.OperationalError
+        if select.select([connection], [], [], 0)[0]:
+            connection.autocommit = True
+            connection.execute("", prepare=False)
+            connection.autocommit = False
+    except (psycopg.Error, OSError, ValueError) as error:
+        raise sa.exc.InvalidatePoolError from error
 
 
 def forget_session(connection: psycopg.Connection[Any], _record: Any, _state: Any) -> None:
