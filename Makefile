@@ -11,6 +11,7 @@ help: ## This list.
 demo: $(VENV)/.demo ## From nothing to a served product, with flights of 2013.
 	@$(BIN)/decant demo || [ $$? -eq 130 ]
 
+# On two cores three processes, since tests wait a third of their time (tests/conftest.py).
 # A process that is done takes over tests of another, from the end: what a module shares is made once, at most twice.
 # Bytecode is kept in any case: each process that a test starts would compile all of Decant again.
 PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n auto --dist worksteal
