@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-fast test-all lint types check dist audit sbom bench lock clean
+.PHONY: help demo test test-fast test-all lint types spark check dist audit sbom bench lock clean
 
 help: ## This list.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "make %-10s %s\n", $$1, $$2 }'
@@ -24,6 +24,10 @@ test-fast: $(VENV)/.dev ## Tests that need no database and no process.
 
 test-all: $(VENV)/.dev ## Every test.
 	$(PYTEST)
+
+# Large, and needed by a few tests only, which are skipped without it.
+spark: $(VENV)/.dev ## What the tests of Spark need, beside Java 17.
+	$(BIN)/python -m pip install -q --disable-pip-version-check "pyspark>=4"
 
 lint: $(VENV)/.dev ## Style and layers.
 	$(BIN)/ruff check .

@@ -6,6 +6,7 @@ import logging
 from datetime import UTC, datetime
 
 from catalog.storage.export_files import delete_old_exports
+from ingest.cleaning.engines.slices import delete_old_slices
 from ingest.delivery.outcomes import tidy_deliveries
 from ingest.landing.landing_zone import LandingZone
 from ingest.ledger.outbox import prune_outbox
@@ -32,6 +33,7 @@ def run_housekeeping(loader: Loader) -> None:
     if orphans := LandingZone.of(loader.settings).remove_orphans(loader.engine, datetime.now(UTC)):
         log(LOGGER, "landing_zone_tidied", batches=orphans)
     delete_old_exports(loader.settings, datetime.now(UTC))
+    delete_old_slices(loader.settings, datetime.now(UTC))
     tidy_deliveries(loader.engine, datetime.now(UTC))
     tidy_incidents(loader.engine, datetime.now(UTC))
     if events := prune_outbox(loader.engine, datetime.now(UTC)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -11,11 +12,13 @@ from typing import Any, NamedTuple
 import duckdb
 import pyarrow as pa
 
-from catalog.storage.object_store import StorePlace
+from catalog.storage.object_store import SLICES, StorePlace
 from runtime.duckdb_connection import open_duckdb
 from runtime.duckdb_quoting import quote_text
 from runtime.postgres.driver_messages import describe_duckdb
+from runtime.settings.settings import Settings
 
+KEPT_SECONDS = 86_400.0  # of slices: no load takes longer
 SLICE_MARK = "decant-slice"  # stands in the statement where the slice's file will
 COLUMNS = "slice int, records long, duckdb string, error string"  # of Judged, for the cluster
 
@@ -85,6 +88,14 @@ class SliceTask:
 
 
 SCHEMA = pa.schema([("slice", pa.int32()), ("records", pa.int64()), ("duckdb", pa.string()), ("error", pa.string())])
+
+
+def delete_old_slices(settings: Settings, now: datetime) -> None:
+    """Deletes what loaders left behind that were killed while a cluster judged for them."""
+    store = StorePlace.of(settings).open()
+    for found in list(store.list(SLICES)):
+        if found.stored_at < now.timestamp() - KEPT_SECONDS:
+            store.delete(found.key)
 
 
 def key_of_slice(prefix: str, number: int) -> str:

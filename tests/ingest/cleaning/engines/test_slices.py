@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from catalog.storage.object_store import SLICES, FolderStore
 from ingest.cleaning.engines import spark
-from ingest.cleaning.engines.slices import Judged, SliceTask
+from ingest.cleaning.engines.slices import Judged, SliceTask, delete_old_slices, key_of_slice
 from ingest.readers import record_writer
 from tests.support.engines import TYPES, make_things, outcome_of
 from tests.support.lab import Lab
@@ -107,3 +108,15 @@ def test_what_is_sent_to_a_cluster_holds_no_secret(
     text = repr(tasks)
     assert "secret-canary" not in text
     assert "s" * 32 not in text
+
+
+def test_what_a_lost_loader_leaves_behind_goes_after_a_day(lab: Lab, tmp_path: Path) -> None:
+    left = tmp_path / "0.csv"
+    left.write_text("1,Ann\n")
+    store = FolderStore(lab.settings.home)
+    store.put(left, key_of_slice(f"{SLICES}/lost", 0))
+    now = datetime.now(UTC)
+    delete_old_slices(lab.settings, now)
+    assert len(list(store.list(SLICES))) == 1
+    delete_old_slices(lab.settings, now + timedelta(days=2))
+    assert list(store.list(SLICES)) == []
