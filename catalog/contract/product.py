@@ -10,6 +10,7 @@ from open_data_contract_standard.model import OpenDataContractStandard, SchemaOb
 
 from catalog.contract.names import check_names
 from catalog.contract.notifications import build_channels
+from catalog.contract.partitions import read_partitions
 from catalog.contract.property import build_property, read_trim
 from catalog.contract.quality import build_gates
 from catalog.contract.relationships import check_foreign_keys, find_foreign_keys
@@ -179,6 +180,7 @@ def build_dataset(
         min_records=read_least(custom.get("minRecords"), trail, findings),
         searched=tuple(prop.name for prop in properties.values() if prop.searchable),
         search_language=read_language(custom, trail, findings),
+        partitions=read_partitions(part, custom, key, properties, trail, findings),
     )
 
 

@@ -21,7 +21,16 @@ OTHERS = "Properties of other tools need a vendor, or a name such as vendor:name
 CUSTOM_PROPERTIES: dict[str, tuple[str, ...]] = {
     "contract": ("grants",),
     "server": ("url", "user", "password", "kind", "token", "tls", "mechanism", "ca", "registry"),
-    "dataset": ("input", "maxRejected", "maxDeleted", "minRecords", "unknownColumns", "searchLanguage", "trim"),
+    "dataset": (
+        "input",
+        "maxRejected",
+        "maxDeleted",
+        "minRecords",
+        "unknownColumns",
+        "searchLanguage",
+        "trim",
+        "partitions",
+    ),
     "property": ("indexed", "searchable", "masking", "declassified", "trim"),
     "relationship": ("enforced",),
     "support channel": ("notify",),

@@ -120,6 +120,11 @@ def explain_refusals(title: str, settings: Settings) -> Iterator[None]:
                     f" new major version as"
                     " a second contract file beside this one"
                 )
+            case psycopg.errors.DependentObjectsStillExist() | psycopg.errors.FeatureNotSupported():
+                message = (
+                    f"{reason}. Drop what was added to its tables beside Decant (views, triggers, publications), and"
+                    f" make it again afterwards"
+                )
             case _:
                 raise
         raise MigrationError(f"{title}: {message}. No change was made.") from error

@@ -165,12 +165,14 @@ def compare_datasets(old: Dataset, new: Dataset, old_part: Document, new_part: D
                     children[1].get(after, {}),
                 )
             ]
-    gates = list(compare_gates(old, new))
+    gates, stored = list(compare_gates(old, new)), list(compare_storage(old, new))
     told = COMPARED_IN_DATASET | ({"quality", "customProperties"} if gates else set())
+    told |= {"customProperties"} if stored else set()
     own = [
         *compare_keys(old, new, renamed),
         *compare_links(old, new, renamed),
         *gates,
+        *stored,
         *compare_words(old_part, new_part, told),
     ]
     yield from (Change(step, new.name, None, message) for step, message in own)
@@ -245,6 +247,12 @@ def compare_gates(old: Dataset, new: Dataset) -> Iterator[Difference]:
         yield Step.MINOR, f"minRecords is {new.min_records} instead of {old.min_records}"
     if old.reject_unknown_columns != new.reject_unknown_columns:
         yield Step.MINOR, f"unknown columns are {'refused' if new.reject_unknown_columns else 'ignored'} now"
+
+
+def compare_storage(old: Dataset, new: Dataset) -> Iterator[Difference]:
+    """How records are stored: no caller sees it, but `decant migrate` copies the tables."""
+    if old.partitions != new.partitions:
+        yield Step.PATCH, f"partitions is {new.partitions or 'none'} instead of {old.partitions or 'none'}"
 
 
 def facts_of(gate: Gate) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import sqlalchemy as sa
 
+from catalog.migration.partitions import find_tables
+from catalog.migration.statements import QUOTES
 from catalog.model.dataset import Product
 from catalog.storage.access_tables import (
     APPENDED_TABLES,
@@ -74,6 +76,21 @@ def grant_product(connection: sa.Connection, product: Product) -> None:
         if role in known:
             connection.execute(sa.text(f"GRANT USAGE ON SCHEMA {schema} TO {role}"))
             connection.execute(sa.text(f"GRANT {rights} ON ALL TABLES IN SCHEMA {schema} TO {role}"))
+    close_partitions(connection, product, known)
+
+
+def close_partitions(connection: sa.Connection, product: Product, known: set[str]) -> None:
+    """Takes from the logins what they need of tables alone: what a table keeps from them, its partitions do too.
+
+    Whoever vacuums a table needs the right to maintain its partitions.
+    """
+    partitions = sorted(find_tables(connection, product.schema).partitions)
+    for name in partitions:
+        place = f"{QUOTES.quote(product.schema)}.{QUOTES.quote(name)}".replace(":", r"\:")
+        for role in sorted(known.intersection((INGEST_ROLE, READ_ROLE))):
+            connection.execute(sa.text(f"REVOKE ALL ON {place} FROM {role}"))
+        if INGEST_ROLE in known:
+            connection.execute(sa.text(f"GRANT MAINTAIN ON {place} TO {INGEST_ROLE}"))
 
 
 def find_logins(connection: sa.Connection) -> set[str]:

@@ -31,8 +31,9 @@ from catalog.migration.kept_scripts import keep_scripts, rebuild_scripts
 from catalog.migration.known_scripts import KnownScripts, current_revisions
 from catalog.migration.row_policies import check_predicates
 from catalog.migration.search_indexes import match_searches
+from catalog.migration.statements import QUOTES
 from catalog.migration.stored_values import find_large_integers
-from catalog.migration.table_changes import QUOTES, Branch, find_differences, find_key_changes, plan_changes
+from catalog.migration.table_changes import Branch, find_differences, find_key_changes, plan_changes
 from catalog.model.catalog import Catalog
 from catalog.model.dataset import Product
 from catalog.model.reserved_names import LOCK_TABLE

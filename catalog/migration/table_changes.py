@@ -1,12 +1,12 @@
 """What a schema of the database would have to change to fit the contracts: differences, losses, and Alembic's steps.
 
 Alembic finds tables, columns, types and indexes. What it does not find or cannot write is added here: another primary
-key, and the conversion of a column to another type.
+key, the conversion of a column to another type, and partitions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,15 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata, produce_migrations
 from alembic.operations import ops
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy.dialects.postgresql.base import PGDialect
 
 from catalog.migration.compare_property import is_wider
+from catalog.migration.partitions import find_layout_changes, find_tables, plan_layouts
 from catalog.migration.search_indexes import SEARCH_PREFIX
+from catalog.migration.statements import QUOTES, execute
 from catalog.model.dataset import shorten_name
 from catalog.model.reserved_names import OWN_TABLES
 from catalog.storage.dataset_tables import UNTIL
 from runtime.postgres.sql_types import SqlType
-
-# Quotes as Postgres does and no driver: the driver's doubles percent signs for its own use.
-QUOTES = PGDialect(paramstyle="named").identifier_preparer  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)
@@ -68,9 +66,12 @@ def find_differences(connection: sa.Connection, branch: Branch) -> list[str]:
     found = [
         describe(difference) for difference in compare_metadata(make_context(connection, branch), branch.metadata)
     ]
-    return found + [
+    found += [
         f"change key {change.table.name}: {', '.join(change.new)} instead of {', '.join(change.old) or 'none'}"
         for change in find_key_changes(connection, branch)
+    ]
+    return found + [
+        str(change) for change in find_layout_changes(find_tables(connection, branch.schema), branch.metadata)
     ]
 
 
@@ -80,15 +81,15 @@ def make_context(connection: sa.Connection, branch: Branch) -> MigrationContext:
         connection,
         opts={
             "include_schemas": True,
-            "include_name": only_schema(branch.schema),
+            "include_name": only_schema(branch.schema, find_tables(connection, branch.schema).partitions),
             "compare_type": True,
             "target_metadata": branch.metadata,
         },
     )
 
 
-def only_schema(schema: str) -> Callable[[str | None, str, Any], bool]:
-    """Alembic's filter for names: one schema, without the tables that migrations themselves need."""
+def only_schema(schema: str, partitions: Collection[str] = ()) -> Callable[[str | None, str, Any], bool]:
+    """Alembic's filter for names: one schema, without its partitions and what migrations themselves need."""
 
     def include(name: str | None, kind: str, _parents: object) -> bool:
         if kind == "schema":
@@ -96,7 +97,7 @@ def only_schema(schema: str) -> Callable[[str | None, str, Any], bool]:
         # Indexes of text searches are kept in step apart: Alembic cannot compare what they are made of.
         if kind == "index" and (name or "").startswith(SEARCH_PREFIX):
             return False
-        return not (kind == "table" and name in OWN_TABLES)
+        return not (kind == "table" and (name in OWN_TABLES or name in partitions))
 
     return include
 
@@ -141,6 +142,7 @@ def plan_changes(connection: sa.Connection, branch: Branch) -> Plan:
     downgrades = script.downgrade_ops or ops.DowngradeOps()
     keys = find_key_changes(connection, branch)
     losses = find_losses(connection, upgrades, keys)
+    plan_layouts(find_tables(connection, branch.schema), branch.metadata, upgrades, downgrades)
     for operations in (upgrades, downgrades):
         convert_types(operations, connection)
     for change in keys:
@@ -198,11 +200,6 @@ def can_cast(connection: sa.Connection, old: SqlType, new: str) -> bool:
     except sa.exc.ProgrammingError:
         return False
     return True
-
-
-def execute(statement: str) -> ops.ExecuteSQLOp:
-    """An operation that runs one statement; a colon in a name is no parameter."""
-    return ops.ExecuteSQLOp(statement.replace(":", "\\:"))
 
 
 def find_losses(connection: sa.Connection, upgrades: ops.UpgradeOps, keys: list[KeyChange]) -> list[str]:

@@ -188,6 +188,7 @@ class Dataset:
     searched: tuple[str, ...] = ()  # the properties that a text search looks into
     freshness_property: str | None = None  # whose newest moment says how fresh the dataset is
     search_language: str = "simple"  # the text search configuration that splits and stems their words
+    partitions: int | None = None  # into which the records are spread by the first property of the key
 
     @property
     def address(self) -> str:

@@ -23,6 +23,24 @@ LINE = "_line"  # at which line of the load's raw batch
 SEARCHED_CHARACTERS = 100_000  # of one record; a tsvector ends at 1 MB
 EMPTY = sa.literal_column("''", sa.Text)
 UNTIL = "_until"  # history only: the first revision in which the record was no longer there
+STORAGE = "storage"  # in the `info` of the metadata: a Storage for each table, by its key
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a table is spread over partitions: by HASH of one column, and what they are called."""
+
+    column: str
+    partitions: tuple[str, ...]  # in the order of their remainders
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Whose a table is, and how it is spread; None where it is in one piece."""
+
+    product: str
+    major: int
+    layout: Layout | None
 
 
 @dataclass(frozen=True)
@@ -106,7 +124,7 @@ def build_table(metadata: sa.MetaData, dataset: Dataset, *, history: bool) -> sa
         indexes.append([UNTIL])
         # A key may have been replaced many times, but each publication wrote it once.
         primary.append(REVISION)
-    return sa.Table(
+    table = sa.Table(
         name,
         metadata,
         *columns,
@@ -114,6 +132,28 @@ def build_table(metadata: sa.MetaData, dataset: Dataset, *, history: bool) -> sa
         *(make_index(dataset, name, leading) for leading in indexes),
         schema=dataset.schema,
     )
+    # Not in the `info` of the table: Alembic would write it into its scripts.
+    stored = metadata.info.setdefault(STORAGE, {})
+    stored[table.key] = Storage(dataset.product, dataset.major, lay_out(dataset, name))
+    return table
+
+
+def find_storage(table: sa.Table) -> Storage | None:
+    """What is known of a dataset's table; None for a table of no dataset."""
+    found: Storage | None = table.metadata.info.get(STORAGE, {}).get(table.key)
+    return found
+
+
+def lay_out(dataset: Dataset, table: str) -> Layout | None:
+    """The partitions of one of the dataset's tables; None where it is in one piece.
+
+    By the first column of the key: every unique index has it, and the records of one key are in one partition.
+    """
+    number = dataset.partitions
+    if number is None or not dataset.key:
+        return None
+    names = (shorten_name(f"_{table}_{index}_of_{number}") for index in range(number))
+    return Layout(dataset.properties[dataset.key[0]].column, tuple(names))
 
 
 def name_relations(dataset: Dataset) -> Iterator[tuple[str, str]]:

@@ -21,7 +21,7 @@ from catalog.migration import alembic_scripts
 from catalog.migration.migrate import migrate
 from catalog.migration.table_changes import Branch, find_differences
 from catalog.model.catalog import Catalog
-from catalog.storage.dataset_tables import build_tables
+from catalog.storage.dataset_tables import build_tables, find_storage
 from catalog.storage.ledger_tables import SCHEMA
 from runtime.postgres.database import ROLES, DatabaseUrls
 from runtime.postgres.embedded_postgres import EmbeddedPostgres
@@ -58,6 +58,7 @@ def describe_tables(catalog: Catalog) -> str:
         lines.append(f"{product.schema} {product.version} {[*product.datasets]}")
         for table in build_tables([product]).metadata.sorted_tables:
             lines.append(str(CreateTable(table).compile(dialect=DIALECT)))
+            lines.append(str(find_storage(table)))
             lines += sorted(str(CreateIndex(index).compile(dialect=DIALECT)) for index in table.indexes)
     return "\n".join(lines)
 

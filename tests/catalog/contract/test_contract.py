@@ -776,6 +776,41 @@ def test_an_unknown_address_lists_what_there_is(catalog: Catalog, address: str) 
     assert all(dataset.address in str(caught.value) for dataset in catalog.datasets())
 
 
+def with_partitions(value: str, key: str = KEY) -> str:
+    trim, number = "{property: trim, value: true}", f"{{property: partitions, value: {value}}}"
+    custom = f"    customProperties:\n      - {trim}\n      - {number}\n"
+    return with_properties(dataset=custom).replace(KEY, key)
+
+
+@pytest.mark.parametrize("value", ["1", "17", "0", "-2", "8.0", "true", "many", "'8'", "[8]"])
+def test_partitions_are_counted_from_2_to_16(write: Write, value: str) -> None:
+    line, path, message = only(write(with_partitions(value)))
+    assert (line, path) == (10, "schema[0].customProperties[1].value")
+    assert "is not an integer from 2 to 16" in message
+
+
+def test_partitions_are_off_unless_a_contract_says_so(write: Write) -> None:
+    for value, number in (("2", 2), ("16", 16), ("null", None)):
+        settings = write(with_partitions(value))
+        assert find(settings, "warning") == []
+        assert load_catalog(settings).find("shop.items")[0].partitions == number
+    assert load_catalog(write(MINIMAL)).find("shop.items")[0].partitions is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "most"), [("boolean", 2), ("string, enum: [{value: a}, {value: b}, {value: c}]", 3)]
+)
+def test_a_key_of_few_values_fills_few_partitions(write: Write, kind: str, most: int) -> None:
+    text = with_partitions("8", f"{{name: id, logicalType: {kind}, primaryKey: true}}")
+    line, path, message = only(write(text), "warning")
+    assert (line, path) == (10, "schema[0].customProperties[1].value")
+    assert message.startswith(
+        f"partitions: 'id', the first property of the key, has {most} values at most, so {8 - most} of 8"
+    )
+    assert only(write(text.replace("value: 8", f"value: {most + 1}")), "warning")
+    assert find(write(text.replace("value: 8", f"value: {most}")), "warning") == []
+
+
 def test_a_finding_reads_as_compilers_write_it() -> None:
     finding = Finding(Path("a.yaml"), 3, "schema[0]", "is odd")
     assert str(finding) == "a.yaml:3: schema[0]: is odd"

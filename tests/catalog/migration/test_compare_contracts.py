@@ -215,6 +215,11 @@ STEPS = [
         "maxRejected is 0.01 instead of 0.1",
     ),
     (
+        "d('orders').update(customProperties=[{'property': 'partitions', 'value': 8}])",
+        Step.PATCH,
+        "orders: partitions is 8 instead of none",
+    ),
+    (
         "d('orders').update(customProperties=[{'property': 'unknownColumns', 'value': 'reject'}])",
         Step.MINOR,
         "unknown columns are refused now",
