@@ -1,6 +1,6 @@
 """Measures ingestion and serving: `python -m bench`, from the checkout.
 
-`python -m bench portal` measures the pages of the portal instead.
+`python -m bench portal` measures the pages of the portal instead, `python -m bench partitions` partitions.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from bench.errors import BenchError
 from bench.ingest import measure_ingest
 from bench.limits import measure_limits
 from bench.older import measure_older
+from bench.partitions import main as measure_partitions
 from bench.portal import main as measure_portal
 from bench.report import show_big, show_compared, show_ingest, show_machine, show_older, show_serve
 from bench.serve import Effort, load_flights, measure_serve, require_yardstick
@@ -50,6 +51,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, end_in_order)
     if sys.argv[1:2] == ["portal"]:
         sys.exit(measure_portal(sys.argv[2:]))
+    if sys.argv[1:2] == ["partitions"]:
+        sys.exit(measure_partitions(sys.argv[2:]))
     options = parse_arguments()
     try:
         if options.only != "ingest" and not options.big:

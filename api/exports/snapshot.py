@@ -26,6 +26,7 @@ from api.query.question import Pin
 from api.query.view import View
 from api.sql.selection import is_head
 from api.sql.statement_text import render_literals
+from catalog.storage.held_tables import write_hold
 from catalog.storage.ledger_tables import DatasetHead
 from runtime.errors import DatabaseUnavailableError
 from runtime.postgres.database import translate_state
@@ -128,6 +129,7 @@ class Running:
                 cursor.execute("SET LOCAL TimeZone = 'UTC'")
                 cursor.execute(f"SET LOCAL statement_timeout = '{int(self.timeout_seconds * 1000)}ms'")
                 cursor.execute("SET LOCAL application_name = 'decant-export'")
+                cursor.execute(write_hold((view.tables.current, view.tables.history)))
                 cursor.execute(render_literals(compile_head(view), {}))
                 head, oldest = cursor.fetchone()
             if pin.revision > head:

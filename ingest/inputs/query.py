@@ -18,6 +18,7 @@ from catalog.model.dataset import Dataset
 from catalog.model.dependencies import find_read
 from catalog.model.readable_datasets import Readings, Source
 from catalog.sql.query import TableRead, parse_query, quote, select_columns, write_query
+from catalog.storage.held_tables import hold_tables
 from catalog.storage.ledger_tables import DatasetHead
 from catalog.storage.product_roles import become, find_usable_role
 from ingest.errors import QueryInputError
@@ -47,6 +48,7 @@ def open_query_batch(context: InputContext) -> Iterator[RawBatch]:
     sources = find_sources(dataset, context.tables.readings)
     with context.engine.connect() as connection:
         connection.execute(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
+        hold_tables(connection, (context.tables.of(source.dataset).current for source in sources.values()))
         position = {"revisions": read_revisions(connection, sources)}
         content = copy_out(connection, dataset, write_statement(dataset, sources))
         yield RawBatch("query", one_part("query", content), position=lambda: position)

@@ -19,6 +19,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from catalog.model.dataset import Dataset, Property
 from catalog.storage.dataset_tables import CatalogTables, DatasetTables
+from catalog.storage.held_tables import hold_tables
 from catalog.storage.ledger_tables import DatasetHead
 from catalog.storage.profile_tables import PastProfile, Profile
 from runtime.logs import log
@@ -130,6 +131,7 @@ def make_profile(engine: sa.Engine, tables: DatasetTables, dataset_id: int) -> b
     """Whether a profile of the current revision was made and kept."""
     started = time.monotonic()
     with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection, connection.begin():
+        hold_tables(connection, [tables.current])
         for setting, value in (("work_mem", MEMORY), ("statement_timeout", STATEMENT_LIMIT), ("TimeZone", "UTC")):
             connection.execute(sa.func.set_config(setting, value, True).select())
         head = connection.execute(

@@ -90,6 +90,13 @@ BEGIN
     RAISE EXCEPTION '% has what a copy of it would lose: %', place, kept USING ERRCODE = 'dependent_objects_still_exist';
   END IF;
 
+  -- Where one of several partitions was lost, the others have names that the new ones need.
+  FOR found IN
+    SELECT c.oid, c.relname FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+    WHERE i.inhparent = target AND c.relname = ANY (parts)
+  LOOP
+    EXECUTE format('ALTER TABLE %s.%I RENAME TO %I', home, found.relname, mark || '_' || found.oid);
+  END LOOP;
   fresh := format('%s.%I', home, mark);
   EXECUTE format('CREATE TABLE %s (LIKE %s INCLUDING ALL EXCLUDING INDEXES)', fresh, place)
     || CASE WHEN cardinality(parts) > 0 THEN format(' PARTITION BY HASH (%I)', key_column) ELSE '' END;

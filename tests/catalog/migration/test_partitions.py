@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -13,13 +14,26 @@ from psycopg import errors
 from catalog.migration.migrate import MigrationReport, migrate, plan_migration
 from catalog.migration.partitions import find_layout, write_copy
 from catalog.storage.dataset_tables import build_tables
+from ingest.inspection.column_statistics import make_profile
 from runtime.errors import MigrationError
+from runtime.postgres.database import make_engine
 from tests.support.lab import PEOPLE, Lab, walk
 from tests.support.waiting import wait_until
 
 INDEXED = PEOPLE.replace(
     "logicalType: date}", "logicalType: date, customProperties: [{property: indexed, value: true}]}"
 ).replace("required: true,", "customProperties: [{property: searchable, value: true}], required: true,")
+DERIVED = """
+apiVersion: v3.1.0
+kind: DataContract
+id: derived
+version: 1.0.0
+status: active
+schema:
+  - name: people
+    customProperties: [{property: input, value: {query: "select id from people_v1.people"}}]
+    properties: [{name: id, logicalType: integer, primaryKey: true}]
+"""
 RECORDS = "id,name,age,born\n" + "".join(f"{n},Ann,{n % 50},2000-01-31\n" for n in range(1, 41))
 CHANGED = RECORDS.replace(",Ann,7,", ",Bob,7,")
 
@@ -243,6 +257,9 @@ def test_a_partition_that_somebody_takes_off_is_found(make_lab: Callable[..., La
         owner.execute("ALTER TABLE people_v1.people DETACH PARTITION people_v1._people_0_of_4")
         owner.execute("DROP TABLE people_v1._people_0_of_4")
     assert plan(lab) == ["people_v1: change partitions people: 4 by id instead of 3 by id, by a copy"]
+    migrate(lab.settings, lab.urls.owner, lab.catalog)
+    assert layout(lab) == names(4)
+    assert plan(lab) == []
 
 
 def test_a_login_reaches_a_partition_by_its_table_alone(make_lab: Callable[..., Lab]) -> None:
@@ -265,20 +282,52 @@ def test_a_login_reaches_a_partition_by_its_table_alone(make_lab: Callable[..., 
     assert lab.rows(analyzed) == [(5,)]
 
 
-def test_a_load_that_meets_a_copy_waits_for_it(people: Lab) -> None:
-    text = spread(4, version="1.0.1")
-    lab = change(people, text)
-    dataset = lab.dataset("people.people")
-    tables = build_tables(lab.catalog.products.values()).of(dataset)
-    with psycopg.connect(people.urls.owner) as copying, ThreadPoolExecutor(1) as pool:
+@contextmanager
+def copied(lab: Lab, login: str) -> Iterator[None]:
+    """Copies the tables, and puts the copies in their places once the login waits for them."""
+    tables = build_tables(lab.catalog.products.values()).of(lab.dataset("people.people"))
+    waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename = %s"
+    with psycopg.connect(lab.urls.owner) as copying:
         for table in (tables.current, tables.history):
             for operation in write_copy(table, find_layout(table)):
                 copying.execute(str(operation.sqltext).replace("\\:", ":").encode())
-        load = pool.submit(people.ingest, "people.people", RECORDS)
-        waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename = 'decant_ingest'"
-        wait_until(lambda: bool(people.rows(waits)))
+        yield
+        wait_until(lambda: bool(lab.rows(waits, f"decant_{login}")))
         copying.commit()
+
+
+def test_a_load_that_meets_a_copy_waits_for_it(people: Lab) -> None:
+    lab = change(people, spread(4, version="1.0.1"))
+    with ThreadPoolExecutor(1) as pool:
+        with copied(lab, "ingest"):
+            load = pool.submit(people.ingest, "people.people", RECORDS)
         assert load.result().status == "published"
     assert layout(people) == names(4)
     assert people.rows("SELECT count(*), max(_revision) FROM people_v1.people") == [(40, 3)]
     assert people.rows("SELECT count(*), max(_until) FROM people_v1.people_history") == [(2, 3)]
+
+
+def test_who_reads_in_several_steps_sees_no_empty_table_in_place_of_the_one_that_was_copied(
+    make_lab: Callable[..., Lab],
+) -> None:
+    lab = make_lab(INDEXED, DERIVED)
+    assert lab.ingest("people.people", RECORDS).status == "published"
+    dataset = lab.dataset("people.people")
+    tables = build_tables(lab.catalog.products.values()).of(dataset)
+    made = (change(lab, spread(number)) for number in range(2, 6))
+    base = "/data/people/v1/people"
+    with lab.serve() as client, ThreadPoolExecutor(1) as pool:
+        client.get(f"{base}/records")
+        with copied(next(made), "read"):
+            export = pool.submit(client.get, f"{base}/export?format=csv&at=1")
+        assert len(export.result().text.splitlines()) == 41
+        with copied(next(made), "read"):
+            page = pool.submit(client.get, f"{base}/records?limit=30&at=1&sort=age")
+        assert len(page.result().json()["data"]) == 30
+        with copied(next(made), "ingest"):
+            profile = pool.submit(make_profile, make_engine(lab.urls.ingest), tables, 1)
+        assert profile.result()
+        assert client.get(f"{base}/profile").json()["data"][0]["distinct"] == 40
+        with copied(next(made), "ingest"):
+            derived = pool.submit(lab.loader().run, lab.dataset("derived.people"))
+        assert derived.result().outcome.raw == 40
