@@ -124,6 +124,7 @@ class Running:
         with translated():
             self.connection = self.database.connect()
             with self.connection.cursor() as cursor:
+                self.cursor = cursor  # it waits where a migration has the tables: whoever leaves ends that
                 # The settings go with the transaction: a pooler gives the session to others afterwards.
                 cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 cursor.execute("SET LOCAL TimeZone = 'UTC'")
@@ -132,6 +133,7 @@ class Running:
                 cursor.execute(write_hold((view.tables.current, view.tables.history)))
                 cursor.execute(render_literals(compile_head(view), {}))
                 head, oldest = cursor.fetchone()
+            self.cursor = None
             if pin.revision > head:
                 # One address may lead to several databases, of which one lags.
                 raise DatabaseUnavailableError(
