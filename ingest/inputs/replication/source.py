@@ -48,8 +48,8 @@ FIND_SYSTEM = (
 FIND_TABLE = (
     "SELECT n.nspname, c.relname, c.relreplident::text, greatest(1, c.reltuples, ("
     "WITH RECURSIVE part AS (SELECT c.oid AS id, c.relkind AS kind, c.reltuples AS number UNION ALL"
-    " SELECT p.oid, p.relkind, p.reltuples FROM part JOIN pg_inherits AS i ON i.inhparent = part.id AND part.kind = 'p'"
-    " JOIN pg_class AS p ON p.oid = i.inhrelid)"
+    " SELECT p.oid, p.relkind, p.reltuples FROM part JOIN pg_inherits AS i"
+    " ON i.inhparent = part.id AND part.kind = 'p' JOIN pg_class AS p ON p.oid = i.inhrelid)"
     " SELECT sum(greatest(number, 0)) FROM part WHERE kind <> 'p'))::bigint FROM pg_class AS c"
     " JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = to_regclass(%s)"
 )
