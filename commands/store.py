@@ -15,7 +15,7 @@ from runtime.errors import SettingsError
 
 def check(as_json: AsJson = False) -> None:
     """Try the object store, and compare it with the ledger: raw batches that are missing, and ones left behind."""
-    from catalog.storage.object_store import open_store
+    from catalog.storage.store_place import open_store
     from ingest.landing.landing_zone import LandingZone
     from ingest.landing.store_check import compare, try_store
     from runtime.postgres.database import make_engine
@@ -56,7 +56,8 @@ def copy(
     as_json: AsJson = False,
 ) -> None:
     """Copy raw batches from HOME into the bucket of DECANT_STORE_URL; run again, it goes on where it stopped."""
-    from catalog.storage.object_store import FolderStore, open_store
+    from catalog.storage.folder_store import FolderStore
+    from catalog.storage.store_place import open_store
     from ingest.landing.store_check import Copied, copy_batches
 
     settings, _ = load_contracts()

@@ -24,7 +24,8 @@ from api.database.published_heads import Head
 from api.http.negotiation import MediaType
 from catalog.model.dataset import Dataset
 from catalog.storage.export_files import delete_files, export_folder
-from catalog.storage.object_store import EXPORTS, open_store
+from catalog.storage.object_store import EXPORTS
+from catalog.storage.store_place import open_store
 from runtime.errors import StoreError
 from runtime.logs import log
 from runtime.private_files import make_private_folder

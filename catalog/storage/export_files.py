@@ -8,7 +8,8 @@ from datetime import datetime
 from pathlib import Path
 
 from catalog.model.dataset import Dataset
-from catalog.storage.object_store import EXPORTS, open_store
+from catalog.storage.object_store import EXPORTS
+from catalog.storage.store_place import open_store
 from runtime.settings.settings import Settings
 
 KEPT_SECONDS = 7 * 86_400.0  # of an export in the bucket

@@ -21,7 +21,8 @@ import sqlalchemy as sa
 
 from catalog.model.dataset import Dataset
 from catalog.storage.ledger_tables import DatasetHead
-from catalog.storage.object_store import KNOWN, open_store
+from catalog.storage.object_store import KNOWN
+from catalog.storage.store_place import open_store
 from runtime.duckdb_connection import open_duckdb
 from runtime.duckdb_quoting import quote_text
 from runtime.private_files import make_private_folder

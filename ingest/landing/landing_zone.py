@@ -18,7 +18,8 @@ import sqlalchemy as sa
 
 from catalog.model.dataset import FileFormat
 from catalog.storage.ledger_tables import Load
-from catalog.storage.object_store import LANDING, ObjectStore, open_store
+from catalog.storage.object_store import LANDING, ObjectStore
+from catalog.storage.store_place import open_store
 from ingest.errors import SourceError, SourceMissingError, SourceTooLargeError
 from ingest.landing.landed_batch import LandedBatch, LandedPart
 from ingest.landing.raw import RawBatch, RawPart

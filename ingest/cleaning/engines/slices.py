@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import duckdb
 import pyarrow as pa
 
-from catalog.storage.object_store import SLICES, StorePlace
+from catalog.storage.object_store import SLICES
+from catalog.storage.store_place import StorePlace
 from runtime.duckdb_connection import open_duckdb
 from runtime.duckdb_quoting import quote_text
 from runtime.postgres.driver_messages import describe_duckdb

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from catalog.storage.object_store import SLICES, StorePlace
+from catalog.storage.object_store import SLICES
+from catalog.storage.store_place import StorePlace
 from ingest.cleaning.engines.slices import COLUMNS, SLICE_MARK, Judged, SliceTask, key_of_result, key_of_slice
 from ingest.cleaning.plan import CleaningPlan
 from ingest.errors import CleaningError, ClusterError

@@ -13,7 +13,9 @@ import pytest
 
 from catalog.storage import bucket_store
 from catalog.storage.bucket_store import BucketStore
-from catalog.storage.object_store import FolderStore, ObjectStore, open_store
+from catalog.storage.folder_store import FolderStore
+from catalog.storage.object_store import ObjectStore
+from catalog.storage.store_place import open_store
 from runtime.errors import SettingsError, StoreError, StoreUnavailableError
 from runtime.settings.settings import load_settings
 from tests.support.buckets import make_bucket

@@ -16,7 +16,8 @@ import sqlalchemy as sa
 
 from catalog.model.load_request import Erase, Replay
 from catalog.storage.bucket_store import open_client
-from catalog.storage.object_store import EXPORTS, KNOWN, LANDING, ObjectStore, open_store
+from catalog.storage.object_store import EXPORTS, KNOWN, LANDING, ObjectStore
+from catalog.storage.store_place import open_store
 from ingest.cleaning import published_snapshot
 from ingest.cleaning.published_snapshot import delete_outdated_copies
 from ingest.inspection.raw_record import make_raw_lookup

@@ -11,7 +11,8 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from catalog.storage.object_store import SLICES, FolderStore
+from catalog.storage.folder_store import FolderStore
+from catalog.storage.object_store import SLICES
 from ingest.cleaning.engines import spark
 from ingest.cleaning.engines.slices import Judged, SliceTask, delete_old_slices, key_of_slice
 from ingest.readers import record_writer
