@@ -62,12 +62,26 @@ def test_the_chart_passes_lint_and_has_the_version_of_decant() -> None:
     assert yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"] == read_version()
 
 
+def test_pods_that_share_a_bucket_share_no_volume() -> None:
+    values = {"store": {"url": "s3://lake/decant"}}
+    assert "PersistentVolumeClaim" not in {each["kind"] for each in render(values)}
+    for _, pod, container in containers(values):
+        (home,) = (volume for volume in pod["volumes"] if volume["name"] == "home")
+        assert home == {"name": "home", "emptyDir": {}}
+        assert {"name": "DECANT_STORE_URL", "value": "s3://lake/decant"} in container["env"]
+    (migrate,) = (container for name, _, container in containers(values) if name == "migrate")
+    assert "--rebuild-scripts" in migrate["args"]
+
+
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("values", [{}, EVERYTHING], ids=["default", "everything"])
+@pytest.mark.parametrize(
+    "values", [{}, EVERYTHING, {"store": {"url": "s3://lake/x"}}], ids=["default", "everything", "bucket"]
+)
 def test_kubernetes_takes_every_object(values: dict[str, Any], version: str) -> None:
     objects = render(values)
     kinds = {each["kind"] for each in objects}
-    assert kinds >= {"Deployment", "Job", "PersistentVolumeClaim", "PodDisruptionBudget", "Service"}
+    assert kinds >= {"Deployment", "Job", "PodDisruptionBudget", "Service"}
+    assert ("PersistentVolumeClaim" in kinds) == ("store" not in values)
     more = {"HorizontalPodAutoscaler", "Ingress", "NetworkPolicy"}
     assert (more & kinds == more) is (values is EVERYTHING)
     for each in objects:

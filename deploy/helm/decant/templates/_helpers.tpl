@@ -36,6 +36,9 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version }}
 {{- if $root.Values.data.existingClaim }}
 - {name: DECANT_DATA, value: /data}
 {{- end }}
+{{- with $root.Values.store.url }}
+- {name: DECANT_STORE_URL, value: {{ . | quote }}}
+{{- end }}
 {{- range $name, $value := merge (dict) ((index . 1).env | default dict) $root.Values.env }}
 - {name: {{ $name }}, value: {{ $value | toString | quote }}}
 {{- end }}
@@ -70,7 +73,11 @@ volumes:
   - name: tmp
     emptyDir: {}
   - name: home
+    {{- if $root.Values.store.url }}
+    emptyDir: {}
+    {{- else }}
     persistentVolumeClaim: {claimName: {{ include "decant.home" $root }}}
+    {{- end }}
   {{- with $root.Values.contracts.configMap }}
   - name: contracts
     configMap: {name: {{ . }}}
