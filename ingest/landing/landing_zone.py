@@ -10,9 +10,11 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 import sqlalchemy as sa
 
@@ -30,7 +32,11 @@ from runtime.settings.settings import Settings
 ORPHAN_SECONDS = 86_400.0  # how old an object is before it counts as left behind by a load that was killed
 LOCK_CLASS = 0x6465_6362  # the first half of the advisory locks on digests
 LOCKS = 256  # a batch of many parts takes no more: Postgres has room for some thousands
+AT_ONCE = 8  # objects of a bucket that are put, or fetched
 LOCK_TIMEOUT = "10min"  # the longest that a large object takes to be placed
+
+
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True)
@@ -50,26 +56,36 @@ class LandingZone:
         Until that ends, nobody removes objects with these digests.
         """
         lock_digests(connection, [part.sha256 for part in landed.parts], shared=True)
-        parts = [replace(part, path=self.store.put(part.path, key_of(part.sha256)).path) for part in landed.parts]
-        return replace(landed, parts=tuple(parts))
+
+        def put(part: LandedPart) -> LandedPart:
+            return replace(part, path=self.store.put(part.path, key_of(part.sha256)).path)
+
+        return replace(landed, parts=tuple(self.map_parts(put, landed.parts)))
 
     def recall(self, parts: Iterable[PartNote], folder: Path) -> LandedBatch:
         """A batch that was landed before, fetched into `folder` where it is not on this host.
 
         SourceMissingError where a part is gone, SourceError where its bytes are not those that came.
         """
-        found = []
-        for part in parts:
+
+        def find(part: PartNote) -> LandedPart:
             path = self.store.find(key_of(part["sha256"]), folder)
             if path is None:
                 raise SourceMissingError(f"The raw batch {part['sha256'][:12]} is no longer in the landing zone.")
             if self.store.is_shared and digest_file(path) != part["sha256"]:
                 path.unlink()
                 raise SourceError(f"The raw batch {part['sha256'][:12]} was changed in the object store.")
-            found.append(
-                LandedPart(part["name"], part["sha256"], path, part["size"], restore_format(part.get("form")))
-            )
+            return LandedPart(part["name"], part["sha256"], path, part["size"], restore_format(part.get("form")))
+
+        found = self.map_parts(find, list(parts))
         return LandedBatch(digest_parts(found), tuple(found))
+
+    def map_parts(self, do: Callable[[Part], LandedPart], parts: Sequence[Part]) -> list[LandedPart]:
+        """What comes of each part, in their order; of a bucket several at once, since each one is a wait."""
+        if not self.store.is_shared or len(parts) == 1:
+            return [do(part) for part in parts]
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            return list(pool.map(do, parts))
 
     def holds(self, sha256: str) -> bool:
         """Whether there is an object with this digest."""
@@ -104,6 +120,14 @@ class LandingZone:
                 yield digest
 
 
+# An object may take longer to be put than a transaction may idle, or a statement wait, as a rule.
+PATIENT = sa.text(
+    "SELECT set_config('idle_in_transaction_session_timeout', '0', true), set_config('lock_timeout', :timeout, true)"
+)
+LOCK_SHARED, LOCK_ALONE = (
+    sa.text(f"SELECT {function}({LOCK_CLASS}, number) FROM unnest(CAST(:numbers AS integer[])) AS number")
+    for function in ("pg_advisory_xact_lock_shared", "pg_advisory_xact_lock")
+)
 NAMED_DIGESTS = """
 SELECT DISTINCT part ->> 'sha256' FROM decant.loads CROSS JOIN jsonb_array_elements(landed -> 'parts') AS part
 WHERE landed IS NOT NULL
@@ -147,12 +171,10 @@ def land_part(part: RawPart, folder: Path, limit: int, advance: Callable[[int], 
 
 def lock_digests(connection: sa.Connection, digests: Sequence[str], *, shared: bool) -> None:
     """Locks digests until the transaction ends: shared by who places them, alone for who removes them."""
-    for limit, value in (("idle_in_transaction_session_timeout", "0"), ("lock_timeout", LOCK_TIMEOUT)):
-        connection.exec_driver_sql(f"SET LOCAL {limit} = '{value}'")
-    lock = sa.func.pg_advisory_xact_lock_shared if shared else sa.func.pg_advisory_xact_lock
+    connection.execute(PATIENT, {"timeout": LOCK_TIMEOUT})
     # In order, so that two do not wait for each other.
-    for number in sorted({int(digest[:8], 16) % LOCKS for digest in digests}):
-        connection.execute(sa.select(lock(LOCK_CLASS, sa.cast(number, sa.Integer))))
+    numbers = sorted({int(digest[:8], 16) % LOCKS for digest in digests})
+    connection.execute(LOCK_SHARED if shared else LOCK_ALONE, {"numbers": numbers})
 
 
 def digest_parts(parts: Sequence[LandedPart]) -> str:
