@@ -1,6 +1,7 @@
 """Measures ingestion and serving: `python -m bench`, from the checkout.
 
-`python -m bench portal` measures the pages of the portal instead, `python -m bench partitions` partitions.
+`python -m bench portal` measures the pages of the portal instead, `python -m bench partitions` partitions,
+`python -m bench spark` what a cluster adds to judging.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from bench.portal import main as measure_portal
 from bench.report import show_big, show_compared, show_ingest, show_machine, show_older, show_serve
 from bench.serve import Effort, load_flights, measure_serve, require_yardstick
 from bench.services import NO_POSTGREST, find_postgrest
+from bench.spark import main as measure_spark
 from bench.testbed import Testbed, describe_machine, open_testbed
 from bench.wrk import require_wrk
 from ingest.errors import IngestError
@@ -51,6 +53,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, end_in_order)
     if sys.argv[1:2] == ["portal"]:
         sys.exit(measure_portal(sys.argv[2:]))
+    if sys.argv[1:2] == ["spark"]:
+        sys.exit(measure_spark(sys.argv[2:]))
     if sys.argv[1:2] == ["partitions"]:
         sys.exit(measure_partitions(sys.argv[2:]))
     options = parse_arguments()

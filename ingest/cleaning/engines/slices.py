@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,7 +22,7 @@ from runtime.settings.settings import Settings
 
 KEPT_SECONDS = 86_400.0  # of slices: no load takes longer
 SLICE_MARK = "decant-slice"  # stands in the statement where the slice's file will
-COLUMNS = "slice int, records long, duckdb string, error string"  # of Judged, for the cluster
+COLUMNS = "slice int, records long, seconds double, duckdb string, error string"  # of Judged, for the cluster
 
 
 class Judged(NamedTuple):
@@ -29,6 +30,7 @@ class Judged(NamedTuple):
 
     slice: int
     records: int
+    seconds: float  # of CPU time
     duckdb: str  # its version
     error: str | None  # why the statement cannot be run, without values of records
 
@@ -51,19 +53,19 @@ class SliceTask:
 
     def judge(self, number: int) -> Judged:
         """Fetches a slice, judges it and puts what came out beside it; a task that runs again changes nothing."""
-        store = self.place.open()
+        store, started = self.place.open(), time.process_time()
         with TemporaryDirectory(prefix="decant-slice-") as name:
             folder = Path(name)
             file = store.find(key_of_slice(self.prefix, number), folder)
             if file is None:
-                return Judged(number, 0, duckdb.__version__, "the slice is no longer in the object store")
+                return Judged(number, 0, 0.0, duckdb.__version__, "the slice is no longer in the object store")
             result = folder / "judged.parquet"
             try:
                 records = self.execute(folder, file, result)
             except duckdb.Error as error:
-                return Judged(number, 0, duckdb.__version__, describe_duckdb(error))
+                return Judged(number, 0, 0.0, duckdb.__version__, describe_duckdb(error))
             store.put(result, key_of_result(self.prefix, number))
-        return Judged(number, records, duckdb.__version__, None)
+        return Judged(number, records, time.process_time() - started, duckdb.__version__, None)
 
     def execute(self, folder: Path, file: Path, result: Path) -> int:
         """How many records were judged into a file."""
@@ -88,7 +90,15 @@ class SliceTask:
         return int(row[0]) if row else 0
 
 
-SCHEMA = pa.schema([("slice", pa.int32()), ("records", pa.int64()), ("duckdb", pa.string()), ("error", pa.string())])
+SCHEMA = pa.schema(
+    [
+        ("slice", pa.int32()),
+        ("records", pa.int64()),
+        ("seconds", pa.float64()),
+        ("duckdb", pa.string()),
+        ("error", pa.string()),
+    ]
+)
 
 
 def delete_old_slices(settings: Settings, now: datetime) -> None:

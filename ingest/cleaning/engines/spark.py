@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 CONNECT = "sc://"  # of Spark Connect; spark:// is a cluster's own master
 LOGGER = logging.getLogger("decant.load")
-OPENING = threading.Lock()
 
 
 def is_spread(settings: Settings, parsed: ParsedBatch) -> bool:
@@ -63,7 +63,9 @@ def spread(
         judged = run_tasks(settings.engine, SliceTask(place, prefix, statement, memory), len(numbers))
         check(judged, parsed)
         seconds = round(time.perf_counter() - started, 2)
-        log(LOGGER, "batch_judged_on_cluster", slices=len(numbers), records=parsed.raw, seconds=seconds)
+        spent = round(sum(each.seconds for each in judged), 2)
+        facts = {"slices": len(numbers), "records": parsed.raw, "seconds": seconds, "cpu_seconds": spent}
+        log(LOGGER, "batch_judged_on_cluster", **facts)
         found = [store.find(key_of_result(prefix, number), folder) for number in numbers]
         yield [file for file in found if file is not None]
     finally:
@@ -77,15 +79,16 @@ def spread(
 def run_tasks(address: str, task: SliceTask, slices: int) -> list[Judged]:
     """What the tasks say, one for each slice."""
     try:
-        numbers = open_session(address).range(0, slices, 1, slices)
-        rows = numbers.mapInArrow(task.run, COLUMNS).collect()
+        with SESSIONS.lend(address) as session:
+            numbers = session.range(0, slices, 1, slices)
+            rows = numbers.mapInArrow(task.run, COLUMNS).collect()
     except ImportError as error:
         raise ClusterError(f"{address} needs the extra `spark`: install decant-data[spark].") from error
     except Exception as error:
         # Its text may hold what the tasks worked on.
         log(LOGGER, "cluster_failed", logging.ERROR, error=type(error).__name__)
         raise ClusterError(f"The cluster {address} did not judge the batch ({type(error).__name__}).") from error
-    return [Judged(row["slice"], row["records"], row["duckdb"], row["error"]) for row in rows]
+    return [Judged(**row.asDict()) for row in rows]
 
 
 def check(judged: Sequence[Judged], parsed: ParsedBatch) -> None:
@@ -102,17 +105,44 @@ def check(judged: Sequence[Judged], parsed: ParsedBatch) -> None:
         raise CleaningError(f"{expected} records were parsed, but {found} were checked.")
 
 
+class Sessions:
+    """The sessions of this process, each as long as a load needs it: an idle one would keep its cluster's cores."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.open: dict[str, SparkSession] = {}
+        self.users: Counter[str] = Counter()
+
+    @contextmanager
+    def lend(self, address: str) -> Iterator[SparkSession]:
+        """The session, which loads of several threads share; the last one to leave ends it."""
+        with self.lock:
+            if address not in self.open:
+                self.open[address] = open_session(address)
+            session = self.open[address]
+            self.users[address] += 1
+        try:
+            yield session
+        finally:
+            with self.lock:
+                self.users[address] -= 1
+                if not self.users[address]:
+                    self.open.pop(address).stop()
+
+
+SESSIONS = Sessions()
+
+
 def open_session(address: str) -> SparkSession:
-    """The session of this process."""
+    """A session with a cluster."""
     from pyspark.sql import SparkSession
 
-    with OPENING:
-        builder = SparkSession.builder.appName("decant")
-        if address.startswith(CONNECT):
-            return builder.remote(address).getOrCreate()
-        return (
-            builder.master(address)
-            .config("spark.ui.showConsoleProgress", "false")
-            .config("spark.pyspark.python", sys.executable)
-            .getOrCreate()
-        )
+    builder = SparkSession.builder.appName("decant")
+    if address.startswith(CONNECT):
+        return builder.remote(address).getOrCreate()
+    return (
+        builder.master(address)
+        .config("spark.ui.showConsoleProgress", "false")
+        .config("spark.pyspark.python", sys.executable)
+        .getOrCreate()
+    )

@@ -32,7 +32,6 @@ def cluster(bucket_server: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
     """A cluster of two workers, whose environment opens buckets."""
     with run_cluster(tmp_path_factory.mktemp("cluster")) as running:
         yield running
-        spark.open_session(running.address).stop()
 
 
 @pytest.fixture(autouse=True)
@@ -63,16 +62,18 @@ def test_a_killed_executor_changes_nothing(make_lab: Callable[..., Lab], cluster
     for lab in (here, spread):
         lab.write("things.csv", content)
     expected = outcome_of(here, THINGS)
-    spark.open_session(cluster.address).range(1).count()  # its executors run
-    killed = cluster.executors()
-    assert killed
-    timer = threading.Timer(1.0, os.kill, (killed[0], signal.SIGKILL))
-    timer.start()
-    try:
-        assert outcome_of(spread, THINGS) == expected
-    finally:
-        timer.join()
-    assert killed[0] not in cluster.executors()
+    with spark.SESSIONS.lend(cluster.address) as session:
+        session.range(1).count()  # its executors run
+        killed = cluster.executors()
+        assert killed
+        timer = threading.Timer(1.0, os.kill, (killed[0], signal.SIGKILL))
+        timer.start()
+        try:
+            assert outcome_of(spread, THINGS) == expected
+        finally:
+            timer.join()
+        assert killed[0] not in cluster.executors()
+    assert not spark.SESSIONS.open
 
 
 def test_files_as_people_have_them_come_out_alike(make_lab: Callable[..., Lab], cluster: SparkCluster) -> None:
