@@ -88,6 +88,7 @@ def set_trap(point: str) -> None:
 def load_in_child(facts: dict[str, Any], point: str | None) -> None:
     """One load in a process of its own, which dies at `point`."""
     published_snapshot.SNAPSHOT_FROM_RECORDS = 1
+    os.environ |= facts["environment"]  # the server of forks began without it
     folders = {name: Path(facts[name]) for name in ("home", "contracts", "data")}
     settings = load_settings(**folders, store_url=facts["store_url"])
     catalog = load_catalog(settings)
@@ -108,9 +109,10 @@ class CrashRun:
         self.published: list[Batch] = []
         self.processes = multiprocessing.get_context("forkserver")
         self.processes.set_forkserver_preload(["tests.endurance.crash"])
-        self.facts = {
+        self.facts: dict[str, Any] = {
             "home": f"{lab.settings.home}{'-of-another-host' if lab.settings.store_url else ''}",
             "store_url": lab.settings.store_url,
+            "environment": {name: value for name, value in os.environ.items() if name.startswith("AWS_")},
             "contracts": str(lab.settings.contracts),
             "data": str(lab.settings.data_folder),
             "ingest": lab.urls.ingest,

@@ -57,6 +57,7 @@ def test_a_follower_is_told_of_the_current_revision_and_of_each_that_follows(lab
         # One of them leaves out zeros at the end of the microseconds.
         times = [datetime.fromisoformat(facts.pop("published_at")) for facts in (event.data, listed)]
         assert times[0] == times[1]
+        assert listed.pop("published_anyway") is False
         assert event.data == place | listed
         walked = fetch(served, changes).json()
         assert (walked["next_since"], len(walked["data"])) == (
