@@ -79,5 +79,6 @@ def test_a_killed_executor_changes_nothing(make_lab: Callable[..., Lab], cluster
 def test_files_as_people_have_them_come_out_alike(make_lab: Callable[..., Lab], cluster: SparkCluster) -> None:
     engine = {"engine": cluster.address, "engine_from_bytes": 0}
     here, spread = (make_lab(merge_contracts(), data=CASES, **chosen) for chosen in ({}, engine))
-    for dataset in here.catalog.datasets():
-        assert outcome_of(spread, dataset.address) == outcome_of(here, dataset.address), dataset.address
+    with spark.SESSIONS.lend(cluster.address):  # one for all loads
+        for dataset in here.catalog.datasets():
+            assert outcome_of(spread, dataset.address) == outcome_of(here, dataset.address), dataset.address
