@@ -1,7 +1,8 @@
 """Measures ingestion and serving: `python -m bench`, from the checkout.
 
 `python -m bench portal` measures the pages of the portal instead, `python -m bench partitions` partitions,
-`python -m bench spark` what a cluster adds to judging.
+`python -m bench spark` what a cluster adds to judging,
+`python -m bench capacity` what a deployment can carry.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 from rich.console import Console
 
 from bench.big import measure_big
+from bench.capacity.main import main as measure_capacity
 from bench.errors import BenchError
 from bench.ingest import measure_ingest
 from bench.limits import measure_limits
@@ -55,6 +57,8 @@ def main() -> None:
         sys.exit(measure_portal(sys.argv[2:]))
     if sys.argv[1:2] == ["spark"]:
         sys.exit(measure_spark(sys.argv[2:]))
+    if sys.argv[1:2] == ["capacity"]:
+        sys.exit(measure_capacity(sys.argv[2:]))
     if sys.argv[1:2] == ["partitions"]:
         sys.exit(measure_partitions(sys.argv[2:]))
     options = parse_arguments()

@@ -46,8 +46,9 @@ RETURNING pg_notify('decant_revisions', id || ':' || revision)
 class Mover:
     """Moves heads at a steady rate."""
 
-    def __init__(self, url: str, numbers: list[int], rate: float) -> None:
+    def __init__(self, url: str, numbers: list[int], rate: float, statement: str = MOVE) -> None:
         self.url = url
+        self.statement = statement
         self.numbers = numbers
         self.rate = rate
         self.moved = 0
@@ -59,7 +60,7 @@ class Mover:
         with psycopg.connect(self.url, autocommit=True) as connection:
             due = time.perf_counter()
             while not self.ended.wait(max(due - time.perf_counter(), 0)):
-                connection.execute(MOVE, (source.choice(self.numbers),))
+                connection.execute(self.statement.encode(), (source.choice(self.numbers),))
                 self.moved += 1
                 due += 1 / self.rate
 

@@ -84,19 +84,20 @@ class Answer:
 class Reader:
     """A connection to one process of the service, kept open."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, path: str = RECORD) -> None:
         parts = urlsplit(address)
+        self.path = path
         self.server_port = parts.port or 80
         self.connection = http.client.HTTPConnection(parts.hostname or "", self.server_port, timeout=WAIT_SECONDS)
         self.look()
 
     def look(self) -> Answer:
-        """The record as it is answered now."""
-        self.connection.request("GET", RECORD)
+        """What is answered now."""
+        self.connection.request("GET", self.path)
         answer = self.connection.getresponse()
         text = answer.read().decode()
         if answer.status != http.HTTPStatus.OK:
-            raise BenchError(f"{RECORD} was answered with {answer.status}: {text}")
+            raise BenchError(f"{self.path} was answered with {answer.status}: {text}")
         return Answer(int(answer.headers["decant-revision"]), text)
 
     def see(self, revision: int, mark: str, watch: Stopwatch) -> float:
@@ -135,7 +136,7 @@ def find_holder(socket_name: str) -> int | None:
 
 
 @contextmanager
-def open_readers(address: str, processes: int = PROCESSES) -> Iterator[dict[int, Reader]]:
+def open_readers(address: str, processes: int = PROCESSES, path: str = RECORD) -> Iterator[dict[int, Reader]]:
     """A reader of each process, by its number; connections are opened until every process has taken one."""
     readers: dict[int, Reader] = {}
     deadline = time.monotonic() + WAIT_SECONDS
@@ -143,7 +144,7 @@ def open_readers(address: str, processes: int = PROCESSES) -> Iterator[dict[int,
         while len(readers) < processes:
             if time.monotonic() > deadline:
                 raise BenchError(f"{len(readers)} of {processes} processes answered within {WAIT_SECONDS:.0f} s.")
-            reader = Reader(address)
+            reader = Reader(address, path)
             process = reader.process()
             if process is None or process in readers:
                 reader.connection.close()
