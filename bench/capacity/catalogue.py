@@ -48,7 +48,7 @@ QUEUE = """
 WITH queued AS (
   INSERT INTO decant.loads (dataset_id, kind, requested_by)
   SELECT id, 'ingest', 'bench' FROM decant.datasets ORDER BY id LIMIT %s RETURNING id
-) SELECT max(id), pg_notify('decant_loads', '') FROM queued GROUP BY 2
+) SELECT pg_notify('decant_loads', '') FROM (SELECT count(*) FROM queued) AS _all
 """
 ENDED = """
 SELECT status, count(*) FROM decant.loads WHERE requested_by = 'bench' AND id > %s GROUP BY status

@@ -15,7 +15,7 @@ import psycopg
 
 from bench.capacity.catalogue import MOVE, Deployment, deploy, make_keys, run_loads, run_worker
 from bench.capacity.constants import OWN_POOLS
-from bench.capacity.processes import count_used, find_postgres, find_workers, memory_mb, own_seconds, tree_seconds
+from bench.capacity.processes import count_used, find_postgres, find_workers, memory_mb, tree_seconds
 from bench.capacity.simulated import Simulated, Size
 from bench.errors import BenchError
 from bench.heads import Mover, keep_moving
@@ -207,9 +207,9 @@ def measure_worker(deployment: Deployment, found: Simulated) -> None:
             time.sleep(found.size.seconds)
         found.worker_idle = used.shares()[0]
         run_loads(deployment, number, 1)
-        before = own_seconds(worker.pid), tree_seconds(postgres)
+        before = tree_seconds(worker.pid), tree_seconds(postgres)
         seconds = run_loads(deployment, number, 2)
         found.loads_per_second = number / seconds
-        found.load_cpu = (own_seconds(worker.pid) - before[0]) / number
+        found.load_cpu = (tree_seconds(worker.pid) - before[0]) / number
         found.load_database = (tree_seconds(postgres) - before[1]) / number
         found.worker_mb = memory_mb(worker.pid)

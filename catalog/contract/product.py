@@ -43,6 +43,8 @@ SEARCH_LANGUAGES = (
 )
 # fmt: on
 DEFAULT_MAX_DELETED = 0.50
+# Postgres takes 1,600 columns; the table of history has four of Decant's own.
+MOST_PROPERTIES = 1596
 
 
 class Owner(NamedTuple):
@@ -236,6 +238,11 @@ def build_properties(
             findings.error((*path, "name"), f"duplicate property {built.name!r}")
         properties[built.name] = built
         columns[built.column] = built.name
+    if len(properties) > MOST_PROPERTIES:
+        findings.error(
+            (*trail, "properties"),
+            f"has {len(properties):,} properties; a table of Postgres holds {MOST_PROPERTIES:,}: split the dataset",
+        )
     return properties
 
 

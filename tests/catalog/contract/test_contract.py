@@ -10,6 +10,7 @@ from textwrap import dedent
 import pytest
 
 from catalog.contract.load import ACCEPTED_VERSIONS, lint_contracts, load_catalog
+from catalog.contract.product import MOST_PROPERTIES
 from catalog.model.catalog import Catalog
 from catalog.model.dataset import Property
 from ingest.cleaning.lint import lint
@@ -290,6 +291,11 @@ def test_an_unknown_key_is_refused_however_deep_it_stands(write: Write, text: st
             "duplicate dataset 'a'",
         ),
         (
+            with_properties(*(f"{{name: p{number}}}" for number in range(MOST_PROPERTIES))),
+            "schema[0].properties",
+            "has 1,597 properties; a table of Postgres holds 1,596: split the dataset",
+        ),
+        (
             with_datasets(f"{{name: a, properties: [{KEY}]}}", f"{{name: b, physicalName: a, properties: [{KEY}]}}"),
             "schema[1].name",
             "'a' is also the table of 'a'",
@@ -377,6 +383,7 @@ def test_an_unknown_key_is_refused_however_deep_it_stands(write: Write, text: st
         "a table of ours",
         "a property twice",
         "a column twice",
+        "more properties than a table holds",
         "a dataset twice",
         "a table twice",
         "a table that is another's history",
