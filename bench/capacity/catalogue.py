@@ -53,6 +53,10 @@ WITH queued AS (
 ENDED = """
 SELECT status, count(*) FROM decant.loads WHERE requested_by = 'bench' AND id > %s GROUP BY status
 """
+BEHIND = """
+SELECT count(*) FROM decant.datasets AS d LEFT JOIN decant.profiles AS p ON p.dataset_id = d.id
+WHERE d.revision > coalesce(p.revision, 0)
+"""
 NEWEST_LOAD = "SELECT coalesce(max(id), 0) FROM decant.loads"
 
 
@@ -151,3 +155,15 @@ def run_loads(deployment: Deployment, number: int, level: int) -> float:
                 raise BenchError(f"Loads ended as {ended}.")
             time.sleep(POLL_SECONDS)
     raise BenchError(f"Loads did not end: {ended}.")
+
+
+def wait_for_profiles(url: str) -> float:
+    """The seconds until a running worker has made the profile of every dataset; BenchError where it does not."""
+    began = time.perf_counter()
+    with psycopg.connect(url, autocommit=True) as connection:
+        while time.perf_counter() < began + LOAD_SECONDS:
+            ((behind,),) = connection.execute(BEHIND).fetchall()
+            if not behind:
+                return time.perf_counter() - began
+            time.sleep(POLL_SECONDS)
+    raise BenchError(f"{behind} datasets have no profile of their revision.")

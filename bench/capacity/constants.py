@@ -12,7 +12,7 @@ import psycopg
 
 from api.app import Service
 from bench.capacity.asking import ask
-from bench.capacity.catalogue import MOVE, Deployment, deploy, run_loads, run_worker
+from bench.capacity.catalogue import MOVE, Deployment, deploy, run_loads, run_worker, wait_for_profiles
 from bench.capacity.model import Constants
 from bench.capacity.processes import count_used, find_postgres, own_seconds, tree_seconds
 from bench.heads import Mover, keep_moving
@@ -144,6 +144,7 @@ def measure_loads(deployment: Deployment, loads: int, seconds: float) -> tuple[f
     postgres = find_postgres(deployment.urls.owner)
     number = min(loads, len(deployment.numbers))
     with run_worker(deployment) as worker:
+        wait_for_profiles(deployment.urls.owner)
         time.sleep(WARM_SECONDS)
         before, began = own_seconds(worker.pid), time.perf_counter()
         time.sleep(seconds)

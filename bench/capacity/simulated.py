@@ -46,6 +46,8 @@ class Simulated:
     loads_per_second: float = 0.0
     load_cpu: float = 0.0
     load_database: float = 0.0
+    profile_seconds: float = 0.0  # until a worker has made the profiles of all datasets, which have no records
+    profile_cpu: float = 0.0  # of the worker, for each
     worker_idle: float = 0.0
     worker_mb: float = 0.0
 
@@ -86,5 +88,6 @@ def describe(found: Simulated) -> dict[str, str]:
         "pages of readers meanwhile": times(found.reads),
         "small loads, one worker": f"{found.loads_per_second:.1f} a second; each"
         f" {found.load_cpu * 1000:.0f} ms CPU of the worker, {found.load_database * 1000:.0f} ms of Postgres",
+        "profiles of all, one worker": f"{found.profile_seconds:.1f} s; each {found.profile_cpu * 1000:.0f} ms CPU",
         "worker": f"{found.worker_idle:.1%} of a core at rest, {found.worker_mb:.0f} MB",
     }

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 
-from bench.capacity.catalogue import MOVE, Deployment, deploy, make_keys, run_loads, run_worker
+from bench.capacity.catalogue import MOVE, Deployment, deploy, make_keys, run_loads, run_worker, wait_for_profiles
 from bench.capacity.constants import OWN_POOLS
 from bench.capacity.processes import count_used, find_postgres, find_workers, memory_mb, tree_seconds
 from bench.capacity.simulated import Simulated, Size
@@ -202,14 +202,16 @@ def measure_worker(deployment: Deployment, found: Simulated) -> None:
     number = min(found.size.loads, len(deployment.numbers))
     postgres = find_postgres(deployment.urls.owner)
     with run_worker(deployment) as worker:
-        time.sleep(1)
+        before = tree_seconds(worker.pid)
+        found.profile_seconds = wait_for_profiles(deployment.urls.owner)
+        found.profile_cpu = (tree_seconds(worker.pid) - before) / len(deployment.numbers)
         with count_used([worker.pid], postgres) as used:
             time.sleep(found.size.seconds)
         found.worker_idle = used.shares()[0]
         run_loads(deployment, number, 1)
-        before = tree_seconds(worker.pid), tree_seconds(postgres)
+        used_before = tree_seconds(worker.pid), tree_seconds(postgres)
         seconds = run_loads(deployment, number, 2)
         found.loads_per_second = number / seconds
-        found.load_cpu = (tree_seconds(worker.pid) - before[0]) / number
-        found.load_database = (tree_seconds(postgres) - before[1]) / number
+        found.load_cpu = (tree_seconds(worker.pid) - used_before[0]) / number
+        found.load_database = (tree_seconds(postgres) - used_before[1]) / number
         found.worker_mb = memory_mb(worker.pid)
