@@ -44,6 +44,11 @@ WITH moved AS (
 )
 SELECT revision, pg_notify('decant_revisions', id || ':' || revision) FROM moved
 """
+# A head whose revision was published at another moment is that of another database, restored from a backup.
+SAME_MOMENT = """
+UPDATE decant.datasets AS d SET published_at = r.published_at
+FROM decant.revisions AS r WHERE (r.dataset_id, r.revision) = (d.id, d.revision)
+"""
 QUEUE = """
 WITH queued AS (
   INSERT INTO decant.loads (dataset_id, kind, requested_by)
@@ -94,6 +99,7 @@ def deploy(testbed: Testbed, name: str, datasets: int) -> Deployment:
     migrated = run_well([DECANT, "migrate"], make_environment(own, urls))
     publish_all(urls.owner)
     with psycopg.connect(urls.owner) as connection:
+        connection.execute(SAME_MOMENT)
         rows = connection.execute("SELECT id, product, major, dataset FROM decant.datasets ORDER BY id").fetchall()
     paths = {
         number: f"/data/{product}/v{major}/{dataset}/records?limit=10" for number, product, major, dataset in rows

@@ -41,6 +41,7 @@ class Simulated:
     status_cpu: float = 0.0
     documents: dict[str, tuple[float, int]] = field(default_factory=dict)  # the first answer's ms, and bytes
     later: dict[str, float] = field(default_factory=dict)  # ms of the quickest of the next ones
+    live_most: dict[str, float] = field(default_factory=dict)  # ms, the slowest /livez beside each document
     live: list[float] = field(default_factory=list)  # seconds of /livez meanwhile
     reads: list[float] = field(default_factory=list)  # seconds of each reader's page
     loads_per_second: float = 0.0
@@ -82,7 +83,9 @@ def describe(found: Simulated) -> dict[str, str]:
         "decant status": f"{found.status_seconds:.1f} s ({found.status_cpu:.1f} s CPU)",
     }
     for name, (first, size) in found.documents.items():
-        rows[name] = f"{first:.0f} ms, then {found.later[name]:.0f} ms, {size:,} bytes"
+        rows[name] = (
+            f"{first:.0f} ms, then {found.later[name]:.0f} ms, {size:,} bytes; /livez {found.live_most[name]:.0f} ms"
+        )
     return rows | {
         "/livez meanwhile": times(found.live),
         "pages of readers meanwhile": times(found.reads),

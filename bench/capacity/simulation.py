@@ -167,9 +167,11 @@ def ask_documents(deployment: Deployment, address: str, found: Simulated) -> Non
         readers = stack.enter_context(open_readers(address, found.size.processes, path))
         stack.enter_context(keep_looking(list(readers.values()), found.live))
         for name, asked in DOCUMENTS.items():
+            looked = len(found.live)
             (first, size), *others = [get(address, asked) for _ in range(TIMES)]
             found.documents[name] = first * 1000, size
             found.later[name] = min(seconds for seconds, _ in others) * 1000
+            found.live_most[name] = max(found.live[looked:], default=0.0) * 1000
         status = deployment.command("status")
     found.status_seconds, found.status_cpu = status.seconds, status.cpu_seconds
 
