@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -58,14 +59,19 @@ async def list_products(request: Request) -> Response:
     search = search_of(request)
     if query.text is not None:
         await search.prepare()
-    candidates = list_candidates(search, query, products, fresh_of)
-    shown: dict[str, list[Listed]] = defaultdict(list)
-    for each in candidates:
-        if each.fits(query.chosen):
-            shown[each.product.schema].append(each)
-    data = [describe_listed(context, listed, statuses, rule_access_of) for listed in shown.values()]
-    found = {"data": data, "facets": count_facets(candidates, query)}
-    return answer_json(request, found, link_page(context, {}, "/"))
+
+    def describe() -> Response:
+        candidates = list_candidates(search, query, products, fresh_of)
+        shown: dict[str, list[Listed]] = defaultdict(list)
+        for each in candidates:
+            if each.fits(query.chosen):
+                shown[each.product.schema].append(each)
+        data = [describe_listed(context, listed, statuses, rule_access_of) for listed in shown.values()]
+        found = {"data": data, "facets": count_facets(candidates, query)}
+        return answer_json(request, found, link_page(context, {}, "/"))
+
+    # In a thread: what thousands of datasets have to say takes its time, and others are answered meanwhile.
+    return await asyncio.to_thread(describe)
 
 
 @router.api_route("/data/{product}/v{major}", methods=READ)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
@@ -83,8 +84,13 @@ async def read_dataset_statuses(read_connections: ReadConnections, catalog: Cata
     places = [dataset.place for dataset in catalog.datasets()]
     wanted = {f"{name}s": [place[name] for place in places] for name in ("product", "major", "dataset")}
     ((found,),) = await fetch(read_connections, FACTS, wanted)
-    rows = {(fact["product"], fact["major"], fact["dataset"]): fact for fact in json.loads(found)}
-    return evaluate_dataset_statuses(catalog, rows, datetime.now(UTC))
+
+    def evaluate() -> dict[str, DatasetStatus]:
+        rows = {(fact["product"], fact["major"], fact["dataset"]): fact for fact in json.loads(found)}
+        return evaluate_dataset_statuses(catalog, rows, datetime.now(UTC))
+
+    # In a thread: thousands of datasets take their time, and others are answered meanwhile.
+    return await asyncio.to_thread(evaluate)
 
 
 def evaluate_dataset_statuses(

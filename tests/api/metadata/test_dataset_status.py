@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from types import ModuleType
+from typing import Any
 
 import pytest
 
 from api.database.connections import ReadConnections
+from api.metadata import catalog_routes, dataset_status
 from api.metadata.dataset_status import DatasetStatus, read_dataset_statuses
 from catalog.model.catalog import Catalog
 from runtime.postgres.database import make_read_pool
@@ -56,3 +59,30 @@ def test_one_dataset_is_read_alone_and_is_as_fresh_as_the_whole_catalogue_says(m
             assert listed["freshness"]["fresh"] is False, "what it reads is late"
             alone = client.get(f"/data/people/v1/{listed['dataset']}").json()["data"]
             assert {member: alone[member] for member in listed} == listed
+
+
+def test_others_are_answered_while_the_catalogue_is_described(
+    make_lab: Callable[..., Lab], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = make_lab(DERIVED)
+    loops: list[bool] = []
+
+    def note(module: ModuleType, name: str) -> None:
+        call = getattr(module, name)
+
+        def noted(*arguments: Any) -> Any:
+            try:
+                asyncio.get_running_loop()
+            except RuntimeError:
+                loops.append(False)
+            else:
+                loops.append(True)
+            return call(*arguments)
+
+        monkeypatch.setattr(module, name, noted)
+
+    note(dataset_status, "evaluate_dataset_statuses")
+    note(catalog_routes, "describe_listed")
+    with lab.serve() as client:
+        client.get("/data").raise_for_status()
+    assert loops == [False, False], "it holds the event loop"
