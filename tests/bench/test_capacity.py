@@ -17,6 +17,8 @@ from bench.capacity.model import (
     plan,
     requests_per_second,
 )
+from bench.capacity.report import describe_constants, describe_example
+from runtime.settings.settings import PROJECT_ROOT
 
 ROUND = Constants(
     idle=0.01,
@@ -33,6 +35,24 @@ ROUND = Constants(
     loads_per_second=8,
     connections=17,
     worker_connections=10,
+)
+
+# What the document shows, as it was measured.
+DOCUMENTED = Constants(
+    idle=0.005,
+    notified=0.00059,
+    head=3.1e-6,
+    cached=9486,
+    page=2847,
+    page_database=0.0004,
+    idle_database=0.003,
+    notified_database=0.0009,
+    load=0.107,
+    load_database=0.038,
+    worker_idle=0.0281,
+    loads_per_second=3.6,
+    connections=17,
+    worker_connections=12,
 )
 
 
@@ -73,3 +93,10 @@ def test_a_demand_that_no_process_can_follow_is_said() -> None:
         plan(ROUND, Demand(datasets=0, publications=700, requests=1, hits=1))
     assert most_publications(ROUND, 2000) == pytest.approx(70)
     assert most_publications(ROUND, 100_000) == 0
+
+
+def test_the_document_has_the_constants_and_the_example_as_they_are_computed() -> None:
+    text = (PROJECT_ROOT / "docs/explanation/capacity.md").read_text()
+    rows = [f"| {name} | {figure} | {meaning} |" for name, figure, meaning in describe_constants(DOCUMENTED)]
+    assert "\n".join(rows) in text
+    assert "\n".join(describe_example(DOCUMENTED)) in text
