@@ -103,17 +103,17 @@ def store_snapshot(settings: Settings, dataset: Dataset, published_state: Publis
     delete_snapshots(settings, published_state.dataset_id)
     make_private_folder(settings.known_folder)
     # From here on it is this host's copy, where the store is a bucket.
-    draft = draft.replace(settings.known_folder / f"{token_hex(8)}.part")
+    draft = draft.replace(settings.known_folder / f"{published_state.dataset_id}-{token_hex(8)}.part")
     open_store(settings).put(draft, make_key(dataset, published_state))
 
 
 def delete_snapshots(settings: Settings, dataset_id: int) -> None:
-    """Deletes the dataset's snapshots; other hosts' copies go with `delete_outdated_copies`."""
+    """Deletes the dataset's snapshots, half-made ones too; other hosts' copies go with `delete_outdated_copies`."""
     store = open_store(settings)
     for found in list(store.list(KNOWN)):
         if Path(found.key).name.startswith(f"{dataset_id}-"):
             store.delete(found.key)
-    for copy in settings.known_folder.glob(f"{dataset_id}-*.parquet"):
+    for copy in settings.known_folder.glob(f"{dataset_id}-*"):
         copy.unlink(missing_ok=True)
 
 
