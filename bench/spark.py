@@ -100,7 +100,13 @@ def judge_once(settings: Settings, file: Path) -> tuple[float, float]:
         batch = LandedBatch("", (LandedPart(file.name, "", file, file.stat().st_size),))
         limit = UnpackLimit.of(settings)
         parsed = parse_batch(
-            batch, dataset.input.file_format, needed_columns(dataset), folder, limit, lambda amount: None
+            batch,
+            dataset.input.file_format,
+            needed_columns(dataset),
+            folder,
+            limit,
+            lambda amount: None,
+            sliced=spark.is_spread(settings, batch),
         )
         plan = compile_cleaning(dataset, parsed.header, find_native(dataset))
         meter = Meter()

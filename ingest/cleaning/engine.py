@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 
 from catalog.model.dataset import Dataset, Property
-from ingest.cleaning.engines.spark import is_spread, spread
+from ingest.cleaning.engines.spark import spread
 from ingest.cleaning.newest import name_order, order_property
 from ingest.cleaning.plan import NATIVE_TYPES, CleaningPlan, quote_name, quote_text, reads_json
 from ingest.cleaning.published_snapshot import PublishedSnapshot
@@ -107,7 +107,7 @@ def clean_batch(
     """
     files = (snapshot.file,) if snapshot else ()
     columns = max(plan.width, len(plan.values))
-    judge = judge_on_cluster if is_spread(settings, parsed) else judge_here
+    judge = judge_on_cluster if parsed.sliced else judge_here
     with judge(plan, parsed, folder, settings, files) as engine:
         try:
             clean = write_files(engine, plan, parsed, folder, snapshot, mark)

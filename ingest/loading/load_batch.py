@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from catalog.model.dataset import Dataset, comes_continuously, file_format_of
 from catalog.model.load_request import FromSource, Replay
 from ingest.cleaning.engine import CleanBatch, clean_batch, find_native
+from ingest.cleaning.engines.spark import is_spread
 from ingest.cleaning.plan import compile_cleaning, needed_columns
 from ingest.cleaning.published_snapshot import PublishedSnapshot, find_snapshot, read_parents, read_published_state
 from ingest.cleaning.unread import Seen, note_emptied, note_gone_keys, note_unread
@@ -64,7 +65,13 @@ def parse_fetched(load: RunningLoad, batch: FetchedBatch) -> tuple[ParsedBatch, 
         needed = needed_columns(load.dataset)
         limit = UnpackLimit.of(load.settings)
         parsed = parse_batch(
-            batch.landed, file_format_of(load.dataset), needed, load.folder, limit, load.progress.advance
+            batch.landed,
+            file_format_of(load.dataset),
+            needed,
+            load.folder,
+            limit,
+            load.progress.advance,
+            sliced=is_spread(load.settings, batch.landed),
         )
         note_unread(load.dataset, parsed, load.ticket)
         from_source = isinstance(load.ticket.request, FromSource)

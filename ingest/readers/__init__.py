@@ -60,9 +60,11 @@ def parse_batch(
     folder: Path,
     limit: UnpackLimit,
     advance: Callable[[int], None],
+    *,
+    sliced: bool = False,
 ) -> ParsedBatch:
-    """The batch's records and its malformed ones, in files in `folder`."""
-    with open_record_writer(folder, file_format.delimiter, needed, advance) as record_writer:
+    """The batch's records and its malformed ones, in files in `folder`; `sliced` for a cluster to judge."""
+    with open_record_writer(folder, file_format.delimiter, needed, advance, sliced=sliced) as record_writer:
         for part in batch.parts:
             try:
                 make_reader(part.file_format or file_format, limit, folder).parse(part, record_writer)
@@ -81,6 +83,7 @@ def parse_batch(
         malformed_count=record_writer.malformed_count,
         parts=tuple(record_writer.parts),
         notes=tuple(record_writer.notes),
+        sliced=sliced,
     )
 
 

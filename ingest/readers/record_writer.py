@@ -48,6 +48,7 @@ class ParsedBatch:
     malformed_count: int
     parts: tuple[ParsedPart, ...]
     notes: tuple[str, ...] = ()  # what records do not show
+    sliced: bool = False  # whether a cluster is to judge its files
 
 
 class RecordWriter:
@@ -152,8 +153,10 @@ class RecordWriter:
 class SlicedFile:
     """Writes records into one file after another; each holds whole records."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, sliced: bool) -> None:
+        """Without `sliced` it is one file: DuckDB reads several at once, and takes memory for each."""
         self.folder = folder
+        self.sliced = sliced
         self.paths: list[Path] = []
         self.begin()
 
@@ -174,7 +177,7 @@ class SlicedFile:
 
     def end_full(self) -> None:
         """Begins another file where this one is full."""
-        if self.file.tell() >= SLICE_BYTES:
+        if self.sliced and self.file.tell() >= SLICE_BYTES:
             self.file.close()
             self.begin()
 
@@ -185,10 +188,10 @@ class SlicedFile:
 
 @contextmanager
 def open_record_writer(
-    folder: Path, delimiter: str, needed: Iterable[str], advance: Callable[[int], None]
+    folder: Path, delimiter: str, needed: Iterable[str], advance: Callable[[int], None], *, sliced: bool
 ) -> Iterator[RecordWriter]:
     """A record writer that writes into `folder`."""
-    out = SlicedFile(folder)
+    out = SlicedFile(folder, sliced=sliced)
     with (
         closing(out),
         (folder / "malformed.csv").open("w", newline="", encoding="utf-8") as bad,

@@ -31,7 +31,7 @@ class WorkSettings(CommonSettings):
         ),
     ] = "local"
     engine_from_bytes: Annotated[
-        int, Field(ge=0, description="Size of the parsed records from which a batch is judged by ENGINE, in bytes.")
+        int, Field(ge=0, description="Size from which a raw batch is judged by ENGINE, in bytes, as it came.")
     ] = 512 * 2**20
     source_limit_bytes: Annotated[
         int, Field(ge=1, description="Maximum size of a raw batch, decompressed, in bytes.")

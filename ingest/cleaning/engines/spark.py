@@ -25,6 +25,7 @@ from catalog.storage.store_place import StorePlace
 from ingest.cleaning.engines.slices import COLUMNS, SLICE_MARK, Judged, SliceTask, key_of_result, key_of_slice
 from ingest.cleaning.plan import CleaningPlan
 from ingest.errors import CleaningError, ClusterError
+from ingest.landing.landed_batch import LandedBatch
 from ingest.readers.record_writer import ParsedBatch
 from runtime.errors import StoreError
 from runtime.logs import log
@@ -37,11 +38,11 @@ CONNECT = "sc://"  # of Spark Connect; spark:// is a cluster's own master
 LOGGER = logging.getLogger("decant.load")
 
 
-def is_spread(settings: Settings, parsed: ParsedBatch) -> bool:
+def is_spread(settings: Settings, batch: LandedBatch) -> bool:
     """Whether a batch is judged on the cluster: there is one, and the batch is large enough to be worth it."""
     if settings.engine == "local":
         return False
-    return sum(file.stat().st_size for file in parsed.records) >= settings.engine_from_bytes
+    return sum(part.size for part in batch.parts) >= settings.engine_from_bytes
 
 
 @contextmanager

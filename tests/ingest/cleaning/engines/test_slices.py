@@ -13,6 +13,7 @@ import pytest
 
 from catalog.storage.folder_store import FolderStore
 from catalog.storage.object_store import SLICES
+from ingest.cleaning import engine
 from ingest.cleaning.engines import spark
 from ingest.cleaning.engines.slices import Judged, SliceTask, delete_old_slices, key_of_slice
 from ingest.readers import record_writer
@@ -50,6 +51,21 @@ def test_a_batch_in_slices_comes_out_like_the_whole(
     assert expected["counts"][3] > 10
     assert outcome_of(spread, THINGS) == expected
     assert list(FolderStore(spread.settings.home).list(SLICES)) == []
+
+
+def test_a_batch_that_is_judged_here_is_one_file(make_lab: Callable[..., Lab], sliced: pytest.MonkeyPatch) -> None:
+    found: list[int] = []
+    original = engine.evaluate_rules
+
+    def note(connection: Any, plan: Any, parsed: Any) -> None:
+        found.append(len(parsed.records))
+        original(connection, plan, parsed)
+
+    sliced.setattr(engine, "evaluate_rules", note)
+    lab = make_lab(TYPES)
+    lab.write("things.csv", make_things(600, 1))
+    assert lab.ingest(THINGS).status == "published"
+    assert found == [1]
 
 
 def test_a_small_batch_is_judged_here(make_lab: Callable[..., Lab], sliced: pytest.MonkeyPatch) -> None:
