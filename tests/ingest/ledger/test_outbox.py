@@ -93,7 +93,7 @@ def test_a_withheld_load_is_told_with_its_rules_alone_and_its_publication_when_i
 def test_a_failed_load_is_told_once_after_its_last_attempt_without_its_message(
     lab: Lab, engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_arguments: object) -> None:
+    def fail(*_arguments: object, **_named: object) -> None:
         raise SourceUnavailableError("secret words of the source")
 
     load_id = queue_load(engine, lab.dataset("people.people"), "ingest")
