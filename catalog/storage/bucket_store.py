@@ -1,43 +1,26 @@
-"""Objects in a bucket of an S3-compatible store.
-
-Who may use it is only ever said by the environment, as every tool for such stores does it: AWS_ACCESS_KEY_ID,
-AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION, or the machine's own role.
-"""
+"""Objects in a bucket of an S3-compatible store."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
 from urllib.parse import urlsplit
 
 import obstore
-from obstore.exceptions import (
-    AlreadyExistsError,
-    BaseError,
-    NotFoundError,
-    PermissionDeniedError,
-    UnauthenticatedError,
-)
+from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
 from obstore.store import S3Store
 
 from catalog.storage.object_store import Placed, StoredObject
+from runtime import bucket_client
+from runtime.bucket_client import CHUNK_BYTES, is_refusal
 from runtime.bucket_location import SCHEME
 from runtime.errors import StoreError, StoreUnavailableError
 
-CHUNK_BYTES = 1 << 20
-CONNECT_TIMEOUT = timedelta(seconds=10)
-READ_TIMEOUT = timedelta(seconds=60)  # without a byte
-TOTAL_TIMEOUT = timedelta(hours=1)  # of one object
-RETRIES = 4
-RETRY_TIMEOUT = timedelta(seconds=60)
 # A conditional put is sent as one request, which stores take up to 5 GB.
 ONE_REQUEST_BYTES = 4 * 2**30
-REFUSED = re.compile(r"\b(401 Unauthorized|403 Forbidden)\b")  # a listing says it in its words only
 
 
 class BucketStore:
@@ -128,7 +111,7 @@ class BucketStore:
         except (NotFoundError, FileNotFoundError, AlreadyExistsError, StoreError):
             raise
         except (BaseError, OSError, ValueError) as error:
-            if isinstance(error, PermissionDeniedError | UnauthenticatedError) or REFUSED.search(str(error)):
+            if is_refusal(error):
                 raise StoreError(
                     f"{self.url} denies access: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY must belong to an account"
                     f" that may list, read, write and delete there."
@@ -143,22 +126,9 @@ def open_client(url: str) -> S3Store:
     parts = urlsplit(url)
     plain = url.startswith(SCHEME)
     bucket, _, folder = (url.removeprefix(SCHEME) if plain else parts.path.lstrip("/")).partition("/")
-    config: Any = {} if plain else {"endpoint": f"{parts.scheme}://{parts.netloc}"}
-    options: Any = {
-        "allow_http": parts.scheme == "http",
-        "connect_timeout": CONNECT_TIMEOUT,
-        "read_timeout": READ_TIMEOUT,
-        "timeout": TOTAL_TIMEOUT,
-    }
-    retries: Any = {"max_retries": RETRIES, "retry_timeout": RETRY_TIMEOUT}
+    endpoint = "" if plain else f"{parts.scheme}://{parts.netloc}"
     try:
-        return S3Store(
-            bucket,
-            prefix=folder.strip("/") or None,
-            config=config | ({} if plain else {"virtual_hosted_style_request": False}),
-            client_options=options,
-            retry_config=retries,
-        )
+        return bucket_client.open_client(bucket, folder.strip("/"), endpoint)
     except (BaseError, ValueError):
         raise StoreError(f"{url} is not a location in an object store.") from None
 

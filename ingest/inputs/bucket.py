@@ -1,25 +1,16 @@
-"""Objects in an S3-compatible store: the same patterns, batches and positions as files, distinguished by their ETags.
-
-Who may read is only ever said by the environment, as every tool for such stores does it: AWS_ACCESS_KEY_ID,
-AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION, AWS_SKIP_SIGNATURE, or the machine's own role. Plain HTTP is
-spoken only where the contract's endpointUrl says so.
-"""
+"""Objects in an S3-compatible store: patterns, batches and positions as of files, told apart by their ETags."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import Any
 
 import obstore
 from obstore.exceptions import (
     BaseError,
     NotFoundError,
-    PermissionDeniedError,
     PreconditionError,
-    UnauthenticatedError,
 )
 from obstore.store import S3Store
 
@@ -32,14 +23,7 @@ from ingest.inputs.file_patterns import fixed_prefix, has_magic, match_path, spl
 from ingest.inputs.raw_batch import InputContext, RawBatch, RawPart
 from ingest.inputs.variables import VariableExpander
 from ingest.ledger.landed_note import Position
-
-CHUNK_BYTES = 1 << 20
-CONNECT_TIMEOUT = timedelta(seconds=10)
-READ_TIMEOUT = timedelta(seconds=60)  # without a byte
-TOTAL_TIMEOUT = timedelta(hours=1)  # of one object
-RETRIES = 4
-RETRY_TIMEOUT = timedelta(seconds=60)
-REFUSED = re.compile(r"\b(401 Unauthorized|403 Forbidden)\b")  # a listing says it in its words only
+from runtime.bucket_client import CHUNK_BYTES, is_refusal, open_client
 
 
 @contextmanager
@@ -76,21 +60,8 @@ def open_store(source: Input, permits: Permits) -> S3Store:
     if problem := permits.refuse_bucket(location, source.path or "", expander.expand):
         raise PathOutsideRootError(f"The bucket {problem}.")
     name, folder, endpoint = (expander.expand(text or "") for text in location.filled)
-    config: Any = {"endpoint": endpoint, "virtual_hosted_style_request": False} if endpoint else {}
-    options: Any = {
-        "allow_http": endpoint.startswith("http://"),
-        "connect_timeout": CONNECT_TIMEOUT,
-        "read_timeout": READ_TIMEOUT,
-        "timeout": TOTAL_TIMEOUT,
-    }
     try:
-        return S3Store(
-            name,
-            prefix=folder or None,
-            config=config,
-            client_options=options,
-            retry_config={"max_retries": RETRIES, "retry_timeout": RETRY_TIMEOUT},
-        )
+        return open_client(name, folder, endpoint)
     except (BaseError, ValueError) as error:
         raise SourceError(f"{location.address} is not a location in an object store.") from error
 
@@ -137,7 +108,7 @@ def refuse_unreachable(source: Input, name: str) -> Iterator[None]:
     except PreconditionError:
         raise SourceUnavailableError(f"The object {name!r} was replaced while it was read. Retry.") from None
     except (BaseError, OSError, ValueError) as error:
-        if isinstance(error, PermissionDeniedError | UnauthenticatedError) or REFUSED.search(str(error)):
+        if is_refusal(error):
             raise SourceError(
                 f"{location} denies access: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY must belong to an"
                 f" account with read access."

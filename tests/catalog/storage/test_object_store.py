@@ -11,11 +11,11 @@ from secrets import token_hex
 
 import pytest
 
-from catalog.storage import bucket_store
 from catalog.storage.bucket_store import BucketStore
 from catalog.storage.folder_store import FolderStore
 from catalog.storage.object_store import ObjectStore
 from catalog.storage.store_place import open_store
+from runtime import bucket_client
 from runtime.errors import SettingsError, StoreError, StoreUnavailableError
 from runtime.settings.settings import load_settings
 from tests.support.buckets import make_bucket
@@ -110,8 +110,8 @@ def test_a_bucket_that_keeps_versions_is_refused_in_production(bucket_server: st
 def test_a_bucket_that_is_not_there_or_does_not_answer_is_said(
     bucket_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bucket_store, "RETRIES", 0)
-    monkeypatch.setattr(bucket_store, "RETRY_TIMEOUT", timedelta(seconds=1))
+    monkeypatch.setattr(bucket_client, "RETRIES", 0)
+    monkeypatch.setattr(bucket_client, "RETRY_TIMEOUT", timedelta(seconds=1))
     with pytest.raises(StoreError):
         BucketStore(f"{bucket_server}/nothing", refuses_versions=False).put(draft(tmp_path, b"x"), KEY)
     with socket.create_server(("127.0.0.1", 0)) as silent:

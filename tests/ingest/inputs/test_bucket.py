@@ -20,10 +20,10 @@ from catalog.inputs.permits import Permits
 from catalog.model.dataset import Input
 from catalog.model.sources import BucketSource
 from ingest.errors import PathOutsideRootError, SourceError, SourceMissingError
-from ingest.inputs import bucket as reader
 from ingest.inputs import find_position
 from ingest.inputs.bucket import open_bucket_batch
 from ingest.inputs.raw_batch import InputContext
+from runtime import bucket_client
 from runtime.settings.settings import load_settings
 
 PRODUCTION = {"env": "production", "secret": "x" * 32, "database_url": "postgresql://own@db.example/decant"}
@@ -61,8 +61,8 @@ def access(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIACANARY")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-canary")
     monkeypatch.setenv("AWS_REGION", "us-east-1")
-    monkeypatch.setattr(reader, "RETRIES", 1)
-    monkeypatch.setattr(reader, "RETRY_TIMEOUT", timedelta(seconds=2))
+    monkeypatch.setattr(bucket_client, "RETRIES", 1)
+    monkeypatch.setattr(bucket_client, "RETRY_TIMEOUT", timedelta(seconds=2))
 
 
 def place(endpoint: str, path: str, folder: str = "", mode: str = "snapshot", **more: Any) -> InputContext:
