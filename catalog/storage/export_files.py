@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from catalog.model.dataset import Dataset
-from catalog.storage.object_store import EXPORTS
+from catalog.storage.object_store import EXPORTS, delete_older
 from catalog.storage.store_place import open_store
 from runtime.settings.settings import Settings
 
@@ -35,9 +35,7 @@ def delete_old_exports(settings: Settings, now: datetime) -> None:
     """Deletes the exports that have been in the bucket for a week: they are made again where they are asked for."""
     store = open_store(settings)
     if store.is_shared:
-        for found in list(store.list(EXPORTS)):
-            if found.stored_at < now.timestamp() - KEPT_SECONDS:
-                store.delete(found.key)
+        delete_older(store, EXPORTS, now.timestamp() - KEPT_SECONDS)
 
 
 def delete_files(root: Path, dataset: Dataset, before: tuple[str, int] | None = None) -> int:

@@ -47,3 +47,10 @@ class ObjectStore(Protocol):
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """The objects below a folder of keys."""
+
+
+def delete_older(store: ObjectStore, prefix: str, before: float) -> None:
+    """Deletes the objects below a folder of keys that were stored before a moment (seconds since 1970)."""
+    for found in list(store.list(prefix)):
+        if found.stored_at < before:
+            store.delete(found.key)

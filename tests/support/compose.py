@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 import secrets
+import subprocess
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -23,6 +26,14 @@ def replace_all(text: str, changes: Mapping[str, str]) -> str:
         assert old in text, old
         text = text.replace(old, new)
     return text
+
+
+def check_compose(path: Path) -> None:
+    """Fails where a file is not what the specification of Compose says."""
+    checker = Path(sys.executable).with_name("check-jsonschema")
+    command = [checker, "--builtin-schema", "vendor.compose-spec", path]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 def interpolate(text: str, variables: Mapping[str, str]) -> str:

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import duckdb
 import pyarrow as pa
 
-from catalog.storage.object_store import SLICES
-from catalog.storage.store_place import StorePlace
+from catalog.storage.object_store import SLICES, delete_older
+from catalog.storage.store_place import StorePlace, open_store
 from runtime.duckdb_connection import open_duckdb
 from runtime.duckdb_quoting import quote_text
 from runtime.postgres.driver_messages import describe_duckdb
@@ -103,10 +103,7 @@ SCHEMA = pa.schema(
 
 def delete_old_slices(settings: Settings, now: datetime) -> None:
     """Deletes what loaders left behind that were killed while a cluster judged for them."""
-    store = StorePlace.of(settings).open()
-    for found in list(store.list(SLICES)):
-        if found.stored_at < now.timestamp() - KEPT_SECONDS:
-            store.delete(found.key)
+    delete_older(open_store(settings), SLICES, now.timestamp() - KEPT_SECONDS)
 
 
 def key_of_slice(prefix: str, number: int) -> str:
