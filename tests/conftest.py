@@ -33,7 +33,8 @@ gc.disable()  # modules are imported from here on, which stay
 Load = Callable[[Callable[..., Lab]], Lab]  # builds and loads a product, with `make_lab`
 PROCESSES = ("subprocess", "run_embedded", "uvicorn")  # what a file of tests that start processes imports,
 STARTERS = {
-    f"tests.support.{name}" for name in ("command_line", "deployment", "proxies", "serve_process", "site", "tools")
+    f"tests.support.{name}"
+    for name in ("command_line", "deployment", "killed", "proxies", "serve_process", "site", "tools")
 }  # or has parts of
 
 

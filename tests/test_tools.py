@@ -29,7 +29,7 @@ def test_pgbouncer_gives_one_client_several_backends(pgbouncer: Bouncer, server:
 
 def test_nginx_answers() -> None:
     with run_nginx(lambda port, folder: f"server {{ listen 127.0.0.1:{port}; return 200 'here'; }}") as nginx:
-        assert httpx.get(f"http://127.0.0.1:{nginx.port}/").text == "here"
+        assert httpx.get(f"http://127.0.0.1:{nginx.port}/", timeout=60).text == "here"
 
 
 def test_mariadb_keeps_rows(mariadb: MariaDB) -> None:

@@ -82,7 +82,7 @@ def test_each_container_gets_its_own_passwords_only(stack: Stack) -> None:
 
 
 def test_plain_http_leads_to_tls_and_metrics_stay_inside(front: Front, client: httpx.Client) -> None:
-    moved = httpx.get(f"http://127.0.0.1:{front.plain}{BASE}/records?limit=1")
+    moved = httpx.get(f"http://127.0.0.1:{front.plain}{BASE}/records?limit=1", timeout=60)
     assert (moved.status_code, moved.headers["location"]) == (308, f"https://127.0.0.1{BASE}/records?limit=1")
     assert client.get("/metrics").status_code == 404
 

@@ -45,7 +45,7 @@ def test_a_request_s_trace_leads_down_to_its_statement(lab: Lab, collector: Coll
     trace = "0af7651916cd43dd8448eb211c80319c"
     headers = {"traceparent": f"00-{trace}-b7ad6b7169203331-00", "X-API-Key": "dcnt_secret"}
     try:
-        with httpx.Client(base_url=url[0]) as client:
+        with httpx.Client(base_url=url[0], timeout=60) as client:
             path = "/data/people/v1/people/records"
             assert (
                 client.get(f"{path}?name=Hedwig", headers={"traceparent": headers["traceparent"]}).status_code == 200

@@ -29,9 +29,9 @@ def serve_buckets() -> Iterator[str]:
 
 def make_bucket(endpoint: str, name: str, *, versioned: bool = False) -> str:
     """The address of a new bucket."""
-    httpx.put(f"{endpoint}/{name}").raise_for_status()
+    httpx.put(f"{endpoint}/{name}", timeout=60).raise_for_status()
     if versioned:
-        httpx.put(f"{endpoint}/{name}?versioning", content=VERSIONED).raise_for_status()
+        httpx.put(f"{endpoint}/{name}?versioning", content=VERSIONED, timeout=60).raise_for_status()
     return f"{endpoint}/{name}"
 
 

@@ -112,7 +112,7 @@ def publish(lab: Lab, *names: str) -> int:
 def fetch(address: Address, path: str, **headers: str) -> httpx.Response:
     """An answer that ends."""
     fields = {name.replace("_", "-"): value for name, value in headers.items()}
-    return httpx.get(f"http://{address[0]}:{address[1]}{path}", headers=fields, timeout=20)
+    return httpx.get(f"http://{address[0]}:{address[1]}{path}", headers=fields, timeout=60)
 
 
 def told(stream: Stream) -> tuple[int | None, str]:

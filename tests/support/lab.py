@@ -33,6 +33,7 @@ from runtime.postgres.database import DatabaseUrls, make_engine
 from runtime.settings.settings import Settings, load_settings
 from tests.support.service import NO_TLS, run_in_thread
 
+CLIENT_SECONDS = 60.0  # of a request of a test: none takes long, but a machine may be busy
 PEOPLE = """
 apiVersion: v3.1.0
 kind: DataContract
@@ -152,7 +153,7 @@ class Lab:
             address = self.address or (self.shared or stack).enter_context(self.run_service())
             if self.shared is not None:
                 self.address = address
-            yield stack.enter_context(httpx.Client(base_url=address, timeout=20, verify=NO_TLS))
+            yield stack.enter_context(httpx.Client(base_url=address, timeout=CLIENT_SECONDS, verify=NO_TLS))
 
     @contextmanager
     def run_service(self) -> Iterator[str]:

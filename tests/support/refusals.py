@@ -109,7 +109,7 @@ def run_ground(folder: Path, urls: DatabaseUrls, *issuers: TokenIssuer) -> Itera
     lab = Lab.build(folder, urls, SHOP, token_issuers=issuers)
     lab.migrate()
     assert lab.ingest("shop.things", ROWS, "things.csv").status == "published"
-    with serving(lab) as (host, port), httpx.Client(base_url=f"http://{host}:{port}", timeout=20) as client:
+    with serving(lab) as (host, port), httpx.Client(base_url=f"http://{host}:{port}", timeout=60) as client:
         keys = make_keys(lab)
         yield Ground(lab, client, keys | make_cursors(client, keys["reader"]))
 

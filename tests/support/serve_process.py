@@ -41,7 +41,7 @@ def serving(lab: Lab, *options: str) -> Iterator[tuple[subprocess.Popen[str], st
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.communicate(timeout=30)
+            process.communicate(timeout=60)
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()

@@ -160,7 +160,7 @@ class Walkthrough:
                 yield client, line.replace(found[1], BASE)
         finally:
             process.terminate()
-            process.communicate(timeout=30)
+            process.communicate(timeout=60)
 
     @contextmanager
     def serve_others(self, command: str, port: str) -> Iterator[None]:
@@ -182,7 +182,7 @@ class Walkthrough:
             yield
         finally:
             process.terminate()
-            process.wait(timeout=30)
+            process.wait(timeout=60)
 
 
 def is_open(port: int) -> bool:

@@ -63,7 +63,7 @@ def test_the_example_in_python_yields_revisions_and_goes_on_where_it_was(lab: La
     names: dict[str, Any] = {}
     exec(example("python", base), names)
     follow: Callable[..., Iterator[dict[str, Any]]] = names["follow"]
-    with httpx.Client(base_url=base) as api, closing(follow(api, PEOPLE)) as events:
+    with httpx.Client(base_url=base, timeout=60) as api, closing(follow(api, PEOPLE)) as events:
         assert next(events)["revision"] == 1
         publish(lab, "Ben")
         event = next(events)
@@ -71,7 +71,7 @@ def test_the_example_in_python_yields_revisions_and_goes_on_where_it_was(lab: La
         assert api.get(event["changes"]).json()["data"][0]["record"]["name"] == "Ben"
     publish(lab, "Cid")
     publish(lab, "Dan")
-    with httpx.Client(base_url=base) as api, closing(follow(api, PEOPLE, 2)) as events:
+    with httpx.Client(base_url=base, timeout=60) as api, closing(follow(api, PEOPLE, 2)) as events:
         event = next(events)
         assert "since=2&at=" in event["changes"]
         assert event["revision"] in {3, 4}

@@ -24,7 +24,7 @@ def served(lab: Lab) -> Iterator[tuple[str, int]]:
 
 def test_every_answer_forbids_sniffing(served: tuple[str, int], lab: Lab) -> None:
     host, port = served
-    with httpx.Client(base_url=f"http://{host}:{port}") as client:
+    with httpx.Client(base_url=f"http://{host}:{port}", timeout=60) as client:
         tag = client.get(RECORDS).headers["etag"]
         answers = [
             client.get(RECORDS),
@@ -34,7 +34,7 @@ def test_every_answer_forbids_sniffing(served: tuple[str, int], lab: Lab) -> Non
             client.get("/nowhere"),
             client.get("/livez"),
             client.get("/openapi.json"),
-            client.get("/docs", follow_redirects=True),
+            client.get("/docs", follow_redirects=True, timeout=60),
         ]
         with psycopg.connect(lab.urls.owner, autocommit=True) as owner:
             owner.execute("ALTER TABLE people_v1.people RENAME age TO years")
@@ -63,5 +63,5 @@ def test_what_is_refused_before_it_is_a_request_forbids_sniffing_too(served: tup
 
 def test_pages_forbid_framing(served: tuple[str, int]) -> None:
     host, port = served
-    page = httpx.get(f"http://{host}:{port}/docs", follow_redirects=True)
+    page = httpx.get(f"http://{host}:{port}/docs", follow_redirects=True, timeout=60)
     assert "frame-ancestors 'none'" in page.headers["content-security-policy"]

@@ -39,7 +39,12 @@ def test_the_committed_document_is_what_the_contracts_say() -> None:
     assert is_current(catalog, PROJECT_ROOT / "openapi" / "openapi.json")
 
 
-def test_the_document_is_valid_openapi(document: dict[str, Any]) -> None:
+# The validator takes thirteen seconds for all contracts; one of them has each kind of operation.
+@pytest.mark.parametrize("names", ["earthquakes*", pytest.param("*", marks=pytest.mark.slow)])
+def test_the_document_is_valid_openapi(tmp_path: Path, names: str) -> None:
+    for file in (PROJECT_ROOT / "contracts").glob(names):
+        (tmp_path / file.name).symlink_to(file)
+    document = build_document(load_catalog(load_settings(contracts=tmp_path)))
     assert list(OpenAPIV31SpecValidator(document).iter_errors()) == []
 
 

@@ -29,7 +29,7 @@ def test_an_answer_has_no_chunks_and_ends_with_the_connection(lab: Lab) -> None:
     lab.ingest("people.people", "id,name,age,born\n" + "".join(f"{n},Ann {n},30,\n" for n in range(5000)))
     with serving(lab) as address:
         base = f"http://{address[0]}:{address[1]}"
-        whole = httpx.get(base + EXPORT, headers={"Accept-Encoding": "identity"})
+        whole = httpx.get(base + EXPORT, headers={"Accept-Encoding": "identity"}, timeout=60)
         assert whole.headers["transfer-encoding"] == "chunked"
         for fields in ((), ("Connection: keep-alive",), ("Host: x", "Connection: keep-alive, x")):
             head, body = ask(address, "GET", EXPORT, *fields)
@@ -37,7 +37,7 @@ def test_an_answer_has_no_chunks_and_ends_with_the_connection(lab: Lab) -> None:
             assert not [line for line in head if line.startswith(("transfer-encoding", "content-length"))]
             assert "connection: close" in head
             assert body == whole.content
-        page = httpx.get(base + RECORDS, headers={"Accept-Encoding": "identity"})
+        page = httpx.get(base + RECORDS, headers={"Accept-Encoding": "identity"}, timeout=60)
         head, body = ask(address, "GET", RECORDS)
         assert f"content-length: {len(body)}" in head
         assert body == page.content

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
+from types import ModuleType
 from typing import Any
 
 import httpx
@@ -18,6 +15,7 @@ from ingest.errors import SourceUnavailableError
 from ingest.inputs import events as module
 from ingest.ledger.loads import open_load
 from ingest.loading.prune_datasets import prune_datasets
+from tests.support.killed import run_killed
 from tests.support.lab import Lab
 from tests.support.load_steps import caller_of
 from tests.support.pushing import READINGS, SENSORS, TABLE, make_key, outcomes, push
@@ -169,56 +167,19 @@ def test_large_events_are_taken_a_few_at_a_time_but_always_one(
     assert account(sensors) == (2, 0)
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from runtime.postgres.database import make_engine
-from runtime.settings.settings import load_settings
-from catalog.contract.load import load_catalog
-from catalog.storage.dataset_tables import build_tables
-from ingest.loading.loader import Loader
-import ingest.inputs.events
-from tests.support.load_steps import caller_of
-
-home, contracts, url, place, step = sys.argv[1:]
-settings = load_settings(home=Path(home), contracts=Path(contracts))
-catalog = load_catalog(settings)
-module = caller_of(step) if place == "load" else ingest.inputs.events
-original = getattr(module, step)
-
-def die(*args, **kwargs):
-    if step != "read_payloads":
-        original(*args, **kwargs)
-    os.kill(os.getpid(), signal.SIGKILL)
-
-setattr(module, step, die)
-loader = Loader(settings, catalog, build_tables(catalog.products.values()), make_engine(url))
-loader.run(catalog.find("sensors.readings")[0])
-"""
-
-
 @pytest.mark.parametrize(
     ("place", "step"),
     [
-        ("events", "take_over"),
-        ("events", "read_payloads"),
-        ("load", "land"),
-        ("load", "note_landed"),
-        ("load", "clean_batch"),
-        ("load", "publish_or_withhold"),
+        (module, "take_over"),
+        (module, "read_payloads"),
+        *((caller_of(step), step) for step in ("land", "note_landed", "clean_batch", "publish_or_withhold")),
     ],
 )
 def test_a_load_that_was_killed_loses_no_event_and_brings_none_twice(
-    sensors: Lab, client: httpx.Client, headers: dict[str, str], place: str, step: str
+    sensors: Lab, client: httpx.Client, headers: dict[str, str], place: ModuleType, step: str
 ) -> None:
     first = push(client, headers, [{"id": 1, "note": "a"}, {"id": "x"}, {"id": 2}])
-    settings = sensors.settings
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED, settings.home, settings.contracts, sensors.urls.ingest, place, step],
-        env=os.environ | {"PYTHONPATH": os.getcwd()},
-        check=False,
-    )
-    assert killed.returncode == -signal.SIGKILL
+    run_killed(sensors, READINGS, place, step, before=step == "read_payloads")
     second = push(client, headers, {"id": 1, "note": "b"})
     while sensors.ingest(READINGS).more:
         pass

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
-import signal
-import subprocess
-import sys
 import zipfile
 from collections.abc import Callable
 
@@ -18,6 +14,7 @@ from catalog.storage.ledger_tables import DatasetHead
 from ingest.errors import DatasetBusyError
 from ingest.ledger.lease import lock_dataset
 from runtime.postgres.database import make_engine
+from tests.support.killed import run_killed
 from tests.support.lab import PEOPLE, Lab
 from tests.support.load_steps import caller_of
 
@@ -257,52 +254,11 @@ def test_the_ledger_keeps_no_staging_table(lab: Lab) -> None:
     assert list(lab.settings.work_folder.iterdir()) == []
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from runtime.postgres.database import make_engine
-from runtime.settings.settings import load_settings
-from catalog.contract.load import load_catalog
-from catalog.storage.dataset_tables import build_tables
-from ingest.loading.loader import Loader
-from tests.support.load_steps import caller_of
-
-home, contracts, data, url, step = sys.argv[1:]
-settings = load_settings(home=Path(home), contracts=Path(contracts), data=Path(data))
-catalog = load_catalog(settings)
-module = caller_of(step)
-original = getattr(module, step)
-
-def die(*args, **kwargs):
-    original(*args, **kwargs)
-    os.kill(os.getpid(), signal.SIGKILL)
-
-setattr(module, step, die)
-loader = Loader(settings, catalog, build_tables(catalog.products.values()), make_engine(url))
-loader.run(catalog.find("people.people")[0])
-"""
-
-
 @pytest.mark.parametrize("step", ["land", "parse_batch", "clean_batch", "stage", "publish_or_withhold"])
 def test_a_load_that_was_killed_is_finished_by_the_next(lab: Lab, step: str) -> None:
     lab.ingest("people.people", GOOD)
     lab.write("people.csv", GOOD.replace("Cy,41", "Cy,42") + "9,,1,\n9,Ida,1,\n")
-    settings = lab.settings
-    killed = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            KILLED,
-            settings.home,
-            settings.contracts,
-            settings.data_folder,
-            lab.urls.ingest,
-            step,
-        ],
-        env=os.environ | {"PYTHONPATH": os.getcwd()},
-        check=False,
-    )
-    assert killed.returncode == -signal.SIGKILL
+    run_killed(lab, "people.people", caller_of(step), step)
     published = step == "publish_or_withhold"
     assert len(lab.rows("SELECT 1 FROM decant.revisions")) == (2 if published else 1)
     report = lab.ingest("people.people")
@@ -311,7 +267,7 @@ def test_a_load_that_was_killed_is_finished_by_the_next(lab: Lab, step: str) -> 
     assert len(lab.rows("SELECT 1 FROM decant.rejected_records")) == 1
     assert lab.rows("SELECT 1 FROM decant.loads WHERE status = 'running'") == []
     assert lab.rows("SELECT 1 FROM pg_tables WHERE schemaname = 'decant_staging'") == []
-    assert list(settings.work_folder.iterdir()) == []
+    assert list(lab.settings.work_folder.iterdir()) == []
 
 
 def test_a_worker_that_lost_its_token_publishes_nothing(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
