@@ -166,8 +166,8 @@ async def find_own_key(connection: Connection, key_id: str, line_days: int) -> d
         rotation = {"possible": facts["replaced_by"] is None, "expires_at": ends and ends.astimezone(UTC).isoformat()}
     except Problem:
         rotation = {"possible": False, "expires_at": None}
-    told: dict[str, object] = facts | {"predecessor": predecessor, "rotation": rotation}
-    return told
+    key: dict[str, object] = facts | {"predecessor": predecessor, "rotation": rotation}
+    return key
 
 
 async def rotate_key(connection: Connection, peppers: Peppers, rotation: Rotation, once: Once) -> dict[str, object]:

@@ -82,11 +82,11 @@ class RuleAccess:
 
 
 def count_rules(access: RuleAccess, rules: list[dict[str, Any]]) -> dict[str, int]:
-    """How many of the rules that may be told were kept, and how many not."""
-    told = [rule for rule in rules if access.may_see_measured(rule["rule"], rule["reads"])]
-    severities = [rule["severity"] for rule in told if not rule["passed"]]
+    """How many of the rules that the caller may see were kept, and how many not."""
+    seen = [rule for rule in rules if access.may_see_measured(rule["rule"], rule["reads"])]
+    severities = [rule["severity"] for rule in seen if not rule["passed"]]
     broken = severities.count("error")
-    return {"kept": len(told) - len(severities), "broken": broken, "warnings": len(severities) - broken}
+    return {"kept": len(seen) - len(severities), "broken": broken, "warnings": len(severities) - broken}
 
 
 def pick_rules(access: RuleAccess, rules: list[dict[str, Any]]) -> list[dict[str, object]]:

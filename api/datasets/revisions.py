@@ -112,14 +112,14 @@ def revisions_operation(dataset: Dataset) -> JsonObject:
     """What was published when."""
     number: dict[str, Any] = {"type": "integer"}
     facts = dict.fromkeys(("revision", "record_count", "inserted", "updated", "deleted"), number)
-    told: JsonObject = {
+    publication: JsonObject = {
         "published_at": {"type": "string", "format": "date-time"},
         DECIDED: {
             "type": "boolean",
             "description": "Whether its load was withheld, and an owner had it published all the same.",
         },
     }
-    one = {"type": "object", "properties": facts | told}
+    one = {"type": "object", "properties": facts | publication}
     schema = {
         "type": "object",
         "required": ["data", "revision", "next"],

@@ -35,7 +35,7 @@ class Follower:
         self.heads = heads
         self.caller = caller
         self.view = view  # changes where the rights of its caller do
-        self.told = since  # the last revision that the follower knows of
+        self.sent_revision = since  # the last revision that the follower knows of
         self.epoch = heads.epoch
         self.confirmed = asyncio.get_running_loop().time()  # when its rights were judged last
         self.ending: str | None = None
@@ -100,9 +100,9 @@ class Follower:
     def next_event(self) -> bytes | None:
         """The event of the newest revision where the follower was not told of it; may find that the stream ends."""
         head = self.find_head()
-        if head is None or head.revision <= self.told:
+        if head is None or head.revision <= self.sent_revision:
             return None
-        since, self.told = self.told, head.revision
+        since, self.sent_revision = self.sent_revision, head.revision
         counted = not self.view.row_filtered
         return write_revision(self.settings, self.view.dataset, self.epoch, head, since, counted=counted)
 
@@ -114,7 +114,7 @@ class Follower:
         head = self.heads.heads.get(self.key)
         if head is None:
             self.end("dataset_removed")
-        elif 0 < self.told < head.oldest_revision:
+        elif 0 < self.sent_revision < head.oldest_revision:
             self.end("revision_gone")  # its changes can no longer be read
             return None
         return head

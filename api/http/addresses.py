@@ -46,9 +46,9 @@ def scheme_of(request: Request) -> str:
     peer = parse_address((request.scope.get("client") or ("",))[0])
     trusted = [ip_network(text) for text in settings.trusted_proxies]
     if peer is not None and is_trusted(peer, trusted):
-        told = request.headers.get("x-forwarded-proto", "").rpartition(",")[2].strip().lower()
-        if told in {"http", "https"}:
-            return told
+        scheme = request.headers.get("x-forwarded-proto", "").rpartition(",")[2].strip().lower()
+        if scheme in {"http", "https"}:
+            return scheme
     return request.url.scheme
 
 

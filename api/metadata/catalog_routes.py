@@ -228,13 +228,15 @@ def describe_quality(status: DatasetStatus, access: RuleAccess) -> dict[str, obj
 
 def describe_decision(decided: dict[str, Any], access: RuleAccess) -> dict[str, object]:
     """Which rules failed when the current records were published anyway; to operators, whose and why."""
-    told: dict[str, object] = {
+    described: dict[str, object] = {
         "load": decided["load"],
         "withheld_load": decided["withheld_load"],
         "at": write_timestamp(read_timestamp(decided["at"])),
         "failed": pick_rules(access, decided["rules"]),
     }
-    return told | ({"by": decided["by"], "note": decided["note"]} if "ops:read" in access.principal.scopes else {})
+    return described | (
+        {"by": decided["by"], "note": decided["note"]} if "ops:read" in access.principal.scopes else {}
+    )
 
 
 def describe_view(context: Context, view: View, questions: Iterable[str]) -> dict[str, object]:

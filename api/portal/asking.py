@@ -103,9 +103,9 @@ class Asking:
             reply = await self.send(path, query)
         except Problem as problem:
             # What a page says of a problem is part of it, as an answer is.
-            told = f"{problem.code} {problem.detail}"
+            shown = f"{problem.code} {problem.detail}"
             is_told = KINDS[problem.code].status not in HIDDEN
-            self.replies.append(Reply(write_address(path, query), told, None, b"null", is_told))
+            self.replies.append(Reply(write_address(path, query), shown, None, b"null", is_told))
             raise
         self.replies.append(reply)
         return reply
@@ -205,9 +205,9 @@ def write_address(path: str, query: str) -> str:
 
 def problem_in(content: bytes, headers: Mapping[str, str]) -> Problem:
     """The problem that the API's answer is; its headers have names in lower case."""
-    told = orjson.loads(content)
+    problem = orjson.loads(content)
     kept = {name.title(): value for name, value in headers.items() if name in PROBLEM_FIELDS}
-    return Problem(told["code"], told.get("detail"), errors=told.get("errors"), headers=kept)
+    return Problem(problem["code"], problem.get("detail"), errors=problem.get("errors"), headers=kept)
 
 
 async def route(router: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:

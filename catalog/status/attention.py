@@ -71,8 +71,8 @@ def find_incidents(
         found += find_unreachable(status, now)
         if not found:
             found += find_late(status, now)
-        told = {incident.load_id for incident in found}
-        incidents += [*found, *(each for each in find_growing(status) if each.load_id not in told)]
+        listed = {incident.load_id for incident in found}
+        incidents += [*found, *(each for each in find_growing(status) if each.load_id not in listed)]
     return sorted(incidents, key=lambda each: (each.since or OLDEST, each.load_id or 0), reverse=True)
 
 

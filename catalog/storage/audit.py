@@ -22,8 +22,8 @@ SELECT {SCHEMA}.note_audit(%(principal)s, %(operation)s, %(product)s, %(dataset)
 
 
 @dataclass(frozen=True)
-class Deed:
-    """What was done, and to what."""
+class AuditEntry:
+    """One entry: what was done, and to what."""
 
     operation: str
     product: str | None = None
@@ -32,14 +32,14 @@ class Deed:
     facts: dict[str, Any] | None = None
 
 
-def note_audit(connection: sa.Connection, principal: str, deed: Deed) -> None:
+def note_audit(connection: sa.Connection, principal: str, entry: AuditEntry) -> None:
     """Writes an audit entry in the connection's transaction."""
     note = sa.func.decant.note_audit(
         sa.cast(principal, sa.Text),
-        sa.cast(deed.operation, sa.Text),
-        sa.cast(deed.product, sa.Text),
-        sa.cast(deed.dataset, sa.Text),
-        sa.cast(deed.records, sa.BigInteger),
-        sa.cast(deed.facts, JSONB(none_as_null=True)),
+        sa.cast(entry.operation, sa.Text),
+        sa.cast(entry.product, sa.Text),
+        sa.cast(entry.dataset, sa.Text),
+        sa.cast(entry.records, sa.BigInteger),
+        sa.cast(entry.facts, JSONB(none_as_null=True)),
     )
     connection.execute(sa.select(note))

@@ -11,7 +11,7 @@ import secrets
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from catalog.storage.audit import Deed, note_audit
+from catalog.storage.audit import AuditEntry, note_audit
 from catalog.storage.channels import REVISIONS_CHANNEL
 from catalog.storage.installation_tables import Epoch
 
@@ -35,6 +35,6 @@ def renew_epoch(connection: sa.Connection, expected: str, reason: str, by: str) 
     if begun is None:
         return read_epochs(connection)[-1]
     facts = {"epoch": epoch, "before": expected, "reason": reason}
-    note_audit(connection, by, Deed("new epoch", facts=facts))
+    note_audit(connection, by, AuditEntry("new epoch", facts=facts))
     connection.execute(sa.select(sa.func.pg_notify(REVISIONS_CHANNEL, RENEWED)))
     return epoch

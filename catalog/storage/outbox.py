@@ -93,8 +93,8 @@ def tell(connection: sa.Connection, kind: str, dataset_id: int | None, facts: di
         connection.execute(sa.insert(OutboxEvent).values(values))
         return
     head = (DatasetHead.product, DatasetHead.major, DatasetHead.dataset)
-    told = sa.select(*values.values(), *head).where(DatasetHead.id == dataset_id)
-    connection.execute(sa.insert(OutboxEvent).from_select([*values, "product", "major", "dataset"], told))
+    event = sa.select(*values.values(), *head).where(DatasetHead.id == dataset_id)
+    connection.execute(sa.insert(OutboxEvent).from_select([*values, "product", "major", "dataset"], event))
 
 
 def last_sequence(connection: sa.Connection) -> int:

@@ -55,9 +55,9 @@ def compile_nested_rules(prop: Property, json: str, path: str, level: int) -> st
         # Of two parts with one name, Postgres keeps the other one than DuckDB finds.
         doubled = f"len(json_keys({json})) > len(list_distinct(json_keys({json})))"
         singles = [write_reason(doubled, path, "type", "NULL", "has a duplicate name")]
-        told = {child.name for child in prop.children if child.required}
+        required = {child.name for child in prop.children if child.required}
         for rule in prop.rules:
-            for name in [n for n in rule.argument if n not in told] if rule.name == "required" else ():
+            for name in [n for n in rule.argument if n not in required] if rule.name == "required" else ():
                 lacks = f"NOT json_exists({json}, {quote_text(point_to(name))})"
                 place = f"{path} || {quote_text('.' + name)}"
                 singles.append(write_reason(lacks, place, "required", "NULL", "must be present, even if it is null"))

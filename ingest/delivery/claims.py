@@ -20,7 +20,7 @@ from catalog.storage.ledger_tables import TIMESTAMP, AppliedContract
 from catalog.storage.outbox import OutboxEvent, last_sequence
 from catalog.storage.subscription_rights import Wanted
 from catalog.storage.subscription_tables import Subscription
-from ingest.delivery.message import TEST_KIND, Told
+from ingest.delivery.message import TEST_KIND, Event
 from runtime.plain_text import map_texts, restore_text
 from runtime.postgres.sql_types import SqlRow
 
@@ -29,7 +29,7 @@ LEASE = timedelta(seconds=60)  # much longer than one message takes
 # The first event that waits for each subscription whose turn it is. While its receiver fails, and of what waited in
 # that time, a revision that a later one follows is passed over. Tests and replays that were asked for go before.
 DUE = sa.text("""
-SELECT s.*, e.sequence, e.event_id, e.kind, e.dataset, e.facts, e.created_at AS told_at
+SELECT s.*, e.sequence, e.event_id, e.kind, e.dataset, e.facts, e.created_at AS happened_at
 FROM decant.subscriptions AS s LEFT JOIN LATERAL (
   SELECT o.sequence, o.event_id, o.kind, o.dataset, o.facts, o.created_at FROM decant.outbox AS o
   WHERE o.product = s.product AND o.major = s.major AND o.sequence > s.cursor
@@ -64,7 +64,7 @@ class Claim:
     address: str
     secrets: list[dict[str, Any]]
     failures: int
-    told: Told | None  # None where what was asked to be sent again is no longer kept
+    event: Event | None  # None where what was asked to be sent again is no longer kept
     asked: bool  # whether a person asked for it: a test, a replay; it is tried once
 
 
@@ -74,8 +74,8 @@ def claim_due(engine: sa.Engine, products: Collection[str], now: datetime, most:
         rows = connection.execute(DUE, {"now": now, "products": list(products), "most": most}).all()
         claims = []
         for row in rows:
-            told = read_asked(connection, row) if row.asked else read_told(row, row.told_at, row.sequence)
-            claims.append(make_claim(row, told))
+            event = read_asked(connection, row) if row.asked else read_event(row, row.happened_at, row.sequence)
+            claims.append(make_claim(row, event))
         for claim in claims:
             values: dict[str, object] = {"lease": claim.lease, "lease_until": now + LEASE}
             if claim.failures:
@@ -85,7 +85,7 @@ def claim_due(engine: sa.Engine, products: Collection[str], now: datetime, most:
     return claims
 
 
-def make_claim(row: SqlRow, told: Told | None) -> Claim:
+def make_claim(row: SqlRow, event: Event | None) -> Claim:
     """A row of DUE as a claim, with a new token."""
     return Claim(
         subscription_id=row.id,
@@ -97,24 +97,24 @@ def make_claim(row: SqlRow, told: Told | None) -> Claim:
         address=row.address,
         secrets=row.secrets,
         failures=row.failures,
-        told=told,
+        event=event,
         asked=bool(row.asked),
     )
 
 
-def read_told(row: SqlRow, told_at: datetime, sequence: int | None) -> Told:
+def read_event(row: SqlRow, happened_at: datetime, sequence: int | None) -> Event:
     """An event of the outbox."""
     facts: Any = map_texts(row.facts, restore_text)
-    return Told(row.event_id, row.kind, row.product, row.major, row.dataset, facts, told_at, sequence)
+    return Event(row.event_id, row.kind, row.product, row.major, row.dataset, facts, happened_at, sequence)
 
 
-def read_asked(connection: sa.Connection, row: SqlRow) -> Told | None:
+def read_asked(connection: sa.Connection, row: SqlRow) -> Event | None:
     """The test or the event that somebody asked for first; None where the event is no longer kept."""
     asked = row.asked[0]
     if "test" in asked:
         facts = {"subscription": row.id}
         at = datetime.fromisoformat(asked["at"])
-        return Told(uuid.UUID(asked["test"]), TEST_KIND, row.product, row.major, None, facts, at)
+        return Event(uuid.UUID(asked["test"]), TEST_KIND, row.product, row.major, None, facts, at)
     found = connection.execute(
         sa.select(OutboxEvent.__table__).where(
             OutboxEvent.event_id == uuid.UUID(asked["event"]),
@@ -122,7 +122,7 @@ def read_asked(connection: sa.Connection, row: SqlRow) -> Told | None:
             OutboxEvent.major == row.major,
         )
     ).one_or_none()
-    return read_told(found, found.created_at, None) if found else None
+    return read_event(found, found.created_at, None) if found else None
 
 
 def read_scopes(engine: sa.Engine, subscription_id: str, now: datetime) -> frozenset[str] | None:
@@ -130,9 +130,9 @@ def read_scopes(engine: sa.Engine, subscription_id: str, now: datetime) -> froze
 
     A function of the database tells it: the login of ingestion reads no keys.
     """
-    told = sa.func.decant.webhook_scopes(subscription_id, sa.cast(now, TIMESTAMP), type_=JSONB)
+    query = sa.func.decant.webhook_scopes(subscription_id, sa.cast(now, TIMESTAMP), type_=JSONB)
     with engine.connect() as connection:
-        scopes = connection.execute(sa.select(told)).scalar_one()
+        scopes = connection.execute(sa.select(query)).scalar_one()
     return None if scopes is None else frozenset(scopes)
 
 

@@ -21,7 +21,7 @@ from catalog.model.webhook_address import allowed_networks, read_topic
 from catalog.storage.subscription_rights import Readable, find_lacking, find_readable
 from catalog.storage.webhook_secrets import SecretLostError, read_secrets
 from ingest.delivery.claims import Claim, claim_due, is_migrated, read_scopes
-from ingest.delivery.message import TEST_KIND, Told, make_headers, make_message
+from ingest.delivery.message import TEST_KIND, Event, make_headers, make_message
 from ingest.delivery.outcomes import Sent, end_subscription, note_sent, pass_over, put_off
 from ingest.delivery.receiver import Receiver
 from ingest.delivery.topics import Topics
@@ -117,10 +117,10 @@ class Deliverer:
     def deliver(self, claim: Claim, now: datetime) -> None:
         """Sends the event of a claim and notes what came of it, or what keeps it from being sent."""
         readable = self.judge(claim, now)
-        told = claim.told
+        event = claim.event
         if readable is None:
             return
-        if told is None or not (told.kind == TEST_KIND or readable.sees(told.dataset or "")):
+        if event is None or not (event.kind == TEST_KIND or readable.sees(event.dataset or "")):
             pass_over(self.engine, claim)
             return
         try:
@@ -129,14 +129,14 @@ class Deliverer:
             put_off(self.engine, claim, now, str(error))
             self.report(claim, "webhook_secret_lost")
             return
-        counts = told.dataset is None or readable.sees_all(told.dataset)
-        message = make_message(told, self.find_source(claim, told), counts=counts)
+        counts = event.dataset is None or readable.sees_all(event.dataset)
+        message = make_message(event, self.find_source(claim, event), counts=counts)
         started = time.monotonic()
         if read_topic(claim.address) is not None:
             reply = self.topics.send(claim.address, message.body)
         else:
             reply = self.receiver.send(claim.address, make_headers(message, secrets, now), message.body)
-        note_sent(self.engine, Sent(claim, told, message, now, time.monotonic() - started, reply))
+        note_sent(self.engine, Sent(claim, event, message, now, time.monotonic() - started, reply))
         if reply.error is not None:
             self.report(claim, "webhook_not_taken", event=message.id, status=reply.status, error=reply.error)
 
@@ -155,13 +155,13 @@ class Deliverer:
         self.report(claim, "subscription_disabled", reason=lacking)
         return None
 
-    def find_source(self, claim: Claim, told: Told) -> str:
+    def find_source(self, claim: Claim, event: Event) -> str:
         """The address in this installation of what an event is about."""
         base = (self.settings.public_url or "").rstrip("/")
-        if told.dataset is None:
+        if event.dataset is None:
             return f"{base}/subscriptions/{claim.subscription_id}"
-        dataset = self.find_catalog().products[claim.product, claim.major].datasets.get(told.dataset)
-        return base + (dataset.path if dataset else f"/data/{claim.product}/v{claim.major}/{told.dataset}")
+        dataset = self.find_catalog().products[claim.product, claim.major].datasets.get(event.dataset)
+        return base + (dataset.path if dataset else f"/data/{claim.product}/v{claim.major}/{event.dataset}")
 
     def report(self, claim: Claim, word: str, **facts: object) -> None:
         """A line of the log."""

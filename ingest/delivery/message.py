@@ -23,7 +23,7 @@ TEST_KIND = "subscription.test"
 
 
 @dataclass(frozen=True)
-class Told:
+class Event:
     """An event of the outbox, or a test."""
 
     event_id: uuid.UUID
@@ -44,23 +44,25 @@ class Message:
     body: bytes
 
 
-def make_message(told: Told, source: str, *, counts: bool) -> Message:
+def make_message(event: Event, source: str, *, counts: bool) -> Message:
     """The message of an event; `counts` says whether its reader may know how many records there are."""
-    data: dict[str, Any] = {"product": told.product, "major": told.major}
-    if told.dataset is not None:
-        data["dataset"] = told.dataset
-    data |= {name: fact for name, fact in told.facts.items() if counts or name != "counts"}
-    subject = f"revisions/{told.facts['revision']}" if "revision" in told.facts else f"loads/{told.facts.get('load')}"
+    data: dict[str, Any] = {"product": event.product, "major": event.major}
+    if event.dataset is not None:
+        data["dataset"] = event.dataset
+    data |= {name: fact for name, fact in event.facts.items() if counts or name != "counts"}
+    subject = (
+        f"revisions/{event.facts['revision']}" if "revision" in event.facts else f"loads/{event.facts.get('load')}"
+    )
     content: dict[str, Any] = {
         "specversion": "1.0",
-        "type": TYPE_PREFIX + told.kind,
+        "type": TYPE_PREFIX + event.kind,
         "source": source,
-        **({} if told.kind == TEST_KIND else {"subject": subject}),
-        "time": told.created_at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        **({} if event.kind == TEST_KIND else {"subject": subject}),
+        "time": event.created_at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "datacontenttype": "application/json",
         "data": data,
     }
-    message_id = str(uuid.uuid5(told.event_id, json.dumps(content, sort_keys=True)))
+    message_id = str(uuid.uuid5(event.event_id, json.dumps(content, sort_keys=True)))
     return Message(message_id, json.dumps({"id": message_id, **content}, ensure_ascii=False).encode())
 
 

@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from catalog.storage.audit import Deed, note_audit
+from catalog.storage.audit import AuditEntry, note_audit
 from catalog.storage.outbox import OutboxEvent, tell
 from catalog.storage.subscription_tables import Delivery, Subscription
 from ingest.delivery.claims import IDLE, Claim
-from ingest.delivery.message import Message, Told
+from ingest.delivery.message import Event, Message
 from ingest.delivery.receiver import Reply
 from ingest.delivery.retries import choose_wait
 
@@ -25,7 +25,7 @@ class Sent:
     """One attempt, and how it was answered."""
 
     claim: Claim
-    told: Told
+    event: Event
     message: Message
     at: datetime
     seconds: float
@@ -65,14 +65,14 @@ def note_sent(engine: sa.Engine, sent: Sent) -> None:
 
 def describe_delivery(sent: Sent) -> dict[str, object]:
     """An attempt as the log has it."""
-    test = sent.told.dataset is None
+    test = sent.event.dataset is None
     return {
         "subscription_id": sent.claim.subscription_id,
-        "event_id": None if test else sent.told.event_id,
+        "event_id": None if test else sent.event.event_id,
         "message_id": sent.message.id,
-        "kind": sent.told.kind,
-        "dataset": sent.told.dataset,
-        "revision": sent.told.facts.get("revision"),
+        "kind": sent.event.kind,
+        "dataset": sent.event.dataset,
+        "revision": sent.event.facts.get("revision"),
         "attempt": 1 if sent.claim.asked else sent.claim.failures + 1,
         "sent_at": sent.at,
         "seconds": round(sent.seconds, 4),
@@ -84,7 +84,7 @@ def describe_delivery(sent: Sent) -> dict[str, object]:
 
 def move_on(connection: sa.Connection, sent: Sent) -> None:
     """The subscription is done with the event."""
-    values = {"cursor": sent.told.sequence, "failures": 0, "failing_since": None, "retry_at": None}
+    values = {"cursor": sent.event.sequence, "failures": 0, "failing_since": None, "retry_at": None}
     release(connection, sent.claim, values | {"delivered_at": sent.at})
 
 
@@ -105,8 +105,8 @@ def pass_over(engine: sa.Engine, claim: Claim) -> None:
     with engine.begin() as connection:
         if claim.asked:
             drop_asked(connection, claim)
-        elif claim.told is not None:
-            release(connection, claim, {"cursor": claim.told.sequence})
+        elif claim.event is not None:
+            release(connection, claim, {"cursor": claim.event.sequence})
 
 
 def end_subscription(engine: sa.Engine, claim: Claim, reason: str) -> None:
@@ -134,8 +134,8 @@ def disable(connection: sa.Connection, claim: Claim, reason: str) -> None:
         return
     facts = {"subscription": claim.subscription_id, "owner": claim.owner, "product": claim.product}
     tell(connection, "subscription.disabled", None, facts | {"major": claim.major})
-    deed = Deed("subscription disabled", product=claim.product, facts={"subscription": claim.subscription_id})
-    note_audit(connection, AUDITED_AS, deed)
+    entry = AuditEntry("subscription disabled", product=claim.product, facts={"subscription": claim.subscription_id})
+    note_audit(connection, AUDITED_AS, entry)
 
 
 def release(connection: sa.Connection, claim: Claim, values: dict[str, object]) -> bool:

@@ -84,45 +84,45 @@ def inspect_files(source: Input, permits: Permits, faults: list[str] | None = No
         raise PathOutsideRootError(f"The path {pattern!r} is outside {source.root!r}.")
     fingerprints = {}
     strict = source.mode == "snapshot"
-    told = faults if faults is not None else []
-    for name in sorted(set(list_files(root, "", split_path(pattern), None if strict else told))):
+    faults_found = faults if faults is not None else []
+    for name in sorted(set(list_files(root, "", split_path(pattern), None if strict else faults_found))):
         try:
             fingerprints[name] = fingerprint_of(resolve_path(root, name, source, permits), name, strict=strict)
         except (SourceError, OSError, ValueError, RuntimeError) as error:
             if strict:
                 raise name_fault(name, error) from error
-            told.append(str(name_fault(name, error)))
+            faults_found.append(str(name_fault(name, error)))
     if source.watch:
         settled = time.time_ns() - int(SETTLE_SECONDS * 1e9)
         fingerprints = {name: fingerprint for name, fingerprint in fingerprints.items() if fingerprint[1] <= settled}
     return fingerprints
 
 
-def list_files(root: Path, folder: str, patterns: Sequence[str], told: list[str] | None) -> Iterator[str]:
+def list_files(root: Path, folder: str, patterns: Sequence[str], faults_found: list[str] | None) -> Iterator[str]:
     """The names below the root that fit; `**` follows no links to folders.
 
-    A folder that cannot be looked into is named in `told`; OSError where there is none.
+    A folder that cannot be looked into is named in `faults_found`; OSError where there is none.
     """
     if patterns[0] == ANY_DEPTH:
-        yield from list_files(root, folder, [*patterns[1:]] or ["*"], told)
+        yield from list_files(root, folder, [*patterns[1:]] or ["*"], faults_found)
     try:
         with os.scandir(root / folder) as found:
             entries = list(found)
     except OSError as error:
-        if told is None or not folder:
+        if faults_found is None or not folder:
             raise
-        told.append(str(name_fault(folder, error)))
+        faults_found.append(str(name_fault(folder, error)))
         return
     for entry in entries:
         name = f"{folder}{entry.name}"
         if patterns[0] == ANY_DEPTH:
             if is_folder(entry, follow=False) and not entry.name.startswith("."):
-                yield from list_files(root, f"{name}/", patterns, told)
+                yield from list_files(root, f"{name}/", patterns, faults_found)
         elif match_name(entry.name, patterns[0]):
             if len(patterns) == 1 and not is_folder(entry):
                 yield name
             elif len(patterns) > 1 and is_folder(entry):
-                yield from list_files(root, f"{name}/", patterns[1:], told)
+                yield from list_files(root, f"{name}/", patterns[1:], faults_found)
 
 
 def is_folder(entry: os.DirEntry[str], *, follow: bool = True) -> bool:

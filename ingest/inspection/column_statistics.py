@@ -58,16 +58,16 @@ class Failures:
 
     times: int = 0
     due: float = 0  # when it is tried again, by the clock that never goes back
-    told: int | None = None  # the revision whose failure was logged
+    reported_revision: int | None = None  # the revision whose failure was logged
 
     def note(self, behind: Behind, error: Exception, seconds: float, now: float) -> None:
         """Puts the next attempt off, further each time, and says once for each revision what went wrong."""
         pause = min(FIRST_PAUSE * 2 ** min(self.times, MOST_DOUBLINGS), LONGEST_PAUSE)
         pause = max(pause, THRIFT * seconds)  # a costly failure is no more welcome than a costly profile
         self.times, self.due = self.times + 1, now + pause
-        if self.told == behind.revision:
+        if self.reported_revision == behind.revision:
             return
-        self.told = behind.revision
+        self.reported_revision = behind.revision
         facts = {"dataset": behind.dataset.address, "revision": behind.revision, "retried_in_seconds": round(pause)}
         cause = getattr(error, "orig", None) or error
         log(LOGGER, "profile_failed", logging.WARNING, error=type(cause).__name__, **facts)

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from catalog.model.dataset import Dataset
-from catalog.storage.audit import BY_KEY, Deed, note_audit
+from catalog.storage.audit import BY_KEY, AuditEntry, note_audit
 from catalog.storage.heads import is_head_of
 from catalog.storage.ledger_tables import DatasetHead
 from ingest.errors import IngestError
@@ -32,14 +32,14 @@ def record_audit(
     facts: dict[str, Any] | None = None,
 ) -> None:
     """Writes into the audit log who did what; never which values. `by` is as the ledger has it in `requested_by`."""
-    deed = Deed(
+    entry = AuditEntry(
         operation,
         product=dataset.product,
         dataset=f"v{dataset.major}.{dataset.name}",
         records=records,
         facts={name: value for name, value in (facts or {}).items() if value is not None} or None,
     )
-    note_audit(connection, by.removeprefix(BY_KEY), deed)
+    note_audit(connection, by.removeprefix(BY_KEY), entry)
 
 
 def who_runs_this() -> str:

@@ -83,12 +83,12 @@ def find_hidden_late(
     catalog: Catalog, statuses: Iterable[DatasetStatus], incidents: Iterable[Incident], now: datetime
 ) -> list[Incident]:
     """The late datasets that another incident explains, and the console leaves out: a channel may want these."""
-    told = {each.dataset.address for each in incidents if each.kind == "late" and each.dataset is not None}
+    known_late = {each.dataset.address for each in incidents if each.kind == "late" and each.dataset is not None}
     return [
         late
         for status in statuses
         if status.facts is not None
-        and status.dataset.address not in told
+        and status.dataset.address not in known_late
         and catalog.product_of(status.dataset).status != "retired"
         for late in find_late(status, now)
     ]

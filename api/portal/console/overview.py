@@ -27,7 +27,7 @@ TITLES = {
     "schedule_missed": "A schedule was missed",
 }
 # What a person does about it, on the page where the incident leads.
-DEEDS = {
+LINK_TEXTS = {
     "load_failed": "See why it failed, and load again",
     "load_withheld": "See why, and decide about this load",
     "late": "See its loads",
@@ -57,9 +57,9 @@ async def build_overview(asking: Asking) -> Content:
     return Content("console_overview.html", "Console", values, is_kept=False, indexed=False, alternate=STATUS)
 
 
-def place_of(told: dict[str, Any]) -> tuple[Any, ...]:
+def place_of(row: dict[str, Any]) -> tuple[Any, ...]:
     """The dataset that something is about."""
-    return told["product"], told["major"], told["dataset"]
+    return row["product"], row["major"], row["dataset"]
 
 
 def describe_incident(incident: dict[str, Any]) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def describe_incident(incident: dict[str, Any]) -> dict[str, Any]:
     return incident | {
         "title": TITLES.get(kind, kind),
         "path": path_of(incident),
-        "deed": DEEDS.get(kind, "See more"),
+        "link_text": LINK_TEXTS.get(kind, "See more"),
         "command": following if following.startswith(COMMAND) else None,
     }
 

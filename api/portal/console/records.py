@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from api.portal.asking import Asking
-from api.portal.console.deeds import tell_deed
 from api.portal.console.names import name_keys
+from api.portal.console.operation_words import describe_operation
 from api.portal.console.paging import chosen, next_path
 from api.portal.content import Content
 from api.portal.page import Page
@@ -33,7 +33,7 @@ async def build_audit(asking: Asking) -> Content:
     wanted = chosen(asking, ("principal", "operation", "before"))
     reply = await asking.get("/operations/audit", *wanted.items(), ("limit", str(ENTRIES_SHOWN)))
     values = {
-        "entries": [entry | {"words": tell_deed(entry["operation"])} for entry in reply.data],
+        "entries": [entry | {"words": describe_operation(entry["operation"])} for entry in reply.data],
         "names": await name_keys(asking),
         "next": next_path(reply, "/console/audit"),
         "wanted": wanted,

@@ -79,7 +79,7 @@ async def build_dataset(asking: Asking) -> Content:
         "state_text": STATES[state],
         "rows": property_rows(dataset, contract, profile, measured),
         "measured": measured,
-        "deed": find_deed(asking, subject, measured),
+        "decide_at": find_decision_page(asking, subject, measured),
         "names": await name_keys(asking) if is_told_who(dataset) else {},
         "profile": profile.value if profile else None,
         "records": records.data if records else [],
@@ -128,7 +128,7 @@ def is_told_who(dataset: dict[str, Any]) -> bool:
     return decided is not None and "by" in decided
 
 
-def find_deed(asking: Asking, subject: Subject, quality: Quality | None) -> str | None:
+def find_decision_page(asking: Asking, subject: Subject, quality: Quality | None) -> str | None:
     """The page where an operator sees to the last load, where it ended badly; None for everybody else."""
     last = (subject.dataset.get("quality") or {}).get("last_load")
     if "ops:read" not in asking.principal.scopes:

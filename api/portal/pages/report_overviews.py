@@ -64,9 +64,11 @@ def describe_state(entries: Sequence[Entry]) -> dict[str, Any]:
 
 async def describe_checks(asking: Asking, entries: Sequence[Entry]) -> dict[str, Any]:
     """How many checks passed at the last measurement, and each that did not."""
-    told = [entry for entry in entries if "quality" in entry.dataset]
-    rules = [entry.dataset["quality"]["rules"] for entry in told]
-    failing = [entry for entry, counted in zip(told, rules, strict=True) if counted["broken"] or counted["warnings"]]
+    checked = [entry for entry in entries if "quality" in entry.dataset]
+    rules = [entry.dataset["quality"]["rules"] for entry in checked]
+    failing = [
+        entry for entry, counted in zip(checked, rules, strict=True) if counted["broken"] or counted["warnings"]
+    ]
     replies = await asyncio.gather(
         *(asking.find(f"{entry.dataset_path}/quality", ("limit", "1")) for entry in failing[:CHECKED_MAXIMUM])
     )
@@ -78,7 +80,7 @@ async def describe_checks(asking: Asking, entries: Sequence[Entry]) -> dict[str,
         if not rule["passed"]
     ]
     return {
-        "datasets": len(told),
+        "datasets": len(checked),
         "passed": sum(counted["kept"] for counted in rules),
         "others": others,
         "left_out": len(failing) - len(replies),
@@ -113,9 +115,9 @@ def key_of(entry: Entry) -> tuple[str, int, str]:
     return entry.product["product"], entry.product["major"], entry.dataset["dataset"]
 
 
-def place_of(told: dict[str, Any]) -> tuple[str, int, str]:
-    """The same of what an operator is told."""
-    return told["product"], told["major"], told["dataset"]
+def place_of(row: dict[str, Any]) -> tuple[str, int, str]:
+    """The same of a row of an operator's list."""
+    return row["product"], row["major"], row["dataset"]
 
 
 def name_reason(reason: dict[str, Any]) -> str:

@@ -73,7 +73,7 @@ def drop_slot(settings: Settings, tables: CatalogTables, engine: sa.Engine, data
                 f"The slot {source.slot} of {source.database.server} belongs to another database, or to another"
                 " plugin than pgoutput."
             )
-        # On record first: a slot that is dropped and on no record would be nobody's deed.
+        # On record first: a slot that is dropped and on no record would have been dropped by nobody.
         change = SlotChange(dataset.address, source.slot, source.publication, ("slot",))
         with engine.begin() as connection:
             note(connection, by, "replication drop", dataset, change)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 # The operations that the audit log has: requests of the API, commands, and what Decant does by itself.
-DEEDS = tuple(
+OPERATION_WORDS = tuple(
     (re.compile(pattern), words)
     for pattern, words in (
         (r"POST /operations/loads", "asked for a load"),
@@ -32,6 +32,6 @@ DEEDS = tuple(
 )
 
 
-def tell_deed(operation: str) -> str:
+def describe_operation(operation: str) -> str:
     """What was done, in words; of an operation that is not known, nothing."""
-    return next((words for pattern, words in DEEDS if pattern.fullmatch(operation)), "")
+    return next((words for pattern, words in OPERATION_WORDS if pattern.fullmatch(operation)), "")

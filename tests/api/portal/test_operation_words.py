@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from api.portal.console.deeds import DEEDS, tell_deed
+from api.portal.console.operation_words import OPERATION_WORDS, describe_operation
 from api.portal.routes import ACTIONS
 from tests.support.lab import Lab
 
 ROOT = Path(__file__).resolve().parents[3]
 # What writes the audit log, or is told under which operation to write: the place of the operation in its call.
-WRITERS = {"Deed": 0, "note": 2, "record_audit": 2, "Once": 1, "LoadOrder": 4, "run_request": 3}
+WRITERS = {"AuditEntry": 0, "note": 2, "record_audit": 2, "Once": 1, "LoadOrder": 4, "run_request": 3}
 # Who calls the database's function; whatever else did would have to be looked at here.
 NOTING = {
     *("api/admin/key_store.py", "api/admin/load_queue.py", "api/admin/subscription_store.py"),
@@ -75,9 +75,9 @@ def operations_in(module: ast.Module) -> Iterator[str]:
 def test_every_operation_that_the_code_writes_has_a_sentence() -> None:
     written = {operation for _, module in sources() for operation in operations_in(module)}
     assert len(written) > 15
-    assert {operation for operation in written if not tell_deed(operation)} == set()
-    words = {text for _, text in DEEDS}
-    assert words - {tell_deed(operation) for operation in written} <= {"asked for a load"}, "told of nobody"
+    assert {operation for operation in written if not describe_operation(operation)} == set()
+    words = {text for _, text in OPERATION_WORDS}
+    assert words - {describe_operation(operation) for operation in written} <= {"asked for a load"}, "told of nobody"
 
 
 def test_nothing_else_writes_the_audit_log() -> None:
@@ -98,9 +98,9 @@ def test_every_request_that_changes_something_has_a_sentence(lab: Lab) -> None:
     for each in changing:
         assert each.partition(" ")[2] not in forms
         as_noted = re.sub(r"/\{(key_id|subscription)\}", "", each).replace("/self", "")
-        assert tell_deed(re.sub(r"\{\w+\}", "1", as_noted)), each
+        assert describe_operation(re.sub(r"\{\w+\}", "1", as_noted)), each
 
 
 @pytest.mark.parametrize("operation", ["GET /keys", "POST /keys/rotated", "", "replays"])
 def test_what_is_not_known_has_no_sentence(operation: str) -> None:
-    assert tell_deed(operation) == ""
+    assert describe_operation(operation) == ""
