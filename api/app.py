@@ -33,6 +33,7 @@ from api.datasets.endpoint import make_route
 from api.datasets.reader import RecordReader
 from api.datasets.resources import DatasetResources
 from api.datasets.status_headers import StatusHeaders
+from api.exports.build_locks import BuildLocks
 from api.exports.kept_files import ExportFiles
 from api.exports.resources import ExportResources
 from api.exports.snapshot import ExportSource
@@ -65,7 +66,7 @@ from api.unrouted_path import guard_unrouted_path
 from api.wire.connections import connections_limit
 from catalog.model.catalog import Catalog
 from catalog.storage.dataset_tables import build_tables
-from runtime.postgres.database import DatabaseUrls, make_read_pool, make_write_pool
+from runtime.postgres.database import DatabaseUrls, make_lock_pool, make_read_pool, make_write_pool
 from runtime.settings.secret import read_secret
 from runtime.settings.settings import Settings
 from runtime.telemetry import exports_spans
@@ -88,7 +89,8 @@ class Service:
         self.write_pool = make_write_pool(urls.write, settings)
         self.read_connections = ReadConnections(self.pool, settings.read_pool_size, settings.pool_timeout_ms / 1000)
         self.cache = PageCache(settings.cache_bytes)
-        self.export_files = ExportFiles(settings)
+        self.lock_pool = make_lock_pool(urls.write, settings)
+        self.export_files = ExportFiles(settings, BuildLocks(self.lock_pool, settings.export_timeout_seconds))
         self.datasets = {(dataset.product, dataset.major, dataset.name): dataset for dataset in catalog.datasets()}
         self.heads = Heads(self.read_connections, self.write_pool, urls.read, self.report)
         self.verifier = TokenVerifier(settings.token_issuers)
@@ -121,6 +123,7 @@ class Service:
         # Not waited for: a service that starts before its database answers 503 until it is there.
         await self.pool.open(wait=False)
         await self.write_pool.open(wait=False)
+        await self.lock_pool.open(wait=False)
         authenticator = Authenticator(self.write_pool, read_peppers(settings), self.verifier)
         sessions = Sessions(self.write_pool, authenticator)
         callers = Callers(settings, catalog, sessions, Limiter(self.write_pool))
@@ -157,6 +160,7 @@ class Service:
         await self.usage.flush()
         await self.verifier.close()
         await self.read_connections.close()
+        await self.lock_pool.close()
         await self.write_pool.close()
         await self.pool.close()
 

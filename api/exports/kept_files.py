@@ -2,8 +2,8 @@
 
 A file is named after the entity tag, so after revision, contract, view and query; processes that share the folder
 share the files. One builds, the others wait; the longest unused leave when they take too much room. Hosts that share
-a bucket fetch from it what another one built. Of two that build at once, the first one's file is that of both: ranges
-of one file may come from either.
+a bucket do the same by locks in the database, and fetch from it what another one built. Where two build at once all
+the same, the first one's file is that of both: ranges of one file may come from either.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pathlib import Path
 from secrets import token_hex
 
 from api.database.published_heads import Head
+from api.exports.build_locks import BuildLocks
 from api.http.negotiation import MediaType
 from catalog.model.dataset import Dataset
 from catalog.storage.export_files import delete_files, export_folder
@@ -48,8 +49,9 @@ class KeptFile:
 class ExportFiles:
     """The folder of finished files."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, locks: BuildLocks) -> None:
         self.store = open_store(settings)
+        self.locks = locks  # between hosts
         self.folder = settings.exports_folder
         self.limit_bytes = settings.export_cache_bytes
         self.oldest: dict[str, tuple[str, int]] = {}  # by address: epoch and revision before which its files are gone
@@ -80,13 +82,23 @@ class ExportFiles:
             lock = await wait_for_lock(path.with_suffix(".lock"))
             try:
                 if not self.is_whole(path) and not await asyncio.to_thread(self.fetch, path):
-                    await self.build(path, build)
-                    await asyncio.to_thread(self.share, path)
+                    await self.build_once(path, build)
             finally:
                 os.close(lock)
             await asyncio.to_thread(self.make_room, path)
         os.utime(path)
         return built
+
+    async def build_once(self, path: Path, build: Callable[[Path], Awaitable[None]]) -> None:
+        """Builds the file, unless another host is at it: then fetches what that one built."""
+        if not self.store.is_shared:
+            await self.build(path, build)
+            return
+        async with self.locks.hold(self.key_of(path)):
+            # Whoever had the lock before us may have finished it.
+            if not await asyncio.to_thread(self.fetch, path):
+                await self.build(path, build)
+                await asyncio.to_thread(self.share, path)
 
     async def build(self, path: Path, build: Callable[[Path], Awaitable[None]]) -> None:
         """Nothing comes back; the file is there, whole: it gets its name when it is finished.
@@ -121,8 +133,6 @@ class ExportFiles:
 
     def share(self, path: Path) -> None:
         """Puts a file that was built here into the bucket; that of a host that was quicker takes its place."""
-        if not self.store.is_shared:
-            return
         try:
             placed = self.store.put(path, self.key_of(path))
         except StoreError as error:

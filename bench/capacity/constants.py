@@ -65,7 +65,10 @@ def measure_constants(testbed: Testbed, datasets: int, seconds: float, loads: in
 
 
 def most_connections(settings: Settings) -> int:
-    """The database connections that an API process has at most: its pools, one that listens, and its exports."""
+    """The database connections that an API process has at most: its pools, one that listens, and its exports.
+
+    Without a bucket: with one, each export may need a second connection.
+    """
     return settings.read_pool_size + settings.write_pool_size + 1 + settings.exports_at_once
 
 

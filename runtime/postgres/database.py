@@ -246,9 +246,25 @@ def make_read_pool(url: str, settings: Settings) -> ConnectionPool:
 
 def make_write_pool(url: str, settings: Settings) -> ConnectionPool:
     """A pool of connections on the API's second login, which adds and hardly changes; not yet open."""
+    return make_second_pool(url, settings, "write", sizes=(1, settings.write_pool_size), idle_seconds=30)
+
+
+def make_lock_pool(url: str, settings: Settings) -> ConnectionPool:
+    """A pool of connections on the same login that hold a lock while an export is built; not yet open.
+
+    It opens none before it is asked for one. A lock whose host is lost lasts no longer than an export may.
+    """
+    idle_seconds = settings.export_timeout_seconds
+    return make_second_pool(url, settings, "lock", sizes=(0, settings.exports_at_once), idle_seconds=idle_seconds)
+
+
+def make_second_pool(
+    url: str, settings: Settings, name: str, *, sizes: tuple[int, int], idle_seconds: float
+) -> ConnectionPool:
+    """A pool of the API's second login; a transaction may be idle for some seconds."""
     wanted = {
         "statement_timeout": f"{WRITE_TIMEOUT_SECONDS}s",
-        "idle_in_transaction_session_timeout": "30s",
+        "idle_in_transaction_session_timeout": f"{int(idle_seconds * 1000)}ms",
         "TimeZone": "UTC",
         "jit": "off",
     }
@@ -259,14 +275,14 @@ def make_write_pool(url: str, settings: Settings) -> ConnectionPool:
     return AsyncConnectionPool(
         url,
         connection_class=PoolableConnection,
-        kwargs={"autocommit": True, "application_name": f"{APPLICATION_NAME}-write", "connect_timeout": 5},
+        kwargs={"autocommit": True, "application_name": f"{APPLICATION_NAME}-{name}", "connect_timeout": 5},
         configure=configure,
-        min_size=1,
-        max_size=settings.write_pool_size,
+        min_size=sizes[0],
+        max_size=sizes[1],
         timeout=settings.pool_timeout_ms / 1000,
         max_waiting=1000,
         open=False,
-        name="write",
+        name=name,
     )
 
 

@@ -27,6 +27,7 @@ def serving(lab: Lab, *options: str) -> Iterator[tuple[subprocess.Popen[str], st
         "DECANT_DATABASE_URL": lab.urls.owner,
         "DECANT_READ_DATABASE_URL": lab.urls.read,
         "DECANT_WRITE_DATABASE_URL": lab.urls.write,
+        **({"DECANT_STORE_URL": str(lab.settings.store_url)} if lab.settings.store_url else {}),
         "COLUMNS": "200",
         "PYTHONUNBUFFERED": "1",
     }
