@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import string
+import uuid
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from ingest.cleaning import published_snapshot
+from ingest.publishing.refused_records import find_records, read_record
 from tests.support.lab import Lab
 
 CONTRACT = """
@@ -129,3 +133,59 @@ def test_more_refused_records_than_can_be_told_apart_fail_the_load_once(
     assert "index row" in (report.error or "")
     assert lab.ingest("long.things", lines(*GOOD), "things.json").status == "published"
     assert lab.rows("SELECT 1 FROM decant.parked_indexes") == []
+
+
+WIDE = """
+apiVersion: v3.1.0
+kind: DataContract
+id: wide
+name: Wide
+version: 1.0.0
+status: active
+servers: [{server: here, type: local, path: "${DECANT_DATA}", format: csv}]
+schema:
+  - name: wide
+    customProperties:
+      - {property: input, value: {server: here, path: wide.csv, mode: upsert}}
+      - {property: maxRejected, value: 100}
+    properties:
+      - {name: id, logicalType: integer, primaryKey: true}
+"""
+WIDTH = 520  # of values of 16 bytes; a row takes 8,160
+FILLED = {1: 480, 2: WIDTH, 3: 1}  # key: how many of them
+NAMES = [f"p{number}" for number in range(WIDTH)]
+PROPERTIES = "".join(f"      - {{name: {name}, logicalType: string, physicalType: uuid}}\n" for name in NAMES)
+WIDEST = WIDE + PROPERTIES + 'roles: [{role: "wide:read", access: read}]\n'
+
+
+def wide_rows() -> list[str]:
+    """The records as CSV."""
+    return [
+        ",".join([str(key), *("" if number >= most else str(uuid.uuid4()) for number in range(WIDTH))])
+        for key, most in FILLED.items()
+    ]
+
+
+@pytest.mark.slow
+def test_a_load_of_a_wide_dataset_rejects_the_record_that_no_row_can_hold(make_lab: Callable[..., Lab]) -> None:
+    # As texts, the values of the first record do not fit into a row either.
+    lab = make_lab(WIDEST)
+    report = lab.ingest("wide.wide", "\n".join([",".join(["id", *NAMES]), *wide_rows(), ""]), "wide.csv")
+    assert report.status == "published", report.error
+    assert lab.rows("SELECT id, num_nonnulls(p0, p479) FROM wide_v1.wide ORDER BY id") == [(1, 2), (3, 1)]
+    ((name, rule, message, raw),) = rejected(lab)
+    assert (name, rule, raw[:2]) == (None, "refused", "2,")
+    assert "row is too big" in message
+
+
+def test_records_of_a_file_are_found_again_with_all_their_values() -> None:
+    records = [
+        (b'1,"a ""b"", c\nd",,""\n', ["1", 'a "b", c\nd', None, ""]),
+        ('2,é,"\n\n",x\n'.encode(), ["2", "é", "\n\n", "x"]),
+        (b',"""",,\n', [None, '"', None, None]),
+        (b'4,"' + b"z" * 200_000 + b'",,5', ["4", "z" * 200_000, None, "5"]),
+    ]
+    source = io.BytesIO(b"".join(text for text, _ in records))
+    places = find_records(source)
+    assert [read_record(source, *span) for span in pairwise(places)] == [values for _, values in records]
+    assert list(find_records(io.BytesIO())) == [0]
