@@ -106,10 +106,11 @@ BEGIN
     pieces := pieces || format('%s.%I', home, parts[number]);
   END LOOP;
   -- What an operator set for one partition counts for the next ones; of the parent there is none.
-  SELECT reloptions INTO options FROM pg_class WHERE oid = coalesce(
+  SELECT c.reloptions || ARRAY(SELECT 'toast.' || set FROM unnest(t.reloptions) AS set) INTO options
+  FROM pg_class AS c LEFT JOIN pg_class AS t ON t.oid = c.reltoastrelid WHERE c.oid = coalesce(
     (SELECT min(inhrelid::bigint)::oid FROM pg_inherits WHERE inhparent = target AND old.relkind = 'p'), target);
   FOREACH statement IN ARRAY coalesce(pieces, ARRAY[fresh]) LOOP
-    IF options IS NOT NULL THEN
+    IF cardinality(options) > 0 THEN
       EXECUTE format('ALTER TABLE %s SET (%s)', statement, array_to_string(options, ', '));
     END IF;
   END LOOP;

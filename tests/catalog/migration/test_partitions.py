@@ -109,6 +109,19 @@ def indexes(lab: Lab) -> list[Any]:
     ]
 
 
+def settings_of_pieces(lab: Lab) -> set[Any]:
+    """What the tables that hold the current records say of their columns and of themselves; one where all agree."""
+    rows = lab.rows(
+        "SELECT ARRAY(SELECT row(attname, coalesce(nullif(attstattarget, -1), 0), attstorage, attcompression)::text"
+        " FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped ORDER BY attnum)::text,"
+        " c.reloptions::text, t.reloptions::text"
+        " FROM pg_class AS c LEFT JOIN pg_class AS t ON t.oid = c.reltoastrelid"
+        " WHERE c.relnamespace = 'people_v1'::regnamespace AND c.relkind = 'r'"
+        " AND c.relname ~ '^_?people(_[0-9]+_of_[0-9]+)?$'"
+    )
+    return set(rows)
+
+
 def content(lab: Lab) -> list[Any]:
     return [
         lab.rows(f"SELECT * FROM people_v1.{table} ORDER BY id, _revision") for table in ("people", "people_history")
@@ -145,6 +158,9 @@ def test_a_loaded_table_is_copied_and_keeps_all_that_it_had(people: Lab, numbers
         for statement in (
             "ALTER TABLE people_v1.people ALTER COLUMN name SET STATISTICS 500",
             "ALTER TABLE people_v1.people ALTER COLUMN age SET (n_distinct = 50)",
+            "ALTER TABLE people_v1.people ALTER COLUMN name SET STORAGE EXTERNAL",
+            "ALTER TABLE people_v1.people ALTER COLUMN name SET COMPRESSION pglz",
+            "ALTER TABLE people_v1.people SET (fillfactor = 90, toast.autovacuum_vacuum_threshold = 9)",
             "CREATE STATISTICS people_v1.seen (ndistinct, dependencies) ON name, age FROM people_v1.people",
             "ALTER TABLE people_v1.people ENABLE ROW LEVEL SECURITY",
             "CREATE POLICY every ON people_v1.people TO decant_read, decant_ingest USING (true) WITH CHECK (true)",
@@ -153,7 +169,8 @@ def test_a_loaded_table_is_copied_and_keeps_all_that_it_had(people: Lab, numbers
             "GRANT SELECT ON people_v1.people_history TO PUBLIC",
         ):
             owner.execute(statement.encode())
-    before, records = indexes(people), content(people)
+    before, records, pieces = indexes(people), content(people), settings_of_pieces(people)
+    assert len(pieces) == 1
     for step, number in enumerate(numbers, 1):
         text = spread(number, version=f"1.0.{step}")
         planned = plan(change(people, text))
@@ -163,6 +180,7 @@ def test_a_loaded_table_is_copied_and_keeps_all_that_it_had(people: Lab, numbers
         assert layout(people) == (names(number) if number else {"people": [], "people_history": []})
         assert indexes(people) == before
         assert content(people) == records
+        assert settings_of_pieces(people) == pieces
         assert plan(change(people, text)) == []
     lab = change(people, text)
     assert lab.ingest("people.people", RECORDS).status == "published"
