@@ -63,8 +63,8 @@ def read_batch(
     reached = dict(position.next)
     deadline = time.monotonic() + source.batch.seconds
     with closing(client.read(position.next, ends)) as messages:
-        for some in messages:
-            spool.take(some)
+        for run in messages:
+            spool.take(run)
             reached |= spool.next
             if spool.size >= source.batch.bytes or time.monotonic() >= deadline:
                 return StreamPosition(position.topic, position.id, reached)

@@ -7,9 +7,11 @@ counts as false in Python: none is ever tested by its truth.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime
+from functools import partial
+from itertools import groupby
 from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
@@ -19,7 +21,7 @@ from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from catalog.model.sources import StreamSource
 from ingest.errors import SourceError, SourceMissingError, SourceUnavailableError
-from ingest.inputs.stream.messages import Message, Offsets, Span, StreamGapError, StreamState
+from ingest.inputs.stream.messages import Message, Offsets, Run, Span, StreamGapError, StreamState
 from runtime.plain_text import plain
 
 ASK_SECONDS = 8.0  # for one answer of the broker
@@ -102,28 +104,26 @@ class KafkaClient:
         self.problems.clear()
         return answers
 
-    def read(self, starts: Offsets, ends: Offsets) -> Generator[list[Message]]:
+    def read(self, starts: Offsets, ends: Offsets) -> Generator[Run]:
         """The committed messages between the offsets, some at a time, of each partition in its order."""
         left = {partition: end for partition, end in ends.items() if end > starts[partition]}
         self.consumer.assign([TopicPartition(self.topic, partition, starts[partition]) for partition in left])
         heard_at = time.monotonic()
         try:
             while left:
-                some: list[Message] = []
-                for found in self.receive():
+                found = self.receive()
+                if found:
                     heard_at = time.monotonic()
-                    if (error := found.error()) is not None:
-                        self.check(error, found.partition())
-                        left.pop(found.partition() or 0, None)  # its end: what follows came later
-                        continue
-                    message = to_message(found)
-                    end = left.get(message.partition, 0)
-                    if message.offset < end:
-                        some.append(message)
-                    if message.offset + 1 >= end:
-                        left.pop(message.partition, None)
-                if some:
-                    yield some
+                for run in make_runs(found):
+                    end = left.get(run.partition, 0)
+                    if (wanted := run.until(end)).offsets:
+                        yield wanted
+                    if run.offsets[-1] + 1 >= end:
+                        left.pop(run.partition, None)
+                for event in found:
+                    if (error := event.error()) is not None:
+                        self.check(error, event.partition())
+                        left.pop(event.partition() or 0, None)  # its end: what follows came later
                 if time.monotonic() - heard_at > SILENT_SECONDS:
                     raise self.unreachable()
         finally:
@@ -202,10 +202,24 @@ def configure(source: StreamSource) -> dict[str, Any]:
     return settings
 
 
-def to_message(found: KafkaMessage) -> Message:
-    """A message as the input takes it."""
-    when: Any = found.timestamp()  # its kind, and milliseconds
-    partition: Any = found.partition()  # which every message has that is no error
-    offset: Any = found.offset()
-    headers: Any = found.headers() or ()
-    return Message(partition, offset, found.key(), found.value(), when[1] if when[0] else None, headers)
+def make_runs(found: Iterable[KafkaMessage]) -> Iterator[Run]:
+    """The messages among what has come, each partition's in their order."""
+    read: Any = KafkaMessage  # every message that is no error has an offset and a partition
+    messages = [each for each in found if each.error() is None]
+    for partition, group in groupby(messages, read.partition):
+        some = list(group)
+        yield Run(partition, list(map(read.offset, some)), list(map(read.value, some)), partial(to_message, some))
+
+
+def to_message(some: Sequence[KafkaMessage], index: int) -> Message:
+    """One of some messages, with all that it says of itself."""
+    found: Any = some[index]
+    kind, milliseconds = found.timestamp()
+    return Message(
+        found.partition(),
+        found.offset(),
+        found.key(),
+        found.value(),
+        milliseconds if kind else None,
+        found.headers() or (),
+    )

@@ -10,7 +10,7 @@ values, and neither may stand in a text. What cannot be a record is kept as a JS
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -20,7 +20,7 @@ import orjson
 from catalog.model.dataset import Dataset
 from ingest.cleaning.plan import needed_columns
 from ingest.inputs.raw_batch import RawBatch, RawPart
-from ingest.inputs.stream.messages import Message
+from ingest.inputs.stream.messages import Message, Run
 from ingest.ledger.landed_note import Position
 from ingest.readers.json_object import MARKED, put_in_front
 from ingest.readers.record_writer import JSON_COLUMN
@@ -31,38 +31,39 @@ BLANKS = b" \t\r\n"
 METADATA = ("_key", "_partition", "_offset", "_timestamp", "_headers")
 ARCHIVES = (b"PK\x03\x04", b"PK\x05\x06")
 
-WriteLine = Callable[[Message], bytes]
+WriteLines = Callable[[Run], list[bytes]]
 
 
 class MessageSpool:
     """Takes the messages of one batch into files, a file for each part; they come in any order of partitions."""
 
-    def __init__(self, folder: Path, topic: str, write_line: WriteLine) -> None:
+    def __init__(self, folder: Path, topic: str, write_lines: WriteLines) -> None:
         self.folder = folder
         self.topic = topic
-        self.write_line = write_line
+        self.write_lines = write_lines
         self.files: dict[int, BinaryIO] = {}
         self.next: dict[int, int] = {}  # the offset of the next line of the open part of each partition
         self.parts: list[tuple[int, int, Path]] = []  # partition, offset of its first line, file
         self.size = 0
 
-    def take(self, messages: Iterable[Message]) -> None:
+    def take(self, run: Run) -> None:
         """Writes some messages."""
-        following, write_line = self.next, self.write_line
-        lines: dict[int, list[bytes]] = {}
-        for message in messages:
-            partition, offset = message.partition, message.offset
-            expected = following.get(partition)
-            if expected is None or offset - expected > LONGEST_GAP:
-                self.write(partition, lines.pop(partition, []))
-                self.open_part(partition, offset)
-                expected = offset
-            if offset > expected:
-                lines.setdefault(partition, []).extend([b""] * (offset - expected))
-            lines.setdefault(partition, []).append(write_line(message))
-            following[partition] = offset + 1
-        for partition, some in lines.items():
-            self.write(partition, some)
+        partition, first, lines = run.partition, run.offsets[0], self.write_lines(run)
+        if partition not in self.files:
+            self.open_part(partition, first)
+        waiting: list[bytes] = []
+        begin = 0
+        for index, gap in run.gaps(self.next.get(partition, first)):
+            waiting += lines[begin:index]
+            begin = index
+            if gap <= LONGEST_GAP:
+                waiting += [b""] * gap
+            else:
+                self.write(partition, waiting)
+                self.open_part(partition, run.offsets[index])
+                waiting = []
+        self.write(partition, waiting + lines[begin:])
+        self.next[partition] = run.offsets[-1] + 1
 
     def write(self, partition: int, lines: list[bytes]) -> None:
         """Writes lines into the open part of a partition."""
@@ -121,38 +122,37 @@ def read_chunks(path: Path) -> Iterator[bytes]:
     path.unlink()
 
 
-def choose_writer(dataset: Dataset, key: str | None, decode: Callable[[bytes], bytes] | None) -> WriteLine:
+def choose_writer(dataset: Dataset, key: str | None, decode: Callable[[bytes], bytes] | None) -> WriteLines:
     """How the messages of a dataset become lines; `decode` makes JSON of values that are none, such as Avro."""
     source = dataset.input
     file_format = source.file_format.format if source else "ndjson"
     if file_format == "csv":
-        return write_delimited
+        return lambda run: list(map(write_delimited, run.values))
     needed = needed_columns(dataset)
     metadata = METADATA if JSON_COLUMN in needed else tuple(name for name in METADATA if name in needed)
     deletes = source is not None and source.deletions is not None and source.deletions.marked
     tombstone = TombstoneWriter(dataset, key) if deletes else None
     plain = not metadata and key is None and decode is None and file_format != "cloudevents"
-    write_tombstone = tombstone.write if tombstone is not None else None
 
-    def write_fast(message: Message) -> bytes:
+    def write_message(message: Message) -> bytes:
         value = message.value
-        if value is not None and value[:1] == b"{":
-            return value.replace(b"\n", b"\r") if b"\n" in value else value
-        if value is None and write_tombstone is not None:
-            return write_tombstone(message)
-        return write_value(value)
-
-    def write_full(message: Message) -> bytes:
-        value = message.value
-        if value is None and write_tombstone is not None:
-            return put_members(write_tombstone(message), message, metadata, None)
+        if value is None and tombstone is not None:
+            return put_members(tombstone.write(message), message, metadata, None)
         if value is not None and decode is not None:
             value = decode(value)
         if file_format == "cloudevents" and value is not None:
             value = wrap_event(value, message.headers)
         return put_members(write_value(value), message, metadata, key)
 
-    return write_fast if plain else write_full
+    def write_lines(run: Run) -> list[bytes]:
+        return [
+            value
+            if plain and value is not None and value[:1] == b"{" and b"\n" not in value
+            else write_message(run.get(index))
+            for index, value in enumerate(run.values)
+        ]
+
+    return write_lines
 
 
 def write_value(value: bytes | None) -> bytes:
@@ -249,9 +249,9 @@ def wrap_event(value: bytes, headers: Sequence[tuple[str, bytes]]) -> bytes:
     return orjson.dumps(attributes)[:-1] + b',"data":' + value.replace(b"\n", b"\r") + b"}"
 
 
-def write_delimited(message: Message) -> bytes:
+def write_delimited(value: bytes | None) -> bytes:
     """A line of delimited text; what is more than a line, or no text, as one field in quotes, which is rejected."""
-    value = (message.value or b"").rstrip(b"\r\n")
+    value = (value or b"").rstrip(b"\r\n")
     whole = value and b"\n" not in value and not value.startswith(ARCHIVES) and value[0] >= 0x20 and value[0] < 0x7F
     if whole:
         return value

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
+from operator import sub
 from typing import NamedTuple, Protocol
 
 from ingest.errors import SourceError
@@ -27,6 +30,25 @@ class Message(NamedTuple):
     value: bytes | None
     timestamp: int | None  # milliseconds since 1970
     headers: Sequence[tuple[str, bytes]]
+
+
+class Run(NamedTuple):
+    """Messages of one partition in their order: columns, since most contracts read nothing but values."""
+
+    partition: int
+    offsets: Sequence[int]  # ascending, with gaps where there are no messages
+    values: Sequence[bytes | None]
+    get: Callable[[int], Message]  # one of them by its index, with all that it says of itself
+
+    def until(self, end: int) -> Run:
+        """The messages with offsets before `end`."""
+        number = bisect_left(self.offsets, end)
+        return self._replace(offsets=self.offsets[:number], values=self.values[:number])
+
+    def gaps(self, expected: int) -> list[tuple[int, int]]:
+        """(index, number of offsets that are missing before it); the first offset should be `expected`."""
+        steps = map(sub, self.offsets, chain([expected - 1], self.offsets))
+        return [(index, step - 1) for index, step in enumerate(steps) if step != 1]
 
 
 class Span(NamedTuple):
@@ -63,7 +85,7 @@ class StreamClient(Protocol):
     def find(self, moment: datetime) -> dict[int, int]:
         """The first offset of each partition whose message is not older than the moment."""
 
-    def read(self, starts: Offsets, ends: Offsets) -> Generator[list[Message]]:
+    def read(self, starts: Offsets, ends: Offsets) -> Generator[Run]:
         """The messages from `starts` up to `ends`, some at a time, of each partition in its order.
 
         StreamGapError, SourceError.

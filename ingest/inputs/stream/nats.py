@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Coroutine, Generator
+from collections.abc import Coroutine, Generator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -24,7 +24,7 @@ from nats.js.errors import APIError, NotFoundError
 
 from catalog.model.sources import StreamSource
 from ingest.errors import SourceError, SourceMissingError, SourceUnavailableError
-from ingest.inputs.stream.messages import Message, Offsets, Span, StreamState
+from ingest.inputs.stream.messages import Message, Offsets, Run, Span, StreamState
 from ingest.inputs.stream.nats_frames import FrameParser, Request, read_headers
 from runtime.plain_text import plain
 
@@ -33,10 +33,12 @@ SHOWN_CHARACTERS = 200  # of what the server says
 ASK_SECONDS = 8.0
 SILENT_SECONDS = 10.0  # without a message, in the middle of a batch
 PAUSE_SECONDS = 0.01  # before a consumer that has none is asked again
-MESSAGES_AT_ONCE = 2_000
+PULL_SECONDS = 60.0  # for all messages of one request
+MESSAGES_AT_ONCE = 10_000
 BYTES_AT_ONCE = 64 << 20  # the largest message that a server takes
 NEXT = "$JS.API.CONSUMER.MSG.NEXT.{}.{}"
 LONG_ADDRESS = 11  # parts of an address with a domain
+SEQUENCE, NANOSECONDS = 5, 7  # places among the parts of an address without one
 FORGOTTEN_SECONDS = 30.0  # after which the server removes a consumer that nobody asks
 DELETED = ("KV-Operation", b"DEL"), ("KV-Operation", b"PURGE")  # headers of a deletion in a key-value bucket
 Answer = TypeVar("Answer")
@@ -60,7 +62,7 @@ class NatsClient:
         first = self.run(self.find_first(moment))
         return {} if first is None else {PARTITION: first}
 
-    def read(self, starts: Offsets, ends: Offsets) -> Generator[list[Message]]:
+    def read(self, starts: Offsets, ends: Offsets) -> Generator[Run]:
         """The messages between the sequences, some at a time."""
         start, end = starts[PARTITION], ends[PARTITION]
         before = self.look().partitions[PARTITION].first
@@ -68,18 +70,13 @@ class NatsClient:
         expected, missing, heard_at = start, None, time.monotonic()
         try:
             while expected < end:
-                some: list[Message] = []
-                for message in self.run(self.pull(consumer, MESSAGES_AT_ONCE)):
+                run = self.run(self.pull(consumer, MESSAGES_AT_ONCE), PULL_SECONDS)
+                if (wanted := run.until(end)).offsets:
                     heard_at = time.monotonic()
-                    if message.offset >= end:
-                        expected = end
-                        break
-                    if message.offset > expected and missing is None:
-                        missing = expected
-                    expected = message.offset + 1
-                    some.append(message)
-                if some:
-                    yield some
+                    for index, gap in wanted.gaps(expected)[:1] if missing is None else ():
+                        missing = wanted.offsets[index] - gap
+                    yield wanted
+                expected = run.offsets[-1] + 1 if run.offsets else expected
                 if time.monotonic() - heard_at > SILENT_SECONDS:
                     raise SourceUnavailableError(f"{self.source.server} does not answer (no message in time).")
             if missing is not None and before <= missing < self.look().partitions[PARTITION].first:
@@ -100,10 +97,10 @@ class NatsClient:
         """What the server answers in time; the library's own error where it does not."""
         return self.loop.run_until_complete(asyncio.wait_for(question, seconds))
 
-    def run(self, question: Coroutine[Any, Any, Answer]) -> Answer:
+    def run(self, question: Coroutine[Any, Any, Answer], seconds: float = ASK_SECONDS + 1) -> Answer:
         """What the server answers; SourceError where it does not."""
         try:
-            return self.complete(question, ASK_SECONDS + 1)
+            return self.complete(question, seconds)
         except NotFoundError:
             raise SourceMissingError(
                 f"The stream {self.source.topic!r} does not exist at {self.source.server}."
@@ -185,29 +182,29 @@ class NatsClient:
         """Has the server forget a consumer now."""
         await (await self.jetstream()).delete_consumer(self.source.topic, name)
 
-    async def pull(self, consumer: str, number: int) -> list[Message]:
+    async def pull(self, consumer: str, number: int) -> Run:
         """The consumer's next messages, at most so many; none where it has none at the moment."""
         connection = await self.connected()
         inbox = connection.new_inbox()
         subscription = await connection.subscribe(inbox)
-        request = self.parser.request = Request(subscription._id, number, to_message)
+        request = self.parser.request = Request(subscription._id, number)
         try:
             wanted = orjson.dumps({"batch": number, "max_bytes": BYTES_AT_ONCE, "no_wait": True})
             await connection.publish(NEXT.format(self.source.topic, consumer), wanted, reply=inbox)
-            await asyncio.wait_for(request.over.wait(), ASK_SECONDS)
+            await request.wait(ASK_SECONDS)
         finally:
             self.parser.request = None
             await subscription.unsubscribe()
-        if not request.messages:
+        if not request.payloads:
             await asyncio.sleep(PAUSE_SECONDS)
-        return request.messages
+        return make_run(request)
 
     async def find_first(self, moment: datetime) -> int | None:
         """The sequence of the first message that is not older."""
         consumer = await self.make_consumer(deliver_policy=DeliverPolicy.BY_START_TIME, opt_start_time=moment)
         try:
             found = await self.pull(consumer, 1)
-            return found[0].offset if found else None
+            return found.offsets[0] if found.offsets else None
         finally:
             await self.remove_consumer(consumer)
 
@@ -225,17 +222,35 @@ class NatsClient:
         self.loop.close()
 
 
-def to_message(subject: bytes, reply: bytes, headers: bytes, payload: bytes) -> Message:
-    """A message as the input takes it; the subject is its key.
+def make_run(request: Request) -> Run:
+    """The messages that came; what is marked as deleted has no value."""
+    sequences = read_places(request.replies, SEQUENCE)
+    values = [
+        None if headers and is_deleted(headers) else payload
+        for headers, payload in zip(request.headers, request.payloads, strict=True)
+    ]
 
-    Its place is in the address that it would be acknowledged at:
-    $JS.ACK.[domain.account.]stream.consumer.delivered.sequence.consumer sequence.nanoseconds.pending
+    def get(index: int) -> Message:
+        [nanoseconds] = read_places([request.replies[index]], NANOSECONDS)
+        headers = read_headers(request.headers[index])
+        subject = request.subjects[index]
+        return Message(PARTITION, sequences[index], subject, values[index], nanoseconds // 1_000_000, headers)
+
+    return Run(PARTITION, sequences, values, get)
+
+
+def read_places(replies: Sequence[bytes], place: int) -> list[int]:
+    """One number of each message of a consumer, from the addresses that they would be acknowledged at.
+
+    $JS.ACK.[domain.account.]stream.consumer.delivered.sequence.consumer sequence.nanoseconds.pending[.token]
     """
-    parts = reply.split(b".")
-    first = 3 if len(parts) < LONG_ADDRESS else 5
-    sequence, milliseconds = int(parts[first + 2]), int(parts[first + 4]) // 1_000_000
-    if not headers:
-        return Message(PARTITION, sequence, subject, payload, milliseconds, ())
-    found = read_headers(headers)
-    deleted = any(header in DELETED for header in found)
-    return Message(PARTITION, sequence, subject, None if deleted else payload, milliseconds, found)
+    if not replies:
+        return []
+    parts = b".".join(replies).split(b".")
+    width = replies[0].count(b".") + 1  # the same of all that come from one consumer
+    return list(map(int, parts[place if width < LONG_ADDRESS else place + 2 :: width]))
+
+
+def is_deleted(headers: bytes) -> bool:
+    """Whether a message's headers say that its key was deleted."""
+    return any(header in DELETED for header in read_headers(headers))

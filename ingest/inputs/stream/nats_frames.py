@@ -9,35 +9,70 @@ the frames of the one subscription that is waited for are taken here; every othe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 
 from nats.protocol.parser import Parser
 
-from ingest.inputs.stream.messages import Message
-
 LINE_END = b"\r\n"
 WORDS = {b"MSG": 4, b"HMSG": 5}  # of the first line where nobody is to be replied to
-MakeMessage = Callable[[bytes, bytes, bytes, bytes], Message]  # of subject, reply, headers and payload
 
 
 class Request:
-    """What is waited for: so many messages, or the server's word that there are no more."""
+    """What is waited for: so many messages, or the server's word that there are no more. The messages are columns."""
 
-    def __init__(self, sid: int, number: int, make: MakeMessage) -> None:
+    def __init__(self, sid: int, number: int) -> None:
         self.sid = b"%d" % sid
         self.number = number
-        self.make = make
-        self.messages: list[Message] = []
+        self.subjects: list[bytes] = []
+        self.replies: list[bytes] = []  # the address that each would be acknowledged at
+        self.headers: list[bytes] = []
+        self.payloads: list[bytes] = []
         self.over = asyncio.Event()
 
     def take(self, words: Sequence[bytes], content: bytes) -> None:
         """Takes one message by the words of its first line and what follows that line."""
-        replied = len(words) > WORDS[words[0]]
-        if replied:
-            cut = int(words[-2]) if words[0] == b"HMSG" else 0
-            self.messages.append(self.make(words[1], words[3], content[:cut], content[cut:]))
-        if not replied or len(self.messages) == self.number:
+        if len(words) == WORDS[words[0]]:
             self.over.set()
+        else:
+            cut = int(words[-2]) if words[0] == b"HMSG" else 0
+            self.add([words[1]], [words[3]], [content[:cut]], [content[cut:]])
+
+    def take_plain(self, data: bytes) -> int:
+        """Takes the whole frames that the data begins with, if each is a message of one line without headers.
+
+        The bytes that were taken: none where a frame is anything else. What is in every second line is as long as the
+        line before it says, so the lines are what they would be one after the other.
+        """
+        lines = data.split(LINE_END)[:-1]
+        payloads = lines[1::2]
+        heads = lines[: 2 * len(payloads) : 2]
+        if {head.count(b" ") for head in heads} != {WORDS[b"MSG"]}:
+            return 0
+        names, subjects, sids, replies, sizes = (b" ".join(heads).split(b" ")[column::5] for column in range(5))
+        if {*names} != {b"MSG"} or {*sids} != {self.sid} or sizes != [b"%d" % len(each) for each in payloads]:
+            return 0
+        self.add(subjects, replies, [b""] * len(heads), payloads)
+        return sum(map(len, heads)) + sum(map(len, payloads)) + 2 * len(LINE_END) * len(heads)
+
+    def add(self, subjects: list[bytes], replies: list[bytes], headers: list[bytes], payloads: list[bytes]) -> None:
+        """Keeps messages."""
+        self.subjects += subjects
+        self.replies += replies
+        self.headers += headers
+        self.payloads += payloads
+        if len(self.payloads) >= self.number:
+            self.over.set()
+
+    async def wait(self, seconds: float) -> None:
+        """Returns when it is over; TimeoutError where nothing comes for so long."""
+        known = -1
+        while not self.over.is_set():
+            if len(self.payloads) == known:
+                raise TimeoutError
+            known = len(self.payloads)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.over.wait(), seconds)
 
 
 class FrameParser(Parser):
@@ -51,18 +86,23 @@ class FrameParser(Parser):
         """Begins anew, as on a new connection."""
         super().reset()
         self.left = bytearray()  # the beginning of a frame
+        self.least = 0  # bytes of that frame, where they are known; before they are there, it is not looked at
 
     async def parse(self, data: bytes = b"") -> None:
         """Takes what came over the connection."""
         left = self.left
         left += data
-        place = 0
+        if len(left) < self.least:
+            return
+        self.least = 0
+        place = self.request.take_plain(bytes(left)) if self.request is not None else 0
         while (line_end := left.find(LINE_END, place)) >= 0:
             words = bytes(left[place:line_end]).split()
             begin = end = line_end + len(LINE_END)
             if words and words[0] in WORDS:
                 end += int(words[-1]) + len(LINE_END)
                 if len(left) < end:
+                    self.least = end - place
                     break
                 if self.request is not None and words[2] == self.request.sid:
                     self.request.take(words, bytes(left[begin : end - len(LINE_END)]))

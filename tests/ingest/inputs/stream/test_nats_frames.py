@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.inputs.stream.messages import Message
-from ingest.inputs.stream.nats import to_message
+from ingest.inputs.stream.nats import make_run
 from ingest.inputs.stream.nats_frames import FrameParser, Request
 from tests.support.examples import examples
 
@@ -64,7 +64,7 @@ SENT = b"".join(
     ]
 )
 FOUND = [
-    Message(0, 1, b"a.b", b'{"id": 1}', 1_700_000_000_123, ()),
+    Message(0, 1, b"a.b", b'{"id": 1}', 1_700_000_000_123, []),
     Message(
         0,
         2,
@@ -74,7 +74,7 @@ FOUND = [
         [("A", b"1"), ("A", b"2"), ("odd name �", b"x:y")],
     ),
     Message(0, 3, b"a.b", None, 1_700_000_000_123, [("KV-Operation", b"DEL")]),
-    Message(0, 4, b"a.b", b"\x00\r\n", 1_700_000_000_123, ()),
+    Message(0, 4, b"a.b", b"\x00\r\n", 1_700_000_000_123, []),
 ]
 
 
@@ -86,7 +86,7 @@ def test_frames_are_the_same_however_they_are_split(cuts: list[int]) -> None:
     async def parse() -> tuple[Library, Request]:
         library = Library()
         parser = FrameParser(library)
-        parser.request = request = Request(7, 100, to_message)
+        parser.request = request = Request(7, 100)
         for begin, end in pairwise(places):
             await parser.parse(SENT[begin:end])
             if request.over.is_set():
@@ -95,9 +95,10 @@ def test_frames_are_the_same_however_they_are_split(cuts: list[int]) -> None:
         return library, request
 
     library, request = asyncio.run(parse())
-    assert request.messages[:4] == FOUND
+    run = make_run(request)
+    assert [run.get(index) for index in range(len(FOUND))] == FOUND
     assert request.over.is_set()
-    late = [] if len(request.messages) == 5 else [(7, b"too late")]
+    late = [] if len(request.payloads) == 5 else [(7, b"too late")]
     assert library.others == [(8, b"of another\r\nMSG a 7 b 1\r\n"), *late]
     assert (library.pings, library.errors) == (1, ["'permissions violation'"])
 
@@ -105,7 +106,7 @@ def test_frames_are_the_same_however_they_are_split(cuts: list[int]) -> None:
 def test_a_request_is_over_at_its_number() -> None:
     async def parse() -> Request:
         parser = FrameParser(Library())
-        parser.request = request = Request(7, 2, to_message)
+        parser.request = request = Request(7, 2)
         await parser.parse(message(7, 1, b"a"))
         assert not request.over.is_set()
         await parser.parse(message(7, 2, b"b"))
@@ -113,4 +114,4 @@ def test_a_request_is_over_at_its_number() -> None:
 
     request = asyncio.run(parse())
     assert request.over.is_set()
-    assert [each.value for each in request.messages] == [b"a", b"b"]
+    assert request.payloads == [b"a", b"b"]
