@@ -24,28 +24,37 @@ UNKNOWN = {httpx.codes.BAD_REQUEST, httpx.codes.NOT_FOUND, httpx.codes.UNPROCESS
 
 
 @cache
-def find_decoder(registry: str) -> Callable[[bytes], bytes]:
-    """What makes JSON of the values of a registry's schemas; SourceError where the library is not installed.
+def keep_schemas(registry: str) -> dict[int, Any]:
+    """The schemas of a registry that are known, by number: none of them ever changes."""
+    return {}
+
+
+def make_decoder(registry: str) -> Callable[[bytes], bytes]:
+    """What makes JSON of a batch's values by a registry's schemas; SourceError where the library is not installed.
 
     A value that is no Avro becomes a JSON text of its bytes in base64, which no record is: it is rejected alone.
+    A number that the registry does not know is asked for once: the next batch asks again.
     """
     try:
         import fastavro
     except ImportError:
         raise SourceError("Avro needs a library that is not installed: pip install 'decant-data[avro]'.") from None
-    schemas: dict[int, Any] = {}
+    schemas, unknown = keep_schemas(registry), set[int]()
 
     def decode(value: bytes) -> bytes:
         if not value.startswith(MAGIC) or len(value) < HEAD_BYTES:
             return show_bytes(value)
         number = int.from_bytes(value[1:HEAD_BYTES], "big")
-        if number not in schemas:
-            schemas[number] = fetch_schema(registry, number, fastavro.parse_schema)
-        if (schema := schemas[number]) is None:
+        if number not in schemas and number not in unknown:
+            if (fetched := fetch_schema(registry, number, fastavro.parse_schema)) is None:
+                unknown.add(number)
+            else:
+                schemas[number] = fetched
+        if number in unknown:
             return show_bytes(value)
         try:
             body = io.BytesIO(value[HEAD_BYTES:])
-            found = fastavro.schemaless_reader(body, schema, None)
+            found = fastavro.schemaless_reader(body, schemas[number], None)
             return show_bytes(value) if body.read(1) else dump(found)
         except (ValueError, EOFError, IndexError, TypeError, KeyError, OverflowError, RecursionError):
             return show_bytes(value)

@@ -63,6 +63,6 @@ def choose_decoder(source: StreamSource, context: InputContext) -> Decode | None
     """What makes JSON of Avro, where the stream has a registry; None for other formats."""
     if source.registry is None:
         return None
-    from ingest.inputs.stream.avro import find_decoder
+    from ingest.inputs.stream.avro import make_decoder
 
-    return find_decoder(source.registry)
+    return make_decoder(source.registry)

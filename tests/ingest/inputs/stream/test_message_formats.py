@@ -12,6 +12,7 @@ from typing import Any
 import fastavro
 import pytest
 
+from ingest.inputs.stream.avro import make_decoder
 from tests.support.brokers import KafkaBroker
 from tests.support.streams import MakeOrders, order
 
@@ -177,6 +178,20 @@ def test_avro_is_decoded_by_the_schema_of_its_writer(
     assert report.status == "published", report.error
     assert orders.records() == [(1, 3_000_000_000)]
     assert (report.outcome.raw, report.outcome.rejected) == (len(values), len(values) - 1)
+
+
+def test_a_schema_that_the_registry_learns_later_is_asked_for_by_the_next_batch(
+    monkeypatch: pytest.MonkeyPatch, registry: str
+) -> None:
+    value = pack(9, 2)
+    decode = make_decoder(registry)
+    undecoded = decode(value)
+    assert undecoded.startswith(b'"')
+    monkeypatch.setitem(SCHEMAS, 9, SCHEMAS[5])
+    assert decode(value) == undecoded, "once for each batch"
+    assert make_decoder(registry)(value) == b'{"id":1,"amount":2}'
+    monkeypatch.delitem(SCHEMAS, 9)
+    assert make_decoder(registry)(value) == b'{"id":1,"amount":2}', "what is known stays"
 
 
 def pack(number: int, amount: float) -> bytes:
