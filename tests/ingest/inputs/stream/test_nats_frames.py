@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -101,6 +102,36 @@ def test_frames_are_the_same_however_they_are_split(cuts: list[int]) -> None:
     late = [] if len(request.payloads) == 5 else [(7, b"too late")]
     assert library.others == [(8, b"of another\r\nMSG a 7 b 1\r\n"), *late]
     assert (library.pings, library.errors) == (1, ["'permissions violation'"])
+
+
+PAYLOADS = st.sampled_from(
+    [b"{}", b"", b"\r\n", b"\r", b"a\r\nb", message(7, 9, b"x"), message(7, 9, b"x")[:-2], b"x" * 99]
+)
+
+
+@given(st.lists(st.tuples(PAYLOADS, st.sampled_from([b"", HEADERS])), max_size=9), st.integers(1, 200))
+@settings(max_examples=examples(200))
+def test_blocks_hold_the_messages_that_were_sent(sent: list[tuple[bytes, bytes]], step: int) -> None:
+    stream = b"".join(message(7, place, payload, headers) for place, (payload, headers) in enumerate(sent))
+
+    async def parse() -> Request:
+        parser = FrameParser(Library())
+        parser.request = request = Request(7, 100)
+        for begin in range(0, len(stream), step):
+            await parser.parse(stream[begin : begin + step])
+        assert parser.left == b""
+        return request
+
+    request = asyncio.run(parse())
+    assert list(zip(request.payloads, request.headers, strict=True)) == sent
+    assert list(make_run(request).offsets) == list(range(len(sent)))
+
+
+@pytest.mark.parametrize("place", [b"s.c.1.77.1.%d.0", b"domain.account.s.c.1.77.1.%d.0.token"])
+def test_the_place_of_a_message_is_found_in_addresses_of_both_forms(place: bytes) -> None:
+    request = Request(7, 100)
+    request.take([b"MSG", b"a.b", b"7", b"$JS.ACK." + place % 1_700_000_000_123_000_000, b"2"], b"{}")
+    assert make_run(request).get(0) == Message(0, 77, b"a.b", b"{}", 1_700_000_000_123, [])
 
 
 def test_a_request_is_over_at_its_number() -> None:
