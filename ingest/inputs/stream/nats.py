@@ -225,14 +225,14 @@ class NatsClient:
 def make_run(request: Request) -> Run:
     """The messages that came; what is marked as deleted has no value."""
     sequences = read_places(request.replies, SEQUENCE)
-    values = [
-        None if headers and is_deleted(headers) else payload
-        for headers, payload in zip(request.headers, request.payloads, strict=True)
-    ]
+    values: list[bytes | None] = [*request.payloads]
+    for place, headers in request.headers.items():
+        if any(header in DELETED for header in read_headers(headers)):
+            values[place] = None
 
     def get(index: int) -> Message:
         [nanoseconds] = read_places([request.replies[index]], NANOSECONDS)
-        headers = read_headers(request.headers[index])
+        headers = read_headers(request.headers.get(index, b""))
         subject = request.subjects[index]
         return Message(PARTITION, sequences[index], subject, values[index], nanoseconds // 1_000_000, headers)
 
@@ -249,8 +249,3 @@ def read_places(replies: Sequence[bytes], place: int) -> list[int]:
     parts = b".".join(replies).split(b".")
     width = replies[0].count(b".") + 1  # the same of all that come from one consumer
     return list(map(int, parts[place if width < LONG_ADDRESS else place + 2 :: width]))
-
-
-def is_deleted(headers: bytes) -> bool:
-    """Whether a message's headers say that its key was deleted."""
-    return any(header in DELETED for header in read_headers(headers))

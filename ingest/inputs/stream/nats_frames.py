@@ -26,8 +26,8 @@ class Request:
         self.number = number
         self.subjects: list[bytes] = []
         self.replies: list[bytes] = []  # the address that each would be acknowledged at
-        self.headers: list[bytes] = []
         self.payloads: list[bytes] = []
+        self.headers: dict[int, bytes] = {}  # of those messages that have some, by their place
         self.over = asyncio.Event()
 
     def take(self, words: Sequence[bytes], content: bytes) -> None:
@@ -36,7 +36,9 @@ class Request:
             self.over.set()
         else:
             cut = int(words[-2]) if words[0] == b"HMSG" else 0
-            self.add([words[1]], [words[3]], [content[:cut]], [content[cut:]])
+            if cut:
+                self.headers[len(self.payloads)] = content[:cut]
+            self.add([words[1]], [words[3]], [content[cut:]])
 
     def take_plain(self, data: bytes) -> int:
         """Takes the whole frames that the data begins with, if each is a message of one line without headers.
@@ -52,14 +54,13 @@ class Request:
         names, subjects, sids, replies, sizes = (b" ".join(heads).split(b" ")[column::5] for column in range(5))
         if {*names} != {b"MSG"} or {*sids} != {self.sid} or sizes != [b"%d" % len(each) for each in payloads]:
             return 0
-        self.add(subjects, replies, [b""] * len(heads), payloads)
+        self.add(subjects, replies, payloads)
         return sum(map(len, heads)) + sum(map(len, payloads)) + 2 * len(LINE_END) * len(heads)
 
-    def add(self, subjects: list[bytes], replies: list[bytes], headers: list[bytes], payloads: list[bytes]) -> None:
+    def add(self, subjects: list[bytes], replies: list[bytes], payloads: list[bytes]) -> None:
         """Keeps messages."""
         self.subjects += subjects
         self.replies += replies
-        self.headers += headers
         self.payloads += payloads
         if len(self.payloads) >= self.number:
             self.over.set()
