@@ -105,7 +105,7 @@ def build_tables(products: Iterable[Product]) -> CatalogTables:
 
 def build_table(metadata: sa.MetaData, dataset: Dataset, *, history: bool) -> sa.Table:
     """The dataset's current table, or its history."""
-    name = shorten_name(f"{dataset.table}_history") if history else dataset.table
+    name = name_table(dataset, history=history)
     key = [dataset.properties[part].column for part in dataset.key]
     columns = [
         # A key of integers would get a sequence of its own otherwise.
@@ -117,19 +117,17 @@ def build_table(metadata: sa.MetaData, dataset: Dataset, *, history: bool) -> sa
         sa.Column(LOAD, sa.BigInteger),
         sa.Column(LINE, sa.BigInteger),
     ]
-    indexes = [*find_indexes(dataset, key), [REVISION]]
     primary = list(key)
     if history:
         columns.append(sa.Column(UNTIL, sa.BigInteger))
-        indexes.append([UNTIL])
         # A key may have been replaced many times, but each publication wrote it once.
         primary.append(REVISION)
     table = sa.Table(
         name,
         metadata,
         *columns,
-        sa.PrimaryKeyConstraint(*primary, name=shorten_name(f"pk_{name}")),
-        *(make_index(dataset, name, leading) for leading in indexes),
+        sa.PrimaryKeyConstraint(*primary, name=name_key(name)),
+        *(make_index(dataset, name, leading) for leading in table_indexes(dataset, key, history=history)),
         schema=dataset.schema,
     )
     # Not in the `info` of the table: Alembic would write it into its scripts.
@@ -157,13 +155,38 @@ def lay_out(dataset: Dataset, table: str) -> Layout | None:
 
 
 def name_relations(dataset: Dataset) -> Iterator[tuple[str, str]]:
-    """What the dataset has in its product's schema, each with its name: there tables and indexes share names."""
+    """What the dataset has in its product's schema, each with its name: there tables and indexes share names.
+
+    Of names alone, without the tables: all contracts are checked whenever they are read.
+    """
+    key = [dataset.properties[part].column for part in dataset.key]
     for history, what in ((False, ""), (True, " of its history")):
-        made = build_table(sa.MetaData(), dataset, history=history)
-        yield f"table{what}", made.name
-        yield f"index{what} for the key", str(made.primary_key.name)
-        for index in sorted(made.indexes, key=lambda index: str(index.name)):
-            yield f"index{what} for {', '.join(column.name for column in index.columns[:1])}", str(index.name)
+        table = name_table(dataset, history=history)
+        yield f"table{what}", table
+        yield f"index{what} for the key", name_key(table)
+        indexes = table_indexes(dataset, key, history=history)
+        for name, leading in sorted((name_index(table, columns), columns) for columns in indexes):
+            yield f"index{what} for {leading[0]}", name
+
+
+def name_table(dataset: Dataset, *, history: bool) -> str:
+    """What the dataset's current table is called, or its history."""
+    return shorten_name(f"{dataset.table}_history") if history else dataset.table
+
+
+def name_key(table: str) -> str:
+    """What the index of a table's key is called."""
+    return shorten_name(f"pk_{table}")
+
+
+def name_index(table: str, leading: list[str]) -> str:
+    """What a table's index that begins with these columns is called."""
+    return shorten_name(f"ix_{table}_{'_and_'.join(leading)}")
+
+
+def table_indexes(dataset: Dataset, key: list[str], *, history: bool) -> list[list[str]]:
+    """The leading columns of each index of a table but the key's."""
+    return [*find_indexes(dataset, key), [REVISION], *([[UNTIL]] if history else [])]
 
 
 def search_vector(dataset: Dataset, table: Any) -> SqlExpression:
@@ -196,7 +219,7 @@ def make_index(dataset: Dataset, table: str, leading: list[str]) -> sa.Index:
 
     The rest of the key follows them, so that a page of what they find needs no sorting.
     """
-    name = shorten_name(f"ix_{table}_{'_and_'.join(leading)}")
+    name = name_index(table, leading)
     if any(prop.type.item for prop in dataset.properties.values() if prop.column == leading[0]):
         return sa.Index(name, *leading, postgresql_using="gin")
     key = [dataset.properties[part].column for part in dataset.key]

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from catalog.contract.load import lint_contracts
 from catalog.model.dataset import links_of
+from catalog.storage.dataset_tables import build_tables, name_relations
 from tests.support.lab import Lab
 
 MARK = "customProperties: [{property: indexed, value: true}]"
@@ -72,3 +73,14 @@ def test_a_property_called_expanded_leaves_no_place_for_related_records(make_lab
     assert "a property is named 'expanded', so `expand=` is not available" in [found.message for found in findings]
     assert links_of(lab.dataset("shop.things")) == {}
     assert list(links_of(make_lab(SHOP).dataset("shop.things"))) == ["shelves"]
+
+
+def test_names_are_told_without_the_tables_as_the_tables_have_them(make_lab: Callable[..., Lab]) -> None:
+    tables = build_tables(make_lab(SHOP).catalog.products.values())
+    for each in tables.by_dataset.values():
+        made = {
+            str(name)
+            for table in (each.current, each.history)
+            for name in (table.name, table.primary_key.name, *(index.name for index in table.indexes))
+        }
+        assert {name for _, name in name_relations(each.dataset)} == made
