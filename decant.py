@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import signal
 import sys
@@ -33,13 +32,11 @@ from commands import (
 from commands.common import err
 from ingest.errors import IngestError
 from runtime.errors import CatalogError, DatabaseError
+from runtime.garbage import collect_seldom
 from runtime.logs import open_logs
 from runtime.private_files import keep_private
 
 LOGGER = logging.getLogger("decant.command")
-# Objects until a look for garbage, and looks until one at older ones. Modules and contracts stay: by Python's default
-# of 700, a short command spends a tenth of its time on looking through them.
-COLLECTIONS = (20_000, 10, 10)
 
 
 def show_version(wanted: bool) -> None:
@@ -126,7 +123,7 @@ def main() -> None:
     """Runs a command; a known error is one message and exit status 1."""
     # A service manager's SIGTERM shuts down in order, as Ctrl-C does.
     signal.signal(signal.SIGTERM, end_in_order)
-    gc.set_threshold(*COLLECTIONS)
+    collect_seldom()
     keep_private()
     open_logs(logging.WARNING)
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
@@ -166,9 +166,17 @@ class Service:
 
 
 def create_app(
-    settings: Settings, urls: DatabaseUrls, catalog: Catalog, raw_lookup: RawLookup | None = None
+    settings: Settings,
+    urls: DatabaseUrls,
+    catalog: Catalog,
+    raw_lookup: RawLookup | None = None,
+    *,
+    opened: Callable[[], None] | None = None,
 ) -> FastAPI:
-    """The service over these contracts and this database; connections open when it starts."""
+    """The service over these contracts and this database; connections open when it starts.
+
+    `opened` is called once it has started, before the first request.
+    """
     # Before the service starts: without a secret, or with one that cannot be read, it does not.
     read_secret(settings)
     read_peppers(settings)
@@ -178,6 +186,8 @@ def create_app(
         service = Service(settings, urls, catalog, raw_lookup)
         try:
             await service.open(app.state)
+            if opened is not None:
+                opened()
             yield
         finally:
             if app.state.access_log is not None:

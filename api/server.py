@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import gc
 import os
 import shutil
 import signal
@@ -22,6 +21,7 @@ from api.observability.access_log import AccessLog
 from api.wire.bounded_protocol import BoundedProtocol, ServiceConfig
 from catalog.contract.load import load_catalog
 from catalog.model.catalog import Catalog
+from runtime.garbage import collect_seldom, leave_out_what_exists
 from runtime.postgres.child_processes import end_with_parent
 from runtime.postgres.database import DatabaseUrls, open_database
 from runtime.settings.settings import Settings, load_settings
@@ -84,6 +84,7 @@ def make_app(make_lookup: Callable[[Settings], RawLookup] | None = None) -> Fast
     """The service in a process that `run_workers` started; everything comes from the environment."""
     # Killing the first process is meant for all: one that went on would keep the address from the next service.
     end_with_parent(signal.SIGTERM)
+    collect_seldom()
     settings = load_settings()
     lookup = make_lookup(settings) if make_lookup is not None else None
     stack = ExitStack()
@@ -97,11 +98,10 @@ def build_app(settings: Settings, urls: DatabaseUrls, catalog: Catalog, raw_look
     """The service of a process that does nothing else."""
     from api.app import create_app
 
-    app = create_app(settings, urls, catalog, raw_lookup)
+    # Once it is open, what it is made of exists, such as the tables of all datasets.
+    app = create_app(settings, urls, catalog, raw_lookup, opened=leave_out_what_exists)
     if settings.access_log:
         app.state.access_log = AccessLog(sys.stderr)
-    # Objects that exist by now stay: collecting garbage among them repeatedly would only delay requests.
-    gc.freeze()
     return app
 
 
