@@ -33,8 +33,12 @@ async def get_status(request: Request) -> Response:
     now = datetime.now(UTC)
     ((text,),) = await fetch(context.read_connections, LEDGER, ledger_values(context.catalog))
     schedules = await read_schedules(context, now)
+
+    def describe() -> Response:
+        return answer_fresh(request, describe_status(context, text, schedules, now))
+
     # In a thread: what hundreds of datasets have to say takes its time, and others are answered meanwhile.
-    return answer_fresh(request, await asyncio.to_thread(describe_status, context, text, schedules, now))
+    return await asyncio.to_thread(describe)
 
 
 @router.api_route("/operations/schedules", methods=READ)
@@ -42,14 +46,18 @@ async def get_schedules(request: Request) -> Response:
     """What makes loads without being asked, and how the schedules were kept."""
     context = await admit_reader(request)
     schedules = await read_schedules(context, datetime.now(UTC))
-    return answer_fresh(request, orjson.dumps({"data": [describe_schedule(each) for each in schedules]}))
+
+    def describe() -> Response:
+        return answer_fresh(request, orjson.dumps({"data": [describe_schedule(each) for each in schedules]}))
+
+    return await asyncio.to_thread(describe)
 
 
 async def read_schedules(context: Context, now: datetime) -> list[ScheduleStatus]:
     """How the schedules were kept, in one statement."""
     plans = await asyncio.to_thread(plan_ticks, context.catalog, now)
     ((text,),) = await fetch(context.read_connections, TICKS, tick_values(plans))
-    return await asyncio.to_thread(evaluate_schedules, context.catalog, plans, json.loads(text), now)
+    return await asyncio.to_thread(lambda: evaluate_schedules(context.catalog, plans, json.loads(text), now))
 
 
 def describe_status(context: Context, text: bytes, schedules: list[ScheduleStatus], now: datetime) -> bytes:

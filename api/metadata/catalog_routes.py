@@ -17,7 +17,7 @@ from api.context import Context, context_of
 from api.datasets.resources import dataset_resources
 from api.http.addresses import address_of
 from api.http.negotiation import JSON, YAML, choose_media_type
-from api.http.responses import READ, answer, answer_json, refuse_unknown
+from api.http.responses import READ, answer, answer_json, answer_members, refuse_unknown
 from api.metadata.asked_product import find_asked_product
 from api.metadata.catalog_search import (
     Listed,
@@ -66,9 +66,8 @@ async def list_products(request: Request) -> Response:
         for each in candidates:
             if each.fits(query.chosen):
                 shown[each.product.schema].append(each)
-        data = [describe_listed(context, listed, statuses, rule_access_of) for listed in shown.values()]
-        found = {"data": data, "facets": count_facets(candidates, query)}
-        return answer_json(request, found, link_page(context, {}, "/"))
+        data = (describe_listed(context, listed, statuses, rule_access_of) for listed in shown.values())
+        return answer_members(request, data, {"facets": count_facets(candidates, query)}, link_page(context, {}, "/"))
 
     # In a thread: what thousands of datasets have to say takes its time, and others are answered meanwhile.
     return await asyncio.to_thread(describe)

@@ -17,12 +17,12 @@ from catalog.model.freshness import LedgerState, evaluate_datasets
 # Loads that measured rules. The quality of a dataset is told of these alone, wherever it is told.
 MEASURED = "EXISTS (SELECT FROM decant.quality_results WHERE load_id = l.id)"
 FACTS = f"""
-SELECT coalesce(json_agg(json_build_object(
+SELECT json_build_object(
   'id', d.id, 'product', d.product, 'major', d.major, 'dataset', d.dataset, 'revision', d.revision,
   'record_count', d.record_count, 'published_at', d.published_at, 'newest_at', d.newest_at,
   'looked_at', i.last_success,
   'last_load', last.facts, 'refreshed', refreshed.facts, 'rules', rules.facts, 'decided', decided.facts
-)), '[]')::text
+)::text
 FROM unnest(%(products)s::text[], %(majors)s::int[], %(datasets)s::text[]) AS wanted (product, major, dataset)
 JOIN decant.datasets AS d USING (product, major, dataset)
 LEFT JOIN decant.input_states AS i ON i.dataset_id = d.id
@@ -83,10 +83,12 @@ async def read_dataset_statuses(read_connections: ReadConnections, catalog: Cata
     """The status of every migrated dataset of the catalogue, or of the part of it that is given, by its address."""
     places = [dataset.place for dataset in catalog.datasets()]
     wanted = {f"{name}s": [place[name] for place in places] for name in ("product", "major", "dataset")}
-    ((found,),) = await fetch(read_connections, FACTS, wanted)
+    found = await fetch(read_connections, FACTS, wanted)
 
     def evaluate() -> dict[str, DatasetStatus]:
-        rows = {(fact["product"], fact["major"], fact["dataset"]): fact for fact in json.loads(found)}
+        # One by one: while a whole document is parsed, no other thread runs.
+        facts = (json.loads(text) for (text,) in found)
+        rows = {(fact["product"], fact["major"], fact["dataset"]): fact for fact in facts}
         return evaluate_dataset_statuses(catalog, rows, datetime.now(UTC))
 
     # In a thread: thousands of datasets take their time, and others are answered meanwhile.

@@ -49,7 +49,7 @@ async def answer_action(request: Request, action: Action, pages: Sequence[Route]
             raise Elsewhere(sign_in_path(back, again=True))
     asking = Asking(request, visitor)
     try:
-        return answer_once(request, asking, await action.act(asking, form))
+        return await answer_once(request, asking, await action.act(asking, form))
     except Problem as problem:
         if KINDS[problem.code].status not in CORRECTABLE:
             raise

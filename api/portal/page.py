@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -54,7 +55,7 @@ async def answer_page(request: Request, build: Build) -> Response:
 async def answer_content(request: Request, asking: Asking, content: Content) -> Response:
     """A built page, as it is kept; 304 where the visitor has it."""
     if content.status != 200 or not content.is_kept or asking.visitor.past is not None:
-        return answer_once(request, asking, content)
+        return await answer_once(request, asking, content)
     coding = choose_coding(request.headers.get("accept-encoding", ""))
     tag = tag_of(request, asking, content, coding)
     is_open = asking.principal.id is None and not {"authorization", "cookie"} & set(request.headers)
@@ -63,12 +64,16 @@ async def answer_content(request: Request, asking: Asking, content: Content) -> 
     if known is not None and matches(known, tag):
         return Response(None, 304, headers)
 
-    async def make() -> Finished:
+    def finish() -> Finished:
         body = render(request, content, asking.replies)
         if coding != "identity" and len(body) >= COMPRESSED_FROM_BYTES:
             packed = encode_body(body, coding, thorough=True)
             return Finished(tag, ((b"content-encoding", coding.encode()),), packed, 0)
         return Finished(tag, (), body, 0)
+
+    async def make() -> Finished:
+        # In a thread: a page of many datasets takes its time, and others are answered meanwhile.
+        return await asyncio.to_thread(finish)
 
     cache = dataset_resources(request).cache
     finished = cache.get(tag) or await cache.make(tag, make)
@@ -76,16 +81,20 @@ async def answer_content(request: Request, asking: Asking, content: Content) -> 
     return Response(finished.body, 200, headers, CONTENT_TYPE)
 
 
-def answer_once(request: Request, asking: Asking, content: Content) -> Response:
+async def answer_once(request: Request, asking: Asking, content: Content) -> Response:
     """A page that nobody keeps: a part is missing, it has a form of a session, or it says that one is over."""
     if content.problem is not None:
         note_problem(request, content.problem.code, content.problem.reason)
-    body = render(request, content, asking.replies)
-    coding = choose_coding(request.headers.get("accept-encoding", ""))
-    headers = HEADERS | {"Cache-Control": "no-store", "Vary": VARY}
-    if coding != "identity" and len(body) >= COMPRESSED_FROM_BYTES:
-        body, headers = encode_body(body, coding), headers | {"Content-Encoding": coding}
-    return Response(body, content.status, headers, CONTENT_TYPE)
+
+    def make() -> Response:
+        body = render(request, content, asking.replies)
+        coding = choose_coding(request.headers.get("accept-encoding", ""))
+        headers = HEADERS | {"Cache-Control": "no-store", "Vary": VARY}
+        if coding != "identity" and len(body) >= COMPRESSED_FROM_BYTES:
+            body, headers = encode_body(body, coding), headers | {"Content-Encoding": coding}
+        return Response(body, content.status, headers, CONTENT_TYPE)
+
+    return await asyncio.to_thread(make)
 
 
 def tag_of(request: Request, asking: Asking, content: Content, coding: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from typing import Any
 
@@ -39,7 +40,15 @@ COMMAND = "decant "
 
 async def build_overview(asking: Asking) -> Content:
     """The page."""
-    status = (await asking.get(STATUS)).value
+    reply = await asking.get(STATUS)
+    query_string: bytes = asking.request.scope["query_string"]
+    # In a thread: thousands of datasets take their time, and others are answered meanwhile.
+    values = await asyncio.to_thread(lambda: arrange(reply.value, query_string))
+    return Content("console_overview.html", "Console", values, is_kept=False, indexed=False, alternate=STATUS)
+
+
+def arrange(status: dict[str, Any], query_string: bytes) -> dict[str, Any]:
+    """What the page shows of the status of all."""
     attention = status["attention"]
     needed = {place_of(incident): -place for place, incident in enumerate(reversed(attention))}
     # What needs somebody comes first, in the order of the incidents; the others as the API has them.
@@ -47,14 +56,13 @@ async def build_overview(asking: Asking) -> Content:
         each | {"complete": has_ended(each["freshness"])}
         for each in sorted(status["data"], key=lambda each: needed.get(place_of(each), 1))
     ]
-    values = {
+    return {
         "attention": [describe_incident(incident) for incident in attention[:INCIDENTS_SHOWN]],
         "unshown": Counter(TITLES.get(each["kind"], each["kind"]) for each in attention[INCIDENTS_SHOWN:]),
         "workers": status["workers"],
-        "datasets": cut(datasets, asking.request.scope["query_string"], PAGE),
+        "datasets": cut(datasets, query_string, PAGE),
         "open_rejects": sum(each["open_rejects"] for each in status["data"]),
     }
-    return Content("console_overview.html", "Console", values, is_kept=False, indexed=False, alternate=STATUS)
 
 
 def place_of(row: dict[str, Any]) -> tuple[Any, ...]:

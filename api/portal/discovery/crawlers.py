@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
 from xml.etree import ElementTree as Xml
 
 from api.http.negotiation import MediaType
@@ -23,7 +25,13 @@ async def build_robots(asking: Asking) -> bytes:
 
 async def build_sitemap(asking: Asking) -> bytes:
     """The pages of products and datasets."""
-    entries = list(entries_of((await asking.get("/data")).data))
+    reply = await asking.get("/data")
+    return await asyncio.to_thread(lambda: write_sitemap(asking.origin, reply.data))
+
+
+def write_sitemap(origin: str, products: list[dict[str, Any]]) -> bytes:
+    """The same, of what the catalogue says of products."""
+    entries = entries_of(products)
     pages: dict[str, str | None] = {"/": None, "/browse": None}
     for entry in entries:
         pages[entry.product_path] = None
@@ -31,7 +39,7 @@ async def build_sitemap(asking: Asking) -> bytes:
     root = Xml.Element("urlset", xmlns="http://www.sitemaps.org/schemas/sitemap/0.9")
     for path, modified in pages.items():
         url = Xml.SubElement(root, "url")
-        Xml.SubElement(url, "loc").text = asking.origin + path
+        Xml.SubElement(url, "loc").text = origin + path
         if modified:
             Xml.SubElement(url, "lastmod").text = modified
     text: str = Xml.tostring(root, encoding="unicode")

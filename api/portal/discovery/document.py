@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
@@ -32,4 +33,5 @@ async def answer_document(request: Request, document: Document) -> Response:
     await context.authenticate(request)
     refuse_unknown(request)
     body = await document.build(Asking(request, Visitor(context.callers.authenticator.anonymous)))
-    return answer(request, body, document.media_type, cache=OPEN)
+    # In a thread, as whatever is made of the whole catalogue: it may be megabytes that are compressed.
+    return await asyncio.to_thread(answer, request, body, document.media_type, cache=OPEN)

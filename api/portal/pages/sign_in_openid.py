@@ -40,7 +40,7 @@ async def get_way_there(request: Request) -> Response:
     except SignInFailedError as error:
         if wish.renews is not None:
             return await go_on_without(request, visitor, wish.back)
-        return refuse(request, visitor, str(error), wish.back)
+        return await refuse(request, visitor, str(error), wish.back)
     response = RedirectResponse(url, FOUND, HEADERS | {"Cache-Control": "no-store"})
     cookie.write(response, seal(attempt, read_secret(context.settings)))
     return response
@@ -62,7 +62,7 @@ async def get_way_back(request: Request) -> Response:
             cookie.clear(response)
             return response
         note_event("sign_in_refused", reason=type(error).__name__)
-        return refuse(request, visitor, str(error), attempt.back if attempt is not None else "/")
+        return await refuse(request, visitor, str(error), attempt.back if attempt is not None else "/")
     if visitor.session is not None:
         await callers.sessions.end(visitor.session)
     opened = await callers.sessions.open(*signed_in)
@@ -113,10 +113,10 @@ def read_code(request: Request) -> str:
     return code
 
 
-def refuse(request: Request, visitor: Visitor, message: str, back: str = "/") -> Response:
+async def refuse(request: Request, visitor: Visitor, message: str, back: str = "/") -> Response:
     """The sign-in page, which says what was wrong."""
     asking = Asking(request, visitor)
-    return answer_once(request, asking, show_form(asking, back, problem=Problem("unauthorized", message)))
+    return await answer_once(request, asking, show_form(asking, back, problem=Problem("unauthorized", message)))
 
 
 def redirect_uri(request: Request) -> str:
