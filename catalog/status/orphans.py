@@ -9,7 +9,12 @@ from catalog.storage.dataset_tables import CatalogTables
 
 
 def count_orphans(connection: sa.Connection, tables: CatalogTables, dataset: Dataset) -> dict[str, int]:
-    """How many records name a parent that is not there, by the properties that name it; nought is left out."""
+    """How many records name a parent that is not there, by the properties that name it; nought is left out.
+
+    `tables` has those of each product with foreign keys.
+    """
+    if not dataset.foreign_keys:
+        return {}
     found = {}
     child = tables.of(dataset).current
     for key in dataset.foreign_keys:
