@@ -187,12 +187,14 @@ def require_versions(steps: list[ContractStep]) -> None:
 
 def restore_indexes(connection: sa.Connection, branch: Branch) -> None:
     """Builds the indexes that a first load which was killed left away."""
-    for table in branch.metadata.tables.values():
-        name = QUOTES.format_table(table)
-        connection.execute(
-            sa.text(f"SELECT {SCHEMA}.restore_indexes(to_regclass(:name)) WHERE to_regclass(:name) IS NOT NULL"),
-            {"name": name},
-        )
+    connection.execute(
+        sa.text(
+            f"SELECT {SCHEMA}.restore_indexes(place)"
+            " FROM (SELECT to_regclass(name) AS place FROM unnest(CAST(:names AS text[])) AS name) AS _tables"
+            " WHERE place IS NOT NULL"
+        ),
+        {"names": [QUOTES.format_table(table) for table in branch.metadata.tables.values()]},
+    )
     connection.commit()
 
 
@@ -251,8 +253,9 @@ def lock_out_others(holder: sa.Connection, settings: Settings) -> None:
 def register_datasets(connection: sa.Connection, product: Product) -> None:
     """Gives every dataset its head, or notes the contract that it now follows; those that are gone are empty."""
     facts = {"contract_version": product.version, "contract_sha256": product.sha256}
-    for name in product.datasets:
-        statement = insert(DatasetHead).values(product=product.id, major=product.major, dataset=name, **facts)
+    place = {"product": product.id, "major": product.major}
+    if heads := [{**place, "dataset": name, **facts} for name in product.datasets]:
+        statement = insert(DatasetHead).values(heads)
         connection.execute(
             statement.on_conflict_do_update(index_elements=["product", "major", "dataset"], set_=facts)
         )

@@ -7,13 +7,14 @@ compare expressions. `decant migrate` makes those that the contract wants and dr
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from types import SimpleNamespace
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from catalog.model.dataset import Product, shorten_name
-from catalog.storage.dataset_tables import DatasetTables, build_tables, search_vector
+from catalog.storage.dataset_tables import DatasetTables, build_tables, name_table, search_vector
 
 SEARCH_PREFIX = "sx_"
 DIALECT: sa.Dialect = postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]
@@ -21,22 +22,33 @@ DIALECT: sa.Dialect = postgresql.psycopg.dialect()  # type: ignore[no-untyped-ca
 
 def match_searches(connection: sa.Connection, product: Product) -> None:
     """Nothing comes back; the product's tables have the search indexes that its contract asks for, and no others."""
-    for tables in build_tables([product]).by_dataset.values():
-        both = (tables.current, tables.history) if tables.dataset.searched else ()
+    places = {
+        name_table(dataset, history=history): dataset
+        for dataset in product.datasets.values()
+        for history in (False, True)
+    }
+    rows = connection.execute(
+        sa.text(
+            "SELECT tablename, indexname FROM pg_indexes WHERE schemaname = :schema AND tablename = ANY(:tables)"
+            " AND starts_with(indexname, :prefix) ORDER BY indexname"
+        ),
+        {"schema": product.schema, "tables": list(places), "prefix": SEARCH_PREFIX},
+    )
+    known: dict[str, list[str]] = {}  # of each dataset
+    for table, index in rows:
+        known.setdefault(places[table].name, []).append(index)
+    # Tables are made for few: most datasets have nothing that is searched.
+    concerned = [each for each in product.datasets.values() if each.searched or each.name in known]
+    for dataset in concerned:
+        tables = build_tables([replace(product, datasets={dataset.name: dataset})]).of(dataset)
+        both = (tables.current, tables.history) if dataset.searched else ()
         wanted = dict(search_index(tables, table) for table in both)
-        names = [tables.current.name, tables.history.name]
-        found = connection.execute(
-            sa.text(
-                "SELECT indexname FROM pg_indexes WHERE schemaname = :schema AND tablename = ANY(:tables)"
-                " AND starts_with(indexname, :prefix)"
-            ),
-            {"schema": product.schema, "tables": names, "prefix": SEARCH_PREFIX},
-        ).scalars()
-        known = set(found)
-        for name in known - wanted.keys():
-            connection.execute(sa.text(f"DROP INDEX {quote(product.schema)}.{quote(name)}"))
+        present = known.get(dataset.name, [])
+        for name in present:
+            if name not in wanted:
+                connection.execute(sa.text(f"DROP INDEX {quote(product.schema)}.{quote(name)}"))
         for name, statement in wanted.items():
-            if name not in known:
+            if name not in present:
                 connection.exec_driver_sql(statement)
 
 

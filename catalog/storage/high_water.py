@@ -19,10 +19,15 @@ import sqlalchemy as sa
 
 from catalog.model.dataset import Dataset
 from catalog.storage.epoch import read_epochs, renew_epoch
-from catalog.storage.ledger_tables import DatasetHead, Revision
+from catalog.storage.ledger_tables import SCHEMA, DatasetHead
 from runtime.settings.settings import Settings
 
 ENDED_FILE = "ended-epochs"
+PUBLISHED = sa.text(f"""
+SELECT dataset_id, revision, published_at
+FROM unnest(CAST(:datasets AS bigint[]), CAST(:revisions AS bigint[])) AS wanted (dataset_id, revision)
+JOIN {SCHEMA}.revisions USING (dataset_id, revision)
+""")
 
 
 @dataclass(frozen=True)
@@ -77,15 +82,18 @@ def check_restored(
 def find_loss(connection: sa.Connection, marks: Sequence[HighWaterMark], datasets: Collection[Dataset]) -> str | None:
     """What the database lacks of the publications that the marks name, in words; None where it lacks nothing."""
     heads = {dataset.address: head for dataset, head in read_heads(connection, datasets)}
+    told = [(head.id, mark.revision) for mark in marks if (head := heads.get(mark.dataset)) is not None]
+    rows = connection.execute(
+        PUBLISHED, {"datasets": [number for number, _ in told], "revisions": [revision for _, revision in told]}
+    )
+    publications = {(row.dataset_id, row.revision): row.published_at for row in rows}
     for mark in marks:
         head = heads.get(mark.dataset)
         if head is None:
             continue
         if head.revision < mark.revision:
             return f"{mark.dataset} is at revision {head.revision}, but had reached {mark.revision}"
-        published = connection.scalar(
-            sa.select(Revision.published_at).where(Revision.dataset_id == head.id, Revision.revision == mark.revision)
-        )
+        published = publications.get((head.id, mark.revision))
         if published is not None and write_timestamp(published) != mark.published_at:
             return f"revision {mark.revision} of {mark.dataset} is not the one that was published before"
     return None
