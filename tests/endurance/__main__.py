@@ -1,4 +1,4 @@
-"""`python -m tests.endurance crash --kills 200` and `python -m tests.endurance volume --records 10000000`."""
+"""`python -m tests.endurance crash --kills 200`, `hosts --minutes 60`, `volume --records 10000000` and others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import psycopg
 
 from runtime.postgres.database import ROLES, DatabaseUrls, create_roles
 from runtime.postgres.embedded_postgres import EmbeddedPostgres, run_embedded
-from tests.endurance import crash, news, outages, replication, streams, testbed, volume
+from tests.endurance import crash, hosts, news, outages, replication, streams, testbed, volume
 from tests.support.brokers import KafkaBroker, NatsServer
 from tests.support.buckets import LOGIN, make_bucket, serve_buckets
 from tests.support.lab import PEOPLE, Lab
@@ -90,6 +90,10 @@ def main() -> int:
     replicated = parts.add_parser("replication", help="loads of a replicated table, killed while it is written")
     replicated.add_argument("--kills", type=int, default=50)
     replicated.add_argument("--seed", type=int, default=int(time.time()))
+    pair = parts.add_parser("hosts", help="two hosts with a bucket and a pooler, killed for a while")
+    pair.add_argument("--minutes", type=float, default=60)
+    pair.add_argument("--seed", type=int, default=int(time.time()))
+    pair.add_argument("--logs", type=Path, help="a folder for the logs, which stays")
     size = parts.add_parser("volume", help="memory at a tenth of the records, and at all of them")
     size.add_argument("--records", type=int, default=10_000_000)
     chosen = parser.parse_args()
@@ -118,6 +122,13 @@ def main() -> int:
                 lab = labs.make(replication.prepare(source))
                 replication.run_table(lab, source, chosen.kills, chosen.seed, say)
             say("every change is accounted for once, and the records are the rows of the table")
+            return 0
+        if chosen.part == "hosts":
+            say(f"seed {chosen.seed}")
+            os.environ |= LOGIN
+            folder = chosen.logs or labs.folder / "site"
+            hosts.run_hosts(labs.make, labs.server, folder, chosen.minutes * 60, chosen.seed, say)
+            say("every record is counted once, and every answer was right")
             return 0
         small, large = volume.run_volume(labs.make, [chosen.records // 10, chosen.records], say)
         say(f"peak {small / 1e6:.0f} MB and {large / 1e6:.0f} MB: {large / small:.2f} times")

@@ -10,12 +10,13 @@ import pytest
 from runtime.postgres.embedded_postgres import EmbeddedPostgres
 from tests.endurance import news, outages
 from tests.endurance.crash import FIRST_POINTS, POINTS, run_kills
+from tests.endurance.hosts import run_hosts
 from tests.endurance.replication import prepare as prepare_table
 from tests.endurance.replication import run_table
 from tests.endurance.streams import run_broker, run_stream, write_contract
 from tests.endurance.testbed import CONTRACT, prepare
 from tests.support.brokers import KafkaBroker, NatsServer
-from tests.support.buckets import make_bucket
+from tests.support.buckets import LOGIN, make_bucket
 from tests.support.lab import Lab
 from tests.support.source_server import run_source
 
@@ -62,3 +63,13 @@ def test_a_replicated_table_is_loaded_once_however_often_its_loaders_are_killed(
 ) -> None:
     with run_source(server.binaries) as source:
         run_table(make_lab(prepare_table(source)), source, 12, seed=1, say=lambda line: None)
+
+
+@pytest.mark.slow
+def test_two_hosts_without_a_shared_disk_count_every_record_however_often_they_are_killed(
+    make_lab: Callable[..., Lab], server: EmbeddedPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in LOGIN.items():
+        monkeypatch.setenv(name, value)
+    kills = run_hosts(make_lab, server, tmp_path / "site", 20, seed=2, say=lambda line: None, pace=0.3, pauses=(1, 4))
+    assert kills

@@ -157,10 +157,15 @@ class Bouncer:
 
 @contextmanager
 def run_pgbouncer(
-    server: EmbeddedPostgres, *, pool_mode: str = "transaction", pool_size: int = 4, settings: str = ""
+    server: EmbeddedPostgres,
+    *,
+    pool_mode: str = "transaction",
+    pool_size: int = 4,
+    settings: str = "",
+    port: int | None = None,
 ) -> Iterator[Bouncer]:
     """A PgBouncer in front of the tests' server, for each of its databases and logins."""
-    tool, port = get_tool("pgbouncer"), free_port()
+    tool, port = get_tool("pgbouncer"), port or free_port()
     with make_folder() as folder:
         users = folder / "users.txt"
         users.write_text("".join(f'"{user}" ""\n' for user in (OWNER, *ROLES)))
