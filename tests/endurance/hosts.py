@@ -29,6 +29,7 @@ PAUSES = (5.0, 20.0)  # seconds between two kills
 DEAD_SECONDS = 3.0  # at most, until what was killed is started again
 STILL_SECONDS = (2.0, 8.0)  # for which the bucket server stands still
 PUT_SECONDS = 60.0
+BACKLOG = 15  # batches that wait to be loaded, at most
 QUIET_SECONDS = 300.0  # until everything is loaded after the last kill: only a failure takes as long
 LOOK_SECONDS = 0.5
 JOIN_SECONDS = 400.0
@@ -41,11 +42,15 @@ class Producer(Caller):
     def __init__(self, items: Items, site: Site, lock: threading.Lock, seed: int, pause: float, faults: list[str]):
         super().__init__("producer", site.addresses, seed, pause, faults)
         self.items = items
+        self.lab = site.lab
         self.folder = site.source
         self.lock = lock  # nothing is on its way to a bucket server that stands still: a repeat would be a new file
 
     def take_turn(self) -> None:
-        """One batch; its name says its place."""
+        """One batch; its name says its place. None where many wait: what is left at the end is loaded soon."""
+        if len(self.items.batches) - hosts_count.find_revision(self.lab) >= BACKLOG:
+            self.tally["turns without a batch: many wait"] += 1
+            return
         with self.lock:
             batch = self.items.make()
             content = "".join(f"{line}\n" for line in batch.lines).encode()
@@ -71,7 +76,7 @@ class HostsRun:
         self.chance = random.Random(self.seed)
         self.items = Items(random.Random(self.seed + 1))
         self.events = Events()
-        self.producer = Producer(self.items, self.site, self.lock, self.seed, 3 * self.pace, self.faults)
+        self.producer = Producer(self.items, self.site, self.lock, self.seed, 4 * self.pace, self.faults)
         key = make_key(self.site.lab, "depot:write", "ops:read")
         self.key = key
         pushing = threading.Lock()
@@ -83,7 +88,7 @@ class HostsRun:
             *(Walker(self.items, *given(f"walker {number}", 2.5)) for number in (1, 2)),
             Copier(self.items, *given("copier", 2)),
             Downloader(self.items, *given("downloader", 5)),
-            *(Pusher(self.events, pushing, key, *given(f"pusher {number}", 3)) for number in (1, 2)),
+            *(Pusher(self.events, pushing, key, *given(f"pusher {number}", 6)) for number in (1, 2)),
         ]
 
     def run(self, seconds: float, say: Callable[[str], None]) -> None:

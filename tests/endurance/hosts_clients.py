@@ -52,12 +52,13 @@ class Caller(threading.Thread):
 
     def run(self) -> None:
         """Takes turns."""
-        while not self.over.wait(self.pause * self.chance.uniform(0.5, 1.5)):
-            try:
-                self.take_turn()
-            except Exception as error:
-                said = f"{self.name}: {type(error).__name__}: {error}"[:FAULT_CHARACTERS]
-                self.faults.append(f"{time.strftime('%H:%M:%S')} {said}")
+        with self.client:
+            while not self.over.wait(self.pause * self.chance.uniform(0.5, 1.5)):
+                try:
+                    self.take_turn()
+                except Exception as error:
+                    said = f"{self.name}: {type(error).__name__}: {error}"[:FAULT_CHARACTERS]
+                    self.faults.append(f"{time.strftime('%H:%M:%S')} {said}")
 
     def take_turn(self) -> None:
         """One of what it does."""

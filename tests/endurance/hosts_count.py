@@ -35,12 +35,17 @@ ITEMS = "SELECT id, number, _revision, NULL FROM depot_v1.items"
 HISTORY = "SELECT id, number, _revision, _until FROM depot_v1.items_history"
 
 
+def find_revision(lab: Lab) -> int:
+    """The current revision of the items."""
+    ((revision,),) = lab.rows("SELECT revision FROM decant.datasets WHERE dataset = 'items'")
+    return int(revision)
+
+
 def is_quiet(lab: Lab, batches: int) -> bool:
     """Whether every batch is published, no event waits, and nothing runs or is queued."""
-    ((revision,),) = lab.rows("SELECT revision FROM decant.datasets WHERE dataset = 'items'")
     ((waiting,),) = lab.rows("SELECT count(*) FROM decant.events WHERE load_id IS NULL")
     ((unfinished,),) = lab.rows("SELECT count(*) FROM decant.loads WHERE status IN ('queued', 'running')")
-    return bool(revision >= batches and not waiting and not unfinished)
+    return bool(find_revision(lab) >= batches and not waiting and not unfinished)
 
 
 def count_everything(

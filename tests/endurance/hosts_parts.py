@@ -128,7 +128,7 @@ class Site:
             "DECANT_RATE_LIMIT_ANONYMOUS": "off",
             "DECANT_RATE_LIMIT_DEFAULT": "off",
             "DECANT_QUERY_TIMEOUT_MS": "60000",  # whatever else runs on the machine
-            "DECANT_WORKER_POLL_SECONDS": "1",
+            "DECANT_WORKER_POLL_SECONDS": "2",
         }  # fmt: skip
 
     def home(self, host: int) -> Path:
