@@ -139,7 +139,7 @@ class HostsRun:
             if (words := part.kill()) is not None:
                 self.faults.append(f"{name}: it had ended by itself: {words}")
         if is_lost:
-            shutil.rmtree(self.site.home(program.host))
+            shutil.rmtree(self.site.home(program.host), ignore_errors=True)  # no process may have made it yet
         time.sleep(self.chance.uniform(0, DEAD_SECONDS))
         for part in parts:
             part.start()
