@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import suppress
+from errno import EXDEV
 from pathlib import Path
+from secrets import token_hex
 
 from catalog.storage.object_store import Placed, StoredObject
 from runtime.private_files import make_private_folder
@@ -31,7 +34,14 @@ class FolderStore:
         with draft.open("rb") as file:
             os.fsync(file.fileno())
         # A rename is whole or has not happened: nobody ever sees half an object.
-        return Placed(draft.replace(path), is_first=True)
+        try:
+            return Placed(draft.replace(path), is_first=True)
+        except OSError as error:
+            if error.errno != EXDEV:
+                raise
+        copy_beside(draft, path).replace(path)
+        draft.unlink()
+        return Placed(path, is_first=True)
 
     def find(self, key: str, folder: Path) -> Path | None:
         """The object itself."""
@@ -59,3 +69,16 @@ class FolderStore:
                     path = Path(folder) / name
                     facts = path.stat()
                     yield StoredObject(str(path.relative_to(self.root)), facts.st_size, facts.st_mtime)
+
+
+def copy_beside(draft: Path, path: Path) -> Path:
+    """A copy of a draft that lies on another disk, on that of the path: a draft again, to be renamed."""
+    copy = path.with_name(f"{path.name}.{token_hex(8)}.part")
+    try:
+        shutil.copyfile(draft, copy)
+        with copy.open("rb") as file:
+            os.fsync(file.fileno())
+    except BaseException:
+        copy.unlink(missing_ok=True)
+        raise
+    return copy

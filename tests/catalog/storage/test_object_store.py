@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from errno import EXDEV
 from pathlib import Path
 from secrets import token_hex
 
@@ -39,6 +40,21 @@ def draft(folder: Path, content: bytes) -> Path:
     path = folder / f"draft-{token_hex(4)}"
     path.write_bytes(content)
     return path
+
+
+def test_a_draft_on_another_disk_becomes_an_object_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rename = Path.replace
+
+    def replace(path: Path, target: Path) -> Path:
+        if path.parent != target.parent:
+            raise OSError(EXDEV, "Invalid cross-device link")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    store, made = FolderStore(tmp_path / "home"), draft(tmp_path / "a", b"bytes")
+    assert store.put(made, KEY).path.read_bytes() == b"bytes"
+    assert [each.key for each in store.list("landing")] == [KEY]
+    assert not made.exists()
 
 
 def test_an_object_is_found_with_its_bytes_until_it_is_deleted(store: ObjectStore, tmp_path: Path) -> None:
