@@ -27,7 +27,7 @@ test-all: $(VENV)/.dev ## Every test.
 
 # Large, and needed by a few tests only, which are skipped without it.
 spark: $(VENV)/.dev ## What the tests of Spark need, beside Java 17.
-	$(BIN)/python -m pip install -q --disable-pip-version-check "pyspark>=4"
+	$(BIN)/python -m pip install -q --disable-pip-version-check "pyspark[connect]>=4"
 
 lint: $(VENV)/.dev ## Style and layers.
 	$(BIN)/ruff check .

@@ -89,7 +89,7 @@ def check_statement(engine: duckdb.DuckDBPyConnection, dataset: Dataset) -> list
     columns = tuple(needed_columns(dataset))
     plan = compile_cleaning(dataset, columns, find_native(dataset), is_json=reads_json(dataset))
     try:
-        engine.execute(plan.read_nothing())
+        engine.execute(plan.statement.read_nothing())
         engine.execute("DROP TABLE judged")
     except duckdb.Error as error:
         return [str(error).splitlines()[0]]

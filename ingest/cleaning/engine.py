@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 
 from catalog.model.dataset import Dataset, Property
-from ingest.cleaning.engines.spark import spread
+from ingest.cleaning.engines.spark import judge_slices
 from ingest.cleaning.newest import name_order, order_property
 from ingest.cleaning.plan import NATIVE_TYPES, CleaningPlan, quote_name, quote_text, reads_json
 from ingest.cleaning.published_snapshot import PublishedSnapshot
@@ -107,7 +107,7 @@ def clean_batch(
     """
     files = (snapshot.file,) if snapshot else ()
     columns = max(plan.width, len(plan.values))
-    judge = judge_on_cluster if parsed.sliced else judge_here
+    judge = judge_on_cluster if parsed.sliced or parsed.judged else judge_here
     with judge(plan, parsed, folder, settings, files) as engine:
         try:
             clean = write_files(engine, plan, parsed, folder, snapshot, mark)
@@ -145,16 +145,16 @@ def judge_here(
 def judge_on_cluster(
     plan: CleaningPlan, parsed: ParsedBatch, folder: Path, settings: Settings, files: Sequence[Path]
 ) -> Iterator[duckdb.DuckDBPyConnection]:
-    """The same, of what the hosts of a cluster have judged."""
+    """The same, of what the hosts of a cluster judge, or have judged when they parsed it."""
     columns = max(plan.width, len(plan.values))
-    with open_engine(settings, folder) as engine:
-        require_plain(engine, plan.dataset)
-    with (
-        spread(settings, plan, parsed, folder, choose_limits(settings, columns)[1]) as judged,
-        open_engine(settings, folder, (*files, *judged), columns=columns) as engine,
-    ):
+    judged = parsed.judged
+    if not judged:
+        with open_engine(settings, folder) as engine:
+            require_plain(engine, plan.dataset)
+        judged = judge_slices(settings, plan, parsed, folder, choose_limits(settings, columns)[1])
+    with open_engine(settings, folder, files, columns=columns) as engine:
         try:
-            engine.execute(plan.read_judged(map(str, judged)))
+            engine.execute(plan.read_judged((str(file), before) for file, before in judged))
         except duckdb.OutOfMemoryException as error:
             raise out_of_memory(settings, columns) from error
         yield engine
@@ -163,7 +163,7 @@ def judge_on_cluster(
 def evaluate_rules(engine: duckdb.DuckDBPyConnection, plan: CleaningPlan, parsed: ParsedBatch) -> None:
     """Makes the table `judged`, one row for each parsed record."""
     require_plain(engine, plan.dataset)
-    engine.execute(plan.read_from(map(str, parsed.records), null_mark=uuid.uuid4().hex))
+    engine.execute(plan.statement.read_from(map(str, parsed.records), null_mark=uuid.uuid4().hex))
     (checked,) = count(engine, "SELECT count(*) FROM judged")
     if checked != parsed.raw - parsed.malformed_count:
         raise CleaningError(f"{parsed.raw - parsed.malformed_count} records were parsed, but {checked} were checked.")

@@ -17,6 +17,7 @@ from ingest.cleaning.nested_sql import compile_parts, has_parts, join_lists, poi
 from ingest.cleaning.property_sql import compile_checks, compile_source, compile_value, write_result
 from ingest.cleaning.raw_texts import choose_texts, clear_nulls, find_null_words, find_place
 from ingest.cleaning.rule_sql import compile_reason, list_reasons
+from ingest.cleaning.statement import INTERNAL_PREFIX, LINE, RECORD, CleaningStatement
 from ingest.readers.record_writer import DELETED, JSON_COLUMN
 from runtime.duckdb_quoting import quote_name, quote_text
 
@@ -30,12 +31,8 @@ __all__ = [
     "quote_text",
 ]
 
-# What the raw columns and the line are called beside the names that transforms use.
-INTERNAL_PREFIX = "_decant_"
-LINE = "_decant_line"
 WORD = "_decant_word"  # a raw text that may be a null word
 MARK = "_decant_mark"  # whether a raw record is marked as deleted
-RECORD = "_decant_record"  # a raw record that is one JSON object
 # Transforms that give one of these types need no way through text; the guard keeps what Postgres can hold.
 NATIVE_TYPES = {
     "SMALLINT": ("TINYINT", "SMALLINT"),
@@ -58,45 +55,29 @@ class CleaningPlan:
     """
 
     dataset: Dataset
-    width: int  # raw columns
-    keys: tuple[str, ...] | None  # of a JSON object, where each raw record is one; they are its columns
-    delimiter: str
-    before: str
-    after: str
+    statement: CleaningStatement
 
-    def read_from(self, records: Iterable[str], null_mark: str) -> str:
-        """The statement over the reader's files; `null_mark` is a text that no field holds."""
-        names = [RECORD] if self.keys is not None else [f"{INTERNAL_PREFIX}{index}" for index in range(self.width)]
-        declared = "".join(f", '{name}': 'VARCHAR'" for name in names)
-        files = ", ".join(map(quote_text, records))
-        source = (
-            f"read_csv([{files}], columns = {{'{LINE}': 'BIGINT'{declared}}}, auto_detect = false,"
-            f" header = false, delim = {quote_text(self.delimiter)}, quote = '\"', escape = '\"',"
-            f" nullstr = {quote_text(null_mark)}, strict_mode = true, new_line = '\\n', max_line_size = 4000000)"
-        )
-        return self.before + (source if self.keys is None else self.unfold(source)) + self.after
+    @property
+    def width(self) -> int:
+        """How many columns the raw records have."""
+        return len(self.statement.columns)
 
-    def unfold(self, source: str) -> str:
-        """The columns of records that are JSON objects: texts as they are, all else as JSON."""
-        paths = ", ".join(quote_text(point_to(key)) for key in self.keys or ())
-        values = "".join(f", _decant_values[{i + 1}] AS {INTERNAL_PREFIX}{i}" for i in range(len(self.keys or ())))
-        found = f"json_extract_string({RECORD}, [{paths}])" if paths else "NULL"
-        return f"(SELECT {LINE}, {RECORD}{values} FROM (SELECT *, {found} AS _decant_values FROM {source}))"
+    def read_judged(self, files: Iterable[tuple[str, int]]) -> str:
+        """The statement that makes `judged` of records that were judged elsewhere, in Parquet files.
 
-    def read_nothing(self) -> str:
-        """The statement over no record at all: what is wrong with it shows all the same."""
-        columns = "".join(f", NULL::VARCHAR AS {INTERNAL_PREFIX}{index}" for index in range(self.width))
-        columns += f", NULL::VARCHAR AS {RECORD}" if self.keys is not None else ""
-        return f"{self.before}(SELECT NULL::BIGINT AS {LINE}{columns} LIMIT 0){self.after}"
-
-    def read_judged(self, files: Iterable[str]) -> str:
-        """The statement that makes `judged` of records that were judged elsewhere, in Parquet files."""
+        To the lines of each file a number is added.
+        """
         types = [prop.type.duckdb for prop in self.dataset.properties.values()]
         # Parquet has no type of its own for some of them.
         values = [f"CAST({value} AS {kind}) AS {value}" for value, kind in zip(self.values, types, strict=True)]
-        columns = ["line", *values, *(["deleted"] if self.deletes else []), "reasons"]
-        listed = ", ".join(map(quote_text, files))
-        return f"CREATE TABLE judged AS SELECT {', '.join(columns)} FROM read_parquet([{listed}])"
+        columns = ["line + lines_before AS line", *values, *(["deleted"] if self.deletes else []), "reasons"]
+        listed = list(files)
+        names = ", ".join(quote_text(name) for name, _ in listed)
+        added = ", ".join(f"({quote_text(name)}, {number}::BIGINT)" for name, number in listed)
+        return (
+            f"CREATE TABLE judged AS SELECT {', '.join(columns)} FROM read_parquet([{names}], filename = true)"
+            f" JOIN (VALUES {added}) AS files(filename, lines_before) USING (filename)"
+        )
 
     def value(self, name: str) -> str:
         """The column of `judged` that holds a property."""
@@ -153,11 +134,12 @@ def compile_cleaning(
         parts += f", {deleted} AS deleted"
     return CleaningPlan(
         dataset=dataset,
-        width=raw.width,
-        keys=raw.keys,
-        delimiter=dataset.input.file_format.delimiter if dataset.input else ",",
-        before=f"CREATE TABLE judged AS\nWITH trimmed AS (\n  SELECT {raw.trimmed}\n  FROM ",
-        after=f"""
+        statement=CleaningStatement(
+            columns=raw.columns,
+            is_json=is_json,
+            delimiter=dataset.input.file_format.delimiter if dataset.input else ",",
+            before=f"CREATE TABLE judged AS\nWITH trimmed AS (\n  SELECT {raw.trimmed}\n  FROM ",
+            after=f"""
 ), raw AS (
   SELECT {raw.cleared} FROM trimmed
 ), derived AS (
@@ -177,6 +159,7 @@ def compile_cleaning(
 SELECT line, {", ".join(f"v{index}" for index in range(len(properties)))},{" deleted," if deleted else ""}
   CASE WHEN broken THEN to_json({reasons})::VARCHAR END AS reasons
 FROM checked""",
+        ),
     )
 
 
@@ -197,8 +180,7 @@ def compile_deleted(dataset: Dataset, *, is_json: bool) -> str | None:
 class RawColumns:
     """DuckDB SQL for the columns of raw records, step by step, before anything is made of them."""
 
-    width: int  # columns of the raw records
-    keys: tuple[str, ...] | None  # of JSON objects
+    columns: tuple[str, ...]  # of the raw records, or the keys of JSON objects
     trimmed: str
     cleared: str  # null words made null
     named: str  # under their own names, which only transforms see
@@ -232,8 +214,7 @@ def compile_raw(dataset: Dataset, header: tuple[str, ...], *, is_json: bool) -> 
     if DELETED in places and keys is not None:
         texts.append(f"{places[DELETED]} AS {MARK}")
     return RawColumns(
-        width=len(columns),
-        keys=keys,
+        columns=columns,
         trimmed=", ".join([*own, *(f"{text} AS {place}" for place, text in texts_at.items())]),
         cleared=", ".join(cleared),
         named=", ".join(["raw.*", *(f"{place} AS {quote_name(name)}" for name, place in shown.items())]),
@@ -271,7 +252,7 @@ def digest_cleaning(dataset: Dataset) -> str:
     facts: dict[str, object] = {
         "statement": compile_cleaning(
             dataset, tuple(sorted(needed_columns(dataset))), is_json=reads_json(dataset)
-        ).read_nothing(),
+        ).statement.read_nothing(),
         "columns": [(prop.column, prop.raw_columns) for prop in dataset.properties.values()],
         "key": dataset.key,
         "input": describe_input(dataset.input) if dataset.input else None,

@@ -11,8 +11,9 @@ from typing import Any
 import duckdb
 
 from catalog.model.dataset import FileFormat
-from ingest.cleaning.plan import INTERNAL_PREFIX, LINE, RECORD, quote_text
+from ingest.cleaning.plan import quote_text
 from ingest.cleaning.raw_texts import trim
+from ingest.cleaning.statement import INTERNAL_PREFIX, LINE, RECORD
 from ingest.drafting.structure import Source, walk
 from ingest.drafting.type_candidates import (
     MARKS,

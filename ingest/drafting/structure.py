@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ingest.cleaning.plan import RECORD, point_to, quote_text
+from ingest.cleaning.plan import point_to, quote_text
 from ingest.cleaning.raw_texts import trim
+from ingest.cleaning.statement import RECORD
 from ingest.readers.record_writer import JSON_COLUMN
 
 NESTING_LIMIT = 3  # deeper objects stay objects

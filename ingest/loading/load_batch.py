@@ -8,8 +8,8 @@ from contextlib import ExitStack, contextmanager
 from catalog.model.dataset import Dataset, comes_continuously, file_format_of
 from catalog.model.load_request import FromSource, Replay
 from ingest.cleaning.engine import CleanBatch, clean_batch, find_native
-from ingest.cleaning.engines.spark import is_spread
-from ingest.cleaning.plan import compile_cleaning, needed_columns
+from ingest.cleaning.parse import parse
+from ingest.cleaning.plan import compile_cleaning
 from ingest.cleaning.published_snapshot import PublishedSnapshot, find_snapshot, read_parents, read_published_state
 from ingest.cleaning.unread import Seen, note_emptied, note_gone_keys, note_unread
 from ingest.landing.fetched_batch import FetchedBatch
@@ -23,7 +23,7 @@ from ingest.publishing.quality_checks import least_records
 from ingest.quarantine.replay_batch import is_at_rest, takes_whole
 from ingest.quarantine.replay_merge import plan_replay
 from ingest.quarantine.superseding import write_corrected
-from ingest.readers import parse_batch, pick_raw
+from ingest.readers import pick_raw
 from ingest.readers.record_writer import ParsedBatch
 
 
@@ -62,17 +62,7 @@ def leave_unchanged(load: RunningLoad, batch: FetchedBatch) -> Outcome:
 def parse_fetched(load: RunningLoad, batch: FetchedBatch) -> tuple[ParsedBatch, Seen]:
     """The batch's records, and what batches have had so far."""
     with load.step("cut"):
-        needed = needed_columns(load.dataset)
-        limit = UnpackLimit.of(load.settings)
-        parsed = parse_batch(
-            batch.landed,
-            file_format_of(load.dataset),
-            needed,
-            load.folder,
-            limit,
-            load.progress.advance,
-            sliced=is_spread(load.settings, batch.landed),
-        )
+        parsed = parse(load.dataset, batch.landed, load.settings, load.folder, load.progress.advance)
         note_unread(load.dataset, parsed, load.ticket)
         from_source = isinstance(load.ticket.request, FromSource)
         seen = note_gone_keys(load.engine, load.dataset, parsed, load.ticket) if from_source else {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Set
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -66,13 +67,8 @@ def parse_batch(
     """The batch's records and its malformed ones, in files in `folder`; `sliced` for a cluster to judge."""
     with open_record_writer(folder, file_format.delimiter, needed, advance, sliced=sliced) as record_writer:
         for part in batch.parts:
-            try:
+            with name_part(part):
                 make_reader(part.file_format or file_format, limit, folder).parse(part, record_writer)
-            except SourceError as error:
-                # Of many files, the one that is meant is named.
-                if part.name and part.name not in str(error):
-                    raise type(error)(f"{part.name}: {error}") from error
-                raise
     return ParsedBatch(
         records=tuple(record_writer.out.paths),
         malformed=folder / "malformed.csv",
@@ -85,6 +81,17 @@ def parse_batch(
         notes=tuple(record_writer.notes),
         sliced=sliced,
     )
+
+
+@contextmanager
+def name_part(part: LandedPart) -> Iterator[None]:
+    """Of many files, names the one that an error means."""
+    try:
+        yield
+    except SourceError as error:
+        if part.name and part.name not in str(error):
+            raise type(error)(f"{part.name}: {error}") from error
+        raise
 
 
 def pick_raw(

@@ -17,11 +17,10 @@ from ingest.errors import SourceError
 from ingest.landing.landed_batch import LandedPart
 from ingest.landing.unpacking import UnpackLimit
 from ingest.readers.json_batches import BLANKS, JsonBatcher, show_text
-from ingest.readers.json_lines import NdjsonReader, split_lines
+from ingest.readers.json_lines import NdjsonReader
 from ingest.readers.json_object import MARKED, MalformedJsonError, put_in_front, read_object
 from ingest.readers.json_scanner import JsonScanner
 from ingest.readers.record_writer import DELETED, RecordWriter
-from ingest.readers.text_encoding import open_text
 
 WRITTEN = ("c", "r", "u")  # Debezium: a row inserted, read in the first snapshot, changed
 ROW_DELETED = "d"
@@ -38,13 +37,12 @@ class EnvelopeReader(NdjsonReader):
         super().__init__(file_format, limit, folder)
         self.unwrap = unwrap
 
-    def parse(self, part: LandedPart, record_writer: RecordWriter) -> None:
-        """Passes the part's records to the record writer."""
-        record_writer.open_part(part.name, None)
+    def parse_lines(self, name: str, blocks: Iterable[tuple[int, list[bytes]]], record_writer: RecordWriter) -> None:
+        """Passes the records in some lines of a part to the record writer: (number of the first line, lines)."""
+        record_writer.open_part(name, None)
         batcher = JsonBatcher(record_writer)
-        with open_text(part, self.limit, self.file_format, always=True) as text:
-            for first, lines in split_lines(text):
-                self.take(first, lines, batcher, record_writer)
+        for first, lines in blocks:
+            self.take(first, lines, batcher, record_writer)
 
     def take(self, first: int, lines: list[bytes], batcher: JsonBatcher, record_writer: RecordWriter) -> None:
         """Hands over what is inside these lines, the first at line `first`."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Set
 from pathlib import Path
+from typing import NamedTuple
 
 from catalog.model.dataset import FileFormat
 from ingest.errors import SourceError
 from ingest.landing.landed_batch import LandedPart
-from ingest.landing.unpacking import UnpackLimit
+from ingest.landing.unpacking import ByteStream, UnpackLimit
 from ingest.readers.json_batches import JsonBatcher, show_text
 from ingest.readers.record_writer import RecordWriter
 from ingest.readers.redaction import RedactedPart, redact_text
@@ -16,6 +17,13 @@ from ingest.readers.text_encoding import OpenText, open_text
 
 BLOCK_BYTES = 4 << 20
 LINE_LIMIT_BYTES = 64 << 20  # a longer line is no line: the load fails
+
+
+class LineRange(NamedTuple):
+    """Some lines of a part, in UTF-8."""
+
+    first: int  # the number of the first one
+    end: bytes  # what ends each line
 
 
 class NdjsonReader:
@@ -27,16 +35,35 @@ class NdjsonReader:
 
     def parse(self, part: LandedPart, record_writer: RecordWriter) -> None:
         """Passes the part's records to the record writer."""
-        if self.file_format.columns:
-            record_writer.open_table(part.name, self.file_format.columns)  # rows of a table: their columns are known
-        else:
-            record_writer.open_part(part.name, None)
-        batcher = JsonBatcher(record_writer)
+        with open_text(part, self.limit, self.file_format, always=True) as text:
+            self.parse_lines(part.name, split_lines(text), record_writer)
+
+    def cut(self, part: LandedPart) -> Iterator[tuple[LineRange, bytes]]:
+        """The part's lines, some at a time, to be parsed elsewhere: each of them ends as the range says."""
         with open_text(part, self.limit, self.file_format, always=True) as text:
             for first, lines in split_lines(text):
-                if first == 1:
-                    note_document(part.name, lines, record_writer)
-                batcher.take(first, lines)
+                yield LineRange(first, text.line_end), text.line_end.join([*lines, b""])
+
+    def parse_range(self, name: str, lines: LineRange, stream: ByteStream, record_writer: RecordWriter) -> None:
+        """Passes the records of some lines of a part to the record writer."""
+        text = OpenText(stream, "utf-8", "utf-8", lines.end)
+        self.parse_lines(name, split_lines(text, lines.first), record_writer)
+
+    def parse_lines(self, name: str, blocks: Iterable[tuple[int, list[bytes]]], record_writer: RecordWriter) -> None:
+        """Passes the records of some lines of a part to the record writer: (number of the first line, lines)."""
+        if self.file_format.columns:
+            record_writer.open_table(name, self.file_format.columns)  # rows of a table: their columns are known
+        else:
+            record_writer.open_part(name, None)
+        batcher = JsonBatcher(record_writer)
+        for first, lines in blocks:
+            if first == 1:
+                note_document(name, lines, record_writer)
+            self.take(first, lines, batcher, record_writer)
+
+    def take(self, first: int, lines: list[bytes], batcher: JsonBatcher, record_writer: RecordWriter) -> None:
+        """Hands over these lines, the first at line `first`."""
+        batcher.take(first, lines)
 
     def redact(self, part: LandedPart, dropped: Set[int], kept: list[int]) -> RedactedPart:
         """The same text, with blank lines for the records that go."""
@@ -64,9 +91,8 @@ def note_document(source: str, lines: list[bytes], record_writer: RecordWriter) 
         )
 
 
-def split_lines(text: OpenText) -> Iterator[tuple[int, list[bytes]]]:
-    """(number of the first line, lines) block by block, memory flat."""
-    line = 1
+def split_lines(text: OpenText, line: int = 1) -> Iterator[tuple[int, list[bytes]]]:
+    """(number of the first line, lines) block by block, memory flat; the text begins with line `line`."""
     carry = b""
     ended = False
     while not ended:

@@ -49,6 +49,7 @@ class ParsedBatch:
     parts: tuple[ParsedPart, ...]
     notes: tuple[str, ...] = ()  # what records do not show
     sliced: bool = False  # whether a cluster is to judge its files
+    judged: tuple[tuple[Path, int], ...] = ()  # instead of `records`, where they are judged already; lines before
 
 
 class RecordWriter:
@@ -192,14 +193,18 @@ def open_record_writer(
 ) -> Iterator[RecordWriter]:
     """A record writer that writes into `folder`."""
     out = SlicedFile(folder, sliced=sliced)
-    with (
-        closing(out),
-        (folder / "malformed.csv").open("w", newline="", encoding="utf-8") as bad,
-    ):
-        # With this line end, a lone carriage return in a raw text is quoted too.
-        record_writer = RecordWriter(out, csv.writer(bad, lineterminator="\r\n").writerow, delimiter, needed)
+    with closing(out), open_rejects(folder / "malformed.csv") as rejects:
+        record_writer = RecordWriter(out, rejects, delimiter, needed)
         record_writer.advance = advance
         yield record_writer
+
+
+@contextmanager
+def open_rejects(file: Path) -> Iterator[Callable[[list[object]], object]]:
+    """Takes malformed records: line, key, raw text, reasons, candidate, order value."""
+    with file.open("w", newline="", encoding="utf-8") as bad:
+        # With this line end, a lone carriage return in a raw text is quoted too.
+        yield csv.writer(bad, lineterminator="\r\n").writerow
 
 
 def quote_field(field: bytes) -> bytes:

@@ -81,6 +81,8 @@ def outcome_of(lab: Lab, address: str) -> dict[str, Any]:
     return {
         "status": report.status,
         "error": (report.error_code, report.error),
+        # The second lab has a database of its own, and the same home.
+        "notes": [note for note in report.notes if "restored from a backup" not in note],
         "counts": (found.raw, found.accepted, found.rejected, found.duplicates) if found else None,
         "records": sorted(lab.rows(f'SELECT {columns} FROM "{table.schema}"."{table.name}"'), key=str),
         "rejected": sorted(

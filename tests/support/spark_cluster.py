@@ -1,4 +1,4 @@
-"""A Spark cluster of processes on this machine: one master, workers, and their executors."""
+"""Spark on this machine: a master, workers and their executors, or a server of Spark Connect."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 START_SECONDS = 120
+DEPLOY = "org.apache.spark.deploy"
 LOCAL = {"SPARK_LOCAL_IP": "127.0.0.1", "SPARK_LOCAL_HOSTNAME": "127.0.0.1"}
 
 
@@ -26,22 +27,34 @@ class SparkCluster:
 
     def start(self, workers: int) -> None:
         """Starts the master, then the workers."""
-        master = ("--port", "0", "--webui-port", "0")
-        self.address = self.run("master.Master", r"Starting Spark master at (spark://\S+)", *master)
+        master = ("--host", "127.0.0.1", "--port", "0", "--webui-port", "0")
+        self.address = self.run(r"Starting Spark master at (spark://\S+)", f"{DEPLOY}.master.Master", *master)
         worker = ("--cores", "1", "--memory", "1g", "--webui-port", "0", "--work-dir", str(self.folder))
         for _ in range(workers):
-            self.run("worker.Worker", "Successfully registered", *worker, self.address)
+            registered = "Successfully registered"
+            self.run(registered, f"{DEPLOY}.worker.Worker", "--host", "127.0.0.1", *worker, self.address)
 
-    def run(self, name: str, pattern: str, *arguments: str) -> str:
-        """Starts a process of the cluster; what the pattern finds in its log."""
+    def start_connect(self) -> None:
+        """Starts a server of Spark Connect, which is a cluster of its own: what its script does, without a daemon."""
+        server = "org.apache.spark.sql.connect.service.SparkConnectServer"
+        settings = {"grpc.binding.address": "127.0.0.1", "grpc.binding.port": "0"}
+        listed = [part for name, value in settings.items() for part in ("--conf", f"spark.connect.{name}={value}")]
+        options = ("--master", "local[2]", "--conf", "spark.ui.enabled=false", *listed)
+        started = r"Spark Connect server started at: (\S+:\d+)"
+        place = self.run(started, f"{DEPLOY}.SparkSubmit", *options, "--class", server, "spark-internal")
+        self.address = f"sc://{place}"
+
+    def run(self, pattern: str, *arguments: str) -> str:
+        """Starts a process of the cluster, a class and what it is told; what the pattern finds in its log."""
         import pyspark
 
         home = Path(pyspark.__file__).parent
         log = self.folder / f"{len(self.processes)}.log"
-        command = ["java", "-Xmx512m", "-cp", str(home / "jars" / "*"), f"org.apache.spark.deploy.{name}"]
+        # Arrow in Java needs the opening.
+        java = ("java", "-Xmx512m", "--add-opens=java.base/java.nio=ALL-UNNAMED", "-cp", str(home / "jars" / "*"))
         with log.open("w") as out:
             process = subprocess.Popen(
-                [*command, "--host", "127.0.0.1", *arguments],
+                [*java, *arguments],
                 stdout=out,
                 stderr=out,
                 cwd=self.folder,
@@ -71,10 +84,25 @@ class SparkCluster:
 @contextmanager
 def run_cluster(folder: Path, workers: int = 2) -> Iterator[SparkCluster]:
     """A cluster, and a driver in this process that reaches it."""
+    with stopping(folder) as cluster:
+        cluster.start(workers)
+        yield cluster
+
+
+@contextmanager
+def run_connect(folder: Path) -> Iterator[SparkCluster]:
+    """A server of Spark Connect."""
+    with stopping(folder) as cluster:
+        cluster.start_connect()
+        yield cluster
+
+
+@contextmanager
+def stopping(folder: Path) -> Iterator[SparkCluster]:
+    """A cluster that is to be started, and is stopped in the end."""
     os.environ |= LOCAL | {"PYSPARK_PYTHON": sys.executable}
     cluster = SparkCluster(folder)
     try:
-        cluster.start(workers)
         yield cluster
     finally:
         cluster.stop()

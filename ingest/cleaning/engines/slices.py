@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,16 +14,23 @@ from typing import Any, NamedTuple
 import duckdb
 import pyarrow as pa
 
-from catalog.storage.object_store import SLICES, delete_older
+from catalog.model.dataset import FileFormat
+from catalog.storage.object_store import SLICES, ObjectStore, delete_older
 from catalog.storage.store_place import StorePlace, open_store
+from ingest.cleaning.statement import CleaningStatement
+from ingest.errors import ClusterError, IngestError, OutOfMemoryError
+from ingest.landing.landed_batch import LandedBatch
+from ingest.landing.landing_zone import LandingZone, note_parts
+from ingest.landing.unpacking import UnpackLimit
+from ingest.readers.pieces import ParsedPiece, Piece, parse_piece
 from runtime.duckdb_connection import open_duckdb
 from runtime.duckdb_quoting import quote_text
 from runtime.postgres.driver_messages import describe_duckdb
 from runtime.settings.settings import Settings
 
 KEPT_SECONDS = 86_400.0  # of slices: no load takes longer
-SLICE_MARK = "decant-slice"  # stands in the statement where the slice's file will
-COLUMNS = "slice int, records long, seconds double, duckdb string, error string"  # of Judged, for the cluster
+# Of Judged, for the cluster.
+COLUMNS = "slice int, records long, seconds double, duckdb string, error string, failure string, parsed string"
 
 
 class Judged(NamedTuple):
@@ -32,7 +40,32 @@ class Judged(NamedTuple):
     records: int
     seconds: float  # of CPU time
     duckdb: str  # its version
-    error: str | None  # why the statement cannot be run, without values of records
+    error: str | None = None  # why the statement cannot be run, without values of records
+    failure: str | None = None  # the IngestError that the load ends with, as JSON: its name, what it says
+    parsed: str | None = None  # the ParsedPiece, where the task parsed it
+
+
+@dataclass(frozen=True)
+class Parsing:
+    """How tasks parse the pieces of a batch."""
+
+    pieces: tuple[Piece, ...]
+    file_format: FileFormat
+    needed: tuple[str, ...]
+    limit: UnpackLimit
+
+    def parse(self, store: ObjectStore, prefix: str, number: int, folder: Path) -> tuple[ParsedPiece, Path]:
+        """What is in a piece, and the file of its records; SourceError where it cannot be had."""
+        piece, malformed = self.pieces[number], folder / "malformed.ndjson"
+        if piece.lines is None:
+            # A part of a shared store is held against its digest.
+            parts = LandingZone(store).recall(note_parts(LandedBatch("", piece.parts)), folder).parts
+        else:
+            parts = (replace(piece.parts[0], path=fetch_slice(store, prefix, number, folder)),)
+        found = parse_piece(replace(piece, parts=parts), self.file_format, self.needed, self.limit, folder, malformed)
+        if found[0].malformed:
+            store.put(malformed, key_of_malformed(prefix, number))
+        return found
 
 
 @dataclass(frozen=True)
@@ -41,8 +74,10 @@ class SliceTask:
 
     place: StorePlace
     prefix: str  # of the keys of slices and results
-    statement: str  # makes the table `judged` from the file that SLICE_MARK stands for
+    statement: CleaningStatement
+    null_mark: str
     memory: str
+    parsing: Parsing | None = None  # where slices are not parsed yet
 
     def run(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """A row of COLUMNS for each number of a slice."""
@@ -56,20 +91,29 @@ class SliceTask:
         store, started = self.place.open(), time.process_time()
         with TemporaryDirectory(prefix="decant-slice-") as name:
             folder = Path(name)
-            file = store.find(key_of_slice(self.prefix, number), folder)
-            if file is None:
-                return Judged(number, 0, 0.0, duckdb.__version__, "the slice is no longer in the object store")
+            parsed: str | None = None
             result = folder / "judged.parquet"
             try:
-                records = self.execute(folder, file, result)
+                if self.parsing is None:
+                    file, header = fetch_slice(store, self.prefix, number, folder), None
+                else:
+                    found, file = self.parsing.parse(store, self.prefix, number, folder)
+                    parsed, header = found.dump(), found.header
+                records = self.execute(folder, file, result, header)
+            except IngestError as error:
+                return Judged(number, 0, 0.0, duckdb.__version__, failure=dump_error(error))
+            except duckdb.OutOfMemoryException:
+                short = f"Cleaning a slice needs more memory than {self.memory}: increase DECANT_DUCKDB_MEMORY."
+                return Judged(number, 0, 0.0, duckdb.__version__, failure=dump_error(OutOfMemoryError(short)))
             except duckdb.Error as error:
-                return Judged(number, 0, 0.0, duckdb.__version__, describe_duckdb(error))
+                return Judged(number, 0, 0.0, duckdb.__version__, error=describe_duckdb(error))
             store.put(result, key_of_result(self.prefix, number))
-        return Judged(number, records, time.process_time() - started, duckdb.__version__, None)
+        seconds = time.process_time() - started
+        return Judged(number, records, seconds, duckdb.__version__, parsed=parsed)
 
-    def execute(self, folder: Path, file: Path, result: Path) -> int:
+    def execute(self, folder: Path, file: Path, result: Path, header: tuple[str, ...] | None) -> int:
         """How many records were judged into a file."""
-        statement = self.statement.replace(quote_text(SLICE_MARK), quote_text(str(file)))
+        statement = self.statement.read_from([str(file)], self.null_mark, header)
         try:
             return self.execute_once(folder, file, result, statement, careful=False)
         except duckdb.OutOfMemoryException:
@@ -97,8 +141,23 @@ SCHEMA = pa.schema(
         ("seconds", pa.float64()),
         ("duckdb", pa.string()),
         ("error", pa.string()),
+        ("failure", pa.string()),
+        ("parsed", pa.string()),
     ]
 )
+
+
+def fetch_slice(store: ObjectStore, prefix: str, number: int, folder: Path) -> Path:
+    """The file of a slice; ClusterError where it is gone."""
+    file = store.find(key_of_slice(prefix, number), folder)
+    if file is None:
+        raise ClusterError("A slice of the batch is no longer in the object store.")
+    return file
+
+
+def dump_error(error: IngestError) -> str:
+    """An error as JSON, for the load to raise."""
+    return json.dumps([type(error).__name__, str(error)])
 
 
 def delete_old_slices(settings: Settings, now: datetime) -> None:
@@ -107,8 +166,13 @@ def delete_old_slices(settings: Settings, now: datetime) -> None:
 
 
 def key_of_slice(prefix: str, number: int) -> str:
-    """Where the parsed records of a slice lie."""
-    return f"{prefix}/{number}.csv"
+    """Where a slice lies: parsed records, or lines of a part."""
+    return f"{prefix}/{number}.slice"
+
+
+def key_of_malformed(prefix: str, number: int) -> str:
+    """Where the malformed records of a piece lie."""
+    return f"{prefix}/{number}.ndjson"
 
 
 def key_of_result(prefix: str, number: int) -> str:

@@ -6,26 +6,40 @@ rows, reasons and counts are those of the local engine, whatever the cluster doe
 
 from __future__ import annotations
 
+import json
 import logging
+import shutil
 import sys
 import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
 import duckdb
 
-from catalog.storage.object_store import SLICES
+from catalog.storage.object_store import SLICES, ObjectStore
 from catalog.storage.store_place import StorePlace
-from ingest.cleaning.engines.slices import COLUMNS, SLICE_MARK, Judged, SliceTask, key_of_result, key_of_slice
+from ingest import errors
+from ingest.cleaning.engines.slices import (
+    COLUMNS,
+    Judged,
+    Parsing,
+    SliceTask,
+    key_of_malformed,
+    key_of_result,
+    key_of_slice,
+)
 from ingest.cleaning.plan import CleaningPlan
 from ingest.errors import CleaningError, ClusterError
 from ingest.landing.landed_batch import LandedBatch
+from ingest.readers.pieces import ParsedPiece, join_pieces
 from ingest.readers.record_writer import ParsedBatch
 from runtime.errors import StoreError
 from runtime.logs import log
@@ -45,36 +59,93 @@ def is_spread(settings: Settings, batch: LandedBatch) -> bool:
     return sum(part.size for part in batch.parts) >= settings.engine_from_bytes
 
 
-@contextmanager
-def spread(
+def judge_slices(
     settings: Settings, plan: CleaningPlan, parsed: ParsedBatch, folder: Path, memory: str
-) -> Iterator[list[Path]]:
-    """The judged records of the batch, in Parquet files that last as long as the context.
+) -> tuple[tuple[Path, int], ...]:
+    """The judged records of a parsed batch: Parquet files in `folder`, with nothing to add to their lines.
 
     CleaningError where the statement cannot be run, ClusterError where the cluster does not run it.
     """
-    place, prefix = StorePlace.of(settings), f"{SLICES}/{token_hex(8)}"
-    store = place.open()
-    numbers = range(len(parsed.records))
-    started = time.perf_counter()
-    try:
+    with open_exchange(settings, len(parsed.records)) as exchange:
         for number, file in enumerate(parsed.records):
-            store.put(file, key_of_slice(prefix, number))
-        statement = plan.read_from([SLICE_MARK], null_mark=uuid.uuid4().hex)
-        judged = run_tasks(settings.engine, SliceTask(place, prefix, statement, memory), len(numbers))
-        check(judged, parsed)
+            exchange.store.put(file, key_of_slice(exchange.prefix, number))
+        judged = exchange.run(plan, memory)
+        check(judged, exchange.slices, parsed.raw - parsed.malformed_count)
+        return tuple((exchange.take(key_of_result(exchange.prefix, each.slice), folder), 0) for each in judged)
+
+
+def parse_pieces(
+    settings: Settings, plan: CleaningPlan, parsing: Parsing, lines: Mapping[int, Path], folder: Path, memory: str
+) -> ParsedBatch:
+    """A batch that tasks parse and judge, piece by piece; `lines` are the files of those that are lines of a part.
+
+    Its errors are those of reading the batch here, and those of `judge_slices`.
+    """
+    with open_exchange(settings, len(parsing.pieces)) as exchange:
+        for number, file in lines.items():
+            exchange.store.put(file, key_of_slice(exchange.prefix, number))
+        judged = exchange.run(plan, memory, parsing)
+        found = [ParsedPiece.load(each.parsed or "") for each in judged]
+        check(judged, exchange.slices, sum(piece.raw - piece.malformed for piece in found))
+        rejected = [
+            exchange.take(key_of_malformed(exchange.prefix, number), folder) if piece.malformed else None
+            for number, piece in enumerate(found)
+        ]
+        results = [exchange.take(key_of_result(exchange.prefix, each.slice), folder) for each in judged]
+        return join_pieces(parsing.pieces, found, rejected, results, parsing.needed, folder)
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """What a load and its tasks give each other, by way of the object store."""
+
+    settings: Settings
+    place: StorePlace
+    store: ObjectStore
+    prefix: str  # of the keys
+    slices: int
+
+    def run(self, plan: CleaningPlan, memory: str, parsing: Parsing | None = None) -> list[Judged]:
+        """What the tasks say, in the order of the slices; ClusterError, or the error that a task met."""
+        task = SliceTask(self.place, self.prefix, plan.statement, uuid.uuid4().hex, memory, parsing)
+        started = time.perf_counter()
+        judged = sorted(run_tasks(self.settings.engine, task, self.slices), key=attrgetter("slice"))
+        if others := {each.duckdb for each in judged} - {duckdb.__version__}:
+            raise ClusterError(
+                f"The hosts of the cluster have DuckDB {', '.join(sorted(others))}, this one {duckdb.__version__}:"
+                f" install the same Decant on all of them."
+            )
+        if failure := next((each.failure for each in judged if each.failure is not None), None):
+            name, message = json.loads(failure)
+            raise getattr(errors, name)(message)
+        if failed := sorted({each.error for each in judged if each.error is not None}):
+            raise CleaningError(f"DuckDB: {failed[0]}")
         seconds = round(time.perf_counter() - started, 2)
         spent = round(sum(each.seconds for each in judged), 2)
-        facts = {"slices": len(numbers), "records": parsed.raw, "seconds": seconds, "cpu_seconds": spent}
+        facts = {"slices": self.slices, "parsed": parsing is not None, "seconds": seconds, "cpu_seconds": spent}
         log(LOGGER, "batch_judged_on_cluster", **facts)
-        found = [store.find(key_of_result(prefix, number), folder) for number in numbers]
-        yield [file for file in found if file is not None]
+        return judged
+
+    def take(self, key: str, folder: Path) -> Path:
+        """The file of what a task left, moved into `folder`."""
+        found = self.store.find(key, folder)
+        if found is None:
+            raise ClusterError("What a task has judged is no longer in the object store.")
+        return Path(shutil.move(found, folder / f"taken-{Path(key).name}"))
+
+
+@contextmanager
+def open_exchange(settings: Settings, slices: int) -> Iterator[Exchange]:
+    """An exchange for so many slices, which leaves nothing in the store."""
+    place = StorePlace.of(settings)
+    exchange = Exchange(settings, place, place.open(), f"{SLICES}/{token_hex(8)}", slices)
+    try:
+        yield exchange
     finally:
         # What a lost loader leaves behind goes with the housekeeping.
         with suppress(StoreError):
-            for number in numbers:
-                store.delete(key_of_slice(prefix, number))
-                store.delete(key_of_result(prefix, number))
+            for left in list(exchange.store.list(exchange.prefix)):
+                exchange.store.delete(left.key)
 
 
 def run_tasks(address: str, task: SliceTask, slices: int) -> list[Judged]:
@@ -92,17 +163,10 @@ def run_tasks(address: str, task: SliceTask, slices: int) -> list[Judged]:
     return [Judged(**row.asDict()) for row in rows]
 
 
-def check(judged: Sequence[Judged], parsed: ParsedBatch) -> None:
-    """CleaningError or ClusterError where the tasks have not judged each record once, by the DuckDB of this host."""
-    if others := {each.duckdb for each in judged} - {duckdb.__version__}:
-        raise ClusterError(
-            f"The hosts of the cluster have DuckDB {', '.join(sorted(others))}, this one {duckdb.__version__}:"
-            f" install the same Decant on all of them."
-        )
-    if errors := sorted({each.error for each in judged if each.error is not None}):
-        raise CleaningError(f"DuckDB: {errors[0]}")
-    expected, found = parsed.raw - parsed.malformed_count, sum(each.records for each in judged)
-    if found != expected or len(judged) != len(parsed.records):
+def check(judged: Sequence[Judged], slices: int, expected: int) -> None:
+    """CleaningError where the tasks have not judged each record once."""
+    found = sum(each.records for each in judged)
+    if found != expected or [each.slice for each in judged] != list(range(slices)):
         raise CleaningError(f"{expected} records were parsed, but {found} were checked.")
 
 

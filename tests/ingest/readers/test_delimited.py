@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from catalog.model.dataset import FileFormat
-from ingest.cleaning.plan import CleaningPlan
+from ingest.cleaning.statement import CleaningStatement
 from ingest.errors import MissingColumnsError, SourceError
 from ingest.landing.unpacking import UnpackLimit
 from ingest.readers import delimited as reader
@@ -84,8 +84,8 @@ def read_records(engines: Engines, batch: ParsedBatch, delimiter: str) -> list[R
     if not batch.header:
         assert [file.read_bytes() for file in batch.records] == [b""]
         return []
-    plan = CleaningPlan(None, len(batch.header), None, delimiter, "SELECT * FROM ", " ORDER BY 1")  # type: ignore[arg-type]
-    return engines.duckdb.execute(plan.read_from(map(str, batch.records), null_mark=uuid.uuid4().hex)).fetchall()
+    statement = CleaningStatement(batch.header, False, delimiter, "SELECT * FROM ", " ORDER BY 1")
+    return engines.duckdb.execute(statement.read_from(map(str, batch.records), null_mark=uuid.uuid4().hex)).fetchall()
 
 
 def read_malformed(engines: Engines, batch: ParsedBatch) -> list[Row]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
+import io
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,8 +20,8 @@ from catalog.storage.object_store import SLICES
 from ingest.cleaning import engine
 from ingest.cleaning.engines import spark
 from ingest.cleaning.engines.slices import Judged, SliceTask, delete_old_slices, key_of_slice
-from ingest.readers import record_writer
-from tests.support.engines import TYPES, make_things, outcome_of
+from ingest.readers import json_lines, record_writer
+from tests.support.engines import HEADER, TYPES, make_things, outcome_of
 from tests.support.lab import Lab
 
 CLUSTER = {"engine": "spark://127.0.0.1:7077", "engine_from_bytes": 0}
@@ -53,6 +57,102 @@ def test_a_batch_in_slices_comes_out_like_the_whole(
     assert list(FolderStore(spread.settings.home).list(SLICES)) == []
 
 
+@pytest.mark.parametrize("kind", ["csv", "ndjson", "lines", "packed", "mixed"])
+def test_a_batch_that_tasks_parse_comes_out_like_the_whole(
+    make_lab: Callable[..., Lab], sliced: pytest.MonkeyPatch, kind: str
+) -> None:
+    sliced.setattr(json_lines, "BLOCK_BYTES", 2_000)
+    sliced.setattr(record_writer, "SLICE_BYTES", 20_000)
+    tasks: list[SliceTask] = []
+
+    def note(address: str, task: SliceTask, slices: int) -> list[Judged]:
+        tasks.append(task)
+        return run_here(address, task, slices)
+
+    sliced.setattr(spark, "run_tasks", note)
+    form = "csv" if kind == "csv" else "ndjson"
+    contract = TYPES.replace("path: things.csv", "path: 'things-*'").replace("format: csv", f"format: {form}")
+    whole, spread = make_lab(contract), make_lab(contract, **CLUSTER)
+    for lab in (whole, spread):
+        for name, content in make_files(kind).items():
+            lab.write(name, content)
+    expected = outcome_of(whole, THINGS)
+    assert expected["status"] == "published"
+    assert expected["counts"][2] > 100
+    assert expected["counts"][3] > 10
+    assert outcome_of(spread, THINGS) == expected
+    (task,) = tasks
+    assert task.parsing is not None
+    assert len(task.parsing.pieces) > 1
+    assert list(FolderStore(spread.settings.home).list(SLICES)) == []
+
+
+def make_files(kind: str) -> dict[str, bytes]:
+    """A batch in several files, which differ in what they have beside the records."""
+    if kind == "csv":
+        tables = [make_things(200, seed).encode() for seed in range(3)]
+        contents = [tables[0], turn_columns(tables[1]), HEADER.encode(), tables[2]]
+    else:
+        lines = [make_objects(200, seed) for seed in range(4)]
+        lines[2] = b"\n \n" + lines[2] + b"\n\n"
+        contents = {
+            "ndjson": lines,
+            "lines": [b"\xef\xbb\xbf" + b"".join(lines)],
+            "packed": [gzip.compress(b"".join(lines * 8), 1), lines[1], gzip.compress(lines[2])],
+            "mixed": [lines[0], b"", b"".join(lines).removesuffix(b"\n"), lines[3]],
+        }[kind]
+    return {f"things-{number}": content for number, content in enumerate(contents)}
+
+
+def turn_columns(content: bytes) -> bytes:
+    """The same records, with one more column before the others, which come the other way round."""
+    rows = list(csv.reader(io.StringIO(content.decode(), newline="")))
+    out = io.StringIO(newline="")
+    csv.writer(out, lineterminator="\n").writerows([["more", *reversed(row)] for row in rows])
+    return out.getvalue().encode()
+
+
+def make_objects(records: int, seed: int) -> bytes:
+    """The records of `make_things` as NDJSON; the malformed ones are so here too, and each has a key of its own."""
+    rows = csv.reader(io.StringIO(make_things(records, seed), newline=""))
+    header = next(rows)
+    found = []
+    for number, row in enumerate(rows):
+        record: dict[str, Any] = dict(zip(header, row, strict=False)) | {f"more{number % 3}": seed}
+        for name in ("facts", "tags"):
+            record[name] = None
+        found.append(json.dumps(record) if len(row) == len(header) else json.dumps(record)[:-1])
+    return "".join(f"{line}\n" for line in found).encode()
+
+
+@pytest.mark.parametrize(
+    ("second", "code"),
+    [("id,name\n1,Ann\n", "missing_columns"), (b"PAR1 and more", "source_unreadable")],
+)
+def test_a_part_that_a_task_cannot_read_fails_the_load_as_it_does_here(
+    make_lab: Callable[..., Lab], sliced: pytest.MonkeyPatch, second: str | bytes, code: str
+) -> None:
+    contract = TYPES.replace("path: things.csv", "path: 'things-*'")
+    outcomes = []
+    for lab in (make_lab(contract), make_lab(contract, **CLUSTER)):
+        lab.write("things-0", make_things(200, 1))
+        lab.write("things-1", second)
+        outcomes.append(outcome_of(lab, THINGS))
+    assert outcomes[0] == outcomes[1]
+    assert outcomes[0]["error"][0] == code
+
+
+def test_a_task_that_needs_more_memory_fails_the_load_as_it_does_here(
+    make_lab: Callable[..., Lab], sliced: pytest.MonkeyPatch
+) -> None:
+    for chosen in ({}, CLUSTER):
+        lab = make_lab(TYPES, duckdb_memory="1MB", **chosen)
+        lab.write("things.csv", make_things(600, 1))
+        report = lab.ingest(THINGS)
+        assert (report.status, report.error_code) == ("failed", "out_of_memory")
+        assert "increase DECANT_DUCKDB_MEMORY" in (report.error or "")
+
+
 def test_a_batch_that_is_judged_here_is_one_file(make_lab: Callable[..., Lab], sliced: pytest.MonkeyPatch) -> None:
     found: list[int] = []
     original = engine.evaluate_rules
@@ -78,7 +178,8 @@ def test_a_small_batch_is_judged_here(make_lab: Callable[..., Lab], sliced: pyte
     ("changes", "code", "words"),
     [
         ({"duckdb": "0.1"}, "cluster_failed", f"have DuckDB 0.1, this one {duckdb.__version__}"),
-        ({"error": "the slice is gone"}, "cleaning_failed", "DuckDB: the slice is gone"),
+        ({"error": "no such function"}, "cleaning_failed", "DuckDB: no such function"),
+        ({"failure": '["ClusterError", "A slice is gone."]'}, "cluster_failed", "A slice is gone."),
         ({"records": 7}, "cleaning_failed", "1 records were parsed, but 7 were checked"),
     ],
 )

@@ -6,17 +6,19 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from secrets import token_hex
 
 import pytest
 
+from ingest.cleaning import parse
 from ingest.cleaning.engines import spark
 from ingest.readers import record_writer
 from tests.support.buckets import make_bucket
 from tests.support.engines import TYPES, make_things, outcome_of
 from tests.support.file_cases import CASES, merge_contracts
 from tests.support.lab import Lab
-from tests.support.spark_cluster import SparkCluster, run_cluster
+from tests.support.spark_cluster import SparkCluster, run_cluster, run_connect
 
 pytest.importorskip("pyspark", reason="the extra `spark` is not installed: `make spark`")
 pytestmark = [
@@ -56,11 +58,13 @@ def test_a_batch_comes_out_alike_here_on_a_cluster_and_by_way_of_a_bucket(
         assert found == expected
 
 
-def test_a_killed_executor_changes_nothing(make_lab: Callable[..., Lab], cluster: SparkCluster) -> None:
-    content = make_things(20_000, seed=4)
-    here, spread = make_lab(TYPES), make_lab(TYPES, engine=cluster.address, engine_from_bytes=0)
+@pytest.mark.parametrize("files", [1, 40])
+def test_a_killed_executor_changes_nothing(make_lab: Callable[..., Lab], cluster: SparkCluster, files: int) -> None:
+    contract = TYPES.replace("path: things.csv", "path: 'things-*'")
+    here, spread = make_lab(contract), make_lab(contract, engine=cluster.address, engine_from_bytes=0)
     for lab in (here, spread):
-        lab.write("things.csv", content)
+        for number in range(files):
+            lab.write(f"things-{number:02}", make_things(20_000 // files, seed=number))
     expected = outcome_of(here, THINGS)
     with spark.SESSIONS.lend(cluster.address) as session:
         session.range(1).count()  # its executors run
@@ -76,7 +80,27 @@ def test_a_killed_executor_changes_nothing(make_lab: Callable[..., Lab], cluster
     assert not spark.SESSIONS.open
 
 
-def test_files_as_people_have_them_come_out_alike(make_lab: Callable[..., Lab], cluster: SparkCluster) -> None:
+def test_a_server_of_spark_connect_does_the_same(make_lab: Callable[..., Lab], tmp_path: Path) -> None:
+    with run_connect(tmp_path) as server:
+        # One file, which is judged in slices, and two, which are parsed there too.
+        for path, files in (("things.csv", ["things.csv"]), ("'things-*'", ["things-1", "things-2"])):
+            contract = TYPES.replace("path: things.csv", f"path: {path}")
+            here, spread = make_lab(contract), make_lab(contract, engine=server.address, engine_from_bytes=0)
+            for lab in (here, spread):
+                for seed, name in enumerate(files):
+                    lab.write(name, make_things(700, seed))
+            expected = outcome_of(here, THINGS)
+            assert expected["status"] == "published"
+            assert outcome_of(spread, THINGS) == expected
+    assert not spark.SESSIONS.open
+
+
+@pytest.mark.parametrize("fewest", [2, 1])
+def test_files_as_people_have_them_come_out_alike(
+    make_lab: Callable[..., Lab], cluster: SparkCluster, monkeypatch: pytest.MonkeyPatch, fewest: int
+) -> None:
+    """Also where tasks parse each of them, which one small file is not worth."""
+    monkeypatch.setattr(parse, "FEWEST", fewest)
     engine = {"engine": cluster.address, "engine_from_bytes": 0}
     here, spread = (make_lab(merge_contracts(), data=CASES, **chosen) for chosen in ({}, engine))
     with spark.SESSIONS.lend(cluster.address):  # one for all loads
