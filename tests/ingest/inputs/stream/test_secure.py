@@ -51,7 +51,7 @@ def read_all(client: StreamClient) -> list[bytes | None]:
     """The values of all messages."""
     try:
         found = client.look()
-        return [message.value for some in client.read(found.firsts, found.ends) for message in some]
+        return [value for run in client.read(found.firsts, found.ends) for value in run.values]
     finally:
         client.close()
 
