@@ -26,7 +26,7 @@ from catalog.storage.folder_store import FolderStore
 from ingest.cleaning.engine import CleanBatch, clean_batch, find_native
 from ingest.cleaning.engines import spark
 from ingest.cleaning.engines.slices import Judged, SliceTask
-from ingest.cleaning.parse import parse
+from ingest.cleaning.parse_landed import parse_landed
 from ingest.cleaning.plan import CleaningPlan, compile_cleaning
 from ingest.landing.landed_batch import LandedBatch, LandedPart
 from ingest.landing.landing_zone import digest_file, digest_parts, key_of
@@ -135,7 +135,7 @@ def run_once(settings: Settings, batch: LandedBatch) -> Outcome:
     with tempfile.TemporaryDirectory(dir=settings.home) as name:
         try:
             started, spent = time.perf_counter(), time.process_time()
-            parsed = parse(dataset, batch, settings, Path(name), lambda amount: None)
+            parsed = parse_landed(dataset, batch, settings, Path(name), lambda amount: None)
             plan = compile_cleaning(dataset, parsed.header, find_native(dataset))
             with clean_batch(plan, parsed, Path(name), settings, (1, 1)) as clean:
                 wall, cpu = time.perf_counter() - started, time.process_time() - spent

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from catalog.model.dataset import Dataset, comes_continuously, file_format_of
 from catalog.model.load_request import FromSource, Replay
 from ingest.cleaning.engine import CleanBatch, clean_batch, find_native
-from ingest.cleaning.parse import parse
+from ingest.cleaning.parse_landed import parse_landed
 from ingest.cleaning.plan import compile_cleaning
 from ingest.cleaning.published_snapshot import PublishedSnapshot, find_snapshot, read_parents, read_published_state
 from ingest.cleaning.unread import Seen, note_emptied, note_gone_keys, note_unread
@@ -62,7 +62,7 @@ def leave_unchanged(load: RunningLoad, batch: FetchedBatch) -> Outcome:
 def parse_fetched(load: RunningLoad, batch: FetchedBatch) -> tuple[ParsedBatch, Seen]:
     """The batch's records, and what batches have had so far."""
     with load.step("cut"):
-        parsed = parse(load.dataset, batch.landed, load.settings, load.folder, load.progress.advance)
+        parsed = parse_landed(load.dataset, batch.landed, load.settings, load.folder, load.progress.advance)
         note_unread(load.dataset, parsed, load.ticket)
         from_source = isinstance(load.ticket.request, FromSource)
         seen = note_gone_keys(load.engine, load.dataset, parsed, load.ticket) if from_source else {}

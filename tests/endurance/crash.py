@@ -40,7 +40,7 @@ POINTS: dict[str, tuple[Any, str, str]] = {
     "after the batch was placed": (LandingZone, "place", "after"),
     "before the ledger knows": (fetch_batch, "note_landed", "after"),
     "when the ledger knows": (fetch_batch, "delete_outdated", "before"),
-    "after cutting": (load_batch, "parse_batch", "after"),
+    "after cutting": (load_batch, "parse_landed", "after"),
     "before cleaning": (load_batch, "compile_cleaning", "before"),
     "before staging": (publish, "stage", "before"),
     "in the middle of COPY": (transaction, "copy_file", "middle"),

@@ -10,7 +10,7 @@ CALLERS = {
     "ingest.loading.fetch_batch": ("open_batch", "land", "note_landed", "recall", "digest_cleaning"),
     "ingest.loading.load_batch": (
         "end_unchanged",
-        "parse_batch",
+        "parse_landed",
         "compile_cleaning",
         "clean_batch",
         "note_unread",

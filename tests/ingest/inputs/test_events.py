@@ -224,7 +224,7 @@ def test_events_of_a_load_that_waits_for_its_next_attempt_are_taken_by_the_one_t
         raise SourceUnavailableError()
 
     with monkeypatch.context() as patched:
-        patched.setattr(caller_of("parse_batch"), "parse_batch", cut_off)
+        patched.setattr(caller_of("parse_landed"), "parse_landed", cut_off)
         sensors.loader().run(sensors.dataset(READINGS), load_id=load_id)
     assert original is open_load
     assert outcomes(client, headers, first) == ["retrying"]

@@ -60,7 +60,7 @@ CHOSEN = (
 )  # fmt: skip
 # Where it is raised: every step of a load, by a function that it calls.
 STEPS = (
-    "open_batch", "land", "note_landed", "parse_batch", "note_unread", "compile_cleaning", "clean_batch",
+    "open_batch", "land", "note_landed", "parse_landed", "note_unread", "compile_cleaning", "clean_batch",
     "write_corrected", "stage", "publish_or_withhold",
 )  # fmt: skip
 
@@ -223,7 +223,7 @@ def test_a_database_that_goes_away_leaves_the_load_to_the_next_one(
 
     monkeypatch.setattr(caller_of("land"), "land", counted)
     with monkeypatch.context() as patch:
-        raise_once(patch, caller_of("parse_batch"), "parse_batch", psycopg.errors.AdminShutdown())
+        raise_once(patch, caller_of("parse_landed"), "parse_landed", psycopg.errors.AdminShutdown())
         first, second = load_all(town)
     assert (first.error_code, second.status) == ("database_unavailable", "published")
     assert latest(town)[0] == "running"
@@ -238,7 +238,7 @@ def test_a_source_that_is_mended_is_read_anew_and_its_old_bytes_are_not_kept_unn
     lab.write("people.csv", "id,name,age,born\n1,Bad,30,\n")
     load_id = queue_load(make_engine(lab.urls.ingest), lab.dataset("people.people"), "ingest")
     with monkeypatch.context() as patch:
-        raise_once(patch, caller_of("parse_batch"), "parse_batch", TypeError(SECRET))
+        raise_once(patch, caller_of("parse_landed"), "parse_landed", TypeError(SECRET))
         assert run_queued(lab.loader(), load_id) == "retry"
     lab.write("people.csv", "id,name,age,born\n1,Good,30,\n")
     assert run_queued(lab.loader(), load_id) == "published"
@@ -253,7 +253,7 @@ def test_a_killed_load_goes_on_with_what_it_landed_until_that_may_be_why_it_dies
 ) -> None:
     lab.write("people.csv", "id,name,age,born\n1,Old,30,\n")
     with monkeypatch.context() as patch:
-        raise_once(patch, caller_of("parse_batch"), "parse_batch", psycopg.errors.AdminShutdown())
+        raise_once(patch, caller_of("parse_landed"), "parse_landed", psycopg.errors.AdminShutdown())
         assert load_all(lab)[0].error_code == "database_unavailable"
     lab.write("people.csv", "id,name,age,born\n1,New,30,\n")
     lab.rows("UPDATE decant.loads SET attempt = %s RETURNING 1", attempt)
@@ -269,7 +269,7 @@ def test_a_watched_input_that_was_interrupted_has_new_data_and_one_that_failed_h
     os.utime(lab.write("people-1.csv", "id,name,age,born\n1,Ann,30,\n"), (1e9, 1e9))
     for error, new_data in ((OSError(errno.ENOSPC, "full"), True), (PermissionError(errno.EACCES, "no"), False)):
         with monkeypatch.context() as patch:
-            raise_once(patch, caller_of("parse_batch"), "parse_batch", error)
+            raise_once(patch, caller_of("parse_landed"), "parse_landed", error)
             assert load_all(lab)[0].status == "failed"
         assert has_new_data(lab.loader(), dataset) is new_data
 

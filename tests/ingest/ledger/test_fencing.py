@@ -25,7 +25,7 @@ ONE = "id,name,age,born\n1,Ann,30,\n"
 TWO = "id,name,age,born\n2,Ben,40,\n"
 BROKEN: list[int] = []
 # Where it falls asleep; the first three are all that a batch which brings nothing new passes.
-POINTS = ("note_landed", "end_unchanged", "close_load", "parse_batch", "stage", "publish_or_withhold")
+POINTS = ("note_landed", "end_unchanged", "close_load", "parse_landed", "stage", "publish_or_withhold")
 
 
 def write(lab: Lab, name: str, content: str, at: int) -> None:

@@ -97,7 +97,7 @@ def test_a_failed_load_is_told_once_after_its_last_attempt_without_its_message(
         raise SourceUnavailableError("secret words of the source")
 
     load_id = queue_load(engine, lab.dataset("people.people"), "ingest")
-    monkeypatch.setattr(caller_of("parse_batch"), "parse_batch", fail)
+    monkeypatch.setattr(caller_of("parse_landed"), "parse_landed", fail)
     lab.write("people.csv", FEW)
     for attempt in range(1, MAX_ATTEMPTS + 1):
         assert told(lab) == []

@@ -254,7 +254,7 @@ def test_the_ledger_keeps_no_staging_table(lab: Lab) -> None:
     assert list(lab.settings.work_folder.iterdir()) == []
 
 
-@pytest.mark.parametrize("step", ["land", "parse_batch", "clean_batch", "stage", "publish_or_withhold"])
+@pytest.mark.parametrize("step", ["land", "parse_landed", "clean_batch", "stage", "publish_or_withhold"])
 def test_a_load_that_was_killed_is_finished_by_the_next(lab: Lab, step: str) -> None:
     lab.ingest("people.people", GOOD)
     lab.write("people.csv", GOOD.replace("Cy,41", "Cy,42") + "9,,1,\n9,Ida,1,\n")

@@ -212,7 +212,7 @@ def test_a_load_that_landed_before_a_later_one_was_published_reads_its_input_aga
         raise SourceUnavailableError()
 
     with monkeypatch.context() as patch:
-        patch.setattr(caller_of("parse_batch"), "parse_batch", gone)
+        patch.setattr(caller_of("parse_landed"), "parse_landed", gone)
         assert run_queued(lab.loader(), first) == "retry"
     lab.ingest("people.people", GOOD.replace("Ann", "Anna"))
     assert run_queued(lab.loader(), first) == "unchanged"
@@ -226,7 +226,7 @@ def test_a_load_that_crashes_is_tried_again_and_says_so(lab: Lab, monkeypatch: p
     lab.write("people.csv", GOOD)
     load_id = queue_load(make_engine(lab.urls.ingest), lab.dataset("people.people"), "ingest")
     with monkeypatch.context() as patch:
-        patch.setattr(caller_of("parse_batch"), "parse_batch", broken)
+        patch.setattr(caller_of("parse_landed"), "parse_landed", broken)
         assert run_queued(lab.loader(), load_id) == "retry"
     ((status, code, error),) = lab.rows("SELECT status, error_code, error FROM decant.loads")
     assert (status, code) == ("queued", "internal_error")

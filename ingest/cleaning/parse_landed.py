@@ -21,7 +21,7 @@ from runtime.settings.settings import Settings
 FEWEST = 2  # pieces that are worth parsing elsewhere
 
 
-def parse(
+def parse_landed(
     dataset: Dataset, batch: LandedBatch, settings: Settings, folder: Path, advance: Callable[[int], None]
 ) -> ParsedBatch:
     """The batch's records, in files in `folder`: parsed for this process to judge, or judged by a cluster already."""
