@@ -175,8 +175,10 @@ def run_hosts(
         rows = [*sorted(run.kills.items()), *sorted(tally.items()), *checked.items(), ("faults", len(run.faults))]
         for name, number in rows:
             say(f"{name:<50}{number:>12,}")
-        say(f"{'slowest answer, tries included (s)':<50}{max(each.slowest for each in run.callers):>12,.1f}")
-        for line, times in Counter(line.split(" error ")[-1][:60] for line in site.log_errors()).most_common(12):
-            say(f"log: {line:<60} {times:>6,}")
+        slowest, path = max(each.slowest for each in run.callers)
+        say(f"{'slowest answer, tries included (s)':<50}{slowest:>12,.1f}")
+        say(f"slowest: {path[:60]}")
+        for line, times in Counter(line[:50] for line in site.log_errors()).most_common(12):
+            say(f"log: {line:<50} {times:>6,}")
         assert not run.faults, "\n".join(run.faults)
         return run.kills

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import secrets
 import signal
 import socket
@@ -29,6 +30,7 @@ BUCKETS = Path(sys.executable).with_name("moto_server")
 LASTING_PORTS = (20_000, 32_000)  # below those that the kernel gives to outgoing connections: free after a kill, too
 START_SECONDS = 180.0  # of a process, beside whatever else runs on the machine
 HOSTS = (1, 2)
+ERROR_LINE = re.compile(r"\S+ error (.+)|Traceback.*")
 LAST_WORDS = 1_500  # characters of a log
 
 
@@ -157,8 +159,8 @@ class Site:
         """Lines of the logs that speak of errors."""
         for program in self.programs:
             for line in program.log.read_text(errors="replace").splitlines():
-                if " error " in line or line.startswith("Traceback"):
-                    yield f"{program.name}: {line}"
+                if found := ERROR_LINE.match(line):
+                    yield f"{program.name}: {found[1] or found[0]}"
 
 
 def is_ready(address: str) -> bool:
