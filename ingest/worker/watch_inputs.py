@@ -25,7 +25,7 @@ from runtime.logs import log
 
 LOGGER = logging.getLogger("decant.worker")
 TAKEN_AT_ONCE = 8
-LEASE_SECONDS = 60.0
+LEASE_SECONDS = 12.0  # renewed between looks; one that takes longer may be repeated by another worker
 PAUSE_SHARE = 0.9  # of the pause between two looks: a worker that comes back after it finds its inputs due
 
 DatasetKey = tuple[str, int, str]  # product, major, dataset
@@ -49,8 +49,13 @@ def find_due_inputs(loader: Loader, pause_seconds: float, *, streams: bool = Fal
     known = note_watched(loader.engine, watched) if watched else {}
     new_data = []
     while known and (taken := take_due(loader.engine, list(known))):
-        began = time.monotonic()
-        new_data += [known[number] for number in taken if has_new_data(loader, known[number])]
+        began = leased_at = time.monotonic()
+        for number in taken:
+            if time.monotonic() - leased_at > LEASE_SECONDS / 3:
+                leased_at = time.monotonic()
+                set_due(loader.engine, taken, LEASE_SECONDS)
+            if has_new_data(loader, known[number]):
+                new_data.append(known[number])
         set_due(loader.engine, taken, pause_seconds * PAUSE_SHARE - (time.monotonic() - began))
     return new_data
 
@@ -85,7 +90,7 @@ def note_watched(engine: sa.Engine, watched: Mapping[DatasetKey, Dataset]) -> di
 def take_due(engine: sa.Engine, numbers: list[int]) -> list[int]:
     """Some of the datasets whose inputs are due: they are this worker's until they are set due again.
 
-    Few at a time, so that several workers share them; those of a worker that is lost are due again in a minute.
+    Few at a time, so that several workers share them; those of a lost worker are due again when its lease ends.
     """
     due = (
         sa.select(WatchedInput.dataset_id)

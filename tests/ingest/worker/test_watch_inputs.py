@@ -8,9 +8,13 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from itertools import count as count_from
+from types import SimpleNamespace
 
+import pytest
 import sqlalchemy as sa
 
+from ingest.worker import watch_inputs
 from ingest.worker.dispatch import Dispatcher
 from ingest.worker.watch_inputs import LEASE_SECONDS, TAKEN_AT_ONCE, find_due_inputs, note_watched, set_due, take_due
 from runtime.postgres.database import make_engine
@@ -48,13 +52,25 @@ def test_each_watched_input_is_looked_at_by_one_worker_in_a_pause(make_lab: Call
     set_due(engine, taken, 0)
     assert find_due_inputs(lab.loader(), 3600) == [dataset]
     assert find_due_inputs(lab.loader(), 3600) == [], "it was looked at just now"
-    # A worker that is lost while it looks keeps the others waiting for a minute.
+    # A worker that is lost while it looks keeps the others waiting until its lease ends.
     lab.rows("UPDATE decant.watched_inputs SET due_at = due_at - interval '1 hour' RETURNING 1")
     assert take_due(engine, known) == taken
     ((seconds,),) = lab.rows("SELECT extract(epoch FROM due_at - now()) FROM decant.watched_inputs")
     assert 0 < seconds <= LEASE_SECONDS
     lab.rows("UPDATE decant.watched_inputs SET due_at = due_at - interval '1 minute' RETURNING 1")
     assert find_due_inputs(lab.loader(), 3600) == [dataset]
+
+
+def test_a_lease_is_renewed_between_looks_that_take_long(
+    make_lab: Callable[..., Lab], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = count_from(0, LEASE_SECONDS / 2)
+    renewed: list[float] = []
+    monkeypatch.setattr(watch_inputs, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(watch_inputs, "has_new_data", lambda *_: False)
+    monkeypatch.setattr(watch_inputs, "set_due", lambda engine, numbers, seconds: renewed.append(seconds))
+    assert find_due_inputs(make_lab(multiply(WATCHED, 3)).loader(), 3600) == []
+    assert renewed[:-1] == [LEASE_SECONDS] * 3
 
 
 def test_more_watched_inputs_than_are_taken_at_once_are_all_looked_at(make_lab: Callable[..., Lab]) -> None:
