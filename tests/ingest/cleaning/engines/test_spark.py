@@ -11,7 +11,7 @@ from secrets import token_hex
 
 import pytest
 
-from ingest.cleaning import parse
+from ingest.cleaning import parse_landed
 from ingest.cleaning.engines import spark
 from ingest.readers import record_writer
 from tests.support.buckets import make_bucket
@@ -100,7 +100,7 @@ def test_files_as_people_have_them_come_out_alike(
     make_lab: Callable[..., Lab], cluster: SparkCluster, monkeypatch: pytest.MonkeyPatch, fewest: int
 ) -> None:
     """Also where tasks parse each of them, which one small file is not worth."""
-    monkeypatch.setattr(parse, "FEWEST", fewest)
+    monkeypatch.setattr(parse_landed, "FEWEST", fewest)
     engine = {"engine": cluster.address, "engine_from_bytes": 0}
     here, spread = (make_lab(merge_contracts(), data=CASES, **chosen) for chosen in ({}, engine))
     with spark.SESSIONS.lend(cluster.address):  # one for all loads
