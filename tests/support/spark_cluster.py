@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest.mock import patch
 
 START_SECONDS = 120
 DEPLOY = "org.apache.spark.deploy"
@@ -92,7 +93,8 @@ def run_cluster(folder: Path, workers: int = 2) -> Iterator[SparkCluster]:
 @contextmanager
 def run_connect(folder: Path) -> Iterator[SparkCluster]:
     """A server of Spark Connect."""
-    with stopping(folder) as cluster:
+    # Once it was used, pyspark says in the environment that nothing else may be.
+    with patch.dict(os.environ), stopping(folder) as cluster:
         cluster.start_connect()
         yield cluster
 
