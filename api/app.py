@@ -66,7 +66,8 @@ from api.unrouted_path import guard_unrouted_path
 from api.wire.connections import connections_limit
 from catalog.model.catalog import Catalog
 from catalog.storage.dataset_tables import build_tables
-from runtime.postgres.database import DatabaseUrls, make_lock_pool, make_read_pool, make_write_pool
+from runtime.postgres.database import DatabaseUrls
+from runtime.postgres.pools import make_lock_pool, make_read_pool, make_write_pool
 from runtime.settings.secret import read_secret
 from runtime.settings.settings import Settings
 from runtime.telemetry import exports_spans

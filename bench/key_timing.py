@@ -35,9 +35,10 @@ from api.auth.authenticator import Authenticator
 from api.auth.jwt import TokenVerifier
 from catalog.contract.load import load_catalog
 from catalog.migration.migrate import migrate
-from runtime.postgres.database import ROLES, DatabaseUrls, create_roles, make_engine, make_write_pool
+from runtime.postgres.database import ROLES, DatabaseUrls, create_roles, make_engine
 from runtime.postgres.embedded_postgres import run_embedded
 from runtime.postgres.poolers import ConnectionPool
+from runtime.postgres.pools import make_write_pool
 from runtime.settings.secret import read_secret
 from runtime.settings.settings import PROJECT_ROOT, Settings, load_settings
 

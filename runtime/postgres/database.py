@@ -1,4 +1,4 @@
-"""Logins, engines and pools. Driver errors become ours here and nowhere else."""
+"""Logins and engines. Driver errors become ours here and nowhere else."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from typing import Any
 import psycopg
 import sqlalchemy as sa
 from psycopg import errors
-from psycopg.adapt import Loader
 from psycopg.conninfo import conninfo_to_dict
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import PoolTimeout
 
 from runtime.errors import (
     DatabaseError,
@@ -24,7 +23,7 @@ from runtime.errors import (
     SettingsError,
 )
 from runtime.postgres.embedded_postgres import choose_folder, run_embedded
-from runtime.postgres.poolers import ConnectionPool, PoolableConnection, refuse_poolers
+from runtime.postgres.poolers import refuse_poolers
 from runtime.settings.settings import Settings
 
 INGEST_ROLE = "decant_ingest"
@@ -32,12 +31,10 @@ READ_ROLE = "decant_read"
 WRITE_ROLE = "decant_write"
 ROLES = (INGEST_ROLE, READ_ROLE, WRITE_ROLE)
 APPLICATION_NAME = "decant"
-WRITE_TIMEOUT_SECONDS = 10  # for one statement of a request that writes
 READ_ONLY_TRANSACTION = (
     "SELECT set_config('transaction_read_only', 'on', true), set_config('TimeZone', 'UTC', true),"
     " set_config('search_path', 'public', true)"
 )
-TRANSACTION_SLACK_MS = 10_000  # beyond what one statement may take
 PORTS = re.compile(r"[0-9]*(,[0-9]*)*")  # of several hosts, one each
 
 # What PostgreSQL says when it is going down, coming up, full or gone; or when a table is taken away for a while: by a
@@ -194,96 +191,6 @@ def make_read_engine(url: str) -> sa.Engine:
 
     sa.event.listen(engine, "begin", begin)
     return engine
-
-
-class BytesLoader(Loader):
-    """Leaves text as the bytes that Postgres sent: finished JSON goes out as it came."""
-
-    def load(self, data: Any) -> bytes:
-        """The bytes of one value."""
-        return bytes(data)
-
-
-def make_read_pool(url: str, settings: Settings) -> ConnectionPool:
-    """A pool of read-only connections in autocommit; not yet open."""
-    wanted = {
-        "transaction_read_only": "on",
-        "statement_timeout": f"{settings.query_timeout_ms}ms",
-        "lock_timeout": "1s",
-        "idle_in_transaction_session_timeout": "30s",
-        # Known from PostgreSQL 17 on.
-        "transaction_timeout": f"{settings.query_timeout_ms + TRANSACTION_SLACK_MS}ms",
-        # A plan made for any revision reads all of history for one page: 62 to 199 ms instead of 0.5.
-        "plan_cache_mode": "force_custom_plan",
-        "TimeZone": "UTC",
-        "jit": "off",
-        # A turn is one process of the server: one caller's costly question does not take what others wait for.
-        "max_parallel_workers_per_gather": "0",
-        # A login may set it where `decant migrate` could grant that, which takes a superuser.
-        "temp_file_limit": f"{settings.query_temp_mb}MB",
-    }
-
-    async def configure(connection: PoolableConnection) -> None:
-        await connection.configure(wanted)
-        connection.adapters.register_loader("text", BytesLoader)
-        connection.prepared_max = 500
-
-    return AsyncConnectionPool(
-        url,
-        connection_class=PoolableConnection,
-        kwargs={"autocommit": True, "application_name": f"{APPLICATION_NAME}-read", "connect_timeout": 5},
-        configure=configure,
-        # Each is lent out for long: to ask whether it still lives costs nothing beside what it answers then.
-        check=AsyncConnectionPool.check_connection,
-        min_size=min(2, settings.read_pool_size),
-        max_size=settings.read_pool_size,
-        timeout=settings.pool_timeout_ms / 1000,
-        max_waiting=1000,
-        open=False,
-        name="read",
-    )
-
-
-def make_write_pool(url: str, settings: Settings) -> ConnectionPool:
-    """A pool of connections on the API's second login, which adds and hardly changes; not yet open."""
-    return make_second_pool(url, settings, "write", sizes=(1, settings.write_pool_size), idle_seconds=30)
-
-
-def make_lock_pool(url: str, settings: Settings) -> ConnectionPool:
-    """A pool of connections on the same login that hold a lock while an export is built; not yet open.
-
-    It opens none before it is asked for one. A lock whose host is lost lasts no longer than an export may.
-    """
-    idle_seconds = settings.export_timeout_seconds
-    return make_second_pool(url, settings, "lock", sizes=(0, settings.exports_at_once), idle_seconds=idle_seconds)
-
-
-def make_second_pool(
-    url: str, settings: Settings, name: str, *, sizes: tuple[int, int], idle_seconds: float
-) -> ConnectionPool:
-    """A pool of the API's second login; a transaction may be idle for some seconds."""
-    wanted = {
-        "statement_timeout": f"{WRITE_TIMEOUT_SECONDS}s",
-        "idle_in_transaction_session_timeout": f"{int(idle_seconds * 1000)}ms",
-        "TimeZone": "UTC",
-        "jit": "off",
-    }
-
-    async def configure(connection: PoolableConnection) -> None:
-        await connection.configure(wanted)
-
-    return AsyncConnectionPool(
-        url,
-        connection_class=PoolableConnection,
-        kwargs={"autocommit": True, "application_name": f"{APPLICATION_NAME}-{name}", "connect_timeout": 5},
-        configure=configure,
-        min_size=sizes[0],
-        max_size=sizes[1],
-        timeout=settings.pool_timeout_ms / 1000,
-        max_waiting=1000,
-        open=False,
-        name=name,
-    )
 
 
 def translate_error(error: Exception) -> DatabaseError:

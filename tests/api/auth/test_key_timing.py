@@ -17,7 +17,7 @@ from api.auth.api_keys import KEY_TEXT, checksum, generate, parse_key
 from api.auth.authenticator import Authenticator
 from api.http.problems import Problem
 from bench.key_timing import count_taken, make_authenticator, make_texts, spell_key, time_calls
-from runtime.postgres.database import make_write_pool
+from runtime.postgres.pools import make_write_pool
 from tests.support.lab import Lab
 
 

@@ -19,7 +19,8 @@ from psycopg_pool import AsyncConnectionPool
 from api.auth.api_keys import create_key
 from api.auth.rate_limits import Limiter, rate_headers
 from api.http.client_address import client_address
-from runtime.postgres.database import make_engine, make_write_pool
+from runtime.postgres.database import make_engine
+from runtime.postgres.pools import make_write_pool
 from runtime.settings.rate import Rate, parse_rate
 from runtime.settings.secret import read_secret
 from runtime.settings.settings import load_settings

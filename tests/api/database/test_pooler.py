@@ -23,8 +23,9 @@ from api.database.connections import ReadConnections
 from api.database.statement import Statement
 from ingest.worker.supervisor import keep_working
 from runtime.errors import DatabaseError, PoolerError
-from runtime.postgres.database import make_engine, make_read_engine, make_read_pool
+from runtime.postgres.database import make_engine, make_read_engine
 from runtime.postgres.embedded_postgres import EmbeddedPostgres
+from runtime.postgres.pools import make_read_pool
 from runtime.settings.secret import read_secret
 from tests.support.lab import PEOPLE, Lab
 from tests.support.tools import Bouncer, free_database, run_pgbouncer

@@ -16,7 +16,7 @@ from psycopg import AsyncConnection
 from api.database import published_heads
 from api.database.connections import ReadConnections
 from api.database.published_heads import DatasetKey, Head, Heads, listen, receive_notifications
-from runtime.postgres.database import make_read_pool
+from runtime.postgres.pools import make_read_pool
 from tests.support.examples import examples
 from tests.support.lab import Lab
 

@@ -23,9 +23,10 @@ from psycopg.conninfo import conninfo_to_dict
 from api.auth.api_keys import create_key
 from api.database.connections import ReadConnections
 from api.database.published_heads import Heads
-from runtime.postgres.database import READ_ROLE, make_engine, make_read_pool
+from runtime.postgres.database import READ_ROLE, make_engine
 from runtime.postgres.embedded_postgres import EmbeddedPostgres, run_embedded
 from runtime.postgres.embedded_site import find_site
+from runtime.postgres.pools import make_read_pool
 from runtime.settings.secret import read_secret
 from tests.support.lab import PEOPLE, Lab, walk
 from tests.support.waiting import wait_until

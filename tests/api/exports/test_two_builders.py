@@ -18,7 +18,7 @@ from api.exports.build_locks import BuildLocks, lock_number
 from api.exports.kept_files import ExportFiles
 from catalog.storage.object_store import EXPORTS
 from catalog.storage.store_place import open_store
-from runtime.postgres.database import make_lock_pool
+from runtime.postgres.pools import make_lock_pool
 from tests.support.buckets import make_bucket
 from tests.support.lab import Lab
 from tests.support.serve_process import serving

@@ -13,7 +13,7 @@ from api.database.connections import ReadConnections
 from api.metadata import catalog_routes, dataset_status
 from api.metadata.dataset_status import DatasetStatus, read_dataset_statuses
 from catalog.model.catalog import Catalog
-from runtime.postgres.database import make_read_pool
+from runtime.postgres.pools import make_read_pool
 from tests.support.lab import Lab
 from tests.support.people import DERIVED, GOOD, SLA
 

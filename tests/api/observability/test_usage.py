@@ -10,7 +10,8 @@ import pytest
 
 from api.auth.api_keys import create_key
 from api.observability.usage import ROWS_MAXIMUM, UsageLog
-from runtime.postgres.database import make_engine, make_write_pool
+from runtime.postgres.database import make_engine
+from runtime.postgres.pools import make_write_pool
 from runtime.settings.secret import read_secret
 from runtime.settings.settings import load_settings
 from tests.support.lab import PEOPLE, Lab

@@ -14,7 +14,7 @@ from psycopg import errors, sql
 from psycopg.types.json import Jsonb
 
 from ingest.ledger.lease import LOCK_CLASS
-from runtime.postgres.database import make_read_pool, make_write_pool
+from runtime.postgres.pools import make_read_pool, make_write_pool
 from tests.support.lab import PEOPLE, Lab
 
 # s: select, i: insert, u: update, d: delete; for the logins ingest, read and write. A table that is not here may be
