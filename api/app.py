@@ -72,8 +72,9 @@ from runtime.settings.secret import read_secret
 from runtime.settings.settings import Settings
 from runtime.telemetry import exports_spans
 
-# A key may be a path: routes below a record come before the record.
-QUESTIONS = (inspection.PROVENANCE, *map(make_route, KINDS))
+PAGE, *OTHERS = map(make_route, KINDS)
+# Pages are asked for most. A key may be a path: routes below a record come before the record.
+QUESTIONS = (PAGE, inspection.PROVENANCE, *OTHERS)
 
 
 class Service:

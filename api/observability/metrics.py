@@ -5,7 +5,7 @@ Counters live in the processes. What the ledger knows is queried once at each sc
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -51,9 +51,12 @@ def observe(kind: str, status: int, seconds: float) -> None:
     timer.observe(seconds)
 
 
-def is_public(fields: Iterable[tuple[bytes, bytes]]) -> bool:
+def is_public(fields: Sequence[tuple[bytes, bytes]]) -> bool:
     """Whether shared caches may keep an answer with these headers."""
-    return any(name == b"cache-control" and value.startswith(b"public") for name, value in fields)
+    for name, value in reversed(fields):  # it is among the last
+        if name == b"cache-control":
+            return value.startswith(b"public")
+    return False
 
 
 def show_state(cache_bytes: int, in_use: int, waiting: int, followers: int) -> None:
