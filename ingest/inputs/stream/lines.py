@@ -13,7 +13,7 @@ import base64
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, TypeGuard
 
 import orjson
 
@@ -145,6 +145,8 @@ def choose_writer(dataset: Dataset, key: str | None, decode: Callable[[bytes], b
         return put_members(write_value(value), message, metadata, key)
 
     def write_lines(run: Run) -> list[bytes]:
+        if plain and are_lines(run.values):
+            return list(run.values)
         return [
             value
             if plain and value is not None and value[:1] == b"{" and b"\n" not in value
@@ -153,6 +155,15 @@ def choose_writer(dataset: Dataset, key: str | None, decode: Callable[[bytes], b
         ]
 
     return write_lines
+
+
+def are_lines(values: Sequence[bytes | None]) -> TypeGuard[Sequence[bytes]]:
+    """Whether each value is a line that begins an object."""
+    known = [value for value in values if value is not None]
+    text = b"\n".join(known)
+    # As many line ends as were put between them, each before an object.
+    ends = text.count(b"\n")
+    return ends == text.count(b"\n{") == len(values) - 1 and text[:1] == b"{"
 
 
 def write_value(value: bytes | None) -> bytes:

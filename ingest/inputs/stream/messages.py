@@ -47,6 +47,8 @@ class Run(NamedTuple):
 
     def gaps(self, expected: int) -> list[tuple[int, int]]:
         """(index, number of offsets that are missing before it); the first offset should be `expected`."""
+        if self.offsets and self.offsets[-1] - expected == len(self.offsets) - 1:
+            return []
         steps = map(sub, self.offsets, chain([expected - 1], self.offsets))
         return [(index, step - 1) for index, step in enumerate(steps) if step != 1]
 

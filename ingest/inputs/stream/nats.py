@@ -13,10 +13,11 @@ import time
 from collections.abc import Coroutine, Generator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 from nats.aio.client import Client
+from nats.aio.subscription import Subscription
 from nats.errors import AuthorizationError, Error, NoServersError
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, RawStreamMsg, StreamInfo
@@ -36,12 +37,21 @@ PAUSE_SECONDS = 0.01  # before a consumer that has none is asked again
 PULL_SECONDS = 60.0  # for all messages of one request
 MESSAGES_AT_ONCE = 10_000
 BYTES_AT_ONCE = 64 << 20  # the largest message that a server takes
+# Of the messages before, where the next ones are asked for early: a server ends a connection whose reader is slow.
+AHEAD_BYTES = 8 << 20
 NEXT = "$JS.API.CONSUMER.MSG.NEXT.{}.{}"
 LONG_ADDRESS = 11  # parts of an address with a domain
 SEQUENCE, NANOSECONDS = 5, 7  # places among the parts of an address without one
 FORGOTTEN_SECONDS = 30.0  # after which the server removes a consumer that nobody asks
 DELETED = ("KV-Operation", b"DEL"), ("KV-Operation", b"PURGE")  # headers of a deletion in a key-value bucket
 Answer = TypeVar("Answer")
+
+
+class Pull(NamedTuple):
+    """Messages that were asked for, and the subscription that they come by."""
+
+    request: Request
+    subscription: Subscription
 
 
 class NatsClient:
@@ -68,9 +78,14 @@ class NatsClient:
         before = self.look().partitions[PARTITION].first
         consumer = self.run(self.make_consumer(deliver_policy=DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=start))
         expected, missing, heard_at = start, None, time.monotonic()
+        ahead: Pull | None = None
         try:
             while expected < end:
-                run = self.run(self.pull(consumer, MESSAGES_AT_ONCE), PULL_SECONDS)
+                pull = ahead or self.run(self.ask(consumer, MESSAGES_AT_ONCE))
+                run = self.run(self.take(pull), PULL_SECONDS)
+                goes_on = bool(run.offsets) and run.offsets[-1] + 1 < end and pull.request.size <= AHEAD_BYTES
+                # The server sends the next messages while these are used.
+                ahead = self.run(self.ask(consumer, MESSAGES_AT_ONCE)) if goes_on else None
                 if (wanted := run.until(end)).offsets:
                     heard_at = time.monotonic()
                     for index, gap in wanted.gaps(expected)[:1] if missing is None else ():
@@ -182,28 +197,33 @@ class NatsClient:
         """Has the server forget a consumer now."""
         await (await self.jetstream()).delete_consumer(self.source.topic, name)
 
-    async def pull(self, consumer: str, number: int) -> Run:
-        """The consumer's next messages, at most so many; none where it has none at the moment."""
+    async def ask(self, consumer: str, number: int) -> Pull:
+        """Asks for the consumer's next messages, at most so many; the server has the request on return."""
         connection = await self.connected()
         inbox = connection.new_inbox()
         subscription = await connection.subscribe(inbox)
         request = self.parser.request = Request(subscription._id, number)
+        wanted = orjson.dumps({"batch": number, "max_bytes": BYTES_AT_ONCE, "no_wait": True})
+        await connection.publish(NEXT.format(self.source.topic, consumer), wanted, reply=inbox)
+        await connection.flush(int(ASK_SECONDS))
+        return Pull(request, subscription)
+
+    async def take(self, pull: Pull) -> Run:
+        """The messages that were asked for; none where the consumer has none at the moment."""
         try:
-            wanted = orjson.dumps({"batch": number, "max_bytes": BYTES_AT_ONCE, "no_wait": True})
-            await connection.publish(NEXT.format(self.source.topic, consumer), wanted, reply=inbox)
-            await request.wait(ASK_SECONDS)
+            await pull.request.wait(ASK_SECONDS)
         finally:
             self.parser.request = None
-            await subscription.unsubscribe()
-        if not request.payloads:
+            await pull.subscription.unsubscribe()
+        if not pull.request.payloads:
             await asyncio.sleep(PAUSE_SECONDS)
-        return make_run(request)
+        return make_run(pull.request)
 
     async def find_first(self, moment: datetime) -> int | None:
         """The sequence of the first message that is not older."""
         consumer = await self.make_consumer(deliver_policy=DeliverPolicy.BY_START_TIME, opt_start_time=moment)
         try:
-            found = await self.pull(consumer, 1)
+            found = await self.take(await self.ask(consumer, 1))
             return found.offsets[0] if found.offsets else None
         finally:
             await self.remove_consumer(consumer)
@@ -224,7 +244,7 @@ class NatsClient:
 
 def make_run(request: Request) -> Run:
     """The messages that came; what is marked as deleted has no value."""
-    sequences = read_places(request.replies, SEQUENCE)
+    sequences = read_sequences(request.replies)
     values: list[bytes | None] = [*request.payloads]
     for place, headers in request.headers.items():
         if any(header in DELETED for header in read_headers(headers)):
@@ -237,6 +257,14 @@ def make_run(request: Request) -> Run:
         return Message(PARTITION, sequences[index], subject, values[index], nanoseconds // 1_000_000, headers)
 
     return Run(PARTITION, sequences, values, get)
+
+
+def read_sequences(replies: Sequence[bytes]) -> Sequence[int]:
+    """The sequences of a consumer's messages, which ascend."""
+    ends = read_places([*replies[:1], *replies[-1:]], SEQUENCE)
+    if ends and ends[1] - ends[0] == len(replies) - 1:
+        return range(ends[0], ends[1] + 1)
+    return read_places(replies, SEQUENCE)
 
 
 def read_places(replies: Sequence[bytes], place: int) -> list[int]:

@@ -16,6 +16,7 @@ from nats.protocol.parser import Parser
 
 LINE_END = b"\r\n"
 WORDS = {b"MSG": 4, b"HMSG": 5}  # of the first line where nobody is to be replied to
+SIZE = b"%d"
 
 
 class Request:
@@ -29,6 +30,11 @@ class Request:
         self.payloads: list[bytes] = []
         self.headers: dict[int, bytes] = {}  # of those messages that have some, by their place
         self.over = asyncio.Event()
+
+    @property
+    def size(self) -> int:
+        """Bytes of the messages that came."""
+        return sum(map(len, self.payloads))
 
     def take(self, words: Sequence[bytes], content: bytes) -> None:
         """Takes one message by the words of its first line and what follows that line."""
@@ -49,10 +55,13 @@ class Request:
         lines = data.split(LINE_END)[:-1]
         payloads = lines[1::2]
         heads = lines[: 2 * len(payloads) : 2]
-        if {head.count(b" ") for head in heads} != {WORDS[b"MSG"]}:
+        words = b" ".join(heads).split(b" ")
+        columns = WORDS[b"MSG"] + 1  # with an address to reply to
+        names, subjects, sids, replies, sizes = (words[column::columns] for column in range(columns))
+        # A line of fewer words has the name of the next one where its size should be.
+        if len(words) != columns * len(heads) or sizes != list(map(SIZE.__mod__, map(len, payloads))):
             return 0
-        names, subjects, sids, replies, sizes = (b" ".join(heads).split(b" ")[column::5] for column in range(5))
-        if {*names} != {b"MSG"} or {*sids} != {self.sid} or sizes != [b"%d" % len(each) for each in payloads]:
+        if {*names} != {b"MSG"} or {*sids} != {self.sid}:
             return 0
         self.add(subjects, replies, payloads)
         return sum(map(len, heads)) + sum(map(len, payloads)) + 2 * len(LINE_END) * len(heads)
