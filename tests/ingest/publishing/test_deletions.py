@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from catalog.model.load_request import Replay
 from runtime.errors import CatalogError
+from tests.support.examples import examples
 from tests.support.lab import Lab
 
 CONTRACT = """
@@ -155,7 +156,7 @@ def rank(at: int | None) -> int:
     return -1 if at is None else at
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(25, 8), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches=st.lists(st.lists(SENT, min_size=1, max_size=6), min_size=1, max_size=3))
 def test_batches_with_deletions_equal_the_model(ordered_lab: Lab, batches: list[list[Sent]]) -> None:
     base = next(BASES)
