@@ -168,7 +168,12 @@ class KafkaBroker(Broker):
     @cached_property
     def admin(self) -> AdminClient:
         """An administrative client, kept: one that is collected takes its answers with it."""
-        return AdminClient({"bootstrap.servers": self.url})
+        return AdminClient(self.settings)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """How clients reach it; that it ends while they are there is no news."""
+        return {"bootstrap.servers": self.url, "log_level": 0}
 
     def add_topic(self, name: str, partitions: int = 1) -> None:
         """Makes a topic."""
@@ -197,7 +202,7 @@ class KafkaBroker(Broker):
         self, topic: str, messages: Iterable[Produced], *, partition: int | None = None, headers: Any = None
     ) -> None:
         """Produces messages, all acknowledged."""
-        producer = Producer({"bootstrap.servers": self.url, "linger.ms": 5})
+        producer = Producer({**self.settings, "linger.ms": 5})
         where: dict[str, Any] = {} if partition is None else {"partition": partition}
         for key, value in messages:
             producer.produce(topic, key=key, value=value, headers=headers, **where)
