@@ -60,15 +60,7 @@ class Cycle(RequestResponseCycle):
             return
         if message["type"] == "http.response.start":
             if self.response_started or self.disconnected or self.begin(message):
-                held = HeldHead() if self.joins else None
-                transport = self.transport
-                if held is not None:
-                    self.transport = cast(Any, held)
-                try:
-                    await super().send(message)
-                finally:
-                    self.transport = transport
-                self.head = held.head if held is not None else b""
+                await self.send_head(message)
                 if self.more_body and not self.keep_alive:
                     self.lingers = self.keep_alive = True  # closed with bytes unread, the answer would be lost
             return
@@ -83,6 +75,21 @@ class Cycle(RequestResponseCycle):
         self.connection.note_sent(self.scope, size)
         if self.lingers and self.response_complete:
             self.connection.linger()
+
+    async def send_head(self, message: Any) -> None:
+        """Sends the head of an answer, or keeps it for a short body, which follows at once."""
+        if not self.joins:
+            await super().send(message)
+            return
+        if self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()  # here, since nobody else may meet what stands in for the transport
+        transport, held = self.transport, HeldHead()
+        self.transport = cast(Any, held)
+        try:
+            await super().send(message)
+        finally:
+            self.transport = transport
+        self.head = held.head
 
     def begin(self, message: Any) -> bool:
         """Decides how the answer is sent; False where a short refusal was sent in its place."""
