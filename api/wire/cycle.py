@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import struct
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
-from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 COUNTED_FROM_BYTES = 16_384  # what is shorter, the system takes, or the sweep finds
 JOINED_TO_BYTES = 65_536  # the longest body that is copied behind its head: two writes cost more than the copy
 NO_BODY = frozenset({204, 304})
+# Names are tokens, as ASGI has them in lower case, and nothing in a value ends its line.
+HEADERS = re.compile(rb"(?:[-!#$%&'*+.^_`|~0-9a-z]+: [^\x00-\x08\x0a-\x1f\x7f]*\r\n)*")
+Fields = list[tuple[bytes, bytes]]
 
 
 class Sender(Protocol):
@@ -26,14 +30,13 @@ class Sender(Protocol):
         """Ends the connection once its reader has the answer."""
 
 
-class HeldHead:
-    """Stands in for a transport while uvicorn writes the head of an answer, which leaves with the body."""
-
-    head = b""
-
-    def write(self, head: bytes) -> None:
-        """Keeps the head."""
-        self.head = head
+def render_head(status: int, fields: Fields) -> bytes:
+    """The head of an answer; RuntimeError for a field that would be another line, or none."""
+    lines = [name + b": " + value + b"\r\n" for name, value in fields]
+    text = b"".join(lines)
+    if HEADERS.fullmatch(text) is None or text.count(b"\n") != len(lines):
+        raise RuntimeError("A header of the answer is not valid.")
+    return STATUS_LINE[status] + text + b"\r\n"
 
 
 class Cycle(RequestResponseCycle):
@@ -43,7 +46,6 @@ class Cycle(RequestResponseCycle):
     until_close = False  # whether the end of the connection is the end of the body
     lingers = False  # whether the connection ends with the answer, though the body is still coming
     turned_away = False  # whether a short refusal replaces the answer
-    joins = False  # whether the head leaves in one write with the body
     head = b""  # that waits for the body
 
     async def run_asgi(self, app: Any) -> None:
@@ -58,54 +60,48 @@ class Cycle(RequestResponseCycle):
         """Sends a piece of the answer."""
         if self.turned_away:
             return
-        if message["type"] == "http.response.start":
-            if self.response_started or self.disconnected or self.begin(message):
-                await self.send_head(message)
-                if self.more_body and not self.keep_alive:
-                    self.lingers = self.keep_alive = True  # closed with bytes unread, the answer would be lost
+        if message["type"] == "http.response.start" and not self.response_started:
+            if not self.disconnected:
+                self.start(message["status"], [*self.default_headers, *message["headers"]])
             return
-        size = len(message.get("body", b""))
+        body = message.get("body", b"")
+        size = len(body)
         if self.until_close:
             self.expected_content_length = size  # no length was announced: any body is right
         if self.head:
             self.expected_content_length += len(self.head)
-            message = {**message, "body": self.head + message.get("body", b"")}
+            message = {**message, "body": self.head + body}
             self.head = b""
         await super().send(message)
         self.connection.note_sent(self.scope, size)
         if self.lingers and self.response_complete:
             self.connection.linger()
 
-    async def send_head(self, message: Any) -> None:
-        """Sends the head of an answer, or keeps it for a short body, which follows at once."""
-        if not self.joins:
-            await super().send(message)
-            return
-        if self.flow.write_paused and not self.disconnected:
-            await self.flow.drain()  # here, since nobody else may meet what stands in for the transport
-        transport, held = self.transport, HeldHead()
-        self.transport = cast(Any, held)
-        try:
-            await super().send(message)
-        finally:
-            self.transport = transport
-        self.head = held.head
-
-    def begin(self, message: Any) -> bool:
-        """Decides how the answer is sent; False where a short refusal was sent in its place."""
-        has_body = self.scope["method"] != "HEAD" and message["status"] not in NO_BODY
-        length = None
-        for name, value in message["headers"]:
-            if name == b"content-length":
-                length = int(value)
-                break
-        if has_body and length is None and self.scope["http_version"] == "1.0":
-            self.until_close = True
-            self.chunked_encoding = False  # which HTTP/1.0 does not know
-        elif has_body and length is not None and length >= COUNTED_FROM_BYTES:
-            self.turned_away = not self.connection.may_send(self.scope, length)
-        self.joins = has_body and length is not None and length <= JOINED_TO_BYTES
-        if self.waiting_for_100_continue:
-            # The body was never asked for: whether it still comes, only its sender knows.
-            self.keep_alive = False
-        return not self.turned_away
+    def start(self, status: int, fields: Fields) -> None:
+        """Decides how the answer is sent; writes its head, or keeps it for a short body, which follows at once."""
+        by_name = dict(fields)
+        has_body = self.scope["method"] != "HEAD" and status not in NO_BODY
+        length = int(by_name[b"content-length"]) if b"content-length" in by_name else None
+        if length is not None:
+            if has_body and length >= COUNTED_FROM_BYTES and not self.connection.may_send(self.scope, length):
+                self.turned_away = True
+                return
+            self.expected_content_length = length
+        elif has_body and self.scope["http_version"] == "1.0":
+            self.until_close = True  # HTTP/1.0 does not know chunks
+        elif has_body:
+            self.chunked_encoding = True
+            fields.append((b"transfer-encoding", b"chunked"))
+        if self.waiting_for_100_continue or by_name.get(b"connection") == b"close":
+            # Whether a body that was never asked for still comes, only its sender knows.
+            self.keep_alive = self.waiting_for_100_continue = False
+        if not self.keep_alive and b"connection" not in by_name:
+            fields.append((b"connection", b"close"))
+        head = render_head(status, fields)
+        self.response_started = True
+        if has_body and length is not None and length <= JOINED_TO_BYTES:
+            self.head = head
+        else:
+            self.transport.write(head)
+        if self.more_body and not self.keep_alive:
+            self.lingers = self.keep_alive = True  # closed with bytes unread, the answer would be lost
