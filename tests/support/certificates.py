@@ -7,8 +7,8 @@ import datetime as dt
 import ipaddress
 import ssl
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 from cryptography import x509
@@ -48,6 +48,17 @@ def write_certificate(folder: Path) -> tuple[Path, Path]:
     return files
 
 
+@asynccontextmanager
+async def ending_with(writer: asyncio.StreamWriter) -> AsyncIterator[None]:
+    """A connection that is closed by the end of the context."""
+    try:
+        yield
+    finally:
+        writer.transport.abort()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+
 @contextmanager
 def run_tls_proxy(port: int, certificate: Path, key: Path, target: int) -> Iterator[None]:
     """TLS on one port of this machine, whose connections go on unencrypted to another one."""
@@ -58,20 +69,24 @@ def run_tls_proxy(port: int, certificate: Path, key: Path, target: int) -> Itera
 
     async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """What comes in goes out, until one of both ends."""
-        with suppress(OSError, ssl.SSLError):
+        with suppress(OSError):
             while chunk := await reader.read(CHUNK_BYTES):
                 writer.write(chunk)
                 await writer.drain()
         writer.close()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection, in both directions."""
-        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", target)
-        await asyncio.gather(forward(reader, inner_writer), forward(inner_reader, writer))
+        """One connection, in both directions, from its handshake on; nothing of it is left open."""
+        with suppress(OSError):
+            async with ending_with(writer):
+                await writer.start_tls(context)
+                inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", target)
+                async with ending_with(inner_writer):
+                    await asyncio.gather(forward(reader, inner_writer), forward(inner_reader, writer))
 
     async def run() -> None:
         """Serves until it is told to end."""
-        server = await asyncio.start_server(serve, "127.0.0.1", port, ssl=context)
+        server = await asyncio.start_server(serve, "127.0.0.1", port)
         started.set()
         await ending.wait()
         server.close()
