@@ -16,6 +16,7 @@ from hypothesis import settings
 from runtime.postgres.database import DatabaseUrls, create_roles
 from runtime.postgres.embedded_postgres import EmbeddedPostgres, run_embedded
 from tests.support.buckets import bucket_server  # noqa: F401 - a fixture
+from tests.support.compiled_statements import share_compiled_statements
 from tests.support.databases import Databases
 from tests.support.documents import flights  # noqa: F401 - a fixture
 from tests.support.examples import PROFILE
@@ -27,6 +28,7 @@ from tests.support.telemetry import collector  # noqa: F401 - a fixture
 from tests.support.tools import mariadb, pgbouncer  # noqa: F401 - fixtures
 
 settings.load_profile(PROFILE)
+share_compiled_statements()
 # Objects until a look for garbage, and looks until one at older ones: by default they take a tenth of all time.
 COLLECTIONS = (20_000, 20, 20)
 gc.disable()  # modules are imported from here on, which stay

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from runtime.settings.setting_types import Buckets, PeppersByVersion, Roots, StoreUrl, Variables
 from runtime.settings.values import OWN_PREFIX
@@ -16,6 +16,18 @@ class CommonSettings(BaseSettings):
     """Where things are, and what contracts may use."""
 
     model_config = SettingsConfigDict(env_prefix=OWN_PREFIX, frozen=True, extra="ignore")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is given, then the environment; the sources that nothing configures go over each field, too."""
+        return init_settings, env_settings
 
     env: Annotated[
         Literal["development", "production"],
