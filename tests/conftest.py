@@ -23,12 +23,14 @@ from tests.support.examples import PROFILE
 from tests.support.lab import Lab
 from tests.support.previous import previous  # noqa: F401 - a fixture
 from tests.support.server_folder import make_server_folder
+from tests.support.service import share_trusted_roots
 from tests.support.source_database import erp  # noqa: F401 - a fixture
 from tests.support.telemetry import collector  # noqa: F401 - a fixture
 from tests.support.tools import mariadb, pgbouncer  # noqa: F401 - fixtures
 
 settings.load_profile(PROFILE)
 share_compiled_statements()
+share_trusted_roots()
 # Objects until a look for garbage, and looks until one at older ones: by default they take a tenth of all time.
 COLLECTIONS = (20_000, 20, 20)
 gc.disable()  # modules are imported from here on, which stay

@@ -16,7 +16,7 @@ from ingest.errors import IngestError, LoadOverError, LoadSupersededError
 from ingest.ledger.events import release_events
 from ingest.ledger.failed_loads import write_failure
 from ingest.ledger.landed_note import LandedNote, PartNote, Position
-from ingest.ledger.lease import renew_lease, take_lease
+from ingest.ledger.lease import take_lease
 from ingest.ledger.retry_policy import MAX_ATTEMPTS, end_attempt
 from runtime.json_types import JsonObject
 from runtime.telemetry import current_trace_id
@@ -209,11 +209,6 @@ def move_input(connection: sa.Connection, dataset_id: int, position: dict[str, o
     values = {"position": position, "last_success": sa.func.now()}
     statement = insert(InputState).values(dataset_id=dataset_id, **values)
     connection.execute(statement.on_conflict_do_update(index_elements=["dataset_id"], set_=values))
-
-
-def keep_load(engine: sa.Engine, ticket: Ticket) -> None:
-    """Renews the lease of a load."""
-    renew_lease(engine, ticket.load_id, ticket.fencing_token)
 
 
 def close_load(engine: sa.Engine, ticket: Ticket, failure: IngestError | None) -> IngestError | None:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from catalog.model.dataset import Dataset
 from catalog.storage.dataset_tables import CatalogTables, DatasetTables
 from ingest.ledger.failures import explain_failure, is_outage
-from ingest.ledger.loads import Ticket, keep_load
+from ingest.ledger.loads import Ticket
 from ingest.ledger.progress import Progress
 from runtime.logs import log
 from runtime.settings.settings import Settings
@@ -47,8 +47,7 @@ class RunningLoad:
 
     @contextmanager
     def step(self, name: str, total: int | None = None) -> Iterator[None]:
-        """Times and traces one step, and renews the lease before it; `total` is what its progress adds up to."""
-        keep_load(self.engine, self.ticket)
+        """Times and traces one step; `total` is what its progress adds up to."""
         self.progress.start(name, total)
         started = time.perf_counter()
         try:

@@ -19,7 +19,7 @@ from tests.support.sockets import ask, serving
 from tests.support.waiting import wait_until
 
 RECORDS = "/data/people/v1/people"
-FOLLOWERS = 50
+FOLLOWERS = 25
 PUBLICATIONS = 30
 
 
