@@ -8,8 +8,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -19,7 +19,10 @@ import nats
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions, NewTopic
+from nats.aio.client import Client
 from nats.js.api import StreamConfig
+
+from ingest.inputs.stream.nats import cut
 
 START_SECONDS = 30.0
 Produced = tuple[str | None, bytes | None]  # key and value
@@ -99,15 +102,22 @@ class NatsServer(Broker):
         """Its address."""
         return f"{'tls' if 'tls' in self.access else 'nats'}://127.0.0.1:{self.port}"
 
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[Client]:
+        """A connection, of which nothing is left open."""
+        connection = await nats.connect(self.url, **self.access)
+        try:
+            yield connection
+        finally:
+            await connection.close()
+            await cut(connection)
+
     def call(self, name: str, *arguments: Any, **options: Any) -> Any:
         """What a method of JetStream's client returns."""
 
         async def ask() -> Any:
-            connection = await nats.connect(self.url, **self.access)
-            try:
+            async with self.connected() as connection:
                 return await getattr(connection.jetstream(), name)(*arguments, **options)
-            finally:
-                await connection.close()
 
         return asyncio.run(ask())
 
@@ -119,14 +129,11 @@ class NatsServer(Broker):
         """Publishes (subject, value), each acknowledged."""
 
         async def send() -> None:
-            connection = await nats.connect(self.url, **self.access)
-            stream = connection.jetstream()
-            try:
+            async with self.connected() as connection:
+                stream = connection.jetstream()
                 some = [stream.publish(str(subject), value or b"", headers=headers) for subject, value in messages]
                 for start in range(0, len(some), 500):
                     await asyncio.gather(*some[start : start + 500])
-            finally:
-                await connection.close()
 
         asyncio.run(send())
 
@@ -134,9 +141,8 @@ class NatsServer(Broker):
         """Publishes (key, value): the subject is the key, and a header marks a message without a value."""
 
         async def send() -> None:
-            connection = await nats.connect(self.url, **self.access)
-            jetstream = connection.jetstream()
-            try:
+            async with self.connected() as connection:
+                jetstream = connection.jetstream()
                 waiting = [
                     await jetstream.publish_async(
                         str(key), value or b"", headers=None if value is not None else {"KV-Operation": "DEL"}
@@ -144,8 +150,6 @@ class NatsServer(Broker):
                     for key, value in messages
                 ]
                 await asyncio.gather(*waiting)
-            finally:
-                await connection.close()
 
         asyncio.run(send())
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.util import LRUCache
 
 STATEMENTS = 1_000  # that are kept; SQLAlchemy keeps 500 for each engine
@@ -18,21 +19,20 @@ OF_CONNECTIONS = {"connect_args", "poolclass", "max_overflow", "pool_reset_on_re
 
 
 def share_compiled_statements() -> None:
-    """From here on, engines for PostgreSQL have one dialect, to which compiled statements belong, and one cache."""
+    """From here on, engines for PostgreSQL have one cache, in which all dialects of their driver are the same."""
     create = sa.create_engine
     cache: LRUCache[Any, Any] = LRUCache(STATEMENTS)
-    shared: sa.Dialect | None = None
 
     def create_engine(url: Any, **options: Any) -> sa.Engine:
-        nonlocal shared
         engine = create(url, **options)
-        if not str(url).startswith(URL_PREFIX) or not options.keys() <= OF_CONNECTIONS:
-            return engine
-        if shared is None or shared.server_version_info is None:
-            shared = engine.dialect  # it knows the server once its engine has connected
-        else:
-            engine.dialect = shared
+        if str(url).startswith(URL_PREFIX) and options.keys() <= OF_CONNECTIONS:
             engine._compiled_cache = cache
         return engine
 
+    def equals(dialect: PGDialect_psycopg, other: object) -> bool:
+        return type(dialect) is type(other)
+
     sa.create_engine = create_engine
+    # A compiled statement is found by its dialect, too.
+    PGDialect_psycopg.__eq__ = equals  # type: ignore[method-assign, assignment]
+    PGDialect_psycopg.__hash__ = lambda dialect: hash(type(dialect))  # type: ignore[method-assign]

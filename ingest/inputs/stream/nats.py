@@ -161,9 +161,7 @@ class NatsClient:
                 **{name: value for name, value in given.items() if value is not None},
             )
         except BaseException as error:
-            if connection._transport is not None:
-                # The client's own `close` waits for what is not there yet.
-                connection._transport.close()  # type: ignore[no-untyped-call]
+            await cut(connection)  # the client's own `close` waits for what is not there yet
             if isinstance(error, NoServersError) and problems:
                 raise problems[-1] from None
             raise
@@ -233,6 +231,7 @@ class NatsClient:
         if self.connection is not None:
             with suppress(Exception):
                 await self.connection.close()
+            await cut(self.connection)
         self.connection = None
 
     def close(self) -> None:
@@ -240,6 +239,14 @@ class NatsClient:
         with suppress(Exception):
             self.loop.run_until_complete(asyncio.wait_for(self.disconnect(), 2))
         self.loop.close()
+
+
+async def cut(connection: Client) -> None:
+    """Closes the socket of a connection now: what the client leaves to later does not run once the loop rests."""
+    bare = getattr(connection._transport, "_bare_io_writer", None)  # below TLS
+    if bare is not None:
+        bare.transport.abort()
+        await asyncio.sleep(0)  # in which the loop does it
 
 
 def make_run(request: Request) -> Run:
