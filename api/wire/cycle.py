@@ -82,22 +82,20 @@ class Cycle(RequestResponseCycle):
         by_name = dict(fields)
         has_body = self.scope["method"] != "HEAD" and status not in NO_BODY
         length = int(by_name[b"content-length"]) if b"content-length" in by_name else None
-        if has_body and length is not None and length >= COUNTED_FROM_BYTES:
-            self.turned_away = not self.connection.may_send(self.scope, length)
-            if self.turned_away:
+        if length is not None:
+            if has_body and length >= COUNTED_FROM_BYTES and not self.connection.may_send(self.scope, length):
+                self.turned_away = True
                 return
-        unframed = has_body and length is None
-        # All of it is set anew: where a head is refused, the next one is that of the error.
-        self.until_close = unframed and self.scope["http_version"] == "1.0"  # which does not know chunks
-        self.chunked_encoding = unframed and not self.until_close
-        self.expected_content_length = length or 0
-        if self.chunked_encoding:
+            self.expected_content_length = length
+        elif has_body and self.scope["http_version"] == "1.0":
+            self.until_close = True  # HTTP/1.0 does not know chunks
+        elif has_body:
+            self.chunked_encoding = True
             fields.append((b"transfer-encoding", b"chunked"))
-        closes = b"close" in [each.strip().lower() for each in by_name.get(b"connection", b"").split(b",")]
-        if self.waiting_for_100_continue or closes:
+        if self.waiting_for_100_continue or by_name.get(b"connection") == b"close":
             # Whether a body that was never asked for still comes, only its sender knows.
             self.keep_alive = self.waiting_for_100_continue = False
-        if not self.keep_alive and not closes:
+        if not self.keep_alive and b"connection" not in by_name:
             fields.append((b"connection", b"close"))
         head = render_head(status, fields)
         self.response_started = True
