@@ -6,6 +6,7 @@ import asyncio
 import importlib.util
 import os
 import re
+import signal
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -25,7 +26,9 @@ KEPT_CHARTS = 200
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 PROCESSES = 2 if CORES >= 4 else 1  # each of 100 MB; fewer cores have other work meanwhile
 WAITING_MAXIMUM = 8  # charts: whoever comes then gets the table alone
-DRAWING_SECONDS = 10.0
+WAITING_SECONDS = 10.0  # for a chart, its turn included: then the page has the table alone
+DRAWING_SECONDS = 10.0  # of a drawing's work, two widths
+STALLED = 6  # times as long a drawing may take where it does not work
 ATTEMPTS = 2
 LABEL_CHARACTERS = 80
 UNDRAWN = re.compile("[\x00-\x1f\ufffe\uffff]")  # what XML cannot hold ends the renderer's process
@@ -98,32 +101,41 @@ class Drawer:
     A second one begins when a chart finds the first at work.
     """
 
-    def __init__(self, processes: int = PROCESSES) -> None:
+    def __init__(self, processes: int = PROCESSES, drawing_seconds: float = DRAWING_SECONDS) -> None:
         self.processes = processes
+        self.drawing_seconds = drawing_seconds
         self.pool: ProcessPoolExecutor | None = None
         self.waiting = 0
 
     async def draw(self, text: bytes) -> list[tuple[str, int]] | None:
-        """The drawings of a specification with their widths; None where there are none."""
+        """The drawings of a specification with their widths; None where there are none, or not yet."""
         if self.waiting >= WAITING_MAXIMUM:
             return None
         self.waiting += 1
         try:
-            for _ in range(ATTEMPTS):
-                pool = self.open()
-                try:
-                    return await asyncio.wait_for(asyncio.wrap_future(pool.submit(draw, text)), DRAWING_SECONDS)
-                except (TimeoutError, ValueError):
-                    self.restart(pool)
-                    return None
-                except BrokenExecutor:
-                    self.restart(pool)  # it may have ended before this chart came
+            # A process that is slow to begin, or has charts before this one, goes on: it is no fault of its own.
+            async with asyncio.timeout(WAITING_SECONDS):
+                return await self.attempt(text)
+        except TimeoutError:
             return None
         finally:
             self.waiting -= 1
 
+    async def attempt(self, text: bytes) -> list[tuple[str, int]] | None:
+        """The drawings; None where the renderer fails at them."""
+        for _ in range(ATTEMPTS):
+            pool = self.open()
+            try:
+                return await asyncio.wrap_future(pool.submit(draw_within, self.drawing_seconds, text))
+            except ValueError:
+                self.restart(pool)
+                return None
+            except BrokenExecutor:
+                self.restart(pool)  # it may have ended before this chart came
+        return None
+
     def restart(self, pool: ProcessPoolExecutor) -> None:
-        """Ends a process that broke, or that takes too long; the next chart gets another one."""
+        """Ends processes of which one failed; the next chart gets others."""
         if self.pool is pool:
             self.pool = None
         for process in list((pool._processes or {}).values()):
@@ -145,6 +157,17 @@ class Drawer:
         """Starts a process, so that the first chart does not wait for it."""
         if can_draw() and self.pool is None:
             self.open().submit(warm_up)
+
+
+def draw_within(seconds: float, text: bytes) -> list[tuple[str, int]]:
+    """The drawings of a specification; its process ends where they take so many seconds of work."""
+    signal.setitimer(signal.ITIMER_PROF, seconds)  # no handler: the renderer would not be interrupted by one
+    signal.setitimer(signal.ITIMER_REAL, seconds * STALLED)
+    try:
+        return draw(text)
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def draw(text: bytes) -> list[tuple[str, int]]:

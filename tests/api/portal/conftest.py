@@ -14,5 +14,5 @@ from tests.support.browser import chromium  # noqa: F401 - a fixture
 def patient_drawing() -> Iterator[None]:
     """A busy machine takes its time to start the renderer: no test is about that."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(drawing, "DRAWING_SECONDS", 120.0)
+        patch.setattr(drawing, "WAITING_SECONDS", 120.0)
         yield

@@ -10,8 +10,9 @@ import orjson
 import pytest
 import vl_convert
 
+from api.portal.charts import drawing
 from api.portal.charts.aggregate import chart_of_groups, default_view, fitting_views
-from api.portal.charts.drawing import DRAWER, Drawer, clean_svg, draw, draw_chart
+from api.portal.charts.drawing import DRAWER, DRAWING_SECONDS, EMPTY, Drawer, clean_svg, draw, draw_chart
 from api.portal.charts.sharing import WIDTH, share_chart
 from api.portal.charts.specification import fit_width
 from api.portal.rendering import environment
@@ -77,6 +78,39 @@ def test_a_renderer_that_breaks_costs_one_chart_alone() -> None:
         planned = chart_of_groups("bar", ["kind"], ["kind"], "count", [{"kind": "a", "count": 1}])
         assert planned is not None
         assert await draw_chart(planned.specification) is not None
+
+    asyncio.run(run())
+
+
+def test_a_drawing_that_works_for_too_long_ends_and_costs_one_chart_alone() -> None:
+    endless = {"description": "", "data": {"sequence": {"start": 0, "stop": 3_000_000}}, "mark": "point"}
+    endless["encoding"] = {"x": {"field": "data", "type": "quantitative"}}
+
+    async def run() -> None:
+        drawer = Drawer(1, drawing_seconds=0.3)
+        try:
+            assert await drawer.draw(orjson.dumps(endless)) is None
+            drawer.drawing_seconds = DRAWING_SECONDS
+            assert await drawer.draw(orjson.dumps(EMPTY)) is not None
+        finally:
+            drawer.close()
+
+    asyncio.run(run())
+
+
+def test_a_page_that_waits_no_longer_leaves_the_process_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        drawer = Drawer(1)
+        try:
+            with monkeypatch.context() as patch:
+                patch.setattr(drawing, "WAITING_SECONDS", 0.001)
+                assert await drawer.draw(orjson.dumps(EMPTY)) is None
+            assert drawer.pool is not None
+            processes = set(drawer.pool._processes)
+            assert await drawer.draw(orjson.dumps(EMPTY)) is not None
+            assert set(drawer.pool._processes) == processes
+        finally:
+            drawer.close()
 
     asyncio.run(run())
 
