@@ -18,6 +18,7 @@ import psycopg
 from psycopg_pool import PoolTimeout, TooManyRequests
 
 from api.http.client_address import CALLERS_MAXIMUM
+from api.http.header_fields import Fields
 from runtime.logs import log
 from runtime.postgres.poolers import ConnectionPool
 from runtime.settings.rate import Rate
@@ -29,8 +30,6 @@ ALONE_SHARE = 10  # without the database, a process grants this part of the quot
 RETRY_SECONDS = 1.0  # and asks the database again after that
 LEASE = "SELECT * FROM decant.lease_requests(%s, %s, %s, %s, %s, %s, %s)"
 LOG = logging.getLogger("decant.rates")
-
-Fields = list[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True)

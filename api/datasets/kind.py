@@ -11,6 +11,7 @@ from starlette.types import Receive, Scope, Send
 from api.context import Context
 from api.datasets.resources import DatasetResources
 from api.http.conditional import make_tag
+from api.http.header_fields import Fields
 from api.http.negotiation import MediaType
 from api.http.server_timing import Timings
 from api.query.question import Pin, Question, Target
@@ -18,7 +19,6 @@ from api.query.view import View
 from catalog.model.dataset import Dataset
 from runtime.json_types import JsonObject
 
-Fields = list[tuple[bytes, bytes]]
 TAGS_MAXIMUM = 20  # that a question remembers: several forms and codings of its latest revisions
 
 

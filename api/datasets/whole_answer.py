@@ -9,9 +9,10 @@ from functools import lru_cache
 from starlette.types import Receive, Send
 
 from api.database.answer_cache import Finished
-from api.datasets.kind import Asked, Fields, send_answer
+from api.datasets.kind import Asked, send_answer
 from api.datasets.reader import RecordReader
 from api.http.conditional import ANYTHING, is_unmodified, matches
+from api.http.header_fields import Fields
 from api.http.negotiation import COMPRESSED_FROM_BYTES, MediaType, encode_body
 from api.observability import metrics
 from api.query.pagination import LINK_LIMIT_BYTES

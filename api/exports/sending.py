@@ -13,7 +13,7 @@ from typing import Any
 from starlette.responses import FileResponse
 from starlette.types import Message, Receive, Send
 
-from api.datasets.kind import Asked, Fields, send_answer
+from api.datasets.kind import Asked, send_answer
 from api.datasets.reader import gone
 from api.datasets.whole_answer import http_date, revision_headers
 from api.exports.formats.export_format import FiledFormat, StreamedFormat, Writer
@@ -24,6 +24,7 @@ from api.exports.snapshot import Opened
 from api.exports.stream_coding import make_coder
 from api.http.byte_ranges import keep_ranges
 from api.http.conditional import is_unmodified, matches
+from api.http.header_fields import Fields
 from api.http.open_answer import wait_until_gone
 from api.http.problems import Problem
 from catalog.model.dataset import Property

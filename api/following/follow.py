@@ -12,12 +12,13 @@ from api.auth.authenticator import read_credential
 from api.auth.identify import caller_name
 from api.datasets.changes import check_kept, read_since
 from api.datasets.endpoint import VARY
-from api.datasets.kind import Asked, Fields, send_answer
+from api.datasets.kind import Asked, send_answer
 from api.datasets.whole_answer import revision_headers
 from api.following.describing import follow_operation
 from api.following.event_stream import EVENT_STREAM, write_beginning
 from api.following.follower import Caller, Follower
 from api.following.followers import Followers
+from api.http.header_fields import Fields
 from api.http.negotiation import MediaType
 from api.http.open_answer import LINE, Line, wait_until_gone
 from api.http.problems import parameter_problem

@@ -16,6 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 from api.auth.identify import IDENTIFIED
 from api.context import context_of
 from api.http.addresses import address_of
+from api.http.header_fields import Fields
 from api.http.paths import decode_path
 from api.http.problems import RAISED, Problem
 from api.http.responses import READ
@@ -72,7 +73,7 @@ class Relay:
             return
         await self.send_on(message)
 
-    def mark(self, fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    def mark(self, fields: Fields) -> Fields:
         """The headers of an answer that is a visitor's own; a redirect stays among these addresses."""
         kept = [(name, value) for name, value in fields if name.lower() not in OWN_FIELDS]
         return [(name, self.keep_here(value) if name == b"location" else value) for name, value in kept] + list(

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 
+from api.http.header_fields import Fields
 from api.http.open_answer import LINE
 from api.wire.connection import BODY, HEADERS, IDLE, Connection, ServiceConfig
 from api.wire.cycle import Cycle
@@ -37,7 +38,7 @@ class BoundedProtocol(Connection):
         self.head = 0  # bytes of the headers that were read
         self.body_left = 0
         self.overhead = 0  # bytes of a body's chunks that are not the body's
-        self.watched: list[tuple[bytes, bytes]] = []  # the headers that framing depends on
+        self.watched: Fields = []  # the headers that framing depends on
         self.refusal: str | None = None  # the code of what is wrong with the request that is coming
 
     def data_received(self, data: bytes) -> None:

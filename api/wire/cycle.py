@@ -9,12 +9,13 @@ from typing import Any, Protocol
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
+from api.http.header_fields import Fields
+
 COUNTED_FROM_BYTES = 16_384  # what is shorter, the system takes, or the sweep finds
 JOINED_TO_BYTES = 65_536  # the longest body that is copied behind its head: two writes cost more than the copy
 NO_BODY = frozenset({204, 304})
 # Names are tokens, as ASGI has them in lower case, and nothing in a value ends its line.
 HEADERS = re.compile(rb"(?:[-!#$%&'*+.^_`|~0-9a-z]+: [^\x00-\x08\x0a-\x1f\x7f]*\r\n)*")
-Fields = list[tuple[bytes, bytes]]
 
 
 class Sender(Protocol):
@@ -82,20 +83,22 @@ class Cycle(RequestResponseCycle):
         by_name = dict(fields)
         has_body = self.scope["method"] != "HEAD" and status not in NO_BODY
         length = int(by_name[b"content-length"]) if b"content-length" in by_name else None
-        if length is not None:
-            if has_body and length >= COUNTED_FROM_BYTES and not self.connection.may_send(self.scope, length):
-                self.turned_away = True
+        if has_body and length is not None and length >= COUNTED_FROM_BYTES:
+            self.turned_away = not self.connection.may_send(self.scope, length)
+            if self.turned_away:
                 return
-            self.expected_content_length = length
-        elif has_body and self.scope["http_version"] == "1.0":
-            self.until_close = True  # HTTP/1.0 does not know chunks
-        elif has_body:
-            self.chunked_encoding = True
+        unframed = has_body and length is None
+        # All of it is set anew: where a head is refused, the next one is that of the error.
+        self.until_close = unframed and self.scope["http_version"] == "1.0"  # which does not know chunks
+        self.chunked_encoding = unframed and not self.until_close
+        self.expected_content_length = length or 0
+        if self.chunked_encoding:
             fields.append((b"transfer-encoding", b"chunked"))
-        if self.waiting_for_100_continue or by_name.get(b"connection") == b"close":
+        closes = b"close" in [each.strip().lower() for each in by_name.get(b"connection", b"").split(b",")]
+        if self.waiting_for_100_continue or closes:
             # Whether a body that was never asked for still comes, only its sender knows.
             self.keep_alive = self.waiting_for_100_continue = False
-        if not self.keep_alive and b"connection" not in by_name:
+        if not self.keep_alive and not closes:
             fields.append((b"connection", b"close"))
         head = render_head(status, fields)
         self.response_started = True

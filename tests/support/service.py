@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import lru_cache
 from typing import Any
 
 import uvicorn
 from httpx._transports import default as transports
+
+from runtime.trusted_roots import trust_context
 
 TICK_SECONDS = 1  # how often the date of answers moves on
 LAST_ANSWERS_SECONDS = 0.005  # how often the end looks whether all answers have gone
@@ -21,13 +21,12 @@ NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def share_trusted_roots() -> None:
-    """From here on, clients that say nothing of TLS share one context, as the product's own do."""
+    """From here on, clients that say nothing of TLS share the product's context."""
     create = transports.create_ssl_context  # type: ignore[attr-defined]
-    kept = lru_cache(maxsize=1)(create)
 
     def create_ssl_context(verify: Any = True, cert: Any = None, trust_env: bool = True) -> ssl.SSLContext:
-        chosen = os.environ.keys() & {"SSL_CERT_FILE", "SSL_CERT_DIR"}
-        return kept() if verify is True and cert is None and not chosen else create(verify, cert, trust_env)
+        says_nothing = verify is True and cert is None and trust_env
+        return trust_context() if says_nothing else create(verify, cert, trust_env)
 
     transports.create_ssl_context = create_ssl_context  # type: ignore[attr-defined]
 
