@@ -65,6 +65,7 @@ def test_the_examples_with_curl_do_what_they_say(run: Callable[..., str]) -> Non
     assert records.count("\n") > 10
 
 
+@pytest.mark.slow
 def test_the_example_in_javascript_does_what_it_says(run: Callable[..., str]) -> None:
     if shutil.which("node") is None:
         pytest.skip("Node is not installed")

@@ -150,6 +150,7 @@ def test_an_export_format_is_found_by_parser_writer_and_documents(
     assert len(touched) == 2
 
 
+@pytest.mark.slow
 def test_a_file_format_is_read_and_its_bad_lines_are_rejected(make_lab: Callable[..., Lab], tmp_path: Path) -> None:
     lab = product(make_lab, FILES + "logfmt", "rows.logfmt")
     lab.write("rows.logfmt", 'id=1 name="Ann \\"Lee\\""\nnothing here\nid=x name=b\nid=2 name=c\n')
@@ -166,6 +167,7 @@ def test_a_file_format_is_read_and_its_bad_lines_are_rejected(make_lab: Callable
     ]
 
 
+@pytest.mark.slow
 def test_an_input_kind_is_built_from_a_contract_and_read(make_lab: Callable[..., Lab], tmp_path: Path) -> None:
     lab = product(make_lab, 'duckdb, database: "${DECANT_DATA}/rows.duckdb"', "rows")
     with duckdb.connect(str(lab.settings.data_folder / "rows.duckdb")) as source:

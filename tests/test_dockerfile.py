@@ -273,6 +273,7 @@ def variables_for(image: Path, urls: DatabaseUrls) -> dict[str, str]:
     return found | of_image | given
 
 
+@pytest.mark.slow
 def test_what_is_copied_is_enough_to_import_and_to_lint(image: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("DECANT_", "PYTHON"))}
     imported = subprocess.run([sys.executable, "-c", "import decant"], cwd=image, env=environment, check=False)

@@ -265,6 +265,7 @@ def test_the_demo_says_the_addresses_that_the_tour_shows() -> None:
         assert url in TOUR
 
 
+@pytest.mark.slow
 def test_the_tutorial_works_step_by_step_as_it_says(tmp_path: Path, urls: DatabaseUrls) -> None:
     reader = Walkthrough(tmp_path, DECANT_DATABASE_URL=urls.owner)
     reader.walk(read("docs/tutorial/first-dataset.md"))

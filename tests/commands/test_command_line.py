@@ -34,6 +34,7 @@ def test_a_contract_of_somebody_else_s_is_linted_migrated_ingested_and_shown(lab
     assert (status["revision"], status["records"], status["open_rejects"]) == (1, 1, 1)
 
 
+@pytest.mark.slow
 def test_a_changed_contract_is_migrated_and_one_that_loses_data_is_refused(lab: Lab, databases: object) -> None:
     name = databases.create()  # type: ignore[attr-defined]
     url = databases.urls(name).owner  # type: ignore[attr-defined]

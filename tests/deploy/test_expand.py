@@ -54,6 +54,7 @@ def while_locked(stack: Stack) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_no_table_of_the_ledger_is_locked_while_the_schema_is_compared(while_locked: list[str]) -> None:
     # The scripts lock it, and what they do is all that is done until it is open again.
     assert any("VALIDATE CONSTRAINT" in statement for statement in while_locked)

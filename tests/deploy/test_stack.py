@@ -134,6 +134,7 @@ def test_revisions_are_told_through_the_proxy_as_they_are_published(stack: Stack
         )
 
 
+@pytest.mark.slow
 def test_a_process_is_replaced_without_a_failed_request(stack: Stack, client: httpx.Client) -> None:
     # With a credential, so that no answer comes from the cache.
     key = make_key(stack, "people:read")

@@ -28,6 +28,7 @@ def test_loads_killed_at_every_step_lose_and_double_nothing(make_lab: Callable[.
     assert len(set(kills) & set(POINTS)) == 13, kills
 
 
+@pytest.mark.slow
 def test_what_one_host_was_killed_at_another_one_takes_up_without_its_disk(
     make_lab: Callable[..., Lab], bucket_server: str
 ) -> None:
@@ -54,10 +55,12 @@ def test_a_broker_that_goes_away_under_a_worker_loses_and_doubles_nothing(
         outages.run_outages(lab, broker, 2, 3, seed=1, say=lambda line: None)
 
 
+@pytest.mark.slow
 def test_the_last_revision_arrives_at_all_who_can_be_told_whatever_restarts(lab: Lab) -> None:
     news.run_news(lab, 8, seed=1, say=lambda line: None, hangs=0)
 
 
+@pytest.mark.slow
 def test_a_replicated_table_is_loaded_once_however_often_its_loaders_are_killed(
     make_lab: Callable[..., Lab], server: EmbeddedPostgres
 ) -> None:

@@ -296,6 +296,7 @@ def run_documented(block: str, folder: Path, lab: Lab, server: EmbeddedPostgres)
     return done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_the_documented_commands_bring_all_of_it_to_another_server(
     lab: Lab, server: EmbeddedPostgres, other_server: EmbeddedPostgres, tmp_path: Path
 ) -> None:

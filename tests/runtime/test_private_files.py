@@ -59,6 +59,7 @@ def test_a_folder_that_was_open_to_others_is_closed_and_a_second_call_changes_no
     assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o711
 
 
+@pytest.mark.slow
 def test_a_drafted_contract_is_for_its_author_alone(tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_text("id,name\n1,Ann\n")
     command = [sys.executable, decant.__file__, "contract", "init", "data.csv", "--out", "new/one.odcs.yaml"]

@@ -7,6 +7,7 @@ import subprocess
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.support.lab import Lab
 from tests.support.telemetry import DECANT, Collector, environment
@@ -16,6 +17,7 @@ def facts(span: Any) -> dict[str, Any]:
     return {a.key: a.value.string_value or a.value.int_value for a in span.attributes}
 
 
+@pytest.mark.slow
 def test_a_load_is_one_trace_with_a_span_for_each_step(lab: Lab, collector: Collector) -> None:
     lab.write("people.csv", "id,name,age,born\n1,Ann,30,\n")
     subprocess.run([DECANT, "ingest"], env=environment(lab, collector), check=True, capture_output=True)
@@ -68,6 +70,7 @@ def test_a_request_s_trace_leads_down_to_its_statement(lab: Lab, collector: Coll
     assert not any(b"dcnt_secret" in body for body in collector.bodies)
 
 
+@pytest.mark.slow
 def test_nothing_is_sent_where_no_endpoint_is_set(lab: Lab, collector: Collector) -> None:
     lab.write("people.csv", "id,name,age,born\n1,Ann,30,\n")
     subprocess.run([DECANT, "ingest"], env=environment(lab, None), check=True, capture_output=True)

@@ -87,6 +87,7 @@ def test_records_are_chosen_by_reason_by_id_or_by_load(rejected: Lab, client: ht
         rejected.rows("UPDATE decant.rejected_records SET state = 'open' RETURNING 1")
 
 
+@pytest.mark.slow
 def test_who_dismissed_which_records_and_why_is_on_record(rejected: Lab, client: httpx.Client) -> None:
     queued = client.post("/operations/dismissals", json=BODY | {"rule": "maximum"}).json()["data"][0]
     assert "load_unchanged" in run_worker(rejected)

@@ -62,6 +62,7 @@ def mentions(lab: Lab, text: str) -> list[str]:
         return sorted(name for name, row in zip(tables, found, strict=True) if row and row[0])
 
 
+@pytest.mark.slow
 def test_a_key_that_a_worker_erased_is_written_down_nowhere(people: Lab, client: httpx.Client) -> None:
     digest = hash_key(people.dataset("people.people"), [SECRET])
     answer = client.post(

@@ -125,6 +125,7 @@ def test_a_service_that_stops_says_so_and_does_not_wait(lab: Lab, caplog: pytest
         assert stream.ending() == "service_stopped"
 
 
+@pytest.mark.slow
 def test_the_command_ends_promptly_with_followers_of_several_processes(lab: Lab) -> None:
     publish(lab, "Ann")
     with serving_process(lab, "--workers", "2") as (process, base), ExitStack() as held:

@@ -20,7 +20,7 @@ from tests.support.waiting import wait_until
 
 RECORDS = "/data/people/v1/people"
 FOLLOWERS = 25
-PUBLICATIONS = 30
+PUBLICATIONS = 20
 
 
 @pytest.fixture

@@ -60,6 +60,7 @@ def test_serve_writes_a_line_for_each_request_without_values(lab: Lab) -> None:
     assert re.search(r"warning authentication_failed reason=malformed address=127\.0\.0\.1", log)
 
 
+@pytest.mark.slow
 def test_the_trace_of_a_problem_leads_to_its_line_whatever_broke(lab: Lab) -> None:
     lab.ingest("people.people", "id,name,age,born\n1,Ann,30,\n")
     with serving(lab) as (process, url), httpx.Client(base_url=url, timeout=60) as client:

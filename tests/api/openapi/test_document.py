@@ -154,6 +154,7 @@ def test_a_sort_s_example_is_taken_whatever_a_dataset_is_made_of(make_lab: Calla
             Validator(dataset).parse(str(httpx.QueryParams({"sort": ",".join(example)})).encode())
 
 
+@pytest.mark.slow
 def test_a_client_generator_takes_the_document_and_its_client_reads_a_page(
     make_lab: Callable[..., Lab], tmp_path: Path
 ) -> None:

@@ -81,6 +81,7 @@ def test_pages_can_be_read_without_script(product: Callable[[Any], Lab], chromiu
                 assert plain.page.locator("table").count() == scripted.page.locator("table").count()
 
 
+@pytest.mark.slow
 def test_search_needs_no_script(product: Callable[[Any], Lab], chromium: Browser) -> None:
     with product(load_shop).serve() as client:
         origin = str(client.base_url).rstrip("/")
@@ -111,6 +112,7 @@ def test_the_keyboard_reaches_the_content_and_what_scrolls(product: Callable[[An
         assert {"Properties", "The first records"} <= labels
 
 
+@pytest.mark.slow
 def test_ages_are_relative_and_the_moment_stays_in_reach(product: Callable[[Any], Lab], chromium: Browser) -> None:
     with product(load_shop).serve() as client, watch(chromium, str(client.base_url).rstrip("/")) as watched:
         watched.open(ORDERS)
@@ -127,6 +129,7 @@ PARTS_OF_NAMES = """() => [...document.querySelectorAll('.properties tbody th co
   }))"""
 
 
+@pytest.mark.slow
 def test_names_break_between_words_and_answers_stand_before_forms_on_a_narrow_screen(
     product: Callable[[Any], Lab], chromium: Browser
 ) -> None:

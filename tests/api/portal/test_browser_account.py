@@ -26,7 +26,8 @@ PAGES = (
 )
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(320, "dark"), pytest.param(1280, "light", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "scheme"), [(320, "dark"), (1280, "light")])
 def test_pages_of_an_account_are_whole_in_reach_and_within_their_window(
     product: Callable[[Any], Lab], chromium: Browser, width: int, scheme: str
 ) -> None:
@@ -47,6 +48,7 @@ def test_pages_of_an_account_are_whole_in_reach_and_within_their_window(
                 assert (path, watched.barriers()) == (path, [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scripted", [True, False])
 def test_a_partner_rotates_the_key_and_signs_out(
     product: Callable[[Any], Lab], chromium: Browser, *, scripted: bool
@@ -72,6 +74,7 @@ def test_a_partner_rotates_the_key_and_signs_out(
             assert page.get_by_role("link", name="Sign in").is_visible()
 
 
+@pytest.mark.slow
 def test_nothing_that_a_session_has_seen_is_left_behind(product: Callable[[Any], Lab], chromium: Browser) -> None:
     lab = product(load_shop)
     with lab.serve() as client:

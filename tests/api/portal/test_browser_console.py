@@ -24,14 +24,10 @@ PAGES = (
 SCOPES = ("people:read", "ops:read", "ops:write")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("width", "scheme"),
-    [
-        (320, "dark"),
-        (1280, "light"),
-        pytest.param(320, "light", marks=pytest.mark.slow),
-        pytest.param(1280, "dark", marks=pytest.mark.slow),
-    ],
+    [(320, "dark"), (1280, "light"), (320, "light"), (1280, "dark")],
 )
 def test_every_page_of_the_console_is_whole_in_reach_and_within_its_window(
     shared_labs: Callable[..., Lab], chromium: Browser, width: int, scheme: str

@@ -71,6 +71,7 @@ def test_a_question_changes_in_place_and_its_history_leads_back(explorer: Watche
     assert explorer.faults == []
 
 
+@pytest.mark.slow
 def test_a_form_and_the_next_page_work_by_keyboard_alone(explorer: Watched) -> None:
     page = explorer.page
     page.get_by_label("Property").select_option("price")
@@ -95,6 +96,7 @@ def test_a_form_and_the_next_page_work_by_keyboard_alone(explorer: Watched) -> N
     assert explorer.faults == []
 
 
+@pytest.mark.slow
 def test_a_change_stays_where_it_was_asked_and_what_is_wrong_comes_into_sight(explorer: Watched) -> None:
     page = explorer.page
     page.set_viewport_size({"width": 1280, "height": 500})
@@ -120,6 +122,7 @@ def test_a_change_stays_where_it_was_asked_and_what_is_wrong_comes_into_sight(ex
     assert explorer.barriers() == []
 
 
+@pytest.mark.slow
 def test_an_opened_property_is_counted_and_its_address_restores_it(explorer: Watched) -> None:
     page = explorer.page
     explorer.open(f"{EXPLORE}?kind[in]=a,%3Cc%3E")
@@ -138,6 +141,7 @@ def test_an_opened_property_is_counted_and_its_address_restores_it(explorer: Wat
     assert explorer.faults == []
 
 
+@pytest.mark.slow
 def test_counting_ends_when_the_question_changes(explorer: Watched) -> None:
     page, held = explorer.page, list[Route]()
     explorer.open(f"{EXPLORE}?kind=a")
@@ -153,6 +157,7 @@ def test_counting_ends_when_the_question_changes(explorer: Watched) -> None:
     expect(page.locator("details[data-facet=customer] .counts")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_a_property_is_counted_without_script(product: Callable[[Any], Lab], chromium: Browser) -> None:
     with product(load_shop).serve() as client:
         origin = str(client.base_url).rstrip("/")
@@ -164,6 +169,7 @@ def test_a_property_is_counted_without_script(product: Callable[[Any], Lab], chr
             expect(plain.page.locator("details[data-facet=customer] .counts")).to_contain_text("revision 2")
 
 
+@pytest.mark.slow
 def test_pages_are_whole_in_forced_colours_and_with_reduced_motion(explorer: Watched) -> None:
     page = explorer.page
     page.emulate_media(forced_colors="active", reduced_motion="reduce")
@@ -179,6 +185,7 @@ def test_pages_are_whole_in_forced_colours_and_with_reduced_motion(explorer: Wat
     assert page.evaluate(f"{label} === {text}")
 
 
+@pytest.mark.slow
 def test_what_is_printed_is_the_answer_without_the_navigation(explorer: Watched) -> None:
     page = explorer.page
     explorer.open(f"{EXPLORE}?limit=1000")
@@ -195,6 +202,7 @@ def test_what_is_printed_is_the_answer_without_the_navigation(explorer: Watched)
     assert printed.count(b"/Type /Page\n") >= 2
 
 
+@pytest.mark.slow
 def test_panels_stand_in_one_column_at_four_hundred_per_cent(explorer: Watched) -> None:
     page = explorer.page
     page.set_viewport_size({"width": 320, "height": 256})  # 1280 by 1024 at 400 %

@@ -71,6 +71,7 @@ def test_the_records_of_a_wide_dataset_fit_on_paper(
             assert page.locator(".records td.moment").evaluate_all(LINES) <= 2
 
 
+@pytest.mark.slow
 def test_what_leads_on_is_not_printed_and_programs_are_whole(
     product: Callable[[Any], Lab], paper: Callable[[str, str], Watched]
 ) -> None:
@@ -85,6 +86,7 @@ def test_what_leads_on_is_not_printed_and_programs_are_whole(
         assert "UTC" not in page.locator("dl.status time").first.inner_text()
 
 
+@pytest.mark.slow
 def test_columns_for_which_a_sheet_has_no_room_are_counted(
     make_lab: Callable[..., Lab], paper: Callable[[str, str], Watched]
 ) -> None:

@@ -91,6 +91,7 @@ def test_a_form_that_is_refused_says_why_and_keeps_what_was_typed(lab: Lab, clie
     assert make(visitor, "https://example.org", dataset="nothing").status_code == 404
 
 
+@pytest.mark.slow
 def test_the_datasets_of_the_chosen_product_are_offered_even_where_they_are_many(
     make_lab: Callable[..., Lab],
 ) -> None:

@@ -204,32 +204,34 @@ def test_a_word_for_no_value_that_may_be_a_value_is_only_pointed_out(tmp_path: P
     assert any("holds NA" in note for note in drafted.notes)
 
 
-@pytest.mark.parametrize(
-    ("values", "logical"),
-    [
-        (["0", "1", "1"], "integer"),
-        (["1", "2.5", "x"], "string"),
-        (["007", "123", "5"], "string"),
-        (["+49123", "+4455"], "string"),
-        (["99999999999999999999", "1"], "string"),
-        (["-5", "+5"], "string"),
-        (["1.5", ".5", "2."], "number"),
-        (["0.5", "-0.25"], "number"),
-        (["2024-01-01", "2024-02-30"], "string"),
-        (["2024-01-01 10:00", "2024-01-02 11:00"], "timestamp"),
-        (["2024-01-01T10:00:00+02:00", "2024-01-01"], "string"),
-        (["10:30", "23:59:59"], "time"),
-        (["nan", "1.5"], "number"),
-        (["1,5", "2,5"], "string"),
-        (["0x10", "0x11"], "string"),
-        (["yes", "no"], "string"),
-        (["6f1e2d3c-0000-4000-8000-000000000000"], "string"),
-    ],
-)
-def test_a_type_is_what_every_value_is(tmp_path: Path, values: list[str], logical: str) -> None:
-    content = "id;value\n" + "".join(f"{index};{value}\n" for index, value in enumerate(values, 1))
-    _, dataset = draft(tmp_path, "values.csv", content)
-    assert types(dataset)["value"] == logical
+TYPES_OF_VALUES = [
+    (["0", "1", "1"], "integer"),
+    (["1", "2.5", "x"], "string"),
+    (["007", "123", "5"], "string"),
+    (["+49123", "+4455"], "string"),
+    (["99999999999999999999", "1"], "string"),
+    (["-5", "+5"], "string"),
+    (["1.5", ".5", "2."], "number"),
+    (["0.5", "-0.25"], "number"),
+    (["2024-01-01", "2024-02-30"], "string"),
+    (["2024-01-01 10:00", "2024-01-02 11:00"], "timestamp"),
+    (["2024-01-01T10:00:00+02:00", "2024-01-01"], "string"),
+    (["10:30", "23:59:59"], "time"),
+    (["nan", "1.5"], "number"),
+    (["1,5", "2,5"], "string"),
+    (["0x10", "0x11"], "string"),
+    (["yes", "no"], "string"),
+    (["6f1e2d3c-0000-4000-8000-000000000000"], "string"),
+]
+
+
+def test_a_type_is_what_every_value_is(tmp_path: Path) -> None:
+    columns = [f"value{number}" for number in range(len(TYPES_OF_VALUES))]
+    rows = [["id", *columns]]
+    rows += [[str(row), *(values[row % len(values)] for values, _ in TYPES_OF_VALUES)] for row in range(3)]
+    _, dataset = draft(tmp_path, "values.csv", "".join(";".join(row) + "\n" for row in rows))
+    found = [types(dataset)[name] for name in columns]
+    assert list(zip([values for values, _ in TYPES_OF_VALUES], found, strict=True)) == TYPES_OF_VALUES
 
 
 def test_a_column_that_goes_wrong_after_a_thousand_records_is_found_out(tmp_path: Path) -> None:

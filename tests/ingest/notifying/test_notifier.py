@@ -297,6 +297,7 @@ notifier.Notifier(settings, make_engine(sys.argv[1]), lambda: catalog).run_round
 """
 
 
+@pytest.mark.slow
 def test_a_sender_killed_between_sending_and_noting_repeats_one_message_at_most(
     make_house: Callable[..., House], mailbox: MailServer
 ) -> None:

@@ -127,6 +127,7 @@ def test_what_a_killed_worker_left_is_finished_by_the_other(sets: Lab) -> None:
     assert sets.rows("SELECT count(*) FROM people_v1.set0") == [(150_000,)]
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_told_to_stop_ends_its_load_first(lab: Lab) -> None:
     lab.write("people.csv", big_file(100_000))
     queue(lab, "people.people")
@@ -163,6 +164,7 @@ def test_a_second_signal_ends_a_worker_at_once(lab: Lab) -> None:
     assert statuses(lab) == {"running": 1}
 
 
+@pytest.mark.slow
 def test_a_worker_goes_on_by_itself_when_its_database_was_away(lab: Lab, server: EmbeddedPostgres) -> None:
     lab.write("people.csv", big_file(10))
     database = lab.urls.owner.rpartition("/")[2].partition("?")[0]
@@ -177,6 +179,7 @@ def test_a_worker_goes_on_by_itself_when_its_database_was_away(lab: Lab, server:
         assert process.stop() == 0
 
 
+@pytest.mark.slow
 def test_a_load_whose_connection_is_cut_is_run_again(lab: Lab) -> None:
     lab.write("people.csv", big_file(1000))
     queue(lab, "people.people")

@@ -228,6 +228,7 @@ def test_the_starter_waits_no_longer_than_its_limit(folder: Path, monkeypatch: p
     assert not find_processes(folder)
 
 
+@pytest.mark.slow
 def test_whoever_comes_while_the_starter_leaves_gets_a_server_of_its_own(folder: Path) -> None:
     with ExitStack() as stack:
         starter = stack.enter_context(run_command(folder))
@@ -326,6 +327,7 @@ def test_a_server_that_dies_is_replaced_and_its_starter_does_no_harm(folder: Pat
     assert not server.socket_folder.exists()
 
 
+@pytest.mark.slow
 def test_a_kill_during_initdb_leaves_no_half_cluster(base: Path) -> None:
     folder = base / "postgres"
     with run_command(folder) as command:
@@ -337,6 +339,7 @@ def test_a_kill_during_initdb_leaves_no_half_cluster(base: Path) -> None:
     assert not (folder / "data.new").exists()
 
 
+@pytest.mark.slow
 def test_a_server_outlives_the_thread_that_started_it(folder: Path) -> None:
     with ExitStack() as stack:
         servers: list[EmbeddedPostgres] = []
@@ -347,6 +350,7 @@ def test_a_server_outlives_the_thread_that_started_it(folder: Path) -> None:
         assert ask(servers[0], "SELECT pg_sleep(0.2) IS NOT NULL") is True
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_the_terminal_does_not_reach_the_server(folder: Path) -> None:
     with run_embedded(folder):
         sessions = set(ask_each(find_processes(folder), os.getsid))
@@ -354,6 +358,7 @@ def test_ctrl_c_in_the_terminal_does_not_reach_the_server(folder: Path) -> None:
     assert os.getsid(0) not in sessions
 
 
+@pytest.mark.slow
 def test_a_folder_may_lie_deep(base: Path, cluster: Path) -> None:
     parent = base.joinpath(*["quite-a-long-name-for-a-folder"] * 6)
     parent.mkdir(parents=True)
@@ -363,6 +368,7 @@ def test_a_folder_may_lie_deep(base: Path, cluster: Path) -> None:
         assert ask(server, "SELECT 1") == 1
 
 
+@pytest.mark.slow
 def test_a_start_that_fails_says_what_the_log_says(folder: Path) -> None:
     (folder / "data" / "PG_VERSION").write_text("17\n")
     refused = pytest.raises(EmbeddedPostgresError, match="initialized by PostgreSQL version 17")
@@ -370,6 +376,7 @@ def test_a_start_that_fails_says_what_the_log_says(folder: Path) -> None:
         pass
 
 
+@pytest.mark.slow
 def test_a_strangers_folder_on_record_is_left_alone(folder: Path, base: Path) -> None:
     (base / "decant-precious").mkdir()
     (folder / "socket-folder").write_text(f"{base}/decant-precious\n/bin\n")
@@ -378,6 +385,7 @@ def test_a_strangers_folder_on_record_is_left_alone(folder: Path, base: Path) ->
     assert (base / "decant-precious").exists()
 
 
+@pytest.mark.slow
 @only_as_root
 def test_a_closed_home_works_as_root_and_stays_closed(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded, "ROOT_FOLDER", base / "var" / "lib")
@@ -405,6 +413,7 @@ def test_a_folder_that_the_server_cannot_reach_is_refused(base: Path) -> None:
     assert not (base / "closed" / "postgres").exists()
 
 
+@pytest.mark.slow
 @only_as_root
 def test_root_makes_a_folder_that_the_server_can_reach_whatever_the_umask(base: Path) -> None:
     before = os.umask(0o077)
@@ -415,6 +424,7 @@ def test_root_makes_a_folder_that_the_server_can_reach_whatever_the_umask(base: 
         os.umask(before)
 
 
+@pytest.mark.slow
 @only_as_root
 def test_no_process_of_the_server_keeps_anything_of_root(folder: Path) -> None:
     user = (folder / "data").stat().st_uid

@@ -221,6 +221,7 @@ def test_a_partitioned_table_is_followed_as_one(make_shop: MakeShop) -> None:
     assert shop.records() == [(20, 2), (30, 1)]
 
 
+@pytest.mark.slow
 def test_a_slot_that_another_session_reads_is_waited_for(make_shop: MakeShop) -> None:
     shop = make_shop()
     shop.create()

@@ -146,6 +146,7 @@ def test_large_values_that_do_not_change_are_kept(make_shop: MakeShop) -> None:
     assert shop.records("id, amount, length(note)") == [(1, 2, 15000)]
 
 
+@pytest.mark.slow
 def test_values_are_the_same_from_the_snapshot_and_from_changes(make_shop: MakeShop) -> None:
     columns = (
         "id int PRIMARY KEY, amount int, ok boolean, at timestamptz, day date, price numeric, tags text[], doc jsonb,"
