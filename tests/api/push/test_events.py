@@ -216,10 +216,13 @@ def test_a_request_whose_first_is_in_flight_is_told_to_wait(sensors: Lab, client
     assert send(client, '{"id": 1}', **JSON, **key).json() == first.result().json()
 
 
-def test_pushes_of_the_same_events_at_once_keep_each_once(sensors: Lab, client: httpx.Client) -> None:
+def test_pushes_of_the_same_events_at_once_keep_each_once(make_lab: Callable[..., Lab]) -> None:
+    # Pushes that block one another last a second each, until Postgres finds it out: the others wait for a connection.
+    sensors = make_lab(SENSORS, pool_timeout_ms=60_000)
     there = [cloud_event(id=f"e{n}") for n in range(50)]
     bodies = [json.dumps(there), json.dumps(there[::-1])] * 4
-    with ThreadPoolExecutor(8) as pool:
+    with sensors.serve() as client, ThreadPoolExecutor(8) as pool:
+        client.headers.update(make_key(sensors))
         answers = list(pool.map(lambda body: send(client, body, **BATCH), bodies))
     assert {answer.status_code for answer in answers} == {202}
     assert len(kept(sensors)) == 50
