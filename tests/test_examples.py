@@ -17,7 +17,8 @@ EXAMPLES = PROJECT_ROOT / "examples"
 FOLDERS = sorted(path.parent.name for path in EXAMPLES.glob("*/contracts"))  # those that a reader runs here
 
 
-@pytest.mark.parametrize("name", [FOLDERS[0], *(pytest.param(name, marks=pytest.mark.slow) for name in FOLDERS[1:])])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FOLDERS)
 def test_an_example_does_what_its_readme_says(name: str, tmp_path: Path, urls: DatabaseUrls) -> None:
     folder = tmp_path / name
     # What a reader's own run left in the checkout is no part of the example.

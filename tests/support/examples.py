@@ -22,7 +22,7 @@ def examples(nightly: int, ci: int = EACH_CHANGE) -> int:
 
 
 def sample(cases: Iterable[Any], each: int = 3) -> list[Any]:
-    """Cases of one kind for `parametrize`: every third is tried for each change, the others are `slow`."""
+    """Cases of one kind for `parametrize`: each change tries the first of every three, and the others are `slow`."""
     each_as_values = [case if isinstance(case, tuple) else (case,) for case in cases]
     return [
         pytest.param(*values, marks=[pytest.mark.slow] if number % each else [])

@@ -70,6 +70,7 @@ def test_every_page_is_whole_in_reach_and_within_its_window(
                 assert len(watched.requests) <= REQUESTS_MAXIMUM
 
 
+@pytest.mark.slow
 def test_pages_can_be_read_without_script(product: Callable[[Any], Lab], chromium: Browser) -> None:
     with product(load_shop).serve() as client:
         origin = str(client.base_url).rstrip("/")
@@ -94,6 +95,7 @@ def test_search_needs_no_script(product: Callable[[Any], Lab], chromium: Browser
             assert watched.page.url == f"{origin}{ORDERS}/properties/customer"
 
 
+@pytest.mark.slow
 def test_the_keyboard_reaches_the_content_and_what_scrolls(product: Callable[[Any], Lab], chromium: Browser) -> None:
     with (
         product(load_shop).serve() as client,

@@ -11,6 +11,7 @@ from playwright.sync_api import Browser
 
 from ingest.loading.run_queued import run_queued
 from tests.support.browser import sign_in, watch
+from tests.support.examples import sample
 from tests.support.keys import make_key
 from tests.support.lab import Lab
 from tests.support.portal import load_troubled
@@ -46,7 +47,7 @@ def test_every_page_of_the_console_is_whole_in_reach_and_within_its_window(
                 assert (path, watched.barriers()) == (path, [])
 
 
-@pytest.mark.parametrize("scripted", [True, False])
+@pytest.mark.parametrize("scripted", sample([True, False]))
 def test_an_owner_understands_and_publishes_a_withheld_load(
     make_lab: Callable[..., Lab], chromium: Browser, *, scripted: bool
 ) -> None:

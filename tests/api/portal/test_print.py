@@ -59,6 +59,7 @@ def wide_lab(make_lab: Callable[..., Lab]) -> Lab:
     return lab
 
 
+@pytest.mark.slow
 def test_the_records_of_a_wide_dataset_fit_on_paper(
     make_lab: Callable[..., Lab], paper: Callable[[str, str], Watched]
 ) -> None:

@@ -17,6 +17,7 @@ from catalog.storage.dataset_tables import build_tables
 from ingest.inspection.column_statistics import make_profile
 from runtime.errors import MigrationError
 from runtime.postgres.database import make_engine
+from tests.support.examples import sample
 from tests.support.lab import PEOPLE, Lab, walk
 from tests.support.waiting import wait_until
 
@@ -152,7 +153,7 @@ def test_a_new_dataset_has_its_partitions_and_nothing_is_left_to_migrate(make_la
     assert plan(lab) == []
 
 
-@pytest.mark.parametrize("numbers", [(8, None), (2, 16, 3), (8, 4, None, 2)])
+@pytest.mark.parametrize("numbers", sample([((8, 4, None, 2),), ((8, None),), ((2, 16, 3),)]))
 def test_a_loaded_table_is_copied_and_keeps_all_that_it_had(people: Lab, numbers: tuple[int | None, ...]) -> None:
     with psycopg.connect(people.urls.owner, autocommit=True) as owner:
         for statement in (

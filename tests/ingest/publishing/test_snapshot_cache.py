@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ingest.cleaning import published_snapshot
 from ingest.publishing import snapshot_cache
-from tests.support.examples import examples
+from tests.support.examples import examples, sample
 from tests.support.lab import Lab
 
 SHOP = """
@@ -68,7 +68,7 @@ def run(lab: Lab, steps: Any) -> list[Any]:
     return found
 
 
-@pytest.mark.parametrize("mode", ["snapshot", "upsert"])
+@pytest.mark.parametrize("mode", sample(["snapshot", "upsert"]))
 @settings(
     max_examples=examples(6, 3),
     deadline=None,

@@ -134,6 +134,7 @@ def test_a_broker_of_kafka_whose_tls_does_not_fit_is_said(
         read_all(KafkaClient(replace(source, **changes)))
 
 
+@pytest.mark.slow
 def test_a_broker_of_kafka_that_does_not_know_the_user_is_said(tmp_path: Path) -> None:
     """The whole exchange of SCRAM: no broker that can be had here knows a user."""
     broker = Tansu(tmp_path, "--authentication")
