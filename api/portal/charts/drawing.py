@@ -27,8 +27,8 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 PROCESSES = 2 if CORES >= 4 else 1  # each of 100 MB; fewer cores have other work meanwhile
 WAITING_MAXIMUM = 8  # charts: whoever comes then gets the table alone
 WAITING_SECONDS = 10.0  # for a chart, its turn included: then the page has the table alone
-DRAWING_SECONDS = 10.0  # of a drawing's work, two widths
-STALLED = 6  # times as long a drawing may take where it does not work
+DRAWING_SECONDS = 10.0  # of processor time, for both widths
+BUSY_FACTOR = 6  # how many times as long it may take by the clock, on a busy machine
 ATTEMPTS = 2
 LABEL_CHARACTERS = 80
 UNDRAWN = re.compile("[\x00-\x1f\ufffe\uffff]")  # what XML cannot hold ends the renderer's process
@@ -160,9 +160,10 @@ class Drawer:
 
 
 def draw_within(seconds: float, text: bytes) -> list[tuple[str, int]]:
-    """The drawings of a specification; its process ends where they take so many seconds of work."""
-    signal.setitimer(signal.ITIMER_PROF, seconds)  # no handler: the renderer would not be interrupted by one
-    signal.setitimer(signal.ITIMER_REAL, seconds * STALLED)
+    """The drawings of a specification; the process ends where they take so many seconds of processor time."""
+    # Without a handler either signal ends the process; one of Python's would wait for the renderer to return.
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds * BUSY_FACTOR)
     try:
         return draw(text)
     finally:
