@@ -6,6 +6,7 @@ record, never rewrites a table. So every column but the key's is nullable and no
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from catalog.model.readable_datasets import Readings
 from runtime.postgres.sql_types import SqlExpression
 
 STAGING_SCHEMA = "decant_staging"
+STAGING_NAME = re.compile(r"load_([0-9]{1,18})_[0-9]+")
 REVISION = "_revision"  # which publication wrote the record
 LOAD = "_load"  # which load brought it
 LINE = "_line"  # at which line of the load's raw batch
@@ -73,6 +75,12 @@ class DatasetTables:
 def staging_name(load_id: int, attempt: int) -> str:
     """What the staging table of one attempt of a load is called."""
     return f"load_{load_id}_{attempt}"
+
+
+def read_load_id(name: str) -> int:
+    """The id of the load that a staging table belongs to; 0, which no load has, where the name is not of one."""
+    found = STAGING_NAME.fullmatch(name)
+    return int(found[1]) if found else 0
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from catalog.model.load_request import FromSource, LoadRequest, Replay, read_request
-from catalog.storage.dataset_tables import STAGING_SCHEMA
+from catalog.storage.dataset_tables import STAGING_SCHEMA, read_load_id
 from catalog.storage.ledger_tables import DatasetHead, InputState, Load
 from ingest.errors import IngestError, LoadOverError, LoadSupersededError
 from ingest.ledger.events import release_events
@@ -261,17 +261,14 @@ def end_unchanged(
 
 def find_leftovers(engine: sa.Engine, dataset_id: int) -> tuple[list[str], list[int]]:
     """What killed loads of a dataset may have left: their staging tables, and the loads that may have files."""
-    tables = sa.table("pg_tables", sa.column("tablename"), sa.column("schemaname"))
-    staged = (
-        sa.select(Load.id, tables.c.tablename)
-        .join(tables, sa.func.split_part(tables.c.tablename, "_", 2) == sa.cast(Load.id, sa.Text))
-        .where(Load.dataset_id == dataset_id, tables.c.schemaname == STAGING_SCHEMA)
-    )
+    # Of all loads: most often there is none, and `pg_tables` would look at every table of every dataset.
+    tables = sa.table("pg_class", sa.column("relname", sa.Text), sa.column("relnamespace"))
+    staged = sa.select(tables.c.relname).where(tables.c.relnamespace == sa.func.to_regnamespace(STAGING_SCHEMA))
     # A load was killed while it ran, or after its last transaction: then no other has followed it yet.
-    latest = sa.select(sa.func.max(Load.id)).where(Load.dataset_id == dataset_id)
-    unfinished = sa.select(Load.id).where(
-        Load.dataset_id == dataset_id, sa.or_(Load.status == "running", Load.id.in_(latest))
-    )
+    own = sa.select(Load.id).where(Load.dataset_id == dataset_id)
+    latest = own.order_by(Load.id.desc()).limit(1).subquery()
+    unfinished = sa.union(own.where(Load.status == "running"), sa.select(latest.c.id))
     with engine.connect() as connection:
-        left = connection.execute(staged).all()
-        return [row.tablename for row in left], [*(row.id for row in left), *connection.scalars(unfinished)]
+        names = {name: read_load_id(name) for name in connection.scalars(staged)}
+        left = set(connection.scalars(own.where(Load.id.in_(names.values())))) if names else set()
+        return [name for name in names if names[name] in left], [*left, *connection.scalars(unfinished)]

@@ -7,6 +7,7 @@ import json
 import zipfile
 from collections.abc import Callable
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -252,6 +253,16 @@ def test_the_ledger_keeps_no_staging_table(lab: Lab) -> None:
     lab.ingest("people.people", "id\n1\n")
     assert lab.rows("SELECT 1 FROM pg_tables WHERE schemaname = 'decant_staging'") == []
     assert list(lab.settings.work_folder.iterdir()) == []
+
+
+def test_a_load_drops_what_loads_of_its_dataset_left_and_nothing_of_others(lab: Lab) -> None:
+    load_id = lab.ingest("people.people", GOOD).load_id
+    with psycopg.connect(lab.urls.ingest) as connection:
+        for name in (f"load_{load_id}_1", f"load_{load_id + 900}_1", "load_of_others"):
+            connection.execute(f"CREATE TABLE decant_staging.{name} (a int)".encode())
+    lab.ingest("people.people", GOOD + "9,Ida,1,\n")
+    left = lab.rows("SELECT tablename FROM pg_tables WHERE schemaname = 'decant_staging' ORDER BY tablename")
+    assert left == [(f"load_{load_id + 900}_1",), ("load_of_others",)]
 
 
 @pytest.mark.parametrize("step", ["land", "parse_landed", "clean_batch", "stage", "publish_or_withhold"])
