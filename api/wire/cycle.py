@@ -94,11 +94,12 @@ class Cycle(RequestResponseCycle):
         self.expected_content_length = length or 0
         if self.chunked_encoding:
             fields.append((b"transfer-encoding", b"chunked"))
-        closes = b"close" in [each.strip().lower() for each in by_name.get(b"connection", b"").split(b",")]
+        options = by_name.get(b"connection")
+        closes = options is not None and b"close" in [each.strip() for each in options.lower().split(b",")]
         if self.waiting_for_100_continue or closes:
             # Whether a body that was never asked for still comes, only its sender knows.
             self.keep_alive = self.waiting_for_100_continue = False
-        if not self.keep_alive and not closes:
+        if not (self.keep_alive or closes):
             fields.append((b"connection", b"close"))
         head = render_head(status, fields)
         self.response_started = True
