@@ -9,6 +9,7 @@ from email.utils import format_datetime
 from api.auth.authenticator import Principal
 from api.auth.permissions import SERVED
 from api.http.addresses import address_of
+from api.http.header_fields import Field, Fields
 from api.query.question import Pin
 from catalog.model.catalog import Catalog
 from catalog.model.dataset import Dataset, Product
@@ -19,8 +20,6 @@ FRESH_SECONDS = 60  # how long anybody may keep what is open to all
 PINNED_SECONDS = 300  # what names its revision does not change, but records may be erased from it
 DAY_SECONDS = 86_400
 PRIVATE = (b"cache-control", b"private, no-cache")
-
-Field = tuple[bytes, bytes]
 
 
 class StatusHeaders:
@@ -33,7 +32,7 @@ class StatusHeaders:
         }
         self.next_loads: dict[str, float] = {}  # dataset -> when it is loaded next, in seconds since 1970
 
-    def of(self, principal: Principal, dataset: Dataset, pin: Pin) -> list[Field]:
+    def of(self, principal: Principal, dataset: Dataset, pin: Pin) -> Fields:
         """The headers of an answer about a dataset."""
         return [self.cache_control(principal, dataset, pin), *self.lifecycle[dataset.product, dataset.major]]
 
@@ -67,7 +66,7 @@ class StatusHeaders:
         return int(min(timestamp - now, DAY_SECONDS))
 
 
-def lifecycle_headers(catalog: Catalog, product: Product, settings: Settings) -> list[Field]:
+def lifecycle_headers(catalog: Catalog, product: Product, settings: Settings) -> Fields:
     """Deprecation (RFC 9745), Sunset (RFC 8594) and where to go, for a product that is on its way out."""
     if product.status != "deprecated":
         return []

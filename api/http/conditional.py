@@ -13,6 +13,7 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from hashlib import blake2b, sha256
 
+from api.http.header_fields import Field
 from runtime.settings.settings import PROJECT_ROOT
 from runtime.version import read_version
 
@@ -42,7 +43,7 @@ def matches(if_none_match: str, tag: str) -> bool:
     return any(found.removeprefix("W/") == tag for found in ANY_TAG.findall(if_none_match))
 
 
-def is_unmodified(headers: Mapping[str, str], fields: Iterable[tuple[bytes, bytes]]) -> bool:
+def is_unmodified(headers: Mapping[str, str], fields: Iterable[Field]) -> bool:
     """Whether a request says, by If-Modified-Since alone, that its caller has the answer with these headers."""
     since = headers.get("if-modified-since")
     if since is None or "if-none-match" in headers:

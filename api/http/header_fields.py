@@ -2,4 +2,5 @@
 
 from __future__ import annotations
 
-Fields = list[tuple[bytes, bytes]]  # names in lower case, and values
+Field = tuple[bytes, bytes]  # a name in lower case, and a value
+Fields = list[Field]

@@ -10,6 +10,8 @@ from typing import Any
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from api.http.header_fields import Field
+
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 UNKNOWN = "unknown"
@@ -51,7 +53,7 @@ def observe(kind: str, status: int, seconds: float) -> None:
     timer.observe(seconds)
 
 
-def is_public(fields: Sequence[tuple[bytes, bytes]]) -> bool:
+def is_public(fields: Sequence[Field]) -> bool:
     """Whether shared caches may keep an answer with these headers."""
     for name, value in reversed(fields):  # it is among the last
         if name == b"cache-control":

@@ -23,6 +23,7 @@ from api.auth.identify import IDENTIFIED
 from api.auth.sessions import Visitor
 from api.context import Context, context_of
 from api.http.addresses import origin_of
+from api.http.header_fields import Field
 from api.http.negotiation import JSON, MediaType
 from api.http.paths import decode_path
 from api.http.problems import KINDS, RAISED, Problem, problem_of
@@ -183,7 +184,7 @@ class Answer:
             self.chunks.append(message.get("body", b""))
 
 
-def fields_of(sending: Sending) -> Iterator[tuple[bytes, bytes]]:
+def fields_of(sending: Sending) -> Iterator[Field]:
     """The headers of a request."""
     yield b"accept", sending.media_type.bare_type.encode()
     if sending.body:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-Field = tuple[bytes, bytes]
+from api.http.header_fields import Field
 
 # The fields that decide where a request ends, and its target.
 WATCHED = frozenset({b"host", b"content-length", b"transfer-encoding", b"upgrade"})

@@ -181,7 +181,7 @@ def draw(text: bytes) -> list[tuple[str, int]]:
 
 def warm_up() -> None:
     """Draws nothing, so that the first chart does not wait for the renderer: it takes a second to begin."""
-    draw(orjson.dumps(EMPTY))
+    draw_within(DRAWING_SECONDS, orjson.dumps(EMPTY))
 
 
 DRAWER = Drawer()

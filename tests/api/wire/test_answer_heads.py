@@ -38,6 +38,16 @@ def test_a_field_that_is_no_line_is_refused(field: tuple[bytes, bytes]) -> None:
         render_head(200, [(b"date", b"now"), field])
 
 
+def ask(application: Any, request: bytes) -> tuple[bytes, bytes]:
+    """Head and body of what an application's service sends until it ends the connection, which it would keep."""
+    config = make_config(application, Settings())
+    config.port, config.lifespan, config.log_config, config.timeout_keep_alive = 0, "off", None, 60
+    with run_in_thread(config) as address, socket.create_connection(address, timeout=30) as connection:
+        connection.sendall(request)
+        head, _, body = b"".join(iter(lambda: connection.recv(65_536), b"")).partition(b"\r\n\r\n")
+    return head, body
+
+
 async def send_refused(scope: Any, receive: Any, send: Any) -> None:
     """An application whose head is refused, framed in the way that its path names."""
     fields = {"/chunked": [], "/long": [(b"content-length", b"1000000")], "/none": [(b"content-length", b"0")]}
@@ -50,12 +60,7 @@ async def send_refused(scope: Any, receive: Any, send: Any) -> None:
 @pytest.mark.parametrize("path", [b"/chunked", b"/long", b"/none"])
 @pytest.mark.parametrize("version", [b"1.0", b"1.1"])
 def test_the_error_after_a_refused_head_has_a_framing_of_its_own(path: bytes, version: bytes) -> None:
-    config = make_config(send_refused, Settings())
-    config.port, config.lifespan, config.log_config = 0, "off", None
-    with run_in_thread(config) as address, socket.create_connection(address, timeout=30) as connection:
-        connection.sendall(b"GET " + path + b" HTTP/" + version + b"\r\nHost: x\r\n\r\n")
-        answer = b"".join(iter(lambda: connection.recv(65_536), b""))
-    head, _, body = answer.partition(b"\r\n\r\n")
+    head, body = ask(send_refused, b"GET " + path + b" HTTP/" + version + b"\r\nHost: x\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 500 ")
     assert b"transfer-encoding" not in head
     assert (b"content-length: 21" in head, body) == (True, b"Internal Server Error")
@@ -68,10 +73,6 @@ def test_an_answer_that_says_close_ends_its_connection(value: bytes) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": fields})
         await send({"type": "http.response.body", "body": b"ok"})
 
-    config = make_config(close, Settings())
-    config.port, config.lifespan, config.timeout_keep_alive = 0, "off", 60
-    with run_in_thread(config) as address, socket.create_connection(address, timeout=30) as connection:
-        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        answer = b"".join(iter(lambda: connection.recv(65_536), b""))
-    assert answer.lower().count(b"connection: ") == 1
-    assert answer.endswith(b"\r\n\r\nok")
+    head, body = ask(close, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert head.lower().count(b"connection: ") == 1
+    assert body == b"ok"

@@ -230,8 +230,8 @@ def test_a_type_is_what_every_value_is(tmp_path: Path) -> None:
     rows = [["id", *columns]]
     rows += [[str(row), *(values[row % len(values)] for values, _ in TYPES_OF_VALUES)] for row in range(3)]
     _, dataset = draft(tmp_path, "values.csv", "".join(";".join(row) + "\n" for row in rows))
-    found = [types(dataset)[name] for name in columns]
-    assert list(zip([values for values, _ in TYPES_OF_VALUES], found, strict=True)) == TYPES_OF_VALUES
+    expected = dict(zip(columns, (logical for _, logical in TYPES_OF_VALUES), strict=True))
+    assert types(dataset) == {"id": "integer"} | expected
 
 
 def test_a_column_that_goes_wrong_after_a_thousand_records_is_found_out(tmp_path: Path) -> None:
