@@ -19,7 +19,7 @@ from tests.support.buckets import bucket_server  # noqa: F401 - a fixture
 from tests.support.compiled_statements import share_compiled_statements
 from tests.support.databases import Databases
 from tests.support.documents import flights  # noqa: F401 - a fixture
-from tests.support.examples import PROFILE
+from tests.support.examples import PROFILE, mark_samples
 from tests.support.lab import Lab
 from tests.support.previous import previous  # noqa: F401 - a fixture
 from tests.support.server_folder import make_server_folder
@@ -52,7 +52,8 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks each test by what it needs: `database`, `process`, or neither, which is `unit`."""
+    """Marks each test by what it needs, `database`, `process`, or neither, which is `unit`, and what is not sampled."""
+    mark_samples(items)
     starts: dict[str, bool] = {}
     for item in items:
         module = getattr(item, "module", None)

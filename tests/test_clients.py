@@ -41,6 +41,7 @@ def run(flights: Lab, tmp_path: Path) -> Iterator[Callable[..., str]]:
         yield run_program
 
 
+@pytest.mark.slow
 def test_the_examples_in_python_do_what_they_say(run: Callable[..., str]) -> None:
     client: httpx.Client = run.client  # type: ignore[attr-defined]
     base = "/data/nyc-flights/v1/flights/aggregate"

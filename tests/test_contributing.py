@@ -225,6 +225,7 @@ def test_a_property_type_is_stored_filtered_exported_and_described(
     assert len(touched) == 2
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("title", list(examples()))
 def test_every_example_is_as_the_others_are_written(title: str, tmp_path: Path) -> None:
     touched = copy_code(tmp_path, title)

@@ -285,6 +285,7 @@ def test_what_is_copied_is_enough_to_import_and_to_lint(image: Path) -> None:
     assert "0 errors" in linted.stdout
 
 
+@pytest.mark.slow
 def test_what_is_copied_migrates_serves_and_is_found_healthy(image: Path, urls: DatabaseUrls) -> None:
     environment = variables_for(image, urls)
     migrated = subprocess.run(

@@ -43,6 +43,7 @@ def fold(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+@pytest.mark.slow
 def test_the_bill_of_materials_names_each_pinned_package_with_its_hashes(sbom: dict[str, Any]) -> None:
     pinned = {
         (fold(name), version): set(re.findall(r"--hash=sha256:([0-9a-f]{64})", rest))
@@ -68,6 +69,7 @@ def test_the_bill_of_materials_is_decant_s_and_of_a_version_that_tools_read(sbom
     assert sbom["metadata"]["component"]["name"] == "decant-data"
 
 
+@pytest.mark.slow
 def test_the_same_lock_gives_the_same_bytes(tmp_path: Path) -> None:
     first, second = (make_sbom(tmp_path / name) for name in ("first.json", "second.json"))
     assert first == second

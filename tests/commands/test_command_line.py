@@ -15,6 +15,7 @@ from tests.support.command_line import DECANT, run, run_process
 from tests.support.lab import PEOPLE, Lab
 
 
+@pytest.mark.slow
 def test_a_contract_of_somebody_else_s_is_linted_migrated_ingested_and_shown(lab: Lab, databases: object) -> None:
     name = databases.create()  # type: ignore[attr-defined]
     url = databases.urls(name).owner  # type: ignore[attr-defined]

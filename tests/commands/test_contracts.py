@@ -64,6 +64,7 @@ def test_a_diff_of_what_is_no_contract_or_another_product_says_so(contracts: tup
     assert "Traceback" not in missing.stderr
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("there", [True, False])
 @pytest.mark.parametrize(
     "command",

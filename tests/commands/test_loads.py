@@ -34,6 +34,7 @@ def read_status(lab: Lab) -> dict[str, dict[str, Any]]:
     return {row["dataset"]: row for row in json.loads(run(lab, "status", "--json").stdout)}
 
 
+@pytest.mark.slow
 def test_status_says_what_is_fresh_what_is_late_and_what_does_not_fit(town: Lab) -> None:
     people, pets = read_status(town).values()
     assert (people["fresh"], people["late_seconds"], people["latency_seconds"]) == (True, 0, 172_800)
@@ -88,6 +89,7 @@ def test_loads_are_listed_and_one_is_told_whole(town: Lab) -> None:
     assert {gate["rule"] for gate in whole["gates"]} >= {"maxRejected"}
 
 
+@pytest.mark.slow
 def test_a_load_that_is_not_there_and_a_status_that_is_none_are_refused_in_a_sentence(town: Lab) -> None:
     for words, message in (
         (("loads", "show", "99"), "Load 99 does not exist."),
@@ -102,6 +104,7 @@ def test_a_load_that_is_not_there_and_a_status_that_is_none_are_refused_in_a_sen
         assert "Traceback" not in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_piped_ingest_prints_a_line_as_each_load_ends(town: Lab) -> None:
     town.write("people.csv", GOOD.replace("Ann", "Anna"))
     lines = run(town, "ingest").stdout.splitlines()
@@ -115,6 +118,7 @@ def test_ingest_as_json_counts_nothing_where_nothing_was_looked_at(town: Lab) ->
     assert [set(report["outcome"]) for report in reports] == [{"status", "revision", "record_count"}] * 2
 
 
+@pytest.mark.slow
 def test_in_a_terminal_a_bar_moves_and_ends_with_rate_and_rejected_records(town: Lab) -> None:
     town.write("people.csv", GOOD + "".join(f"{n},Bo,30,\n" for n in range(10, 50_000)))
     ours, theirs = pty.openpty()

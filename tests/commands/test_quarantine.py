@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from commands.quarantine import truncate
 from tests.support.command_line import run, run_process
 from tests.support.lab import Lab
 from tests.support.replays import HEAD, STRICT, mend, people, states
 
 
+@pytest.mark.slow
 def test_an_owner_looks_at_rejected_records_dismisses_some_and_pours_the_others_again(make_lab: object) -> None:
     lab: Lab = make_lab(STRICT)  # type: ignore[operator]
     url = lab.urls.owner
@@ -71,6 +74,7 @@ def test_a_null_word_is_shown_and_what_is_cut_ends_with_dots(make_lab: object) -
     assert truncate("9" * 60) == "9" * 60
 
 
+@pytest.mark.slow
 def test_an_owner_publishes_what_a_gate_held_back(make_lab: object) -> None:
     lab: Lab = make_lab(STRICT.replace("maxRejected, value: 100", "maxRejected, value: 10"))  # type: ignore[operator]
     url = lab.urls.owner

@@ -61,6 +61,7 @@ def test_no_table_of_the_ledger_is_locked_while_the_schema_is_compared(while_loc
     assert [statement for statement in while_locked if "pg_catalog.pg_" in statement] == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("while_locked")
 def test_the_version_before_loads_and_serves_an_expanded_database(stack: Stack, previous: Path) -> None:
     stack.run("worker", "ingest", code=previous)

@@ -117,6 +117,7 @@ def test_answers_that_name_a_revision_are_cached_for_those_without_a_credential(
     assert (wanted.status_code, wanted.json()["revision"]) == (200, newest)
 
 
+@pytest.mark.slow
 def test_revisions_are_told_through_the_proxy_as_they_are_published(stack: Stack, client: httpx.Client) -> None:
     with client.stream("GET", f"{BASE}/follow") as answer:
         stream = Stream(answer)

@@ -21,6 +21,7 @@ from tests.support.lab import Lab
 from tests.support.source_server import run_source
 
 
+@pytest.mark.slow
 def test_loads_killed_at_every_step_lose_and_double_nothing(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(CONTRACT)
     prepare(lab)

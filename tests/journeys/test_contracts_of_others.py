@@ -97,6 +97,7 @@ def test_they_migrate_and_are_served_as_empty_datasets(make_lab: MakeLab) -> Non
             assert f"{dataset.path}/records" in document.json()["paths"]
 
 
+@pytest.mark.slow
 def test_what_is_not_applied_is_told_in_few_warnings(make_lab: MakeLab) -> None:
     lab = make_lab(WAREHOUSE, LOADS)
     findings, datasets = lint(lab.settings)

@@ -212,6 +212,7 @@ def test_a_home_older_than_its_database_changes_nothing(lab: Lab, tmp_path: Path
         assert client.get(f"{BASE}/records/2").json()["data"]["name"] == "New"
 
 
+@pytest.mark.slow
 def test_a_lost_home_is_named_and_its_scripts_come_back_from_the_database(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:

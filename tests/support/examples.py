@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable
-from typing import Any
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-EACH_CHANGE = 50
+EACH_CHANGE = 25
+ONE_OF = 5  # shares no factor with the few values of most parameters, so that each of them is among the samples
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "ci")
 # No deadline: how long an example takes depends on what else the machine does.
 settings.register_profile("ci", max_examples=EACH_CHANGE, deadline=None)
@@ -21,10 +23,14 @@ def examples(nightly: int, ci: int = EACH_CHANGE) -> int:
     return nightly if PROFILE == "nightly" else min(nightly, ci)
 
 
-def sample(cases: Iterable[Any], each: int = 3) -> list[Any]:
-    """Cases of one kind for `parametrize`: each change tries the first of every three, and the others are `slow`."""
-    each_as_values = [case if isinstance(case, tuple) else (case,) for case in cases]
-    return [
-        pytest.param(*values, marks=[pytest.mark.slow] if number % each else [])
-        for number, values in enumerate(each_as_values)
-    ]
+def mark_samples(items: Iterable[pytest.Item]) -> None:
+    """Of a test that is `sampled`, each change tries the first of every five cases; the others are `slow`."""
+    seen: Counter[tuple[Path, str]] = Counter()
+    for item in items:
+        marker = item.get_closest_marker("sampled")
+        if marker is None:
+            continue
+        function = item.path, item.nodeid.split("[")[0]
+        if seen[function] % marker.kwargs.get("each", ONE_OF):
+            item.add_marker("slow")
+        seen[function] += 1

@@ -104,6 +104,7 @@ def test_who_dismissed_which_records_and_why_is_on_record(rejected: Lab, client:
     assert "70" not in str(asked) + str(done)
 
 
+@pytest.mark.slow
 def test_a_record_that_is_closed_already_is_left_alone_and_counted(rejected: Lab, client: httpx.Client) -> None:
     first = dismiss(rejected, client, ids=[2])
     rejected.ingest("people.people", HEAD + "2,Bo,7,\n")  # a better record of the key
@@ -116,6 +117,7 @@ def test_a_record_that_is_closed_already_is_left_alone_and_counted(rejected: Lab
     assert replay(rejected).outcome.raw == 1  # the one that is open
 
 
+@pytest.mark.slow
 def test_a_dismissal_does_not_hide_how_the_last_batch_fared(rejected: Lab, client: httpx.Client) -> None:
     rejected.ingest("people.people", "nothing,like,it\n1,2,3\n")
     dismiss(rejected, client, rule="required")
@@ -165,6 +167,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.slow
 def test_a_choice_that_means_nothing_is_refused_and_a_repeated_request_queues_once(
     rejected: Lab, client: httpx.Client
 ) -> None:
@@ -187,6 +190,7 @@ def test_a_choice_that_means_nothing_is_refused_and_a_repeated_request_queues_on
     assert rejected.rows("SELECT count(*) FROM decant.loads WHERE kind = 'dismiss'") == [(1,)]
 
 
+@pytest.mark.slow
 def test_a_dataset_that_has_no_input_any_more_can_be_tidied_up(rejected: Lab) -> None:
     for file in rejected.settings.contracts.iterdir():
         text = file.read_text()

@@ -101,6 +101,7 @@ def test_a_key_that_a_worker_erased_is_written_down_nowhere(people: Lab, client:
     assert client.get("/data/people/v1/people/records?at=1").status_code == 410
 
 
+@pytest.mark.slow
 def test_a_key_without_a_record_ends_its_load_which_says_so(people: Lab, client: httpx.Client) -> None:
     load = erase(client, "99").json()["data"][0]
     assert run_queued(people.loader(), load["id"]) == "unchanged"
@@ -109,6 +110,7 @@ def test_a_key_without_a_record_ends_its_load_which_says_so(people: Lab, client:
     assert people.rows("SELECT records FROM decant.audit_log WHERE operation = 'erase'") == [(0,)]
 
 
+@pytest.mark.slow
 def test_an_erasure_that_fails_or_loses_its_workers_leaves_no_key(
     people: Lab, client: httpx.Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -147,6 +149,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.slow
 def test_a_key_that_is_none_of_the_datasets_is_refused_and_not_repeated(people: Lab, client: httpx.Client) -> None:
     for changes, pointer in REFUSED:
         answer = client.post("/operations/erasures", json=PLACE | {"key": [SECRET]} | changes)
@@ -165,6 +168,7 @@ def test_a_key_that_is_none_of_the_datasets_is_refused_and_not_repeated(people: 
     assert people.rows("SELECT count(*) FROM decant.loads WHERE status = 'queued'") == [(1,)]
 
 
+@pytest.mark.slow
 def test_each_part_of_a_key_is_a_text_and_may_hold_commas_and_marks(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(PAIRS)
     odd = "Zoe, \ue0f00041"  # what stands for another character where the ledger keeps texts
@@ -177,6 +181,7 @@ def test_each_part_of_a_key_is_a_text_and_may_hold_commas_and_marks(make_lab: Ca
     assert lab.rows("SELECT id, name FROM people_v1.people ORDER BY id") == [(1, "Zoe, A"), (2, "Bo")]
 
 
+@pytest.mark.slow
 def test_where_a_key_can_come_back_from_and_where_copies_are_is_said(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(DERIVED)
     lab.ingest("people.people", HEAD + "1,Ann,30,\n2,Bo,40,\n")

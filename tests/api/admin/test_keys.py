@@ -323,6 +323,7 @@ def test_unsafe_peppers_are_refused_in_production() -> None:
         load_settings(peppers={1: "x" * 40})
 
 
+@pytest.mark.slow
 def test_no_random_text_is_taken_for_a_key() -> None:
     draw = random.Random(7)
     alphabet = string.ascii_letters + string.digits + "_-"

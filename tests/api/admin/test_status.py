@@ -95,6 +95,7 @@ def test_a_failure_is_one_incident_until_a_load_ends_well(make_lab: Callable[...
     assert ask(lab)["data"][0]["last_failed"]["id"] == last
 
 
+@pytest.mark.slow
 def test_a_withheld_load_waits_for_a_decision_and_overtakes_what_failed_before(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(PEOPLE.replace("maxRejected, value: 100", "maxRejected, value: 10"))
     lab.ingest("people.people", GOOD)
@@ -215,6 +216,7 @@ def many(number: int) -> str:
     return HOURLY.replace(one, sets)
 
 
+@pytest.mark.slow
 def test_any_number_of_datasets_costs_two_statements(
     make_lab: Callable[..., Lab], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -100,6 +100,7 @@ def test_a_webhook_is_made_shown_changed_and_deleted_by_its_key_alone(
     assert "abc" not in json.dumps(audited)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("scopes", "body", "status", "code"),
     [
@@ -210,6 +211,7 @@ def test_a_webhook_is_tried_rotated_and_sent_again_what_was_sent(
         assert client.post(f"{path}/replays", json=body, headers=reader).status_code == 422
 
 
+@pytest.mark.slow
 def test_a_webhook_that_is_enabled_again_is_sent_the_newest_revision_that_it_missed(
     client: httpx.Client, closed: Lab, reader: dict[str, str], receiver: RemoteApi
 ) -> None:
@@ -224,6 +226,7 @@ def test_a_webhook_that_is_enabled_again_is_sent_the_newest_revision_that_it_mis
     assert revisions(receiver.asked) == [3]
 
 
+@pytest.mark.slow
 def test_the_command_line_manages_the_webhooks_of_every_key(
     closed: Lab, reader: dict[str, str], receiver: RemoteApi
 ) -> None:

@@ -449,6 +449,7 @@ def test_an_issuer_that_never_answered_well_makes_its_tokens_wait(bench: Bench, 
     assert [asked.path for asked in bench.issuer.api.asked] == [JWKS]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", BAD)
 def test_keys_of_an_issuer_that_went_down_are_used_for_a_day(bench: Bench, name: str) -> None:
     text, unknown = bench.issuer.token(exp=LATE), bench.issuer.token("two", make_key("RSA", 1), exp=LATE)

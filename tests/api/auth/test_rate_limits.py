@@ -42,6 +42,7 @@ def test_a_rate_is_read(text: str, rate: Rate) -> None:
     assert parse_rate(text) == rate
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     "text", ["", "0/minute", "-1/minute", "600", "600/week", "1e3/minute", "99999999999/day", "٣/day"]
 )
@@ -104,6 +105,7 @@ async def with_limiters(lab: Lab, number: int, use: Callable[[list[Any]], Any]) 
             await pool.close()
 
 
+@pytest.mark.slow
 def test_no_window_holds_more_than_the_limit_while_processes_ask_all_they_can(lab: Lab) -> None:
     rate = Rate(200, 1)
 

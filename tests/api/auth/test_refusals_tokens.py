@@ -86,6 +86,7 @@ def test_a_token_is_refused_as_any_bad_credential_for(issued: tuple[Issuer, Grou
     assert len(good.json()["data"]) == 3
 
 
+@pytest.mark.slow
 def test_a_flood_of_unknown_kids_asks_the_issuer_once(issued: tuple[Issuer, Ground]) -> None:
     issuer, ground = issued
     assert ground.client.get(RECORDS, headers={"Authorization": f"Bearer {token(issuer)}"}).status_code == 200

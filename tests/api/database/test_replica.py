@@ -172,6 +172,7 @@ def ask(client: httpx.Client, requests: dict[str, tuple[str, dict[str, str]]]) -
     return {name: client.get(url, headers=headers) for name, (url, headers) in requests.items()}
 
 
+@pytest.mark.slow
 def test_what_names_a_newer_revision_is_never_answered_with_an_older_one(replica: Replica, lab: Lab) -> None:
     publish(lab, FIRST, 1)
     with lab.serve() as leader, replica.in_front_of(lab).serve() as client:
@@ -192,6 +193,7 @@ def test_what_names_a_newer_revision_is_never_answered_with_an_older_one(replica
         assert client.get(f"{BASE}/records").json()["revision"] == 2
 
 
+@pytest.mark.slow
 def test_a_new_key_works_at_once_and_a_revoked_one_no_longer_though_the_replica_lags(
     replica: Replica, make_lab: Callable[..., Lab]
 ) -> None:
@@ -207,6 +209,7 @@ def test_a_new_key_works_at_once_and_a_revoked_one_no_longer_though_the_replica_
         wait_until(lambda: client.get(f"{BASE}/records", headers=headers).status_code == 401)
 
 
+@pytest.mark.slow
 def test_an_address_of_primary_and_replica_never_goes_back_behind_what_is_named(replica: Replica, lab: Lab) -> None:
     publish(lab, FIRST, 1)
     name = str(conninfo_to_dict(lab.urls.read)["dbname"])
@@ -266,6 +269,7 @@ def test_a_revision_is_found_though_the_heads_were_being_read_when_it_came(lab: 
     assert asyncio.run(find_second()) == 2
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("cancellations", [1, 2])
 def test_what_replay_cancels_is_read_once_more_and_then_refused_for_now(
     replica: Replica, lab: Lab, cancellations: int

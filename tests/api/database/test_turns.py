@@ -162,6 +162,7 @@ def test_no_turn_is_lost_and_none_is_given_twice(asked: list[tuple[str, bool, in
     asyncio.run(run())
 
 
+@pytest.mark.slow
 def test_a_caller_whose_questions_hang_keeps_nobody_else_waiting(make_lab: Callable[..., Lab]) -> None:
     two = PEOPLE.replace(
         "roles:",

@@ -139,6 +139,7 @@ def test_dates_have_buckets_too(client: httpx.Client) -> None:
     assert [row["year_day"] for row in found] == ["2025-01-01", "2026-01-01"]
 
 
+@pytest.mark.sampled
 @pytest.mark.alone
 @pytest.mark.parametrize("sort", ["", "-count", "place", "-sum_price,paid", "-paid,-place", "avg_weight"])
 def test_a_walk_over_groups_gives_each_once_and_in_order(client: httpx.Client, shop: Lab, sort: str) -> None:

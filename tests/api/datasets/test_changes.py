@@ -190,6 +190,7 @@ def test_what_a_caller_does_not_see_is_not_told(client: httpx.Client, shop: Lab)
     assert refused.json()["code"] == "unknown_parameter"
 
 
+@pytest.mark.slow
 def test_changes_of_what_a_caller_does_not_see_are_none(shop: Lab) -> None:
     whole = make_key(shop, "shop:read", "shop:read:restricted")
     with shop.serve() as client:
@@ -214,6 +215,7 @@ def test_changes_of_what_a_caller_does_not_see_are_none(shop: Lab) -> None:
         assert changes({}, 2) == [(2, "deleted"), (4, "deleted"), (5, "deleted")]
 
 
+@pytest.mark.slow
 def test_a_pruned_revision_is_gone_with_a_hint(client: httpx.Client, shop: Lab) -> None:
     for pieces in (1, 2, 3):
         load(shop, {("Ghent", 1): pieces})

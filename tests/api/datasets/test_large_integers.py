@@ -154,6 +154,7 @@ def test_the_document_says_how_many_bits_a_number_has(lab: Lab) -> None:
     assert schema["big"]["type"] == ["string", "null"]
 
 
+@pytest.mark.slow
 def test_an_upgrade_warns_of_numbers_that_are_stored_already(lab: Lab) -> None:
     def upgrade(version: str) -> list[str]:
         file = lab.settings.contracts / "contract0.odcs.yaml"

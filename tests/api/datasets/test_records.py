@@ -114,6 +114,7 @@ def test_next_in_the_body_and_in_the_link_header_agree(client: httpx.Client) -> 
     assert answer.headers["decant-revision"] == "1"
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_a_walk_sees_each_record_of_its_revision_once_while_loads_are_published(
     shop: Lab, client: httpx.Client
@@ -375,6 +376,7 @@ def test_a_dataset_that_was_never_loaded_is_empty(make_lab: Callable[..., Lab]) 
         assert client.get(RECORDS).json() == {"data": [], "revision": 0, "next": None}
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_a_query_that_takes_too_long_is_ended(make_lab: Callable[..., Lab], shop: Lab) -> None:
     slow = shop.settings.model_copy(update={"query_timeout_ms": 1})

@@ -61,6 +61,7 @@ def read_rest(connection: socket.socket) -> bytes:
             rest = rest[-1000:] + piece
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("form", [b"csv", b"ndjson", b"arrow"])
 def test_an_export_whose_statement_is_ended_midway_has_no_end(
     lab: Lab, address: tuple[str, int], form: bytes
@@ -73,6 +74,7 @@ def test_an_export_whose_statement_is_ended_midway_has_no_end(
     assert read_rest(whole).endswith(LAST_CHUNK)
 
 
+@pytest.mark.slow
 def test_an_export_that_nobody_waits_for_any_more_stops_and_makes_room(lab: Lab, address: tuple[str, int]) -> None:
     connection, _ = begin(address, b"csv")
     assert lab.rows(f"SELECT count(*) {RUNNING}") == [(1,)]

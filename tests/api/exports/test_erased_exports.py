@@ -46,6 +46,7 @@ def kept_files(lab: Lab) -> list[Path]:
     return [path for path in lab.settings.exports_folder.rglob("*") if path.is_file()]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("form", ["parquet", "xlsx"])
 def test_a_file_that_many_ask_for_at_once_is_built_once_for_all(people: Lab, client: httpx.Client, form: str) -> None:
     with ThreadPoolExecutor(MANY) as threads:
@@ -94,6 +95,7 @@ def test_a_service_with_a_folder_of_its_own_forgets_what_was_erased_elsewhere(pe
     assert kept_files(elsewhere) == kept
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("moment", ["before its first record", "midway"])
 def test_a_file_that_is_built_while_a_record_is_erased_is_neither_sent_nor_kept(
     people: Lab, client: httpx.Client, moment: str

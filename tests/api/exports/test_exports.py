@@ -254,6 +254,7 @@ def test_xlsx_has_typed_cells_and_no_formula(client: httpx.Client) -> None:
     assert export(client, "format=xlsx&at=1").content == body
 
 
+@pytest.mark.sampled
 @pytest.mark.alone
 @pytest.mark.parametrize("form", ["csv", "ndjson", "arrow", "parquet"])
 def test_the_same_revision_is_the_same_bytes(things: Lab, client: httpx.Client, form: str) -> None:
@@ -380,6 +381,7 @@ def test_a_dataset_without_records_gives_an_empty_file(make_lab: Callable[..., L
         assert pq.read_table(io.BytesIO(body)).num_rows == 0
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_exports_at_once_and_after_a_lost_connection_are_whole(things: Lab, client: httpx.Client) -> None:
     wanted = export(client, "format=csv&at=2").content

@@ -104,6 +104,7 @@ def keys_of(answer: httpx.Response) -> list[Any]:
     return [row[0] for row in sheet.iter_rows(min_row=2, values_only=True)]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("form", ["parquet", "xlsx"])
 def test_a_file_says_how_long_it_is_and_since_when_it_is_so(client: httpx.Client, form: str) -> None:
     url = FILE.replace("parquet", form)
@@ -197,6 +198,7 @@ def test_files_leave_whole_when_they_take_too_much_room(make_lab: Callable[..., 
     assert all(len(each) == 1 for each in digests.values())
 
 
+@pytest.mark.sampled
 @pytest.mark.filterwarnings(LEFT_OPEN)
 @pytest.mark.parametrize("form", ["parquet", "xlsx"])
 def test_what_is_being_made_while_a_record_of_it_is_erased_is_neither_sent_nor_kept(
@@ -213,6 +215,7 @@ def test_what_is_being_made_while_a_record_of_it_is_erased_is_neither_sent_nor_k
     assert [path for path in kept_files(people) if path.suffix != ".lock"] == []
 
 
+@pytest.mark.sampled
 @pytest.mark.filterwarnings(LEFT_OPEN)
 @pytest.mark.parametrize("form", ["parquet", "xlsx"])
 def test_what_is_being_made_while_an_older_record_is_erased_is_made_again(

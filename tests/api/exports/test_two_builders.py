@@ -102,6 +102,7 @@ def test_of_many_who_ask_two_hosts_one_builds(
     assert len(list(open_store(hosts[0].settings).list(EXPORTS))) == 2
 
 
+@pytest.mark.slow
 def test_a_builder_that_lost_its_lock_is_replaced_and_both_send_the_same_file(
     hosts: tuple[Lab, Lab], built: list[Path], turned_away: list[int]
 ) -> None:

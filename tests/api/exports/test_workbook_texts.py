@@ -110,6 +110,7 @@ def check_refusal(client: httpx.Client, number: int, name: str) -> None:
     assert {"text": text, "words": words}[name] == {**TOO_LONG, **WORDS}[number]
 
 
+@pytest.mark.slow
 def test_a_text_that_no_cell_holds_refuses_the_export(client: httpx.Client) -> None:
     for number, name in ((101, "text"), (102, "text"), (103, "words")):
         check_refusal(client, number, name)

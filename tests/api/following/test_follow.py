@@ -135,6 +135,7 @@ def test_before_the_first_publication_nothing_is_told(lab: Lab) -> None:
         assert told(stream) == (1, "since=0&at=1")
 
 
+@pytest.mark.slow
 def test_all_followers_get_the_last_revision_and_a_slow_one_no_backlog(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(followers_of_address=FOLLOWERS + 1)
     publish(lab, "Ann 1")
@@ -165,6 +166,7 @@ def test_all_followers_get_the_last_revision_and_a_slow_one_no_backlog(make_lab:
         assert len(ids) < PUBLICATIONS
 
 
+@pytest.mark.slow
 def test_one_that_reads_nothing_is_let_go(make_lab: Callable[..., Lab], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(follower, "QUIET_SECONDS", 0.0005)
     lab = make_lab(followers_of_address=1, send_timeout_seconds=1)

@@ -94,6 +94,7 @@ def test_the_example_in_javascript_runs_in_a_browser(lab: Lab, base: str, chromi
         assert watched.faults == []
 
 
+@pytest.mark.slow
 def test_the_page_lists_every_reason_why_a_stream_ends() -> None:
     rows = re.findall(r"^\| `(\w+)` \|.*\| (yes|no) \|$", TEXT, re.M)
     assert dict(rows) == {reason: "yes" if reconnect else "no" for reason, (_, reconnect) in ENDINGS.items()}

@@ -42,6 +42,7 @@ def site(make_lab: Callable[..., Lab]) -> Iterator[Site]:
         yield opened
 
 
+@pytest.mark.slow
 def test_events_pass_the_proxy_as_they_are_sent_and_name_its_address(site: Site) -> None:
     with site.client.stream("GET", "/data/people/v1/people/follow") as answer:
         stream = Stream(answer)
@@ -89,6 +90,7 @@ def test_every_address_leads_back_through_the_proxy(site: Site) -> None:
     assert [client.get(document["servers"][0]["url"] + path).status_code for path in plain] == [200] * len(plain)
 
 
+@pytest.mark.slow
 def test_the_pages_for_people_find_their_files_below_the_path(site: Site) -> None:
     origin = site.base.removesuffix("/sub")
     for page in ("/", "/browse", "/docs", "/docs/problems/not_found"):

@@ -53,6 +53,7 @@ def addresses_beside(site: Site, headers: dict[str, str], content: str) -> list[
 
 
 # The contract is text of its own. The paths of an OpenAPI document begin at its server.
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     "asked", [a for a in ROUTES if "/contract" not in a.path and "/openapi" not in a.path], ids=str
 )
@@ -121,6 +122,7 @@ REFUSALS = {
 }
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("code", REFUSALS)
 def test_refusals_below_the_application_name_addresses_below_the_path(refusing: tuple[str, int], code: str) -> None:
     sent, instance = REFUSALS[code]

@@ -126,6 +126,7 @@ def counts(found: dict[str, Any], facet: str) -> dict[Any, int]:
     return {each["value"]: each["count"] for each in found["facets"][facet]}
 
 
+@pytest.mark.slow
 def test_the_best_names_come_first(client: httpx.Client, lab: Lab) -> None:
     found = ask(client, lab, "q=delay")
     # The name itself, a name that begins with it, a property's name, a description.

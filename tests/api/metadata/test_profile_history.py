@@ -34,6 +34,7 @@ def client(product: Callable[..., Lab]) -> Iterator[httpx.Client]:
         yield client
 
 
+@pytest.mark.slow
 def test_the_revisions_that_were_profiled_are_listed_newest_first(client: httpx.Client) -> None:
     answer = client.get(HISTORY)
     body = answer.json()
@@ -79,6 +80,7 @@ def test_a_dataset_that_is_not_there_has_none(client: httpx.Client) -> None:
     assert client.get(HISTORY.replace("people/profile", "pets/profile")).status_code == 404
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_revisions_that_history_no_longer_reaches_are_not_shown(product: Callable[..., Lab]) -> None:
     lab = product(load_three)

@@ -34,6 +34,7 @@ def key_of(lab: Lab, *scopes: str) -> str:
     return create_key(make_engine(lab.urls.write), read_secret(lab.settings), "test", list(scopes))
 
 
+@pytest.mark.slow
 def test_serve_writes_a_line_for_each_request_without_values(lab: Lab) -> None:
     lab.ingest("people.people", "id,name,age,born\n1,Ann,30,\n")
     key = key_of(lab, "people:read")

@@ -118,6 +118,7 @@ def data_paths(document: dict[str, Any]) -> set[str]:
     return {path.split("/")[2] for path in document["paths"] if path.startswith("/data/") and "{product}" not in path}
 
 
+@pytest.mark.slow
 def test_others_are_answered_while_a_large_document_is_made(wide: Lab) -> None:
     with wide.serve() as client, ThreadPoolExecutor(1) as asking:
         document = asking.submit(httpx.get, str(client.base_url).rstrip("/") + "/openapi/people/v1.json", timeout=300)
@@ -155,6 +156,7 @@ def test_filters_are_spelled_once_for_all_operations_that_take_them(wide: Lab) -
     assert set(referred.values()) == {3}  # records, aggregate and export
 
 
+@pytest.mark.slow
 def test_filters_of_like_names_are_components_of_their_own(lab: Lab) -> None:
     (product,) = (product for product in lab.catalog.products.values() if product.id == "open")
     (model,) = product.datasets.values()

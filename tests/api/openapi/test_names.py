@@ -76,6 +76,7 @@ def test_no_two_datasets_share_a_name(catalog: Catalog, verbs: list[str], places
     assert all(name.isascii() and name.replace("_", "").isalnum() for name in (*schemas, *operations))
 
 
+@pytest.mark.slow
 def test_names_that_differ_in_their_punctuation_alone_are_operations_and_schemas_of_their_own(
     catalog: Catalog,
 ) -> None:

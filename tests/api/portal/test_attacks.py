@@ -49,6 +49,7 @@ def client(shop: Lab) -> Iterator[httpx.Client]:
         yield client
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("path", OPEN)
 def test_a_page_that_caches_keep_is_made_of_no_header_that_others_forge(client: httpx.Client, path: str) -> None:
     plain, forged = client.get(path), client.get(path, headers=FORGED)

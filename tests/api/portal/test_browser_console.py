@@ -11,7 +11,6 @@ from playwright.sync_api import Browser
 
 from ingest.loading.run_queued import run_queued
 from tests.support.browser import sign_in, watch
-from tests.support.examples import sample
 from tests.support.keys import make_key
 from tests.support.lab import Lab
 from tests.support.portal import load_troubled
@@ -47,7 +46,8 @@ def test_every_page_of_the_console_is_whole_in_reach_and_within_its_window(
                 assert (path, watched.barriers()) == (path, [])
 
 
-@pytest.mark.parametrize("scripted", sample([True, False]))
+@pytest.mark.slow
+@pytest.mark.parametrize("scripted", [True, False])
 def test_an_owner_understands_and_publishes_a_withheld_load(
     make_lab: Callable[..., Lab], chromium: Browser, *, scripted: bool
 ) -> None:

@@ -69,6 +69,7 @@ def test_a_text_that_no_drawing_can_hold_is_drawn_all_the_same(sign: str) -> Non
     assert sign not in chart.wide
 
 
+@pytest.mark.slow
 def test_a_renderer_that_breaks_costs_one_chart_alone() -> None:
     async def run() -> None:
         # What the renderer ends at, past the check of texts.
@@ -82,6 +83,7 @@ def test_a_renderer_that_breaks_costs_one_chart_alone() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.slow
 def test_a_drawing_that_works_for_too_long_ends_and_costs_one_chart_alone() -> None:
     endless = {"description": "", "data": {"sequence": {"start": 0, "stop": 3_000_000}}, "mark": "point"}
     endless["encoding"] = {"x": {"field": "data", "type": "quantitative"}}
@@ -115,6 +117,7 @@ def test_a_page_that_waits_no_longer_leaves_the_process_at_work(monkeypatch: pyt
     asyncio.run(run())
 
 
+@pytest.mark.slow
 def test_several_processes_draw_the_same_as_one() -> None:
     texts = [
         orjson.dumps(planned.specification)
@@ -219,6 +222,7 @@ SHARED = [
 ]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(("view", "groups", "rows"), SHARED)
 def test_a_shared_chart_draws_the_same_of_the_answer_itself(
     view: str, groups: list[str], rows: list[dict[str, Any]]

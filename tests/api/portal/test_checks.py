@@ -53,6 +53,7 @@ def main_of(client: httpx.Client, path: str, **headers: str) -> str:
     return re.sub(r"\s+", " ", re.sub("<[^>]+>", "", text[text.index("<main") : text.index("<footer")]))
 
 
+@pytest.mark.slow
 def test_a_withheld_load_leads_who_may_decide_to_it(shared_labs: Callable[..., Lab]) -> None:
     lab = shared_labs(load_troubled)
     said = "The last load was withheld, because a check failed: you see revision 1, from before it."
@@ -67,6 +68,7 @@ def test_a_withheld_load_leads_who_may_decide_to_it(shared_labs: Callable[..., L
         assert "/console/loads?product=people&amp;major=1&amp;dataset=missing" in failed
 
 
+@pytest.mark.slow
 def test_readers_see_that_the_records_were_published_by_decision(make_lab: Callable[..., Lab]) -> None:
     lab = load_troubled(make_lab)
     request = PublishWithheld(2, NOTE)

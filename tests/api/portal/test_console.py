@@ -119,6 +119,7 @@ def test_a_load_says_what_went_wrong_and_shows_the_value(shown: Lab) -> None:
     assert "Readers keep revision 1" in withheld
 
 
+@pytest.mark.slow
 def test_keys_have_their_names_beside_their_ids(make_lab: Callable[..., Lab]) -> None:
     lab = load_troubled(make_lab)
     scopes = ("people:read", "ops:read", "ops:write", "keys:admin")
@@ -142,6 +143,7 @@ def test_a_queued_load_says_that_it_waits_and_names_no_start(lab: Lab, owner: Vi
     assert "1 load here is queued or running." in owner.get("/console/loads").text
 
 
+@pytest.mark.slow
 def test_the_way_to_replay_and_dismiss_stands_beside_each_reason(make_lab: Callable[..., Lab]) -> None:
     pets = CONTRACT.replace("people", "pets")
     lab = make_lab(CONTRACT, pets)
@@ -202,6 +204,7 @@ def test_an_owner_publishes_a_withheld_load_with_a_reason(lab: Lab, owner: Visit
     assert (again.status_code, "is overtaken" in again.json()["detail"]) == (422, True)
 
 
+@pytest.mark.slow
 def test_an_owner_dismisses_records_of_one_reason(lab: Lab, owner: Visitor) -> None:
     page = f"{PEOPLE}&rule=maximum&property=age"
     answer = owner.send(page, "/console/rejects/replay", what="reason", note="")
@@ -215,6 +218,7 @@ def test_an_owner_dismisses_records_of_one_reason(lab: Lab, owner: Visitor) -> N
     assert "5,Eve" in closed
 
 
+@pytest.mark.slow
 def test_an_owner_dismisses_the_records_that_are_ticked(lab: Lab, owner: Visitor) -> None:
     ids = re.findall(r'name="id" value="([0-9]+)"', owner.get(PEOPLE).text)
     assert len(ids) == 3

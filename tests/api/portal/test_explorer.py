@@ -161,6 +161,7 @@ def test_numbers_stand_at_the_right_and_have_their_exact_value_beside_them(make_
         assert "54,321" not in client.get("/data/people/v1/people/export?format=csv", follow_redirects=True).text
 
 
+@pytest.mark.slow
 def test_a_mean_is_rounded_on_the_page_and_exact_beside_it(client: httpx.Client) -> None:
     query = "id[in]=2,3,5&measure=avg:id,min:id"
     [row] = client.get(f"{API}/aggregate?{query}").json()["data"]
@@ -296,6 +297,7 @@ def test_explored_pages_are_kept_from_search_engines(client: httpx.Client) -> No
     assert "Disallow: /*/explore" in client.get("/robots.txt").text
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     "query", ["", "kind=a&price[lt]=20", "group_by=kind&measure=sum:price", "kind[in]=a,%3Cc%3E"]
 )
@@ -321,6 +323,7 @@ def test_snippets_run_as_they_stand(client: httpx.Client, query: str, tmp_path: 
     assert f"[({len(whole)},)]" in told or all(str(value) in told for group in whole for value in group.values())
 
 
+@pytest.mark.slow
 def test_snippets_of_a_closed_dataset_send_the_key_of_the_environment(
     product: Callable[[Any], Lab], monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
@@ -428,6 +431,7 @@ def test_files_and_programs_are_of_the_revision_that_is_pinned(client: httpx.Cli
     assert "&amp;kind=a&amp;at=1" in text[text.index("DuckDB") :]
 
 
+@pytest.mark.slow
 def test_a_filter_takes_the_place_of_one_on_the_same_property(client: httpx.Client) -> None:
     text = client.get(f"{EXPLORE}?kind=a").text
     assert "explore?kind=b" in text

@@ -32,6 +32,7 @@ def counted(text: str) -> dict[str, tuple[str, str]]:
     return {html.unescape(value): (count, html.unescape(address)) for address, value, count in found}
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("name", "query", "others"),
     [
@@ -90,6 +91,7 @@ def test_what_cannot_be_counted_is_said_in_the_fragment(client: httpx.Client) ->
     assert client.get(f"{EXPLORE}?facet=nothing").status_code == 200
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_counting_that_takes_long_is_left_to_the_reader(make_lab: Callable[..., Lab]) -> None:
     lab = load_shop(make_lab)
@@ -113,6 +115,7 @@ def test_counting_that_takes_long_is_left_to_the_reader(make_lab: Callable[..., 
         assert "Under the other filters" in page.text
 
 
+@pytest.mark.slow
 def test_heads_of_columns_have_bars_that_filter(client: httpx.Client) -> None:
     text = client.get(EXPLORE).text
     heads = re.findall(r'<svg class="spark head".*?</svg>', text, re.S)

@@ -90,6 +90,7 @@ def test_a_drawing_has_half_the_bytes_at_most(drawings: list[tuple[str, str]]) -
         assert again.tag == f"{{{SVG}}}svg"
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("drawn", "light"),
     [

@@ -193,6 +193,7 @@ def test_what_is_not_open_is_not_told_of(product: Product) -> None:
         assert "people" not in told.text
 
 
+@pytest.mark.slow
 def test_a_page_is_counted_once_however_many_questions_it_asks(
     make_lab: Callable[..., Lab], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,6 +207,7 @@ def test_a_page_is_counted_once_however_many_questions_it_asks(
     assert "retry-after" in answers[3].headers
 
 
+@pytest.mark.slow
 def test_files_of_pages_never_change_and_others_are_not_served(product: Product) -> None:
     with product(load_shop).serve() as client:
         files = set(re.findall(r"(?:href|src)=\"(/assets/[^\"]+)\"", client.get("/").text))
@@ -291,6 +293,7 @@ def test_answers_and_pages_lead_to_each_other(product: Product) -> None:
             assert f'<link rel="alternate" type="application/json" href="{path}">' in client.get(page).text
 
 
+@pytest.mark.slow
 def test_a_page_whose_chart_had_to_wait_is_kept_by_nobody(make_lab: Callable[..., Lab]) -> None:
     with load_shop(make_lab).serve() as client:
         path = f"{ORDERS}/properties/kind"
@@ -306,6 +309,7 @@ def test_a_page_whose_chart_had_to_wait_is_kept_by_nobody(make_lab: Callable[...
         assert 'class="chart"' in whole.text
 
 
+@pytest.mark.slow
 def test_a_property_shows_how_its_figures_changed_over_the_last_revisions(product: Product) -> None:
     with product(load_shop).serve() as client:
         pages = {name: client.get(f"{ORDERS}/properties/{name}").text for name in ("customer", "price")}

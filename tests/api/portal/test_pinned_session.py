@@ -154,6 +154,7 @@ def test_what_is_pinned_shows_its_revision_on_every_page_of_a_session(session: S
     assert revision < revision_of(session.open(link(pinned, "pin")).text) <= session.published
 
 
+@pytest.mark.slow
 def test_a_page_that_follows_the_newest_stays_in_one_revision_from_its_first_part_on(session: Session) -> None:
     page = session.open(f"{EXPLORE}?limit={STEP}&sort=-id").text
     check_walk(session, page)
@@ -162,6 +163,7 @@ def test_a_page_that_follows_the_newest_stays_in_one_revision_from_its_first_par
     assert linked == {revision_of(page)}
 
 
+@pytest.mark.slow
 def test_a_comparison_and_the_dataset_name_one_revision_each(session: Session) -> None:
     for _ in range(3):
         page = session.open(PAGE).text

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import pytest
 
 from runtime.settings.settings import Settings
 from tests.support.keys import key_of
@@ -83,6 +84,7 @@ def test_a_reader_without_the_product_sees_a_note_and_no_number(product: Product
         assert seen.headers["etag"] != page.headers["etag"]
 
 
+@pytest.mark.slow
 def test_a_dataset_that_is_not_there_and_one_that_is_closed_look_alike(make_lab: Callable[..., Lab]) -> None:
     lab = load_shop(make_lab)
     head = "---\ntitle: T\ndescription: D\n---\n"
@@ -131,6 +133,7 @@ def test_who_sees_some_records_gets_answers_about_these(make_lab: Callable[..., 
         assert figures(client.get("/reports/one")) == {}
 
 
+@pytest.mark.slow
 def test_a_faulty_report_says_what_is_wrong_and_the_list_marks_it(product: Product) -> None:
     with product(load_shop).serve() as client:
         page = client.get(BROKEN)
@@ -169,6 +172,7 @@ def test_overviews_show_what_the_caller_may_know(product: Product) -> None:
         assert "No rejected record is open" in operator.text
 
 
+@pytest.mark.slow
 def test_open_rejected_records_are_counted_by_reason_and_the_page_changes_with_them(
     make_lab: Callable[..., Lab],
 ) -> None:

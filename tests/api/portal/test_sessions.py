@@ -101,6 +101,7 @@ def test_a_wrong_key_opens_no_session_and_says_nothing_of_why(shop: Lab, client:
     assert client.post("/sign-in", data={"key": "", "next": "/"}, headers=OURS).status_code == 401
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("statement", "why"),
     [
@@ -128,6 +129,7 @@ def test_a_session_ends_with_its_key_and_with_its_time(
         assert "no-store" in told.headers["cache-control"] or why is None
 
 
+@pytest.mark.slow
 def test_the_oldest_of_too_many_sessions_is_told_why_it_ended(shop: Lab) -> None:
     key = make_key(shop, READ)
     with shop.serve() as first, shop.serve() as other:
@@ -496,6 +498,7 @@ def test_the_account_says_why_requests_were_refused(shop: Lab, client: httpx.Cli
     assert "/docs/problems/insufficient_scope" in shown
 
 
+@pytest.mark.slow
 def test_the_first_page_tells_what_was_published_since_the_last_visit(shop: Lab, client: httpx.Client) -> None:
     key = make_key(shop, READ)
     first = sign_in(client, key).get("/").text

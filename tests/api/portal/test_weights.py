@@ -72,11 +72,13 @@ def owner(shared_labs: Callable[..., Lab]) -> Iterator[tuple[httpx.Client, dict[
         yield client, {"KEY": key.split("_")[1], "WEBHOOK": made["id"]}
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("path", SHOP_PAGES)
 def test_pages_that_everybody_reads_are_light(shop: httpx.Client, path: str) -> None:
     weigh(shop, path)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("path", OWNER_PAGES)
 def test_pages_of_owners_are_light(owner: tuple[httpx.Client, dict[str, str]], path: str) -> None:
     client, names = owner

@@ -35,6 +35,7 @@ def body_of(size: int) -> bytes:
     return b'{"id":"%s"}' % (b"x" * size)
 
 
+@pytest.mark.slow
 def test_bodies_of_every_size_are_parsed_alike() -> None:
     async def run() -> None:
         async with parsing() as parser:
@@ -44,6 +45,7 @@ def test_bodies_of_every_size_are_parsed_alike() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("size", SIZES)
 def test_a_body_that_cannot_be_taken_is_the_same_problem_wherever_it_is_parsed(size: int) -> None:
     async def run() -> Problem:
@@ -64,6 +66,7 @@ def test_a_problem_comes_whole_from_another_process() -> None:
     assert vars(pickle.loads(pickle.dumps(problem))) == vars(problem)
 
 
+@pytest.mark.slow
 def test_a_killed_process_costs_one_answer_and_is_followed_by_another() -> None:
     async def run() -> None:
         async with parsing() as parser:

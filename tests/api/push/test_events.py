@@ -449,6 +449,7 @@ def test_without_its_database_a_push_is_asked_to_come_again(sensors: Lab) -> Non
     assert answer.headers["retry-after"]
 
 
+@pytest.mark.slow
 def test_the_document_describes_pushing_where_it_is_possible(sensors: Lab, client: httpx.Client) -> None:
     document = build_document(sensors.catalog)
     assert list(OpenAPIV31SpecValidator(document).iter_errors()) == []
@@ -506,6 +507,7 @@ JSON_VALUES = st.recursive(
 OBJECTS = st.dictionaries(st.text(max_size=5), JSON_VALUES, max_size=4)
 
 
+@pytest.mark.slow
 @given(st.lists(OBJECTS, min_size=1, max_size=5), st.sampled_from([None, 1]), st.booleans())
 def test_every_good_array_is_cut_into_its_very_records(
     records: list[dict[str, Any]], indent: int | None, ascii_only: bool

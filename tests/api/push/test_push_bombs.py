@@ -71,6 +71,7 @@ def test_a_body_that_would_cost_many_times_its_size_is_refused(
     assert says in answer.json()["detail"]
 
 
+@pytest.mark.slow
 def test_others_are_answered_while_a_large_push_is_taken_and_it_is_kept_as_it_came(
     sensors: Lab, client: httpx.Client
 ) -> None:
@@ -105,6 +106,7 @@ def test_what_unpacks_in_many_pieces_is_whole(sensors: Lab, client: httpx.Client
     assert client.post(EVENTS, content=f"[0,{limit[1:]}", headers=JSON).json()["code"] == "body_too_large"
 
 
+@pytest.mark.slow
 def test_bodies_that_are_on_their_way_are_bounded_in_memory(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(SENSORS, events_limit_bytes=100_000, events_memory_bytes=300_000)
     with serving(lab) as (host, port), httpx.Client(base_url=f"http://{host}:{port}", timeout=60) as client:

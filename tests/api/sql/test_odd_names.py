@@ -197,6 +197,7 @@ def taken(names: Sequence[str]) -> Iterator[str]:
     yield from (name for name in names if refuse_property(name, name) is None)
 
 
+@pytest.mark.slow
 def test_names_that_look_like_something_else_are_names(ask: Callable[[Sequence[str]], Any]) -> None:
     assert list(taken(NAMES)) == list(NAMES)
     ask(NAMES)

@@ -77,6 +77,7 @@ def check(found: list[dict[str, Any]]) -> None:
     assert [node for node in found if node["Node Type"] == "Sort" and node["Plan Rows"] > MOST_SORTED] == []
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("age", [HEAD, FIRST, SECOND, OLDER], ids=["head", "first", "second", "older"])
 @pytest.mark.parametrize("after", [None, After((False,), (False,))], ids=["begin", "cursor"])
 def test_a_page_by_key_merges_the_partitions_in_the_order_of_their_keys(

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.support.lab import Lab
 from tests.support.sockets import get, read_answer, serving
 
@@ -185,6 +187,7 @@ def running(lab: Lab, files: int) -> Iterator[tuple[str, int]]:
         process.communicate(timeout=60)
 
 
+@pytest.mark.slow
 def test_one_address_that_holds_all_connections_does_not_keep_others_out(make_lab: Callable[..., Lab]) -> None:
     with running(make_lab(), 200) as address, ExitStack() as held:
         # Waiting ones that send nothing, and some that have asked once and stay.

@@ -125,6 +125,7 @@ def test_a_service_level_one_slip_away_is_an_error(tmp_path: Path) -> None:
     assert not errors(lint(tmp_path, "contract", slas=others))
 
 
+@pytest.mark.slow
 def test_a_variable_of_decant_one_slip_away_is_told_and_refused_in_production(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -85,6 +85,7 @@ def test_scripts_read_and_statements_run_grow_with_the_products_and_no_faster(
     assert [count % size for count, size in zip(opened["none"], SIZES, strict=True)] == [0, 0, 0]
 
 
+@pytest.mark.slow
 def test_a_product_does_not_move_with_one_whose_schema_begins_like_its_own(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(name_product(PEOPLE, "people_v1_0"), PEOPLE)
     records = "id,name,age,born\n1,Ann,30,2000-01-31\n"

@@ -93,6 +93,7 @@ def test_a_version_that_goes_back_is_refused(make_lab: Callable[..., Lab]) -> No
         apply(lab, PEOPLE.replace("1.0.0", "1.3.9"))
 
 
+@pytest.mark.slow
 def test_words_ask_for_a_patch_and_comments_for_nothing(make_lab: Callable[..., Lab]) -> None:
     lab = published(make_lab, PEOPLE)
     assert apply(lab, "# A comment\n" + PEOPLE).steps == []
@@ -138,6 +139,7 @@ def test_a_draft_changes_freely_and_can_be_taken_back_to_a_draft_by_nobody_who_p
         apply(lab, DRAFT.replace(BORN, BORN + TOWN))
 
 
+@pytest.mark.slow
 def test_before_version_1_a_breaking_change_is_a_minor_step(make_lab: Callable[..., Lab]) -> None:
     lab = published(make_lab, EARLY)
     with pytest.raises(MigrationError, match=r"set version 0\.2\.0 or later"):
@@ -160,6 +162,7 @@ def test_the_plan_shows_changes_the_step_and_what_would_be_lost_and_changes_noth
     assert "born" in columns(lab)
 
 
+@pytest.mark.slow
 def test_every_product_that_is_refused_is_named_at_once(make_lab: Callable[..., Lab]) -> None:
     other = PEOPLE.replace("id: people", "id: others")
     lab = make_lab(PEOPLE, other)
@@ -205,6 +208,7 @@ def filenodes(lab: Lab) -> list[tuple[object, ...]]:
     )
 
 
+@pytest.mark.slow
 def test_a_new_optional_column_rewrites_no_table(make_lab: Callable[..., Lab]) -> None:
     lab = published(make_lab, PEOPLE)
     lab.rows("SELECT count(*) FROM people_v1.people")
@@ -257,6 +261,7 @@ def test_a_wider_type_is_no_loss(make_lab: Callable[..., Lab]) -> None:
 # What would be lost
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("after", "loss"),
     [
@@ -277,6 +282,7 @@ def test_what_loses_data_is_refused_unless_told(make_lab: Callable[..., Lab], af
     assert apply(lab, after.replace("0.1.0", "0.2.0"), allow_loss=True).applied == ["people_v0_0002"]
 
 
+@pytest.mark.slow
 def test_a_dropped_dataset_that_comes_back_is_empty_and_loads_the_same_batch_again(
     make_lab: Callable[..., Lab],
 ) -> None:
@@ -294,6 +300,7 @@ def test_a_dropped_dataset_that_comes_back_is_empty_and_loads_the_same_batch_aga
     assert lab.rows("SELECT count(*) FROM people_v0.others") == [(2,)]
 
 
+@pytest.mark.slow
 def test_a_column_dropped_and_added_again_is_filled_by_the_same_batch(make_lab: Callable[..., Lab]) -> None:
     lab = published(make_lab, EARLY)
     apply(lab, EARLY.replace(AGE, "").replace("0.1.0", "0.2.0"), allow_loss=True)
@@ -303,6 +310,7 @@ def test_a_column_dropped_and_added_again_is_filled_by_the_same_batch(make_lab: 
     assert lab.rows("SELECT age FROM people_v0.people ORDER BY id") == [(30,), (41,)]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("after", "words"),
     [
@@ -344,6 +352,7 @@ def test_a_type_that_can_be_cast_is_converted_in_current_and_history(make_lab: C
     assert lab.rows("SELECT age FROM people_v0.people ORDER BY id") == [(30,), (42,)]
 
 
+@pytest.mark.slow
 def test_a_key_over_records_that_share_it_is_refused_in_words(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(EARLY)
     lab.ingest("people.people", RECORDS.replace("Bob", "Ann"))
@@ -376,6 +385,7 @@ def test_names_that_need_quotes_are_migrated_like_any_other(make_lab: Callable[.
 # Locks
 
 
+@pytest.mark.slow
 def test_a_table_in_use_is_said_to_be_in_use(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(PEOPLE, lock_timeout_ms=200)
     lab.ingest("people.people", RECORDS)

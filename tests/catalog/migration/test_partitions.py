@@ -17,7 +17,6 @@ from catalog.storage.dataset_tables import build_tables
 from ingest.inspection.column_statistics import make_profile
 from runtime.errors import MigrationError
 from runtime.postgres.database import make_engine
-from tests.support.examples import sample
 from tests.support.lab import PEOPLE, Lab, walk
 from tests.support.waiting import wait_until
 
@@ -153,7 +152,8 @@ def test_a_new_dataset_has_its_partitions_and_nothing_is_left_to_migrate(make_la
     assert plan(lab) == []
 
 
-@pytest.mark.parametrize("numbers", sample([((8, 4, None, 2),), ((8, None),), ((2, 16, 3),)]))
+@pytest.mark.sampled
+@pytest.mark.parametrize("numbers", [((8, 4, None, 2),), ((8, None),), ((2, 16, 3),)])
 def test_a_loaded_table_is_copied_and_keeps_all_that_it_had(people: Lab, numbers: tuple[int | None, ...]) -> None:
     with psycopg.connect(people.urls.owner, autocommit=True) as owner:
         for statement in (
@@ -196,6 +196,7 @@ def test_the_step_that_it_demands_is_a_patch(people: Lab) -> None:
     assert layout(people) == {"people": [], "people_history": []}
 
 
+@pytest.mark.slow
 def test_the_column_of_partitions_changes_with_its_type_and_with_the_key(make_lab: Callable[..., Lab]) -> None:
     text = spread(4, version="1.0.2").replace("status: active", "status: draft")
     people = make_lab(text)
@@ -326,6 +327,7 @@ def test_a_load_that_meets_a_copy_waits_for_it(people: Lab) -> None:
     assert people.rows("SELECT count(*), max(_until) FROM people_v1.people_history") == [(2, 3)]
 
 
+@pytest.mark.slow
 def test_who_reads_in_several_steps_sees_no_empty_table_in_place_of_the_one_that_was_copied(
     make_lab: Callable[..., Lab],
 ) -> None:

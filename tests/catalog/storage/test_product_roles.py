@@ -149,6 +149,7 @@ def test_the_role_of_a_product_goes_with_its_schema_and_not_before(make_lab: Mak
     assert readable(lab, "decant_product_staff_v1") == {"staff_v1.salaries", "staff_v1.rooms %"}
 
 
+@pytest.mark.slow
 def test_a_login_that_may_make_no_roles_migrates_and_says_so(make_lab: MakeLab, monkeypatch: Any) -> None:
     lab = make_lab(STAFF, TOWN, REPORTS)
     database = lab.rows("SELECT current_database()")[0][0]

@@ -254,6 +254,7 @@ TEXTS = st.one_of(
 )
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(("logical", "transform"), TRANSFORMS, ids=[f"{row[0]} {row[1]}" for row in TRANSFORMS])
 def test_a_native_plan_gives_what_the_way_through_text_gives(cleaner: Cleaner, logical: str, transform: str) -> None:
     dataset = cleaner.dataset(
@@ -344,6 +345,7 @@ NAMES = [
 ODD_NAMES = ["select", "A column", 'a"b', "it's", "ü", "{records}", "{text}", "{value}", "%s", "a.b", "a\\b", "order"]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", [*NAMES, *ODD_NAMES])
 def test_a_property_may_have_any_name(cleaner: Cleaner, name: str) -> None:
     dataset = cleaner.dataset(f"{{name: {quoted(name)}, logicalType: string, logicalTypeOptions: {{maxLength: 5}}}}")
@@ -352,6 +354,7 @@ def test_a_property_may_have_any_name(cleaner: Cleaner, name: str) -> None:
     assert found.reasons(3) == [(name, "maxLength", "too long")]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", [*NAMES, *ODD_NAMES])
 def test_a_transform_may_read_a_raw_column_of_any_name(cleaner: Cleaner, name: str) -> None:
     column = '"' + name.replace('"', '""') + '"'

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+import pytest
+
 from tests.support.lab import PEOPLE, Lab
 
 SPARSE = [{"id": 1, "name": "Ann", "age": 30}, {"id": 2, "name": "Ben", "born": "1990-01-31"}]
@@ -18,6 +20,7 @@ def bring(lab: Lab, *records: dict[str, object]) -> list[str]:
     return [note for note in report.notes if note.startswith(GONE)]
 
 
+@pytest.mark.slow
 def test_keys_that_are_gone_are_told_until_they_are_back(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(PEOPLE.replace("people.csv", "people.ndjson").replace("format: csv", "format: ndjson"))
     assert bring(lab, *SPARSE) == []  # each key stands in one record at least
@@ -30,6 +33,7 @@ def test_keys_that_are_gone_are_told_until_they_are_back(make_lab: Callable[...,
     assert lab.rows("SELECT notes FROM decant.loads ORDER BY id OFFSET 1 LIMIT 1")[0][0][-1] == f"{GONE}age"
 
 
+@pytest.mark.slow
 def test_a_key_that_is_gone_fails_no_load_and_is_told_of_json_arrays_too(make_lab: Callable[..., Lab]) -> None:
     strict = PEOPLE.replace("people.csv", "people.json").replace("format: csv", "format: json")
     strict = strict.replace(
@@ -53,6 +57,7 @@ def emptied(lab: Lab, content: str, name: str = "people.csv") -> list[str]:
     return [note for note in report.notes if note.startswith(EMPTIED)]
 
 
+@pytest.mark.slow
 def test_properties_that_lose_all_their_values_are_told_until_they_have_some(lab: Lab) -> None:
     head = "id,name,age,born\n"
     assert emptied(lab, head + "1,Ann,30,\n2,Bo,31,\n3,Cy,,1990-01-31\n") == []
@@ -64,6 +69,7 @@ def test_properties_that_lose_all_their_values_are_told_until_they_have_some(lab
     assert lab.rows("SELECT parts->0->'filled' FROM decant.loads ORDER BY id DESC LIMIT 1") == [(["id", "name"],)]
 
 
+@pytest.mark.slow
 def test_a_name_that_moves_within_a_nested_value_is_told(make_lab: Callable[..., Lab]) -> None:
     nested = PEOPLE.replace("people.csv", "people.ndjson").replace("format: csv", "format: ndjson")
     nested = nested.replace(

@@ -172,6 +172,7 @@ KEPT = [
 ]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(("prop", "good", "bad", "rule"), KEPT, ids=[row[0] for row in KEPT])
 def test_each_option_lets_good_texts_pass_and_names_bad_ones(
     cleaner: Cleaner, prop: str, good: dict[str, str], bad: list[str], rule: str

@@ -13,7 +13,6 @@ import pytest
 from catalog.contract.load import load_catalog
 from runtime.errors import ContractError
 from runtime.settings.settings import load_settings
-from tests.support.examples import sample
 from tests.support.file_cases import CASES, EXPECTED, merge_contracts
 from tests.support.lab import Lab
 from tests.support.pushing import make_key
@@ -97,14 +96,16 @@ def fill(tmp_path: Path, lab: Lab) -> None:
     lab.write("items.xlsx", write_workbook(["code", "size"], *rows))
 
 
+@pytest.mark.sampled
 @SAID
-@pytest.mark.parametrize("ending", sample(["xlsx", "csv", "ndjson"]))
+@pytest.mark.parametrize("ending", ["xlsx", "csv", "ndjson"])
 def test_files(make_lab: MakeLab, tmp_path: Path, ending: str, more: str, typed: Any, written: Any) -> None:
     lab = build(make_lab, f"server: here, path: items.{ending}, format: {ending}", more)
     fill(tmp_path, lab)
     check(lab, written if ending in {"csv", "xlsx"} else typed)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("ending", ["json", "parquet"])
 def test_other_files_of_typed_records(make_lab: MakeLab, tmp_path: Path, ending: str) -> None:
     lab = build(make_lab, f"server: here, path: items.{ending}, format: {ending}")
@@ -112,6 +113,7 @@ def test_other_files_of_typed_records(make_lab: MakeLab, tmp_path: Path, ending:
     check(lab, KEPT)
 
 
+@pytest.mark.sampled
 @SAID
 def test_postgres(erp: Erp, make_lab: MakeLab, more: str, typed: Any, written: Any) -> None:
     values = ", ".join(f"('{record['code']}', '{record['size']}')" for record in RECORDS)
@@ -132,6 +134,7 @@ def test_sqlite(make_lab: MakeLab, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     check(build(make_lab, "server: erp, table: items"), KEPT)
 
 
+@pytest.mark.sampled
 @SAID
 @pytest.mark.parametrize("format_", ["json", "csv"])
 def test_apis(
@@ -144,6 +147,7 @@ def test_apis(
         check(lab, typed if format_ == "json" else written)
 
 
+@pytest.mark.sampled
 @SAID
 def test_pushed_events(make_lab: MakeLab, more: str, typed: Any, written: Any) -> None:
     lab = build(make_lab, "events: true", more)
@@ -194,6 +198,7 @@ def test_a_good_record_closes_no_rejected_one_whose_key_differs_in_blanks(make_l
     assert lab.rows(states) == [("a", "open"), ("a ", "superseded")]
 
 
+@pytest.mark.slow
 def test_marks_that_are_texts_are_asked_from_as_they_are(
     make_lab: MakeLab, erp: Erp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -238,6 +243,7 @@ def test_the_cases_about_blanks_keep_them_where_the_contract_says_so(make_lab: M
         assert rows == [(record["code"], record["text"] or None) for record in EXPECTED[name]["records"]]
 
 
+@pytest.mark.slow
 def test_a_property_may_lose_blanks_that_the_others_keep(make_lab: MakeLab) -> None:
     document = json.loads(merge_contracts())
     document["schema"] = [part for part in document["schema"] if part["name"] == "whitejson"]

@@ -54,6 +54,7 @@ def test_a_few_records_of_many_columns_fit_into_the_memory_of_the_defaults(tmp_p
     assert clean(tmp_path, 30, duckdb_threads=4) == 30
 
 
+@pytest.mark.slow
 def test_too_little_memory_is_told_with_the_setting_and_what_is_needed(tmp_path: Path) -> None:
     with pytest.raises(
         OutOfMemoryError, match=r"more memory than 40MB: increase DECANT_DUCKDB_MEMORY.* 350 columns .* 606 MB"

@@ -189,6 +189,7 @@ def test_retries_wait_longer_and_longer_and_end_after_three_days_with_a_note(
     assert sender.send(30 * DAY) == 0
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("reply", "words", "least"),
     [
@@ -276,6 +277,7 @@ def test_production_sends_to_this_machine_only_where_the_settings_say_so(
         assert len(receiver.asked) == sent
 
 
+@pytest.mark.slow
 def test_while_a_receiver_fails_only_the_newest_revision_is_sent_and_then_each(
     sender: Sender, receiver: RemoteApi
 ) -> None:
@@ -292,6 +294,7 @@ def test_while_a_receiver_fails_only_the_newest_revision_is_sent_and_then_each(
     assert sender.row(subscription)["failures"] == 0
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -395,6 +398,7 @@ def test_tests_and_replays_go_before_and_are_tried_once(sender: Sender, receiver
     assert (row["asked"], row["failures"]) == ([], 0)
 
 
+@pytest.mark.slow
 def test_what_the_owner_changes_while_a_message_is_on_its_way_stays(sender: Sender, receiver: RemoteApi) -> None:
     """A replay of everything, asked for while an event is being sent."""
     subscription, _ = sender.subscribe(receiver.url)
@@ -498,6 +502,7 @@ def test_a_receiver_that_fails_at_random_gets_the_last_revision_and_no_id_twice_
     assert len(contents) == len({event_of(asked)["data"]["revision"] for asked in receiver.asked})
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_between_sending_and_noting_sends_again(sender: Sender, receiver: RemoteApi) -> None:
     subscription, _ = sender.subscribe(receiver.url)
     sender.publish()
@@ -520,6 +525,7 @@ def test_a_worker_that_is_killed_between_sending_and_noting_sends_again(sender: 
     assert (first.body, first.headers["webhook-id"]) == (again.body, again.headers["webhook-id"])
 
 
+@pytest.mark.slow
 def test_the_log_and_the_outbox_are_kept_for_a_while(sender: Sender, receiver: RemoteApi) -> None:
     subscription, _ = sender.subscribe(receiver.url)
     idle, _ = sender.subscribe(receiver.url, kinds=json.dumps(["load.failed"]))

@@ -69,6 +69,7 @@ def test_types_keys_null_words_and_examples_are_found_and_the_contract_loads_its
     ]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("delimiter", [";", "\t", "|"])
 def test_other_delimiters_are_found(tmp_path: Path, delimiter: str) -> None:
     text = (
@@ -81,6 +82,7 @@ def test_other_delimiters_are_found(tmp_path: Path, delimiter: str) -> None:
     assert len(dataset["properties"]) == 9
 
 
+@pytest.mark.slow
 def test_a_file_without_a_header_gets_columns_with_numbers(tmp_path: Path, make_lab: Callable[..., Lab]) -> None:
     content = '7,"Ulm",48.4,\\N\n8,"Bonn",50.7,x\n9,"Köln",50.9,y\n'
     drafted, dataset = draft(tmp_path, "towns.dat", content)
@@ -105,6 +107,7 @@ def pack_zip(content: bytes) -> bytes:
     return buffer.getvalue()
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("suffix", "pack"), [(".gz", gzip.compress), (".zip", pack_zip), (".zst", zstandard.ZstdCompressor().compress)]
 )
@@ -241,6 +244,7 @@ def test_a_column_that_goes_wrong_after_a_thousand_records_is_found_out(tmp_path
     assert drafted.notes == ("value: 1 of 3,001 values are not of type integer, such as 'many': rejected",)
 
 
+@pytest.mark.slow
 def test_broken_lines_are_counted_and_do_not_decide_anything(tmp_path: Path, make_lab: Callable[..., Lab]) -> None:
     rows = "".join(f"{index},{index * 2}\n" for index in range(50))
     drafted, dataset = draft(tmp_path, "broken.csv", "id,value\n" + rows + "50,1,2,3\n51\n")
@@ -250,6 +254,7 @@ def test_broken_lines_are_counted_and_do_not_decide_anything(tmp_path: Path, mak
     assert (outcome.accepted, outcome.rejected) == (50, 2)
 
 
+@pytest.mark.slow
 def test_columns_that_cannot_be_named_are_told(tmp_path: Path, make_lab: Callable[..., Lab]) -> None:
     drafted, dataset = draft(tmp_path, "odd.csv", ",a,Total (€),_id,2nd,SELECT\n0,1,2,3,4,5\n1,2,3,4,5,6\n")
     assert [part["name"] for part in dataset["properties"]] == [
@@ -263,6 +268,7 @@ def test_columns_that_cannot_be_named_are_told(tmp_path: Path, make_lab: Callabl
     assert load(make_lab, drafted)[1].accepted == 2
 
 
+@pytest.mark.slow
 def test_names_that_differ_in_case_alone_stay_apart(tmp_path: Path, make_lab: Callable[..., Lab]) -> None:
     drafted, dataset = draft(tmp_path, "case.csv", "Name,name,NAME x\n1,2,3\n4,5,6\n", header=True)
     assert len({part["name"].lower() for part in dataset["properties"]}) == 3 or len(dataset["properties"]) == 3
@@ -331,6 +337,7 @@ def check_films(make_lab: Callable[..., Lab], drafted: Draft, dataset: dict[str,
     ]
 
 
+@pytest.mark.slow
 def test_json_within_a_document_is_flattened_where_it_is_plain(tmp_path: Path, make_lab: Callable[..., Lab]) -> None:
     document = {"generated": 1, "list": {"films": FILMS}}
     drafted, dataset = draft(tmp_path, "films.json", json.dumps(document))
@@ -338,6 +345,7 @@ def test_json_within_a_document_is_flattened_where_it_is_plain(tmp_path: Path, m
     check_films(make_lab, drafted, dataset)
 
 
+@pytest.mark.slow
 def test_json_that_is_a_list_and_json_lines_are_told_apart(tmp_path: Path, make_lab: Callable[..., Lab]) -> None:
     drafted, dataset = draft(tmp_path, "films.json", json.dumps(FILMS))
     assert input_of(dataset)["format"] == "json"
@@ -345,6 +353,7 @@ def test_json_that_is_a_list_and_json_lines_are_told_apart(tmp_path: Path, make_
     check_films(make_lab, drafted, dataset)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", ["films.ndjson", "films.json"])
 def test_json_lines_are_known_by_what_they_hold(tmp_path: Path, make_lab: Callable[..., Lab], name: str) -> None:
     drafted, dataset = draft(tmp_path, name, "".join(json.dumps(film) + "\n" for film in FILMS))
@@ -352,6 +361,7 @@ def test_json_lines_are_known_by_what_they_hold(tmp_path: Path, make_lab: Callab
     check_films(make_lab, drafted, dataset)
 
 
+@pytest.mark.slow
 def test_a_day_that_may_be_a_month_stays_text_and_is_pointed_out(tmp_path: Path) -> None:
     drafted, dataset = draft(tmp_path, "days.csv", "id;day\n1;01/02/2024\n2;03/04/2024\n")
     assert types(dataset)["day"] == "string"

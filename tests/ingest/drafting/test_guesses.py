@@ -19,6 +19,7 @@ def column(values: list[str]) -> str:
     return "id;value\n" + "".join(f"{index};{value}\n" for index, value in enumerate(values, 1))
 
 
+@pytest.mark.slow
 def test_a_country_called_na_is_kept_where_na_is_no_number(tmp_path: Path, make_lab: Callable[..., Lab]) -> None:
     drafted, dataset = draft(tmp_path, "c.csv", (CASES / "namibia" / "data" / "c.csv").read_bytes())
     assert input_of(dataset)["nullValues"] == [""]
@@ -39,6 +40,7 @@ def test_a_country_called_na_is_kept_where_na_is_no_number(tmp_path: Path, make_
     assert found == [("DE", None, 357), ("FR", "3000.1", None), ("IT", "2100.0", 301), ("NA", "12.3", 825)]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("word", "kept"), [("NULL", True), ("-", True), ("None", True), ("\\N", False), ("#N/A", False)]
 )
@@ -66,6 +68,7 @@ def test_outliers_are_named_and_rejected(tmp_path: Path, make_lab: Callable[...,
     assert drafted.rejected == 3
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("other", [["a", "b", "c"], ["007"], ["99999999999999999999"], ["1.2.3"]])
 def test_what_is_more_than_an_outlier_leaves_the_column_text(tmp_path: Path, other: list[str]) -> None:
     values = [str(number) for number in range(100 - len(other))] + other
@@ -73,6 +76,7 @@ def test_what_is_more_than_an_outlier_leaves_the_column_text(tmp_path: Path, oth
     assert (types(dataset)["value"], drafted.rejected) == ("string", 0)
 
 
+@pytest.mark.slow
 def test_outliers_of_many_columns_together_do_not_withhold_the_load(tmp_path: Path) -> None:
     def cell(row: int, place: int) -> str:
         return "odd" if row in (place * 2, place * 2 + 1) else str(row)
@@ -88,6 +92,7 @@ def test_outliers_of_many_columns_together_do_not_withhold_the_load(tmp_path: Pa
     assert "a: left as text: the outliers of all columns exceed maxRejected" in drafted.notes
 
 
+@pytest.mark.slow
 def test_years_name_columns_where_the_values_below_are_none(tmp_path: Path) -> None:
     _, dataset = draft(tmp_path, "gdp.csv", "country,2019,2020\nDE,3.1,2.9\nFR,1.5,1.4\n")
     assert list(types(dataset)) == ["country", "column_2019", "column_2020"]
@@ -102,6 +107,7 @@ def test_years_name_columns_where_the_values_below_are_none(tmp_path: Path) -> N
     assert detect_file_format(file, LIMIT).columns == ("column_1", "column_2")
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("values", "physical"),
     [
@@ -128,6 +134,7 @@ def test_decimals_that_no_number_keeps_stay_text(tmp_path: Path) -> None:
     assert drafted.notes == ("value: has more digits than a number can hold: left as text",)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("case", "name", "query", "rows"),
     [
@@ -150,6 +157,7 @@ def test_numbers_are_loaded_with_all_their_digits(
     assert lab.rows(query) == rows
 
 
+@pytest.mark.slow
 def test_blanks_around_the_texts_of_a_typed_file_are_part_of_them(
     tmp_path: Path, make_lab: Callable[..., Lab]
 ) -> None:

@@ -80,6 +80,7 @@ def seconds_left(lab: Lab) -> float:
     return float(seconds)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("reply", "least", "words"),
     [

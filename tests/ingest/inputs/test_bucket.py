@@ -78,6 +78,7 @@ def read(where: InputContext) -> dict[str, bytes]:
         return {part.name: b"".join(part.chunks) for part in batch.parts}
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("path", "folder", "names"),
     [

@@ -98,6 +98,7 @@ def test_a_query_reads_another_product_and_notes_the_revisions(lab: Lab) -> None
     assert position[0]["revisions"] == {"shop_v1.Sold.Items": 2}
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("query", "message"),
     [

@@ -167,6 +167,7 @@ def test_large_events_are_taken_a_few_at_a_time_but_always_one(
     assert account(sensors) == (2, 0)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("place", "step"),
     [

@@ -29,7 +29,7 @@ from ingest.inputs import open_batch
 from ingest.inputs.raw_batch import InputContext
 from ingest.inputs.raw_marks import find_values
 from tests.support.databases import Databases
-from tests.support.examples import examples, sample
+from tests.support.examples import examples
 from tests.support.lab import Lab
 from tests.support.remote_api import Asked, RemoteApi, Reply, run_remote_api
 from tests.support.tools import MariaDB
@@ -321,7 +321,8 @@ def shop(databases: Databases) -> Iterator[str]:
     databases.drop(name)
 
 
-@pytest.mark.parametrize("form", sample(POSTGRES), ids=show)
+@pytest.mark.sampled
+@pytest.mark.parametrize("form", POSTGRES, ids=show)
 @CHECKS
 @given(batches=BATCHES)
 def test_every_row_of_postgres_arrives(
@@ -339,7 +340,8 @@ def test_every_row_of_postgres_arrives(
         Story(new_data, f"db_{form.kind}", form).play(batches, insert)
 
 
-@pytest.mark.parametrize("form", sample(SQLITE), ids=show)
+@pytest.mark.sampled
+@pytest.mark.parametrize("form", SQLITE, ids=show)
 @CHECKS
 @given(batches=BATCHES)
 def test_every_row_of_sqlite_arrives(
@@ -361,7 +363,8 @@ def test_every_row_of_sqlite_arrives(
         connection.close()
 
 
-@pytest.mark.parametrize("form", sample(MARIADB), ids=show)
+@pytest.mark.sampled
+@pytest.mark.parametrize("form", MARIADB, ids=show)
 @CHECKS
 @given(batches=BATCHES)
 def test_every_row_of_mariadb_arrives(
@@ -395,7 +398,8 @@ def api() -> Iterator[RemoteApi]:
         yield running
 
 
-@pytest.mark.parametrize("form", sample(API), ids=show)
+@pytest.mark.sampled
+@pytest.mark.parametrize("form", API, ids=show)
 @CHECKS
 @given(batches=BATCHES)
 def test_every_row_of_an_api_arrives(

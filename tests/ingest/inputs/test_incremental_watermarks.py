@@ -70,6 +70,7 @@ def test_a_lag_that_cannot_be_taken_off_is_named(raw: Any, moments: bool) -> Non
         RawWatermark(raw).less(60, timestamps=moments)
 
 
+@pytest.mark.slow
 def test_local_times_of_a_zone_lose_no_row_and_rows_without_a_mark_come_too(
     erp: Erp, make_lab: Callable[..., Lab]
 ) -> None:
@@ -98,6 +99,7 @@ def test_local_times_of_a_zone_lose_no_row_and_rows_without_a_mark_come_too(
     assert lab.rows("SELECT array_agg(id ORDER BY id) FROM shop_v1.orders") == [([1, 2, 3, 4, 7, 8],)]
 
 
+@pytest.mark.slow
 def test_a_position_from_before_is_gone_on_from_with_a_day_to_spare(erp: Erp, shop: Callable[[str], Lab]) -> None:
     lab = shop(NEW_DATA)
     assert load(lab).status == "published"

@@ -64,6 +64,7 @@ ECHO = QUAKES.replace("retries: 1", "retries: 0, params: {region: '${REGION}'}, 
 STRICT = ECHO.replace("    properties:\n", "      - {property: unknownColumns, value: reject}\n    properties:\n")
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     "token", ["s3cret-canary-7f", LONG + "-and-more" * 20], ids=["short", "longer than is shown"]
 )

@@ -161,6 +161,7 @@ def test_an_erasure_takes_the_profile_along(lab: Lab) -> None:
     assert profile["age"]["maximum"] == 5
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(("seconds", "made"), [(0.0, 1), (1000.0, 0)])
 def test_a_costly_profile_is_made_anew_later(lab: Lab, seconds: float, made: int) -> None:
     lab.write("people.csv", "id,name,age,born\n1,a,99,2000-01-01\n")
@@ -173,6 +174,7 @@ def test_a_costly_profile_is_made_anew_later(lab: Lab, seconds: float, made: int
     assert len(refresh(lab, thrifty=True)) == made
 
 
+@pytest.mark.slow
 def test_a_profile_that_always_fails_is_tried_again_later_and_later_and_told_once_a_revision(
     make_lab: Callable[..., Lab], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -232,6 +234,7 @@ def past_of(lab: Lab) -> list[tuple[Any, ...]]:
     return [(row[0], row[1], next(each for each in row[2] if each["property"] == "age")) for row in rows]
 
 
+@pytest.mark.slow
 def test_few_figures_of_each_revision_are_kept_beside_the_profile(lab: Lab) -> None:
     for ages in ((1, 2), (1, 2, 6), ("", 7)):
         rows = "".join(f"{n},a,{age},\n" for n, age in enumerate(ages))
@@ -267,6 +270,7 @@ def test_the_figures_of_fifty_revisions_are_kept(lab: Lab) -> None:
     assert len(past_of(lab)) == PAST_PROFILES
 
 
+@pytest.mark.slow
 def test_floats_have_a_mean_and_a_histogram_however_large_they_are(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(MIXED)
     lab.write("things.ndjson", '{"id": 1, "ratio": 1.5e308, "price": 0.1}\n{"id": 2, "ratio": 1.7e308}\n{"id": 3}\n')

@@ -156,6 +156,7 @@ def test_whatever_is_raised_at_any_step_closes_the_load_and_stops_no_other(
             assert town.rows("SELECT owner FROM people_v1.pets WHERE id = 1") == [(number,)]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", ["vacuum", "store"])
 def test_what_fails_behind_a_publication_leaves_it_published(
     town: Lab, versions: Iterator[int], name: str, monkeypatch: pytest.MonkeyPatch
@@ -210,6 +211,7 @@ def test_a_load_that_cannot_be_opened_is_reported_and_the_others_are_loaded(
     assert_nothing_left(town)
 
 
+@pytest.mark.slow
 def test_a_database_that_goes_away_leaves_the_load_to_the_next_one(
     town: Lab, versions: Iterator[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

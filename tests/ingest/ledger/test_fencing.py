@@ -58,6 +58,7 @@ def state(lab: Lab) -> list[list[tuple[Any, ...]]]:
     ]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("same_row", [True, False])
 def test_a_sleeper_that_was_overtaken_changes_nothing(
     make_lab: Callable[..., Lab], monkeypatch: pytest.MonkeyPatch, *, same_row: bool

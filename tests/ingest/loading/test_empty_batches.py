@@ -24,6 +24,7 @@ def least(contract: str, number: object) -> str:
     )
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("mode", ["upsert", "append"])
 def test_an_empty_day_changes_nothing_and_blocks_nothing(make_lab: Callable[..., Lab], mode: str) -> None:
     lab = make_lab(UPSERT.replace("mode: upsert", f"mode: {mode}"))
@@ -47,6 +48,7 @@ def test_a_snapshot_of_nothing_is_withheld_unless_the_contract_takes_it(make_lab
         assert lab.rows("SELECT count(*) FROM people_v1.people") == [(left,)]
 
 
+@pytest.mark.slow
 def test_a_least_number_of_records_withholds_a_smaller_batch_until_its_owner_says_otherwise(
     make_lab: Callable[..., Lab],
 ) -> None:

@@ -180,6 +180,7 @@ def test_an_unknown_extra_column_is_an_error_where_the_contract_says_so(make_lab
     assert "shoe" in (report.error or "")
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("content", ["", "id,name,age,born\n"])
 def test_an_empty_file_is_withheld(lab: Lab, content: str) -> None:
     lab.ingest("people.people", GOOD)
@@ -209,6 +210,7 @@ def with_quality(rule: str) -> str:
     return PEOPLE.replace("    properties:\n", f"    quality:\n      - {rule}\n    properties:\n", 1)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("rule", "status"),
     [

@@ -104,6 +104,7 @@ def test_files_headers_and_values_that_hold_anything_are_loaded_and_replayed_aga
     assert_readable(lab, replayed)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("header", [f"id,{NASTY}\x00", f"id,{LONG}", "id,\udcff"])
 def test_a_header_of_any_kind_is_refused_in_a_readable_sentence(lab: Lab, header: str) -> None:
     report = lab.ingest("people.people", header.encode("utf-8", "surrogateescape") + b"\n1,2\n")
@@ -116,6 +117,7 @@ def test_a_header_of_any_kind_is_refused_in_a_readable_sentence(lab: Lab, header
     assert lab.ingest("people.people", "id,name,age,born\n1,Ann,30,\n").status == "published"
 
 
+@pytest.mark.slow
 def test_texts_of_json_and_parquet_reach_no_reason_unchecked(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(PEOPLE.replace("path: people.csv", "path: people.json, format: ndjson"))
     lines = [

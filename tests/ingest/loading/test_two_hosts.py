@@ -78,6 +78,7 @@ def test_another_host_replays_and_shows_what_one_has_landed(hosts: tuple[Lab, La
     assert find_raw(second.dataset(PEOPLE), {"landed": landed, "parts": parts}, 2) == "1,Ann,30,1990-01-31"
 
 
+@pytest.mark.slow
 def test_an_erasure_on_one_host_leaves_nothing_in_the_bucket_or_on_the_other(
     hosts: tuple[Lab, Lab], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -91,6 +91,7 @@ def test_fifty_failed_loads_are_one_mail_one_reminder_a_day_and_one_recovery(
     assert tidy_incidents(house.engine, house.now + 100 * DAY) == 1
 
 
+@pytest.mark.slow
 def test_datasets_that_fail_in_one_look_are_one_message_and_each_has_its_own_end(
     make_house: Callable[..., House], mailbox: MailServer
 ) -> None:
@@ -170,6 +171,7 @@ def test_withheld_loads_rejected_records_and_new_columns_are_told_without_values
     assert mailbox.subjects[1:] == ["[people@1] recovered: load withheld, source has changed"]
 
 
+@pytest.mark.slow
 def test_a_growing_quarantine_is_told_and_a_column_more_is_no_recovery(
     make_house: Callable[..., House], mailbox: MailServer
 ) -> None:

@@ -45,6 +45,7 @@ def attention(lab: Lab) -> tuple[list[dict[str, Any]], str]:
         return found, client.get("/console", headers=operator).text
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("kind", ["nats", "kafka"])
 def test_a_broker_that_is_away_is_an_incident_until_it_answers(
     kind: str, request: pytest.FixtureRequest, make_orders: MakeOrders, mailbox: MailServer
@@ -84,6 +85,7 @@ def test_a_broker_that_is_away_is_an_incident_until_it_answers(
     assert mailbox.subjects[1:] == ["[orders@1.orders] recovered: source does not answer"]
 
 
+@pytest.mark.slow
 def test_a_source_of_a_replicated_table_that_refuses_is_an_incident(
     make_shop: MakeShop, source_server: SourceServer, mailbox: MailServer
 ) -> None:
@@ -105,6 +107,7 @@ def test_a_source_of_a_replicated_table_that_refuses_is_an_incident(
     assert mailbox.subjects == [f"[shop@1.orders] {title}" for title in titles]
 
 
+@pytest.mark.slow
 def test_lost_messages_are_a_load_that_failed_and_no_source_that_is_away(
     make_shop: MakeShop, mailbox: MailServer
 ) -> None:

@@ -62,6 +62,7 @@ def test_the_newest_record_of_each_key_is_current_in_any_order_of_batches(
     assert all(found[key][0] == found[key + 10][0] for key in model(batches))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("kept", [10_000, 1])
 def test_a_late_record_is_a_duplicate_and_said_so(lab_of: Callable[[str], Lab], kept: int, monkeypatch: Any) -> None:
     monkeypatch.setattr(
@@ -99,6 +100,7 @@ def test_texts_are_compared_alike_within_a_batch_and_beyond_it(lab_of: Callable[
     assert lab.rows("SELECT name FROM people_v1.people") == [(max(names),)] * 2
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(("mode", "age"), [("snapshot", 1), ("append", 50)])
 def test_other_modes_keep_their_word(lab_of: Callable[[str], Lab], mode: str, age: int) -> None:
     lab = lab_of(UPSERT.replace("upsert", mode))
@@ -107,6 +109,7 @@ def test_other_modes_keep_their_word(lab_of: Callable[[str], Lab], mode: str, ag
     assert current(lab)[1][1] == age
 
 
+@pytest.mark.slow
 def test_a_replay_brings_what_is_newer_by_order_and_nothing_older(lab_of: Callable[[str], Lab]) -> None:
     lab = lab_of(UPSERT.replace("maximum: 150", "maximum: 50"))
     lab.ingest("people.people", as_csv([(1, 5, 90), (2, 2, 90), (3, 4, 90)]))  # all rejected for their age
@@ -123,6 +126,7 @@ def test_a_replay_brings_what_is_newer_by_order_and_nothing_older(lab_of: Callab
     ]
 
 
+@pytest.mark.slow
 def test_a_late_good_record_does_not_speak_for_a_rejected_one(lab_of: Callable[[str], Lab]) -> None:
     lab = lab_of(UPSERT.replace("maximum: 150", "maximum: 50"))
     lab.ingest("people.people", as_csv([(1, 4, 40)]))
@@ -149,6 +153,7 @@ def states(lab: Lab) -> list[str]:
     return [row[0] for row in lab.rows("SELECT state FROM decant.rejected_records ORDER BY id")]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(("bad", "good", "state"), LATER)
 def test_a_good_record_closes_a_rejected_one_that_is_no_newer(
     lab_of: Callable[[str], Lab], bad: tuple[int, int], good: tuple[int, int], state: str
@@ -177,6 +182,7 @@ def test_a_rejected_record_that_is_older_comes_to_nothing_when_it_is_replayed_ag
     assert states(lab) == ["superseded", "replayed"]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("age", [30, 90])
 def test_a_rejected_record_whose_value_cannot_be_read_stays_open(lab_of: Callable[[str], Lab], age: int) -> None:
     lab = lab_of(STRICT)
@@ -191,6 +197,7 @@ def test_a_rejected_record_whose_value_cannot_be_read_stays_open(lab_of: Callabl
     assert states(lab) == ["replayed"]
 
 
+@pytest.mark.slow
 def test_a_value_of_another_property_or_type_is_compared_with_nothing(lab_of: Callable[[str], Lab]) -> None:
     lab = lab_of(STRICT)
     lab.ingest("people.people", as_csv([(1, 3, 90)]))
@@ -200,6 +207,7 @@ def test_a_value_of_another_property_or_type_is_compared_with_nothing(lab_of: Ca
         assert states(lab) == ["open" if after == "orderBy: name" else "superseded"]
 
 
+@pytest.mark.slow
 def test_what_a_replay_writes_closes_other_rejected_records_by_order(lab_of: Callable[[str], Lab]) -> None:
     lab = lab_of(STRICT)
     first = lab.ingest("people.people", as_csv([(1, 5, 40), (2, 2, 40), (3, 3, 90)]))

@@ -39,6 +39,7 @@ def test_a_first_load_leaves_every_index_in_place(indexed: Lab) -> None:
     assert indexes(indexed) == before
 
 
+@pytest.mark.slow
 def test_after_a_first_load_that_failed_the_next_one_or_a_migration_brings_them_back(indexed: Lab) -> None:
     before = indexes(indexed)
     park(indexed)

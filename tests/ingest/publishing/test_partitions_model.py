@@ -164,6 +164,7 @@ def read_all(client: httpx.Client, url: str) -> Any:
     return pages
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [pytest.param("snapshot", marks=pytest.mark.slow), "upsert"])
 @settings(max_examples=examples(12, 3), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)

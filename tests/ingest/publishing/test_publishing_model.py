@@ -9,11 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tests.support.batches import BATCHES, Record, as_csv, read
-from tests.support.examples import examples, sample
+from tests.support.examples import examples
 from tests.support.lab import PEOPLE, Lab
 
 
-@pytest.mark.parametrize("mode", sample(["snapshot", "append", "upsert"], each=2))
+@pytest.mark.sampled(each=2)
+@pytest.mark.parametrize("mode", ["snapshot", "append", "upsert"])
 @settings(max_examples=examples(12, 4), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches=BATCHES)
 def test_every_revision_is_what_the_batches_say(make_lab: Callable[..., Lab], mode: str, batches: Any) -> None:

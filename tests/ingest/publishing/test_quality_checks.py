@@ -97,6 +97,7 @@ def test_rules_of_an_oddly_named_property_are_measured(make_lab: MakeLab) -> Non
     assert measure(make_lab, *({**rule, **SURE} for rule, _ in rules), on="a %") == [want for _, want in rules]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("query", "error"),
     [
@@ -167,6 +168,7 @@ def test_a_warning_is_told_and_rejects_and_withholds_nothing(make_lab: MakeLab, 
     ]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     "statement",
     [

@@ -71,6 +71,7 @@ def test_parents_are_loaded_before_children_whatever_the_contract_s_order(family
     assert [d.name for d in family.catalog.find("family")] == ["parents", "children", "schools", "ages"]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("before", ["", "id,parent,school,mail,age\n99,Ada,,z,1\n"])
 def test_a_record_without_its_parent_is_rejected_and_all_its_reasons_are_kept(family: Lab, before: str) -> None:
     if before:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ingest.cleaning import published_snapshot
 from ingest.publishing import snapshot_cache
-from tests.support.examples import examples, sample
+from tests.support.examples import examples
 from tests.support.lab import Lab
 
 SHOP = """
@@ -68,7 +68,8 @@ def run(lab: Lab, steps: Any) -> list[Any]:
     return found
 
 
-@pytest.mark.parametrize("mode", sample(["snapshot", "upsert"]))
+@pytest.mark.sampled
+@pytest.mark.parametrize("mode", ["snapshot", "upsert"])
 @settings(
     max_examples=examples(6, 3),
     deadline=None,
@@ -86,6 +87,7 @@ def test_loads_end_alike_with_and_without_what_is_known(
     assert found[0] == found[1]
 
 
+@pytest.mark.slow
 def test_a_batch_that_is_known_leaves_nothing_to_stage(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(published_snapshot, "SNAPSHOT_FROM_RECORDS", 0)
     staged = []

@@ -67,6 +67,7 @@ def test_within_one_batch_the_later_line_is_the_newer(make_lab: Callable[..., La
     assert [state for *_, state in states(lab)] == ["superseded", "replayed"]
 
 
+@pytest.mark.slow
 def test_a_key_that_the_latest_snapshot_lacks_does_not_come_back(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(STRICT)
     lab.ingest("people.people", HEAD + "1,Ann,30,\n2,Bo,70,\n3,Cy,80,\n")
@@ -77,6 +78,7 @@ def test_a_key_that_the_latest_snapshot_lacks_does_not_come_back(make_lab: Calla
     assert report.outcome.raw == report.outcome.accepted + report.outcome.rejected + report.outcome.duplicates
 
 
+@pytest.mark.slow
 def test_append_never_changes_a_key(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(STRICT.replace("mode: snapshot", "mode: append"))
     lab.ingest("people.people", HEAD + "1,Ann,30,\n")

@@ -18,7 +18,6 @@ import pytest
 
 from ingest.loading.loader import LoadReport
 from tests.support.databases import Databases
-from tests.support.examples import sample
 from tests.support.file_cases import CASES, EXPECTED, NAMES, merge_contracts
 from tests.support.lab import Lab
 
@@ -159,7 +158,8 @@ def test_every_case_that_ends_otherwise_is_one() -> None:
     assert not {*OTHERWISE, *WORDS, *SEEN} - set(NAMES)
 
 
-@pytest.mark.parametrize("name", sample(NAMES))
+@pytest.mark.sampled
+@pytest.mark.parametrize("name", NAMES)
 def test_a_file_is_read_as_it_should_be_or_refused_in_words(bench: Bench, name: str) -> None:
     expected, present = EXPECTED[name], OTHERWISE.get(name)
     report = bench.load(name)

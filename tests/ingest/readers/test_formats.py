@@ -55,6 +55,7 @@ def write_parquet(lab: Lab, name: str) -> None:
     duckdb.execute(f"COPY ({query}) TO '{lab.settings.data_folder / name}' (FORMAT parquet)")
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("path", "keys", "write"),
     [
@@ -138,6 +139,7 @@ def test_lines_that_are_no_json_object_are_rejected_one_by_one(make_lab: MakeLab
     ]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("content", "records", "message"),
     [
@@ -161,6 +163,7 @@ def test_a_document_that_is_not_whole_fails_the_load(
     assert lab.rows(SHOWN) == []
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("path", "keys"), [("a.parquet", {"format": "parquet"}), ("a.xlsx", {"format": "xlsx"})], ids=["parquet", "xlsx"]
 )

@@ -153,6 +153,7 @@ def test_lines_come_back_whatever_the_blocks_and_the_broken_ones_between(
 LAME = st.sampled_from(['{"a":}', "[1]", '{"a":1,"a":2}', "NaN", '{"a" 1}', "{'a':1}", '"x"', '{"a":1]', "nul"])
 
 
+@pytest.mark.slow
 @PROPERTY
 @given(
     records=RECORDS,

@@ -185,6 +185,7 @@ def test_merged_cells_below_the_header_are_told(tmp_path: Path) -> None:
     assert parse(tmp_path, sheet(["id"], [1]), XLSX).notes == ()
 
 
+@pytest.mark.slow
 def test_texts_that_many_cells_share_count_for_each_of_them(tmp_path: Path) -> None:
     # The library copies a shared text for each cell: 90 MB of texts from a file of some kilobytes.
     target = io.BytesIO()
@@ -278,6 +279,7 @@ def test_what_is_no_number_within_a_nested_value_rejects_its_row_alone(
     assert f"{word}, which is not a JSON number" in batch.malformed.read_text()
 
 
+@pytest.mark.slow
 def test_parquet_that_becomes_far_too_much_json_is_too_large_unless_that_is_not_read(
     tmp_path: Path,
 ) -> None:

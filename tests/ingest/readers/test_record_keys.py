@@ -168,6 +168,7 @@ def pages_of(kind: str) -> Callable[[Asked], Reply]:
     return answer
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("words", ["type: link", "type: cursor, cursor: $.next", "type: page", "type: offset"])
 def test_pages_of_an_api_are_read_as_files_are(make_lab: Callable[..., Lab], remote: RemoteApi, words: str) -> None:
     lab = make_lab(CONTRACT.format(input=f"server: remote, format: json, {WHERE}, pagination: {{{words}}}"))

@@ -49,6 +49,7 @@ def write_workbook(*rows: list[Any], title: str = "One") -> bytes:
     return target.getvalue()
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("value", "shown"),
     [

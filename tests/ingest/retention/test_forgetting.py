@@ -168,6 +168,7 @@ def test_pruning_never_takes_what_a_kept_revision_has(
                 assert client.get(f"/data/people/v1/people/records?at={number}").status_code == 410
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("packed", [False, True])
 def test_an_erased_key_is_nowhere_any_more_and_everything_else_is(make_lab: Callable[..., Lab], packed: bool) -> None:
     import gzip
@@ -225,6 +226,7 @@ SPELLED = PEOPLE[: PEOPLE.index("  - name: people\n")] + "".join(
 )
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("name", "key", "written"),
     [
@@ -254,6 +256,7 @@ def test_a_key_of_another_form_cannot_be_erased(lab: Lab) -> None:
     assert erase(lab, "1", "2").error_code == "ingest_error"
 
 
+@pytest.mark.slow
 def test_history_in_partitions_loses_what_no_kept_revision_has_and_nothing_else(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:

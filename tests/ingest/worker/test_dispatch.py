@@ -165,6 +165,7 @@ def test_derived_datasets_follow_what_they_read_in_order_and_rest_when_nothing_c
     assert lab.rows("SELECT age FROM people_v1.oldest") == [(31,)]
 
 
+@pytest.mark.slow
 def test_a_derived_dataset_whose_query_fails_is_not_tried_again_before_something_changes(
     make_lab: Callable[..., Lab],
 ) -> None:

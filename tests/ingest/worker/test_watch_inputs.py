@@ -73,6 +73,7 @@ def test_a_lease_is_renewed_between_looks_that_take_long(
     assert renewed[:-1] == [LEASE_SECONDS] * 3
 
 
+@pytest.mark.slow
 def test_more_watched_inputs_than_are_taken_at_once_are_all_looked_at(make_lab: Callable[..., Lab]) -> None:
     count = TAKEN_AT_ONCE * 2 + 1
     lab = make_lab(multiply(WATCHED, count))
@@ -86,6 +87,7 @@ def test_more_watched_inputs_than_are_taken_at_once_are_all_looked_at(make_lab: 
     assert find_due_inputs(loader, 3600) == []
 
 
+@pytest.mark.slow
 def test_schedules_of_many_datasets_are_looked_at_in_one_statement(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(multiply(HOURLY, 20))
     sweeper = Dispatcher(make_engine(lab.urls.ingest), lab.catalog)

@@ -198,6 +198,7 @@ def test_a_load_whose_connection_is_cut_is_run_again(lab: Lab) -> None:
     assert lab.rows("SELECT status, attempt > 1 FROM decant.loads") == [("published", True)]
 
 
+@pytest.mark.slow
 def test_pushed_events_are_published_soon_after_they_came(make_lab: Callable[..., Lab]) -> None:
     events = SETS.replace(
         "value: {server: here, path: set0.csv, mode: snapshot}", "value: {events: true, mode: upsert}"

@@ -167,6 +167,7 @@ def test_a_first_start_answers_and_leaves_nothing_behind(base: Path) -> None:
     assert not server.socket_folder.exists()
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("statement", "answer"),
     [
@@ -202,6 +203,7 @@ def test_names_in_the_url_are_quoted() -> None:
     assert parts == {"user": "a@b/c", "dbname": "d?e f", "host": "/tmp/decant-x", "port": "5432"}
 
 
+@pytest.mark.slow
 def test_a_second_use_attaches_to_the_same_server_and_the_starter_waits_for_it(folder: Path) -> None:
     with run_command(folder) as starter:
         assert read_answer(starter) == "started"
@@ -217,6 +219,7 @@ def test_a_second_use_attaches_to_the_same_server_and_the_starter_waits_for_it(f
     assert not server.socket_folder.exists()
 
 
+@pytest.mark.slow
 def test_the_starter_waits_no_longer_than_its_limit(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded, "LEAVE_LIMIT", 0.1)
     with ExitStack() as starter:
@@ -296,6 +299,7 @@ def test_a_killed_starter_leaves_no_server_and_what_was_committed_is_there(folde
         assert not server.socket_folder.exists()
 
 
+@pytest.mark.slow
 def test_a_start_works_after_everything_was_killed(folder: Path) -> None:
     with run_command(folder) as starter:
         assert read_answer(starter) == "started"

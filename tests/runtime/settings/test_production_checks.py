@@ -199,6 +199,7 @@ def serve(lab: Lab, urls: DatabaseUrls, **more: str) -> subprocess.Popen[str]:
     return subprocess.Popen([DECANT, "serve"], env=variables, **pipes)  # type: ignore[call-overload, no-any-return]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("more", "message"),
     [
@@ -217,6 +218,7 @@ def test_the_command_does_not_start_in_production_with(
     assert PASSWORD not in told
 
 
+@pytest.mark.slow
 def test_the_command_starts_in_production_when_all_is_safe(lab: Lab, port: int) -> None:
     with passwords_needed(lab.urls):
         process = serve(lab, over_network(lab.urls, port))

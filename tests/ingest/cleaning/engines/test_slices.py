@@ -22,7 +22,6 @@ from ingest.cleaning.engines import spark
 from ingest.cleaning.engines.slices import Judged, SliceTask, delete_old_slices, key_of_slice
 from ingest.readers import json_lines, record_writer
 from tests.support.engines import HEADER, TYPES, make_things, outcome_of
-from tests.support.examples import sample
 from tests.support.lab import Lab
 
 CLUSTER = {"engine": "spark://127.0.0.1:7077", "engine_from_bytes": 0}
@@ -43,6 +42,7 @@ def sliced(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_batch_in_slices_comes_out_like_the_whole(
     make_lab: Callable[..., Lab], sliced: pytest.MonkeyPatch, seed: int
@@ -58,7 +58,8 @@ def test_a_batch_in_slices_comes_out_like_the_whole(
     assert list(FolderStore(spread.settings.home).list(SLICES)) == []
 
 
-@pytest.mark.parametrize("kind", sample(["mixed", "packed", "lines", "csv", "ndjson"]))
+@pytest.mark.sampled
+@pytest.mark.parametrize("kind", ["mixed", "packed", "lines", "csv", "ndjson"])
 def test_a_batch_that_tasks_parse_comes_out_like_the_whole(
     make_lab: Callable[..., Lab], sliced: pytest.MonkeyPatch, kind: str
 ) -> None:
@@ -143,6 +144,7 @@ def test_a_part_that_a_task_cannot_read_fails_the_load_as_it_does_here(
     assert outcomes[0]["error"][0] == code
 
 
+@pytest.mark.slow
 def test_a_task_that_needs_more_memory_fails_the_load_as_it_does_here(
     make_lab: Callable[..., Lab], sliced: pytest.MonkeyPatch
 ) -> None:
@@ -175,6 +177,7 @@ def test_a_small_batch_is_judged_here(make_lab: Callable[..., Lab], sliced: pyte
     assert lab.ingest("people.people", "id,name,age,born\n1,Ann,30,\n").status == "published"
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("changes", "code", "words"),
     [

@@ -38,6 +38,7 @@ def fails(report: LoadReport, words: str) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_a_table_comes_in_the_order_of_its_key_with_all_its_digits(erp: Erp, shop: Callable[[str], Lab]) -> None:
     lab = shop("table: orders")
     assert load(lab).status == "published"
@@ -66,6 +67,7 @@ def test_a_column_may_be_called_like_a_row_of_ours(erp: Erp, shop: Callable[[str
     assert (first["id"], first["note"], first["source_row"], first["_row"]) == ("1", "a", "x", "7")
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     "sql",
     [
@@ -133,6 +135,7 @@ def test_only_rows_from_the_highest_published_mark_on_are_read(erp: Erp, shop: C
     }
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("column", ["id", "amount"])
 def test_a_mark_may_be_a_number(erp: Erp, shop: Callable[[str], Lab], column: str) -> None:
     erp.run("UPDATE orders SET amount = id + 0.5")
@@ -171,6 +174,7 @@ def test_nothing_can_be_written_where_it_is_read(erp: Erp, shop: Callable[[str],
     assert erp.rows("SELECT count(*) FROM orders") == [(3,)]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("url", "says", "code"),
     [
@@ -261,6 +265,7 @@ def test_a_file_that_is_no_database_is_refused(
     assert fails(load(shop("table: orders")), "Reading orders of erp failed: file is not a database")
 
 
+@pytest.mark.slow
 def test_a_large_table_comes_in_blocks(erp: Erp, shop: Callable[[str], Lab]) -> None:
     erp.run("INSERT INTO orders SELECT n, 'n' || n, n, now() FROM generate_series(10, 20009) AS n")
     outcome = load(shop("table: orders")).outcome

@@ -10,6 +10,7 @@ from tests.support.lab import Lab
 from tests.support.source_database import CONTRACT, Erp, landed, load
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     "change",
     [

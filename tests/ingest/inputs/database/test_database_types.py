@@ -168,6 +168,7 @@ def test_types_of_postgres(make_lab: Callable[..., Lab], postgres: Callable[...,
     check(make_lab, runner(postgres()), POSTGRES)
 
 
+@pytest.mark.slow
 def test_bits_under_any_name_and_beside_marks(make_lab: Callable[..., Lab], postgres: Callable[..., str]) -> None:
     run = runner(postgres())
     run('CREATE TABLE odd (id int PRIMARY KEY, "a ""b"":c%s {column}" bit(4), updated timestamptz, _row int)')
@@ -324,6 +325,7 @@ def odd(make_lab: Callable[..., Lab], maria: Maria) -> Lab:
     return make_lab(HEAD + "      - {name: note, logicalType: string}\n")
 
 
+@pytest.mark.slow
 def test_what_mariadb_refuses_is_said_without_its_login(
     odd: Lab, maria: Maria, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -361,6 +363,7 @@ def test_what_is_missing_in_mariadb_is_named(odd: Lab, maria: Maria, change: str
 SLOW = "CREATE OR REPLACE VIEW odd AS SELECT seq AS id, concat('n', sleep(0.01)) AS note FROM seq_1_to_100000"
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("kill", "said"),
     [

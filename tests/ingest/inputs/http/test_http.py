@@ -77,6 +77,7 @@ def give_pages(api: RemoteApi, kind: str, size: int = 3) -> None:
     api.answer = answer
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("kind", "words", "requests"),
     [
@@ -130,6 +131,7 @@ def test_pages_can_be_asked_for_in_the_body_of_a_post(remote: RemoteApi, quakes:
     assert {asked.headers["content-type"] for asked in remote.asked} == {"application/json"}
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("words", "body", "headers"),
     [
@@ -220,6 +222,7 @@ def test_a_304_that_nobody_asked_for_is_no_answer(remote: RemoteApi, quakes: Cal
     assert fails(load(quakes("mode: snapshot")), "answered 304 Not Modified")
 
 
+@pytest.mark.slow
 def test_only_new_data_are_asked_for_from_the_highest_published_value_on(
     remote: RemoteApi, quakes: Callable[[str], Lab]
 ) -> None:
@@ -278,6 +281,7 @@ def fails(report: LoadReport, *words: str) -> bool:
     return True
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
 def test_what_may_pass_is_tried_again(remote: RemoteApi, quakes: Callable[[str], Lab], status: int) -> None:
     remote.play(Reply(status=status), Reply(status=status), Reply([{"id": 1}]))
@@ -286,6 +290,7 @@ def test_what_may_pass_is_tried_again(remote: RemoteApi, quakes: Callable[[str],
     assert len(remote.asked) == 3
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("reply", "words"),
     [
@@ -319,6 +324,7 @@ def test_what_does_not_pass_in_time_fails_the_load_for_now(
     assert position(lab) is None
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("reply", "code", "words"),
     [
@@ -386,6 +392,7 @@ def test_requests_keep_the_pace_of_the_contract(
     assert [seconds for seconds in waited if seconds] == [0.5, 0.5]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("pages", "words", "says"),
     [
@@ -442,6 +449,7 @@ def test_pages_that_lead_nowhere_fail_the_load_and_nothing_moves(
     assert ids(lab) == []
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     "link",
     [
@@ -512,6 +520,7 @@ def test_a_name_is_checked_by_the_address_that_is_connected_to(
     assert asked.count("rebound.example") == 1
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_redirects_on_the_same_server_are_followed(
     remote: RemoteApi, quakes: Callable[[str], Lab], monkeypatch: pytest.MonkeyPatch, status: int
@@ -577,6 +586,7 @@ def test_an_answer_that_is_too_large_is_not_taken(
     assert list(lab.settings.work_folder.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_bomb_is_not_unpacked(remote: RemoteApi, quakes: Callable[[str], Lab]) -> None:
     bomb = gzip.compress(b"[" + b" " * 200_000_000 + b"]")
     remote.play(Reply(bomb, headers={"Content-Encoding": "gzip"}))

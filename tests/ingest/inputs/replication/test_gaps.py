@@ -60,6 +60,7 @@ def test_a_slot_that_somebody_dropped_is_made_anew_and_the_table_with_it(shop: S
     assert (report.outcome.inserted, report.outcome.updated, report.outcome.deleted) == (0, 1, 1)
 
 
+@pytest.mark.slow
 def test_a_slot_that_somebody_else_read_or_made_anew_is_a_gap(shop: Shop) -> None:
     shop.run("INSERT INTO orders VALUES (4, 40)")
     shop.run(f"SELECT pg_replication_slot_advance('{slot_of(shop)}', pg_current_wal_lsn())")
@@ -99,6 +100,7 @@ def test_a_log_that_only_others_fill_moves_the_slot(make_shop: MakeShop) -> None
     assert not shop.waits()
 
 
+@pytest.mark.slow
 def test_a_truncated_table_is_read_anew_by_hand(shop: Shop) -> None:
     shop.run("TRUNCATE orders", "INSERT INTO orders VALUES (7, 70)")
     assert_gap(shop, "public.orders was truncated at")
@@ -108,6 +110,7 @@ def test_a_truncated_table_is_read_anew_by_hand(shop: Shop) -> None:
     assert shop.records() == [(7, 70)]
 
 
+@pytest.mark.slow
 def test_columns_come_go_and_change_their_types(make_shop: MakeShop) -> None:
     shop = make_shop()
     shop.create()
@@ -125,6 +128,7 @@ def test_columns_come_go_and_change_their_types(make_shop: MakeShop) -> None:
     assert "no column amount" in (report.error or "")
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("statement", "says"),
     [
@@ -171,6 +175,7 @@ def test_the_own_database_of_decant_is_never_followed(make_shop: MakeShop) -> No
         raise AssertionError("it was opened")
 
 
+@pytest.mark.slow
 def test_the_commands_are_on_record_and_say_what_they_did(make_shop: MakeShop) -> None:
     shop = make_shop()
     given = {"DECANT_INGEST_DATABASE_URL": shop.lab.urls.ingest}
@@ -202,6 +207,7 @@ def test_a_source_whose_texts_are_any_bytes_is_refused(make_shop: MakeShop) -> N
         shop.create()
 
 
+@pytest.mark.slow
 def test_a_partitioned_table_is_followed_as_one(make_shop: MakeShop) -> None:
     shop = make_shop()
     shop.run("DROP TABLE orders", "CREATE TABLE orders (id int PRIMARY KEY, amount int) PARTITION BY RANGE (id)")

@@ -64,6 +64,7 @@ def test_a_rejected_row_is_found_by_its_transaction_and_its_line(make_shop: Make
     assert (line, raw) == (2, '{"id":2,"amount":"many"}')
 
 
+@pytest.mark.slow
 def test_changes_during_the_snapshot_are_neither_lost_nor_left_behind(make_shop: MakeShop) -> None:
     shop = make_shop()
     shop.run("INSERT INTO orders SELECT n, 0 FROM generate_series(1, 500) AS n")
@@ -100,6 +101,7 @@ def test_changes_during_the_snapshot_are_neither_lost_nor_left_behind(make_shop:
     assert raw[0] == raw[1]
 
 
+@pytest.mark.slow
 def test_a_transaction_is_never_split_however_large_it_is(make_shop: MakeShop) -> None:
     shop = make_shop(batch={"records": 10})
     shop.create()
@@ -110,6 +112,7 @@ def test_a_transaction_is_never_split_however_large_it_is(make_shop: MakeShop) -
     assert len(shop.records()) == 5001
 
 
+@pytest.mark.slow
 def test_a_batch_ends_behind_the_transaction_that_fills_it(make_shop: MakeShop) -> None:
     shop = make_shop(batch={"bytes": 1})
     shop.create()
@@ -127,6 +130,7 @@ def test_other_tables_of_the_publication_and_rolled_back_changes_are_no_records(
     assert [key for key, _ in shop.records()] == [1, 2, 3, 4]
 
 
+@pytest.mark.slow
 def test_large_values_that_do_not_change_are_kept(make_shop: MakeShop) -> None:
     more = "      - {name: note, logicalType: string}"
     shop = make_shop("id int PRIMARY KEY, amount int, note text", more)

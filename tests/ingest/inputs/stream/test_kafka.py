@@ -56,6 +56,7 @@ def test_a_batch_ends_at_its_records_and_the_next_goes_on(kafka: KafkaBroker, ma
     assert len(orders.records()) == 100
 
 
+@pytest.mark.slow
 def test_a_topic_that_grows_loses_nothing(kafka: KafkaBroker, orders: Orders) -> None:
     kafka.produce(orders.topic, [order(number) for number in range(10)])
     orders.load()

@@ -51,6 +51,7 @@ def test_lag_is_the_same_wherever_it_is_asked_and_known_without_a_worker(nats: N
     assert f"every message of {orders.topic} is read" in run(orders.lab, "status", **ingest).stdout
 
 
+@pytest.mark.slow
 def test_a_broker_that_is_away_is_named_beside_the_last_measurement(nats: NatsServer, orders: Orders) -> None:
     ingest = {"DECANT_INGEST_DATABASE_URL": orders.lab.urls.ingest}
     run(orders.lab, "status", **ingest)
@@ -85,6 +86,7 @@ def test_a_load_that_waits_to_be_tried_again_goes_on_when_the_broker_is_back(
     assert orders.lab.rows(due) == [(1,)]
 
 
+@pytest.mark.slow
 def test_seek_is_on_record_and_refuses_what_it_cannot_do(orders: Orders) -> None:
     ingest = {"DECANT_INGEST_DATABASE_URL": orders.lab.urls.ingest}
     moved = run(orders.lab, "seek", "orders.orders", "earliest", **ingest)

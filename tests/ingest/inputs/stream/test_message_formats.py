@@ -86,6 +86,7 @@ def test_changes_of_a_database_write_and_delete(kafka: KafkaBroker, make_orders:
     assert orders.load().outcome.deleted == 1
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("binary", [True, False])
 def test_cloudevents_give_their_data_and_their_attributes(
     kafka: KafkaBroker, make_orders: MakeOrders, binary: bool

@@ -26,6 +26,7 @@ def send(kafka: KafkaBroker, orders: Orders, messages: list[Poison]) -> int:
     return len(messages) + 1
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("more", ["", METADATA], ids=["values", "headers"])
 def test_poison_among_good_messages_is_rejected_alone(kafka: KafkaBroker, make_orders: MakeOrders, more: str) -> None:
     orders = make_orders("kafka", more)
@@ -67,6 +68,7 @@ NO_CHANGES: list[object] = [
 ]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("file_format", "poison", "good"),
     [

@@ -75,6 +75,7 @@ def test_a_server_with_tls_and_a_password_is_read_and_written(
     gc.collect()  # a socket that was left open is told of here
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -119,6 +120,7 @@ def test_a_broker_of_kafka_with_tls_is_read_and_written(kafka: str, certificate:
     assert read_all(KafkaClient(source)) == [b'{"a": 1}']
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
