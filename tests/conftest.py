@@ -52,7 +52,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks each test by what it needs, `database`, `process`, or neither, which is `unit`, and what is not sampled."""
+    """Marks each test: `slow` where samples leave it out; `database` and `process` by what it needs, or `unit`."""
     mark_samples(items)
     starts: dict[str, bool] = {}
     for item in items:
@@ -102,8 +102,7 @@ def databases(server: EmbeddedPostgres) -> Iterator[Databases]:
     """The maker of databases."""
     made = Databases(server)
     yield made
-    # What is still to be dropped goes with the server's folder.
-    made.dropper.shutdown(cancel_futures=True)
+    made.close()
 
 
 @pytest.fixture

@@ -126,6 +126,7 @@ def product(make_lab: Callable[..., Lab], type_: str, path: str) -> Lab:
     return lab
 
 
+@pytest.mark.slow
 def test_an_operator_is_found_by_parser_sql_and_documents(make_lab: Callable[..., Lab], tmp_path: Path) -> None:
     lab = product(make_lab, FILES + "csv", "rows.csv")
     lab.write("rows.csv", "id,name\n1,a\n2,b\n3,c\n")

@@ -75,7 +75,7 @@ def find_children(parent: int) -> Iterator[int]:
                 yield from find_children(int(folder.name))
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.parametrize("program", STARTED)
 def test_no_program_outlives_who_started_it(program: str) -> None:
     get_tool(program)  # fetched here, where that may take its time

@@ -79,6 +79,7 @@ def test_a_contract_with_errors_shows_all_of_them_and_fails(lab: Lab, tmp_path: 
     assert any("linear time" in finding["message"] for finding in findings)
 
 
+@pytest.mark.slow
 def test_what_goes_wrong_in_a_known_way_is_one_message_without_a_trace(lab: Lab) -> None:
     for arguments, word in (
         (("ingest", "people.nobody"), "people@1.people"),

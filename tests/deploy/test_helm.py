@@ -73,6 +73,7 @@ def test_pods_that_share_a_bucket_share_no_volume() -> None:
     assert "--rebuild-scripts" in migrate["args"]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize(
     "values", [{}, EVERYTHING, {"store": {"url": "s3://lake/x"}}], ids=["default", "everything", "bucket"]

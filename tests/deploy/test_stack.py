@@ -88,6 +88,7 @@ def test_plain_http_leads_to_tls_and_metrics_stay_inside(front: Front, client: h
     assert client.get("/metrics").status_code == 404
 
 
+@pytest.mark.slow
 def test_answers_that_name_a_revision_are_cached_for_those_without_a_credential(
     stack: Stack, client: httpx.Client
 ) -> None:

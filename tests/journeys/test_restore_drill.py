@@ -198,6 +198,7 @@ def test_home_and_database_of_one_backup_need_to_be_told(
         consumer.check_all_gone(client)
 
 
+@pytest.mark.slow
 def test_a_home_older_than_its_database_changes_nothing(lab: Lab, tmp_path: Path) -> None:
     lab.ingest("people.people", FIRST)
     shutil.copytree(lab.settings.home, tmp_path / "backup")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import get_ident
 from typing import Any
 
 import psycopg
@@ -86,6 +87,8 @@ class Databases:
         self.asked: set[tuple[str, ...]] = set()
         self.base: str | None = None
         self.dropper = ThreadPoolExecutor(max_workers=1)
+        # One of each thread that asked, kept: to connect costs the server more than most statements.
+        self.connections: dict[int, psycopg.Connection] = {}
 
     def create(self, template: str = "template1", name: str | None = None) -> str:
         """The name of a new database."""
@@ -104,8 +107,16 @@ class Databases:
 
     def run(self, statement: str) -> None:
         """Runs a statement as the owner of the server."""
-        with psycopg.connect(self.server.url(), autocommit=True) as connection:
-            connection.execute(statement.encode())
+        thread = get_ident()
+        if thread not in self.connections:
+            self.connections[thread] = psycopg.connect(self.server.url(), autocommit=True)
+        self.connections[thread].execute(statement.encode())
+
+    def close(self) -> None:
+        """Ends with its server; what is still to be dropped goes with the server's folder."""
+        self.dropper.shutdown(cancel_futures=True)
+        for connection in self.connections.values():
+            connection.close()
 
     def find_base(self) -> str:
         """The name of the database that every template begins as: with Decant's own tables and no product's."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -69,6 +70,8 @@ class Lab:
     catalog: Catalog = field(init=False)
     # Kept from load to load, as a worker keeps them: compiled statements belong to them.
     prepared: tuple[Catalog, Any, Engine] | None = field(default=None, init=False)
+    # Kept for what tests look up: to connect costs the server more than most queries.
+    reader: psycopg.Connection | None = field(default=None, init=False)
     # Where tests share the product: what ends with the last of them, and the service that all of them ask.
     shared: ExitStack | None = field(default=None, init=False)
     address: str | None = field(default=None, init=False)
@@ -100,9 +103,11 @@ class Lab:
         self.shared = until
 
     def close(self) -> None:
-        """Closes the connections of loads."""
+        """Closes the connections of loads and lookups."""
         if self.prepared is not None:
             self.prepared[2].dispose()
+        if self.reader is not None:
+            self.reader.close()
 
     def check_own(self) -> None:
         """Fails where other tests read the same product."""
@@ -142,9 +147,21 @@ class Lab:
 
     def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         """What a query gives the owner."""
-        with psycopg.connect(self.urls.owner, autocommit=True) as connection:
-            connection.read_only = self.shared is not None
-            return connection.execute(query.encode(), values or None).fetchall()
+        if threading.current_thread() is not threading.main_thread():
+            # It may wait for what the test's own thread does next.
+            with psycopg.connect(self.urls.owner, autocommit=True) as connection:
+                return connection.execute(query.encode(), values or None).fetchall()
+        if self.reader is None or self.reader.closed:
+            self.reader = psycopg.connect(self.urls.owner, autocommit=True)
+            weakref.finalize(self, self.reader.close)
+            if self.shared is not None:
+                self.reader.execute("SET default_transaction_read_only = on")
+        try:
+            return self.reader.execute(query.encode(), values or None).fetchall()
+        except psycopg.OperationalError:
+            if not self.reader.broken:
+                raise
+            return self.rows(query, *values)  # somebody has ended its session since the last time
 
     @contextmanager
     def serve(self) -> Iterator[httpx.Client]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import psycopg
+import pytest
 
 from tests.support.lab import PEOPLE, Lab
 
@@ -24,6 +25,7 @@ def with_contract(lab: Lab, text: str) -> Lab:
     return Lab(lab.settings, lab.urls)
 
 
+@pytest.mark.slow
 def test_an_old_process_serves_through_an_additive_migration_beside_a_new_one(lab: Lab) -> None:
     lab.ingest("people.people", "id,name,age,born\n1,Ann,30,1990-01-31\n")
     answers: list[tuple[str, int]] = []

@@ -198,6 +198,7 @@ def test_options_lists_what_an_address_takes(matrix: tuple[Lab, httpx.Client]) -
     assert client.options("/keys/0123456789ab").headers["allow"] == "DELETE, GET, HEAD, OPTIONS"
 
 
+@pytest.mark.slow
 def test_pages_of_other_origins_are_answered_where_the_settings_say_so(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(PEOPLE, cors_origins="https://app.example")
     lab.ingest("people.people", "id,name,age,born\n1,Ann,30,1990-01-31\n")

@@ -269,7 +269,7 @@ def test_a_revision_is_found_though_the_heads_were_being_read_when_it_came(lab: 
     assert asyncio.run(find_second()) == 2
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.parametrize("cancellations", [1, 2])
 def test_what_replay_cancels_is_read_once_more_and_then_refused_for_now(
     replica: Replica, lab: Lab, cancellations: int

@@ -129,6 +129,7 @@ def check_difference(changes: list[dict[str, Any]], older: dict[Any, Any], newer
     assert {key: found[key] for key in expected} == expected
 
 
+@pytest.mark.slow
 def test_a_walk_up_to_a_moment_ends_there_whatever_comes(client: httpx.Client, shop: Lab) -> None:
     for pieces in (1, 2, 3):
         load(shop, {("Ghent", article): pieces for article in range(6 + pieces)})

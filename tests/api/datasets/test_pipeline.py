@@ -255,6 +255,7 @@ def test_views_never_share_answers(client: httpx.Client, shop: Lab) -> None:
     assert "margin" not in client.get(expanded).text
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_text_that_a_spreadsheet_would_run_is_told_apart_in_pages_and_exports(
     client: httpx.Client, shop: Lab
@@ -333,6 +334,7 @@ def test_related_records_are_those_that_the_keys_lead_to(client: httpx.Client, s
     assert one["expanded"]["maker"]["name"] == "Ben"
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_a_walk_with_related_records_stays_in_the_revisions_of_both(client: httpx.Client, shop: Lab) -> None:
     first = client.get(f"{RECORDS}?expand=maker&limit=7").json()
@@ -370,6 +372,7 @@ def test_what_makes_no_sense_is_refused(client: httpx.Client) -> None:
     assert client.get("/data/shop/v1/makers/records?expand=code").json()["code"] == "unknown_parameter"
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_nobody_gets_an_older_revision_than_named(client: httpx.Client, shop: Lab) -> None:
     for revision in range(2, 12):

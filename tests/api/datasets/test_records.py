@@ -409,6 +409,7 @@ def test_when_the_database_is_gone_requests_say_so_and_recover(shop: Lab, databa
         assert client.get("/readyz").status_code == 200
 
 
+@pytest.mark.slow
 def test_an_estimate_is_the_same_for_one_revision_and_exact_for_an_older_one(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(cache_bytes=0)
     lab.ingest("people.people", "id,name,age,born\n0,Ann,30,\n")

@@ -95,7 +95,7 @@ def test_a_service_with_a_folder_of_its_own_forgets_what_was_erased_elsewhere(pe
     assert kept_files(elsewhere) == kept
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["before its first record", "midway"])
 def test_a_file_that_is_built_while_a_record_is_erased_is_neither_sent_nor_kept(
     people: Lab, client: httpx.Client, moment: str

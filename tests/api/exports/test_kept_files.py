@@ -198,7 +198,7 @@ def test_files_leave_whole_when_they_take_too_much_room(make_lab: Callable[..., 
     assert all(len(each) == 1 for each in digests.values())
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.filterwarnings(LEFT_OPEN)
 @pytest.mark.parametrize("form", ["parquet", "xlsx"])
 def test_what_is_being_made_while_a_record_of_it_is_erased_is_neither_sent_nor_kept(

@@ -77,6 +77,7 @@ def test_the_example_in_python_yields_revisions_and_goes_on_where_it_was(lab: La
         assert event["revision"] in {3, 4}
 
 
+@pytest.mark.slow
 def test_the_example_in_javascript_runs_in_a_browser(lab: Lab, base: str, chromium: Browser) -> None:  # noqa: F811
     said: list[str] = []
     with watch(chromium, base) as watched:

@@ -47,6 +47,7 @@ def test_the_revisions_that_were_profiled_are_listed_newest_first(client: httpx.
     assert client.get(HISTORY, headers={"If-None-Match": answer.headers["etag"]}).status_code == 304
 
 
+@pytest.mark.slow
 def test_what_the_caller_does_not_see_has_no_figures(client: httpx.Client) -> None:
     for entry in client.get(HISTORY).json()["data"]:
         assert [each["property"] for each in entry["properties"]] == ["id", "name", "age"]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import pytest
 
 from catalog.model.load_request import PublishWithheld
 from ingest.loading.load_report import LoadReport
@@ -88,6 +89,7 @@ def test_who_sees_some_records_is_told_of_no_decision(make_lab: Callable[..., La
         assert sorted(revision) == ["published_at", "revision"]
 
 
+@pytest.mark.slow
 def test_a_load_that_changes_nothing_is_measured_and_listed(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(GATED)
     other_order = HEAD + "2,Ben,NA,\n1,Ann,30,1990-01-31\n"

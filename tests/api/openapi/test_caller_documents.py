@@ -142,6 +142,7 @@ def test_others_are_answered_while_a_large_document_is_made(wide: Lab) -> None:
             assert path in index.json()["paths"]
 
 
+@pytest.mark.slow
 def test_filters_are_spelled_once_for_all_operations_that_take_them(wide: Lab) -> None:
     document = build_document(wide.catalog)
     referred: Counter[str] = Counter()
@@ -190,6 +191,7 @@ def test_filters_of_like_names_are_components_of_their_own(lab: Lab) -> None:
     assert not any(sign >= "\u0080" for name in named for sign in name)
 
 
+@pytest.mark.slow
 def test_bytes_say_the_same_as_the_document(lab: Lab) -> None:
     (product,) = (product for product in lab.catalog.products.values() if product.id == "open")
     catalog = Catalog({("open", 1): product})

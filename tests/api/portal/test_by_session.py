@@ -40,6 +40,7 @@ def client(shop: Lab) -> Iterator[httpx.Client]:
         yield client
 
 
+@pytest.mark.slow
 def test_every_link_of_a_page_opens_for_who_is_signed_in(shop: Lab, client: httpx.Client) -> None:
     visitor = sign_in(client, make_key(shop, *EVERYTHING))
     waiting, seen = ["/", PEOPLE, "/browse/people/v1", "/account", "/console"], set[str]()

@@ -297,7 +297,7 @@ def test_explored_pages_are_kept_from_search_engines(client: httpx.Client) -> No
     assert "Disallow: /*/explore" in client.get("/robots.txt").text
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "query", ["", "kind=a&price[lt]=20", "group_by=kind&measure=sum:price", "kind[in]=a,%3Cc%3E"]
 )

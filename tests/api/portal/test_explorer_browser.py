@@ -41,6 +41,7 @@ def is_marked(page: Page) -> bool:
     return bool(page.evaluate("window.marked === true"))
 
 
+@pytest.mark.slow
 def test_a_question_changes_in_place_and_its_history_leads_back(explorer: Watched) -> None:
     page = explorer.page
     page.locator("details[data-facet=kind] summary").click()

@@ -32,7 +32,7 @@ def counted(text: str) -> dict[str, tuple[str, str]]:
     return {html.unescape(value): (count, html.unescape(address)) for address, value, count in found}
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "query", "others"),
     [

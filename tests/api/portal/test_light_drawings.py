@@ -69,6 +69,7 @@ def drawings() -> list[tuple[str, str]]:
     return found
 
 
+@pytest.mark.slow
 def test_a_lighter_drawing_looks_the_same(drawings: list[tuple[str, str]], chromium: Browser) -> None:
     page = chromium.new_page()
     try:

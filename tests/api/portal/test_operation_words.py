@@ -80,6 +80,7 @@ def test_every_operation_that_the_code_writes_has_a_sentence() -> None:
     assert words - {describe_operation(operation) for operation in written} <= {"asked for a load"}, "told of nobody"
 
 
+@pytest.mark.slow
 def test_nothing_else_writes_the_audit_log() -> None:
     def calls(module: ast.Module) -> bool:
         names = {node.id for node in ast.walk(module) if isinstance(node, ast.Name)}

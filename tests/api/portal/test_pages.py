@@ -268,6 +268,7 @@ def test_a_record_shows_its_earlier_versions(make_lab: Callable[..., Lab]) -> No
         assert "Where it came from" in operator.text
 
 
+@pytest.mark.slow
 def test_a_comparison_shows_what_changed_cell_by_cell(make_lab: Callable[..., Lab]) -> None:
     lab = load_shop(make_lab)
     lab.ingest("shop.orders", changed_file(), "orders.csv")

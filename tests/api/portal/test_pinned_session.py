@@ -115,6 +115,7 @@ def check_walk(session: Session, page: str) -> int:
     return len(found)
 
 
+@pytest.mark.slow
 def test_what_is_pinned_shows_its_revision_on_every_page_of_a_session(session: Session) -> None:
     live = session.open(f"{EXPLORE}?limit={STEP}").text
     revision = revision_of(live)

@@ -30,6 +30,7 @@ def figures(page: httpx.Response) -> dict[str, str]:
     return {html.unescape(label): value for label, value in found}
 
 
+@pytest.mark.slow
 def test_figures_are_the_answers_of_the_questions_that_they_name(product: Product) -> None:
     with product(load_shop).serve() as client:
         page = client.get(SALES)
@@ -187,6 +188,7 @@ def test_open_rejected_records_are_counted_by_reason_and_the_page_changes_with_t
         assert page.headers["etag"] != before.headers["etag"]
 
 
+@pytest.mark.slow
 def test_a_report_is_kept_until_its_file_or_its_data_changes(make_lab: Callable[..., Lab]) -> None:
     lab = load_shop(make_lab)
     with lab.serve() as client:
@@ -202,6 +204,7 @@ def test_a_report_is_kept_until_its_file_or_its_data_changes(make_lab: Callable[
         assert newer.status_code == 200
 
 
+@pytest.mark.slow
 def test_the_navigation_leads_to_reports_where_there_are_any(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(SHOP)
     lab.migrate()

@@ -165,6 +165,7 @@ def test_any_list_of_texts_is_read_as_it_was_meant(
     assert query.values == (texts,)
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(40, 25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=texts_of_all_kinds, form=st.booleans(), repeated=st.booleans(), limit=st.integers(1, 3))
 def test_a_walk_finds_exactly_the_listed_texts(

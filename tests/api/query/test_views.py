@@ -264,6 +264,7 @@ def test_callers_who_see_different_things_share_no_tag_cursor_or_cached_page(cli
             assert following.status_code == (200 if other is view else 422)
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_a_walk_of_a_limited_view_goes_on_where_its_place_has_left_the_view(
     client: httpx.Client, shop: Lab, a: dict[str, str]
@@ -393,6 +394,7 @@ def test_promises_and_links_to_what_is_hidden_are_left_out_of_a_contract(make_la
     assert "secrets.id" in whole
 
 
+@pytest.mark.slow
 def test_where_a_record_came_from_is_told_to_operators(client: httpx.Client, shop: Lab, a: dict[str, str]) -> None:
     assert client.get(f"{ITEMS}/records/3/provenance", headers=a).status_code == 403
     operator = key_of(shop, "shop:read", "ops:read")

@@ -41,6 +41,7 @@ def count_segments(connection: socket.socket) -> int:
     return int(struct.unpack_from("I", info, SEGMENTS_OFFSET)[0])
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("method", "path", "fields", "status"),
     [

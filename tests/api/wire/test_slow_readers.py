@@ -89,6 +89,7 @@ def make_texts(make_lab: Callable[..., Lab], **settings: object) -> Lab:
     return lab
 
 
+@pytest.mark.slow
 def test_readers_that_never_read_hold_little_and_are_let_go(make_lab: Callable[..., Lab]) -> None:
     lab = make_texts(make_lab, send_timeout_seconds=2, send_caller_bytes=6_000_000)
     with serving(lab) as address, ExitStack() as held:

@@ -74,6 +74,7 @@ def errors(found: list[Finding]) -> list[str]:
     return [finding.message for finding in found if finding.severity == "error"]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("place", CUSTOM_PROPERTIES)
 def test_a_custom_property_one_slip_away_is_an_error(tmp_path: Path, place: str) -> None:
     wrong = {slip for name in CUSTOM_PROPERTIES[place] for slip in slips(name)} - {*CUSTOM_PROPERTIES[place], ""}

@@ -274,6 +274,7 @@ def test_a_bound_written_another_way_is_no_tighter() -> None:
     assert change.step is Step.PATCH
 
 
+@pytest.mark.slow
 @settings(deadline=None, database=None, max_examples=examples(60))
 @given(st.lists(st.sampled_from([change for change, _, _ in STEPS]), max_size=4))
 def test_a_contract_does_not_differ_from_itself_and_all_steps_together_are_the_highest(edits: list[str]) -> None:

@@ -91,6 +91,7 @@ def test_a_version_is_a_constant_of_the_script_whatever_it_holds(
     assert not (tmp_path / "canary").exists()
 
 
+@pytest.mark.slow
 def test_names_and_words_are_constants_of_the_script_too(make_lab: Callable[..., Lab], tmp_path: Path) -> None:
     canary = str(tmp_path / "canary")
     text = CONTRACT.format(canary=canary, table=COLUMN.replace("a", "t", 1), column=COLUMN, kind="string")

@@ -103,6 +103,7 @@ def test_words_ask_for_a_patch_and_comments_for_nothing(make_lab: Callable[..., 
     assert apply(lab, PEOPLE.replace("name: People", "name: Persons").replace("1.0.0", "1.0.1")).applied == []
 
 
+@pytest.mark.slow
 def test_until_something_is_published_a_contract_changes_freely(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(PEOPLE)
     report = apply(lab, PEOPLE.replace(AGE, TOWN))
@@ -129,6 +130,7 @@ def test_until_something_is_published_a_contract_changes_freely(make_lab: Callab
     assert lab.rows("SELECT id, name FROM people_v1.people ORDER BY name") == [(1, "Ann"), (2, "Bob"), (None, "Cid")]
 
 
+@pytest.mark.slow
 def test_a_draft_changes_freely_and_can_be_taken_back_to_a_draft_by_nobody_who_promised(
     make_lab: Callable[..., Lab],
 ) -> None:
@@ -250,6 +252,7 @@ def test_a_dataset_renamed_with_its_table_keeps_records_and_revision(make_lab: C
     assert lab.rows("SELECT dataset, revision, record_count FROM decant.datasets") == [("persons", 2, 3)]
 
 
+@pytest.mark.slow
 def test_a_wider_type_is_no_loss(make_lab: Callable[..., Lab]) -> None:
     small = PEOPLE.replace("{name: age, logicalType: integer,", "{name: age, logicalType: integer, physicalType: {},")
     lab = published(make_lab, small.replace("{}", "smallint"))

@@ -137,6 +137,7 @@ def people(make_lab: Callable[..., Lab]) -> Lab:
     return lab
 
 
+@pytest.mark.slow
 def test_a_new_dataset_has_its_partitions_and_nothing_is_left_to_migrate(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(spread(8))
     assert layout(lab) == names(8)
@@ -153,7 +154,7 @@ def test_a_new_dataset_has_its_partitions_and_nothing_is_left_to_migrate(make_la
 
 
 @pytest.mark.sampled
-@pytest.mark.parametrize("numbers", [((8, 4, None, 2),), ((8, None),), ((2, 16, 3),)])
+@pytest.mark.parametrize("numbers", [(8, 4, None, 2), (8, None), (2, 16, 3)])
 def test_a_loaded_table_is_copied_and_keeps_all_that_it_had(people: Lab, numbers: tuple[int | None, ...]) -> None:
     with psycopg.connect(people.urls.owner, autocommit=True) as owner:
         for statement in (

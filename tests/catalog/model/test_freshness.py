@@ -65,6 +65,7 @@ def test_a_dataset_that_is_looked_at_is_fresh_however_old_its_last_change_is(mak
     assert compare(lab)[0] is True
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(("newest", "is_fresh"), [("2013-12-31", True), ("2013-12-29", False)])
 def test_a_dataset_whose_data_has_ended_is_late_only_where_its_end_is_missing(
     make_lab: Callable[..., Lab], newest: str, is_fresh: bool

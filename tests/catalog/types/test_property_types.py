@@ -642,6 +642,7 @@ JSON_TEXTS = st.recursive(
 ).map(json.dumps)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("kind", [OBJECT, ARRAY], ids=lambda kind: kind.name)
 def test_whatever_json_duckdb_accepts_postgres_stores(judges: Judges, kind: PropertyType) -> None:
     braces = "{}" if kind is OBJECT else "[]"

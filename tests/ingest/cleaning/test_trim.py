@@ -260,6 +260,7 @@ def test_a_property_may_lose_blanks_that_the_others_keep(make_lab: MakeLab) -> N
     ]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("value", ["no", None, 0])
 def test_trim_is_true_or_false(tmp_path: Path, value: Any) -> None:
     document = json.loads(merge_contracts())

@@ -69,7 +69,7 @@ def test_types_keys_null_words_and_examples_are_found_and_the_contract_loads_its
     ]
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.parametrize("delimiter", [";", "\t", "|"])
 def test_other_delimiters_are_found(tmp_path: Path, delimiter: str) -> None:
     text = (
@@ -107,7 +107,7 @@ def pack_zip(content: bytes) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("suffix", "pack"), [(".gz", gzip.compress), (".zip", pack_zip), (".zst", zstandard.ZstdCompressor().compress)]
 )
@@ -138,6 +138,7 @@ def test_a_file_of_wide_characters_is_read(tmp_path: Path, make_lab: Callable[..
     assert load(make_lab, drafted)[1].accepted == 2
 
 
+@pytest.mark.slow
 def test_parquet_keeps_its_types(tmp_path: Path, make_lab: Callable[..., Lab]) -> None:
     file, _ = place(tmp_path, "rows.parquet", b"")
     duckdb.sql(
@@ -228,6 +229,7 @@ TYPES_OF_VALUES = [
 ]
 
 
+@pytest.mark.slow
 def test_a_type_is_what_every_value_is(tmp_path: Path) -> None:
     columns = [f"value{number}" for number in range(len(TYPES_OF_VALUES))]
     rows = [["id", *columns]]
@@ -353,7 +355,7 @@ def test_json_that_is_a_list_and_json_lines_are_told_apart(tmp_path: Path, make_
     check_films(make_lab, drafted, dataset)
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["films.ndjson", "films.json"])
 def test_json_lines_are_known_by_what_they_hold(tmp_path: Path, make_lab: Callable[..., Lab], name: str) -> None:
     drafted, dataset = draft(tmp_path, name, "".join(json.dumps(film) + "\n" for film in FILMS))

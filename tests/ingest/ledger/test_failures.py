@@ -156,7 +156,7 @@ def test_whatever_is_raised_at_any_step_closes_the_load_and_stops_no_other(
             assert town.rows("SELECT owner FROM people_v1.pets WHERE id = 1") == [(number,)]
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["vacuum", "store"])
 def test_what_fails_behind_a_publication_leaves_it_published(
     town: Lab, versions: Iterator[int], name: str, monkeypatch: pytest.MonkeyPatch
@@ -172,6 +172,7 @@ def test_what_fails_behind_a_publication_leaves_it_published(
     assert "No space is left" in json.dumps(town.rows("SELECT notes FROM decant.loads ORDER BY id"))
 
 
+@pytest.mark.slow
 def test_tidying_up_neither_hides_a_failure_nor_keeps_it_from_the_ledger(
     town: Lab, versions: Iterator[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,6 +195,7 @@ def test_tidying_up_neither_hides_a_failure_nor_keeps_it_from_the_ledger(
     assert_nothing_left(town)
 
 
+@pytest.mark.slow
 def test_a_load_that_cannot_be_opened_is_reported_and_the_others_are_loaded(
     town: Lab, versions: Iterator[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

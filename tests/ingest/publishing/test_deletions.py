@@ -88,6 +88,7 @@ def test_an_empty_dataset_takes_a_batch_of_deletions_and_records(make_lab: Calla
     assert names(lab) == {3: "c"}
 
 
+@pytest.mark.slow
 def test_a_rejected_deletion_can_be_replayed_and_spares_what_came_later(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(contract())
     load(lab, [{"id": 1, "name": "a"}, {"id": 2, "name": "a"}])

@@ -90,6 +90,7 @@ def test_a_late_record_is_a_duplicate_and_said_so(lab_of: Callable[[str], Lab], 
     assert current(lab)[1] == (6, 6)
 
 
+@pytest.mark.slow
 def test_texts_are_compared_alike_within_a_batch_and_beyond_it(lab_of: Callable[[str], Lab]) -> None:
     lab = lab_of(BY_NAME)
     names = ["b", "A", "a", "B", "é", "Z", "_"]

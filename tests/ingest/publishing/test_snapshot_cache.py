@@ -68,7 +68,7 @@ def run(lab: Lab, steps: Any) -> list[Any]:
     return found
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["snapshot", "upsert"])
 @settings(
     max_examples=examples(6, 3),

@@ -268,6 +268,7 @@ def test_without_sharing_nobody_else_gets_in(folder: Path, monkeypatch: pytest.M
         pass
 
 
+@pytest.mark.slow
 def test_a_stale_process_number_is_recognised_and_its_process_survives(folder: Path) -> None:
     owner = (folder / "data").stat().st_uid
     # As the server's own user: that is whom Postgres would believe to be its predecessor.

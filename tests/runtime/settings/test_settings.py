@@ -205,6 +205,7 @@ def test_a_secret_that_is_set_is_used_and_nothing_is_written(tmp_path: Path) -> 
     assert not settings.home.exists()
 
 
+@pytest.mark.slow
 def test_processes_that_start_at_once_share_one_secret(tmp_path: Path) -> None:
     command = [sys.executable, "-c", MAKE_SECRET, str(tmp_path)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}

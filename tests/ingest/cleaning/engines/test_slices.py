@@ -58,7 +58,7 @@ def test_a_batch_in_slices_comes_out_like_the_whole(
     assert list(FolderStore(spread.settings.home).list(SLICES)) == []
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mixed", "packed", "lines", "csv", "ndjson"])
 def test_a_batch_that_tasks_parse_comes_out_like_the_whole(
     make_lab: Callable[..., Lab], sliced: pytest.MonkeyPatch, kind: str

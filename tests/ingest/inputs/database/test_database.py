@@ -148,6 +148,7 @@ def test_a_mark_may_be_a_number(erp: Erp, shop: Callable[[str], Lab], column: st
     assert lab.rows("SELECT note FROM shop_v1.orders ORDER BY id") == [("a",), ("",), ("c",), ("changed",)]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -122,6 +122,7 @@ def test_a_batch_ends_behind_the_transaction_that_fills_it(make_shop: MakeShop) 
     assert PART_BYTES > 1
 
 
+@pytest.mark.slow
 def test_other_tables_of_the_publication_and_rolled_back_changes_are_no_records(shop: Shop) -> None:
     shop.run("CREATE TABLE other (id int PRIMARY KEY)", "ALTER PUBLICATION decant ADD TABLE other")
     shop.run("INSERT INTO other VALUES (1)", "BEGIN; INSERT INTO orders VALUES (9, 9); ROLLBACK")

@@ -120,7 +120,7 @@ def test_a_broker_of_kafka_with_tls_is_read_and_written(kafka: str, certificate:
     assert read_all(KafkaClient(source)) == [b'{"a": 1}']
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
