@@ -38,7 +38,7 @@ Load = Callable[[Callable[..., Lab]], Lab]  # builds and loads a product, with `
 PROCESSES = ("subprocess", "run_embedded", "uvicorn")  # what a file of tests that start processes imports,
 STARTERS = {
     f"tests.support.{name}"
-    for name in ("command_line", "deployment", "killed", "proxies", "serve_process", "site", "tools")
+    for name in ("command_line", "deployment", "killed", "proxies", "serve_process", "site", "tools", "walkthrough")
 }  # or has parts of
 
 

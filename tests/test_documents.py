@@ -227,6 +227,7 @@ def test_the_readme_is_short() -> None:
     assert len(README.splitlines()) <= 200
 
 
+@pytest.mark.slow
 def test_every_request_of_the_tour_is_answered_as_it_says(flights: Lab) -> None:
     key = create_key(make_engine(flights.urls.write), read_secret(flights.settings), "tour", ["nyc-flights:read"])
     requests = [*find_requests(TOUR), *find_requests(section("Two commands", README))]

@@ -64,6 +64,7 @@ def test_the_bill_of_materials_names_each_pinned_package_with_its_hashes(sbom: d
     assert {part["purl"] for part in sbom["components"]} >= {f"pkg:pypi/{name}@{version}" for name, version in pinned}
 
 
+@pytest.mark.slow
 def test_the_bill_of_materials_is_decant_s_and_of_a_version_that_tools_read(sbom: dict[str, Any]) -> None:
     assert (sbom["bomFormat"], sbom["specVersion"]) == ("CycloneDX", "1.6")
     assert sbom["metadata"]["component"]["name"] == "decant-data"

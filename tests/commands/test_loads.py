@@ -52,6 +52,7 @@ def test_status_says_what_is_fresh_what_is_late_and_what_does_not_fit(town: Lab)
     assert "late by 24 h" in run(town, "status").stdout
 
 
+@pytest.mark.slow
 def test_freshness_is_held_against_the_newest_timestamp_of_the_element_that_the_contract_names(
     make_lab: Callable[..., Lab],
 ) -> None:
@@ -112,6 +113,7 @@ def test_a_piped_ingest_prints_a_line_as_each_load_ends(town: Lab) -> None:
     assert any(line.startswith("people@1.pets  unchanged  ") for line in lines)
 
 
+@pytest.mark.slow
 def test_ingest_as_json_counts_nothing_where_nothing_was_looked_at(town: Lab) -> None:
     reports = json.loads(run(town, "ingest", "--json").stdout)
     assert [report["status"] for report in reports] == ["unchanged"] * 2

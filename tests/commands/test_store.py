@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from secrets import token_hex
 
+import pytest
+
 from tests.support.buckets import LOGIN, make_bucket
 from tests.support.command_line import run
 from tests.support.lab import Lab
@@ -14,6 +16,7 @@ from tests.support.lab import Lab
 GOOD = "id,name,age,born\n1,Ann,30,1990-01-31\n"
 
 
+@pytest.mark.slow
 def test_a_home_is_moved_into_a_bucket_and_checked(
     make_lab: Callable[..., Lab], bucket_server: str, tmp_path: Path
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import yaml
 
 from runtime.settings.settings import PROJECT_ROOT, load_settings
@@ -14,6 +15,7 @@ SCALE: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text(encod
 SERVICES: dict[str, dict[str, Any]] = SCALE["services"]
 
 
+@pytest.mark.slow
 def test_the_file_is_what_the_specification_of_compose_says() -> None:
     check_compose(FOLDER / "compose.yaml")
 

@@ -320,6 +320,7 @@ def test_with_one_superuser_login_a_load_measures_with_the_rights_of_its_product
             cursor.execute("SELECT * FROM staff_v1.salaries")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("single", [False, True])
 def test_rules_and_queries_load_with_their_own_rights(make_lab: MakeLab, single: bool) -> None:
     text = with_query("select id from own union select n from generate_series(10, 12) as n").replace(

@@ -84,7 +84,9 @@ class Databases:
         self.numbers = count(1)
         self.by_contracts: dict[tuple[str, ...], Template] = {}
         self.by_tables: dict[str, Template] = {}
+        # Of what was asked for once: most contracts, and most tables, come no second time and need no template.
         self.asked: set[tuple[str, ...]] = set()
+        self.migrated: set[str] = set()
         self.base: str | None = None
         self.dropper = ThreadPoolExecutor(max_workers=1)
         # One of each thread that asked, kept: to connect costs the server more than most statements.
@@ -137,12 +139,12 @@ class Databases:
             # Scripts of a product that the folder had before would be part of the template of these tables.
             tables = None if find_scripts(lab) else describe_tables(lab.catalog)
             similar = self.by_tables.get(tables or "")
-            if similar is not None and contracts not in self.asked:
-                # Most contracts are asked for once: these need no template of their own.
-                self.asked.add(contracts)
-                self.create(similar.name, name)
-                similar.write_scripts(lab)
-                bring_up(lab, {product.schema for product in lab.catalog.products.values()})
+            known = contracts in self.asked or (similar is None and tables in self.migrated)
+            self.asked.add(contracts)
+            if tables is not None:
+                self.migrated.add(tables)
+            if not known:
+                self.make_migrated(lab, name, similar)
                 return
             template = self.by_contracts[contracts] = self.make_template(lab, similar)
             lab.urls = self.urls(name)
@@ -153,12 +155,17 @@ class Databases:
 
     def make_template(self, lab: Lab, similar: Template | None) -> Template:
         """A database that was migrated to the product's contracts, from one with the same tables if there is one."""
-        name = self.create(similar.name if similar else self.find_base())
+        name = self.next_name()
         lab.urls = self.urls(name)
+        self.make_migrated(lab, name, similar)
+        return Template(name, {path.name: path.read_text() for path in find_scripts(lab)})
+
+    def make_migrated(self, lab: Lab, name: str, similar: Template | None) -> None:
+        """Makes a database that is migrated by itself, from one with the same tables if there is one."""
+        self.create(similar.name if similar else self.find_base(), name)
         if similar is not None:
             similar.write_scripts(lab)
         bring_up(lab, {product.schema for product in lab.catalog.products.values()} if similar else set())
-        return Template(name, {path.name: path.read_text() for path in find_scripts(lab)})
 
     @contextmanager
     def labs(self, folder: Path) -> Iterator[Callable[..., Lab]]:

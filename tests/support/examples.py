@@ -27,10 +27,9 @@ def mark_samples(items: Iterable[pytest.Item]) -> None:
     """Of a test that is `sampled`, each change tries the first of every five cases; the others are `slow`."""
     seen: Counter[tuple[Path, str]] = Counter()
     for item in items:
-        marker = item.get_closest_marker("sampled")
-        if marker is None:
+        if item.get_closest_marker("sampled") is None:
             continue
         function = item.path, item.nodeid.split("[")[0]
-        if seen[function] % marker.kwargs.get("each", ONE_OF):
+        if seen[function] % ONE_OF:
             item.add_marker("slow")
         seen[function] += 1

@@ -77,6 +77,7 @@ def closed(lab: Lab) -> list[int]:
     return [row[0] for row in lab.rows(STATES) if row[1] == "dismissed"]
 
 
+@pytest.mark.slow
 def test_records_are_chosen_by_reason_by_id_or_by_load(rejected: Lab, client: httpx.Client) -> None:
     for chosen, ids in CHOSEN:
         load = dismiss(rejected, client, **chosen)
@@ -205,6 +206,7 @@ def test_a_dataset_that_has_no_input_any_more_can_be_tidied_up(rejected: Lab) ->
         assert dismiss(lab, client, rule="maximum")["notes"] == ["dismissed: 1 rejected records"]
 
 
+@pytest.mark.slow
 def test_a_form_of_choice_that_this_version_does_not_know_fails_its_load(rejected: Lab, client: httpx.Client) -> None:
     load = client.post("/operations/dismissals", json=BODY | {"rule": "required"}).json()["data"][0]
     rejected.rows(

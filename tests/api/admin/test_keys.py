@@ -226,6 +226,7 @@ def test_one_key_of_a_line_is_revoked_where_only_it_is_meant(client: httpx.Clien
     assert states == [401, 200]
 
 
+@pytest.mark.slow
 def test_a_rotation_beside_a_revocation_leaves_no_key_behind(
     client: httpx.Client, admin: dict[str, str], closed: Lab
 ) -> None:

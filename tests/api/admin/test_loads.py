@@ -132,6 +132,7 @@ REFUSED_BODIES = [
 ]
 
 
+@pytest.mark.slow
 def test_a_query_that_means_nothing_is_refused(loaded: Lab) -> None:
     with client_with(loaded, "ops:read") as client:
         for query, code in REFUSED_QUERIES:
@@ -148,6 +149,7 @@ def test_a_body_that_asks_for_nothing_known_is_refused(loaded: Lab) -> None:
     assert loaded.rows("SELECT count(*) FROM decant.loads WHERE status = 'queued'") == [(0,)]
 
 
+@pytest.mark.slow
 def test_other_media_types_and_unknown_loads_are_refused(loaded: Lab) -> None:
     with client_with(loaded, "ops:read", "ops:write") as client:
         answers: list[Any] = [client.post("/operations/loads", content=b"x", headers={"Content-Type": "text/csv"})]

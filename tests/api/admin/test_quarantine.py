@@ -140,6 +140,7 @@ def test_rejected_records_are_filtered_and_counted_by_reason(make_lab: Callable[
             assert client.get(f"/operations/rejects/reasons?{query}").status_code == 422, query
 
 
+@pytest.mark.slow
 def test_of_more_records_than_can_be_counted_the_latest_are(
     make_lab: Callable[..., Lab], monkeypatch: pytest.MonkeyPatch
 ) -> None:

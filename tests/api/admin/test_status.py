@@ -115,6 +115,7 @@ def test_a_withheld_load_waits_for_a_decision_and_overtakes_what_failed_before(m
     assert attention(lab) == []
 
 
+@pytest.mark.slow
 def test_each_erasure_that_failed_is_an_incident_of_its_own(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(PEOPLE)
     lab.ingest("people.people", GOOD)
@@ -152,6 +153,7 @@ def test_what_is_late_has_an_entry_unless_another_says_why(make_lab: Callable[..
     assert incident["message"] == f"Load {failed} failed (source_missing). Readers keep revision 1, late by 3 d."
 
 
+@pytest.mark.slow
 def test_quarantine_grows_with_the_newest_load_alone_and_no_value_is_told(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(PEOPLE)
     lab.ingest("people.people", GOOD + "3,,30,\n4,Di,secret,\n")

@@ -249,6 +249,7 @@ class SlowHeads(Heads):
         await self.may_end.wait()
 
 
+@pytest.mark.slow
 def test_a_revision_is_found_though_the_heads_were_being_read_when_it_came(lab: Lab) -> None:
     publish(lab, FIRST, 1)
 

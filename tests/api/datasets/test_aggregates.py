@@ -153,6 +153,7 @@ def test_a_walk_over_groups_gives_each_once_and_in_order(client: httpx.Client, s
     assert sum(row["count"] for row in whole) == 400
 
 
+@pytest.mark.slow
 def test_a_sum_of_floats_is_the_same_wherever_its_records_lie(make_lab: Callable[..., Lab]) -> None:
     lab, source = make_lab(SALES, cache_bytes=0), random.Random(5)
     sales = [sale | {"weight": source.random() * 10 ** source.randrange(9)} for sale in make_sales(400)]
@@ -178,6 +179,7 @@ def test_a_sum_may_pass_what_a_bigint_holds(make_lab: Callable[..., Lab]) -> Non
         assert int(answer.json()["data"][0]["sum_pieces"]) == number * most
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_an_older_revision_is_aggregated_as_it_was(client: httpx.Client, shop: Lab) -> None:
     before = ask(client, "group_by=place&measure=count,sum:price")

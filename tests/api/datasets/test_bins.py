@@ -227,6 +227,7 @@ def test_a_walk_over_bins_gives_each_once(client: httpx.Client) -> None:
     assert client.get(other).json()["code"] == "invalid_cursor"
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_bins_of_a_revision_stay_as_they_were(client: httpx.Client, air: Lab) -> None:
     query = "group_by=bin(weight,0.1),bin(price,0.125),bin(big,7)&measure=count,sum:price&at=1"

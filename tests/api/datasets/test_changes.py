@@ -149,6 +149,7 @@ def test_a_walk_up_to_a_moment_ends_there_whatever_comes(client: httpx.Client, s
     assert client.get(f"{DATASET}/changes?since=1&at=3&cursor={cursor}").json()["code"] == "invalid_cursor"
 
 
+@pytest.mark.slow
 def test_a_walk_that_would_end_before_it_begins_is_refused(client: httpx.Client, shop: Lab) -> None:
     for pieces in (1, 2, 3):
         load(shop, {("Ghent", 1): pieces})

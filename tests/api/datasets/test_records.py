@@ -155,6 +155,7 @@ def test_any_revision_that_is_kept_can_be_read(shop: Lab, client: httpx.Client) 
     problem(client, f"{RECORDS}?at=0", 410, "revision_gone")
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_at_takes_a_timestamp_too(shop: Lab, client: httpx.Client) -> None:
     ((published,),) = shop.rows(
@@ -431,6 +432,7 @@ def test_an_estimate_is_the_same_for_one_revision_and_exact_for_an_older_one(mak
         assert (counted["value"], counted["exact"]) == (matching[0][0], True)
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_an_exact_number_is_looked_for_as_it_is_in_a_list(client: httpx.Client, shop: Lab) -> None:
     report = shop.ingest("shop.things", as_csv([row | {"price": "10.50"} for row in make_rows(300)]), "things.csv")

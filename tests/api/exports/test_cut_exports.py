@@ -61,7 +61,7 @@ def read_rest(connection: socket.socket) -> bytes:
             rest = rest[-1000:] + piece
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.parametrize("form", [b"csv", b"ndjson", b"arrow"])
 def test_an_export_whose_statement_is_ended_midway_has_no_end(
     lab: Lab, address: tuple[str, int], form: bytes

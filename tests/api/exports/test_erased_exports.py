@@ -46,7 +46,7 @@ def kept_files(lab: Lab) -> list[Path]:
     return [path for path in lab.settings.exports_folder.rglob("*") if path.is_file()]
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["parquet", "xlsx"])
 def test_a_file_that_many_ask_for_at_once_is_built_once_for_all(people: Lab, client: httpx.Client, form: str) -> None:
     with ThreadPoolExecutor(MANY) as threads:
@@ -76,6 +76,7 @@ def test_an_erased_record_takes_every_kept_file_that_held_it_along(people: Lab, 
     assert all(path.name.partition("-")[2].startswith("3-") for path in kept_files(people))
 
 
+@pytest.mark.slow
 def test_a_service_with_a_folder_of_its_own_forgets_what_was_erased_elsewhere(people: Lab, tmp_path: Path) -> None:
     elsewhere = Lab(people.settings.model_copy(update={"home": tmp_path / "elsewhere"}), people.urls)
     assert elsewhere.settings.exports_folder != people.settings.exports_folder

@@ -215,7 +215,7 @@ def test_what_is_being_made_while_a_record_of_it_is_erased_is_neither_sent_nor_k
     assert [path for path in kept_files(people) if path.suffix != ".lock"] == []
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.filterwarnings(LEFT_OPEN)
 @pytest.mark.parametrize("form", ["parquet", "xlsx"])
 def test_what_is_being_made_while_an_older_record_is_erased_is_made_again(

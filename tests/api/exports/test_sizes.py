@@ -60,7 +60,7 @@ def test_a_kept_file_has_its_exact_size_and_nothing_is_made_to_know_the_others(m
         assert (after["revision"], {each["exact"] for each in after["data"]}) == (2, {False})
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [3, 1500])
 def test_estimates_come_near_for_few_records_too(make_lab: Callable[..., Lab], count: int) -> None:
     described = PEOPLE.replace("{name: name, ", "{name: name, description: What somebody is called in the register, ")

@@ -59,6 +59,7 @@ def test_the_example_with_curl_prints_what_the_page_shows(base: str) -> None:
     assert re.sub(r"epoch=\w+", "", printed["changes"]) == re.sub(r"epoch=\w+", "", said["changes"])
 
 
+@pytest.mark.slow
 def test_the_example_in_python_yields_revisions_and_goes_on_where_it_was(lab: Lab, base: str) -> None:
     names: dict[str, Any] = {}
     exec(example("python", base), names)

@@ -42,6 +42,7 @@ def test_the_part_of_a_catalogue_has_what_a_dataset_reads_and_nothing_else(lab: 
     assert len(catalog.datasets()) == 3, "the whole stays as it is"
 
 
+@pytest.mark.slow
 def test_one_dataset_is_read_alone_and_is_as_fresh_as_the_whole_catalogue_says(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(DERIVED + SLA.lstrip("\n"))
     for address, content in (("people.people", GOOD), ("people.ages", None), ("people.oldest", None)):

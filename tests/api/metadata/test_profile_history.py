@@ -53,6 +53,7 @@ def test_what_the_caller_does_not_see_has_no_figures(client: httpx.Client) -> No
         assert [each["property"] for each in entry["properties"]] == ["id", "name", "age"]
 
 
+@pytest.mark.slow
 def test_a_page_leads_to_the_next(client: httpx.Client) -> None:
     first = client.get(HISTORY, params={"limit": 1}).json()
     assert [each["revision"] for each in first["data"]] == [3]

@@ -304,6 +304,7 @@ def test_a_document_is_made_once_however_many_ask_and_in_its_own_thread(lab: Lab
     }
 
 
+@pytest.mark.slow
 def test_what_is_kept_is_bounded_by_its_bytes(lab: Lab) -> None:
     size = 60_000
     documents = make_documents(lab, kept_limit=size)

@@ -61,6 +61,7 @@ def test_every_link_of_a_page_opens_for_who_is_signed_in(shop: Lab, client: http
     assert visitor.get("/account").status_code == 200
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("form", ["csv", "ndjson", "parquet", "arrow", "xlsx"])
 def test_a_download_is_what_the_key_downloads(shop: Lab, client: httpx.Client, form: str) -> None:
     key = make_key(shop, "people:read")

@@ -139,6 +139,7 @@ def test_several_processes_draw_the_same_as_one() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.slow
 def test_more_groups_than_a_picture_holds_are_not_drawn() -> None:
     rows = [{"a": f"{n}", "b": f"{n}", "count": n} for n in range(1000)]
     assert chart_of_groups("heat", ["a", "b"], ["a", "b"], "count", rows) is None

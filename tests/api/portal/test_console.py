@@ -135,6 +135,7 @@ def test_keys_have_their_names_beside_their_ids(make_lab: Callable[..., Lab]) ->
         assert "<td>the owner</td>" in owner.get("/console/loads").text
 
 
+@pytest.mark.slow
 def test_a_queued_load_says_that_it_waits_and_names_no_start(lab: Lab, owner: Visitor) -> None:
     page = owner.get(owner.send("/console/loads/3", "/console/loads").headers["location"]).text
     assert "It waits: no worker is alive." in page
@@ -238,6 +239,7 @@ def dismiss(owner: Visitor, page: str, **fields: str | list[str]) -> httpx.Respo
     return owner.send(page, "/console/rejects/replay", to="/console/rejects/dismiss", **fields)
 
 
+@pytest.mark.slow
 def test_a_failed_load_is_loaded_again(lab: Lab, owner: Visitor) -> None:
     lab.write("missing.csv", "id\n1\n")
     assert run(lab, owner.send("/console/loads/3", "/console/loads")) == "published"

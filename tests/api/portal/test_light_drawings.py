@@ -82,6 +82,7 @@ def test_a_lighter_drawing_looks_the_same(drawings: list[tuple[str, str]], chrom
         page.close()
 
 
+@pytest.mark.slow
 def test_a_drawing_has_half_the_bytes_at_most(drawings: list[tuple[str, str]]) -> None:
     for whole, light in drawings:
         root = ElementTree.fromstring(whole)

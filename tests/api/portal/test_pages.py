@@ -283,6 +283,7 @@ def test_a_comparison_shows_what_changed_cell_by_cell(make_lab: Callable[..., La
         assert (wrong.status_code, 'role="alert"' in wrong.text) == (422, True)
 
 
+@pytest.mark.slow
 def test_answers_and_pages_lead_to_each_other(product: Product) -> None:
     with product(load_shop).serve() as client:
         for path, page in (

@@ -43,6 +43,7 @@ def test_figures_are_the_answers_of_the_questions_that_they_name(product: Produc
         assert "€" in page.text
 
 
+@pytest.mark.slow
 def test_every_block_is_of_one_revision_says_so_and_leads_to_the_explorer(product: Product) -> None:
     with product(load_shop).serve() as client:
         page = client.get(SALES)
@@ -161,6 +162,7 @@ def test_a_faulty_report_says_what_is_wrong_and_the_list_marks_it(product: Produ
         assert client.get("/reports/..%2fsales").status_code == 404
 
 
+@pytest.mark.slow
 def test_overviews_show_what_the_caller_may_know(product: Product) -> None:
     lab = product(load_shop)
     with lab.serve() as client:
@@ -219,6 +221,7 @@ def test_the_navigation_leads_to_reports_where_there_are_any(make_lab: Callable[
         assert '<a href="/reports">Reports</a>' in after.text
 
 
+@pytest.mark.slow
 def test_a_dataset_without_a_revision_has_a_note(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(SHOP)
     lab.migrate()

@@ -201,6 +201,7 @@ def test_who_brings_a_key_keeps_it_when_choosing_the_document_of_a_product(
     assert found == {"complaints": [], "offered": ["Overview", "People v1"], "status": 200, "data": ANN}
 
 
+@pytest.mark.slow
 def test_all_of_it_works_behind_a_proxy_below_a_path(make_lab: Callable[..., Lab], tmp_path: Path) -> None:
     with run_issuer() as issuer:
         issuer.api.answer = Login(issuer).answer

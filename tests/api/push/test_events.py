@@ -165,6 +165,7 @@ def test_what_became_of_somebody_else_s_event_is_told_to_nobody_who_pushes_it_ag
         assert outcomes(client, mine, send(client, event, **CLOUD, **mine).json()) == ["rejected"]
 
 
+@pytest.mark.slow
 def test_a_rotated_key_is_still_the_same_client(sensors: Lab) -> None:
     with sensors.serve() as client:
         key = make_key(sensors)

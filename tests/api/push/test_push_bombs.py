@@ -94,6 +94,7 @@ def test_others_are_answered_while_a_large_push_is_taken_and_it_is_kept_as_it_ca
         assert ",".join(row[0] for row in kept) == (text[1:-1] if text.startswith("[") else text)
 
 
+@pytest.mark.slow
 def test_what_unpacks_in_many_pieces_is_whole(sensors: Lab, client: httpx.Client) -> None:
     for size in (262_144, 262_145, 524_288, 3_000_000):
         expander = "x" * (size // 2) + random.Random(size).randbytes(size // 4).hex()

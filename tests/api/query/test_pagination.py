@@ -137,6 +137,7 @@ def test_a_place_that_is_no_longer_there_is_gone_and_no_end_of_the_walk(lab: Lab
     assert (answer.status_code, answer.json()["code"]) == (410, "revision_gone")
 
 
+@pytest.mark.slow
 def test_long_addresses_are_refused_at_once_or_walked_to_their_end(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(NOTES, url_limit_bytes=900)
     assert lab.ingest("notes.notes", json.dumps(make_notes()), "notes.json").status == "published"
@@ -161,6 +162,7 @@ def test_long_addresses_are_refused_at_once_or_walked_to_their_end(make_lab: Cal
     assert {"refused", "walked"} == set(outcomes)
 
 
+@pytest.mark.slow
 def test_a_link_is_given_only_where_proxies_take_it(client: httpx.Client) -> None:
     for length in (100, 2000, 2900, 5000):
         url = f"{URL}/records?limit=7&area[ne]={'q' * length}"

@@ -111,6 +111,7 @@ def test_the_index_answers_the_search(library: Lab) -> None:
     assert any("Bitmap Index Scan on sx_books_" in line for (line,) in plan)
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_a_text_of_any_length_can_be_published_and_searched(library: Lab) -> None:
     words = " ".join(f"word{number}" for number in range(60_000))

@@ -284,6 +284,7 @@ def test_a_walk_of_a_limited_view_goes_on_where_its_place_has_left_the_view(
     assert seen == mine
 
 
+@pytest.mark.slow
 def test_callers_of_two_views_at_once_never_get_each_other_s_bytes(client: httpx.Client, shop: Lab) -> None:
     views = {kind: key_of(shop, f"shop:role:partner_{kind}") for kind in "ab"}
     paths = [f"{ITEMS}/records?limit={limit}&properties=kind" for limit in (3, 7, 1000)]

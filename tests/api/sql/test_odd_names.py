@@ -208,6 +208,7 @@ printable = st.text(
 )
 
 
+@pytest.mark.slow
 @hypothesis_settings(
     max_examples=2, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )

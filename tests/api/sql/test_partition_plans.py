@@ -107,6 +107,7 @@ def test_a_filter_by_an_indexed_property_finds_its_records_in_the_order_of_the_k
     check(explain(lab, compile_page(view, shape)))
 
 
+@pytest.mark.slow
 def test_walks_are_in_order_and_an_estimate_sums_over_the_partitions(lab: Lab) -> None:
     base = "/data/people/v1/people"
     with lab.serve() as client:

@@ -117,6 +117,7 @@ def test_readers_that_never_read_hold_little_and_are_let_go(make_lab: Callable[.
         assert all(read_to_end(reader) < length for reader in readers)
 
 
+@pytest.mark.slow
 def test_a_reader_that_is_slow_but_reads_gets_all(make_lab: Callable[..., Lab]) -> None:
     lab = make_texts(make_lab, send_timeout_seconds=3)
     with serving(lab) as address, connect(address) as reader:
@@ -143,6 +144,7 @@ def test_requests_in_one_piece_are_answered_as_their_reader_reads(make_lab: Call
         stream.close()
 
 
+@pytest.mark.slow
 def test_over_all_callers_those_who_take_nothing_make_room(make_lab: Callable[..., Lab]) -> None:
     lab = make_texts(make_lab, send_timeout_seconds=600, send_bytes=12_000_000)
     with serving(lab) as address, ExitStack() as held:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +41,12 @@ def read_facts(lab: Lab) -> list[list[tuple[Any, ...]]]:
 
 
 def test_a_clone_of_the_same_tables_is_as_a_database_that_was_migrated(tmp_path: Path, databases: Databases) -> None:
-    with databases.labs(tmp_path / "first") as make, databases.labs(tmp_path / "second") as make_second:
-        make(PLAIN)
+    with ExitStack() as stack:
+        # What is asked for again becomes a template.
+        for folder in ("first", "again"):
+            stack.enter_context(databases.labs(tmp_path / folder))(PLAIN)
         known = len(databases.by_tables)
-        clone = make_second(SEARCHED)
+        clone = stack.enter_context(databases.labs(tmp_path / "clone"))(SEARCHED)
         assert len(databases.by_tables) == known
         name = databases.create()
         alone = Lab.build(tmp_path / "alone", databases.urls(name), SEARCHED)
@@ -57,8 +60,9 @@ def test_a_clone_of_the_same_tables_is_as_a_database_that_was_migrated(tmp_path:
 
 
 def test_other_tables_are_migrated_anew(tmp_path: Path, databases: Databases) -> None:
-    with databases.labs(tmp_path) as make:
+    with ExitStack() as stack:
         known = len(databases.by_tables)
-        lab = make(WIDER)
+        for folder in ("first", "again"):
+            lab = stack.enter_context(databases.labs(tmp_path / folder))(WIDER)
         assert len(databases.by_tables) == known + 1
         assert plan_migration(lab.settings, lab.urls.owner, lab.catalog) == []

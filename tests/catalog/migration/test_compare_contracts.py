@@ -245,6 +245,7 @@ STEPS = [
 ]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(("change", "step", "sentence"), STEPS)
 def test_each_change_demands_its_step_and_says_what_it_is(change: str, step: Step, sentence: str) -> None:
     comparison = compare_contracts(build(contract()), build(edit(change)))
@@ -254,6 +255,7 @@ def test_each_change_demands_its_step_and_says_what_it_is(change: str, step: Ste
     assert str(comparison.lowest_version) in comparison.problem
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(("change", "step", "sentence"), STEPS)
 def test_what_is_undone_is_a_change_too(change: str, step: Step, sentence: str) -> None:
     assert compare_contracts(build(edit(change)), build(contract())).changes

@@ -105,6 +105,7 @@ def test_a_login_touches_no_table_in_another_way_than_its_own(people: Lab, login
     assert others == expected
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("login", LOGINS)
 def test_a_login_becomes_nobody_else_and_makes_or_changes_nothing(people: Lab, login: str) -> None:
     refused = [

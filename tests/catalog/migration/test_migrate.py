@@ -313,7 +313,7 @@ def test_a_column_dropped_and_added_again_is_filled_by_the_same_batch(make_lab: 
     assert lab.rows("SELECT age FROM people_v0.people ORDER BY id") == [(30,), (41,)]
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("after", "words"),
     [
@@ -375,6 +375,7 @@ def test_a_key_over_records_that_share_it_is_refused_in_words(make_lab: Callable
     assert (report.outcome.inserted, report.outcome.updated) == (0, 1)
 
 
+@pytest.mark.slow
 def test_names_that_need_quotes_are_migrated_like_any_other(make_lab: Callable[..., Lab]) -> None:
     odd = EARLY.replace("{name: age,", "{name: age, physicalName: 'A:g\"e %s',").replace(
         "  - name: people\n", "  - name: people\n    physicalName: 'Peo:ple %'\n"
@@ -435,6 +436,7 @@ def test_a_key_of_whole_numbers_gets_no_sequence(lab: Lab) -> None:
 # Names and contracts of others
 
 
+@pytest.mark.slow
 def test_a_product_with_a_long_name_and_one_without_datasets_are_migrated(make_lab: Callable[..., Lab]) -> None:
     long = PEOPLE.replace("id: people", "id: 0f3c1f8e-9a3b-4f7e-8a35-6d3b1f0c9c11", 1)
     nothing = "apiVersion: v3.0.2\nkind: DataContract\nid: nothing\nversion: 1.0.0\nstatus: active\nschema: []\n"

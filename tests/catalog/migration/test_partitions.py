@@ -153,7 +153,7 @@ def test_a_new_dataset_has_its_partitions_and_nothing_is_left_to_migrate(make_la
     assert plan(lab) == []
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.parametrize("numbers", [(8, 4, None, 2), (8, None), (2, 16, 3)])
 def test_a_loaded_table_is_copied_and_keeps_all_that_it_had(people: Lab, numbers: tuple[int | None, ...]) -> None:
     with psycopg.connect(people.urls.owner, autocommit=True) as owner:
@@ -191,6 +191,7 @@ def test_a_loaded_table_is_copied_and_keeps_all_that_it_had(people: Lab, numbers
         assert client.get("/data/people/v1/people/records?q=bob&at=2").json()["data"][0]["name"] == "Bob"
 
 
+@pytest.mark.slow
 def test_the_step_that_it_demands_is_a_patch(people: Lab) -> None:
     with pytest.raises(MigrationError, match=r"partitions is 4 instead of none[\s\S]*set version 1\.0\.1 or later"):
         apply(people, spread(4))
@@ -224,6 +225,7 @@ def test_the_column_of_partitions_changes_with_its_type_and_with_the_key(make_la
     assert people.rows("SELECT count(*) FROM people_v1.people") == [(40,)]
 
 
+@pytest.mark.slow
 def test_a_dataset_that_goes_takes_its_partitions_with_it(make_lab: Callable[..., Lab]) -> None:
     other = "  - name: other\n    properties: [{name: id, logicalType: integer, primaryKey: true}]\nroles:"
     lab = make_lab(spread(4).replace("roles:", other))
@@ -233,6 +235,7 @@ def test_a_dataset_that_goes_takes_its_partitions_with_it(make_lab: Callable[...
     assert lab.rows(PARTITIONS.replace("oid::regclass::text", "count(*)")) == [(8,)]
 
 
+@pytest.mark.slow
 def test_what_a_copy_would_lose_stops_it(people: Lab) -> None:
     for made, dropped, told in (
         ("VIEW people_v1.mine AS SELECT name FROM people_v1.people", "VIEW people_v1.mine", "other objects depend"),
@@ -317,6 +320,7 @@ def copied(lab: Lab, login: str) -> Iterator[None]:
         copying.commit()
 
 
+@pytest.mark.slow
 def test_a_load_that_meets_a_copy_waits_for_it(people: Lab) -> None:
     lab = change(people, spread(4, version="1.0.1"))
     with ThreadPoolExecutor(1) as pool:

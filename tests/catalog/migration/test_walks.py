@@ -95,6 +95,7 @@ def records(shape: dict[str, Any], turn: int) -> str:
 
 
 # Without shrinking: it would take minutes, and the steps that fail are few.
+@pytest.mark.slow
 @settings(deadline=None, database=None, max_examples=examples(4, 2), phases=[Phase.generate])
 @given(st.lists(draw_shape(), min_size=2, max_size=4))
 def test_any_contract_follows_any_other_or_is_refused_in_words_and_loads_afterwards(

@@ -54,6 +54,7 @@ def test_a_dataset_is_as_fresh_as_its_newest_timestamp_says_and_not_as_its_last_
     assert compare(lab)[0] is True
 
 
+@pytest.mark.slow
 def test_a_dataset_that_is_looked_at_is_fresh_however_old_its_last_change_is(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(PEOPLE.replace("schema:", PROMISE % ""), metrics_open=True)
     assert compare(lab) == (False, None), "never loaded"
@@ -65,7 +66,7 @@ def test_a_dataset_that_is_looked_at_is_fresh_however_old_its_last_change_is(mak
     assert compare(lab)[0] is True
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.parametrize(("newest", "is_fresh"), [("2013-12-31", True), ("2013-12-29", False)])
 def test_a_dataset_whose_data_has_ended_is_late_only_where_its_end_is_missing(
     make_lab: Callable[..., Lab], newest: str, is_fresh: bool

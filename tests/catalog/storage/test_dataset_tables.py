@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import pytest
+
 from catalog.contract.load import lint_contracts
 from catalog.model.dataset import links_of
 from catalog.storage.dataset_tables import build_tables, name_relations
@@ -32,6 +34,7 @@ schema:
 """
 
 
+@pytest.mark.slow
 def test_each_index_finds_by_what_the_contract_names_and_goes_on_in_the_order_of_the_key(
     make_lab: Callable[..., Lab],
 ) -> None:

@@ -110,6 +110,7 @@ def test_a_second_migration_sends_one_statement_for_all_roles_and_a_change_is_fo
     assert readable(lab, "decant_product_reports_v1") == {"reports_v1.pay", "staff_v1.salaries"}
 
 
+@pytest.mark.slow
 def test_the_role_of_a_product_goes_with_its_schema_and_not_before(make_lab: MakeLab) -> None:
     # Under a name of its own: roles belong to the server, and other tests go on with theirs.
     lab = make_lab(STAFF.replace("reports@1", "briefs@1"), TOWN, REPORTS.replace("id: reports", "id: briefs"))

@@ -175,6 +175,7 @@ def test_any_other_form_and_any_day_that_is_none_is_no_value(
         assert (by_duckdb(engine, chosen, text), by_python(chosen.pattern, text)) == (None, None), text
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("pattern", "kind"), list(dict.fromkeys((row[0], row[1]) for row in READ)), ids=lambda value: str(value)
 )

@@ -82,6 +82,7 @@ def test_a_name_that_moves_within_a_nested_value_is_told(make_lab: Callable[...,
     assert emptied(lab, json.dumps(records[1]), "people.ndjson") == [f"{EMPTIED}age"]
 
 
+@pytest.mark.slow
 def test_a_batch_that_is_not_the_whole_dataset_may_lack_values(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(PEOPLE.replace("mode: snapshot", "mode: upsert"))
     assert emptied(lab, "id,name,age,born\n1,Ann,30,\n") == []

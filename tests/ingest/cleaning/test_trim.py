@@ -163,6 +163,7 @@ def test_pushed_events(make_lab: MakeLab, more: str, typed: Any, written: Any) -
     assert [event["outcome"] for event in told] == wanted[name]
 
 
+@pytest.mark.slow
 def test_a_key_with_blanks_has_an_address_of_its_own_and_a_derived_dataset_keeps_it(make_lab: MakeLab) -> None:
     contract = CONTRACT.format(input="server: here, path: items.ndjson, format: ndjson", more="").replace(
         "roles:\n",
@@ -188,6 +189,7 @@ def test_a_key_with_blanks_has_an_address_of_its_own_and_a_derived_dataset_keeps
         assert [record["size"] for record in found] == [2]
 
 
+@pytest.mark.slow
 def test_a_good_record_closes_no_rejected_one_whose_key_differs_in_blanks(make_lab: MakeLab) -> None:
     lab = build(make_lab, "server: here, path: items.ndjson, format: ndjson, mode: upsert")
     lab.write("items.ndjson", '{"code": "a", "size": "x"}\n{"code": "a ", "size": "y"}\n{"code": "b"}\n')

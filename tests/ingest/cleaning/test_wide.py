@@ -50,6 +50,7 @@ def clean(folder: Path, rows: int, **chosen: Any) -> int:
         return batch.accepted
 
 
+@pytest.mark.slow
 def test_a_few_records_of_many_columns_fit_into_the_memory_of_the_defaults(tmp_path: Path) -> None:
     assert clean(tmp_path, 30, duckdb_threads=4) == 30
 

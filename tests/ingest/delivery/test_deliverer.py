@@ -131,6 +131,7 @@ def test_the_receiver_for_node_takes_what_is_signed_and_nothing_else(sender: Sen
     assert printed == ["io.decant.revision.published revisions/1", "t s"]
 
 
+@pytest.mark.slow
 def test_a_secret_that_is_rotated_signs_for_another_day(sender: Sender, receiver: RemoteApi) -> None:
     subscription, old = sender.subscribe(receiver.url)
     kept = sender.row(subscription)["secrets"]
@@ -158,6 +159,7 @@ def test_a_worker_with_another_secret_sends_nothing_that_is_signed_wrongly(
     assert sender.row(subscription)["active"]
 
 
+@pytest.mark.slow
 def test_retries_wait_longer_and_longer_and_end_after_three_days_with_a_note(
     sender: Sender, receiver: RemoteApi
 ) -> None:
@@ -263,6 +265,7 @@ def test_a_name_that_leads_into_a_private_network_is_not_connected_to(
     assert words in sender.log(subscription)[0]["error"]
 
 
+@pytest.mark.slow
 def test_production_sends_to_this_machine_only_where_the_settings_say_so(
     make_lab: Callable[..., Lab], receiver: RemoteApi
 ) -> None:
@@ -358,6 +361,7 @@ def test_who_sees_some_records_is_told_no_counts(make_lab: Callable[..., Lab], r
     assert set(event_of(receiver.asked[0])["data"]) == {"product", "major", "dataset", "revision", "epoch", "load"}
 
 
+@pytest.mark.slow
 def test_operators_are_told_of_withheld_loads_and_readers_are_not(
     make_lab: Callable[..., Lab], receiver: RemoteApi
 ) -> None:
@@ -377,6 +381,7 @@ def test_operators_are_told_of_withheld_loads_and_readers_are_not(
     assert sender.row(lacking)["reason"] == "its key lacks the scope ops:read"
 
 
+@pytest.mark.slow
 def test_tests_and_replays_go_before_and_are_tried_once(sender: Sender, receiver: RemoteApi) -> None:
     subscription, _ = sender.subscribe(receiver.url)
     sender.publish()

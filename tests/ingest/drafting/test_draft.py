@@ -119,6 +119,7 @@ def test_packed_files_are_read_as_they_are(
     assert load(make_lab, drafted)[1].accepted == 3
 
 
+@pytest.mark.slow
 def test_a_file_of_western_windows_keeps_its_letters(tmp_path: Path, make_lab: Callable[..., Lab]) -> None:
     drafted, dataset = draft(tmp_path, "städte.csv", "id,name\n1,Köln\n2,Genève\n3,50 €\n".encode("cp1252"))
     assert input_of(dataset)["encoding"] == "cp1252"
@@ -132,6 +133,7 @@ def test_a_file_of_western_windows_keeps_its_letters(tmp_path: Path, make_lab: C
     ]
 
 
+@pytest.mark.slow
 def test_a_file_of_wide_characters_is_read(tmp_path: Path, make_lab: Callable[..., Lab]) -> None:
     drafted, dataset = draft(tmp_path, "wide.csv", "id;name\n1;Köln\n2;Genève\n".encode("utf-16"))
     assert input_of(dataset)["encoding"] == "utf-16"
@@ -179,6 +181,7 @@ def test_a_workbook_is_read(tmp_path: Path, make_lab: Callable[..., Lab]) -> Non
     assert load(make_lab, drafted)[1].accepted == 2
 
 
+@pytest.mark.slow
 def test_a_key_of_several_columns_is_found(tmp_path: Path, make_lab: Callable[..., Lab]) -> None:
     rows = [f"{place},{day},{value}" for place in "abc" for day in (1, 2, 3) for value in (0.5,)]
     drafted, dataset = draft(tmp_path, "readings.csv", "place,day,value\n" + "\n".join(rows) + "\n")
@@ -187,6 +190,7 @@ def test_a_key_of_several_columns_is_found(tmp_path: Path, make_lab: Callable[..
     assert load(make_lab, drafted)[1].accepted == 9
 
 
+@pytest.mark.slow
 def test_without_a_key_one_is_made_of_the_whole_record_and_said_to_be(
     tmp_path: Path, make_lab: Callable[..., Lab]
 ) -> None:

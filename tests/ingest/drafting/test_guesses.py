@@ -134,7 +134,7 @@ def test_decimals_that_no_number_keeps_stay_text(tmp_path: Path) -> None:
     assert drafted.notes == ("value: has more digits than a number can hold: left as text",)
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("case", "name", "query", "rows"),
     [

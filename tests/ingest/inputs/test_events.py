@@ -100,6 +100,7 @@ def test_a_bad_record_that_comes_again_is_rejected_again_for_its_new_sender(
     assert outcomes(client, headers, again) == ["rejected"]
 
 
+@pytest.mark.slow
 def test_of_two_records_with_one_key_the_newer_counts_across_pushes_and_within(
     sensors: Lab, client: httpx.Client, headers: dict[str, str]
 ) -> None:
@@ -117,6 +118,7 @@ def test_of_two_records_with_one_key_the_newer_counts_across_pushes_and_within(
     assert outcomes(client, headers, second) == ["published"], "what was replaced later was published all the same"
 
 
+@pytest.mark.slow
 def test_in_append_mode_a_key_s_first_record_stays(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(SENSORS.replace("mode: upsert", "mode: append"))
     headers = make_key(lab)

@@ -259,6 +259,7 @@ def test_few_figures_of_each_revision_are_kept_beside_the_profile(lab: Lab) -> N
     assert [(row[0], row[2]["maximum"]) for row in past_of(lab)] == [(5, 9)]
 
 
+@pytest.mark.slow
 def test_the_figures_of_fifty_revisions_are_kept(lab: Lab) -> None:
     lab.ingest("people.people", "id,name,age,born\n1,a,1,2000-01-01\n")
     engine = make_engine(lab.urls.ingest)

@@ -50,6 +50,7 @@ def test_the_same_bytes_again_end_unchanged(lab: Lab) -> None:
     assert lab.rows("SELECT revision FROM decant.datasets") == [(1,)]
 
 
+@pytest.mark.slow
 def test_going_back_to_an_earlier_file_is_a_publication_of_its_own(lab: Lab) -> None:
     other = GOOD.replace("Ann", "Anna")
     assert [lab.ingest("people.people", text).status for text in (GOOD, other, GOOD)] == ["published"] * 3

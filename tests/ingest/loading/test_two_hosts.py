@@ -196,6 +196,7 @@ def test_what_no_load_names_goes_after_a_day(hosts: tuple[Lab, Lab], tmp_path: P
     assert second.ingest(PEOPLE).status == "unchanged"
 
 
+@pytest.mark.slow
 def test_a_home_is_copied_into_the_bucket_and_goes_on_from_there(
     make_lab: Callable[..., Lab], bucket_server: str, tmp_path: Path
 ) -> None:

@@ -228,6 +228,7 @@ def test_a_missing_worker_and_keys_that_end_are_told(make_house: Callable[..., H
     assert mailbox.subjects[2:] == ["[people@1] recovered: key expires (2), no worker is alive"]
 
 
+@pytest.mark.slow
 def test_a_receiver_that_fails_for_a_while_is_told_later_and_holds_up_no_other(
     make_house: Callable[..., House], mailbox: MailServer, hook: RemoteApi
 ) -> None:
@@ -249,6 +250,7 @@ def test_a_receiver_that_fails_for_a_while_is_told_later_and_holds_up_no_other(
     assert "load failed" in json.loads(asked.body)["title"]
 
 
+@pytest.mark.slow
 def test_what_nobody_takes_is_given_up_after_a_day_and_reminded_of(
     make_house: Callable[..., House], mailbox: MailServer
 ) -> None:

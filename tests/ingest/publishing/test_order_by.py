@@ -62,7 +62,7 @@ def test_the_newest_record_of_each_key_is_current_in_any_order_of_batches(
     assert all(found[key][0] == found[key + 10][0] for key in model(batches))
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", [10_000, 1])
 def test_a_late_record_is_a_duplicate_and_said_so(lab_of: Callable[[str], Lab], kept: int, monkeypatch: Any) -> None:
     monkeypatch.setattr(
@@ -101,7 +101,7 @@ def test_texts_are_compared_alike_within_a_batch_and_beyond_it(lab_of: Callable[
     assert lab.rows("SELECT name FROM people_v1.people") == [(max(names),)] * 2
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.parametrize(("mode", "age"), [("snapshot", 1), ("append", 50)])
 def test_other_modes_keep_their_word(lab_of: Callable[[str], Lab], mode: str, age: int) -> None:
     lab = lab_of(UPSERT.replace("upsert", mode))
@@ -171,6 +171,7 @@ def test_a_good_record_closes_a_rejected_one_that_is_no_newer(
     assert states(lab) == ["replayed" if state == "open" else "superseded"]
 
 
+@pytest.mark.slow
 def test_a_rejected_record_that_is_older_comes_to_nothing_when_it_is_replayed_again(
     lab_of: Callable[[str], Lab],
 ) -> None:
@@ -183,7 +184,7 @@ def test_a_rejected_record_that_is_older_comes_to_nothing_when_it_is_replayed_ag
     assert states(lab) == ["superseded", "replayed"]
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.parametrize("age", [30, 90])
 def test_a_rejected_record_whose_value_cannot_be_read_stays_open(lab_of: Callable[[str], Lab], age: int) -> None:
     lab = lab_of(STRICT)

@@ -13,7 +13,8 @@ from tests.support.examples import examples
 from tests.support.lab import PEOPLE, Lab
 
 
-@pytest.mark.sampled(each=2)
+@pytest.mark.sampled
+@pytest.mark.sampled
 @pytest.mark.parametrize("mode", ["snapshot", "append", "upsert"])
 @settings(max_examples=examples(12, 4), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches=BATCHES)

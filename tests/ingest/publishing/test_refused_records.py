@@ -113,6 +113,7 @@ def test_what_an_index_cannot_take_is_rejected_alone(
     assert lab.rows("SELECT DISTINCT status FROM decant.loads") == [("published",)]
 
 
+@pytest.mark.slow
 def test_a_value_that_is_shorter_takes_the_place_of_the_refused_one(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(CONTRACT.replace("MODE", "upsert"))
     lab.ingest("long.things", lines({"key": "d", "note": noise(8000)}, {"key": "a"}), "things.json")
@@ -122,6 +123,7 @@ def test_a_value_that_is_shorter_takes_the_place_of_the_refused_one(make_lab: Ca
     assert lab.rows("SELECT state FROM decant.rejected_records") == [("superseded",)]
 
 
+@pytest.mark.slow
 def test_more_refused_records_than_can_be_told_apart_fail_the_load_once(
     make_lab: Callable[..., Lab], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -89,6 +89,7 @@ def test_a_record_without_its_parent_is_rejected_and_all_its_reasons_are_kept(fa
     assert [raw for (raw,) in raws] == ["2,Zoe,,b,6", "3,Zoe,,c,old", "5,Bob,,e,x"]
 
 
+@pytest.mark.slow
 def test_a_deleted_parent_leaves_its_children(family: Lab) -> None:
     family.ingest("family.children", "id,parent,school,mail,age\n1,Ada,,a,5\n", "children.csv")
     family.ingest("family.parents", "name\nBob\n", "parents.csv")
@@ -132,6 +133,7 @@ def test_a_derived_dataset_follows_what_it_reads(family: Lab) -> None:
     assert [p[0]["revisions"] for p in positions if p[0]] == [{"children": 1}, {"children": 2}]
 
 
+@pytest.mark.slow
 def test_a_query_that_fails_leaves_the_good_data_alone(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(FAMILY.replace("avg(age)", "avg(1 / (age - 5))"))
     lab.ingest("family.parents", "name\nAda\n", "parents.csv")

@@ -40,6 +40,7 @@ def test_a_replay_of_nothing_changes_nothing_and_keeps_the_input_s_position(lab:
     assert lab.rows("SELECT * FROM decant.input_states") == before
 
 
+@pytest.mark.slow
 def test_a_record_that_a_later_load_brought_in_good_order_is_left_alone(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(UPSERT)
     lab.ingest("people.people", HEAD + "1,Ann,30,\n2,Bo,70,\n")
@@ -49,6 +50,7 @@ def test_a_record_that_a_later_load_brought_in_good_order_is_left_alone(make_lab
     assert people(lab) == {1: ("Ann", 30), 2: ("Bob", 40)}
 
 
+@pytest.mark.slow
 def test_a_record_that_a_later_load_repeats_unchanged_is_newer_too(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(UPSERT)
     lab.ingest("people.people", HEAD + "1,Ann,30,\n")
@@ -126,6 +128,7 @@ def test_a_whole_batch_is_replayed_again_without_touching_what_came_later(make_l
     assert "has no load 4711" in (missing.error or "")
 
 
+@pytest.mark.slow
 def test_a_replay_is_held_back_by_gates(make_lab: Callable[..., Lab]) -> None:
     gate = "    quality:\n      - {metric: rowCount, mustBeLessThan: 3}\n"
     lab = make_lab(UPSERT.replace("roles:", gate + "roles:"))
@@ -159,6 +162,7 @@ roles:""",
     assert states(lab)[0][2] == "replayed"
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("mode", ["snapshot", "upsert"])
 def test_a_withheld_load_is_published_anyway(make_lab: Callable[..., Lab], mode: str) -> None:
     gate = "    quality:\n      - {metric: rowCount, mustBeGreaterThan: 2}\n"
@@ -180,6 +184,7 @@ def test_a_withheld_load_is_published_anyway(make_lab: Callable[..., Lab], mode:
     assert [state for *_, state in states(lab)] == ["open"]
 
 
+@pytest.mark.slow
 def test_rejected_records_of_a_snapshot_that_was_withheld_wait_for_it(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(STRICT.replace("maxRejected, value: 100", "maxRejected, value: 10"))
     withheld = lab.ingest("people.people", HEAD + "1,Ann,30,\n2,Bo,70,\n")
@@ -203,6 +208,7 @@ def test_the_batch_before_a_bad_one_still_speaks_for_its_keys(make_lab: Callable
     assert people(lab) == {1: ("Ann", 30)}
 
 
+@pytest.mark.slow
 def test_json_records_are_replayed_again_as_json(make_lab: Callable[..., Lab]) -> None:
     contract = UPSERT.replace("path: people.csv", "path: people.ndjson, format: ndjson")
     lab = make_lab(contract)

@@ -16,7 +16,7 @@ from tests.support.replays import HEAD, STRICT, mend, people, replay
 BATCH = st.dictionaries(st.integers(1, 5), st.sampled_from([10, 20, 70, 80]), min_size=1, max_size=5)
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["upsert", "snapshot"])
 @settings(max_examples=examples(8, 3), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches=st.lists(BATCH, min_size=1, max_size=5))

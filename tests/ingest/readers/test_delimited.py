@@ -338,6 +338,7 @@ def draw_file(draw: st.DrawFn) -> tuple[str, bytes, list[list[str]]]:
     return delimiter, content.removesuffix(end.encode()) if draw(st.booleans()) else content, rows
 
 
+@pytest.mark.slow
 @PROPERTY
 @given(file=draw_file(), block_bytes=st.integers(1, 64))
 def test_every_field_comes_back_through_duckdb_exactly(

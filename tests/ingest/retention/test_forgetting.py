@@ -145,6 +145,7 @@ def test_old_records_of_an_append_dataset_go_by_a_publication(make_lab: Callable
         assert client.get("/data/people/v1/people/records").json()["revision"] == 2
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(10, 4), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches=BATCHES, prunings=st.lists(st.integers(0, 6), max_size=4))
 def test_pruning_never_takes_what_a_kept_revision_has(
@@ -226,7 +227,7 @@ SPELLED = PEOPLE[: PEOPLE.index("  - name: people\n")] + "".join(
 )
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "key", "written"),
     [

@@ -275,6 +275,7 @@ def test_a_load_that_no_worker_survives_is_given_up(lab: Lab) -> None:
     assert lab.rows("SELECT status, error_code FROM decant.loads") == [("failed", "worker_lost")]
 
 
+@pytest.mark.slow
 def test_what_the_contract_no_longer_keeps_goes_while_the_worker_tidies_up(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(PEOPLE + "slaProperties:\n  - {property: retention, value: 1, unit: d}\n")
     for name in ("Ann", "Anna", "Hanna"):

@@ -135,7 +135,7 @@ def test_only_rows_from_the_highest_published_mark_on_are_read(erp: Erp, shop: C
     }
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.parametrize("column", ["id", "amount"])
 def test_a_mark_may_be_a_number(erp: Erp, shop: Callable[[str], Lab], column: str) -> None:
     erp.run("UPDATE orders SET amount = id + 0.5")
@@ -235,6 +235,7 @@ def test_a_login_that_is_refused_is_not_tried_again(
     assert report.error_code == "source_unreadable"
 
 
+@pytest.mark.slow
 def test_sqlite_is_read_through_sqlalchemy(
     shop: Callable[[str], Lab], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -303,7 +303,7 @@ def maria(mariadb: MariaDB, monkeypatch: pytest.MonkeyPatch) -> Maria:
     return made
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.parametrize("driver", ["mysql+pymysql", "mariadb+pymysql"])
 def test_types_of_mariadb(
     make_lab: Callable[..., Lab], maria: Maria, mariadb: MariaDB, monkeypatch: pytest.MonkeyPatch, driver: str

@@ -197,6 +197,7 @@ def test_what_has_not_changed_is_not_sent_again(remote: RemoteApi, quakes: Calla
     assert lab.rows("SELECT count(*) FROM decant.loads WHERE landed -> 'parts' = '[]'") == [(2,)]
 
 
+@pytest.mark.slow
 def test_what_has_not_changed_is_sent_again_where_the_contract_makes_something_else_of_it(
     remote: RemoteApi, make_lab: Callable[..., Lab]
 ) -> None:
@@ -250,6 +251,7 @@ def test_only_new_data_are_asked_for_from_the_highest_published_value_on(
     assert kept["marks"][0]["raw"] == "2026-03-02T00:00:00Z"
 
 
+@pytest.mark.slow
 def test_what_was_withheld_or_rejected_is_asked_for_again(remote: RemoteApi, quakes: Callable[[str], Lab]) -> None:
     remote.play(
         Reply([{"id": 1, "updated": "2026-03-01T00:00:00Z"}]),

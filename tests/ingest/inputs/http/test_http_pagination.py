@@ -257,6 +257,7 @@ def test_an_encoding_that_an_answer_names_is_believed_of_json_where_it_is_a_wide
         assert walk(tmp_path, LIST + "mode: snapshot")[1] == 1
 
 
+@pytest.mark.slow
 def test_nothing_is_deleted_by_a_page_that_is_none(
     remote: RemoteApi, make_lab: Callable[..., Lab], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,6 +49,7 @@ def test_without_a_slot_nothing_is_made_silently(make_shop: MakeShop) -> None:
         shop.drop()
 
 
+@pytest.mark.slow
 def test_a_slot_that_somebody_dropped_is_made_anew_and_the_table_with_it(shop: Shop) -> None:
     shop.run(f"SELECT pg_drop_replication_slot('{slot_of(shop)}')")
     shop.run("DELETE FROM orders WHERE id = 1", "UPDATE orders SET amount = 21 WHERE id = 2")
@@ -146,6 +147,7 @@ def test_a_table_that_cannot_be_followed_is_refused(make_shop: MakeShop, stateme
     assert shop.ask("SELECT count(*) FROM pg_replication_slots WHERE database = current_database()") == 0
 
 
+@pytest.mark.slow
 def test_a_login_that_may_only_replicate_and_read_follows_what_the_owner_made(make_shop: MakeShop) -> None:
     shop = make_shop(user="reader")
     shop.run("DROP ROLE IF EXISTS reader", "CREATE ROLE reader LOGIN REPLICATION", "INSERT INTO orders VALUES (1, 1)")

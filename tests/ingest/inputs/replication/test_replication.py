@@ -50,6 +50,7 @@ def test_the_slot_is_advanced_to_what_is_published_and_no_further(shop: Shop) ->
     assert published <= read_lsn(shop.ask(confirmed)) <= read_lsn(shop.position() or "")
 
 
+@pytest.mark.slow
 def test_a_rejected_row_is_found_by_its_transaction_and_its_line(make_shop: MakeShop) -> None:
     shop = make_shop("id int PRIMARY KEY, amount text")
     shop.run(FULL)

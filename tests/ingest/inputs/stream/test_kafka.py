@@ -47,6 +47,7 @@ def test_poison_costs_nobody_else_anything(kafka: KafkaBroker, orders: Orders) -
     assert counts["raw"] == counts["accepted"] + counts["rejected"] + counts["duplicates"]
 
 
+@pytest.mark.slow
 def test_a_batch_ends_at_its_records_and_the_next_goes_on(kafka: KafkaBroker, make_orders: MakeOrders) -> None:
     orders = make_orders("kafka", batch={"records": 40})
     kafka.add_topic(orders.topic, 3)
@@ -83,6 +84,7 @@ def test_retention_that_overtakes_is_a_gap(kafka: KafkaBroker, orders: Orders) -
     assert orders.load().outcome.inserted == 1
 
 
+@pytest.mark.slow
 def test_a_shorter_topic_of_the_same_name_is_a_gap(kafka: KafkaBroker, orders: Orders) -> None:
     kafka.produce(orders.topic, [order(number) for number in range(10)])
     orders.load()

@@ -24,6 +24,7 @@ def orders(nats: NatsServer, make_orders: MakeOrders) -> Orders:
     return made
 
 
+@pytest.mark.slow
 def test_lag_is_the_same_wherever_it_is_asked_and_known_without_a_worker(nats: NatsServer, orders: Orders) -> None:
     ingest = {"DECANT_INGEST_DATABASE_URL": orders.lab.urls.ingest}
     (row,) = json.loads(run(orders.lab, "status", "--json", **ingest).stdout)
@@ -103,6 +104,7 @@ def test_seek_is_for_streams(lab: Lab) -> None:
     assert "is not fed by a stream" in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_key_is_erased_from_the_messages_that_lie_in_the_landing_zone(
     nats: NatsServer, make_orders: MakeOrders
 ) -> None:

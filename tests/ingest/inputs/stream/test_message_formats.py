@@ -46,6 +46,7 @@ def test_a_tombstone_deletes_its_key_and_a_record_behind_it_brings_it_back(
     assert orders.lab.rows("SELECT id FROM orders_v1.orders_history ORDER BY id") == [(1,), (2,), (3,)]
 
 
+@pytest.mark.slow
 def test_a_tombstone_wins_over_whatever_order_value_came_before(kafka: KafkaBroker, make_orders: MakeOrders) -> None:
     orders = make_orders("kafka", deletes="tombstones", orderBy="amount")
     kafka.add_topic(orders.topic)

@@ -99,6 +99,7 @@ def test_a_stream_that_does_not_exist_is_said(make_orders: MakeOrders) -> None:
     assert report.error_code == "source_missing"
 
 
+@pytest.mark.slow
 def test_a_moment_says_where_reading_begins(nats: NatsServer, make_orders: MakeOrders) -> None:
     orders = make_orders("nats", start="latest")
     nats.add_stream(orders.topic, [f"{orders.topic}.>"])

@@ -68,7 +68,7 @@ NO_CHANGES: list[object] = [
 ]
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file_format", "poison", "good"),
     [
