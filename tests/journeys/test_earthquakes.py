@@ -66,6 +66,7 @@ def make_feed_lab(make_lab: Callable[..., Lab], feed: Feed) -> Lab:
     return make_lab(CONTRACT.replace(FEED, f"http://127.0.0.1:{feed.server.server_port}/feed"))
 
 
+@pytest.mark.slow
 @pytest.mark.journey
 def test_the_feed_is_pulled_mended_and_served(make_lab: Callable[..., Lab], feed: Feed) -> None:
     lab = make_feed_lab(make_lab, feed)

@@ -120,6 +120,7 @@ def run(lab: Lab, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Any:
     return CliRunner().invoke(app, list(arguments), catch_exceptions=False)
 
 
+@pytest.mark.slow
 def test_a_database_older_than_its_home_begins_a_new_epoch_with_the_next_load(
     lab: Lab, restore: Callable[[], Callable[[], None]]
 ) -> None:

@@ -137,6 +137,7 @@ WIDTHS = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(300, 40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), name=st.sampled_from(["whole", "small", "big", "long", "price", "weight"]))
 def test_bins_are_what_decimal_makes_of_the_same_numbers(

@@ -213,7 +213,7 @@ OPERATIONS: dict[str, Callable[[Any, Any], bool]] = {
 
 
 @pytest.mark.alone
-@settings(max_examples=examples(60, 15), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60, 8), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     filters=st.lists(
         st.tuples(st.sampled_from(["size", "weight"]), st.sampled_from(list(OPERATIONS)), st.integers(-6, 4)),

@@ -254,7 +254,7 @@ def test_xlsx_has_typed_cells_and_no_formula(client: httpx.Client) -> None:
     assert export(client, "format=xlsx&at=1").content == body
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.alone
 @pytest.mark.parametrize("form", ["csv", "ndjson", "arrow", "parquet"])
 def test_the_same_revision_is_the_same_bytes(things: Lab, client: httpx.Client, form: str) -> None:

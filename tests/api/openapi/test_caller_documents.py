@@ -201,6 +201,7 @@ def test_bytes_say_the_same_as_the_document(lab: Lab) -> None:
     assert json.loads(writer.document(catalog, "/", [])) == build_document(catalog) | {"x-documents": []}
 
 
+@pytest.mark.slow
 def test_each_caller_gets_the_document_of_what_is_seen(lab: Lab, client: httpx.Client) -> None:
     callers = {
         "nobody": ({}, {"open"}, None),

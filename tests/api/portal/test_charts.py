@@ -173,6 +173,7 @@ def test_groups_have_a_view_that_fits() -> None:
     assert "heat" not in fitting_views(["kind"])
 
 
+@pytest.mark.slow
 def test_more_panels_than_there_is_room_for_are_named() -> None:
     rows = [{"kind": f"k{n}", "origin": origin, "count": n} for n in range(15) for origin in ("x", "y")]
     planned = chart_of_groups("multiples", ["origin", "kind"], ["origin", "kind"], "count", rows)

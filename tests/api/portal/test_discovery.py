@@ -26,6 +26,7 @@ def client(product: Callable[[Any], Lab]) -> Any:
         yield found
 
 
+@pytest.mark.slow
 @RDF_WARNS
 def test_croissant_is_valid_and_its_file_has_the_columns_that_it_names(client: httpx.Client, tmp_path: Path) -> None:
     import mlcroissant

@@ -51,7 +51,7 @@ def walk_pages(client: httpx.Client, path: str, link: re.Pattern[str], **headers
     return parts
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize("query", ["", "?q=station", "?tag=region,nothing", "?status=active&q=level"])
 def test_search_shows_every_dataset_once_in_parts(lab: Lab, query: str) -> None:

@@ -249,6 +249,7 @@ def changed_file() -> str:
     return "".join(line for line in text.splitlines(keepends=True) if not line.startswith("7,"))
 
 
+@pytest.mark.slow
 def test_a_record_shows_its_earlier_versions(make_lab: Callable[..., Lab]) -> None:
     lab = load_shop(make_lab)
     lab.ingest("shop.orders", changed_file(), "orders.csv")

@@ -488,6 +488,7 @@ def test_a_key_that_cannot_be_made_is_refused_as_the_api_refuses_it(
     assert "<b>" not in answer.text
 
 
+@pytest.mark.slow
 def test_the_account_says_why_requests_were_refused(shop: Lab, client: httpx.Client) -> None:
     key = make_key(shop, READ)
     visitor = sign_in(client, key)

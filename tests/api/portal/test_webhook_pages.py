@@ -43,6 +43,7 @@ def path_of(shown: httpx.Response) -> str:
     return found[1]
 
 
+@pytest.mark.slow
 def test_a_webhook_is_made_tried_switched_and_deleted_by_forms(
     lab: Lab, client: httpx.Client, receiver: RemoteApi
 ) -> None:

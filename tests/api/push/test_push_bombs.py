@@ -48,6 +48,7 @@ def client(sensors: Lab) -> Iterator[httpx.Client]:
         yield client
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("body", "headers", "says"),
     [

@@ -129,6 +129,7 @@ def test_a_reader_that_is_slow_but_reads_gets_all(make_lab: Callable[..., Lab]) 
         assert size + read_to_end(reader) > 8_000_000
 
 
+@pytest.mark.slow
 def test_requests_in_one_piece_are_answered_as_their_reader_reads(make_lab: Callable[..., Lab]) -> None:
     lab = make_texts(make_lab)
     with serving(lab) as address, connect(address) as reader:

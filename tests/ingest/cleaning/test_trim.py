@@ -230,6 +230,7 @@ def test_the_padding_of_a_fixed_width_column_is_no_part_of_its_text(erp: Erp, ma
     assert lab.rows(SHOWN) == [(" b", 2, 4, "< b>"), ("a", 1, 2, "<a>")]
 
 
+@pytest.mark.slow
 def test_the_cases_about_blanks_keep_them_where_the_contract_says_so(make_lab: MakeLab) -> None:
     document = json.loads(merge_contracts())
     document["schema"] = [part for part in document["schema"] if part["name"] in CASE_NAMES]

@@ -45,6 +45,7 @@ def read_nats(server: NatsServer) -> list[tuple[dict[str, str], dict[str, object
     return [(message.headers, json.loads(message.data)) for message in found]
 
 
+@pytest.mark.slow
 def test_events_reach_a_stream_of_nats_once_and_in_order(make_lab: Callable[..., Lab], nats: NatsServer) -> None:
     lab = make_lab(event_brokers={"bus": {"kind": "nats", "hosts": nats.url}})
     sender = Sender(lab)

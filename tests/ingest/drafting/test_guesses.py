@@ -51,6 +51,7 @@ def test_only_words_that_mean_nothing_else_are_taken_from_texts(tmp_path: Path, 
     assert any(said.format(word) in note for note in drafted.notes)
 
 
+@pytest.mark.slow
 def test_outliers_are_named_and_rejected(tmp_path: Path, make_lab: Callable[..., Lab]) -> None:
     rows = [f"{number},{number * 3},2024-01-{number % 28 + 1:02d},x" for number in range(100)]
     rows[7] = "7,many \x1b[2J,2024-01-01,x"

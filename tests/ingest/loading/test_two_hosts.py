@@ -131,6 +131,7 @@ def test_a_bucket_that_does_not_answer_fails_a_load_that_is_tried_again(
     assert first.ingest(PEOPLE).status == "published"
 
 
+@pytest.mark.slow
 def test_two_services_send_the_same_file(hosts: tuple[Lab, Lab]) -> None:
     first, second = hosts
     first.ingest(PEOPLE, FIRST)

@@ -144,6 +144,7 @@ def test_a_rule_that_takes_too_long_is_stopped(make_lab: MakeLab, monkeypatch: p
     assert told["rowCount"] == (True, None)
 
 
+@pytest.mark.slow
 def test_a_pattern_that_is_slow_elsewhere_is_measured_in_no_time(make_lab: MakeLab) -> None:
     lab = make_lab(
         make_contract({"metric": "invalidValues", "arguments": {"pattern": "^(a+)+$"}, "mustBe": 1}, on="a %")

@@ -149,6 +149,7 @@ def test_a_tick_is_not_missed_where_a_load_that_reads_no_input_ran_since(
     assert len(dispatcher(lab).sweep(now=NOON + timedelta(minutes=2)).queued) == 1
 
 
+@pytest.mark.slow
 def test_derived_datasets_follow_what_they_read_in_order_and_rest_when_nothing_changed(
     make_lab: Callable[..., Lab],
 ) -> None:
