@@ -154,14 +154,14 @@ class Databases:
         template.write_scripts(lab)
 
     def make_template(self, lab: Lab, similar: Template | None) -> Template:
-        """A database that was migrated to the product's contracts, from one with the same tables if there is one."""
+        """A new template of the product's database."""
         name = self.next_name()
         lab.urls = self.urls(name)
         self.make_migrated(lab, name, similar)
         return Template(name, {path.name: path.read_text() for path in find_scripts(lab)})
 
     def make_migrated(self, lab: Lab, name: str, similar: Template | None) -> None:
-        """Makes a database that is migrated by itself, from one with the same tables if there is one."""
+        """Makes a database, from one with the same tables if there is one, and migrates it to the contracts."""
         self.create(similar.name if similar else self.find_base(), name)
         if similar is not None:
             similar.write_scripts(lab)
