@@ -69,8 +69,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("process")
         if not needs_database and not starts[name]:
             item.add_marker("unit")
-    # What starts processes takes longest: one of them at the end would leave the other cores idle.
-    items.sort(key=lambda item: item.get_closest_marker("process") is None)
 
 
 def pytest_collection_finish() -> None:

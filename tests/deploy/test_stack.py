@@ -59,6 +59,7 @@ def make_key(stack: Stack, *scopes: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
 
 
+@pytest.mark.slow
 def test_the_worker_loads_with_its_own_login_and_the_api_reads_through_the_pooler(
     stack: Stack, client: httpx.Client
 ) -> None:
