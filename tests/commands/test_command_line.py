@@ -136,6 +136,7 @@ def test_help_imports_nothing_heavy() -> None:
     assert not imported & set(heavy)
 
 
+@pytest.mark.slow
 def test_every_command_explains_itself() -> None:
     for command in ([], ["demo"], ["migrate"], ["ingest"], ["serve"], ["status"], ["contract", "lint"], ["openapi"]):
         shown = subprocess.run(

@@ -89,6 +89,7 @@ def test_a_command_without_contracts_says_how_to_start(
     assert not (tmp_path / ".decant" / "postgres").exists()
 
 
+@pytest.mark.slow
 def test_a_first_contract_is_written_and_never_over_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sample, contract = tmp_path / "towns.csv", tmp_path / "contracts" / "towns.odcs.yaml"
     sample.write_text("id,name\n1,Ulm\n2,Bonn\n")

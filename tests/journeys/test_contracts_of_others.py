@@ -85,6 +85,7 @@ schema:
 EMPTY = "apiVersion: v3.0.2\nkind: DataContract\nid: nothing\nversion: 1.0.0\nstatus: active\nschema: []\n"
 
 
+@pytest.mark.slow
 def test_they_migrate_and_are_served_as_empty_datasets(make_lab: MakeLab) -> None:
     lab = make_lab(WAREHOUSE, LOADS, EMPTY)
     with lab.serve() as client:

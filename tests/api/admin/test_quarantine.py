@@ -43,6 +43,7 @@ def test_an_operator_sees_rejected_records_and_has_them_replayed_again(make_lab:
     assert people(lab) == {1: ("Ann", 30), 2: ("Bo", 70)}
 
 
+@pytest.mark.slow
 def test_an_operator_has_some_rejected_records_replayed(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(STRICT.replace("mode: snapshot", "mode: upsert"))
     first = lab.ingest("people.people", HEAD + "1,Ann,60,\n2,Bo,70,\n3,,80,\n4,Di,x,\n5,Ed,90,\n")

@@ -140,7 +140,7 @@ class Clock:
         self.owner.execute("UPDATE public.moment SET now = to_timestamp(%s)", (self.now,))
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.parametrize("most_at_once", [1, 3, 400])
 def test_windows_hold_at_most_the_limit_and_little_is_lost(lab: Lab, most_at_once: int) -> None:
     rate, seconds, chance = Rate(200, 1), 5.0, random.Random(most_at_once)

@@ -84,6 +84,7 @@ def content_of(answers: list[Future[httpx.Response]]) -> bytes:
     return content
 
 
+@pytest.mark.slow
 def test_of_many_who_ask_two_hosts_one_builds(
     hosts: tuple[Lab, Lab], built: list[Path], turned_away: list[int]
 ) -> None:

@@ -142,6 +142,7 @@ def test_the_best_names_come_first(client: httpx.Client, lab: Lab) -> None:
     assert matched(ask(client, lab, "q=trains"))["drivers"] == [("product", None)]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("text", "datasets"),
     [

@@ -50,6 +50,7 @@ def decided(client: httpx.Client) -> tuple[list[bool], list[bool]]:
     return first, second
 
 
+@pytest.mark.slow
 def test_readers_are_told_that_the_current_revision_was_published_although_a_rule_failed(
     make_lab: Callable[..., Lab],
 ) -> None:

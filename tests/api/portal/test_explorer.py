@@ -197,6 +197,7 @@ def addresses(draw: st.DrawFn) -> str:
     return "&".join(parts)
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(200, 12), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(query=addresses())
 def test_whatever_is_asked_the_page_shows_what_the_api_answers(client: httpx.Client, query: str) -> None:

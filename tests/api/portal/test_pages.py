@@ -336,6 +336,7 @@ def test_a_property_shows_how_its_figures_changed_over_the_last_revisions(produc
     assert "Over the last revisions" not in once.text, "there is one revision only"
 
 
+@pytest.mark.slow
 def test_an_unexpected_error_is_a_page_for_people_and_a_problem_for_programs(
     product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -59,6 +59,7 @@ def test_every_block_is_of_one_revision_says_so_and_leads_to_the_explorer(produc
         assert re.search(r'<a href="/browse/shop/v1/orders">orders</a>, revision 2', foot)
 
 
+@pytest.mark.slow
 def test_a_chart_has_its_table_and_a_question_keeps_its_limit(product: Product) -> None:
     with product(load_shop).serve() as client:
         page = client.get(SALES)

@@ -101,7 +101,7 @@ def test_a_wrong_key_opens_no_session_and_says_nothing_of_why(shop: Lab, client:
     assert client.post("/sign-in", data={"key": "", "next": "/"}, headers=OURS).status_code == 401
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("statement", "why"),
     [

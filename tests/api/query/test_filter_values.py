@@ -161,6 +161,7 @@ def read_stored(name: str, text: str) -> Any:
     return known[text] if text in known else TYPES[name][2][text]
 
 
+@pytest.mark.slow
 def test_a_value_that_the_type_cannot_hold_is_refused_and_any_other_is_compared_exactly(
     make_lab: Callable[..., Lab],
 ) -> None:

@@ -335,6 +335,7 @@ def test_a_contract_is_shown_without_what_the_caller_may_not_know_of(client: htt
     assert all(word in text for word in ("supplier", "items.csv", "kind = 'a'"))
 
 
+@pytest.mark.slow
 def test_freshness_tells_nothing_of_a_property_that_is_hidden(make_lab: Callable[..., Lab]) -> None:
     timed = CONTRACT.replace(
         "- {name: supplier, logicalType: string, classification: restricted}",

@@ -67,6 +67,7 @@ def odd_parts(tree: ast.Module) -> Iterator[str]:
             yield name
 
 
+@pytest.mark.slow
 def test_a_version_is_a_constant_of_the_script_whatever_it_holds(
     make_lab: Callable[..., Lab], tmp_path: Path
 ) -> None:

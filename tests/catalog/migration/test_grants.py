@@ -88,6 +88,7 @@ def attempt(connection: psycopg.Connection[Any], statement: sql.Composable | str
     return True
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("login", LOGINS)
 def test_a_login_touches_no_table_in_another_way_than_its_own(people: Lab, login: str) -> None:
     found = {}

@@ -179,6 +179,7 @@ def test_every_product_that_is_refused_is_named_at_once(make_lab: Callable[..., 
 # Two majors
 
 
+@pytest.mark.slow
 def test_two_majors_stand_side_by_side_each_loaded_and_served(make_lab: Callable[..., Lab]) -> None:
     second = PEOPLE.replace("version: 1.0.0", "version: 2.0.0").replace(
         AGE, "      - {name: years, logicalType: integer, transformLogic: age}\n"
@@ -226,6 +227,7 @@ def test_a_new_optional_column_rewrites_no_table(make_lab: Callable[..., Lab]) -
     assert lab.rows("SELECT town, _revision FROM people_v1.people ORDER BY id") == [("Ulm", 2), (None, 1)]
 
 
+@pytest.mark.slow
 def test_a_rename_that_keeps_the_column_keeps_the_data_and_needs_no_script(make_lab: Callable[..., Lab]) -> None:
     lab = published(make_lab, EARLY)
     renamed = EARLY.replace("{name: age,", "{name: years, physicalName: age, transformLogic: age,").replace(
@@ -343,6 +345,7 @@ def test_a_type_that_cannot_be_cast_is_told_in_words_and_leaves_no_script_behind
     assert apply(lab, EARLY).applied == []
 
 
+@pytest.mark.slow
 def test_a_type_that_can_be_cast_is_converted_in_current_and_history(make_lab: Callable[..., Lab]) -> None:
     lab = published(make_lab, EARLY)
     lab.ingest("people.people", RECORDS.replace("41", "42"))

@@ -275,6 +275,7 @@ def test_indexes_and_comments_of_others_are_copied_and_an_index_that_cannot_be_s
         assert layout(people)["people"] == []
 
 
+@pytest.mark.slow
 def test_a_partition_that_somebody_takes_off_is_found(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(spread(4))
     with psycopg.connect(lab.urls.owner, autocommit=True) as owner:

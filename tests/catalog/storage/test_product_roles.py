@@ -95,6 +95,7 @@ def test_a_role_reads_its_own_product_and_what_it_needs_of_what_is_granted(make_
     assert (login, inherits) == (False, False)
 
 
+@pytest.mark.slow
 def test_a_second_migration_sends_one_statement_for_all_roles_and_a_change_is_followed(make_lab: MakeLab) -> None:
     lab = make_lab(STAFF, TOWN, REPORTS)
     sent: list[str] = []

@@ -162,6 +162,7 @@ def test_parquet_keeps_its_types(tmp_path: Path, make_lab: Callable[..., Lab]) -
     assert load(make_lab, drafted)[1].accepted == 3
 
 
+@pytest.mark.slow
 def test_a_workbook_is_read(tmp_path: Path, make_lab: Callable[..., Lab]) -> None:
     workbook = openpyxl.Workbook()
     sheet = workbook.active
@@ -383,6 +384,7 @@ CELLS = st.text(alphabet=st.characters(exclude_categories=["Cs", "Cc"]), max_siz
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None, database=None, max_examples=examples(40, 6))
 @given(st.lists(st.tuples(CELLS, CELLS, CELLS), min_size=1, max_size=12))
 def test_any_delimited_file_gives_a_contract_that_keeps_it(

@@ -77,6 +77,7 @@ def make_query(query: str) -> str:
 """
 
 
+@pytest.mark.slow
 def test_a_query_reads_another_product_and_notes_the_revisions(lab: Lab) -> None:
     report = lab.ingest("report.days")
     assert report.status == "published", report.error

@@ -82,6 +82,7 @@ SPELLINGS = {
 }
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_decants_own_database_is_not_read_however_it_is_reached(
     make_lab: Callable[..., Lab], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, spelling: str

@@ -106,6 +106,7 @@ def test_a_profile_holds_the_figures_that_the_records_have(make_lab: Callable[..
     assert (profile["born"]["minimum"], profile["born"]["maximum"]) == ("1900-01-02", "1989-01-02")
 
 
+@pytest.mark.slow
 def test_every_type_has_a_profile(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(MIXED)
     first = (

@@ -278,6 +278,7 @@ def test_a_watched_input_that_was_interrupted_has_new_data_and_one_that_failed_h
         assert has_new_data(lab.loader(), dataset) is new_data
 
 
+@pytest.mark.slow
 def test_one_dataset_that_cannot_be_pruned_keeps_no_other_from_it(town: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     contract = TOWN.replace("slaProperties:\n", "slaProperties:\n  - {property: retention, value: 1, unit: d}\n")
     (town.settings.contracts / "contract0.odcs.yaml").write_text(contract)

@@ -149,6 +149,7 @@ def test_no_reader_passes_over_an_event_that_is_committed_late(lab: Lab, engine:
     assert second.id < first.id
 
 
+@pytest.mark.slow
 def test_numbers_are_given_by_one_process_at_a_time_in_the_order_of_writing(lab: Lab, engine: sa.Engine) -> None:
     with engine.begin() as connection:
         for number in range(1500):

@@ -40,6 +40,7 @@ def test_an_empty_day_changes_nothing_and_blocks_nothing(make_lab: Callable[...,
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_snapshot_of_nothing_is_withheld_unless_the_contract_takes_it(make_lab: Callable[..., Lab]) -> None:
     for contract, status, left in ((PEOPLE, "withheld", 1), (least(PEOPLE, 0), "published", 0)):
         lab = make_lab(contract)

@@ -72,6 +72,7 @@ def test_a_log_line_and_a_trace_hold_no_control_character() -> None:
     assert len(line) < 21_000
 
 
+@pytest.mark.slow
 def test_files_headers_and_values_that_hold_anything_are_loaded_and_replayed_again(
     make_lab: Callable[..., Lab],
 ) -> None:

@@ -56,6 +56,7 @@ def texts_on(lab: Lab) -> bytes:
     return b"".join(path.read_bytes() for path in lab.settings.home.rglob("*") if path.is_file())
 
 
+@pytest.mark.slow
 def test_raw_batches_lie_in_the_bucket_and_on_no_host(hosts: tuple[Lab, Lab]) -> None:
     first, second = hosts
     assert first.ingest(PEOPLE, FIRST).status == "published"

@@ -81,7 +81,7 @@ def rejected(lab: Lab) -> list[tuple[str | None, str, str, str]]:
     return [(r[0]["property"], r[0]["rule"], r[0]["message"], raw) for r, raw in rows]
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["upsert", "snapshot"])
 def test_what_an_index_cannot_take_is_rejected_alone(
     make_lab: Callable[..., Lab], mode: str, monkeypatch: pytest.MonkeyPatch

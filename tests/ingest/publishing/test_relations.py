@@ -106,6 +106,7 @@ def test_of_two_records_with_one_unique_value_the_newer_is_kept(family: Lab) -> 
     assert rejects(family) == {2: {"mail:unique"}}
 
 
+@pytest.mark.slow
 def test_a_unique_value_that_another_record_has_already_is_rejected(family: Lab) -> None:
     family.ingest("family.children", "id,parent,school,mail,age\n1,Ada,,a,5\n2,Ada,,b,5\n", "children.csv")
     report = family.ingest("family.children", "id,parent,school,mail,age\n3,Ada,,a,5\n", "children.csv")

@@ -110,6 +110,7 @@ def test_a_malformed_record_stays_open_and_swallows_no_other(make_lab: Callable[
     assert "replay --load" in reasons[0]["message"]
 
 
+@pytest.mark.slow
 def test_a_whole_batch_is_replayed_again_without_touching_what_came_later(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(UPSERT)
     first = lab.ingest("people.people", HEAD + "1,Ann,70,\n2,Bo,20,\n3,Cy,99,\n4,Di,999,\n")
@@ -139,6 +140,7 @@ def test_a_replay_is_held_back_by_gates(make_lab: Callable[..., Lab]) -> None:
     assert [state for *_, state in states(lab)] == ["open"]
 
 
+@pytest.mark.slow
 def test_orphans_come_through_once_their_parents_are_there(make_lab: Callable[..., Lab]) -> None:
     contract = PEOPLE.replace("id: people\n", "id: people\n").replace(
         "roles:",
@@ -198,6 +200,7 @@ def test_rejected_records_of_a_snapshot_that_was_withheld_wait_for_it(make_lab: 
     assert [state for *_, state in states(lab)] == ["superseded"]
 
 
+@pytest.mark.slow
 def test_the_batch_before_a_bad_one_still_speaks_for_its_keys(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(STRICT)
     lab.ingest("people.people", HEAD + "1,Ann,30,\n")

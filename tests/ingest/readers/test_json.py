@@ -130,6 +130,7 @@ RECORDS = st.lists(st.dictionaries(st.sampled_from(["id", "x", "y"]), VALUES, ma
 BROKEN = st.sampled_from(["{", '{"a":}', "[1]", '{"a":1,"a":2}', "NaN", '{"a" 1}', "{'a':1}", '"x"'])
 
 
+@pytest.mark.slow
 @PROPERTY
 @given(records=RECORDS, broken=st.lists(st.tuples(st.integers(0, 8), BROKEN), max_size=3), block=st.integers(1, 40))
 def test_lines_come_back_whatever_the_blocks_and_the_broken_ones_between(

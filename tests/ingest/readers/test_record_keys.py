@@ -124,6 +124,7 @@ def test_a_key_without_an_object_of_records_is_refused(tmp_path: Path, words: st
     assert any(says in str(finding) for finding in findings), findings
 
 
+@pytest.mark.slow
 def test_a_file_is_loaded_mended_and_forgotten_by_its_keys(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(CONTRACT.format(input=FILE))
     items = {"EUR": {"rate": "1.00"}, "USD": {"rate": 1.1}, "XXX": {"rate": -5}, "YYY": 7}

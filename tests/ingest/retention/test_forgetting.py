@@ -68,6 +68,7 @@ def spelled(tmp_path_factory: pytest.TempPathFactory, databases: Databases) -> L
     return lab
 
 
+@pytest.mark.slow
 def test_what_was_current_at_the_horizon_stays_readable_and_what_was_before_is_gone(
     make_lab: Callable[..., Lab],
 ) -> None:
@@ -98,6 +99,7 @@ def test_what_was_current_at_the_horizon_stays_readable_and_what_was_before_is_g
     assert (again.history, again.batches) == (0, 0)
 
 
+@pytest.mark.slow
 def test_a_cursor_into_a_revision_that_is_pruned_is_gone(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(KEPT)
     lab.ingest("people.people", HEAD + "1,Ann,1,\n2,Bo,1,\n")

@@ -285,6 +285,7 @@ def test_a_stale_process_number_is_recognised_and_its_process_survives(folder: P
             stranger.kill()
 
 
+@pytest.mark.slow
 def test_a_killed_starter_leaves_no_server_and_what_was_committed_is_there(folder: Path) -> None:
     with run_command(folder) as starter:
         assert read_answer(starter) == "started"

@@ -199,7 +199,7 @@ def serve(lab: Lab, urls: DatabaseUrls, **more: str) -> subprocess.Popen[str]:
     return subprocess.Popen([DECANT, "serve"], env=variables, **pipes)  # type: ignore[call-overload, no-any-return]
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("more", "message"),
     [

@@ -42,7 +42,7 @@ def sliced(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_batch_in_slices_comes_out_like_the_whole(
     make_lab: Callable[..., Lab], sliced: pytest.MonkeyPatch, seed: int
@@ -127,6 +127,7 @@ def make_objects(records: int, seed: int) -> bytes:
     return "".join(f"{line}\n" for line in found).encode()
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("second", "code"),
     [("id,name\n1,Ann\n", "missing_columns"), (b"PAR1 and more", "source_unreadable")],

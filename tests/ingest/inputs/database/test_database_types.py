@@ -347,6 +347,7 @@ def test_what_mariadb_refuses_is_said_without_its_login(
     maria.run("DROP USER 'canary'@'%'")
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -72,6 +72,7 @@ def test_a_slot_that_somebody_else_read_or_made_anew_is_a_gap(shop: Shop) -> Non
     assert [key for key, _ in shop.records()] == [1, 2, 3, 4]
 
 
+@pytest.mark.slow
 def test_more_log_than_the_contract_keeps_is_a_gap(make_shop: MakeShop) -> None:
     shop = make_shop(keep=0.01)
     shop.create()

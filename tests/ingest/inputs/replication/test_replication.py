@@ -39,6 +39,7 @@ def test_rows_are_read_once_and_then_as_they_change(shop: Shop) -> None:
     assert not shop.waits()
 
 
+@pytest.mark.slow
 def test_the_slot_is_advanced_to_what_is_published_and_no_further(shop: Shop) -> None:
     slot = shop.lab.dataset(shop.address).input.source.slot  # type: ignore[union-attr]
     confirmed = f"SELECT confirmed_flush_lsn::text FROM pg_replication_slots WHERE slot_name = '{slot}'"

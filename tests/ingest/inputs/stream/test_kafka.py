@@ -96,6 +96,7 @@ def test_a_shorter_topic_of_the_same_name_is_a_gap(kafka: KafkaBroker, orders: O
     assert orders.load().outcome.inserted == 1
 
 
+@pytest.mark.slow
 def test_a_withheld_batch_leaves_the_position_where_it_was(kafka: KafkaBroker, make_orders: MakeOrders) -> None:
     orders = make_orders("kafka", gates={"maxRejected": 10})
     kafka.add_topic(orders.topic)

@@ -83,6 +83,7 @@ def test_with_skip_reading_goes_on_behind_the_gap(nats: NatsServer, make_orders:
     assert any("offsets 4 to 6" in note for note in report.notes)
 
 
+@pytest.mark.slow
 def test_a_server_that_is_away_is_said_and_comes_back(nats: NatsServer, orders: Orders) -> None:
     fill(nats, orders, range(3))
     orders.load()
