@@ -64,7 +64,6 @@ def test_freshness_is_held_against_the_newest_timestamp_of_the_element_that_the_
     assert "late by 36 y" in run(lab, "status").stdout
 
 
-@pytest.mark.slow
 def test_loads_are_listed_and_one_is_told_whole(town: Lab) -> None:
     town.ingest("people.people")
     listed = json.loads(run(town, "loads", "--json").stdout)

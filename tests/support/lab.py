@@ -145,17 +145,22 @@ class Lab:
             self.write(name, content)
         return self.loader().run(self.dataset(address))
 
+    def connect(self) -> psycopg.Connection:
+        """A connection of the owner, who only reads where tests share the product."""
+        connection = psycopg.connect(self.urls.owner, autocommit=True)
+        if self.shared is not None:
+            connection.execute("SET default_transaction_read_only = on")
+        return connection
+
     def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         """What a query gives the owner."""
         if threading.current_thread() is not threading.main_thread():
             # It may wait for what the test's own thread does next.
-            with psycopg.connect(self.urls.owner, autocommit=True) as connection:
+            with self.connect() as connection:
                 return connection.execute(query.encode(), values or None).fetchall()
         if self.reader is None or self.reader.closed:
-            self.reader = psycopg.connect(self.urls.owner, autocommit=True)
+            self.reader = self.connect()
             weakref.finalize(self, self.reader.close)
-            if self.shared is not None:
-                self.reader.execute("SET default_transaction_read_only = on")
         try:
             return self.reader.execute(query.encode(), values or None).fetchall()
         except psycopg.OperationalError:

@@ -105,7 +105,6 @@ def test_who_dismissed_which_records_and_why_is_on_record(rejected: Lab, client:
     assert "70" not in str(asked) + str(done)
 
 
-@pytest.mark.slow
 def test_a_record_that_is_closed_already_is_left_alone_and_counted(rejected: Lab, client: httpx.Client) -> None:
     first = dismiss(rejected, client, ids=[2])
     rejected.ingest("people.people", HEAD + "2,Bo,7,\n")  # a better record of the key

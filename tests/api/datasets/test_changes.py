@@ -168,6 +168,7 @@ def test_a_walk_that_would_end_before_it_begins_is_refused(client: httpx.Client,
         assert client.get(f"{DATASET}/changes?{query}").json()["code"] == code
 
 
+@pytest.mark.slow
 def test_a_walk_over_changes_ends_where_it_began(client: httpx.Client, shop: Lab) -> None:
     load(shop, {("Ghent", article): 1 for article in range(10)})
     first = client.get(f"{DATASET}/changes?since=0&limit=4").json()

@@ -86,6 +86,7 @@ def test_a_plain_integer_beyond_the_bounds_is_rejected_with_the_way_out(lab: Lab
         assert "physicalType: bigint" in reason["message"]
 
 
+@pytest.mark.slow
 def test_every_answer_keeps_every_digit(client: httpx.Client) -> None:
     records = client.get(f"{URL}/records").json()["data"]
     assert [record["plain"] for record in records] == [SAFE, SAFE, -SAFE]

@@ -140,6 +140,7 @@ def test_a_walk_sees_each_record_of_its_revision_once_while_loads_are_published(
     assert client.get(RECORDS).json()["revision"] == turn + 1
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_any_revision_that_is_kept_can_be_read(shop: Lab, client: httpx.Client) -> None:
     versions = [walk(client, RECORDS)]

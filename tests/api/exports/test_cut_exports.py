@@ -88,7 +88,6 @@ def test_an_export_that_nobody_waits_for_any_more_stops_and_makes_room(lab: Lab,
     assert read_rest(again).endswith(LAST_CHUNK)
 
 
-@pytest.mark.slow
 def test_whoever_stops_reading_makes_room_for_others_in_time(lab: Lab) -> None:
     hasty = Lab(lab.settings.model_copy(update={"export_timeout_seconds": 2}), lab.urls)
     with serving(hasty) as address:

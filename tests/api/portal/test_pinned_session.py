@@ -155,7 +155,6 @@ def test_what_is_pinned_shows_its_revision_on_every_page_of_a_session(session: S
     assert revision < revision_of(session.open(link(pinned, "pin")).text) <= session.published
 
 
-@pytest.mark.slow
 def test_a_page_that_follows_the_newest_stays_in_one_revision_from_its_first_part_on(session: Session) -> None:
     page = session.open(f"{EXPLORE}?limit={STEP}&sort=-id").text
     check_walk(session, page)

@@ -202,7 +202,6 @@ def test_a_value_that_the_type_cannot_hold_is_refused_and_any_other_is_compared_
     assert asked > 300
 
 
-@pytest.mark.slow
 def test_an_export_compares_with_the_lowest_values_as_a_page_does(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(write_contract())
     assert lab.ingest("odd.values", write_records(), "values.json").status == "published"

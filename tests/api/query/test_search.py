@@ -88,6 +88,7 @@ def test_a_search_finds_words_as_people_write_them(library: Lab, words: str, fou
         assert exported.count("\n") == len(found)
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_a_search_sees_the_revision_that_is_read(library: Lab) -> None:
     library.ingest("library.books", ROWS.replace("dogs only here", "cats only here"), "books.csv")

@@ -329,6 +329,7 @@ def keeps(rules: dict[str, int], value: int) -> bool:
     )
 
 
+@pytest.mark.slow
 @settings(deadline=None, database=None, max_examples=examples(300))
 @given(RULES, RULES)
 def test_less_than_a_major_step_never_lets_a_value_become_bad(before: dict[str, int], after: dict[str, int]) -> None:

@@ -24,7 +24,7 @@ OTHERS = PEOPLE.replace("people", "others").replace("others.csv", "people.csv")
 WAITING = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'INSERT INTO decant.epochs%'"
 
 
-@pytest.mark.slow
+@pytest.mark.sampled
 @pytest.mark.parametrize(("hosts", "ends"), [(1, "commit"), (2, "commit"), (1, "rollback")])
 def test_two_loads_that_find_one_restore_begin_one_epoch(
     make_lab: Callable[..., Lab], tmp_path: Path, hosts: int, ends: str

@@ -105,7 +105,6 @@ def test_of_those_who_put_at_once_one_comes_first(store: ObjectStore, tmp_path: 
     assert found.read_bytes() in {b"%d" % number * 1000 for number in range(8)}
 
 
-@pytest.mark.sampled
 def test_an_object_of_several_pieces_comes_whole(store: ObjectStore, tmp_path: Path) -> None:
     content = bytes(range(256)) * 60_000
     store.put(draft(tmp_path / "a", content), KEY)

@@ -222,6 +222,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 def test_whatever_an_object_holds_it_is_accepted_or_has_reasons(cleaner: Cleaner) -> None:
     dataset = cleaner.dataset(ADDRESS)
 

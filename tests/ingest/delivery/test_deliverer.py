@@ -474,6 +474,7 @@ def test_a_receiver_that_hangs_holds_up_no_other_while_a_worker_runs(
     assert [entry["revision"] for entry in sender.log(slow)] == [1]  # what was on its way is noted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("publish", [Sender.tell, pytest.param(Sender.publish, marks=pytest.mark.slow)])
 def test_a_receiver_that_fails_at_random_gets_the_last_revision_and_no_id_twice_with_other_content(
     sender: Sender, receiver: RemoteApi, publish: Callable[[Sender], None]

@@ -45,7 +45,7 @@ def attention(lab: Lab) -> tuple[list[dict[str, Any]], str]:
         return found, client.get("/console", headers=operator).text
 
 
-@pytest.mark.slow
+@pytest.mark.sampled
 @pytest.mark.parametrize("kind", ["nats", "kafka"])
 def test_a_broker_that_is_away_is_an_incident_until_it_answers(
     kind: str, request: pytest.FixtureRequest, make_orders: MakeOrders, mailbox: MailServer

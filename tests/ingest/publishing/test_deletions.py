@@ -62,6 +62,7 @@ def names(lab: Lab) -> dict[int, str]:
     return dict(lab.rows("SELECT id, name FROM people_v1.people"))
 
 
+@pytest.mark.slow
 def test_a_property_says_what_is_deleted_and_only_the_key_is_judged(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(contract())
     load(lab, [{"id": number, "name": "a", "code": str(number)} for number in range(4)])

@@ -165,7 +165,7 @@ def read_all(client: httpx.Client, url: str) -> Any:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", [pytest.param("snapshot", marks=pytest.mark.slow), "upsert"])
+@pytest.mark.parametrize("mode", ["snapshot", "upsert"])
 @settings(max_examples=examples(12, 3), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 @example(steps=PRUNED)

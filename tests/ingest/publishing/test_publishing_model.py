@@ -14,7 +14,6 @@ from tests.support.lab import PEOPLE, Lab
 
 
 @pytest.mark.sampled
-@pytest.mark.sampled
 @pytest.mark.parametrize("mode", ["snapshot", "append", "upsert"])
 @settings(max_examples=examples(12, 4), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches=BATCHES)
