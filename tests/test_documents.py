@@ -15,14 +15,13 @@ import pytest
 import typer
 
 import decant
-from api.auth.api_keys import create_key
 from api.http.problems import KINDS
 from commands.demo import DemoKeys, demo_text
-from runtime.postgres.database import DatabaseUrls, make_engine
-from runtime.settings.secret import read_secret
+from runtime.postgres.database import DatabaseUrls
 from runtime.settings.settings import PROJECT_ROOT, Settings
 from runtime.version import DISTRIBUTION, read_version
 from tests.support.documents import BASE, blocks, find_requests, read, section
+from tests.support.keys import make_key
 from tests.support.lab import Lab
 from tests.support.walkthrough import Walkthrough, ask
 
@@ -229,7 +228,7 @@ def test_the_readme_is_short() -> None:
 
 @pytest.mark.slow
 def test_every_request_of_the_tour_is_answered_as_it_says(flights: Lab) -> None:
-    key = create_key(make_engine(flights.urls.write), read_secret(flights.settings), "tour", ["nyc-flights:read"])
+    key = make_key(flights, "nyc-flights:read", name="tour")
     requests = [*find_requests(TOUR), *find_requests(section("Two commands", README))]
     assert len(requests) == 9
     compared = 0

@@ -35,6 +35,8 @@ READ_ONLY_TRANSACTION = (
     "SELECT set_config('transaction_read_only', 'on', true), set_config('TimeZone', 'UTC', true),"
     " set_config('search_path', 'public', true)"
 )
+# Decant has no column of the type hstore, which SQLAlchemy would look for with each new engine's first connection.
+NO_HSTORE = {"use_native_hstore": False}
 PORTS = re.compile(r"[0-9]*(,[0-9]*)*")  # of several hosts, one each
 
 # What PostgreSQL says when it is going down, coming up, full or gone; or when a table is taken away for a while: by a
@@ -131,6 +133,7 @@ def make_engine(url: str, *, keep: bool = False) -> sa.Engine:
         "postgresql+psycopg://" + url.partition("://")[2],
         connect_args=facts | {"options": "-c TimeZone=UTC -c search_path=public"},
         poolclass=sa.pool.QueuePool if keep else sa.pool.NullPool,
+        **NO_HSTORE,
         **(kept if keep else {}),
     )
     refuse_poolers(engine)
@@ -184,6 +187,7 @@ def make_read_engine(url: str) -> sa.Engine:
         "postgresql+psycopg://" + url.partition("://")[2],
         connect_args={"application_name": APPLICATION_NAME, "prepare_threshold": None},
         poolclass=sa.pool.NullPool,
+        **NO_HSTORE,
     )
 
     def begin(connection: sa.Connection) -> None:

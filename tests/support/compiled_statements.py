@@ -15,7 +15,7 @@ from sqlalchemy.util import LRUCache
 STATEMENTS = 1_000  # that are kept; SQLAlchemy keeps 500 for each engine
 URL_PREFIX = "postgresql+psycopg://"
 # Options that say nothing about how a statement is compiled.
-OF_CONNECTIONS = {"connect_args", "poolclass", "max_overflow", "pool_reset_on_return"}
+OF_CONNECTIONS = {"connect_args", "poolclass", "max_overflow", "pool_reset_on_return", "use_native_hstore"}
 
 
 def share_compiled_statements() -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 
 from api.auth.api_keys import create_key
-from runtime.postgres.database import make_engine
 from runtime.settings.secret import read_secret
 from tests.support.lab import Lab
 
 
 def make_key(lab: Lab, *scopes: str, expires: datetime | None = None, name: str = "test") -> str:
     """A new key."""
-    return create_key(make_engine(lab.urls.write), read_secret(lab.settings), name, scopes, expires)
+    return create_key(lab.find_writer(), read_secret(lab.settings), name, scopes, expires)
 
 
 def key_of(lab: Lab, *scopes: str) -> dict[str, str]:

@@ -70,6 +70,8 @@ class Lab:
     catalog: Catalog = field(init=False)
     # Kept from load to load, as a worker keeps them: compiled statements belong to them.
     prepared: tuple[Catalog, Any, Engine] | None = field(default=None, init=False)
+    # Kept for keys that tests make, on the login that the service makes them with.
+    writer: Engine | None = field(default=None, init=False)
     # Kept for what tests look up: to connect costs the server more than most queries.
     reader: psycopg.Connection | None = field(default=None, init=False)
     # Where tests share the product: what ends with the last of them, and the service that all of them ask.
@@ -103,9 +105,11 @@ class Lab:
         self.shared = until
 
     def close(self) -> None:
-        """Closes the connections of loads and lookups."""
+        """Closes the connections of loads, keys and lookups."""
         if self.prepared is not None:
             self.prepared[2].dispose()
+        if self.writer is not None:
+            self.writer.dispose()
         if self.reader is not None:
             self.reader.close()
 
@@ -134,10 +138,19 @@ class Lab:
         self.check_own()
         if self.prepared is None or self.prepared[0] is not self.catalog:
             tables = build_tables(self.catalog.products.values())
-            engine = make_engine(self.urls.ingest, keep=True)
-            weakref.finalize(self, engine.dispose)
-            self.prepared = (self.catalog, tables, engine)
+            self.prepared = (self.catalog, tables, self.keep_engine(self.urls.ingest))
         return Loader(self.settings, *self.prepared)
+
+    def find_writer(self) -> Engine:
+        """The engine of the service's second login."""
+        self.writer = self.writer or self.keep_engine(self.urls.write)
+        return self.writer
+
+    def keep_engine(self, url: str) -> Engine:
+        """An engine whose connections stay open as long as the product lasts."""
+        engine = make_engine(url, keep=True)
+        weakref.finalize(self, engine.dispose)
+        return engine
 
     def ingest(self, address: str, content: str | bytes | None = None, name: str = "people.csv") -> LoadReport:
         """The report of one load, after writing the file where there is one."""

@@ -6,9 +6,7 @@ from typing import Any
 
 import httpx
 
-from api.auth.api_keys import create_key
-from runtime.postgres.database import make_engine
-from runtime.settings.secret import read_secret
+from tests.support import keys
 from tests.support.lab import Lab
 
 SENSORS = """
@@ -39,7 +37,7 @@ TABLE = "sensors_v1.readings"
 
 def make_key(lab: Lab, *scopes: str) -> dict[str, str]:
     """The headers that a new key with these scopes is sent in."""
-    key = create_key(make_engine(lab.urls.write), read_secret(lab.settings), "test", scopes or ("sensors:write",))
+    key = keys.make_key(lab, *(scopes or ("sensors:write",)))
     return {"Authorization": f"Bearer {key}"}
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import httpx
 
-from api.auth.api_keys import KEY_PREFIX, checksum, create_key, parse_key
+from api.auth.api_keys import KEY_PREFIX, checksum, parse_key
 from api.query.cursor import Cursor, encode_cursor
-from runtime.postgres.database import DatabaseUrls, make_engine
-from runtime.settings.secret import read_secret
+from runtime.postgres.database import DatabaseUrls
 from runtime.settings.token_issuers import TokenIssuer
+from tests.support.keys import make_key
 from tests.support.lab import Lab
 from tests.support.sockets import serving
 
@@ -116,11 +116,9 @@ def run_ground(folder: Path, urls: DatabaseUrls, *issuers: TokenIssuer) -> Itera
 
 def make_keys(lab: Lab) -> dict[str, str]:
     """A key for each kind of caller, good ones and bad ones."""
-    engine, pepper = make_engine(lab.urls.write), read_secret(lab.settings)
-    keys = {caller: create_key(engine, pepper, caller, scopes) for caller, scopes in SCOPES.items()}
-    past = datetime.now(UTC) - timedelta(seconds=5)
-    keys["expired"] = create_key(engine, pepper, "expired", ["shop:read"], past)
-    keys["revoked"] = create_key(engine, pepper, "revoked", ["shop:read"])
+    keys = {caller: make_key(lab, *scopes, name=caller) for caller, scopes in SCOPES.items()}
+    keys["expired"] = make_key(lab, "shop:read", expires=datetime.now(UTC) - timedelta(seconds=5), name="expired")
+    keys["revoked"] = make_key(lab, "shop:read", name="revoked")
     lab.rows("UPDATE decant.api_keys SET revoked_at = now() WHERE name = 'revoked' RETURNING id")
     good = parse_key(keys["reader"])
     assert good is not None

@@ -21,6 +21,7 @@ from runtime.errors import SettingsError
 from runtime.postgres.database import make_engine
 from runtime.settings.secret import read_secret
 from runtime.settings.settings import load_settings
+from tests.support.keys import key_of
 from tests.support.lab import PEOPLE, Lab
 
 CLOSED = PEOPLE.replace(", customProperties: [{property: anonymous, value: true}]", "")
@@ -52,12 +53,7 @@ def client(closed: Lab) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def admin(closed: Lab) -> dict[str, str]:
-    return header(closed, "keys:admin")
-
-
-def header(lab: Lab, *scopes: str) -> dict[str, str]:
-    """The header of a new key."""
-    return {"X-API-Key": create_key(make_engine(lab.urls.write), read_secret(lab.settings), "test", scopes)}
+    return key_of(closed, "keys:admin")
 
 
 def make(client: httpx.Client, admin: dict[str, str], **more: object) -> httpx.Response:
@@ -118,13 +114,13 @@ def test_the_same_request_again_gets_the_same_key(client: httpx.Client, admin: d
 )
 def test_what_is_no_key_is_refused(unchanged: Lab, change: dict[str, object], pointer: str) -> None:
     with unchanged.serve() as client:
-        answer = make(client, header(unchanged, "keys:admin"), **change)
+        answer = make(client, key_of(unchanged, "keys:admin"), **change)
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_value")
     assert answer.json()["errors"][0]["pointer"] == pointer
 
 
 def test_only_administrators_see_or_make_keys(client: httpx.Client, closed: Lab) -> None:
-    reader = header(closed, "people:read")
+    reader = key_of(closed, "people:read")
     own = client.get("/keys/self", headers=reader).json()["data"]["id"]
     for method, path in (
         ("GET", "/keys"),
@@ -304,8 +300,8 @@ def test_a_hundred_rotations_under_load_refuse_nobody(client: httpx.Client, admi
 def test_a_new_pepper_hashes_new_keys_and_the_old_ones_stay_valid(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(CLOSED)
     lab.ingest("people.people", "id,name,age,born\n1,Ann,30,1990-01-31\n")
-    old = header(lab, "people:read")
-    admin = header(lab, "keys:admin")
+    old = key_of(lab, "people:read")
+    admin = key_of(lab, "keys:admin")
     newer = Lab(lab.settings.model_copy(update={"peppers": load_settings(peppers={3: "x"}).peppers}), lab.urls)
     with newer.serve() as client:
         new = {"X-API-Key": make(client, admin).json()["data"]["key"]}
@@ -341,7 +337,7 @@ def test_no_random_text_is_taken_for_a_key() -> None:
 
 def test_usage_is_told_to_its_owner_and_all_of_it_to_operators(client: httpx.Client, closed: Lab) -> None:
     with closed.serve() as other:
-        reader, operator = header(closed, "people:read"), header(closed, "ops:read")
+        reader, operator = key_of(closed, "people:read"), key_of(closed, "ops:read")
         for _ in range(3):
             assert other.get(RECORDS, headers=reader).status_code == 200
     # That service has ended, and has written what it counted.
@@ -355,7 +351,7 @@ def test_usage_is_told_to_its_owner_and_all_of_it_to_operators(client: httpx.Cli
     assert client.get("/operations/usage", headers=reader).status_code == 403
     assert client.get("/operations/audit", headers=reader).status_code == 403
     assert client.get("/operations/audit", headers=operator).json() == {"data": [], "next": None}
-    make(client, header(closed, "keys:admin"))
+    make(client, key_of(closed, "keys:admin"))
     (entry,) = client.get("/operations/audit?operation=POST%20/keys", headers=operator).json()["data"]
     assert set(json.loads(json.dumps(entry["facts"]))) == {"key", "scopes"}
 

@@ -9,18 +9,17 @@ from typing import Any
 import httpx
 import pytest
 
-from api.auth.api_keys import create_key
 from ingest.loading.run_queued import run_queued
 from ingest.worker.dispatch import Dispatcher
 from runtime.postgres.database import make_engine
-from runtime.settings.secret import read_secret
+from tests.support.keys import make_key
 from tests.support.lab import Lab
 from tests.support.people import DERIVED, GOOD
 
 
 @contextmanager
 def client_with(lab: Lab, *scopes: str) -> Iterator[httpx.Client]:
-    key = create_key(make_engine(lab.urls.write), read_secret(lab.settings), "test", list(scopes))
+    key = make_key(lab, *scopes)
     with lab.serve() as client:
         client.headers["Authorization"] = f"Bearer {key}"
         yield client

@@ -10,12 +10,11 @@ from typing import Any
 import httpx
 import pytest
 
-from api.auth.api_keys import create_key
 from api.portal.by_session import PATHS
 from api.portal.session_path import PREFIX
 from ingest.inspection.column_statistics import refresh_profiles
 from runtime.postgres.database import make_engine
-from runtime.settings.secret import read_secret
+from tests.support.keys import key_of, make_key
 from tests.support.lab import PEOPLE, Lab
 from tests.support.routes import CLOSED, DATASET, ROUTES, Asked
 from tests.support.visitor import without_way_back
@@ -36,11 +35,6 @@ def matrix(tmp_path_factory: pytest.TempPathFactory, databases: Any) -> Iterator
     refresh_profiles(make_engine(lab.urls.ingest), lab.loader().tables, lab.catalog.datasets())
     with lab.serve() as client:
         yield lab, client
-
-
-def key(lab: Lab, *scopes: str, expires: datetime | None = None) -> str:
-    """A new key."""
-    return create_key(make_engine(lab.urls.write), read_secret(lab.settings), "test", scopes, expires)
 
 
 def ask(client: httpx.Client, asked: Asked, headers: dict[str, str]) -> httpx.Response:
@@ -64,12 +58,12 @@ def test_no_credential_gets_more_than_its_own(matrix: tuple[Lab, httpx.Client], 
     none = ask(client, asked, {})
     assert none.status_code == 401
     past = datetime.now(UTC) - timedelta(seconds=5)
-    revoked = key(lab, *asked.scopes)
+    revoked = make_key(lab, *asked.scopes)
     lab.rows("UPDATE decant.api_keys SET revoked_at = now() WHERE id = %s RETURNING id", revoked.split("_")[1])
-    right = key(lab, *asked.scopes)
+    right = make_key(lab, *asked.scopes)
     bad = [
         right[:-1] + ("0" if right[-1] != "0" else "1"),
-        key(lab, *asked.scopes, expires=past),
+        make_key(lab, *asked.scopes, expires=past),
         revoked,
         "x",
         "dcnt_",
@@ -77,16 +71,16 @@ def test_no_credential_gets_more_than_its_own(matrix: tuple[Lab, httpx.Client], 
     answers = [ask(client, asked, {"X-API-Key": text}) for text in bad]
     assert {gist(answer) for answer in answers} == {gist(answers[0])}
     assert answers[0].status_code == 401
-    other = ask(client, asked, {"X-API-Key": key(lab, "others:read", "others:write", "others:role:young")})
+    other = ask(client, asked, key_of(lab, "others:read", "others:write", "others:role:young"))
     about_data = asked.path.startswith(ABOUT_DATA)
     assert other.status_code == (404 if about_data else 403)
     if about_data:
         path = asked.path.replace("/people/v1", "/nothing/v1")
-        nowhere = client.request(asked.method, path, headers={"X-API-Key": key(lab, "others:read")})
+        nowhere = client.request(asked.method, path, headers=key_of(lab, "others:read"))
         assert gist(other) == gist(nowhere)
     for missing in range(len(asked.scopes)):
         fewer = [scope for place, scope in enumerate(asked.scopes) if place != missing] or ["others:read"]
-        assert ask(client, asked, {"X-API-Key": key(lab, *fewer)}).status_code in {403, 404}
+        assert ask(client, asked, key_of(lab, *fewer)).status_code in {403, 404}
     granted = ask(client, asked, {"X-API-Key": right})
     assert granted.status_code < 300, granted.text
 
@@ -95,10 +89,10 @@ def test_no_credential_gets_more_than_its_own(matrix: tuple[Lab, httpx.Client], 
 def test_who_sees_some_records_learns_nothing_of_the_others(matrix: tuple[Lab, httpx.Client], asked: Asked) -> None:
     lab, client = matrix
     scopes = [scope for scope in asked.scopes if scope != "people:read"]
-    answer = ask(client, asked, {"X-API-Key": key(lab, "people:role:young", *scopes)})
+    answer = ask(client, asked, key_of(lab, "people:role:young", *scopes))
     assert answer.status_code == (200 if asked.limited else 404)
     assert SECRET_NAME.encode() not in answer.content
-    nobody = ask(client, asked, {"X-API-Key": key(lab, "people:role:old", *scopes)})
+    nobody = ask(client, asked, key_of(lab, "people:role:old", *scopes))
     assert b"Ann" not in nobody.content
     assert SECRET_NAME.encode() not in nobody.content
 
@@ -168,12 +162,12 @@ def test_documents_tell_of_nothing_that_is_not_seen(matrix: tuple[Lab, httpx.Cli
     assert "people" not in client.get("/openapi.json").text
     assert "people" not in client.get("/data").text
     for scope, seen, hidden in (("others:read", "/data/others/", "/data/people/"),):
-        headers = {"X-API-Key": key(lab, scope)}
+        headers = key_of(lab, scope)
         for path in ("/openapi.json", "/data"):
             text = client.get(path, headers=headers).text
             assert seen.rstrip("/") in text
             assert hidden.rstrip("/") not in text
-    limited = client.get("/openapi.json", headers={"X-API-Key": key(lab, "people:role:young")}).json()
+    limited = client.get("/openapi.json", headers=key_of(lab, "people:role:young")).json()
     assert f"{DATASET}/records" in limited["paths"]
     assert f"{DATASET}/profile" not in limited["paths"]
 
@@ -184,9 +178,9 @@ def test_where_nothing_is_strangers_are_told_what_they_are_told_elsewhere(
 ) -> None:
     lab, client = matrix
     assert gist(client.get(path)) == gist(client.get(f"{DATASET}/records"))
-    assert client.get(path, headers={"X-API-Key": key(lab, "people:read")}).status_code == 404
+    assert client.get(path, headers=key_of(lab, "people:read")).status_code == 404
     assert client.post(f"{DATASET}/records").status_code == 401
-    wrong = client.post(f"{DATASET}/records", headers={"X-API-Key": key(lab, "people:read")})
+    wrong = client.post(f"{DATASET}/records", headers=key_of(lab, "people:read"))
     assert (wrong.status_code, wrong.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
 
 

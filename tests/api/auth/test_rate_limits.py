@@ -16,14 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg_pool import AsyncConnectionPool
 
-from api.auth.api_keys import create_key
 from api.auth.rate_limits import Limiter, rate_headers
 from api.http.client_address import client_address
-from runtime.postgres.database import make_engine
 from runtime.postgres.pools import make_write_pool
 from runtime.settings.rate import Rate, parse_rate
-from runtime.settings.secret import read_secret
 from runtime.settings.settings import load_settings
+from tests.support import keys
 from tests.support.lab import PEOPLE, Lab
 
 PATH = "/data/people/v1/people/records?limit=1"
@@ -262,7 +260,7 @@ def test_no_forged_header_changes_an_untrusted_peer(texts: list[str]) -> None:
 
 def make_key(lab: Lab, rate: str | None = None) -> dict[str, str]:
     """The header of a new key, with a limit of its own."""
-    key = create_key(make_engine(lab.urls.write), read_secret(lab.settings), "test", ["people:read"])
+    key = keys.make_key(lab, "people:read")
     if rate:
         lab.rows("UPDATE decant.api_keys SET rate_limit = %s WHERE id = %s RETURNING id", rate, key.split("_")[1])
     return {"X-API-Key": key}

@@ -18,7 +18,6 @@ import pytest
 import sqlalchemy as sa
 from psycopg.conninfo import conninfo_to_dict
 
-from api.auth.api_keys import create_key
 from api.database.connections import ReadConnections
 from api.database.statement import Statement
 from ingest.worker.supervisor import keep_working
@@ -26,7 +25,7 @@ from runtime.errors import DatabaseError, PoolerError
 from runtime.postgres.database import make_engine, make_read_engine
 from runtime.postgres.embedded_postgres import EmbeddedPostgres
 from runtime.postgres.pools import make_read_pool
-from runtime.settings.secret import read_secret
+from tests.support.keys import key_of, make_key
 from tests.support.lab import PEOPLE, Lab
 from tests.support.tools import Bouncer, free_database, run_pgbouncer
 
@@ -79,8 +78,7 @@ def make_keys(lab: Lab) -> dict[str, str]:
     """Two principals: one sees everything of the first three products, the other the open part of the last three."""
     wide = [f"people{n}:read{more}" for n in (0, 1, 2) for more in ("", ":confidential")]
     narrow = [f"people{n}:read" for n in (2, 3, 4)]
-    engine, secret = make_engine(lab.urls.write), read_secret(lab.settings)
-    return {name: create_key(engine, secret, name, scopes) for name, scopes in (("wide", wide), ("narrow", narrow))}
+    return {name: make_key(lab, *scopes, name=name) for name, scopes in (("wide", wide), ("narrow", narrow))}
 
 
 def paths_of(number: int) -> list[str]:
@@ -222,8 +220,7 @@ def test_writes_and_new_revisions_come_through_a_pooler(
     lab = make_lab(rate_limit_default="100000/minute")
     lab.ingest("people.people", "id,name,age,born\n1,Ann,30,1990-01-31\n")
     pooled = through(pgbouncer, lab, "read", "write")
-    engine, secret = make_engine(lab.urls.write), read_secret(lab.settings)
-    headers = {"X-API-Key": create_key(engine, secret, "admin", ["keys:admin", "people:read"])}
+    headers = key_of(lab, "keys:admin", "people:read")
     with pooled.serve() as client:
         # Transactions, repeated calls and what they keep: keys, their audit, a limit that is counted in the database.
         draft = {"name": "reader", "scopes": ["people:read"]}

@@ -17,9 +17,7 @@ import psycopg
 import pytest
 import zstandard
 
-from api.auth.api_keys import create_key
-from runtime.postgres.database import make_engine
-from runtime.settings.secret import read_secret
+from tests.support.keys import key_of
 from tests.support.lab import Lab, walk
 from tests.support.shops import make_shop
 
@@ -64,12 +62,6 @@ def load_shop(make_lab: Callable[..., Lab]) -> Lab:
     lab = make_lab(SHOP)
     load(lab, 60)
     return lab
-
-
-def headers_of(lab: Lab, *scopes: str) -> dict[str, str]:
-    """The headers of somebody who holds a key with these scopes."""
-    engine = make_engine(lab.urls.owner)
-    return {"X-API-Key": create_key(engine, read_secret(lab.settings), "test", list(scopes))}
 
 
 @pytest.mark.alone
@@ -163,7 +155,7 @@ def test_head_says_what_get_says(client: httpx.Client, path: str) -> None:
 
 @pytest.mark.alone
 def test_an_answer_for_one_caller_has_its_timings_and_its_trace(client: httpx.Client, shop: Lab) -> None:
-    held = headers_of(shop, "shop:read")
+    held = key_of(shop, "shop:read")
     answer = client.get(RECORDS, headers=held)
     phases = [part.partition(";")[0] for part in answer.headers["server-timing"].split(", ")]
     assert phases == ["auth", "parse", "cache", "database"]
@@ -190,7 +182,7 @@ def test_an_answer_for_one_caller_has_its_timings_and_its_trace(client: httpx.Cl
 def test_whatever_is_answered_to_one_caller_says_what_it_took(
     client: httpx.Client, shop: Lab, path: str, status: int, phases: list[str]
 ) -> None:
-    held = headers_of(shop, "shop:read") if status != 401 else {}
+    held = key_of(shop, "shop:read") if status != 401 else {}
     answer = client.get(path, headers=held)
     assert answer.status_code == status, answer.text
     told = answer.headers.get_list("server-timing")
@@ -219,7 +211,7 @@ def test_what_shared_caches_may_keep_is_told_of_no_single_request(client: httpx.
 
 
 def test_only_what_is_open_and_asked_for_openly_may_be_kept_by_all(client: httpx.Client, shop: Lab) -> None:
-    held = headers_of(shop, "shop:read")
+    held = key_of(shop, "shop:read")
     assert client.get(RECORDS).headers["cache-control"] == "public, max-age=60"
     assert client.get(f"{RECORDS}?at=1").headers["cache-control"] == "public, max-age=300"
     following = client.get(f"{RECORDS}?limit=5").json()["next"]
@@ -232,7 +224,7 @@ def test_only_what_is_open_and_asked_for_openly_may_be_kept_by_all(client: httpx
 
 def test_views_never_share_answers(client: httpx.Client, shop: Lab) -> None:
     makers = "/data/shop/v1/makers/records"
-    held = headers_of(shop, "shop:read", "shop:read:restricted")
+    held = key_of(shop, "shop:read", "shop:read:restricted")
     failures = []
 
     def ask(headers: dict[str, str], sees: bool) -> None:

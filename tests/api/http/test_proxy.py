@@ -13,10 +13,8 @@ import httpx
 import pytest
 from prometheus_client import REGISTRY
 
-from api.auth.api_keys import create_key
-from runtime.postgres.database import make_engine
-from runtime.settings.secret import read_secret
 from tests.support.following import Stream
+from tests.support.keys import make_key
 from tests.support.lab import PEOPLE, Lab, walk
 from tests.support.site import Site, open_site
 
@@ -109,9 +107,8 @@ def test_the_pages_for_people_find_their_files_below_the_path(site: Site) -> Non
 
 
 def test_what_is_cached_for_one_caller_never_answers_another(site: Site) -> None:
-    engine, secret = make_engine(site.lab.urls.write), read_secret(site.lab.settings)
-    wide = create_key(engine, secret, "wide", ["people:read", "people:read:confidential"])
-    narrow = create_key(engine, secret, "narrow", ["people:read"])
+    wide = make_key(site.lab, "people:read", "people:read:confidential", name="wide")
+    narrow = make_key(site.lab, "people:read", name="narrow")
     callers = {"nobody": {}, "wide": {"X-API-Key": wide}, "narrow": {"Authorization": f"Bearer {narrow}"}}
     paths = (f"{RECORDS}?at=1", f"{RECORDS}?at=1&limit=2", f"{RECORDS}/1?at=1")
     said: dict[str, list[str]] = {name: [] for name in callers}

@@ -8,10 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from api.auth.api_keys import create_key
 from ingest.inspection.column_statistics import refresh_profiles
 from runtime.postgres.database import make_engine
-from runtime.settings.secret import read_secret
 from tests.support.keys import key_of, make_key
 from tests.support.lab import PEOPLE, Lab
 from tests.support.routes import CLOSED, ROUTES, Asked
@@ -58,7 +56,7 @@ def addresses_beside(site: Site, headers: dict[str, str], content: str) -> list[
     "asked", [a for a in ROUTES if "/contract" not in a.path and "/openapi" not in a.path], ids=str
 )
 def test_no_route_names_an_address_beside_the_path(site: Site, asked: Asked) -> None:
-    key = create_key(make_engine(site.lab.urls.write), read_secret(site.lab.settings), "test", asked.scopes)
+    key = make_key(site.lab, *asked.scopes)
     more = "&limit=1" if "?" in asked.path else "?limit=1"
     for path in (asked.path, asked.path + more):
         answer = site.client.request(
@@ -78,9 +76,7 @@ def test_no_route_names_an_address_beside_the_path(site: Site, asked: Asked) -> 
 
 
 def test_what_lists_of_loads_and_queued_ones_name_leads_to_them(site: Site) -> None:
-    scopes = ["ops:read", "ops:write", "keys:admin"]
-    key = create_key(make_engine(site.lab.urls.write), read_secret(site.lab.settings), "test", scopes)
-    headers = {"X-API-Key": key}
+    headers = key_of(site.lab, "ops:read", "ops:write", "keys:admin")
     listed = site.client.get("/operations/loads", headers=headers).json()["data"][-1]
     assert listed["url"] == f"{site.base}/operations/loads/1"
     assert site.client.get(listed["url"], headers=headers).json()["data"]["url"] == listed["url"]

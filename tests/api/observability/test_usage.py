@@ -8,12 +8,10 @@ from typing import Any
 
 import pytest
 
-from api.auth.api_keys import create_key
 from api.observability.usage import ROWS_MAXIMUM, UsageLog
-from runtime.postgres.database import make_engine
 from runtime.postgres.pools import make_write_pool
-from runtime.settings.secret import read_secret
 from runtime.settings.settings import load_settings
+from tests.support.keys import make_key
 from tests.support.lab import PEOPLE, Lab
 
 PLACE = ("key1", "people", 1, "people", "records")
@@ -22,7 +20,7 @@ SUMS = "SELECT principal, product, dataset, operation, requests::int, refused::i
 
 def test_requests_are_summed_by_principal_dataset_and_operation(lab: Lab) -> None:
     lab.ingest("people.people", "id,name,age,born\n1,Ann,30,1990-01-31\n")
-    key = create_key(make_engine(lab.urls.write), read_secret(lab.settings), "test", ["people:read"])
+    key = make_key(lab, "people:read")
     with lab.serve() as client:
         size = 0
         for _ in range(3):
@@ -104,9 +102,7 @@ def test_usage_says_which_problems_refused_requests_got(
 ) -> None:
     lab = make_lab(PEOPLE, rate_limit_default="20/hour")
     lab.ingest("people.people", "id,name,age,born\n1,Ann,30,1990-01-31\n")
-    engine = make_engine(lab.urls.write)
-    key = create_key(engine, read_secret(lab.settings), "test", ["people:read"])
-    operator = create_key(engine, read_secret(lab.settings), "ops", ["ops:read"])
+    key, operator = make_key(lab, "people:read"), make_key(lab, "ops:read", name="ops")
     records = "/data/people/v1/people/records"
     with lab.serve() as client:
         for path in (records, f"{records}?x=1", f"{records}?y=1", f"{records}?limit=0", f"{records}/9", "/keys"):

@@ -15,7 +15,6 @@ import httpx
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from api.auth.api_keys import create_key
 from api.auth.authenticator import Principal
 from api.auth.permissions import Access, visible_products
 from api.openapi import Writer, build_dataset, build_document
@@ -24,8 +23,7 @@ from api.query.view import Views
 from catalog.model.catalog import Catalog
 from catalog.model.dataset import Dataset
 from catalog.storage.dataset_tables import build_tables
-from runtime.postgres.database import make_engine
-from runtime.settings.secret import read_secret
+from tests.support.keys import key_of
 from tests.support.lab import PEOPLE, Lab
 
 BORN = "{name: born, logicalType: date}"
@@ -81,11 +79,6 @@ def wide(tmp_path_factory: pytest.TempPathFactory, databases: Any) -> Lab:
     lab.migrate()
     lab.catalog = widen(lab.catalog)
     return lab
-
-
-def bring(lab: Lab, *scopes: str) -> dict[str, str]:
-    """The header of a new key."""
-    return {"X-API-Key": create_key(make_engine(lab.urls.write), read_secret(lab.settings), "test", scopes)}
 
 
 def make_documents(lab: Lab, **limits: int) -> Documents:
@@ -205,14 +198,14 @@ def test_bytes_say_the_same_as_the_document(lab: Lab) -> None:
 def test_each_caller_gets_the_document_of_what_is_seen(lab: Lab, client: httpx.Client) -> None:
     callers = {
         "nobody": ({}, {"open"}, None),
-        "reader": (bring(lab, "people:read"), {"open", "people"}, {"id", "name", "age"}),
+        "reader": (key_of(lab, "people:read"), {"open", "people"}, {"id", "name", "age"}),
         "trusted": (
-            bring(lab, "people:read", "people:read:confidential"),
+            key_of(lab, "people:read", "people:read:confidential"),
             {"open", "people"},
             {"id", "name", "age", "born"},
         ),
-        "young": (bring(lab, "people:role:young"), {"open", "people"}, {"id", "name", "age"}),
-        "stranger": (bring(lab, "other:read"), {"open"}, None),
+        "young": (key_of(lab, "people:role:young"), {"open", "people"}, {"id", "name", "age"}),
+        "stranger": (key_of(lab, "other:read"), {"open"}, None),
     }
     # Twice, so that each is answered from what is kept too.
     for turn in (1, 2):
@@ -237,7 +230,7 @@ def test_each_caller_gets_the_document_of_what_is_seen(lab: Lab, client: httpx.C
 
 
 def test_what_is_not_seen_looks_as_if_it_were_not_there(lab: Lab, client: httpx.Client) -> None:
-    reader, stranger = bring(lab, "hidden:read"), bring(lab, "other:read")
+    reader, stranger = key_of(lab, "hidden:read"), key_of(lab, "other:read")
     place, nowhere = "/openapi/hidden/v1.json", "/openapi/nothing/v1.json"
     assert client.get(place, headers=reader).status_code == 200
 

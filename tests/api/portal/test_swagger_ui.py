@@ -21,10 +21,8 @@ from urllib.parse import parse_qsl, urlencode
 import httpx
 import pytest
 
-from api.auth.api_keys import create_key
-from runtime.postgres.database import make_engine
-from runtime.settings.secret import read_secret
 from tests.support.issuer import Issuer, run_issuer
+from tests.support.keys import make_key
 from tests.support.lab import PEOPLE, Lab
 from tests.support.remote_api import Asked, Reply
 from tests.support.site import open_site
@@ -170,7 +168,7 @@ def test_who_brings_a_key_sees_and_asks_what_it_opens_until_they_log_out(
     make_lab: Callable[..., Lab], tmp_path: Path, field: str
 ) -> None:
     lab = load(make_lab(CLOSED))
-    key = create_key(make_engine(lab.urls.write), read_secret(lab.settings), "test", ["people:read"])
+    key = make_key(lab, "people:read")
     with lab.serve() as client:
         found = visit(tmp_path, client, WITH_KEY % (field, field), key)
     assert found == {"complaints": [], "data": ANN}
@@ -195,7 +193,7 @@ def test_who_brings_a_key_keeps_it_when_choosing_the_document_of_a_product(
     make_lab: Callable[..., Lab], tmp_path: Path
 ) -> None:
     lab = load(make_lab(CLOSED))
-    key = create_key(make_engine(lab.urls.write), read_secret(lab.settings), "test", ["people:read"])
+    key = make_key(lab, "people:read")
     with lab.serve() as client:
         found = visit(tmp_path, client, WITH_SELECTOR, key)
     assert found == {"complaints": [], "offered": ["Overview", "People v1"], "status": 200, "data": ANN}
@@ -210,9 +208,7 @@ def test_all_of_it_works_behind_a_proxy_below_a_path(make_lab: Callable[..., Lab
             authorization_url=url + AUTHORIZE, token_url=url + TOKEN, client_id="swagger", scopes=("people:read",)
         ).model_dump()
         with open_site(lambda base: load(make_lab(CLOSED, token_issuers=[told], public_url=base))) as site:
-            key = create_key(
-                make_engine(site.lab.urls.write), read_secret(site.lab.settings), "test", ["people:read"]
-            )
+            key = make_key(site.lab, "people:read")
             found = [
                 visit(folder, site.client, doings, secret)
                 for folder, doings, secret in (

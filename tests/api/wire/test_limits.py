@@ -10,10 +10,8 @@ from typing import Any
 
 import pytest
 
-from api.auth.api_keys import create_key
-from runtime.postgres.database import make_engine
-from runtime.settings.secret import read_secret
 from tests.support.databases import Databases
+from tests.support.keys import make_key
 from tests.support.lab import Lab
 from tests.support.sockets import SLOW, ask, get, read_answer, serving
 
@@ -70,7 +68,7 @@ def test_a_request_over_a_limit_is_a_problem_and_ends_the_connection(
 
 def test_headers_and_bodies_that_trickle_are_cut_off(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(**SLOW)
-    key = create_key(make_engine(lab.urls.write), read_secret(lab.settings), "test", ["ops:write"])
+    key = make_key(lab, "ops:write")
     fields = (b"X-API-Key: " + key.encode(), b"Content-Type: application/json")
     with serving(lab) as address:
         for beginning, trickle, most in (

@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from tests.support.databases import Databases
 from tests.support.lab import PEOPLE, Lab
 
 SIZES = (2, 4, 6)
-COUNTERS: list[Counter[Path]] = []  # those that count now; an audit hook cannot be taken away
+COUNTERS: list[Counter[Path]] = []  # those that count now
 
 
 def count_opening(event: str, arguments: tuple[Any, ...]) -> None:
@@ -28,7 +29,10 @@ def count_opening(event: str, arguments: tuple[Any, ...]) -> None:
         COUNTERS[-1][Path(arguments[0])] += 1
 
 
-sys.addaudithook(count_opening)
+@cache
+def watch_openings() -> None:
+    """Has openings counted, from the first test that counts any: an audit hook stays, and slows down all tests."""
+    sys.addaudithook(count_opening)
 
 
 @contextmanager
@@ -40,6 +44,7 @@ def count_work() -> Iterator[tuple[Counter[Path], list[str]]]:
     def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
         statements.append(statement)
 
+    watch_openings()
     COUNTERS.append(opened)
     sa.event.listen(sa.Engine, "before_cursor_execute", note)
     try:
