@@ -20,7 +20,7 @@ from alembic.operations import ops
 from alembic.runtime.migration import MigrationContext
 
 from catalog.migration.known_scripts import KnownScripts
-from catalog.migration.table_changes import Branch, find_differences, make_context, plan_changes
+from catalog.migration.table_changes import Branch, Comparison, compare_schema
 from catalog.model.dataset import Product
 from catalog.model.reserved_names import VERSION_TABLE
 from catalog.storage.access_tables import ApiKey
@@ -65,19 +65,19 @@ def upgrade_database(
     with explain_refusals(branch.title, settings):
         if scripts.of(branch):
             scripts.upgrade(branch)
-        differences = find_differences(connection, branch)
+        comparison = compare_schema(connection, branch)
         may_write = branch.folder != SHIPPED_VERSIONS if revise is None else revise
-        if differences and may_write:
+        if comparison.differences and may_write:
             require_writable(branch)
-            path = write_revision(scripts, branch, connection, allow_loss=allow_loss)
+            path = write_revision(scripts, branch, comparison, allow_loss=allow_loss)
             try:
                 scripts.upgrade(branch)
             except BaseException:
                 # Whatever Postgres refused once it would refuse again, before any better script had its turn.
                 path.unlink(missing_ok=True)
                 raise
-            differences = find_differences(connection, branch)
-    require_agreement(branch, differences)
+            comparison = compare_schema(connection, branch)
+    require_agreement(branch, comparison.differences)
     return path
 
 
@@ -155,14 +155,14 @@ def make_version_table(connection: sa.Connection) -> None:
         connection.exec_driver_sql(f"ALTER TABLE {name} ALTER COLUMN version_num TYPE text")
 
 
-def write_revision(scripts: KnownScripts, branch: Branch, connection: sa.Connection, *, allow_loss: bool) -> Path:
+def write_revision(scripts: KnownScripts, branch: Branch, comparison: Comparison, *, allow_loss: bool) -> Path:
     """The path of a new script that brings a schema from what it is to what the contract says.
 
     Alembic's own `revision` command wants every branch at its head first, also those of products that are not served
     here; so the script is rendered without it.
     """
     existing = scripts.of(branch)
-    plan = plan_changes(connection, branch)
+    plan = comparison.plan()
     if not allow_loss and plan.losses:
         raise MigrationError(
             f"{branch.title} would lose data: {'; '.join(plan.losses)}."
@@ -170,7 +170,6 @@ def write_revision(scripts: KnownScripts, branch: Branch, connection: sa.Connect
         )
     if not existing:
         plan.upgrades.ops.insert(0, ops.ExecuteSQLOp(f'CREATE SCHEMA IF NOT EXISTS "{branch.schema}"'))
-    context = make_context(connection, branch)
     script = scripts.directory.generate_revision(
         f"{branch.schema}_{len(existing) + 1:04d}",
         branch.title,
@@ -178,8 +177,8 @@ def write_revision(scripts: KnownScripts, branch: Branch, connection: sa.Connect
         branch_labels=None if existing else branch.schema,
         version_path=str(branch.folder),
         depends_on=None if existing else branch.depends_on,
-        upgrades=render(plan.upgrades, context),
-        downgrades=render(plan.downgrades, context),
+        upgrades=render(plan.upgrades, comparison.context),
+        downgrades=render(plan.downgrades, comparison.context),
     )
     if script is None:
         raise MigrationError("Alembic did not write a script.")

@@ -33,7 +33,7 @@ from catalog.migration.row_policies import check_predicates
 from catalog.migration.search_indexes import match_searches
 from catalog.migration.statements import QUOTES
 from catalog.migration.stored_values import find_large_integers
-from catalog.migration.table_changes import Branch, find_differences, find_key_changes, plan_changes
+from catalog.migration.table_changes import Branch, compare_schema, find_key_changes
 from catalog.model.catalog import Catalog
 from catalog.model.dataset import Product
 from catalog.model.reserved_names import LOCK_TABLE
@@ -203,10 +203,10 @@ def plan_migration(settings: Settings, url: str, catalog: Catalog) -> list[str]:
     with translate_errors(), lock_migrations(settings, url) as connection:
         lines = [line for step in find_steps(connection, settings, catalog) for line in step.lines()]
         for branch in [OWN_BRANCH, *(make_branch(settings, product) for product in catalog.products.values())]:
-            if differences := find_differences(connection, branch):
-                lines += [f"{branch.schema}: {difference}" for difference in differences]
-                losses = plan_changes(connection, branch).losses
-                lines += [f"{branch.schema}: would lose data: {loss}" for loss in losses]
+            comparison = compare_schema(connection, branch)
+            if comparison.differences:
+                lines += [f"{branch.schema}: {difference}" for difference in comparison.differences]
+                lines += [f"{branch.schema}: would lose data: {loss}" for loss in comparison.plan().losses]
     return lines
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from alembic.autogenerate import compare_metadata, produce_migrations
+from alembic.autogenerate import produce_migrations
 from alembic.operations import ops
 from alembic.runtime.migration import MigrationContext
 
 from catalog.migration.compare_property import is_wider
-from catalog.migration.partitions import find_layout_changes, find_tables, plan_layouts
+from catalog.migration.partitions import PresentTables, find_layout_changes, find_tables, plan_layouts
 from catalog.migration.search_indexes import SEARCH_PREFIX
 from catalog.migration.statements import QUOTES, execute
 from catalog.model.dataset import shorten_name
@@ -61,31 +61,56 @@ class Plan:
     losses: list[str]  # in words
 
 
-def find_differences(connection: sa.Connection, branch: Branch) -> list[str]:
-    """Each difference between the database and a branch's metadata, in words."""
-    found = [
-        describe(difference) for difference in compare_metadata(make_context(connection, branch), branch.metadata)
-    ]
-    found += [
-        f"change key {change.table.name}: {', '.join(change.new)} instead of {', '.join(change.old) or 'none'}"
-        for change in find_key_changes(connection, branch)
-    ]
-    return found + [
-        str(change) for change in find_layout_changes(find_tables(connection, branch.schema), branch.metadata)
-    ]
+@dataclass(frozen=True)
+class Comparison:
+    """A schema of the database beside a branch's metadata, as Alembic sees it, and what Alembic does not see."""
+
+    connection: sa.Connection
+    metadata: sa.MetaData
+    context: MigrationContext
+    operations: ops.MigrationScript
+    present: PresentTables
+    keys: list[KeyChange]
+    differences: list[str]  # in words
+
+    def plan(self) -> Plan:
+        """Alembic's operations there and back, completed by what it leaves out, and what they would lose; once."""
+        upgrades = self.operations.upgrade_ops or ops.UpgradeOps()
+        downgrades = self.operations.downgrade_ops or ops.DowngradeOps()
+        losses = find_losses(self.connection, upgrades, self.keys)
+        plan_layouts(self.present, self.metadata, upgrades, downgrades)
+        for operations in (upgrades, downgrades):
+            convert_types(operations, self.connection)
+        for change in self.keys:
+            before, after = change_key(change, change.name, change.new)
+            upgrades.ops = [*before, *upgrades.ops, *after]
+            before, after = change_key(change, str(change.table.primary_key.name), change.old)
+            downgrades.ops = [*before, *downgrades.ops, *after]
+        return Plan(upgrades, downgrades, losses)
 
 
-def make_context(connection: sa.Connection, branch: Branch) -> MigrationContext:
-    """Alembic's view of one schema of the database."""
-    return MigrationContext.configure(
+def compare_schema(connection: sa.Connection, branch: Branch) -> Comparison:
+    """What the database has of a branch's schema beside what it should have."""
+    present = find_tables(connection, branch.schema)
+    context = MigrationContext.configure(
         connection,
         opts={
             "include_schemas": True,
-            "include_name": only_schema(branch.schema, find_tables(connection, branch.schema).partitions),
+            "include_name": only_schema(branch.schema, present.partitions),
             "compare_type": True,
             "target_metadata": branch.metadata,
         },
     )
+    operations = produce_migrations(context, branch.metadata)
+    keys = find_key_changes(connection, branch)
+    found = operations.upgrade_ops.as_diffs() if operations.upgrade_ops else []
+    differences = [describe(difference) for difference in found]
+    differences += [
+        f"change key {change.table.name}: {', '.join(change.new)} instead of {', '.join(change.old) or 'none'}"
+        for change in keys
+    ]
+    differences += [str(change) for change in find_layout_changes(present, branch.metadata)]
+    return Comparison(connection, branch.metadata, context, operations, present, keys, differences)
 
 
 def only_schema(schema: str, partitions: Collection[str] = ()) -> Callable[[str | None, str, Any], bool]:
@@ -133,24 +158,6 @@ def find_key_changes(connection: sa.Connection, branch: Branch) -> list[KeyChang
         if old != new:
             changes.append(KeyChange(table, found["name"], old, new))
     return changes
-
-
-def plan_changes(connection: sa.Connection, branch: Branch) -> Plan:
-    """Alembic's operations there and back, completed by what Alembic leaves out, and what they would lose."""
-    script = produce_migrations(make_context(connection, branch), branch.metadata)
-    upgrades = script.upgrade_ops or ops.UpgradeOps()
-    downgrades = script.downgrade_ops or ops.DowngradeOps()
-    keys = find_key_changes(connection, branch)
-    losses = find_losses(connection, upgrades, keys)
-    plan_layouts(find_tables(connection, branch.schema), branch.metadata, upgrades, downgrades)
-    for operations in (upgrades, downgrades):
-        convert_types(operations, connection)
-    for change in keys:
-        before, after = change_key(change, change.name, change.new)
-        upgrades.ops = [*before, *upgrades.ops, *after]
-        before, after = change_key(change, str(change.table.primary_key.name), change.old)
-        downgrades.ops = [*before, *downgrades.ops, *after]
-    return Plan(upgrades, downgrades, losses)
 
 
 def change_key(

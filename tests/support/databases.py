@@ -6,27 +6,32 @@ from collections.abc import Callable, Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import get_ident
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import psycopg
 import pytest
 import sqlalchemy as sa
+from alembic.util import pyfiles
+from alembic.util.pyfiles import load_module_py
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from catalog.migration import alembic_scripts
-from catalog.migration.migrate import migrate
-from catalog.migration.table_changes import Branch, find_differences
+from catalog.migration import migrate as migrations
+from catalog.migration.table_changes import Branch, Comparison, compare_schema
 from catalog.model.catalog import Catalog
 from catalog.storage.dataset_tables import build_tables, find_storage
 from catalog.storage.ledger_tables import SCHEMA
 from runtime.postgres.database import ROLES, DatabaseUrls
 from runtime.postgres.embedded_postgres import EmbeddedPostgres
 from runtime.settings.settings import load_settings
+from runtime.shipped import SHIPPED_VERSIONS
 from tests.support.lab import Lab
 
 DIALECT: sa.Dialect = postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]
@@ -64,15 +69,26 @@ def describe_tables(catalog: Catalog) -> str:
     return "\n".join(lines)
 
 
-def bring_up(lab: Lab, fitting: Set[str]) -> None:
-    """Migrates a clone; schemas that fit already, Decant's own among them, are not compared with models again."""
+@cache
+def load_shipped(name: str, path: Path) -> ModuleType:
+    """A script that ships with Decant, loaded once: Alembic would load all of them for each migration."""
+    return load_module_py(name, path)
 
-    def find(connection: sa.Connection, branch: Branch) -> list[str]:
+
+def bring_up(lab: Lab, fitting: Set[str]) -> None:
+    """Migrates a clone. What fits, `fitting` and Decant's own tables, is neither compared nor granted again."""
+
+    def compare(connection: sa.Connection, branch: Branch) -> Comparison | SimpleNamespace:
         fits = branch.schema == SCHEMA or branch.schema in fitting
-        return [] if fits else find_differences(connection, branch)
+        return SimpleNamespace(differences=[]) if fits else compare_schema(connection, branch)
+
+    def load(name: str, path: Path) -> ModuleType:
+        return (load_shipped if path.parent == SHIPPED_VERSIONS else load_module_py)(name, path)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(alembic_scripts, "find_differences", find)
+        patch.setattr(pyfiles, "load_module_py", load)
+        patch.setattr(alembic_scripts, "compare_schema", compare)
+        patch.setattr(migrations, "grant_ledger", lambda _connection: None)
         lab.migrate()
 
 
@@ -125,7 +141,7 @@ class Databases:
         if self.base is None:
             self.base = self.create()
             with TemporaryDirectory() as home:
-                migrate(load_settings(home=Path(home)), self.urls(self.base).owner, Catalog({}))
+                migrations.migrate(load_settings(home=Path(home)), self.urls(self.base).owner, Catalog({}))
         return self.base
 
     def drop(self, name: str) -> None:

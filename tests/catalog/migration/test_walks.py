@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from catalog.migration.alembic_scripts import make_branch
 from catalog.migration.migrate import migrate
-from catalog.migration.table_changes import find_differences
+from catalog.migration.table_changes import compare_schema
 from runtime.errors import MigrationError
 from runtime.postgres.database import make_engine
 from tests.support.databases import Databases
@@ -133,7 +133,7 @@ def check(lab: Lab, shape: dict[str, Any], turn: int) -> None:
     """Nothing differs any more, and what is loaded is what was in the file."""
     (product,) = lab.catalog.products.values()
     with make_engine(lab.urls.owner).connect() as connection:
-        assert find_differences(connection, make_branch(lab.settings, product)) == []
+        assert compare_schema(connection, make_branch(lab.settings, product)).differences == []
     report = lab.ingest("walk.things", records(shape, turn), "things.csv")
     assert report.outcome is not None, report.error
     assert (report.outcome.accepted, report.outcome.rejected) == (2, 0)
