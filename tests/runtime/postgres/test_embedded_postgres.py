@@ -114,10 +114,12 @@ def ask_each(pids: set[int], question: Callable[[int], T]) -> list[T]:
 
 def find_children() -> set[int]:
     """This process's children, the ones that nobody waited for included."""
-    found: set[int] = set()
-    for task in Path("/proc/self/task").iterdir():
-        found.update(map(int, (task / "children").read_text().split()))
-    return found
+    for _ in range(100):
+        # A thread that ends meanwhile hands its children to another one, which may have been looked at already.
+        with suppress(FileNotFoundError, ProcessLookupError):
+            texts = [(task / "children").read_text() for task in Path("/proc/self/task").iterdir()]
+            return {int(child) for text in texts for child in text.split()}
+    raise AssertionError("at each look a thread ended meanwhile")
 
 
 def ask(server: EmbeddedPostgres, statement: str) -> object:
