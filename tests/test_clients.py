@@ -56,7 +56,6 @@ def test_the_examples_in_python_do_what_they_say(run: Callable[..., str]) -> Non
     assert re.search(rf"{carriers[0]['carrier']} +│ +{carriers[0]['count']} ", printed[3])
 
 
-@pytest.mark.slow
 def test_the_examples_with_curl_do_what_they_say(run: Callable[..., str]) -> None:
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")

@@ -14,6 +14,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeAlias
 
 import sqlalchemy as sa
 
@@ -22,6 +23,7 @@ from catalog.storage.epoch import read_epochs, renew_epoch
 from catalog.storage.ledger_tables import SCHEMA, DatasetHead
 from runtime.settings.settings import Settings
 
+PlacedHead: TypeAlias = tuple[Dataset, sa.Row[str, int, str, int, int, datetime | None]]
 ENDED_FILE = "ended-epochs"
 PUBLISHED = sa.text(f"""
 SELECT dataset_id, revision, published_at
@@ -65,24 +67,26 @@ def check_restored(
     if connection.scalar(sa.select(sa.func.pg_is_in_recovery())):
         return None
     folder = settings.high_water_folder
-    epochs = read_epochs(connection)
-    marks = {dataset.address: read_high_water_mark(folder, dataset) for dataset in datasets}
+    epochs, heads = read_epochs(connection), read_heads(connection, datasets)
+    marks = [read_high_water_mark(folder, dataset) for dataset in datasets]
     reason = None
     if epochs[-1] in read_ended(folder):
         reason = f"epoch {epochs[-1]} had ended, but the database is in it again"
-    known = [mark for mark in marks.values() if mark is not None and mark.epoch == epochs[-1]]
-    reason = reason or find_loss(connection, known, datasets)
+    known = [mark for mark in marks if mark is not None and mark.epoch == epochs[-1]]
+    reason = reason or find_loss(connection, known, heads)
     if reason is not None:
         epochs.append(renew_epoch(connection, epochs[-1], reason, by))
     write_ended(folder, epochs[:-1])
-    note_heads(connection, settings, datasets, epochs[-1])
+    write_high_water_marks(folder, heads, epochs[-1])
     return RestoredDatabase(reason, epochs[-1]) if reason is not None else None
 
 
-def find_loss(connection: sa.Connection, marks: Sequence[HighWaterMark], datasets: Collection[Dataset]) -> str | None:
+def find_loss(connection: sa.Connection, marks: Sequence[HighWaterMark], present: Sequence[PlacedHead]) -> str | None:
     """What the database lacks of the publications that the marks name, in words; None where it lacks nothing."""
-    heads = {dataset.address: head for dataset, head in read_heads(connection, datasets)}
+    heads = {dataset.address: head for dataset, head in present}
     told = [(head.id, mark.revision) for mark in marks if (head := heads.get(mark.dataset)) is not None]
+    if not told:
+        return None
     rows = connection.execute(
         PUBLISHED, {"datasets": [number for number, _ in told], "revisions": [revision for _, revision in told]}
     )
@@ -99,9 +103,7 @@ def find_loss(connection: sa.Connection, marks: Sequence[HighWaterMark], dataset
     return None
 
 
-def read_heads(
-    connection: sa.Connection, datasets: Collection[Dataset]
-) -> list[tuple[Dataset, sa.Row[str, int, str, int, int, datetime | None]]]:
+def read_heads(connection: sa.Connection, datasets: Collection[Dataset]) -> list[PlacedHead]:
     """The heads of the datasets that have a table: id, revision, published_at."""
     place = sa.tuple_(DatasetHead.product, DatasetHead.major, DatasetHead.dataset)
     wanted = {(dataset.product, dataset.major, dataset.name): dataset for dataset in datasets}
@@ -124,8 +126,12 @@ def note_heads(
 ) -> None:
     """Records the current revisions of the datasets, in the current epoch."""
     epoch = epoch or read_epochs(connection)[-1]
-    folder = settings.high_water_folder
-    for dataset, head in read_heads(connection, datasets):
+    write_high_water_marks(settings.high_water_folder, read_heads(connection, datasets), epoch)
+
+
+def write_high_water_marks(folder: Path, heads: Sequence[PlacedHead], epoch: str) -> None:
+    """Keeps a mark of each dataset that has a revision."""
+    for dataset, head in heads:
         if head.revision:
             published_at = write_timestamp(head.published_at) if head.published_at else None
             mark = HighWaterMark(dataset.address, epoch, head.revision, published_at)

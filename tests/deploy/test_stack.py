@@ -59,7 +59,6 @@ def make_key(stack: Stack, *scopes: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
 
 
-@pytest.mark.slow
 def test_the_worker_loads_with_its_own_login_and_the_api_reads_through_the_pooler(
     stack: Stack, client: httpx.Client
 ) -> None:
@@ -75,7 +74,6 @@ def test_the_worker_loads_with_its_own_login_and_the_api_reads_through_the_poole
     assert stack.warnings == []
 
 
-@pytest.mark.slow
 def test_each_container_gets_its_own_passwords_only(stack: Stack) -> None:
     owner = stack.variables["OWNER_PASSWORD"]
     for service in ("worker", *API):
@@ -84,7 +82,6 @@ def test_each_container_gets_its_own_passwords_only(stack: Stack) -> None:
         assert (stack.variables["INGEST_PASSWORD"] in values) is (service == "worker")
 
 
-@pytest.mark.slow
 def test_plain_http_leads_to_tls_and_metrics_stay_inside(front: Front, client: httpx.Client) -> None:
     moved = httpx.get(f"http://127.0.0.1:{front.plain}{BASE}/records?limit=1", timeout=60)
     assert (moved.status_code, moved.headers["location"]) == (308, f"https://127.0.0.1{BASE}/records?limit=1")
