@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -14,6 +16,7 @@ RIGHT = {*COUNTED, "revision", "load", "seconds", "open rejects", "line"}
 FOLDED = {"value": 12, "message": 12}  # columns whose words may be broken, and their least width
 GAP = 2  # between columns
 INDENT = 2  # of what stands below a heading
+WORDS = re.compile(r"^\s*\S+|\S+")
 WIDE = 240  # columns, where no window limits them
 
 
@@ -72,8 +75,8 @@ def fit_widths(names: Sequence[str], rows: Sequence[Mapping[str, Text]], room: i
 
 
 def longest_word(cells: Sequence[Text]) -> int:
-    """The width of the longest word of a column."""
-    return max((word.cell_len for cell in cells for word in cell.split(" ")), default=1)
+    """The width of the longest word of a column, as Rich takes words: with the spaces before the first of a cell."""
+    return max((cell_len(word) for cell in cells for word in WORDS.findall(cell.plain)), default=1)
 
 
 def make_table(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from commands.console import PlainConsole
@@ -53,6 +53,8 @@ def test_the_value_of_a_rejected_record_may_be_broken() -> None:
     assert "".join(lines).count("z") == 60
 
 
+# Rich takes the spaces before the first word for a part of it.
+@example([{"dataset": f" {'a' * 16}", "other": "a" * 14, "load": "a" * 11}])
 @given(st.lists(st.fixed_dictionaries({"dataset": WORDS, "other": WORDS, "load": WORDS}), min_size=1, max_size=4))
 def test_no_word_is_broken_or_lost(rows: list[dict[str, str]]) -> None:
     for width in (100, 45):
