@@ -7,7 +7,6 @@ import select
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -16,6 +15,7 @@ import pytest
 import sqlalchemy as sa
 
 from runtime.postgres.embedded_postgres import EmbeddedPostgres
+from tests.support.processes import find_descendants
 from tests.support.tools import Bouncer, MariaDB, get_tool, run_nginx
 
 
@@ -61,20 +61,6 @@ with {started}:
 """
 
 
-def find_children(parent: int) -> Iterator[int]:
-    """The processes that a process has started, and those that these have."""
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                # Behind the name, which may hold anything: the state, then the parent.
-                above = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            except OSError:
-                continue
-            if above == parent:
-                yield int(folder.name)
-                yield from find_children(int(folder.name))
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("program", STARTED)
 def test_no_program_outlives_who_started_it(program: str) -> None:
@@ -85,7 +71,7 @@ def test_no_program_outlives_who_started_it(program: str) -> None:
     ) as parent:
         assert parent.stdout
         assert parent.stdout.readline() == b"running\n"
-        children = list(find_children(parent.pid))
+        children = find_descendants(parent.pid)
         folders = {Path(*Path(os.readlink(f"/proc/{child}/cwd")).parts[:3]) for child in children}
         watched = [os.pidfd_open(child) for child in children]
         parent.kill()

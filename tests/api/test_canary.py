@@ -22,6 +22,7 @@ import pytest
 
 from api.auth.api_keys import checksum, parse_key
 from tests.support.lab import PEOPLE, Lab
+from tests.support.processes import find_descendants
 from tests.support.telemetry import DECANT, Collector, environment
 
 CLOSED = PEOPLE.replace(", customProperties: [{property: anonymous, value: true}]", "")
@@ -106,20 +107,6 @@ def wait_for_address(stdout: Path, process: subprocess.Popen[bytes]) -> str:
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(0.05)
     return found[0]
-
-
-def family_of(pid: int) -> set[int]:
-    """A process and all that it started, and these in turn."""
-    parents: dict[int, int] = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            continue  # it has ended
-    found = {pid}
-    while more := {child for child, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found
 
 
 @dataclass
@@ -270,7 +257,7 @@ def test_no_secret_comes_out_anywhere(make_lab: Callable[..., Lab], tmp_path: Pa
             caller = Caller(run, client, database)
             for step in (send_secrets, make_and_use_keys, provoke_errors):
                 step(run, caller, admin)
-        family = family_of(pid)
+        family = {pid, *find_descendants(pid)}
         for member in family:
             run.note("the command lines", (Path("/proc") / str(member) / "cmdline").read_bytes())
         assert len(family) >= 3

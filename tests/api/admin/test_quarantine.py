@@ -10,7 +10,7 @@ import pytest
 
 from api.admin import reject_routes
 from ingest.loading.run_queued import run_queued
-from tests.support.keys import make_key
+from tests.support.keys import key_of, make_key
 from tests.support.lab import Lab
 from tests.support.replays import HEAD, STRICT, mend, people, states
 
@@ -21,8 +21,8 @@ def test_an_operator_sees_rejected_records_and_has_them_replayed_again(make_lab:
     lab = mend(lab)
     with lab.serve() as client:
         assert client.get("/operations/rejects").status_code == 401
-        reader = {"X-API-Key": make_key(lab, "ops:read")}
-        writer = {"X-API-Key": make_key(lab, "ops:write")}
+        reader = key_of(lab, "ops:read")
+        writer = key_of(lab, "ops:write")
         assert client.get("/operations/rejects", headers=writer).status_code == 403
         page = client.get("/operations/rejects?product=people&dataset=people&limit=1", headers=reader).json()
         assert (page["data"][0]["line"], page["data"][0]["raw"]) == (4, "3,,1,")
@@ -192,7 +192,7 @@ def test_an_operator_publishes_what_a_gate_held_back(make_lab: Callable[..., Lab
     lab = make_lab(STRICT.replace("maxRejected, value: 100", "maxRejected, value: 10"))
     withheld = lab.ingest("people.people", HEAD + "1,Ann,30,\n2,Bo,70,\n")
     with lab.serve() as client:
-        writer = {"X-API-Key": make_key(lab, "ops:write")}
+        writer = key_of(lab, "ops:write")
         url = f"/operations/loads/{withheld.load_id}/publish"
         assert client.post(url, json={}, headers=writer).status_code == 422
         assert client.post("/operations/loads/99/publish", json={"anyway": True}, headers=writer).status_code == 404

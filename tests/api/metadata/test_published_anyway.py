@@ -10,7 +10,7 @@ import pytest
 
 from catalog.model.load_request import PublishWithheld
 from ingest.loading.load_report import LoadReport
-from tests.support.keys import make_key
+from tests.support.keys import key_of, make_key
 from tests.support.lab import PEOPLE, Lab
 from tests.support.people import GOOD
 
@@ -71,7 +71,7 @@ def test_readers_are_told_that_the_current_revision_was_published_although_a_rul
             "failed": [{"rule": "rowCount", "measured": 1, "bound": "> 1"}],
         }
         assert said["at"].endswith("Z")
-        operator = told(client, **{"X-API-Key": make_key(lab, "ops:read")})
+        operator = told(client, **key_of(lab, "ops:read"))
         assert operator == said | {"by": "key owner", "note": NOTE}
         assert decided(client) == ([True, False, False], [True, False])
         assert lab.ingest("people.people", GOOD).status == "published"

@@ -13,12 +13,10 @@ import httpx
 import psycopg
 import pytest
 
-from api.auth.api_keys import create_key
 from api.observability.access_log import LINES_AT_ONCE, AccessLog
 from runtime.errors import SettingsError
-from runtime.postgres.database import make_engine
-from runtime.settings.secret import read_secret
 from runtime.settings.settings import load_settings
+from tests.support.keys import make_key
 from tests.support.lab import PEOPLE, Lab
 from tests.support.serve_process import counted, serving
 
@@ -29,15 +27,10 @@ LINE = re.compile(
 )
 
 
-def key_of(lab: Lab, *scopes: str) -> str:
-    """A key with these scopes."""
-    return create_key(make_engine(lab.urls.write), read_secret(lab.settings), "test", list(scopes))
-
-
 @pytest.mark.slow
 def test_serve_writes_a_line_for_each_request_without_values(lab: Lab) -> None:
     lab.ingest("people.people", "id,name,age,born\n1,Ann,30,\n")
-    key = key_of(lab, "people:read")
+    key = make_key(lab, "people:read")
     with serving(lab) as (process, url), httpx.Client(base_url=url, timeout=60) as client:
         size = len(client.get(RECORDS, params={"name": "Secret"}, headers={"Accept-Encoding": "identity"}).content)
         client.get(f"{RECORDS}/4711", headers={"X-API-Key": key})
@@ -100,7 +93,7 @@ def test_security_events_are_written_and_counted_and_hold_no_secret(
     make_lab: Callable[..., Lab], caplog: pytest.LogCaptureFixture
 ) -> None:
     lab = make_lab(PEOPLE, rate_limit_default="3/day", metrics_open=True)
-    good, revoked, expired = (key_of(lab, "people:read") for _ in range(3))
+    good, revoked, expired = (make_key(lab, "people:read") for _ in range(3))
     lab.rows("UPDATE decant.api_keys SET revoked_at = now() WHERE id = %s RETURNING 1", revoked.split("_")[1])
     lab.rows(
         "UPDATE decant.api_keys SET expires_at = now() - interval '1 s' WHERE id = %s RETURNING 1",

@@ -24,6 +24,7 @@ import sqlalchemy as sa
 from runtime.postgres import embedded_postgres as embedded
 from runtime.postgres.embedded_postgres import EmbeddedPostgres, choose_folder, run_embedded
 from runtime.postgres.embedded_site import EmbeddedPostgresError
+from tests.support.processes import find_children
 
 PROJECT_ROOT = Path(embedded.__file__).parents[2]
 T = TypeVar("T")
@@ -112,16 +113,6 @@ def ask_each(pids: set[int], question: Callable[[int], T]) -> list[T]:
     return answers
 
 
-def find_children() -> set[int]:
-    """This process's children, the ones that nobody waited for included."""
-    for _ in range(100):
-        # A thread that ends meanwhile hands its children to another one, which may have been looked at already.
-        with suppress(FileNotFoundError, ProcessLookupError):
-            texts = [(task / "children").read_text() for task in Path("/proc/self/task").iterdir()]
-            return {int(child) for text in texts for child in text.split()}
-    raise AssertionError("at each look a thread ended meanwhile")
-
-
 def ask(server: EmbeddedPostgres, statement: str) -> object:
     """The first value that the statement returns."""
     with psycopg.connect(server.url()) as connection:
@@ -156,7 +147,7 @@ def kill_all(pids: set[int]) -> None:
 
 
 def test_a_first_start_answers_and_leaves_nothing_behind(base: Path) -> None:
-    children = find_children()
+    children = find_children(os.getpid())
     with run_embedded(base / "new" / "postgres") as server:
         assert server.started_here
         assert ask(server, "SELECT 1") == 1
@@ -165,7 +156,7 @@ def test_a_first_start_answers_and_leaves_nothing_behind(base: Path) -> None:
         assert facts.st_uid == (base / "new" / "postgres" / "data").stat().st_uid
         assert find_processes(base / "new" / "postgres")
     assert not find_processes(base / "new" / "postgres")
-    assert find_children() == children
+    assert find_children(os.getpid()) == children
     assert not server.socket_folder.exists()
 
 
